@@ -1,0 +1,1 @@
+"""Readers of foreign checkpoint containers, to numpy arrays, without running their code."""

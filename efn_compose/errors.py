@@ -1,0 +1,106 @@
+"""The exceptions that efn_compose raises on purpose; everything else is a bug.
+
+A message says what is wrong, where, what was allowed, what came instead, and
+what to do next. Where several things are wrong at once they are collected and
+raised together, so that one run of the command shows them all.
+"""
+
+from collections.abc import Iterable
+
+
+class EfnComposeError(Exception):
+    """Base of every deliberate error; the command line prints it without a traceback."""
+
+
+class ConfigError(EfnComposeError):
+    """A configuration value or command-line argument cannot be used."""
+
+
+class DataError(EfnComposeError):
+    """A data set is missing, unreadable, or cannot be split as asked."""
+
+
+class CheckpointError(EfnComposeError):
+    """A checkpoint file cannot be used."""
+
+
+class UnreadableCheckpointError(CheckpointError):
+    """The file is truncated, corrupt, or of a container that no reader knows."""
+
+
+class ForbiddenPickleError(CheckpointError):
+    """The file asks the unpickler for something that is not a tensor."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """The file would read other files, exhaust memory, or run code."""
+
+
+class WeightFileError(CheckpointError):
+    """A weight file written by efn_compose is damaged or not one of ours."""
+
+
+class ConversionError(EfnComposeError):
+    """A checkpoint was read but cannot become a donor."""
+
+
+class AmbiguousCheckpointError(ConversionError):
+    """Tensors fit several architectures or conventions; the message lists them."""
+
+
+class UnmappedTensorError(ConversionError):
+    """A tensor of the file has no place in the architecture, or the reverse."""
+
+
+class InventoryMismatchError(ConversionError):
+    """Names or shapes differ from the architecture's inventory; the message is a diff."""
+
+
+class ParityError(ConversionError):
+    """A converted network does not compute what its original computes."""
+
+
+class NestingError(EfnComposeError):
+    """One network cannot be placed inside, beside, or cut out of another."""
+
+
+class ComposeError(EfnComposeError):
+    """Donors cannot be composed."""
+
+
+class IncompatibleDonorsError(ComposeError):
+    """Donors differ in a field that composition needs equal."""
+
+
+class InvalidGenomeError(ComposeError):
+    """A genome does not fit its genome space."""
+
+
+class RunError(EfnComposeError):
+    """A run folder cannot be used."""
+
+
+class RunLockedError(RunError):
+    """Another live process works in the run folder."""
+
+
+class ResumeMismatchError(RunError):
+    """The run folder was made with another configuration, donors, or data."""
+
+
+class EvaluationError(RunError):
+    """Too many evaluations failed for the search to mean anything."""
+
+
+def describe_problems(summary: str, problems: Iterable[str], next_step: str = "") -> str:
+    """Return one message from a summary, a list of problems and the step to take next.
+
+    Example:
+        >>> print(describe_problems("b0.pth: 1 problem", ["- missing: stem_conv/kernel"]))
+        b0.pth: 1 problem
+          - missing: stem_conv/kernel
+    """
+    lines = [summary, *(f"  {problem}" for problem in problems)]
+    if next_step:
+        lines.append(f"  {next_step}")
+    return "\n".join(lines)

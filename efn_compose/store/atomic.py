@@ -1,0 +1,90 @@
+"""Writing files so that a reader sees the old one or the new one, never half of one."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from efn_compose.errors import RunError
+
+
+def check_free_space(folder: Path, needed_bytes: int) -> None:
+    """Raise `RunError` unless a folder's disk has room, before the first byte is written.
+
+    Args:
+        folder: An existing folder.
+        needed_bytes: Bytes about to be written.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed_bytes > free:
+        raise RunError(
+            f"{folder}: not enough disk space. Needed: {needed_bytes / 1e6:,.1f} MB, "
+            f"free: {free / 1e6:,.1f} MB. Free some or choose another place."
+        )
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str], needed_bytes: int = 0) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is fsynced and renamed over it.
+
+    On any exception the temporary file is removed and `path` stays as it was.
+
+    Args:
+        path: The file to create or replace; its folder must be writable.
+        needed_bytes: Checked against the free disk space first.
+
+    Raises:
+        RunError: The folder is missing, not writable, or too full.
+
+    Example:
+        >>> with atomic_path("notes.txt") as temporary:  # doctest: +SKIP
+        ...     temporary.write_text("whole or not at all")
+    """
+    path = Path(path)
+    folder = path.parent
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such folder. Create it, or choose another output path.")
+    check_free_space(folder, needed_bytes)
+    temporary = folder / f".{path.name}.{os.getpid()}.partial"
+    try:
+        with _readable_os_errors(path):
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _fsync_folder(folder)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _readable_os_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        code = error.errno
+        if code == errno.ENOSPC or "No space left" in str(error):
+            raise RunError(f"{path}: the disk is full; nothing was changed. Free some space.") from None
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise RunError(f"{path}: no permission to write there; nothing was changed.") from None
+        raise
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file atomically, in UTF-8.
+
+    Example:
+        >>> write_text("card.md", "# Magic weights")  # doctest: +SKIP
+    """
+    with atomic_path(path, len(text)) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,341 @@
+"""The weight file: HDF5 in Keras' legacy weight layout, with everything needed to trust it.
+
+Each layer is a group, each tensor a dataset `layer/role`, so that a dataset's
+path is the canonical tensor name. The root attributes `layer_names` and, per
+layer, `weight_names` make it a Keras weight file: Keras 3 and tf-keras load it
+by topology and by name. The root attribute `efn_compose` (JSON) carries the
+architecture, the conventions, the provenance and the recipe.
+
+The classifier is stored but not listed in `layer_names`: a headless Keras model
+loads the file as it is. Variants that exist in `keras.applications` V1 get the
+`normalization` layer that those models begin with, so that
+`EfficientNetB0(include_top=False, weights=FILE)` computes the same features.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.arch import (
+    HEAD_LAYER,
+    VARIANTS,
+    ArchSpec,
+    Conventions,
+    TensorSpec,
+    inventory,
+)
+from efn_compose.checkpoints.hdf5_safety import open_hdf5, safe_member
+from efn_compose.errors import ConfigError, UnreadableCheckpointError, WeightFileError, describe_problems
+from efn_compose.store.atomic import atomic_path
+
+SCHEMA_VERSION = 1
+HEADER_ATTRIBUTE = "efn_compose"
+DONOR_MAP_GROUP = "donor_map"
+NORMALIZATION_LAYER = "normalization"
+FILE_DTYPES = ("float32", "float16", "float64")
+
+#: Called with a tensor's record, returns its values; lets files be larger than memory.
+TensorSource = Callable[[TensorSpec], np.ndarray]
+
+
+@dataclass(frozen=True)
+class WeightHeader:
+    """Everything about a set of weights but the weights.
+
+    Args:
+        spec: The network.
+        conventions: How the weights want to be run.
+        classes: Width of the classifier, None where there is none.
+        provenance: Source file, SHA-256, dialect, licence, what was folded; JSON values.
+        recipe: How composed weights were made; JSON values, empty otherwise.
+        dtype: "float32", "float16" or "float64".
+    """
+
+    spec: ArchSpec
+    conventions: Conventions
+    classes: int | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in FILE_DTYPES:
+            raise ConfigError(
+                f"Weight files hold {', '.join(FILE_DTYPES)}. Received: {self.dtype!r} "
+                "(HDF5 has no bfloat16; use float16)."
+            )
+
+    @property
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """Every tensor the file holds, in network order."""
+        return inventory(self.spec, self.classes)
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of all tensors together."""
+        return sum(tensor.size for tensor in self.tensors) * np.dtype(self.dtype).itemsize
+
+    def to_json(self) -> str:
+        """Return the header as one line of JSON with sorted keys."""
+        fields = {
+            "schema_version": SCHEMA_VERSION,
+            "arch": self.spec.to_json(),
+            "conventions": self.conventions.to_json(),
+            "classes": self.classes,
+            "provenance": dict(self.provenance),
+            "recipe": dict(self.recipe),
+            "dtype": self.dtype,
+        }
+        return json.dumps(fields, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "WeightHeader":
+        """Return the header that `to_json` wrote.
+
+        Raises:
+            WeightFileError: The text is not a header this version understands.
+        """
+        try:
+            fields = json.loads(text)
+            if fields["schema_version"] != SCHEMA_VERSION:
+                raise WeightFileError(
+                    f"schema version {fields['schema_version']} is not {SCHEMA_VERSION}, the one this "
+                    "version of efn_compose reads; use the version that wrote the file"
+                )
+            return cls(
+                spec=ArchSpec.from_json(fields["arch"]),
+                conventions=Conventions.from_json(fields["conventions"]),
+                classes=fields["classes"],
+                provenance=fields["provenance"],
+                recipe=fields["recipe"],
+                dtype=fields["dtype"],
+            )
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
+            raise WeightFileError(f"damaged header ({error!r})") from None
+
+
+def write_weights(
+    path: str | os.PathLike[str],
+    header: WeightHeader,
+    source: Mapping[str, np.ndarray] | TensorSource,
+    *,
+    donor_map: Mapping[str, np.ndarray] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write a weight file, tensor by tensor, atomically.
+
+    Args:
+        path: File to create or replace, usually `.h5`.
+        header: What the file says about itself; decides which tensors it holds.
+        source: Arrays by canonical name, or a function from a tensor's record to
+            its array, called once per tensor in network order.
+        donor_map: For composed weights, the donor number of each channel by group
+            name; unsigned 8-bit arrays of shape (channel,).
+        progress: Called with the number of bytes after each tensor.
+
+    Raises:
+        WeightFileError: A tensor is missing, has another shape, is not finite, or
+            a variance is negative. Nothing is left behind.
+        RunError: No space, no permission, no such folder.
+
+    Example:
+        >>> write_weights("b0.h5", header, tensors)  # doctest: +SKIP
+    """
+    import h5py
+
+    if not callable(source):
+        _check_names(str(path), header, source)
+        source = _from_mapping(source)
+    with atomic_path(path, header.byte_count) as temporary:
+        with h5py.File(temporary, "w") as file:
+            listed: dict[str, list[str]] = {}
+            if _wants_normalization(header):
+                listed[NORMALIZATION_LAYER] = _write_normalization(file, header)
+            for tensor in header.tensors:
+                values = np.asarray(source(tensor))
+                _check_values(str(path), tensor, values)
+                # No timestamps: the same weights are the same bytes.
+                file.create_dataset(
+                    tensor.name, data=values.astype(header.dtype, copy=False), track_times=False
+                )
+                listed.setdefault(tensor.layer, []).append(tensor.role)
+                if progress is not None:
+                    progress(tensor.size * np.dtype(header.dtype).itemsize)
+            for layer, roles in listed.items():
+                file[layer].attrs["weight_names"] = np.array(roles, dtype="S")
+            layers = [layer for layer in listed if layer != HEAD_LAYER]
+            _write_names(file, "layer_names", layers)
+            file.attrs["backend"] = np.bytes_("tensorflow")
+            file.attrs["keras_version"] = np.bytes_("3.15.1")
+            file.attrs[HEADER_ATTRIBUTE] = header.to_json()
+            for group, donors in (donor_map or {}).items():
+                file.create_dataset(
+                    f"{DONOR_MAP_GROUP}/{group}", data=np.asarray(donors, np.uint8), track_times=False
+                )
+
+
+class WeightFile:
+    """An open weight file: its header at once, its tensors one at a time.
+
+    Opening compares names, shapes and dtypes with the header's architecture and
+    refuses links, external storage and oversize declarations, before any tensor
+    is read.
+
+    Args:
+        path: A file that `write_weights` made.
+
+    Raises:
+        UnreadableCheckpointError: Missing, truncated or not HDF5.
+        UnsafeCheckpointError: The file points outside itself or declares too much.
+        WeightFileError: Not one of ours, or damaged; all problems are listed.
+
+    Example:
+        >>> with WeightFile("efn_magic_weights.h5") as file:  # doctest: +SKIP
+        ...     file.read("stem_conv/kernel").shape
+        (3, 3, 3, 32)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file = open_hdf5(path)
+        try:
+            self.header = self._read_header()
+            self._check_tensors()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "WeightFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, name: str) -> np.ndarray:
+        """Return one tensor, in the file's dtype, by canonical name.
+
+        Raises:
+            WeightFileError: A value is not finite, or a variance is negative.
+        """
+        tensor = self._by_name[name]
+        try:
+            values = safe_member(self._file, name)[()]
+        except OSError as error:
+            raise UnreadableCheckpointError(f"{self.path}: {name}: {error}") from None
+        _check_values(str(self.path), tensor, values)
+        return values
+
+    def read_all(self, dtype: str = "float32") -> dict[str, np.ndarray]:
+        """Return all tensors by canonical name, in network order."""
+        return {name: self.read(name).astype(dtype, copy=False) for name in self._by_name}
+
+    def read_donor_map(self) -> dict[str, np.ndarray]:
+        """Return the donor number of each channel by group name; empty if not composed."""
+        if DONOR_MAP_GROUP not in self._file:
+            return {}
+        names = list(safe_member(self._file, DONOR_MAP_GROUP))
+        return {name: safe_member(self._file, f"{DONOR_MAP_GROUP}/{name}")[()] for name in names}
+
+    def _read_header(self) -> WeightHeader:
+        text = self._file.attrs.get(HEADER_ATTRIBUTE)
+        if not isinstance(text, str):
+            raise WeightFileError(
+                f"{self.path}: an HDF5 file, but not an efn_compose weight file (it has no attribute "
+                f"{HEADER_ATTRIBUTE!r}). Convert it first: efn-compose convert {self.path} -o OUT.h5"
+            )
+        try:
+            return WeightHeader.from_json(text)
+        except WeightFileError as error:
+            raise WeightFileError(f"{self.path}: {error}.") from None
+
+    def _check_tensors(self) -> None:
+        self._by_name = {tensor.name: tensor for tensor in self.header.tensors}
+        present = set(self._dataset_names())
+        problems = [f"- missing: {name}" for name in self._by_name if name not in present]
+        problems += [f"+ unknown: {name}" for name in sorted(present - set(self._by_name))]
+        for name, tensor in self._by_name.items():
+            if name not in present:
+                continue
+            dataset = safe_member(self._file, name)
+            if dataset.shape != tensor.shape:
+                problems.append(f"≠ shape: {name} file {dataset.shape} expected {tensor.shape}")
+            elif dataset.dtype != self.header.dtype:
+                problems.append(f"≠ dtype: {name} file {dataset.dtype} expected {self.header.dtype}")
+        if problems:
+            raise WeightFileError(
+                describe_problems(
+                    f"{self.path} does not match its own architecture {self.header.spec.variant!r}.",
+                    problems,
+                    "The file is damaged; fetch or write it again.",
+                )
+            )
+
+    def _dataset_names(self) -> Iterator[str]:
+        import h5py
+
+        for layer in self._file:
+            if layer in (DONOR_MAP_GROUP, NORMALIZATION_LAYER):
+                continue
+            group = safe_member(self._file, layer)
+            if isinstance(group, h5py.Group):
+                yield from (f"{layer}/{role}" for role in group)
+            else:
+                yield layer
+
+
+def _from_mapping(tensors: Mapping[str, np.ndarray]) -> TensorSource:
+    return lambda tensor: tensors[tensor.name]
+
+
+def _check_names(where: str, header: WeightHeader, tensors: Mapping[str, np.ndarray]) -> None:
+    expected = {tensor.name for tensor in header.tensors}
+    problems = [f"- missing: {name}" for name in sorted(expected - set(tensors))]
+    problems += [f"+ unknown: {name}" for name in sorted(set(tensors) - expected)]
+    if problems:
+        raise WeightFileError(
+            describe_problems(f"{where}: cannot write {header.spec.variant!r}.", problems)
+        )
+
+
+def _check_values(where: str, tensor: TensorSpec, values: np.ndarray) -> None:
+    if values.shape != tensor.shape:
+        raise WeightFileError(f"{where}: {tensor.name}: shape {values.shape}, expected {tensor.shape}.")
+    if not np.isfinite(values).all():
+        raise WeightFileError(f"{where}: {tensor.name}: contains NaN or infinity.")
+    if tensor.role == "moving_variance" and values.size and values.min() < 0:
+        raise WeightFileError(f"{where}: {tensor.name}: negative variance {values.min()}.")
+
+
+def _wants_normalization(header: WeightHeader) -> bool:
+    """Whether `keras.applications` has this variant with a leading Normalization layer."""
+    spec = header.spec
+    return spec.family == "b" and spec.variant in VARIANTS and spec.variant in {f"b{n}" for n in range(8)}
+
+
+def _write_normalization(file: Any, header: WeightHeader) -> list[str]:
+    """Write the three weights of that layer: it sees pixels / 255."""
+    scaling = header.conventions.preprocessing
+    values = {
+        "mean": np.asarray(scaling.mean, np.float32) / 255,
+        "variance": (np.asarray(scaling.std, np.float32) / 255) ** 2,
+        "count": np.asarray(0, np.int64),
+    }
+    for name, array in values.items():
+        file.create_dataset(f"{NORMALIZATION_LAYER}/{name}", data=array, track_times=False)
+    return list(values)
+
+
+def _write_names(file: Any, attribute: str, names: list[str]) -> None:
+    """Write a list of names, split over numbered attributes where HDF5's limit asks for it."""
+    array = np.array(names, dtype="S")
+    limit = 64_000
+    if array.nbytes <= limit:
+        file.attrs[attribute] = array
+        return
+    for number, part in enumerate(np.array_split(array, -(-array.nbytes // limit))):
+        file.attrs[f"{attribute}{number}"] = part
