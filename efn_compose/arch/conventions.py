@@ -81,7 +81,9 @@ class Conventions:
         if self.padding not in PADDINGS:
             problems.append(f"padding must be one of {PADDINGS}, received {self.padding!r}")
         if self.activation not in ACTIVATIONS:
-            problems.append(f"activation must be one of {ACTIVATIONS}, received {self.activation!r}")
+            problems.append(
+                f"activation must be one of {ACTIVATIONS}, received {self.activation!r}"
+            )
         if not 0 < self.bn_epsilon < 1:
             problems.append(f"bn_epsilon must lie in (0, 1), received {self.bn_epsilon!r}")
         if problems:

@@ -82,7 +82,9 @@ class TensorSpec:
         return None
 
 
-def _conv(layer: str, kernel: int, size_in: int, size_out: int, group_in: str | None, group_out: str):
+def _conv(
+    layer: str, kernel: int, size_in: int, size_out: int, group_in: str | None, group_out: str
+):
     axis_in = Axis(group_in, "in") if group_in else _FIXED
     shape = (kernel, kernel, size_in, size_out)
     return TensorSpec(layer, "kernel", shape, (_FIXED, _FIXED, axis_in, Axis(group_out, "out")))
@@ -130,7 +132,12 @@ def _block_tensors(block: BlockSpec, group_in: str, mid: str, out: str) -> Itera
     expand_kernel = kernel if block.kind == "fused" else 1
     if block.has_expand:
         yield _conv(
-            f"{name}_expand_conv", expand_kernel, block.in_channels, block.mid_channels, group_in, mid
+            f"{name}_expand_conv",
+            expand_kernel,
+            block.in_channels,
+            block.mid_channels,
+            group_in,
+            mid,
         )
         yield from _batch_norm(f"{name}_expand_bn", block.mid_channels, mid)
     if block.kind == "mbconv":

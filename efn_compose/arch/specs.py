@@ -54,7 +54,10 @@ class BlockSpec:
             problems.append("a skip needs stride 1 and equal input and output channels")
         if not self.has_expand and self.mid_channels != self.in_channels:
             problems.append("without expansion mid_channels must equal in_channels")
-        if min(self.kernel, self.stride, self.in_channels, self.mid_channels, self.out_channels) < 1:
+        if (
+            min(self.kernel, self.stride, self.in_channels, self.mid_channels, self.out_channels)
+            < 1
+        ):
             problems.append("kernel, stride and channel counts must be at least 1")
         if problems:
             raise ConfigError(f"{self.name}: " + "; ".join(problems) + f". Received: {self!r}.")

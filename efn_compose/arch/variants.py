@@ -180,7 +180,7 @@ def round_repeats(repeats: int, depth: float) -> int:
         >>> round_repeats(4, 9.3)
         38
     """
-    return int(math.ceil(round(depth * repeats, 9)))
+    return math.ceil(round(depth * repeats, 9))
 
 
 def variant_name(name: str) -> str:

@@ -57,7 +57,8 @@ class Donor:
         if problems:
             raise InventoryMismatchError(
                 describe_problems(
-                    f"Donor {self.name!r} does not match the network {self.spec.variant!r}.", problems
+                    f"Donor {self.name!r} does not match the network {self.spec.variant!r}.",
+                    problems,
                 )
             )
 

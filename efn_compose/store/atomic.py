@@ -66,7 +66,9 @@ def _readable_os_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         code = error.errno
         if code == errno.ENOSPC or "No space left" in str(error):
-            raise RunError(f"{path}: the disk is full; nothing was changed. Free some space.") from None
+            raise RunError(
+                f"{path}: the disk is full; nothing was changed. Free some space."
+            ) from None
         if code in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise RunError(f"{path}: no permission to write there; nothing was changed.") from None
         raise

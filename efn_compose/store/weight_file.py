@@ -30,7 +30,12 @@ from efn_compose.arch import (
     inventory,
 )
 from efn_compose.checkpoints.hdf5_safety import open_hdf5, safe_member
-from efn_compose.errors import ConfigError, UnreadableCheckpointError, WeightFileError, describe_problems
+from efn_compose.errors import (
+    ConfigError,
+    UnreadableCheckpointError,
+    WeightFileError,
+    describe_problems,
+)
 from efn_compose.store.atomic import atomic_path
 
 SCHEMA_VERSION = 1
@@ -175,7 +180,9 @@ def write_weights(
             file.attrs[HEADER_ATTRIBUTE] = header.to_json()
             for group, donors in (donor_map or {}).items():
                 file.create_dataset(
-                    f"{DONOR_MAP_GROUP}/{group}", data=np.asarray(donors, np.uint8), track_times=False
+                    f"{DONOR_MAP_GROUP}/{group}",
+                    data=np.asarray(donors, np.uint8),
+                    track_times=False,
                 )
 
 
@@ -265,7 +272,9 @@ class WeightFile:
             if dataset.shape != tensor.shape:
                 problems.append(f"≠ shape: {name} file {dataset.shape} expected {tensor.shape}")
             elif dataset.dtype != self.header.dtype:
-                problems.append(f"≠ dtype: {name} file {dataset.dtype} expected {self.header.dtype}")
+                problems.append(
+                    f"≠ dtype: {name} file {dataset.dtype} expected {self.header.dtype}"
+                )
         if problems:
             raise WeightFileError(
                 describe_problems(
@@ -304,7 +313,9 @@ def _check_names(where: str, header: WeightHeader, tensors: Mapping[str, np.ndar
 
 def _check_values(where: str, tensor: TensorSpec, values: np.ndarray) -> None:
     if values.shape != tensor.shape:
-        raise WeightFileError(f"{where}: {tensor.name}: shape {values.shape}, expected {tensor.shape}.")
+        raise WeightFileError(
+            f"{where}: {tensor.name}: shape {values.shape}, expected {tensor.shape}."
+        )
     if not np.isfinite(values).all():
         raise WeightFileError(f"{where}: {tensor.name}: contains NaN or infinity.")
     if tensor.role == "moving_variance" and values.size and values.min() < 0:
@@ -314,7 +325,11 @@ def _check_values(where: str, tensor: TensorSpec, values: np.ndarray) -> None:
 def _wants_normalization(header: WeightHeader) -> bool:
     """Whether `keras.applications` has this variant with a leading Normalization layer."""
     spec = header.spec
-    return spec.family == "b" and spec.variant in VARIANTS and spec.variant in {f"b{n}" for n in range(8)}
+    return (
+        spec.family == "b"
+        and spec.variant in VARIANTS
+        and spec.variant in {f"b{n}" for n in range(8)}
+    )
 
 
 def _write_normalization(file: Any, header: WeightHeader) -> list[str]:

@@ -1,0 +1,28 @@
+"""Shared fixtures; makes torchvision importable beside a CPU build of torch."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+
+def _declare_torchvision_operators() -> list[object]:
+    """Declare two operator schemas without which a CUDA-built torchvision fails at import."""
+    try:
+        import torch
+    except ImportError:
+        return []
+    library = torch.library.Library("torchvision", "DEF")
+    schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+    for operator in ("nms", "qnms"):
+        library.define(operator + schema)
+    return [library]
+
+
+_TORCHVISION_LIBRARY: list[object] = []
+
+
+def load_torchvision_oracle() -> None:
+    """Make `import torchvision`, `timm` and `transformers` work; call before importing them."""
+    if not _TORCHVISION_LIBRARY:
+        _TORCHVISION_LIBRARY.extend(_declare_torchvision_operators())
