@@ -1,0 +1,64 @@
+"""Composing weights: gather every tensor from the donors that a donor map names."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from efn_compose.arch import ArchSpec, inventory
+from efn_compose.compose.space import DonorMap, segment_of
+from efn_compose.errors import InvalidGenomeError
+
+Tensors = Mapping[str, np.ndarray]
+
+
+def compose(
+    spec: ArchSpec, donors: Sequence[Tensors], donor_map: DonorMap
+) -> dict[str, np.ndarray]:
+    """Compose the backbone tensors of a donor map.
+
+    A unit (one expanded channel) moves whole: its expand column, both BatchNorm
+    entries, its depthwise kernel, its squeeze-and-excite row and column and its
+    project row carry the same axis of the same group, and come from one donor.
+
+    Args:
+        spec: The network all donors share.
+        donors: Arrays by canonical name, one mapping per donor number.
+        donor_map: Host donor per segment, donor per unit where mixed.
+
+    Returns:
+        Arrays by canonical name, without classifier. Tensors taken whole are the
+        donor's own arrays, not copies: treat them as read-only.
+
+    Raises:
+        InvalidGenomeError: The map names a donor that does not exist.
+
+    Example:
+        >>> composed = compose(spec, donors, space.decode(genome))  # doctest: +SKIP
+    """
+    missing = [number for number in donor_map.donors if number >= len(donors)]
+    if missing:
+        raise InvalidGenomeError(
+            f"The donor map names donors {missing}, but there are only {len(donors)}."
+        )
+    composed = {}
+    for tensor in inventory(spec):
+        host = donors[donor_map.segments[segment_of(tensor)]][tensor.name]
+        for axis_number, axis in enumerate(tensor.axes):
+            units = donor_map.units.get(axis.group or "")
+            if units is not None:
+                host = _gather(host, donors, tensor.name, axis_number, units)
+                break
+        composed[tensor.name] = host
+    return composed
+
+
+def _gather(
+    host: np.ndarray, donors: Sequence[Tensors], name: str, axis: int, units: np.ndarray
+) -> np.ndarray:
+    """Take each index along an axis from the donor that `units` names for it."""
+    mixed = np.empty_like(host)
+    target = np.moveaxis(mixed, axis, 0)
+    for donor in np.unique(units):
+        chosen = units == donor
+        target[chosen] = np.moveaxis(donors[donor][name], axis, 0)[chosen]
+    return mixed

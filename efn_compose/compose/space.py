@@ -1,0 +1,204 @@
+"""The genome space: which decisions a search makes, and what each of them moves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from efn_compose.arch import ArchSpec, TensorSpec, channel_groups, inventory
+from efn_compose.errors import InvalidGenomeError
+
+Genome = tuple[int, ...]
+Granularity = Literal["stage", "block"]
+
+STEM = "stem"
+TOP = "top"
+
+
+def segments(spec: ArchSpec) -> tuple[str, ...]:
+    """Return the parts of a network that always come from one host donor: stem, blocks, top.
+
+    Example:
+        >>> from efn_compose.arch import arch_spec
+        >>> segments(arch_spec("lite0"))[:3]
+        ('stem', 'stage1_block1', 'stage2_block1')
+    """
+    top = (TOP,) if spec.top_channels else ()
+    return (STEM, *(block.name for block in spec.blocks), *top)
+
+
+def segment_of(tensor: TensorSpec) -> str:
+    """Return the segment a tensor belongs to.
+
+    Example:
+        >>> from efn_compose.arch import arch_spec, inventory
+        >>> segment_of(inventory(arch_spec("b0"))[-1])
+        'top'
+    """
+    for end in (STEM, TOP):
+        if tensor.layer.startswith(f"{end}_"):
+            return end
+    stage, block, _ = tensor.layer.split("_", 2)
+    return f"{stage}_{block}"
+
+
+@dataclass(frozen=True)
+class Locus:
+    """One position of the genome: a name and the segments its gene decides."""
+
+    name: str
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DonorMap:
+    """For every part of a network, the donor it comes from.
+
+    Args:
+        segments: Host donor number by segment name.
+        units: Donor number of each channel by name of an expanded group, for
+            blocks whose filters come from several donors; uint8, (channel,).
+    """
+
+    segments: Mapping[str, int]
+    units: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def donors(self) -> tuple[int, ...]:
+        """Numbers of all donors used, ascending."""
+        used = set(self.segments.values())
+        for units in self.units.values():
+            used.update(int(donor) for donor in np.unique(units))
+        return tuple(sorted(used))
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether everything comes from one donor."""
+        return len(self.donors) == 1
+
+    def per_filter(self, spec: ArchSpec) -> dict[str, np.ndarray]:
+        """Return the donor number of every filter, by layer name.
+
+        Args:
+            spec: The network.
+
+        Returns:
+            uint8 arrays (output channel,), one per convolution, in network order.
+        """
+        filters = {}
+        for tensor in inventory(spec):
+            if tensor.role not in ("kernel", "depthwise_kernel"):
+                continue
+            axis = 2 if tensor.role == "depthwise_kernel" else len(tensor.shape) - 1
+            units = self.units.get(tensor.axes[axis].group or "")
+            host = self.segments[segment_of(tensor)]
+            filters[tensor.layer] = (
+                np.full(tensor.shape[axis], host, np.uint8) if units is None else units
+            )
+        return filters
+
+
+@dataclass(frozen=True)
+class GenomeSpace:
+    """All genomes of a search: one donor number per locus.
+
+    Args:
+        spec: The network all donors share.
+        donor_count: Number of donors.
+        granularity: "stage" (stem, one locus per stage, top) or "block".
+
+    Example:
+        >>> from efn_compose.arch import arch_spec
+        >>> space = GenomeSpace(arch_spec("lite0"), donor_count=3, granularity="stage")
+        >>> len(space.loci), space.pure(2)
+        (9, (2, 2, 2, 2, 2, 2, 2, 2, 2))
+    """
+
+    spec: ArchSpec
+    donor_count: int
+    granularity: Granularity = "block"
+
+    def __post_init__(self) -> None:
+        if self.granularity not in ("stage", "block"):
+            raise InvalidGenomeError(
+                f"granularity must be 'stage' or 'block'. Received: {self.granularity!r}."
+            )
+        if not 1 <= self.donor_count <= 255:
+            raise InvalidGenomeError(f"1 to 255 donors are allowed. Received: {self.donor_count}.")
+
+    @cached_property
+    def loci(self) -> tuple[Locus, ...]:
+        """The positions of the genome, in network order."""
+        if self.granularity == "block":
+            return tuple(Locus(name, (name,)) for name in segments(self.spec))
+        stages = [
+            Locus(f"stage{stage}", tuple(block.name for block in self.spec.stage_blocks(stage)))
+            for stage in range(1, self.spec.stage_count + 1)
+        ]
+        top = [Locus(TOP, (TOP,))] if self.spec.top_channels else []
+        return (Locus(STEM, (STEM,)), *stages, *top)
+
+    @cached_property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Number of values of each gene."""
+        return (self.donor_count,) * len(self.loci)
+
+    @cached_property
+    def stage_borders(self) -> tuple[int, ...]:
+        """Positions where a crossover may cut: before the first locus of each stage, and of the top."""
+        stages = [locus.name.split("_")[0] for locus in self.loci]
+        return tuple(n for n in range(1, len(stages)) if stages[n] != stages[n - 1])
+
+    def pure(self, donor: int) -> Genome:
+        """Return the genome that takes everything from one donor."""
+        return (donor,) * len(self.loci)
+
+    def check(self, genome: Sequence[int]) -> Genome:
+        """Return a genome as a tuple of ints.
+
+        Raises:
+            InvalidGenomeError: Wrong length, or a gene out of range; all are listed.
+        """
+        genome = tuple(int(gene) for gene in genome)
+        if len(genome) != len(self.loci):
+            raise InvalidGenomeError(
+                f"A genome of this space has {len(self.loci)} genes ({self.granularity} granularity, "
+                f"{self.spec.variant}). Received {len(genome)}."
+            )
+        wrong = [
+            f"{locus.name}={gene}"
+            for locus, gene, count in zip(self.loci, genome, self.cardinalities, strict=True)
+            if not 0 <= gene < count
+        ]
+        if wrong:
+            raise InvalidGenomeError(
+                f"Genes must lie in 0 to {self.donor_count - 1}. Received: {', '.join(wrong)}."
+            )
+        return genome
+
+    def decode(self, genome: Sequence[int]) -> DonorMap:
+        """Return the explicit donor map of a genome.
+
+        Example:
+            >>> from efn_compose.arch import arch_spec
+            >>> space = GenomeSpace(arch_spec("lite0"), 2, "stage")
+            >>> space.decode(space.pure(1)).is_pure
+            True
+        """
+        genome = self.check(genome)
+        return DonorMap(
+            {
+                segment: gene
+                for locus, gene in zip(self.loci, genome, strict=True)
+                for segment in locus.segments
+            }
+        )
+
+
+def expanded_groups(spec: ArchSpec) -> dict[str, str]:
+    """Return for each block that has expanded channels of its own the name of their group."""
+    groups = channel_groups(spec)
+    names = {block.name: f"{block.name}_expanded" for block in spec.blocks}
+    return {block: group for block, group in names.items() if group in groups}
