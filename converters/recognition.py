@@ -1,0 +1,48 @@
+"""Finding the dialect of a checkpoint by its names and metadata."""
+
+import difflib
+
+from converters.registry import CONVERTERS, DIALECT_NAMES
+from efn_compose.checkpoints.dialect import Dialect
+from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.errors import AmbiguousCheckpointError, ConfigError, ConversionError
+
+
+def candidate_dialects(raw: RawCheckpoint) -> list[Dialect]:
+    """Return every dialect that recognises a checkpoint, in the registry's order."""
+    return [
+        dialect
+        for dialect in CONVERTERS.values()
+        if raw.container in dialect.containers and dialect.recognise(raw)
+    ]
+
+
+def chosen_dialect(raw: RawCheckpoint, name: str | None) -> Dialect:
+    """Return the named dialect, or the only one that recognises the checkpoint.
+
+    Raises:
+        ConfigError: There is no dialect of that name.
+        AmbiguousCheckpointError: Several recognise it; they are listed.
+        ConversionError: None does.
+    """
+    if name is not None:
+        if name not in CONVERTERS:
+            close = difflib.get_close_matches(name, DIALECT_NAMES, n=2)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise ConfigError(f"Unknown dialect {name!r}.{hint} Known: {', '.join(DIALECT_NAMES)}.")
+        return CONVERTERS[name]
+    candidates = candidate_dialects(raw)
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        names = ", ".join(f"{dialect.name} ({dialect.title})" for dialect in candidates)
+        raise AmbiguousCheckpointError(
+            f"{raw.path}: the tensor names fit several dialects: {names}. They run the same "
+            "tensors differently; choose one with --dialect."
+        )
+    first = ", ".join(list(raw.tensors)[:5]) or "none"
+    raise ConversionError(
+        f"{raw.path}: no dialect recognises these tensor names ({len(raw.tensors)} tensors: "
+        f"{first}, ...) in a {raw.container} file. Known dialects: {', '.join(DIALECT_NAMES)}. "
+        "It may be another network; if not, name the dialect with --dialect to see what differs."
+    )
