@@ -1,0 +1,73 @@
+"""Small random donors whose output depends on their input, for tests without real weights."""
+
+import numpy as np
+
+from efn_compose.arch import arch_spec, default_conventions, inventory
+from efn_compose.donors import Donor
+
+#: One nano network per wiring: V1 with a stage-1 repeat, Lite, V2-Bx with a stage-1 repeat.
+NANO_VARIANTS = ("b-w0.1-d1.1", "lite-w0.25-d0.3", "v2-b-w0.1-d1.1")
+
+
+def photo_like(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
+    """Return smooth random RGB images (image, side, side, 3), uint8, contrasts varying."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.normal(size=(count, 5, 5, 3))
+    grid = np.linspace(0, 4, side)
+    low = np.clip(grid.astype(int), 0, 3)
+    part = grid - low
+    rows = coarse[:, low] * (1 - part)[:, None, None] + coarse[:, low + 1] * part[:, None, None]
+    image = (
+        rows[:, :, low] * (1 - part)[:, None] + rows[:, :, low + 1] * part[:, None]
+    ) * rng.uniform(20, 60, (count, 1, 1, 1))
+    image += 128 + rng.normal(size=image.shape) * 10
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def nano_donor(
+    variant: str = "lite-w0.25-d0.3",
+    seed: int = 0,
+    classes: int | None = 7,
+    images: np.ndarray | None = None,
+    dtype: str = "float32",
+    **conventions: object,
+) -> Donor:
+    """Return a random donor whose BatchNorm statistics are those of images, then perturbed."""
+    import dataclasses
+
+    import tensorflow as tf
+
+    from efn_compose.models.stepwise import StepwiseNetwork
+
+    rng = np.random.default_rng(seed)
+    spec = arch_spec(variant)
+    rules = dataclasses.replace(default_conventions(spec), **conventions)
+    tensors = {}
+    for tensor in inventory(spec, classes):
+        shape = tensor.shape
+        if tensor.role in ("kernel", "depthwise_kernel"):
+            fan = np.prod(shape[:2]) if tensor.role == "depthwise_kernel" else np.prod(shape[:-1])
+            values = rng.normal(size=shape) * np.sqrt(2 / fan)
+        elif tensor.role == "gamma":
+            values = rng.uniform(0.6, 1.4, shape)
+        elif tensor.role == "moving_variance":
+            values = np.ones(shape)
+        else:
+            values = rng.normal(size=shape) * 0.2
+        tensors[tensor.name] = values.astype(dtype)
+    donor = Donor(f"nano{seed}", spec, rules, tensors)
+    network = StepwiseNetwork.of(donor, dtype)
+    inputs = donor.preprocess(photo_like(48, seed=1000) if images is None else images)
+
+    def calibrate(layer: str, x: tf.Tensor) -> None:
+        if layer.endswith("_bn"):
+            mean, variance = (v.numpy().ravel() for v in tf.nn.moments(x, axes=(0, 1, 2)))
+            network.tensors[f"{layer}/moving_mean"] = (
+                mean + rng.normal(size=mean.shape) * 0.1 * np.sqrt(variance)
+            ).astype(dtype)
+            network.tensors[f"{layer}/moving_variance"] = (
+                variance * rng.uniform(0.8, 1.25, variance.shape) + 0.1 * variance.mean() + 1e-3
+            ).astype(dtype)
+
+    network.run(inputs, before=calibrate)
+    return donor.replace(tensors=network.tensors)
