@@ -1,0 +1,121 @@
+"""The images of a run, resized and split."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from efn_compose.data.decode import resize_images
+from efn_compose.data.options import DataOptions
+from efn_compose.data.sources import load_table
+from efn_compose.data.split import PARTS, Split, split
+from efn_compose.data.table import ImageTable
+from efn_compose.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Three parts of images with labels, ready for training.
+
+    Args:
+        name: The source in short.
+        class_names: One per class number.
+        train_images: (image, size, size, 3) uint8 RGB.
+        train_labels: (image,) int32.
+        validation_images: As above, for the search.
+        validation_labels: As above.
+        test_images: As above, for the verdict.
+        test_labels: As above.
+        split: The image numbers behind each part.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    validation_images: np.ndarray
+    validation_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    split: Split
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def size(self) -> int:
+        """Height and width of the images in pixels."""
+        return int(self.train_images.shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over pixels, labels, class names and split."""
+        digest = hashlib.sha256(repr((self.class_names, self.size)).encode())
+        digest.update(self.split.to_json().encode())
+        for part in PARTS:
+            digest.update(np.ascontiguousarray(getattr(self, f"{part}_images"), np.uint8).data)
+            digest.update(np.ascontiguousarray(getattr(self, f"{part}_labels"), "<i4").data)
+        return digest.hexdigest()
+
+
+def load_data(
+    options: DataOptions,
+    seed: int,
+    *,
+    saved_split: Split | None = None,
+    show_progress: bool = True,
+) -> DataSet:
+    """Load, split and resize the images that the options name.
+
+    Only images that are in the split are decoded.
+
+    Args:
+        options: The `[data]` section.
+        seed: Decides the split.
+        saved_split: Use this split, of an earlier run, instead of drawing one.
+        show_progress: Show a bar on a terminal when decoding takes long.
+
+    Raises:
+        DataError: Unknown or damaged source, or it cannot be split as asked.
+
+    Example:
+        >>> load_data(DataOptions(size=32), seed=1).train_images.shape
+        (320, 32, 32, 3)
+    """
+    table = load_table(options.source)
+    return take_data(
+        table,
+        saved_split or split(table, options, seed),
+        options.size,
+        show_progress=show_progress,
+    )
+
+
+def take_data(table: ImageTable, parts: Split, size: int, *, show_progress: bool = True) -> DataSet:
+    """Decode and resize the images of a split.
+
+    Args:
+        table: The images.
+        parts: Which of them, for which part.
+        size: Height and width in pixels.
+        show_progress: Show a bar on a terminal when it takes long.
+
+    Raises:
+        DataError: Images that cannot be decoded, or a split of another table.
+    """
+    together = np.concatenate([getattr(parts, part) for part in PARTS])
+    if together.size and together.max() >= len(table):
+        raise DataError(
+            f"{table.name}: the saved split names image {together.max()}, but the source has only "
+            f"{len(table)}. It was made from other data."
+        )
+    # All parts in one call, so that one error lists every damaged file.
+    images = resize_images(table.images, together, size, show_progress)
+    ends = np.cumsum([len(getattr(parts, part)) for part in PARTS])[:-1]
+    cut_images, cut_labels = np.split(images, ends), np.split(table.labels[together], ends)
+    fields = {f"{part}_images": values for part, values in zip(PARTS, cut_images, strict=True)}
+    fields |= {f"{part}_labels": values for part, values in zip(PARTS, cut_labels, strict=True)}
+    return DataSet(name=table.name, class_names=table.class_names, split=parts, **fields)

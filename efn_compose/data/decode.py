@@ -1,0 +1,180 @@
+"""Image files to RGB pixels, and any images to one size."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from efn_compose.data.table import ImageError, ImageSequence
+from efn_compose.errors import DataError, describe_problems
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: Seconds of decoding after which a progress bar appears on a terminal.
+PROGRESS_AFTER_SECONDS = 2.0
+#: Failed files that a message lists by name.
+LISTED_FAILURES = 50
+
+
+def decode_file(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return the pixels of an image file as RGB.
+
+    Turned upright by its EXIF orientation. Greyscale is repeated over the channels;
+    16-bit grey is scaled from 0-65535 to 0-255, with one fixed factor so that intensities
+    stay comparable between images; transparency is laid over white; CMYK and palettes are
+    converted; of an animation the first frame is taken.
+
+    Args:
+        path: Any format Pillow reads.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        ImageError: Missing, truncated, not an image, too large, or floating-point pixels.
+
+    Example:
+        >>> decode_file("lesion.jpg").shape  # doctest: +SKIP
+        (480, 640, 3)
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(opened)))
+    except UnidentifiedImageError:
+        raise ImageError(f"{path}: not an image that Pillow knows") from None
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: too large ({error})") from None
+    # Pillow's decoders raise these for damaged files, SyntaxError among them.
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
+        raise ImageError(f"{path}: {error or type(error).__name__}") from None
+
+
+def _to_rgb(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image).astype(np.int64)
+        if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
+            raise ValueError("32-bit integer pixels outside 0-65535; save it as 8 or 16 bit")
+        image = Image.fromarray(np.rint(pixels / 257).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no fixed range; save it as 8 or 16 bit")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+class ImageFiles:
+    """Image files as a sequence of images, decoded when asked for.
+
+    Args:
+        paths: The files.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        return decode_file(self.paths[index])
+
+
+def resize_images(
+    images: ImageSequence, indices: np.ndarray, size: int, show_progress: bool = True
+) -> np.ndarray:
+    """Decode some images and bring them to one size.
+
+    Bilinear with antialiasing; the aspect ratio is not kept.
+
+    Args:
+        images: RGB uint8 images by number.
+        indices: Numbers of the wanted images, in the wanted order.
+        size: Height and width in pixels.
+        show_progress: Show a bar on a terminal when it takes more than two seconds.
+
+    Returns:
+        (image, size, size, 3) uint8.
+
+    Raises:
+        DataError: Some images cannot be decoded; all of them are listed with reasons.
+
+    Example:
+        >>> resize_images(np.zeros((5, 8, 8, 3), np.uint8), np.arange(2), 32).shape
+        (2, 32, 32, 3)
+    """
+    resized = np.empty((len(indices), size, size, 3), np.uint8)
+    failures: list[str] = []
+
+    def place(position: int) -> None:
+        try:
+            resized[position] = _resize(images[int(indices[position])], size)
+        except ImageError as error:
+            failures.append(str(error))
+
+    # Pillow lets go of the interpreter lock while it decodes and resizes.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = pool.map(place, range(len(indices)))
+        with closing(_with_progress(done, len(indices), show_progress)) as ticks:
+            for _ in ticks:
+                pass
+    if failures:
+        listed = [f"- {failure}" for failure in sorted(failures)[:LISTED_FAILURES]]
+        if len(failures) > LISTED_FAILURES:
+            listed.append(f"… and {len(failures) - LISTED_FAILURES} more")
+        raise DataError(
+            describe_problems(
+                f"{len(failures)} of {len(indices)} images cannot be decoded.",
+                listed,
+                "Replace or remove these files and start again.",
+            )
+        )
+    return resized
+
+
+def _resize(pixels: np.ndarray, size: int) -> np.ndarray:
+    from PIL import Image
+
+    if pixels.shape == (size, size, 3):
+        return pixels
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _with_progress(items: Iterable[None], count: int, show: bool) -> Iterator[None]:
+    """Yield the items; draw a bar on standard error once it has taken a while."""
+    if not (show and sys.stderr.isatty()):
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = progress.add_task("Reading images", total=count)
+    began = time.monotonic()
+    is_shown = False
+    try:
+        for item in items:
+            yield item
+            progress.advance(task)
+            if not is_shown and time.monotonic() - began > PROGRESS_AFTER_SECONDS:
+                progress.start()
+                is_shown = True
+    finally:
+        if is_shown:
+            progress.stop()

@@ -1,0 +1,43 @@
+"""What a run says about its data set."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """The `[data]` section.
+
+    The three counts are images drawn for each part, stratified by class. A count of 0
+    means all that the proportions 60/20/20 of the whole table give that part. Where the
+    source names patients, no patient is in two parts; patients cannot be cut, so a count
+    of 0 then gives about its proportion, while a positive count is met exactly or refused.
+
+    Args:
+        source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH".
+        size: Height and width in pixels that every image is resized to.
+        train_images: Images of the fitness epoch.
+        validation_images: Images that decide between candidates during the search.
+        test_images: Images seen once, for the verdict.
+        metric: What is reported beside the cross-entropy.
+    """
+
+    source: str = field(
+        default="digits",
+        metadata={"help": "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"},
+    )
+    size: int = field(
+        default=48, metadata={"minimum": 8, "maximum": 2048, "help": "pixels, height and width"}
+    )
+    train_images: int = field(
+        default=320, metadata={"minimum": 0, "help": "images of the fitness epoch; 0 = 60 % of all"}
+    )
+    validation_images: int = field(
+        default=400, metadata={"minimum": 0, "help": "images that decide the search; 0 = 20 %"}
+    )
+    test_images: int = field(
+        default=800, metadata={"minimum": 0, "help": "images of the verdict; 0 = 20 %"}
+    )
+    metric: Literal["accuracy", "auc"] = field(
+        default="accuracy", metadata={"help": "reported beside the cross-entropy"}
+    )

@@ -1,0 +1,62 @@
+"""Where images come from: one file per source, one table to choose by."""
+
+import difflib
+from collections.abc import Callable
+
+from efn_compose.data.sources.csv_file import load_csv
+from efn_compose.data.sources.digits import load_digits
+from efn_compose.data.sources.fashion_mnist import load_fashion_mnist
+from efn_compose.data.sources.folder import load_folder
+from efn_compose.data.sources.npz_file import load_npz
+from efn_compose.data.table import ImageTable
+from efn_compose.errors import DataError
+
+#: Sources that need no path.
+NAMED_SOURCES: dict[str, Callable[[], ImageTable]] = {
+    "digits": load_digits,
+    "fashion_mnist": load_fashion_mnist,
+}
+#: Sources written as `kind:PATH`.
+PATH_SOURCES: dict[str, Callable[[str], ImageTable]] = {
+    "folder": load_folder,
+    "npz": load_npz,
+    "csv": load_csv,
+}
+
+__all__ = ["NAMED_SOURCES", "PATH_SOURCES", "load_table"]
+
+
+def load_table(source: str) -> ImageTable:
+    """Return the images and labels of a source.
+
+    Args:
+        source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH";
+            relative paths start at the working directory.
+
+    Raises:
+        DataError: Unknown source, or its files are missing or damaged.
+
+    Example:
+        >>> len(load_table("digits"))
+        1797
+    """
+    kind, colon, path = source.partition(":")
+    if not colon and source in NAMED_SOURCES:
+        return NAMED_SOURCES[source]()
+    if colon and path and kind in PATH_SOURCES:
+        return PATH_SOURCES[kind](path)
+    allowed = [*NAMED_SOURCES, *(f"{name}:PATH" for name in PATH_SOURCES)]
+    raise DataError(
+        f"Unknown data source {source!r}.{_suggest(source)} Allowed: {', '.join(allowed)}."
+    )
+
+
+def _suggest(source: str) -> str:
+    kind, _, path = source.partition(":")
+    candidates = [*NAMED_SOURCES, *PATH_SOURCES]
+    close = difflib.get_close_matches(kind.lower().replace("-", "_"), candidates, n=1)
+    if not close:
+        return ""
+    if close[0] in NAMED_SOURCES:
+        return f" Did you mean {close[0]!r}?"
+    return f" Did you mean '{close[0]}:{path or 'PATH'}'?"

@@ -1,0 +1,134 @@
+"""A NumPy archive with the arrays `images` and `labels`."""
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.data.table import GreyImages, ImageSequence, ImageTable, number_labels
+from efn_compose.errors import DataError, describe_problems
+
+
+def load_npz(path: str | os.PathLike[str]) -> ImageTable:
+    """Return the images and labels of a `.npz` file.
+
+    Args:
+        path: File with `images`, uint8 (image, height, width, channel) with 1 or 3 channels
+            or (image, height, width), and `labels`, (image,) integers or strings; optionally
+            `groups`, (image,) patient ids, and `class_names`, one string per label 0, 1, ….
+
+    Raises:
+        DataError: No such file, damaged, pickled objects inside, or arrays that do not fit;
+            all problems are listed.
+
+    Example:
+        >>> np.savez("scans.npz", images=images, labels=labels)  # doctest: +SKIP
+        >>> load_npz("scans.npz").class_names  # doctest: +SKIP
+        ('benign', 'malignant')
+    """
+    arrays, problems = _read(Path(path))
+    problems += [
+        f"- no array {name!r} in the file (it has {', '.join(sorted(arrays)) or 'none'})"
+        for name in ("images", "labels")
+        if name not in arrays and not any(f"{name!r}" in problem for problem in problems)
+    ]
+    if not problems:
+        problems = _check(arrays)
+    if problems:
+        raise DataError(
+            describe_problems(
+                f"{path}: not a data set.",
+                problems,
+                "Write it as np.savez(FILE, images=uint8 (image, height, width, 3), labels=(image,)).",
+            )
+        )
+    labels, class_names = _labels(arrays)
+    groups = None
+    if "groups" in arrays:
+        groups, _ = number_labels([str(group) for group in arrays["groups"].tolist()])
+    return ImageTable(
+        images=_as_rgb(arrays["images"]),
+        labels=labels,
+        class_names=class_names,
+        name=f"npz:{path}",
+        groups=groups,
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file (seen from {Path.cwd()}).")
+    arrays: dict[str, np.ndarray] = {}
+    problems = []
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("one array, not an archive of named arrays")
+            for name in ("images", "labels", "groups", "class_names"):
+                if name not in archive.files:
+                    continue
+                try:
+                    arrays[name] = archive[name]
+                except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                    problems.append(f"- {name!r} cannot be read: {error}")
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable .npz file ({error}).") from None
+    return arrays, problems
+
+
+def _check(arrays: dict[str, np.ndarray]) -> list[str]:
+    images, labels = arrays["images"], arrays["labels"]
+    problems = []
+    is_grey = images.ndim == 3
+    if not is_grey and (images.ndim != 4 or images.shape[-1] not in (1, 3)):
+        problems.append(
+            "- 'images': expected (image, height, width, channel) with 1 or 3 channels, "
+            f"received {images.shape}"
+        )
+    if images.dtype != np.uint8:
+        problems.append(
+            f"- 'images': expected uint8 with values 0-255, received {images.dtype}"
+            f"{_value_range(images)}"
+        )
+    if 0 in images.shape:
+        problems.append(f"- 'images': empty, shape {images.shape}")
+    if labels.dtype.kind not in "iuUb":
+        problems.append(f"- 'labels': expected integers or strings, received {labels.dtype}")
+    for name in ("labels", "groups"):
+        if name in arrays and arrays[name].shape != images.shape[:1]:
+            problems.append(
+                f"- {name!r}: expected shape {images.shape[:1]}, one per image, "
+                f"received {arrays[name].shape}"
+            )
+    names = arrays.get("class_names")
+    is_numbered = names is not None and labels.dtype.kind in "iub" and labels.size
+    if is_numbered and (names.ndim != 1 or labels.min() < 0 or labels.max() >= len(names)):
+        problems.append(
+            f"- 'class_names': {names.shape} names for labels "
+            f"{labels.min()} to {labels.max()}; expected one per label from 0"
+        )
+    return problems
+
+
+def _value_range(images: np.ndarray) -> str:
+    if images.dtype.kind not in "iuf" or not images.size:
+        return ""
+    return f" with values {images.min():g} to {images.max():g}"
+
+
+def _labels(arrays: dict[str, Any]) -> tuple[np.ndarray, tuple[str, ...]]:
+    labels = arrays["labels"]
+    if "class_names" in arrays and labels.dtype.kind in "iub":
+        return labels.astype(np.int32), tuple(str(name) for name in arrays["class_names"])
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.uint8)
+    return number_labels([str(label) for label in labels.tolist()])
+
+
+def _as_rgb(images: np.ndarray) -> ImageSequence:
+    if images.ndim == 3:
+        return GreyImages(images)
+    return GreyImages(images[..., 0]) if images.shape[-1] == 1 else images

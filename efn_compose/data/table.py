@@ -1,0 +1,96 @@
+"""A labelled table of images, not yet resized or split."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from efn_compose.errors import DataError, describe_problems
+
+
+class ImageSequence(Protocol):
+    """Images by number; an array (image, height, width, 3) is one, a list of files another."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        """Return one image, (height, width, 3) uint8; `ImageError` if it cannot be decoded."""
+        ...
+
+
+class GreyImages:
+    """Grey images as a sequence of RGB ones; threefold memory only for the one asked for."""
+
+    def __init__(self, grey: np.ndarray) -> None:
+        self.grey = grey
+
+    def __len__(self) -> int:
+        return len(self.grey)
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        return np.repeat(self.grey[index][..., None], 3, axis=-1)
+
+
+class ImageError(DataError):
+    """One image cannot be decoded; the message names the file and the reason."""
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """Images with labels, in the source's own order and sizes.
+
+    Args:
+        images: RGB uint8 images by number, decoded when asked for.
+        labels: (image,) int32, class numbers from 0.
+        class_names: One per class number.
+        name: The source in short, for tables and messages.
+        groups: (image,) int32 patient numbers, or None. Images of one patient stay together.
+
+    Raises:
+        DataError: Lengths differ, or a label is outside the classes.
+    """
+
+    images: ImageSequence
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    name: str
+    groups: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        problems = []
+        if self.labels.shape != (count,):
+            problems.append(f"labels: expected shape ({count},), received {self.labels.shape}")
+        if self.groups is not None and self.groups.shape != (count,):
+            problems.append(f"groups: expected shape ({count},), received {self.groups.shape}")
+        highest = len(self.class_names) - 1
+        if self.labels.size and (self.labels.min() < 0 or self.labels.max() > highest):
+            problems.append(
+                f"labels: expected 0 to {highest}, "
+                f"received {self.labels.min()} to {self.labels.max()}"
+            )
+        if problems:
+            raise DataError(describe_problems(f"{self.name}: not a table of images.", problems))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def number_labels(values: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return class numbers, (image,) int32, and sorted class names.
+
+    Names that are all whole numbers are sorted as numbers.
+
+    Example:
+        >>> number_labels(["10", "9", "10"])
+        (array([1, 0, 1], dtype=int32), ('9', '10'))
+    """
+    distinct = set(values)
+    if all(value.lstrip("-").isdecimal() for value in distinct):
+        names = sorted(distinct, key=lambda value: (int(value), value))
+    else:
+        names = sorted(distinct)
+    number = {name: index for index, name in enumerate(names)}
+    return np.array([number[value] for value in values], np.int32), tuple(names)

@@ -1,0 +1,332 @@
+"""Every data source against arrays and files whose content is known."""
+
+import gzip
+import hashlib
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from efn_compose.data import DataOptions, load_data, load_table
+from efn_compose.data.decode import decode_file, resize_images
+from efn_compose.data.sources.fashion_mnist import DEBIAN_FOLDER, load_fashion_mnist
+from efn_compose.errors import DataError
+
+RED = (200, 30, 10)
+
+
+def save(path: Path, colour=RED, size=(12, 9), mode="RGB") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+    return path
+
+
+def test_digits_are_the_published_set():
+    table = load_table("digits")
+    # UCI: 1,797 images; counts per class as in the UCI description of the test set.
+    assert np.bincount(table.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert table.labels.dtype == np.int32
+    first = np.array([0, 0, 5, 13, 9, 1, 0, 0]) * 255 / 16
+    np.testing.assert_array_equal(table.images[0][0, :, 0], np.rint(first))
+    assert max(table.images[i].max() for i in range(20)) == 255
+
+
+@pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="dataset-fashion-mnist not installed")
+def test_fashion_mnist_is_the_published_set():
+    table = load_table("fashion_mnist")
+    assert len(table) == 70_000
+    assert np.bincount(table.labels).tolist() == [7000] * 10
+    # The first labels of train-labels-idx1-ubyte as printed in the authors' examples.
+    assert table.labels[:5].tolist() == [9, 0, 0, 3, 0]
+    assert table.images[69_999].shape == (28, 28, 3)
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    path.write_bytes(gzip.compress(head + array.tobytes()))
+
+
+def test_fashion_mnist_reads_idx_and_names_a_damaged_file(tmp_path):
+    rng = np.random.default_rng(0)
+    parts = {"train": rng.integers(0, 256, (6, 4, 4), np.uint8)}
+    parts["t10k"] = rng.integers(0, 256, (2, 4, 4), np.uint8)
+    for part, images in parts.items():
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", images)
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(len(images), dtype=np.uint8))
+    table = load_fashion_mnist(tmp_path)
+    assert table.labels.tolist() == [0, 1, 2, 3, 4, 5, 0, 1]
+    np.testing.assert_array_equal(table.images[7][..., 2], parts["t10k"][1])
+
+    damaged = tmp_path / "train-images-idx3-ubyte.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    with pytest.raises(DataError, match="train-images-idx3"):
+        load_fashion_mnist(tmp_path)
+
+
+def test_folder_numbers_classes_by_name_and_skips_what_is_no_image(tmp_path):
+    save(tmp_path / "rose" / "a.png")
+    save(tmp_path / "rose" / "deep" / "b.JPG")
+    save(tmp_path / "daisy" / "c.bmp")
+    (tmp_path / "daisy" / "notes.txt").write_text("no image")
+    save(tmp_path / ".hidden" / "d.png")
+    table = load_table(f"folder:{tmp_path}")
+    assert table.class_names == ("daisy", "rose")
+    assert table.labels.tolist() == [0, 1, 1]
+    assert [path.name for path in table.images.paths] == ["c.bmp", "a.png", "b.JPG"]
+
+
+def test_folder_names_every_empty_class(tmp_path):
+    save(tmp_path / "rose" / "a.png")
+    (tmp_path / "lily").mkdir()
+    (tmp_path / "iris").mkdir()
+    with pytest.raises(DataError) as caught:
+        load_table(f"folder:{tmp_path}")
+    assert "iris" in str(caught.value)
+    assert "lily" in str(caught.value)
+    assert "rose" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["folder", "npz", "csv"])
+def test_a_missing_path_is_named(kind, tmp_path):
+    with pytest.raises(DataError, match="no such") as caught:
+        load_table(f"{kind}:{tmp_path}/absent")
+    assert "absent" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "suggestion"),
+    [
+        ("fashion-mnist", "'fashion_mnist'"),
+        ("digit", "'digits'"),
+        ("foldr:cats", "'folder:cats'"),
+        ("csv", "'csv:PATH'"),
+        ("npz:", "'npz:PATH'"),
+    ],
+)
+def test_an_unknown_source_gets_a_suggestion(source, suggestion):
+    with pytest.raises(DataError) as caught:
+        load_table(source)
+    assert f"Did you mean {suggestion}?" in str(caught.value)
+
+
+# Each mode's expected pixel follows from the mode's definition, not from our code.
+@pytest.mark.parametrize(
+    ("mode", "colour", "suffix", "expected"),
+    [
+        ("RGB", RED, "png", RED),
+        ("L", 77, "png", (77, 77, 77)),
+        ("1", 1, "png", (255, 255, 255)),
+        ("RGBA", (*RED, 255), "png", RED),
+        ("RGBA", (200, 30, 10, 0), "png", (255, 255, 255)),
+        ("LA", (100, 0), "png", (255, 255, 255)),
+        ("I;16", 257 * 91, "png", (91, 91, 91)),
+        ("I;16", 65535, "tif", (255, 255, 255)),
+        ("I", 257 * 91, "tif", (91, 91, 91)),
+        ("CMYK", (0, 255, 255, 0), "tif", (255, 0, 0)),
+        ("CMYK", (0, 0, 0, 255), "jpg", (0, 0, 0)),
+    ],
+)
+def test_every_mode_becomes_rgb(tmp_path, mode, colour, suffix, expected):
+    pixels = decode_file(save(tmp_path / f"x.{suffix}", colour, mode=mode))
+    assert pixels.shape == (9, 12, 3)
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - expected).max() <= (2 if suffix == "jpg" else 0)
+
+
+def test_a_palette_with_a_transparent_colour_is_laid_over_white(tmp_path):
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, *RED])
+    image.putpixel((0, 0), 0)
+    image.save(tmp_path / "p.png", transparency=0)
+    pixels = decode_file(tmp_path / "p.png")
+    assert tuple(pixels[0, 0]) == (255, 255, 255)
+    assert tuple(pixels[1, 1]) == RED
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    image = Image.new("RGB", (10, 4), "black")
+    exif = image.getexif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    image.save(tmp_path / "turned.png", exif=exif)
+    assert decode_file(tmp_path / "turned.png").shape == (10, 4, 3)
+
+
+def test_all_undecodable_files_are_reported_at_once(tmp_path):
+    for number in range(4):
+        save(tmp_path / "a" / f"good{number}.png")
+        save(tmp_path / "b" / f"good{number}.jpg", size=(40, 40))
+    whole = (tmp_path / "b" / "good0.jpg").read_bytes()
+    (tmp_path / "b" / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "a" / "empty.png").write_bytes(b"")
+    (tmp_path / "a" / "text.png").write_text("hello")
+    Image.new("F", (4, 4), 0.5).save(tmp_path / "a" / "float.tif")
+    with pytest.raises(DataError) as caught:
+        load_data(DataOptions(f"folder:{tmp_path}", 8, 0, 0, 0), seed=1)
+    message = str(caught.value)
+    assert message.startswith("4 of 12 images")
+    for name in ("truncated.jpg", "empty.png", "text.png", "float.tif"):
+        assert name in message
+    assert "good" not in message
+
+
+def test_resizing_averages_when_it_shrinks():
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (1, 256, 256, 3), np.uint8)
+    small = resize_images(noise, np.array([0]), 16)[0].astype(float)
+    # Antialiased: a pixel averages about 16² values of std 74; point sampling would keep 74.
+    assert small.std() < 15
+    np.testing.assert_allclose(small.mean(), noise.mean(), atol=2)
+
+
+def npz(tmp_path, **arrays) -> str:
+    np.savez(tmp_path / "d.npz", **arrays)
+    return f"npz:{tmp_path / 'd.npz'}"
+
+
+def test_npz_keeps_pixels_labels_and_groups(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), np.uint8)
+    source = npz(
+        tmp_path, images=images, labels=[10, 9, 9, 10], groups=np.array(["p2", "p1", "p1", "p2"])
+    )
+    table = load_table(source)
+    assert table.class_names == ("9", "10")
+    assert table.labels.tolist() == [1, 0, 0, 1]
+    assert table.groups.tolist() == [1, 0, 0, 1]
+    np.testing.assert_array_equal(table.images[3], images[3])
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 6), (3, 5, 6, 1)])
+def test_npz_repeats_grey(tmp_path, shape):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    table = load_table(npz(tmp_path, images=images, labels=["a", "b", "a"]))
+    np.testing.assert_array_equal(table.images[1][..., 2], images[1].reshape(5, 6))
+
+
+def test_npz_lists_all_its_faults(tmp_path):
+    source = npz(
+        tmp_path,
+        images=np.zeros((4, 5, 6, 2), np.float32),
+        labels=np.zeros(3, np.float64),
+        groups=np.zeros(2, int),
+    )
+    with pytest.raises(DataError) as caught:
+        load_table(source)
+    message = str(caught.value)
+    for part in ("(4, 5, 6, 2)", "received float32", "received float64", "(3,)", "(2,)"):
+        assert part in message
+
+
+class Trap:
+    """Unpickling this would create a file."""
+
+    def __reduce__(self):
+        return (open, ("trap-was-sprung", "w"))
+
+
+def test_npz_runs_no_pickle(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = np.zeros((3, 4, 4, 3), np.uint8)
+    np.savez(tmp_path / "d.npz", images=images, labels=np.array([Trap()], object))
+    with pytest.raises(DataError, match="'labels' cannot be read"):
+        load_table("npz:d.npz")
+    assert not (tmp_path / "trap-was-sprung").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"\x93NUMPY\x01\x00", b"x" * 500])
+def test_npz_damaged(tmp_path, content):
+    (tmp_path / "d.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"d\.npz"):
+        load_table(f"npz:{tmp_path / 'd.npz'}")
+
+
+def test_npz_truncated(tmp_path):
+    npz(tmp_path, images=np.zeros((30, 8, 8, 3), np.uint8), labels=np.arange(30))
+    file = tmp_path / "d.npz"
+    whole = file.read_bytes()
+    for cut in (100, len(whole) // 2, len(whole) - 10):
+        file.write_bytes(whole[:cut])
+        with pytest.raises(DataError, match=r"d\.npz"):
+            load_table(f"npz:{file}")
+
+
+def test_npz_without_labels(tmp_path):
+    with pytest.raises(DataError, match="no array 'labels'"):
+        load_table(npz(tmp_path, images=np.zeros((3, 4, 4, 3), np.uint8)))
+
+
+def write_csv(tmp_path, text: str, encoding="utf-8") -> str:
+    (tmp_path / "train.csv").write_text(text, encoding=encoding)
+    return f"csv:{tmp_path / 'train.csv'}"
+
+
+def test_csv_in_the_manner_of_isic(tmp_path):
+    """Names without suffix, a byte-order mark, foreign columns, images in a folder beside it."""
+    for number in range(3):
+        save(tmp_path / "train" / f"ISIC_{number}.jpg")
+    source = write_csv(
+        tmp_path,
+        "image_name,patient_id,sex,Target\nISIC_2,IP_9,male,1\nISIC_0,IP_1,female,0\n"
+        'ISIC_1,IP_9,"ma,le",0\n',
+        encoding="utf-8-sig",
+    )
+    table = load_table(source)
+    assert [path.name for path in table.images.paths] == ["ISIC_2.jpg", "ISIC_0.jpg", "ISIC_1.jpg"]
+    assert table.labels.tolist() == [1, 0, 0]
+    assert table.groups.tolist() == [1, 0, 1]
+    assert table.class_names == ("0", "1")
+
+
+def test_csv_lists_every_bad_row_by_line(tmp_path):
+    save(tmp_path / "a.png")
+    source = write_csv(
+        tmp_path,
+        "path,label,patient\na.png,x,1\nb.png,y,1\na.png,x,2\n\na.png,,3\n,z,4\na.png,x,\nshort\n",
+    )
+    with pytest.raises(DataError) as caught:
+        load_table(source)
+    message = str(caught.value)
+    for part in (
+        "line 3: no file b.png",
+        "line 4: a.png again, first on line 2",
+        "line 6: no label",
+        "line 7: no image",
+        "line 8: no patient",
+        "line 9: 1 fields",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("file,class\na,b\n", "image or path or image_name"),
+        ("image;label\na;b\n", "separated by commas"),
+        ("", "empty first line"),
+        ("image,label\n", "no rows"),
+    ],
+)
+def test_csv_header_faults(tmp_path, text, hint):
+    with pytest.raises(DataError, match=hint):
+        load_table(write_csv(tmp_path, text))
+
+
+def test_fingerprint_changes_with_pixels_labels_and_split_only(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    labels = np.arange(40) % 2
+    options = DataOptions(npz(tmp_path, images=images, labels=labels), 8, 0, 0, 0)
+    first = load_data(options, seed=1)
+    assert load_data(options, seed=1).fingerprint == first.fingerprint
+    assert load_data(options, seed=2).fingerprint != first.fingerprint
+
+    pixel = images.copy()
+    pixel[17, 3, 3, 1] ^= 1
+    npz(tmp_path, images=pixel, labels=labels)
+    saved = load_data(options, seed=1, saved_split=first.split)
+    assert saved.split == first.split
+    assert saved.fingerprint != first.fingerprint
+    # An independent account of the same bytes, so that a forgotten part would show.
+    seen = {hashlib.sha256(image).hexdigest() for image in images}
+    parts = (first.train_images, first.validation_images, first.test_images)
+    assert seen == {hashlib.sha256(image).hexdigest() for part in parts for image in part}
