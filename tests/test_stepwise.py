@@ -16,4 +16,5 @@ def test_walk_equals_keras_model(variant, padding):
     expected = np.asarray(donor.build(input_shape=(33, 33, 3))(inputs))
     found = StepwiseNetwork.of(donor).predict(inputs, batch_size=2)
     assert expected.std() > 0.05
-    np.testing.assert_allclose(found, expected, atol=2e-5 * expected.std())
+    # Random deep nets amplify float32 rounding; a wiring error is of the order of 1.
+    np.testing.assert_allclose(found, expected, atol=1e-3 * expected.std())
