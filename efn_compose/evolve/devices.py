@@ -1,0 +1,33 @@
+"""Preparing TensorFlow in a worker process: threads, visible devices, determinism."""
+
+import os
+
+
+def prepare_device(device: str, threads: int) -> None:
+    """Configure TensorFlow before its first operation; later calls change nothing.
+
+    Args:
+        device: "cpu" hides accelerators (Ray no longer does, even for workers
+            that asked for none); "gpu" grows memory on demand instead of taking
+            the whole card; "tpu" connects to the local chip.
+        threads: Threads per operation. Part of what a result depends on.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        if device == "cpu":
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in tf.config.get_visible_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+        # TensorFlow already runs in this process, with the threads it was given then.
+        return
+    if device == "gpu":
+        tf.config.experimental.enable_op_determinism()
+    if device == "tpu":
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)

@@ -1,0 +1,164 @@
+"""What a worker does: compose, re-estimate, train one epoch, re-estimate, score."""
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from efn_compose.arch import Conventions
+from efn_compose.compose import GenomeSpace
+from efn_compose.compose.compose import Tensors
+from efn_compose.data import DataSet
+from efn_compose.evolve.options import FitnessOptions
+from efn_compose.evolve.tasks import Evaluation, EvaluationTask, FinishTask, SiblingTask
+from efn_compose.train.metrics import scores
+from efn_compose.train.resident import ResidentModel, TrainSettings, batches
+
+#: Images per pass where no gradient is needed; larger than a training batch, and faster.
+INFERENCE_BATCH = 256
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """Everything a worker needs but donors and data.
+
+    Args:
+        conventions: Common to all donors.
+        fitness: What one evaluation does.
+        metric: "accuracy" or "auc".
+        threads: TensorFlow threads; part of what a result depends on.
+        device: "cpu", "gpu" or "tpu".
+    """
+
+    conventions: Conventions
+    fitness: FitnessOptions
+    metric: str = "accuracy"
+    threads: int = 1
+    device: str = "cpu"
+
+
+class _Clock:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str):
+        start = time.perf_counter()
+        yield
+        elapsed = time.perf_counter() - start
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + elapsed, 6)
+
+
+class Evaluator:
+    """One resident model with data and donors, answering tasks.
+
+    Args:
+        setup: Conventions and fitness.
+        data: Images and labels of all parts.
+
+    Example:
+        >>> evaluator = Evaluator(setup, data)  # doctest: +SKIP
+        >>> evaluator.set_donors(space, donors)  # doctest: +SKIP
+        >>> evaluator.evaluate(EvaluationTask(Recipe.genome(space.pure(0)), seed=1))  # doctest: +SKIP
+    """
+
+    def __init__(self, setup: WorkerSetup, data: DataSet) -> None:
+        self.setup, self.data = setup, data
+        self.space: GenomeSpace | None = None
+        self.donors: Sequence[Tensors] = ()
+        self._resident: ResidentModel | None = None
+        self._images = {
+            part: tf.constant(getattr(data, f"{part}_images"))
+            for part in ("train", "validation", "test")
+        }
+        self._train_labels = tf.constant(data.train_labels)
+        count = min(len(data.train_labels), setup.fitness.recalibrate_images)
+        self._recalibration_order = batches(count, INFERENCE_BATCH)
+
+    def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
+        """Take the donors that genomes number, replacing earlier ones."""
+        self.space, self.donors = space, donors
+        if self._resident is None:
+            fitness = self.setup.fitness
+            settings = TrainSettings(
+                batch_size=fitness.batch_size,
+                learning_rate=fitness.learning_rate,
+                label_smoothing=fitness.label_smoothing,
+                dropout=fitness.dropout,
+                flip=fitness.flip,
+            )
+            self._resident = ResidentModel(
+                space.spec, self.setup.conventions, self.data.classes, settings
+            )
+
+    def evaluate(self, task: EvaluationTask) -> Evaluation:
+        """Score a recipe after training; a diverged training is an answer, not an exception."""
+        clock, model = _Clock(), self._resident
+        with clock.phase("compose"):
+            tensors = task.recipe.compose(self.space, self.donors)
+        with clock.phase("assign"):
+            model.load(tensors, task.seed)
+        with clock.phase("bn"):
+            if self._recalibrates(task):
+                self._recalibrate()
+        with clock.phase("epoch"):
+            train_loss = self._train(task.seed, task.epochs)
+        with clock.phase("bn"):
+            self._recalibrate()
+        found = {}
+        with clock.phase("score"):
+            for part in task.parts:
+                labels = getattr(self.data, f"{part}_labels")
+                logits = model.predict(self._images[part], batches(len(labels), INFERENCE_BATCH))
+                if not np.isfinite(logits).all():
+                    return Evaluation(
+                        error=f"training diverged: {part} logits are not finite "
+                        f"(mean training loss {train_loss:g})",
+                        seconds=clock.seconds,
+                    )
+                found[part] = scores(logits, labels, self.setup.metric)
+        if not math.isfinite(train_loss):
+            return Evaluation(
+                error=f"training diverged: training loss is {train_loss}", seconds=clock.seconds
+            )
+        return Evaluation(scores=found, train_loss=train_loss, seconds=clock.seconds)
+
+    def make_sibling(self, task: SiblingTask) -> dict[str, np.ndarray]:
+        """Return a donor's weights after training on one share of the training images."""
+        model = self._resident
+        model.load(self.donors[task.donor], task.seed)
+        generator = np.random.default_rng([task.partition_seed, 3])
+        shuffled = generator.permutation(len(self.data.train_labels))
+        share = np.sort(np.array_split(shuffled, task.share_count)[task.share])
+        order = share[model.epoch_order(len(share), task.seed)].astype(np.int32)
+        model.train(self._images["train"], self._train_labels, order)
+        self._recalibrate()
+        return model.tensors()
+
+    def finish(self, task: FinishTask) -> dict[str, np.ndarray]:
+        """Return a recipe's weights, statistics re-estimated where donors were mixed."""
+        tensors = task.recipe.compose(self.space, self.donors)
+        if not task.recipe.is_mixed(self.space):
+            return {name: np.array(values) for name, values in tensors.items()}
+        self._resident.load(tensors, seed=0)
+        self._recalibrate()
+        return self._resident.tensors()
+
+    def _recalibrates(self, task: EvaluationTask) -> bool:
+        rule = self.setup.fitness.recalibrate_before
+        return rule == "always" or (rule == "mixed" and task.recipe.is_mixed(self.space))
+
+    def _recalibrate(self) -> None:
+        self._resident.recalibrate(self._images["train"], self._recalibration_order)
+
+    def _train(self, seed: int, epochs: float) -> float:
+        if epochs == 0:
+            return 0.0
+        order = self._resident.epoch_order(len(self.data.train_labels), seed, epochs)
+        return self._resident.train(self._images["train"], self._train_labels, order)

@@ -1,0 +1,71 @@
+"""The settings of a search; defaults live here and nowhere else."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from efn_compose.compose.space import Granularity
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """[search]: how genomes are bred and how noise is guarded against."""
+
+    population: int = field(default=16, metadata={"minimum": 2, "help": "genomes kept"})
+    generations: int = field(default=6, metadata={"minimum": 0, "help": "after the first"})
+    granularity: Granularity = field(default="block", metadata={"help": "what one gene moves"})
+    tournament: int = field(default=3, metadata={"minimum": 1, "help": "genomes per tournament"})
+    crossover_rate: float = field(default=0.8, metadata={"minimum": 0.0, "maximum": 1.0})
+    mutations: float = field(
+        default=1.5, metadata={"minimum": 0.0, "help": "genes changed per child, on average"}
+    )
+    elites: int = field(
+        default=2, metadata={"minimum": 1, "help": "best genomes re-run in every generation"}
+    )
+    noise_repeats: int = field(
+        default=5, metadata={"minimum": 0, "help": "seeds that measure the fitness' spread"}
+    )
+    finalists: int = field(default=4, metadata={"minimum": 1, "help": "genomes re-run at the end"})
+    final_seeds: int = field(default=5, metadata={"minimum": 2, "help": "fresh seeds per finalist"})
+
+
+@dataclass(frozen=True)
+class FitnessOptions:
+    """[fitness]: what one evaluation does with a set of weights."""
+
+    epochs: float = field(default=1.0, metadata={"minimum": 0.0, "help": "passes over the data"})
+    batch_size: int = field(default=32, metadata={"minimum": 1, "help": "images per step"})
+    learning_rate: float = field(default=1e-3, metadata={"minimum": 0.0, "help": "of Adam"})
+    label_smoothing: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
+    dropout: float = field(default=0.2, metadata={"minimum": 0.0, "maximum": 0.95})
+    flip: bool = field(default=False, metadata={"help": "mirror images left-right at random"})
+    recalibrate_before: Literal["always", "mixed", "never"] = field(
+        default="always", metadata={"help": "re-estimate BatchNorm statistics before the epoch"}
+    )
+    recalibrate_images: int = field(
+        default=1024, metadata={"minimum": 2, "help": "training images for that"}
+    )
+
+
+@dataclass(frozen=True)
+class ExecutorOptions:
+    """[executor]: where evaluations run. Changing it never changes a result."""
+
+    kind: Literal["auto", "serial", "ray"] = "auto"
+    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
+    workers: int = field(default=0, metadata={"minimum": 0, "help": "0: one per core or device"})
+    address: str = field(default="", metadata={"help": "of a running Ray cluster"})
+    retries: int = field(default=2, metadata={"minimum": 0, "help": "after a worker died"})
+    memory_limit_mb: int = field(
+        default=6000, metadata={"minimum": 0, "help": "per worker before it is replaced; 0: never"}
+    )
+    hang_seconds: float = field(
+        default=900.0, metadata={"minimum": 1.0, "help": "an evaluation may take at most"}
+    )
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """[output]: what the run leaves."""
+
+    weights_name: str = "efn_magic_weights.h5"
+    nest_into: str = field(default="", metadata={"help": "variant the winner is also nested into"})

@@ -1,0 +1,24 @@
+"""Seeds derived from the run's one seed, so that nothing else is random."""
+
+import numpy as np
+
+#: What a seed is for; part of its derivation, so that purposes never share one.
+PURPOSES = ("search", "generation", "noise", "final", "sibling", "partition")
+
+
+def derive_seed(run_seed: int, purpose: str, number: int = 0) -> int:
+    """Return a seed in [0, 2**31) for a purpose and a number within it.
+
+    Args:
+        run_seed: The run's seed, >= 0.
+        purpose: One of `PURPOSES`.
+        number: Generation, repeat or sibling number, >= 0.
+
+    Example:
+        >>> derive_seed(1, "final", 0) == derive_seed(1, "final", 0)
+        True
+        >>> derive_seed(1, "final", 0) == derive_seed(1, "noise", 0)
+        False
+    """
+    sequence = np.random.SeedSequence([run_seed, PURPOSES.index(purpose), number])
+    return int(sequence.generate_state(1)[0] >> 1)

@@ -1,0 +1,116 @@
+"""What travels between driver and workers: small questions, small answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from efn_compose.compose import Recipe
+
+if TYPE_CHECKING:
+    from efn_compose.evolve.evaluator import Evaluator
+
+SPLIT_PARTS = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """Train a recipe's weights for a while and score them.
+
+    Args:
+        recipe: How the weights are made.
+        seed: Decides head, order and dropout; common to all it is compared with.
+        epochs: Passes over the training images.
+        parts: Splits to score: "validation", "test".
+    """
+
+    recipe: Recipe
+    seed: int
+    epochs: float = 1.0
+    parts: tuple[str, ...] = ("validation",)
+
+    def run(self, evaluator: "Evaluator") -> "Evaluation":
+        """Answer the task in a worker."""
+        return evaluator.evaluate(self)
+
+
+@dataclass(frozen=True)
+class SiblingTask:
+    """Train a donor on one share of the training images and return its weights.
+
+    Args:
+        donor: Donor number.
+        seed: As above.
+        share: Which of `share_count` equal, disjoint shares of the training images.
+        share_count: Number of shares.
+        partition_seed: Decides the shares; common to all siblings of a run.
+    """
+
+    donor: int
+    seed: int
+    share: int
+    share_count: int
+    partition_seed: int
+
+    def run(self, evaluator: "Evaluator") -> dict[str, np.ndarray]:
+        """Answer the task in a worker."""
+        return evaluator.make_sibling(self)
+
+
+@dataclass(frozen=True)
+class FinishTask:
+    """Compose a recipe's weights and re-estimate their BatchNorm statistics where mixed."""
+
+    recipe: Recipe
+
+    def run(self, evaluator: "Evaluator") -> dict[str, np.ndarray]:
+        """Answer the task in a worker."""
+        return evaluator.finish(self)
+
+
+Task = EvaluationTask | SiblingTask | FinishTask
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What became of an evaluation: scores or a reason, never both.
+
+    Args:
+        scores: By split part: "loss" (mean cross-entropy, nats), "accuracy", ...
+        train_loss: Mean training loss over the epoch.
+        error: Why there are no scores; None if there are.
+        seconds: By phase: compose, assign, bn, epoch, score.
+    """
+
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    train_loss: float | None = None
+    error: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def loss(self) -> float | None:
+        """Validation loss, the fitness; None after a failure."""
+        part = self.scores.get("validation") or self.scores.get("test")
+        return None if part is None else part["loss"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A worker's answer to any task; a failure is an answer too.
+
+    Args:
+        value: What the task returned, or None.
+        error: Why there is no value.
+        worker: Number of the worker.
+        seconds: Wall time in the worker.
+        memory_mb: Resident memory of the worker afterwards.
+        attempts: How many workers it took.
+    """
+
+    value: Any
+    error: str | None
+    worker: int
+    seconds: float
+    memory_mb: float = 0.0
+    attempts: int = 1

@@ -1,0 +1,1 @@
+"""Training; importing its modules imports TensorFlow."""

@@ -1,0 +1,69 @@
+"""Scores from logits."""
+
+import numpy as np
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return log-probabilities (image, class) in float64.
+
+    Example:
+        >>> float(np.exp(log_softmax(np.array([[0.0, 0.0]])))[0, 1])
+        0.5
+    """
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean cross-entropy, in nats.
+
+    Args:
+        logits: (image, class).
+        labels: int (image,).
+
+    Example:
+        >>> round(cross_entropy(np.zeros((4, 2)), np.array([0, 1, 0, 1])), 4)
+        0.6931
+    """
+    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of images whose largest logit is their class's, 0 to 1.
+
+    Example:
+        >>> accuracy(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([0, 1]))
+        0.5
+    """
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def area_under_curve(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return the area under the ROC curve, averaged over one-against-rest classes.
+
+    Args:
+        logits: (image, class).
+        labels: int (image,); every class must occur.
+
+    Example:
+        >>> area_under_curve(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([1, 0]))
+        1.0
+    """
+    from sklearn.metrics import roc_auc_score
+
+    probabilities = np.exp(log_softmax(logits))
+    if probabilities.shape[1] == 2:
+        return float(roc_auc_score(labels, probabilities[:, 1]))
+    return float(
+        roc_auc_score(
+            labels, probabilities / probabilities.sum(1, keepdims=True), multi_class="ovr"
+        )
+    )
+
+
+def scores(logits: np.ndarray, labels: np.ndarray, metric: str) -> dict[str, float]:
+    """Return loss, accuracy and, where `metric` is "auc", the area under the curve."""
+    found = {"loss": cross_entropy(logits, labels), "accuracy": accuracy(logits, labels)}
+    if metric == "auc":
+        found["auc"] = area_under_curve(logits, labels)
+    return found

@@ -1,0 +1,271 @@
+"""A model that stays: built and traced once, then given candidate after candidate.
+
+Everything a candidate could inherit from the one before it is reset: weights,
+optimizer slots, dropout seeds, BatchNorm statistics. The same candidate scores
+identically twice, on any worker with the same number of threads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
+from efn_compose.models import build_model, model_variables
+
+#: Share of old BatchNorm statistics kept per training step; forgets the donor within an epoch.
+TRAINING_MOMENTUM = 0.9
+_ADAM_BETA_1, _ADAM_BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-7
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How one epoch is trained.
+
+    Args:
+        batch_size: Images per step.
+        learning_rate: Peak rate of Adam.
+        label_smoothing: 0 to 1.
+        dropout: Rate before the classifier, 0 to 1.
+        weight_decay: Decoupled decay of kernels per step, relative to the rate.
+        flip: Whether images are mirrored left-right at random.
+    """
+
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    label_smoothing: float = 0.0
+    dropout: float = 0.2
+    flip: bool = False
+
+
+class ResidentModel:
+    """One compiled network with its data, serving many sets of weights.
+
+    Args:
+        spec: The network.
+        conventions: How the weights want to be run; its preprocessing is applied here.
+        classes: Width of the classifier.
+        settings: Batch size, learning rate, smoothing, dropout.
+
+    Example:
+        >>> model = ResidentModel(spec, conventions, 10, TrainSettings())  # doctest: +SKIP
+        >>> model.load(tensors, seed=1)  # doctest: +SKIP
+        >>> model.train(images, labels, model.epoch_order(len(images), seed=1))  # doctest: +SKIP
+        >>> logits = model.predict(validation_images)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, spec: ArchSpec, conventions: Conventions, classes: int, settings: TrainSettings
+    ) -> None:
+        self.spec, self.classes, self.settings = spec, classes, settings
+        self._momentum = tf.Variable(TRAINING_MOMENTUM, trainable=False, dtype=tf.float32)
+        self.model = build_model(
+            spec,
+            conventions,
+            classes=classes,
+            dropout=settings.dropout,
+            bn_momentum=self._momentum,
+        )
+        self._variables = model_variables(self.model, spec, classes)
+        self._trainable = [variable.value for variable in self.model.trainable_variables]
+        self._slots = [
+            (tf.Variable(tf.zeros_like(v), False), tf.Variable(tf.zeros_like(v), False))
+            for v in self._trainable
+        ]
+        self._step = tf.Variable(0.0, trainable=False)
+        self._mean = tf.constant(conventions.preprocessing.mean, tf.float32)
+        self._scale = 1 / tf.constant(conventions.preprocessing.std, tf.float32)
+        self._order_spec = tf.TensorSpec((None, None), tf.int32)
+        self._train_epoch = self._recalibrate = self._predict = None
+        self._assigned: dict[str, np.ndarray] = {}
+
+    def load(self, tensors: Mapping[str, np.ndarray], seed: int) -> None:
+        """Start a candidate: assign weights, draw a fresh head, forget everything else.
+
+        Args:
+            tensors: Backbone arrays by canonical name.
+            seed: Decides the head's initial weights and the dropout masks.
+        """
+        for name, variable in self._variables.items():
+            if name.startswith(f"{HEAD_LAYER}/"):
+                continue
+            variable.value.assign(tensors[name])
+        kernel = self._variables[f"{HEAD_LAYER}/kernel"]
+        limit = np.sqrt(6.0 / sum(kernel.shape))
+        draw = np.random.default_rng([seed, 1]).uniform(-limit, limit, tuple(kernel.shape))
+        kernel.value.assign(draw.astype(np.float32))
+        bias = self._variables[f"{HEAD_LAYER}/bias"]
+        bias.value.assign(np.zeros(tuple(bias.shape), np.float32))
+        for first, second in self._slots:
+            first.assign(tf.zeros_like(first))
+            second.assign(tf.zeros_like(second))
+        self._step.assign(0.0)
+        self._reset_dropout(seed)
+
+    def epoch_order(self, image_count: int, seed: int, epochs: float = 1.0) -> np.ndarray:
+        """Return the image numbers of every training step.
+
+        Whole batches only: what does not fill a batch waits for the next shuffle.
+
+        Args:
+            image_count: Number of training images.
+            seed: Decides the order.
+            epochs: How often each image is seen, about; at least one step is made.
+
+        Returns:
+            int32 array (step, image).
+        """
+        batch = min(self.settings.batch_size, image_count)
+        steps_per_epoch = image_count // batch
+        steps = max(1, round(steps_per_epoch * epochs))
+        generator = np.random.default_rng([seed, 2])
+        orders = []
+        while len(orders) * steps_per_epoch < steps:
+            order = generator.permutation(image_count)[: steps_per_epoch * batch]
+            orders.append(order.reshape(steps_per_epoch, batch))
+        return np.concatenate(orders)[:steps].astype(np.int32)
+
+    def train(self, images: tf.Tensor, labels: tf.Tensor, order: np.ndarray) -> float:
+        """Train over an order of images and return the mean training loss.
+
+        Args:
+            images: uint8 (image, height, width, 3), resident.
+            labels: int32 (image,).
+            order: Image numbers (step, image).
+        """
+        if self._train_epoch is None:
+            self._train_epoch = tf.function(self._train_steps, reduce_retracing=False)
+        self._momentum.assign(TRAINING_MOMENTUM)
+        total = tf.constant(float(order.shape[0]))
+        return float(self._train_epoch(images, labels, tf.constant(order), total))
+
+    def recalibrate(self, images: tf.Tensor, order: np.ndarray) -> None:
+        """Re-estimate BatchNorm statistics: the plain mean of the batches' own statistics.
+
+        Args:
+            images: uint8 (image, height, width, 3), resident.
+            order: Image numbers (batch, image); large batches lose least variance.
+        """
+        if self._recalibrate is None:
+            self._recalibrate = tf.function(self._recalibrate_steps, reduce_retracing=False)
+        self._recalibrate(images, tf.constant(order))
+
+    def predict(self, images: tf.Tensor, order: np.ndarray) -> np.ndarray:
+        """Return float32 logits (image, class) in inference mode.
+
+        Args:
+            images: uint8 (image, height, width, 3), resident.
+            order: Image numbers (batch, image) from `batches`.
+        """
+        if self._predict is None:
+            self._predict = tf.function(self._predict_steps, reduce_retracing=False)
+        return self._predict(images, tf.constant(order)).numpy()[: int(images.shape[0])]
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return copies of the backbone's present weights by canonical name."""
+        return {
+            name: variable.value.numpy()
+            for name, variable in self._variables.items()
+            if not name.startswith(f"{HEAD_LAYER}/")
+        }
+
+    def _reset_dropout(self, seed: int) -> None:
+        for layer in self.model.layers:
+            generator = getattr(layer, "seed_generator", None)
+            if generator is not None:
+                generator.state.assign([seed % (1 << 31), 0])
+
+    def _input(self, images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        return (tf.cast(tf.gather(images, numbers), tf.float32) - self._mean) * self._scale
+
+    def _train_steps(
+        self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, total: tf.Tensor
+    ) -> tf.Tensor:
+        loss_sum = tf.constant(0.0)
+        for number in tf.range(tf.shape(order)[0]):
+            numbers = order[number]
+            target = tf.one_hot(tf.gather(labels, numbers), self.classes)
+            smoothing = self.settings.label_smoothing
+            target = target * (1 - smoothing) + smoothing / self.classes
+            pixels = self._input(images, numbers)
+            if self.settings.flip:
+                pixels = self._flipped(pixels, numbers)
+            with tf.GradientTape() as tape:
+                logits = self.model(pixels, training=True)
+                loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
+            self._adam(tape.gradient(loss, self._trainable))
+            loss_sum += loss
+        return loss_sum / total
+
+    def _flipped(self, pixels: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        """Mirror about half of the images; which ones depends on the image and the step."""
+        seeds = tf.cast(numbers, tf.int32) * 7919 + tf.cast(self._step, tf.int32) * 104729
+        mirrored = tf.math.floormod(tf.bitwise.right_shift(seeds, 4), 2) == 1
+        return tf.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
+
+    def _adam(self, gradients: list[tf.Tensor]) -> None:
+        """One fused kernel per variable: about a tenth of the graph Keras' optimizer makes."""
+        self._step.assign_add(1.0)
+        power_1 = tf.pow(_ADAM_BETA_1, self._step)
+        power_2 = tf.pow(_ADAM_BETA_2, self._step)
+        for variable, gradient, (first, second) in zip(
+            self._trainable, gradients, self._slots, strict=True
+        ):
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=first.handle,
+                v=second.handle,
+                beta1_power=power_1,
+                beta2_power=power_2,
+                lr=self.settings.learning_rate,
+                beta1=_ADAM_BETA_1,
+                beta2=_ADAM_BETA_2,
+                epsilon=_ADAM_EPSILON,
+                grad=gradient,
+            )
+
+    def _recalibrate_steps(self, images: tf.Tensor, order: tf.Tensor) -> None:
+        for number in tf.range(tf.shape(order)[0]):
+            # Momentum 1 - 1/t turns the moving average into the mean of all batches so far.
+            self._momentum.assign(1 - 1 / tf.cast(number + 1, tf.float32))
+            self.model(self._input(images, order[number]), training=True)
+
+    def _predict_steps(self, images: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+        count, batch = tf.shape(order)[0], tf.shape(order)[1]
+        logits = tf.TensorArray(tf.float32, size=count)
+        for number in tf.range(count):
+            batch_logits = self.model(self._input(images, order[number]), training=False)
+            logits = logits.write(number, batch_logits)
+        return tf.reshape(logits.stack(), (count * batch, self.classes))
+
+
+def batches(image_count: int, batch_size: int) -> np.ndarray:
+    """Return image numbers in equal batches, in order; the last repeats the final image.
+
+    Args:
+        image_count: Number of images, at least 1.
+        batch_size: Largest batch.
+
+    Returns:
+        int32 array (batch, image) that covers every image.
+
+    Example:
+        >>> batches(5, 2).tolist()
+        [[0, 1], [2, 3], [4, 4]]
+    """
+    batch = min(batch_size, image_count)
+    numbers = np.arange(-(-image_count // batch) * batch)
+    return np.minimum(numbers, image_count - 1).reshape(-1, batch).astype(np.int32)
+
+
+def set_threads(threads: int) -> None:
+    """Fix TensorFlow's thread pools and hide nothing else; call before TensorFlow runs anything.
+
+    Args:
+        threads: Threads per operation; results depend on it in the last bits.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    keras.config.set_floatx("float32")
