@@ -24,7 +24,7 @@ READERS: dict[str, str] = {
     "keras-zip": "efn_compose.checkpoints.keras_zip:read",
     "tf-checkpoint": "efn_compose.checkpoints.tf_checkpoint:read",
     "tf-saved-model": "efn_compose.checkpoints.tf_checkpoint:read",
-    "onnx": "efn_compose.checkpoints.onnx:read",
+    "onnx": "efn_compose.checkpoints.onnx_file:read",
 }
 
 
