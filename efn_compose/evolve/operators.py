@@ -6,6 +6,7 @@ disturbs nobody. Genomes are tuples outside and lists inside: DEAP's crossover
 silently loses genes of numpy arrays.
 """
 
+import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ def cross(
     borders = (0, *space.stage_borders, len(first))
     inner = generator.random() < _INNER_CUT_RATE
     cuts = range(len(first) + 1) if inner else borders
-    pairs = list(zip(cuts[:-1], cuts[1:], strict=True))
+    pairs = list(itertools.pairwise(cuts))
     pieces = [[list(genome[a:b]) for a, b in pairs] for genome in (first, second)]
     with _borrowed(generator):
         if len(pairs) > 1:

@@ -1,0 +1,321 @@
+"""A whole search, phase by phase: siblings, noise, generations, finals, test."""
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from efn_compose.compose import Genome, GenomeSpace, Recipe
+from efn_compose.donors import Donor
+from efn_compose.errors import EvaluationError
+from efn_compose.evolve.executor import Executor
+from efn_compose.evolve.ledger import Ledger, Purpose, Watcher
+from efn_compose.evolve.options import FitnessOptions, SearchOptions
+from efn_compose.evolve.search import GeneticSearch
+from efn_compose.evolve.seeds import derive_seed
+from efn_compose.evolve.siblings import FOLDER, make_siblings
+from efn_compose.evolve.tasks import Evaluation, EvaluationTask, FinishTask
+from efn_compose.evolve.verdict import (
+    AVERAGE,
+    COMPOSED,
+    Arm,
+    Verdict,
+    choose_challenger,
+    give_verdict,
+)
+from efn_compose.store.journal import Journal
+
+
+class RunWatcher(Watcher, Protocol):
+    """Told what the run does; draws progress."""
+
+    def on_phase(self, phase: str, evaluations: int) -> None:
+        """A phase begins that will make so many evaluations."""
+
+    def on_generation(self, generation: int, search: GeneticSearch) -> None:
+        """A generation was told to the search."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Spread of the fitness of one donor over seeds.
+
+    Args:
+        arm: The donor.
+        losses: One validation loss per seed.
+    """
+
+    arm: str
+    losses: tuple[float, ...]
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over seeds; None for fewer than two runs."""
+        return statistics.stdev(self.losses) if len(self.losses) > 1 else None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Everything a finished run knows.
+
+    Args:
+        donors: All donors, siblings last.
+        space: The genome space.
+        noise: Spread of the fitness, measured first.
+        arms: All contestants of the finals by name, in table order.
+        verdict: Who won, and in words.
+        winner: The recipe that was written.
+        weights: Its backbone tensors.
+        evaluations: Number of evaluations.
+        seconds: Wall time by phase of this process (replayed phases take none).
+        generation_effects: Luck of each generation's seed, as estimated.
+    """
+
+    donors: tuple[Donor, ...]
+    space: GenomeSpace
+    noise: Noise
+    arms: dict[str, Arm]
+    verdict: Verdict
+    winner: Recipe
+    weights: dict[str, np.ndarray]
+    evaluations: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    generation_effects: tuple[float, ...] = ()
+
+
+def planned_evaluations(search: SearchOptions, donor_count: int) -> dict[str, int]:
+    """Return the number of evaluations of each phase, at most.
+
+    Example:
+        >>> planned_evaluations(SearchOptions(population=4, generations=2), donor_count=2)["search"]
+        12
+    """
+    first = max(search.population, donor_count)
+    per_generation = max(search.population, search.elites + 2)
+    contestants = search.finalists + donor_count + 1
+    return {
+        "noise": search.noise_repeats,
+        "search": first + search.generations * per_generation,
+        "final": contestants * search.final_seeds,
+        "test": search.final_seeds,
+    }
+
+
+class EvolutionRun:
+    """One search over donors of one network.
+
+    Args:
+        donors: Harmonised, headless donors.
+        siblings: How many siblings are made of each.
+        search: Population, generations, finals.
+        fitness: Epochs per evaluation.
+        seed: The run's seed.
+        executor: Answers tasks.
+        journal: The run's journal.
+        folder: Where siblings are kept.
+        watcher: Told about everything.
+    """
+
+    def __init__(
+        self,
+        donors: Sequence[Donor],
+        siblings: int,
+        search: SearchOptions,
+        fitness: FitnessOptions,
+        seed: int,
+        executor: Executor,
+        journal: Journal,
+        folder: Path,
+        watcher: RunWatcher,
+    ) -> None:
+        self._base, self._sibling_count = list(donors), siblings
+        self._options, self._fitness, self._seed = search, fitness, seed
+        self._executor, self._folder, self._watcher = executor, folder, watcher
+        self._ledger = Ledger(journal, executor, watcher)
+        self.seconds: dict[str, float] = {}
+        self.donors: list[Donor] = []
+        self.space = GenomeSpace(self._base[0].spec, len(self._base), search.granularity)
+
+    def run(self) -> RunResult:
+        """Run all phases and return the result.
+
+        Raises:
+            EvaluationError: No donor could be evaluated, or too many failures in a row.
+        """
+        self._timed("siblings", self._prepare_donors)
+        noise = self._timed("noise", self.measure_noise)
+        search = self._timed("search", self._search)
+        arms = self._timed("final", lambda: self._finals(search))
+        composed_genome, arms, verdict = self._timed("test", lambda: self._test(arms))
+        winner = self._recipe_of(verdict.winner, composed_genome)
+        weights = self._timed("finish", lambda: self._finish(winner))
+        return RunResult(
+            donors=tuple(self.donors),
+            space=self.space,
+            noise=noise,
+            arms=arms,
+            verdict=verdict,
+            winner=winner,
+            weights=weights,
+            evaluations=self._ledger.count,
+            seconds=self.seconds,
+            generation_effects=tuple(search.table.generation_effects),
+        )
+
+    def measure_noise(self) -> Noise:
+        """Evaluate the first donor under several seeds; the spread is what luck can do."""
+        if not self.donors:
+            self._prepare_donors()
+        repeats = self._options.noise_repeats
+        self._watcher.on_phase("noise", repeats)
+        recipe = Recipe.genome(self.space.pure(0))
+        tasks = [
+            self._task(recipe, derive_seed(self._seed, "noise", number))
+            for number in range(repeats)
+        ]
+        name = self.donors[0].name
+        found = self._ledger.evaluate(Purpose("noise"), tasks, [name] * repeats)
+        return Noise(name, tuple(e.loss for e in found if e.loss is not None))
+
+    def _timed(self, phase: str, action: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return action()
+        finally:
+            self.seconds[phase] = round(time.perf_counter() - start, 3)
+
+    def _prepare_donors(self) -> None:
+        self.donors = list(self._base)
+        self._executor.set_donors(self.space, [donor.tensors for donor in self.donors])
+        if self._sibling_count:
+            self._watcher.on_phase("siblings", 0)
+            self.donors += make_siblings(
+                self._base, self._sibling_count, self._seed, self._executor, self._folder / FOLDER
+            )
+            self.space = GenomeSpace(
+                self._base[0].spec, len(self.donors), self._options.granularity
+            )
+            self._executor.set_donors(self.space, [donor.tensors for donor in self.donors])
+
+    def _task(self, recipe: Recipe, seed: int, *parts: str) -> EvaluationTask:
+        return EvaluationTask(recipe, seed, self._fitness.epochs, parts or ("validation",))
+
+    def _search(self) -> GeneticSearch:
+        search = GeneticSearch(self.space, self._options, derive_seed(self._seed, "search"))
+        plan = planned_evaluations(self._options, len(self.donors))
+        self._watcher.on_phase("search", plan["search"])
+        for generation in range(self._options.generations + 1):
+            genomes = search.ask()
+            seed = derive_seed(self._seed, "generation", generation)
+            tasks = [self._task(Recipe.genome(genome), seed) for genome in genomes]
+            arms = [self._arm_name(genome) for genome in genomes]
+            found = self._ledger.evaluate(Purpose("search", generation), tasks, arms)
+            search.tell({genome: e.loss for genome, e in zip(genomes, found, strict=True)})
+            self._watcher.on_generation(generation, search)
+        return search
+
+    def _arm_name(self, genome: Genome) -> str:
+        """Return the donor's name for a pure genome, nothing for others."""
+        is_pure = genome == self.space.pure(genome[0]) if genome else False
+        return self.donors[genome[0]].name if is_pure else ""
+
+    def _final_seeds(self) -> list[int]:
+        return [
+            derive_seed(self._seed, "final", number) for number in range(self._options.final_seeds)
+        ]
+
+    def _run_arms(
+        self, purpose: Purpose, arms: Sequence[tuple[str, Recipe]], *parts: str
+    ) -> dict[str, list[Evaluation]]:
+        """Evaluate arms on all final seeds, seed by seed, and return them by name."""
+        seeds = self._final_seeds()
+        tasks = [self._task(recipe, seed, *parts) for seed in seeds for _, recipe in arms]
+        names = [name for _ in seeds for name, _ in arms]
+        found = self._ledger.evaluate(purpose, tasks, names)
+        return {
+            name: [e for other, e in zip(names, found, strict=True) if other == name]
+            for name, _ in arms
+        }
+
+    def _finals(self, search: GeneticSearch) -> tuple[dict[str, list[Evaluation]], list[Genome]]:
+        """Run finalists on validation, and what is not subject to choice on both splits."""
+        finalists = search.finalists(self._options.finalists)
+        contestants = [(f"finalist{n + 1}", Recipe.genome(g)) for n, g in enumerate(finalists)]
+        references = [
+            (d.name, Recipe.genome(self.space.pure(n))) for n, d in enumerate(self.donors)
+        ]
+        references.append((AVERAGE, Recipe.average(len(self.donors))))
+        count = (len(contestants) + len(references)) * self._options.final_seeds
+        self._watcher.on_phase("final", count)
+        found = self._run_arms(Purpose("final"), contestants, "validation")
+        found |= self._run_arms(Purpose("final"), references, "validation", "test")
+        return found, finalists
+
+    def _test(
+        self, finals: tuple[dict[str, list[Evaluation]], list[Genome]]
+    ) -> tuple[Genome | None, dict[str, Arm], Verdict]:
+        """Choose among finalists on validation, score the chosen one on test, and conclude."""
+        found, finalists = finals
+        candidates = {
+            name: _arm(name, found[name])
+            for name in (f"finalist{n + 1}" for n in range(len(finalists)))
+        }
+        chosen = choose_challenger([arm for arm in candidates.values() if arm is not None])
+        self._watcher.on_phase("test", self._options.final_seeds if chosen else 0)
+        arms: dict[str, Arm] = {}
+        genome, composed = None, None
+        if chosen is not None:
+            genome = finalists[int(chosen.name.removeprefix("finalist")) - 1]
+            recipe = Recipe.genome(genome)
+            tested = self._run_arms(Purpose("test"), [(COMPOSED, recipe)], "validation", "test")
+            composed = _arm(COMPOSED, tested[COMPOSED])
+        references = {name: _arm(name, found[name]) for name in [d.name for d in self.donors]}
+        donors = {name: arm for name, arm in references.items() if arm is not None}
+        if not donors:
+            raise EvaluationError(
+                "No donor survived the finals on all seeds; there is nothing to compare with. "
+                "The journal says why each failed."
+            )
+        average = _arm(AVERAGE, found[AVERAGE])
+        for arm in (composed, *donors.values(), average):
+            if arm is not None:
+                arms[arm.name] = arm
+        return genome, arms, give_verdict(composed, average, list(donors.values()))
+
+    def _recipe_of(self, winner: str, composed: Genome | None) -> Recipe:
+        if winner == COMPOSED and composed is not None:
+            return Recipe.genome(composed)
+        if winner == AVERAGE:
+            return Recipe.average(len(self.donors))
+        names = [donor.name for donor in self.donors]
+        return Recipe.genome(self.space.pure(names.index(winner)))
+
+    def _finish(self, winner: Recipe) -> dict[str, np.ndarray]:
+        """Return the tensors to write: composed, statistics re-estimated where mixed."""
+        for _, outcome in self._executor.run([FinishTask(winner)]):
+            if outcome.error is None:
+                return outcome.value
+            raise EvaluationError(f"The winner cannot be composed: {outcome.error}.")
+        raise EvaluationError("The executor did not answer.")
+
+
+def _arm(name: str, evaluations: Sequence[Evaluation]) -> Arm | None:
+    """Return an arm, or None if any of its runs failed."""
+    if any(evaluation.error is not None for evaluation in evaluations):
+        return None
+    scores = [evaluation.scores for evaluation in evaluations]
+    test = [part["test"] for part in scores if "test" in part]
+    return Arm(
+        name=name,
+        validation_loss=tuple(part["validation"]["loss"] for part in scores),
+        test_loss=tuple(part["loss"] for part in test),
+        test_scores={
+            metric: tuple(part[metric] for part in test)
+            for metric in (test[0] if test else {})
+            if metric != "loss"
+        },
+    )

@@ -1,0 +1,179 @@
+"""The verdict: does anything beat the best donor, by how much, and how sure is that?"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+COMPOSED = "composed"
+AVERAGE = "uniform_average"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One contestant of the finals, run on the same fresh seeds as all others.
+
+    Args:
+        name: Donor name, "composed" or "uniform_average".
+        validation_loss: One per seed; what choices are made on.
+        test_loss: One per seed; only reported. Empty where not scored.
+        test_scores: Further metrics on the test split by name, one per seed.
+    """
+
+    name: str
+    validation_loss: tuple[float, ...]
+    test_loss: tuple[float, ...] = ()
+    test_scores: Mapping[str, tuple[float, ...]] | None = None
+
+    @property
+    def mean(self) -> float:
+        """Mean validation loss."""
+        return statistics.fmean(self.validation_loss)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of losses over the same seeds; negative means the first is better.
+
+    Args:
+        mean: Mean difference.
+        standard_error: Of that mean.
+    """
+
+    mean: float
+    standard_error: float
+
+    @property
+    def is_clearly_better(self) -> bool:
+        """Whether the first wins by more than one standard error."""
+        return self.mean < -self.standard_error
+
+    @property
+    def is_clearly_worse(self) -> bool:
+        """Whether the first loses by more than one standard error."""
+        return self.mean > self.standard_error
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the run concluded.
+
+    Args:
+        winner: Name of the arm whose weights are written.
+        best_donor: Name of the donor with the smallest mean validation loss.
+        validation: Composed minus best donor on the search-validation split.
+        test: The same on the test split.
+        words: One paragraph for people.
+    """
+
+    winner: str
+    best_donor: str
+    validation: Difference | None
+    test: Difference | None
+    words: str
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Return the paired difference of two equally long lists of losses.
+
+    Example:
+        >>> paired_difference([1.0, 2.0, 3.0], [2.0, 3.0, 4.0])
+        Difference(mean=-1.0, standard_error=0.0)
+    """
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    return Difference(statistics.fmean(differences), error)
+
+
+def choose_challenger(finalists: Sequence[Arm]) -> Arm | None:
+    """Return the arm to put up against the donors: smallest mean plus standard error.
+
+    The standard error is over seeds, so luck on one seed counts against it.
+    """
+    if not finalists:
+        return None
+    return min(
+        finalists, key=lambda arm: (arm.mean + standard_error(arm.validation_loss), arm.name)
+    )
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean; 0 for fewer than two values."""
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+def give_verdict(composed: Arm | None, average: Arm | None, donors: Sequence[Arm]) -> Verdict:
+    """Return the verdict over finished arms, test losses included.
+
+    Decided on the search-validation split alone, on seeds the search never used:
+    the better challenger must beat the best donor by more than one standard
+    error. The test split is only reported.
+
+    Args:
+        composed: The best finalist; None if there was none.
+        average: The uniform average of all donors; None if it failed.
+        donors: All pure donors that did not fail, at least one.
+    """
+    best = min(donors, key=lambda arm: (arm.mean, arm.name))
+    challenger = choose_challenger([arm for arm in (composed, average) if arm is not None])
+    if challenger is None:
+        words = (
+            f"No composed candidate survived, so the best donor, {best.name}, was written. "
+            "The journal says why the others failed."
+        )
+        return Verdict(best.name, best.name, None, None, words)
+    validation = paired_difference(challenger.validation_loss, best.validation_loss)
+    has_test = challenger.test_loss and best.test_loss
+    test = paired_difference(challenger.test_loss, best.test_loss) if has_test else None
+    winner = challenger if validation.is_clearly_better else best
+    words = _words(challenger, best, validation, test)
+    others = [arm for arm in (composed, average) if arm is not None and arm is not challenger]
+    words += "".join(_rival_words(winner, arm) for arm in others)
+    return Verdict(winner.name, best.name, validation, test, words)
+
+
+def _title(arm: Arm) -> str:
+    titles = {COMPOSED: "the composed weights", AVERAGE: "the uniform average of all donors"}
+    return titles.get(arm.name, f"the best donor, {arm.name},")
+
+
+def _words(challenger: Arm, best: Arm, validation: Difference, test: Difference | None) -> str:
+    seeds = len(challenger.validation_loss)
+    change = f"{validation.mean:+.4f} ± {validation.standard_error:.4f}"
+    title = _title(challenger)
+    if not validation.is_clearly_better:
+        return (
+            f"Nothing beat the best donor, {best.name}, by more than one standard error, so the "
+            f"best donor was written. The closest challenger was {title}: validation loss "
+            f"{change} relative to the donor, over {seeds} fresh seeds."
+        )
+    words = (
+        f"{title.capitalize()} beat the best donor, {best.name}, on search-validation: loss "
+        f"{change} relative to the donor, over {seeds} fresh seeds"
+    )
+    if test is None:
+        return words + "."
+    change = f"{test.mean:+.4f} ± {test.standard_error:.4f}"
+    if test.is_clearly_better:
+        return words + f". The test split, which the search never saw, confirms it: {change}."
+    if test.is_clearly_worse:
+        return words + f". The test split, which the search never saw, contradicts it: {change}."
+    return (
+        words
+        + f". The test split, which the search never saw, shows no clear difference: {change}."
+    )
+
+
+def _rival_words(written: Arm, rival: Arm) -> str:
+    if not (written.test_loss and rival.test_loss):
+        return ""
+    found = paired_difference(written.test_loss, rival.test_loss)
+    relation = "not clearly different from"
+    if found.is_clearly_better:
+        relation = "better than"
+    elif found.is_clearly_worse:
+        relation = "worse than"
+    return (
+        f" On test, what was written is {relation} {_title(rival).rstrip(',')}: "
+        f"{found.mean:+.4f} ± {found.standard_error:.4f}."
+    )
