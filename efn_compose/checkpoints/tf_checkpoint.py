@@ -100,7 +100,7 @@ def _open(prefix: Path) -> Any:
         ) from None
     try:
         return tf.train.load_checkpoint(str(prefix))
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    except (tf.errors.OpError, RuntimeError, ValueError, LookupError, TypeError) as error:
         raise UnreadableCheckpointError(
             f"{prefix}: TensorFlow cannot read the index ({error}). It is truncated or damaged."
         ) from None
@@ -112,7 +112,7 @@ def _loader(reader: Any, key: str, prefix: Path) -> Any:
 
         try:
             return np.asarray(reader.get_tensor(key))
-        except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        except (tf.errors.OpError, RuntimeError, ValueError, LookupError, TypeError) as error:
             raise UnreadableCheckpointError(
                 f"{prefix}: {key}: TensorFlow cannot read it ({error}). The data file is truncated "
                 "or damaged."
