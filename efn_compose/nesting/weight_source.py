@@ -1,0 +1,69 @@
+"""Weights that are read one tensor at a time, whether they lie in memory or in a file."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from efn_compose.arch import ArchSpec, Conventions
+from efn_compose.donors import Donor
+from efn_compose.store import WeightFile
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """One network's weights behind a function from canonical name to array.
+
+    Nothing larger than a tensor needs to be in memory, so networks that do not
+    fit can be nested and verified.
+
+    Args:
+        name: Short name for tables and messages.
+        spec: The network.
+        conventions: How the weights want to be run.
+        classes: Width of the classifier, None where there is none.
+        read: Returns one tensor by canonical name.
+        provenance: Where the weights come from; JSON values.
+
+    Example:
+        >>> source = WeightSource.of(donor)  # doctest: +SKIP
+        >>> source.read("stem_conv/kernel").shape  # doctest: +SKIP
+        (3, 3, 3, 32)
+    """
+
+    name: str
+    spec: ArchSpec
+    conventions: Conventions
+    classes: int | None
+    read: Callable[[str], np.ndarray]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, weights: "Donor | WeightFile | WeightSource") -> "WeightSource":
+        """Return the source behind a donor or an open weight file; a source is returned as it is."""
+        if isinstance(weights, WeightSource):
+            return weights
+        if isinstance(weights, Donor):
+            return cls(
+                weights.name,
+                weights.spec,
+                weights.conventions,
+                weights.classes,
+                weights.tensors.__getitem__,
+                weights.provenance,
+            )
+        header = weights.header
+        return cls(
+            weights.path.stem,
+            header.spec,
+            header.conventions,
+            header.classes,
+            weights.read,
+            header.provenance,
+        )
+
+    def replace(self, **changes: Any) -> "WeightSource":
+        """Return a source with some fields replaced."""
+        return dataclasses.replace(self, **changes)

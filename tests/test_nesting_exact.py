@@ -1,0 +1,152 @@
+"""Nesting changes no output: random pairs of every family, float64, moving and batch statistics."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nesting_donors import logits_of, random_donor, random_images, relative_difference
+
+from efn_compose.arch import VARIANTS, arch_spec, inventory
+from efn_compose.errors import ConfigError, NestingError
+from efn_compose.nesting import FILLS, nest, plan_nesting
+
+TOLERANCE = 1e-9
+#: Smallest width of each family whose stem and first stages do not coincide by rounding.
+FAMILY_WIDTHS = {"b": 0.3, "lite": 0.2, "v2-b": 0.4, "edge": 0.3}
+ADJACENT = [
+    *zip(
+        ["b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "l0", "l1", "l2"],
+        ["b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8", "l0", "l1", "l2", "l3"],
+        strict=True,
+    ),
+    *((f"lite{n}", f"lite{n + 1}") for n in range(4)),
+    ("es", "em"),
+    ("em", "el"),
+    *((f"v2-b{n}", f"v2-b{n + 1}") for n in range(3)),
+    ("v2-m", "v2-l"),
+    ("v2-l", "v2-xl"),
+]
+
+
+@st.composite
+def pairs(draw):
+    """Two specs of one family, the second at least as wide and as deep."""
+    family = draw(st.sampled_from(sorted(FAMILY_WIDTHS)))
+    width = FAMILY_WIDTHS[family] + draw(st.integers(0, 3)) / 20
+    depth = draw(st.sampled_from([0.2, 0.4, 0.6, 1.1]))
+    wider = width + draw(st.integers(0, 5)) / 20
+    deeper = depth + draw(st.sampled_from([0.0, 0.3, 0.6]))
+    return f"{family}-w{width:g}-d{depth:g}", f"{family}-w{wider:g}-d{deeper:g}"
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    pair=pairs(),
+    fill=st.sampled_from(FILLS),
+    repeats=st.sampled_from(["end", "interleaved"]),
+    positions=st.sampled_from(["leading", "random"]),
+    seed=st.integers(0, 99),
+)
+def test_nested_logits_equal_the_donors(pair, fill, repeats, positions, seed):
+    small, large = pair
+    donor, images = random_donor(small, seed), random_images()
+    nested = nest(
+        donor,
+        large,
+        fill=fill,
+        extra_repeats=repeats,
+        positions=positions,
+        seed=seed,
+        dtype="float64",
+    )
+    for training in (False, True):
+        expected = logits_of(donor, images, training)
+        assert relative_difference(logits_of(nested, images, training), expected) < TOLERANCE
+
+
+@pytest.mark.parametrize(("small", "large"), ADJACENT)
+def test_every_published_pair_has_room_for_all_channels(small, large):
+    donor, target = arch_spec(small), arch_spec(large)
+    plan = plan_nesting([donor], target, classes=1000)
+    placed = {tensor.name: plan.occupants(tensor) for tensor in inventory(target, 1000)}
+    reals = [o.tensor.name for found in placed.values() for o in found if not o.is_copy]
+    assert sorted(reals) == sorted(tensor.name for tensor in inventory(donor, 1000))
+    by_name = {tensor.name: tensor for tensor in inventory(target, 1000)}
+    for name, found in placed.items():
+        for occupant in found:
+            for positions, length in zip(occupant.index, by_name[name].shape, strict=True):
+                if positions is not None:
+                    assert len(set(positions)) == len(positions)
+                    assert positions.max() < length
+
+
+def test_all_variants_of_a_family_nest_in_order_of_their_table():
+    covered = {name for pair in ADJACENT for name in pair}
+    assert covered == set(VARIANTS) - {"v2-s"}
+
+
+def test_lite_depth_only_target_keeps_donor_tensors_bit_for_bit():
+    donor = random_donor("lite-w0.25-d1.0")
+    nested = nest(donor, "lite-w0.25-d1.1", dtype="float64")
+    for name, values in donor.tensors.items():
+        assert np.array_equal(nested.tensors[name], values), name
+    copy, neighbour = "stage3_block3", "stage3_block2"
+    for layer in ("expand_conv/kernel", "depthwise_conv/depthwise_kernel", "project_conv/kernel"):
+        assert np.array_equal(
+            nested.tensors[f"{copy}_{layer}"], donor.tensors[f"{neighbour}_{layer}"]
+        )
+    for role in ("gamma", "beta"):
+        assert not nested.tensors[f"{copy}_project_bn/{role}"].any()
+
+
+def test_a_corner_copy_without_zero_consumers_is_not_exact():
+    """The measure can fail: what everybody tries first is far from the donor's function."""
+    donor, images = random_donor("lite-w0.25-d0.3"), random_images()
+    nested = nest(donor, "lite-w0.35-d0.3", dtype="float64")
+    rng = np.random.default_rng(0)
+    spoiled = {
+        name: np.where(values == 0, rng.normal(size=values.shape) * 0.05, values)
+        if name.endswith("project_conv/kernel")
+        else values
+        for name, values in nested.tensors.items()
+    }
+    expected = logits_of(donor, images)
+    assert relative_difference(logits_of(nested.replace(tensors=spoiled), images), expected) > 0.05
+
+
+def test_provenance_lists_every_step():
+    donor = random_donor("lite-w0.25-d0.3")
+    twice = nest(nest(donor, "lite-w0.3-d0.3"), "lite-w0.35-d0.6", fill="replicate")
+    assert [step["target"] for step in twice.provenance["steps"]] == [
+        "lite-w0.3-d0.3",
+        "lite-w0.35-d0.6",
+    ]
+    assert [step["fill"] for step in twice.provenance["steps"]] == ["he", "replicate"]
+
+
+def test_the_same_seed_gives_the_same_weights():
+    donor = random_donor("lite-w0.25-d0.3")
+    first, again, other = (nest(donor, "lite-w0.35-d0.6", seed=seed) for seed in (1, 1, 2))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "reason"),
+    [
+        ("b-w0.5-d0.3", "b-w0.3-d0.3", "do not fit into"),
+        ("b-w0.3-d1.1", "b-w0.5-d0.3", "repeats do not fit"),
+        ("b0", "v2-b0", "activation between"),
+        ("lite0", "b0", "squeeze-and-excite"),
+        ("v2-b0", "v2-xl", "first stage"),
+        ("v2-s", "v2-m", "6 and 7 stages"),
+        ("b-w0.1-d0.3", "b-w0.5-d0.3", "the target does not"),
+    ],
+)
+def test_impossible_targets_are_refused_with_the_reason(small, large, reason):
+    with pytest.raises(NestingError, match=reason):
+        plan_nesting([arch_spec(small)], arch_spec(large))
+
+
+def test_unknown_fill_is_refused_with_the_choices():
+    with pytest.raises(ConfigError, match="'he', 'replicate', 'zero'"):
+        nest(random_donor("lite-w0.25-d0.3"), "lite-w0.3-d0.3", fill="random")
