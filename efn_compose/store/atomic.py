@@ -65,7 +65,7 @@ def _readable_os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         code = error.errno
-        if code == errno.ENOSPC or "No space left" in str(error):
+        if code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error):
             raise RunError(
                 f"{path}: the disk is full; nothing was changed. Free some space."
             ) from None

@@ -1,0 +1,88 @@
+"""What a run ran on, so that a reader can judge whether it can be repeated."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+#: Distributions whose versions decide what a run computes.
+PACKAGES = (
+    "efn_compose",
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "keras-cv",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "h5py",
+    "deap",
+    "ray",
+    "pillow",
+    "rich",
+)
+
+
+def package_versions() -> dict[str, str | None]:
+    """Return the installed version of each package that matters, None where missing.
+
+    Reads metadata only; imports nothing.
+
+    Example:
+        >>> package_versions()["numpy"] is not None
+        True
+    """
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return Python, platform, cores, package versions and the source's git revision; JSON values.
+
+    Example:
+        >>> describe_environment()["python"].startswith("3.")
+        True
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "packages": package_versions(),
+        "revision": git_revision(),
+        "command": sys.argv,
+    }
+
+
+def git_revision() -> str | None:
+    """Return the commit of the checkout this code runs from, with "+changes" if it was edited."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        edited = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if edited else "")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return result.stdout.strip()

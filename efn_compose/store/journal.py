@@ -1,0 +1,207 @@
+"""The journal: one line of JSON per evaluation, on the disk before the next one starts."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efn_compose.errors import RunError
+
+
+@dataclass(frozen=True)
+class JournalContents:
+    """What a journal file holds.
+
+    Args:
+        records: The records of all whole lines, in order.
+        whole_bytes: Bytes that the whole lines take.
+        torn_bytes: Bytes after the last line end, left by a process killed while writing.
+    """
+
+    records: tuple[dict[str, Any], ...]
+    whole_bytes: int
+    torn_bytes: int
+
+
+def read_journal(path: str | os.PathLike[str]) -> JournalContents:
+    """Read a journal without changing it.
+
+    A last line without a line end is torn and left out; everything else must be whole.
+
+    Args:
+        path: The file; a missing one is an empty journal.
+
+    Raises:
+        RunError: A whole line is not a JSON object; the message names the line.
+
+    Example:
+        >>> read_journal("runs/first/evaluations.jsonl").torn_bytes  # doctest: +SKIP
+        0
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}).") from None
+    whole = content.rfind(b"\n") + 1
+    records = tuple(
+        _parse(path, number, line) for number, line in enumerate(content[:whole].split(b"\n")[:-1])
+    )
+    return JournalContents(records, whole, len(content) - whole)
+
+
+class Journal:
+    """An append-only file of JSON lines, each one on the disk when `append` returns.
+
+    Opening cuts a torn last line off. The caller must hold the run folder's lock.
+
+    Args:
+        path: The file; created where missing, in an existing folder.
+
+    Raises:
+        RunError: A line in the middle is damaged, or the file cannot be written.
+
+    Example:
+        >>> journal = Journal("runs/first/evaluations.jsonl")  # doctest: +SKIP
+        >>> journal.append({"genome": [0, 1], "loss": 0.31})  # doctest: +SKIP
+        >>> journal.read()  # doctest: +SKIP
+        [{'genome': [0, 1], 'loss': 0.31}]
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        contents = read_journal(self.path)
+        self._records = list(contents.records)
+        #: Bytes of a torn last line that opening cut off; 0 where the journal was whole.
+        self.torn_bytes = contents.torn_bytes
+        self._end = contents.whole_bytes
+        try:
+            self._descriptor: int | None = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+            os.ftruncate(self._descriptor, self._end)
+            os.fsync(self._descriptor)
+            self._fsync_folder()
+        except OSError as error:
+            self.close()
+            raise RunError(f"{self.path}: cannot be written ({error.strerror}).") from None
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all records, as JSON gives them back; treat them as read-only."""
+        return list(self._records)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one record as one line and wait until the disk has it.
+
+        Whatever goes wrong, the file is cut back to its last whole line.
+
+        Args:
+            record: JSON values with string keys; NaN and infinity are refused, since JSON
+                has none and every reader makes something else of them.
+
+        Raises:
+            RunError: A value is not JSON, the disk is full, or the journal is closed.
+        """
+        line = to_line(record)
+        if self._descriptor is None:
+            raise RunError(f"{self.path}: the journal is closed.")
+        try:
+            _write_all(self._descriptor, line, self._end)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._cut_back()
+            raise RunError(
+                f"{self.path}: cannot be written ({error.strerror}). The evaluation is not "
+                f"recorded; all {len(self)} before it are. Free some space, then resume."
+            ) from None
+        except BaseException:
+            self._cut_back()
+            raise
+        self._end += len(line)
+        self._records.append(json.loads(line))
+
+    def close(self) -> None:
+        """Close the file; closing twice does nothing."""
+        if getattr(self, "_descriptor", None) is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _cut_back(self) -> None:
+        try:
+            os.ftruncate(self._descriptor, self._end)
+            os.fsync(self._descriptor)
+        except OSError:
+            # A later line must not follow a torn one; the next opening cuts it off.
+            self.close()
+
+    def _fsync_folder(self) -> None:
+        descriptor = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def to_line(record: Mapping[str, Any]) -> bytes:
+    """Return a record as one compact line of JSON with sorted keys, in UTF-8.
+
+    Raises:
+        RunError: A value that JSON cannot hold; the message says where in the record.
+
+    Example:
+        >>> to_line({"loss": 0.5, "genome": (1, 0)})
+        b'{"genome":[1,0],"loss":0.5}\\n'
+    """
+    problem = _find_problem(dict(record), "record")
+    if problem:
+        raise RunError(f"Not a journal record: {problem}.")
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8") + b"\n"
+
+
+def _find_problem(value: Any, where: str) -> str:
+    """Return what JSON cannot hold, or nothing."""
+    if value is None or isinstance(value, str | bool | int):
+        return ""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"{where} is {value}, expected a finite number"
+    if isinstance(value, list | tuple):
+        items = ((item, f"{where}[{index}]") for index, item in enumerate(value))
+    elif isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                return f"{where} has the key {key!r}, expected a string"
+        items = ((item, f"{where}.{key}") for key, item in value.items())
+    else:
+        return f"{where} is a {type(value).__name__}, expected a JSON value"
+    return next(filter(None, (_find_problem(item, place) for item, place in items)), "")
+
+
+def _write_all(descriptor: int, content: bytes, offset: int) -> None:
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _parse(path: Path, index: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line, parse_constant=_refuse_constant)
+        if not isinstance(record, dict):
+            raise ValueError("not a JSON object")
+        return record
+    except (ValueError, RecursionError) as error:
+        raise RunError(
+            f"{path}: line {index + 1} is damaged ({error}). The journal is the only record of "
+            "the run: restore the file from a copy, or start anew with another run path."
+        ) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

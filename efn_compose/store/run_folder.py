@@ -1,0 +1,324 @@
+"""The folder of one run: configuration, journal, results; written to by one process at a time."""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from efn_compose.errors import ResumeMismatchError, RunError, describe_problems
+from efn_compose.store.atomic import write_text
+from efn_compose.store.environment import describe_environment
+from efn_compose.store.journal import Journal, read_journal
+from efn_compose.store.lock import FolderLock
+
+CONFIG_FILE = "config.toml"
+ENVIRONMENT_FILE = "environment.json"
+JOURNAL_FILE = "evaluations.jsonl"
+LOCK_FILE = "lock"
+SPLIT_FILE = "split.json"
+RESULT_FILE = "result.json"
+REPORT_FILE = "report.html"
+CARD_FILE = "card.md"
+WEIGHTS_FILE = "efn_magic_weights.h5"
+
+#: What a folder may hold before a run begins in it: leftovers of a start that was killed.
+_LEFTOVERS = (LOCK_FILE, CONFIG_FILE, JOURNAL_FILE)
+
+
+class RunFolder:
+    """A locked run folder; make one with `create` or `resume`, use it in a `with` block.
+
+    `environment.json` is written last, so a folder that has it is a run and one that has
+    not is none. It carries the identity: hashes of everything that decides the results.
+    """
+
+    def __init__(self, path: Path, lock: FolderLock, journal: Journal) -> None:
+        self.path = path
+        self.journal = journal
+        self._lock = lock
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike[str], config_text: str, identity: Mapping[str, str]
+    ) -> "RunFolder":
+        """Begin a run in a new or empty folder.
+
+        Args:
+            path: The run folder; missing parents are made.
+            config_text: The resolved configuration, TOML.
+            identity: Hashes by what they are of: configuration, donors, data. Settings that
+                may differ between a run and its resumption stay out of it.
+
+        Raises:
+            RunError: The folder holds a run or other files, or cannot be written. A folder
+                that was there stays as it was.
+            RunLockedError: Another process is just beginning a run there.
+
+        Example:
+            >>> with RunFolder.create("runs/first", text, identity) as run:  # doctest: +SKIP
+            ...     run.journal.append({"genome": [0, 1], "loss": 0.31})
+        """
+        path = Path(path)
+        with _readable_os_errors(path):
+            _check_free_for_new_run(path)
+        made = _make_folders(path)
+        lock = None
+        has_begun = False
+        try:
+            lock = FolderLock(path / LOCK_FILE)
+            # Once more, now that nobody else can begin a run here.
+            _check_free_for_new_run(path)
+            has_begun = True
+            _remove_partial_files(path)
+            write_text(path / CONFIG_FILE, config_text)
+            journal = Journal(path / JOURNAL_FILE)
+            environment = {
+                "identity": dict(identity),
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                **describe_environment(),
+            }
+            write_text(path / ENVIRONMENT_FILE, _to_json(environment))
+        except BaseException:
+            if has_begun:
+                for name in (ENVIRONMENT_FILE, JOURNAL_FILE, CONFIG_FILE):
+                    (path / name).unlink(missing_ok=True)
+            if lock is not None:
+                lock.release()
+            if has_begun and path in made:
+                (path / LOCK_FILE).unlink(missing_ok=True)
+            _remove_empty(made)
+            raise
+        return cls(path, lock, journal)
+
+    @classmethod
+    def resume(
+        cls, path: str | os.PathLike[str], config_text: str, identity: Mapping[str, str]
+    ) -> "RunFolder":
+        """Open a run to go on with it; a torn last line of its journal is cut off.
+
+        Args:
+            path: The run folder.
+            config_text: The resolved configuration, to show which settings differ.
+            identity: As given to `create`.
+
+        Raises:
+            ResumeMismatchError: The identity differs; every difference is listed.
+            RunLockedError: Another process works in the folder.
+            RunError: No run there, or its files are damaged.
+
+        Example:
+            >>> with RunFolder.resume("runs/first", text, identity) as run:  # doctest: +SKIP
+            ...     len(run.journal)
+            34
+        """
+        path = Path(path)
+        with _readable_os_errors(path):
+            _check_is_run(path)
+        lock = FolderLock(path / LOCK_FILE)
+        try:
+            _check_identity(path, config_text, identity)
+            _remove_partial_files(path)
+            return cls(path, lock, Journal(path / JOURNAL_FILE))
+        except BaseException:
+            lock.release()
+            raise
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal and let go of the lock; closing twice does nothing."""
+        self.journal.close()
+        self._lock.release()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the verdict has been written."""
+        return (self.path / RESULT_FILE).is_file()
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the run atomically, in UTF-8."""
+        write_text(self.path / name, text)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the run atomically, keys sorted.
+
+        Raises:
+            RunError: A value is not JSON (NaN is not), or the file cannot be written.
+        """
+        write_text(self.path / name, _to_json(value))
+
+    def read_json(self, name: str) -> Any:
+        """Return the value of a JSON file of the run, None where there is no such file.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        return _read_json(self.path / name)
+
+
+@contextmanager
+def _readable_os_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says of a path, such as a forbidden look, into our error."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{path}: cannot be used ({error.strerror}).") from None
+
+
+def _check_is_run(path: Path) -> None:
+    if (path / ENVIRONMENT_FILE).is_file():
+        return
+    if _has_evaluations(path):
+        raise RunError(
+            f"{path}: {ENVIRONMENT_FILE} is missing, so nothing says whether the evaluations "
+            "fit. Restore it, or choose another run path."
+        )
+    raise RunError(f"{path}: no run to resume there. Start it without --resume.")
+
+
+def _check_free_for_new_run(path: Path) -> None:
+    if (path / ENVIRONMENT_FILE).exists() or _has_evaluations(path):
+        state = "a finished run" if (path / RESULT_FILE).exists() else "a run"
+        count = _count_evaluations(path / JOURNAL_FILE)
+        raise RunError(
+            f"{path}: already holds {state} ({count}). Continue it with --resume, or choose "
+            "another place: --set run.path=NEW."
+        )
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path}: a file, not a folder. Choose another run path.")
+    if path.is_dir():
+        foreign = sorted(
+            entry.name
+            for entry in path.iterdir()
+            if entry.name not in _LEFTOVERS and not entry.name.endswith(".partial")
+        )
+        if foreign:
+            raise RunError(
+                f"{path}: not empty and not a run (it holds {', '.join(foreign[:5])}"
+                f"{', …' if len(foreign) > 5 else ''}). Choose another run path."
+            )
+
+
+def _has_evaluations(path: Path) -> bool:
+    """Whether the journal is more than the empty file of a start that was killed."""
+    file = path / JOURNAL_FILE
+    return file.is_file() and file.stat().st_size > 0
+
+
+def _count_evaluations(path: Path) -> str:
+    try:
+        return f"{len(read_journal(path).records)} evaluations"
+    except RunError:
+        return "its journal is damaged"
+
+
+def _make_folders(path: Path) -> list[Path]:
+    """Make a folder and its parents; return those that were missing, deepest first."""
+    with _readable_os_errors(path):
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(missing)
+        raise RunError(
+            f"{path}: cannot be created ({error.strerror}). Choose another run path."
+        ) from None
+    return missing
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove folders, deepest first, that nobody else has put anything into."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _remove_partial_files(path: Path) -> None:
+    """Remove what atomic writes of a killed process left; the caller holds the lock."""
+    for leftover in path.glob(".*.partial"):
+        leftover.unlink(missing_ok=True)
+
+
+def _check_identity(path: Path, config_text: str, identity: Mapping[str, str]) -> None:
+    environment = _read_json(path / ENVIRONMENT_FILE)
+    stored = environment.get("identity") if isinstance(environment, dict) else None
+    if not isinstance(stored, dict):
+        raise RunError(f"{path / ENVIRONMENT_FILE}: damaged, it has no identity.")
+    problems = [
+        f"- {key}: the run has {_short(stored.get(key))}, now {_short(identity.get(key))}"
+        for key in sorted({*stored, *identity})
+        if stored.get(key) != identity.get(key)
+    ]
+    if not problems:
+        return
+    problems += _changed_lines(path / CONFIG_FILE, config_text)
+    raise ResumeMismatchError(
+        describe_problems(
+            f"{path}: the run was made with something else; its results would not fit.",
+            problems,
+            "Restore what differs, or start anew: --set run.path=NEW without --resume.",
+        )
+    )
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "none"
+    text = str(value)
+    return text if len(text) <= 20 else f"{text[:12]}…"
+
+
+def _changed_lines(config_file: Path, config_text: str) -> list[str]:
+    """Return the settings that differ, as `section.key = value` with a sign before it."""
+    try:
+        before = _settings(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return [f"- {config_file.name}: cannot be read"]
+    now = _settings(config_text)
+    changed = []
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            changed.append(
+                f"≠ {key}: the run has {before.get(key, 'none')}, now {now.get(key, 'none')}"
+            )
+    return changed
+
+
+def _settings(text: str) -> dict[str, str]:
+    settings: dict[str, str] = {}
+
+    def collect(prefix: str, table: Mapping[str, Any]) -> None:
+        for key, value in table.items():
+            if isinstance(value, dict):
+                collect(f"{prefix}{key}.", value)
+            else:
+                settings[f"{prefix}{key}"] = repr(value)
+
+    collect("", tomllib.loads(text))
+    return settings
+
+
+def _to_json(value: Any) -> str:
+    try:
+        return (
+            json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        )
+    except (TypeError, ValueError) as error:
+        raise RunError(f"Not a JSON value ({error}).") from None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: damaged ({error}).") from None
