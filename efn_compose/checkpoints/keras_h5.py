@@ -51,7 +51,8 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
     Returns:
         Names, shapes and types at once, values on demand. `metadata` holds
         "keras_version" and "model_config" (parsed JSON, never executed) where
-        the file has them.
+        the file has them, and "layer_classes" (number of layers by class in snake
+        case) for a `.weights.h5`.
 
     Raises:
         UnreadableCheckpointError: Missing, truncated, or of no known layout.
@@ -101,6 +102,7 @@ def read_open_hdf5(
     elif any(name in file for name in ("layers", "_layer_checkpoint_dependencies", "vars")):
         kind = "keras-weights"
         tensors = _by_name(_numbered_tensors(file, config, notes), path)
+        metadata["layer_classes"] = _layer_classes(file)
     else:
         raise UnreadableCheckpointError(
             f"{path}: an HDF5 file, but none that Keras wrote (neither 'layer_names' nor groups "
@@ -256,6 +258,18 @@ def _numbered_tensors(
         roles = _numbered_roles(owner, [dataset.shape for dataset in datasets], keys)
         for role, dataset in zip(roles, datasets, strict=True):
             yield _raw_tensor(f"{layer}/{role}", dataset)
+
+
+def _layer_classes(file: Any) -> dict[str, int]:
+    """Return the number of layers of each class, from the names of their groups."""
+    counts: dict[str, int] = {}
+    for path, _ in walk_groups(file):
+        *parents, name = path.split("/")
+        if parents and parents[-1] in ("layers", "_layer_checkpoint_dependencies"):
+            stem, number = numeric_key(name)
+            stem = stem if number >= 0 else name
+            counts[stem] = counts.get(stem, 0) + 1
+    return counts
 
 
 def _numbered_roles(owner: str, shapes: list[tuple[int, ...]], keys: list[str]) -> list[str]:

@@ -1,0 +1,238 @@
+"""`keras.applications` and `tf_keras.applications`, V1 and V2, in every container they save to.
+
+V1 begins with a `Normalization` layer whose three weights carry the input
+scaling, in one of three states: variance = std squared (what the layer means),
+variance = std (the hosted ImageNet files, which the library corrects by one more
+`Rescaling` that is no part of the file), or mean 0 and variance 1 (never set).
+V2 keeps its scaling in the configuration only.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from efn_compose.arch import (
+    FAMILIES,
+    PREPROCESSINGS,
+    ArchSpec,
+    Conventions,
+    Preprocessing,
+    default_conventions,
+)
+from efn_compose.checkpoints.dialect import (
+    KERAS_CONTAINERS,
+    Dialect,
+    IgnoreRule,
+    Prepared,
+    Request,
+    Resolved,
+    Row,
+)
+from efn_compose.checkpoints.keras_config import (
+    config_activation,
+    config_epsilon,
+    config_layers,
+    config_momentum,
+    config_preprocessing,
+    normalization_weights,
+)
+from efn_compose.checkpoints.keras_head import adopt_head
+from efn_compose.checkpoints.keras_names import (
+    BlockPlace,
+    keras_rows,
+    output_channels,
+    read_blocks,
+)
+from efn_compose.checkpoints.keras_order import is_numbered, name_by_order
+from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.spec_reading import requested_spec, spec_from_stages
+from efn_compose.errors import AmbiguousCheckpointError
+
+#: Variance that the hosted V1 files store: the standard deviation itself.
+HOSTED_VARIANCE = (0.229, 0.224, 0.225)
+_OWN_LAYERS = r"stem_.*|top_.*|block\d+._.*|normalization(_\d+)?|predictions|seed_generator.*"
+_BLOCK = re.compile(r"^block(\d+)(.)_")
+ENDS = {layer: layer for layer in ("stem_conv", "stem_bn", "top_conv", "top_bn", "predictions")}
+_V1_PARTS = {"depthwise_conv": "dwconv", "depthwise_bn": "bn"}
+_V2_PARTS = {"depthwise_conv": "dwconv2", "depthwise_bn": "bn"}
+IGNORE = (
+    IgnoreRule(
+        r"normalization(_\d+)?/(mean|variance|count)",
+        "input scaling; kept as the conventions' preprocessing",
+    ),
+    IgnoreRule(r"seed_generator.*", "state of a dropout layer's random numbers"),
+)
+
+
+def part_name_v1(place: BlockPlace, part: str) -> str:
+    """Return the V1 layer of a part of a block: "block2a_dwconv"."""
+    return f"block{place.stage}{chr(96 + place.repeat)}_{_V1_PARTS.get(part, part)}"
+
+
+def part_name_v2(place: BlockPlace, part: str) -> str:
+    """Return the V2 layer of a part of a block: "block4a_dwconv2"."""
+    return f"block{place.stage}{chr(96 + place.repeat)}_{_V2_PARTS.get(part, part)}"
+
+
+def is_v2(spec: ArchSpec) -> bool:
+    """Return whether a network is one of `keras.applications.efficientnet_v2`."""
+    return spec.family in ("v2", "v2-b")
+
+
+def block_places(raw: RawCheckpoint) -> list[tuple[int, int]]:
+    """Return (stage, repeat) of every block in a checkpoint that letters its repeats."""
+    found = {(int(m[1]), ord(m[2]) - 96) for m in map(_BLOCK.match, raw.tensors) if m}
+    return sorted(found)
+
+
+def _recognise(raw: RawCheckpoint) -> bool:
+    if "stem_conv/kernel" in raw.tensors and "block1a_project_conv/kernel" in raw.tensors:
+        has_dwconv2 = any("_dwconv2/" in name for name in raw.tensors)
+        return has_dwconv2 or normalization_weights(raw) is not None
+    if raw.container != "keras-weights" or not is_numbered(raw):
+        return False
+    # Numbered V1 without Normalization is qubvel's.
+    return normalization_weights(raw) is not None or (
+        "depthwise_conv2d/depthwise_kernel" in (raw.tensors) and not _starts_depthwise(raw)
+    )
+
+
+def _starts_depthwise(raw: RawCheckpoint) -> bool:
+    """Return whether the first depthwise kernel follows the stem directly, as in V1."""
+    return (
+        raw.tensors["depthwise_conv2d/depthwise_kernel"].shape[2]
+        == (raw.tensors["conv2d/kernel"].shape[3])
+    )
+
+
+def _prepare(raw: RawCheckpoint, request: Request) -> Prepared:
+    if is_numbered(raw) and "stem_conv/kernel" not in raw.tensors:
+        part_name = part_name_v1 if _starts_depthwise(raw) else part_name_v2
+        raw = name_by_order(raw, request, ENDS, part_name).raw
+    features = output_channels(raw, "top_conv")
+    return adopt_head(raw, config_layers(raw), _OWN_LAYERS, "predictions", features)
+
+
+def _spec(raw: RawCheckpoint, request: Request) -> ArchSpec:
+    has_dwconv2 = any("_dwconv2/" in name for name in raw.tensors)
+    return lettered_spec(raw, part_name_v2 if has_dwconv2 else part_name_v1)
+
+
+def lettered_spec(raw: RawCheckpoint, part_name, stem: str = "stem_conv", top: str = "top_conv"):
+    """Return the network of a checkpoint that names its blocks "block2a_...".
+
+    Args:
+        raw: The checkpoint.
+        part_name: Layer of a part of a block.
+        stem: Layer of the stem convolution.
+        top: Layer of the last 1x1 convolution.
+    """
+    places = block_places(raw)
+    shapes = read_blocks(raw, places, part_name)
+    stages = [
+        [shape for (number, _), shape in zip(places, shapes, strict=True) if number == stage]
+        for stage in sorted({number for number, _ in places})
+    ]
+    return spec_from_stages(
+        output_channels(raw, stem), stages, output_channels(raw, top), where=str(raw.path)
+    )
+
+
+def _rows(spec: ArchSpec, classes: int | None, raw: RawCheckpoint | None) -> Iterator[Row]:
+    return keras_rows(spec, classes, raw, ENDS, part_name_v2 if is_v2(spec) else part_name_v1)
+
+
+def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
+    scaling, source = _scaling(raw, spec, request)
+    return resolve_from_config(raw, spec, scaling, source)
+
+
+def resolve_from_config(
+    raw: RawCheckpoint, spec: ArchSpec, scaling: Preprocessing, source: str
+) -> Resolved:
+    """Return conventions whose epsilon, momentum and activation the configuration may state.
+
+    Args:
+        raw: The checkpoint.
+        spec: Its network.
+        scaling: The input scaling.
+        source: Where the scaling is known from.
+    """
+    layers, where = config_layers(raw), str(raw.path)
+    default = default_conventions(spec)
+    stated = {
+        "bn_epsilon": config_epsilon(layers, where),
+        "activation": config_activation(layers, where),
+        "bn_momentum": config_momentum(layers),
+    }
+    fields = {name: value for name, value in stated.items() if value is not None}
+    sources = {
+        name: "the file's configuration" if name in fields else "all models of this library"
+        for name in ("padding", *stated)
+    }
+    sources["padding"] = "all models of this library"
+    conventions: Conventions = dataclasses.replace(default, preprocessing=scaling, **fields)
+    return Resolved(conventions, {**sources, "preprocessing": source})
+
+
+def _scaling(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> tuple[Preprocessing, str]:
+    layers = config_layers(raw)
+    is_named = requested_spec(request) is not None
+    has_stem = any(layer.name == "stem_conv" for layer in layers)
+    if has_stem and not is_named:
+        found = config_preprocessing(raw, layers, "stem_conv")
+        if found is None:
+            raise AmbiguousCheckpointError(
+                f"{raw.path}: the model was made with include_preprocessing=False, so the caller "
+                "scaled the pixels, and the file does not say how. Name the network, e.g. --arch "
+                f"{spec.variant}, to accept the usual scaling of its weights "
+                f"({FAMILIES[spec.family].preprocessing if spec.family in FAMILIES else '?'})."
+            )
+        return found, "layers before the stem in the file's configuration"
+    if is_v2(spec):
+        name = FAMILIES[spec.family].preprocessing
+        return PREPROCESSINGS[name], f"keras.applications' default for {spec.family!r}: {name}"
+    weights = normalization_weights(raw)
+    if weights is None:
+        return PREPROCESSINGS["imagenet"], "keras.applications' V1 ImageNet files"
+    mean, variance = weights
+    rescalings = (raw.metadata.get("layer_classes") or {}).get("rescaling", 2)
+    is_hosted = np.allclose(variance, HOSTED_VARIANCE, atol=1e-3)
+    if is_hosted and rescalings == 1 and not is_named:
+        deviation = np.sqrt(variance)
+        source = (
+            "normalization layer; the ImageNet file was loaded by path, so the model divides by "
+            "the root of the standard deviation: inputs 2.1 times too small, which only training "
+            "can have mended (--arch b0 restores the usual scaling)"
+        )
+    elif is_hosted:
+        deviation = variance
+        source = (
+            "normalization layer, whose variance holds the standard deviation as in the hosted "
+            "ImageNet files (the library divides once more)"
+        )
+    else:
+        deviation = np.sqrt(variance)
+        source = "normalization layer (mean and variance)"
+        if not mean.any() and (variance == 1).all():
+            source = (
+                "normalization layer, never adapted (mean 0, variance 1): the network sees "
+                "pixels / 255"
+            )
+    return Preprocessing(tuple(mean * 255), tuple(deviation * 255)), source
+
+
+DIALECT = Dialect(
+    name="keras_applications",
+    title="keras.applications and tf_keras.applications",
+    licence="Apache-2.0",
+    containers=KERAS_CONTAINERS | {"tf-checkpoint", "tf-saved-model"},
+    recognise=_recognise,
+    prepare=_prepare,
+    spec_from=_spec,
+    rows=_rows,
+    resolve=_resolve,
+    ignore=IGNORE,
+)
