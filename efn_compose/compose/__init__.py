@@ -1,5 +1,6 @@
-"""Composition: genomes, donor maps, recipes, and the weights they make."""
+"""Composition: genomes, donor maps, recipes, and the weights they make. Also the verb `compose`."""
 
+from efn_compose.callable_package import make_callable
 from efn_compose.compose.compose import compose
 from efn_compose.compose.recipe import Recipe
 from efn_compose.compose.space import DonorMap, Genome, GenomeSpace, Locus, segments
@@ -13,3 +14,5 @@ __all__ = [
     "compose",
     "segments",
 ]
+
+make_callable(__name__, "efn_compose.compose.compose:compose")

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +32,9 @@ from efn_compose.store.journal import Journal
 
 class RunWatcher(Watcher, Protocol):
     """Told what the run does; draws progress."""
+
+    def set_donors(self, names: list[str]) -> None:
+        """Learn the names of all donors, siblings included."""
 
     def on_phase(self, phase: str, evaluations: int) -> None:
         """A phase begins that will make so many evaluations."""
@@ -118,6 +121,7 @@ class EvolutionRun:
         journal: The run's journal.
         folder: Where siblings are kept.
         watcher: Told about everything.
+        on_donors: Told all donors and the genome space once they are known.
     """
 
     def __init__(
@@ -131,7 +135,9 @@ class EvolutionRun:
         journal: Journal,
         folder: Path,
         watcher: RunWatcher,
+        on_donors: Callable[[Sequence[Donor], GenomeSpace], None] | None = None,
     ) -> None:
+        self._on_donors = on_donors
         self._base, self._sibling_count = list(donors), siblings
         self._options, self._fitness, self._seed = search, fitness, seed
         self._executor, self._folder, self._watcher = executor, folder, watcher
@@ -200,6 +206,9 @@ class EvolutionRun:
                 self._base[0].spec, len(self.donors), self._options.granularity
             )
             self._executor.set_donors(self.space, [donor.tensors for donor in self.donors])
+        self._watcher.set_donors([donor.name for donor in self.donors])
+        if self._on_donors is not None:
+            self._on_donors(self.donors, self.space)
 
     def _task(self, recipe: Recipe, seed: int, *parts: str) -> EvaluationTask:
         return EvaluationTask(recipe, seed, self._fitness.epochs, parts or ("validation",))

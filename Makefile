@@ -1,0 +1,42 @@
+# Two commands do everything on a machine that has git, make and Python 3.11:
+#   make evolve   install into .venv and run the main job on real weights and real data
+#   make test     install what the tests need as well, lint, and run them
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUN    := runs/quickstart
+
+# A CPU build of torch 2.13 where pip offers one; tests only.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: evolve test lint format clean
+
+evolve: $(VENV)/.installed-demo
+	$(BIN)/python -m efn_compose.evolve $(if $(wildcard $(RUN)/environment.json),--resume) $(ARGS)
+
+test: $(VENV)/.installed-test lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed-demo: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[demo,plots]'
+	touch $@
+
+$(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[demo,plots,test,parity]'
+	touch $@

@@ -1,0 +1,139 @@
+"""What a finished run leaves: the magic weight file and the machine-readable result."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from efn_compose.compose import GenomeSpace
+from efn_compose.data import DataSet
+from efn_compose.donors import Donor
+from efn_compose.evolve.run import RunResult
+from efn_compose.evolve.verdict import Difference
+from efn_compose.store import WeightHeader, write_weights
+
+RESULT_SCHEMA = 1
+
+
+def describe_donors(donors: Sequence[Donor], space: GenomeSpace) -> dict[str, Any]:
+    """Return what the report needs to know of donors and genome; JSON values."""
+    return {
+        "variant": space.spec.variant,
+        "granularity": space.granularity,
+        "spec": space.spec.to_json(),
+        "loci": [{"name": locus.name, "segments": list(locus.segments)} for locus in space.loci],
+        "donors": [
+            {
+                "name": donor.name,
+                "fingerprint": donor.fingerprint,
+                "provenance": dict(donor.provenance),
+            }
+            for donor in donors
+        ],
+    }
+
+
+def describe_data(data: DataSet) -> dict[str, Any]:
+    """Return what the report needs to know of the data set; JSON values."""
+    counts = {}
+    for part in ("train", "validation", "test"):
+        labels = getattr(data, f"{part}_labels")
+        counts[part] = [int((labels == number).sum()) for number in range(data.classes)]
+    return {
+        "name": data.name,
+        "class_names": list(data.class_names),
+        "size": data.size,
+        "fingerprint": data.fingerprint,
+        "counts": counts,
+    }
+
+
+def write_magic_weights(path: Path, result: RunResult) -> str:
+    """Write the winner's starting weights and return the file's SHA-256.
+
+    The file carries the recipe, the donors with licence and fingerprint, and the
+    donor of every filter. It holds no time, so that equal runs write equal bytes.
+    """
+    host = result.donors[0]
+    provenance = {
+        "made_by": "efn_compose.evolve",
+        "winner": result.verdict.winner,
+        "donors": [
+            {
+                "name": donor.name,
+                "fingerprint": donor.fingerprint,
+                "licence": donor.provenance.get("licence", "unknown"),
+                "source": donor.provenance.get("source", "unknown"),
+            }
+            for donor in result.donors
+        ],
+        "licence": combined_licence(result.donors),
+    }
+    donor_map = result.winner.donor_map(result.space)
+    recipe = {
+        **result.winner.to_json(),
+        "granularity": result.space.granularity,
+        "loci": [locus.name for locus in result.space.loci],
+    }
+    header = WeightHeader(host.spec, host.conventions, None, provenance, recipe)
+    filters = donor_map.per_filter(host.spec) if donor_map is not None else None
+    write_weights(path, header, result.weights, donor_map=filters)
+    return file_sha256(path)
+
+
+def combined_licence(donors: Sequence[Donor]) -> str:
+    """Return the licence of weights made from donors: the common one, or all of them.
+
+    Example:
+        >>> combined_licence([])
+        'unknown'
+    """
+    found = sorted({str(donor.provenance.get("licence", "unknown")) for donor in donors})
+    return " AND ".join(found) if found else "unknown"
+
+
+def describe_result(result: RunResult, weights_name: str, weights_sha256: str) -> dict[str, Any]:
+    """Return the verdict for machines; JSON values."""
+    donor_map = result.winner.donor_map(result.space)
+    return {
+        "schema_version": RESULT_SCHEMA,
+        "winner": result.verdict.winner,
+        "best_donor": result.verdict.best_donor,
+        "verdict": result.verdict.words,
+        "validation_difference": _difference(result.verdict.validation),
+        "test_difference": _difference(result.verdict.test),
+        "arms": {
+            name: {
+                "validation_loss": list(arm.validation_loss),
+                "test_loss": list(arm.test_loss),
+                **{f"test_{key}": list(values) for key, values in (arm.test_scores or {}).items()},
+            }
+            for name, arm in result.arms.items()
+        },
+        "recipe": result.winner.to_json(),
+        "donor_map": dict(donor_map.segments) if donor_map is not None else None,
+        "noise": {
+            "arm": result.noise.arm,
+            "losses": list(result.noise.losses),
+            "deviation": result.noise.deviation,
+        },
+        "evaluations": result.evaluations,
+        "seconds": result.seconds,
+        "generation_effects": list(result.generation_effects),
+        "weights": weights_name,
+        "weights_sha256": weights_sha256,
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _difference(difference: Difference | None) -> dict[str, float] | None:
+    return None if difference is None else dataclasses.asdict(difference)

@@ -1,0 +1,147 @@
+"""What a person sees while a search runs: bars on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from efn_compose.evolve.search import GeneticSearch
+
+_PHASE_TITLES = {
+    "siblings": "Making siblings",
+    "noise": "Measuring the noise of the fitness",
+    "search": "Searching",
+    "final": "Finals on fresh seeds",
+    "test": "Scoring the test split, once",
+}
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class ConsoleWatcher:
+    """Draws a run's progress; use in a `with` block.
+
+    Args:
+        donor_names: In donor order; siblings are added by `set_donors`.
+        planned: Evaluations of the whole run, at most.
+        workers: Number of workers.
+        console: Where to draw; a terminal gets a bar, anything else lines.
+    """
+
+    def __init__(self, planned: int, workers: int, console: Console) -> None:
+        self._console, self._planned, self._workers = console, planned, workers
+        self._live = console.is_terminal
+        self._names: list[str] = []
+        self._done = self._fresh = self._failed = 0
+        self._start = self._last_line = time.monotonic()
+        self._first_fresh: float | None = None
+        self._status = ""
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task("Starting workers", total=planned, status="")
+
+    def __enter__(self) -> "ConsoleWatcher":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def set_donors(self, names: list[str]) -> None:
+        """Learn the names of all donors."""
+        self._names = names
+
+    def on_phase(self, phase: str, evaluations: int) -> None:
+        """A phase begins."""
+        title = _PHASE_TITLES.get(phase, phase)
+        count = f" ({evaluations} evaluations)" if evaluations else ""
+        self._bar.update(self._task, description=title)
+        self._console.print(f"{title}{count}", highlight=False)
+
+    def on_evaluation(self, record: dict[str, Any], is_replayed: bool) -> None:
+        """Take one journal record."""
+        self._done += 1
+        self._failed += record["error"] is not None
+        if not is_replayed:
+            self._fresh += 1
+            if self._first_fresh is None:
+                # Counted from the first answer: what came before is building and tracing.
+                self._first_fresh = time.monotonic()
+        self._bar.update(self._task, completed=self._done, status=self._rate())
+        now = time.monotonic()
+        if record["error"] is not None:
+            self._console.print(f"  evaluation {record['index']} failed: {record['error']}")
+        if not self._live and now - self._last_line > _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            self._console.print(f"  {self._done}/{self._planned} evaluations, {self._rate()}")
+
+    def on_generation(self, generation: int, search: GeneticSearch) -> None:
+        """A generation was told to the search."""
+        found = search.table.estimates()
+        best = search.best()
+        if best is None:
+            self._console.print(f"  generation {generation}: every evaluation failed so far")
+            return
+        donor = search.best_donor()
+        losses = [estimate.mean for estimate in found.values()]
+        gain = found[best].shrunk - found[donor].shrunk if donor in found else 0.0
+        self._console.print(
+            f"  generation {generation:>3}   best {found[best].mean:.4f} "
+            f"({self._title(best, search)}, {_times(found[best].runs)})   "
+            f"best donor {found[donor].mean:.4f} ({self._title(donor, search)})   "
+            f"believed gain {-gain:+.4f}   mean {sum(losses) / len(losses):.4f}   "
+            f"genomes {len(search.table.genomes)}   failed {self._failed}   {self._rate()}",
+            highlight=False,
+        )
+
+    def _title(self, genome: tuple[int, ...], search: GeneticSearch) -> str:
+        if genome not in search.pure:
+            return "composed"
+        return self._names[genome[0]] if genome[0] < len(self._names) else f"donor {genome[0]}"
+
+    def _rate(self) -> str:
+        """Return evaluations per hour and the time left."""
+        if self._first_fresh is None or self._fresh < 2:
+            return "rate not known yet"
+        rate = (self._fresh - 1) / max(time.monotonic() - self._first_fresh, 1e-9)
+        left = max(0, self._planned - self._done) / rate
+        return f"{rate * 3600:,.0f} evaluations/h, about {_clock(left)} left"
+
+
+def _times(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class QuietWatcher:
+    """Draws nothing."""
+
+    def set_donors(self, names: list[str]) -> None:
+        """Ignore the names."""
+
+    def on_phase(self, phase: str, evaluations: int) -> None:
+        """Ignore the phase."""
+
+    def on_evaluation(self, record: dict[str, Any], is_replayed: bool) -> None:
+        """Ignore the record."""
+
+    def on_generation(self, generation: int, search: GeneticSearch) -> None:
+        """Ignore the generation."""
