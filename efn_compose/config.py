@@ -1,0 +1,142 @@
+"""The configuration of a run: the sections that the packages own, put together."""
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from efn_compose import toml_options
+from efn_compose.data.options import DataOptions
+from efn_compose.donors.options import DonorOptions
+from efn_compose.errors import ConfigError, describe_problems
+from efn_compose.evolve.options import (
+    ExecutorOptions,
+    FitnessOptions,
+    OutputOptions,
+    SearchOptions,
+)
+from efn_compose.store.options import RunOptions
+
+Schema = TypeVar("Schema")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a run is told; the fields are the sections of its TOML file.
+
+    Relative paths (`run.path`, `donors.files`, the path in `data.source`) start at the
+    working directory, in the file as on the command line.
+    """
+
+    run: RunOptions = field(default_factory=RunOptions)
+    data: DataOptions = field(default_factory=DataOptions)
+    donors: DonorOptions = field(default_factory=DonorOptions)
+    search: SearchOptions = field(default_factory=SearchOptions)
+    fitness: FitnessOptions = field(default_factory=FitnessOptions)
+    executor: ExecutorOptions = field(default_factory=ExecutorOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+
+
+def load_config(
+    path: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    schema: type[Schema] = RunConfig,  # type: ignore[assignment]
+) -> Schema:
+    """Read a configuration file and apply overrides.
+
+    Args:
+        path: A TOML file; None takes every default.
+        overrides: "section.key=value" each, later ones win; strings need no quotes.
+        schema: The dataclass of sections to make.
+
+    Raises:
+        ConfigError: No such file, not TOML, unknown sections or keys, values of another type
+            or out of bounds; all problems are listed, with suggestions.
+
+    Example:
+        >>> load_config(overrides=["search.population=40"]).search.population
+        40
+    """
+    where = "defaults" if path is None else str(path)
+    tables = {} if path is None else _read(Path(path))
+    problems = []
+    for override in overrides:
+        try:
+            section, key, value = toml_options.parse_override(override, schema)
+        except ConfigError as error:
+            problems.append(f"- --set {error}")
+            continue
+        table = tables.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = value
+    config, found = toml_options.build(schema, tables)
+    problems += [f"- {problem}" for problem in found]
+    if problems:
+        raise ConfigError(
+            describe_problems(f"{where}: {_count(problems)} in the configuration.", problems)
+        )
+    return config
+
+
+def check_config(config: Any) -> None:
+    """Check a configuration that was made in Python as strictly as one from a file.
+
+    Raises:
+        ConfigError: Values of another type, not among the choices or out of bounds; all of them.
+
+    Example:
+        >>> check_config(RunConfig())
+    """
+    problems = [f"- {problem}" for problem in toml_options.find_problems(config)]
+    if problems:
+        raise ConfigError(
+            describe_problems(
+                f"{type(config).__name__}: {_count(problems)} in the configuration.", problems
+            )
+        )
+
+
+def dump_toml(config: Any, *, with_help: bool = False) -> str:
+    """Return a configuration as TOML text that `load_config` reads back to an equal one.
+
+    Args:
+        config: A `RunConfig`, or any dataclass of dataclasses.
+        with_help: Explain each setting in a comment above it.
+
+    Example:
+        >>> print(dump_toml(RunConfig()).splitlines()[0])
+        [run]
+    """
+    return toml_options.dump(config, with_help=with_help)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file (seen from {Path.cwd()}).{_similar(path)}"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 ({error}).") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+    try:
+        return toml_options.parse_toml(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}.") from None
+
+
+def _similar(path: Path) -> str:
+    try:
+        names = [entry.name for entry in path.parent.glob("*.toml")]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f" Did you mean {path.with_name(close[0])}?" if close else ""
+
+
+def _count(problems: Sequence[str]) -> str:
+    return f"{len(problems)} problem" + ("" if len(problems) == 1 else "s")

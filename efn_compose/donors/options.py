@@ -1,0 +1,26 @@
+"""Which donors a run composes."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class DonorOptions:
+    """The `[donors]` section.
+
+    Args:
+        files: Weight files of any dialect, or `package:NAME` for installed weights; each may
+            carry a short name before an equals sign, `mine=weights/mine.h5`.
+        variant: The network all donors are nested into; empty where they agree.
+        siblings: Further donors made from each one, by half an epoch on its own part of the
+            training images.
+    """
+
+    files: tuple[str, ...] = field(
+        default=(), metadata={"help": "weight files, or package:NAME; NAME=FILE names a donor"}
+    )
+    variant: str = field(
+        default="", metadata={"help": "network all donors are nested into; empty: as they are"}
+    )
+    siblings: int = field(
+        default=0, metadata={"minimum": 0, "help": "further donors trained from each donor"}
+    )
