@@ -18,10 +18,10 @@ def random_donor(
     variant: str | ArchSpec,
     seed: int = 0,
     classes: int | None = 7,
-    images: np.ndarray | None = None,
+    side: int = 33,
     **conventions: object,
 ) -> Donor:
-    """Return a random donor, BatchNorm calibrated on images and then perturbed.
+    """Return a random donor, BatchNorm calibrated on images of a size and then perturbed.
 
     Without the calibration a deep random network hardly depends on its input, and
     any embedding of it would look exact.
@@ -53,7 +53,7 @@ def random_donor(
         return mean, variance
 
     source = WeightSource.of(donor)
-    NumpyNetwork(source, statistics=calibrate).run(random_images() if images is None else images)
+    NumpyNetwork(source, statistics=calibrate).run(random_images(24, side, seed=1000 + seed))
     return donor
 
 

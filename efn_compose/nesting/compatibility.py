@@ -1,7 +1,10 @@
 """Which networks are built alike, so that one can contain the other."""
 
+from collections.abc import Sequence
+
 from efn_compose.arch import ArchSpec
-from efn_compose.errors import NestingError, describe_problems
+from efn_compose.errors import IncompatibleDonorsError, NestingError, describe_problems
+from efn_compose.nesting.weight_source import WeightSource
 
 _DISTIL = (
     "Train the target on the donor's outputs instead (distillation), or choose a target of the "
@@ -73,5 +76,31 @@ def check_relation(small: ArchSpec, large: ArchSpec, verb: str = "be nested into
                 f"{small.variant} cannot {verb} {large.variant}.",
                 problems,
                 "Choose a target with at least as many repeats in every stage and the same blocks.",
+            )
+        )
+
+
+def check_compatible(sources: Sequence[WeightSource], shares: Sequence[float]) -> None:
+    """Raise `IncompatibleDonorsError` unless networks can share an input and a classifier.
+
+    Args:
+        sources: The donors.
+        shares: Share of each in the logits; a donor with share 0 may have any classifier.
+    """
+    first, *others = sources
+    problems = []
+    for other, share in zip(others, shares[1:], strict=True):
+        pair = f"{first.name} and {other.name}: "
+        differences = first.conventions.differences(other.conventions)
+        problems += [pair + line for line in differences if not line.startswith("bn_momentum")]
+        if share and first.classes != other.classes:
+            problems.append(f"{pair}classes: {first.classes} and {other.classes}")
+    if problems:
+        raise IncompatibleDonorsError(
+            describe_problems(
+                "Donors side by side see the same input and share one classifier, but they differ.",
+                problems,
+                "Bring them to one convention first (efn_compose.donors.harmonise), or drop the "
+                "classifiers (donor.without_head()).",
             )
         )

@@ -7,14 +7,14 @@ donor lacks, the activations on O equal the donor's layer by layer, with moving
 and with batch statistics. T[., N_out] is free.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, TensorSpec, channel_groups, inventory
 from efn_compose.nesting.fills import HE_SQUARED_NORM, fresh_values, split_rows, tensor_rng
-from efn_compose.nesting.plan import NestingPlan, Occupant, is_stream_producer
+from efn_compose.nesting.plan import NestingPlan, Occupant, is_stream_producer, tensors_by_name
 from efn_compose.nesting.saliency import weight_saliency
 from efn_compose.nesting.weight_source import WeightSource
 
@@ -30,6 +30,7 @@ class Embedding:
         fill: What the free entries start from: "he", "replicate" or "zero".
         seed: Decides the free entries.
         dtype: "float32", or "float64" for exactness tests.
+        statistics: Measured BatchNorm statistics that replace guessed ones, by name.
 
     Example:
         >>> embedding = Embedding(plan, [source], [1.0])  # doctest: +SKIP
@@ -43,10 +44,13 @@ class Embedding:
     fill: str = "he"
     seed: int = 0
     dtype: str = "float32"
+    statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
     _sources: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def tensor(self, tensor: TensorSpec) -> np.ndarray:
         """Return one tensor of the target, in the embedding's dtype."""
+        if tensor.name in self.statistics:
+            return self.statistics[tensor.name].astype(self.dtype, copy=False)
         occupants = self.plan.occupants(tensor)
         values = fresh_values(tensor, self.fill, self.seed).astype(self.dtype, copy=False)
         if tensor.role == "moving_variance" and self.fill != "zero":
@@ -140,6 +144,18 @@ class Embedding:
     def _saliency(self, number: int, group: str) -> np.ndarray:
         donor = self.donors[number]
         return weight_saliency(channel_groups(donor.spec, donor.classes)[group], donor.read)
+
+    def as_source(self) -> WeightSource:
+        """Return the target's weights, each tensor made when it is read."""
+        by_name = tensors_by_name(self.plan.target, self.plan.classes)
+        first = self.donors[0]
+        return WeightSource(
+            name=f"{'+'.join(donor.name for donor in self.donors)}-in-{self.plan.target.variant}",
+            spec=self.plan.target,
+            conventions=first.conventions,
+            classes=self.plan.classes,
+            read=lambda name: self.tensor(by_name[name]),
+        )
 
     def all_tensors(self) -> dict[str, np.ndarray]:
         """Return every tensor of the target by canonical name, in network order."""

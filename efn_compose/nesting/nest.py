@@ -3,23 +3,31 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from efn_compose.arch import ArchSpec, arch_spec
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
+from efn_compose.nesting.calibrate import calibrate_new_channels
+from efn_compose.nesting.compatibility import check_compatible
 from efn_compose.nesting.embed import Embedding
-from efn_compose.nesting.fills import FILLS, Fill
+from efn_compose.nesting.fills import FILLS
 from efn_compose.nesting.plan import ExtraRepeats, Positions, plan_nesting
 from efn_compose.nesting.weight_source import WeightSource
+
+NestFill = Literal["he", "replicate", "zero", "donor"]
 
 
 def nest(
     donor: Donor,
     target: ArchSpec | str,
     *,
-    fill: Fill = "he",
+    fill: NestFill = "he",
     extra_repeats: ExtraRepeats = "end",
     positions: Positions = "leading",
     seed: int = 0,
+    second: Donor | None = None,
+    images: np.ndarray | None = None,
     dtype: Literal["float32", "float64"] = "float32",
 ) -> Donor:
     """Place a network's weights inside a larger one of its family, function unchanged.
@@ -33,10 +41,15 @@ def nest(
         donor: The small network's weights.
         target: The large network or its variant name.
         fill: What new channels start from: "he" (random, read by nobody yet),
-            "replicate" (copies of salient channels, readers shared), "zero" (dead).
+            "replicate" (copies of salient channels, readers shared), "zero" (dead),
+            "donor" (the features of `second`, read by nobody yet; "he" where it ends).
         extra_repeats: New repeats at the "end" of each stage or "interleaved".
         positions: Donor channels "leading" or at "random" positions.
         seed: Decides random values and positions.
+        second: The donor for `fill="donor"`; must fit beside the first. Its
+            classifier is left out.
+        images: RGB images (image, height, width, 3), values 0-255, on which
+            BatchNorm of new channels is calibrated; some tens suffice.
         dtype: Of the returned tensors.
 
     Returns:
@@ -44,20 +57,28 @@ def nest(
 
     Raises:
         NestingError: The target is smaller or built differently; every reason is listed.
+        IncompatibleDonorsError: The second donor wants to be run differently.
 
     Example:
         >>> large = nest(load_donor("b0.h5"), "b5")  # doctest: +SKIP
         >>> large.spec.variant  # doctest: +SKIP
         'b5'
     """
+    if (fill == "donor") != (second is not None):
+        raise ConfigError("fill='donor' and second=DONOR belong together; give both or neither.")
+    donors, shares = [donor], [1.0]
+    if second is not None:
+        donors, shares = [donor, second.without_head()], [1.0, 0.0]
+        check_compatible([WeightSource.of(one) for one in donors], shares)
     return build_nested(
-        [donor],
+        donors,
         target,
-        head_weights=[1.0],
-        fill=fill,
+        head_weights=shares,
+        fill="he" if fill == "donor" else fill,
         extra_repeats=extra_repeats,
         positions=positions,
         seed=seed,
+        images=images,
         dtype=dtype,
     )
 
@@ -70,12 +91,14 @@ def build_nested(
     **options: Any,
 ) -> Donor:
     """Build a nested donor in memory; options as for `nest`."""
-    dtype = options.pop("dtype", "float32")
+    dtype, images = options.pop("dtype", "float32"), options.pop("images", None)
     sources = [WeightSource.of(donor) for donor in donors]
     embedding = plan_embedding(sources, target, head_weights=head_weights, **options)
     embedding.dtype = dtype
+    if images is not None:
+        embedding.statistics = calibrate_new_channels(embedding, donors[0].preprocess(images))
     return Donor(
-        name=f"{'+'.join(donor.name for donor in donors)}-in-{embedding.plan.target.variant}",
+        name=embedding.as_source().name,
         spec=embedding.plan.target,
         conventions=donors[0].conventions,
         tensors=embedding.all_tensors(),
@@ -106,6 +129,7 @@ def plan_embedding(
         [source.spec for source in sources],
         arch_spec(target) if isinstance(target, str) else target,
         classes=sources[0].classes,
+        donor_classes=[source.classes for source in sources],
         extra_repeats=extra_repeats,
         positions=positions,
         seed=seed,
@@ -117,17 +141,20 @@ def nested_provenance(
     sources: Sequence[WeightSource], embedding: Embedding, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the first donor's provenance with the nesting appended to its steps."""
+    is_sum = sum(weight != 0 for weight in embedding.head_weights) > 1
+    has_second = len(sources) > 1 and not is_sum
     step = {
-        "step": "nest" if len(sources) == 1 else "direct_sum",
+        "step": "direct_sum" if is_sum else "nest",
         "donors": [
             {"name": source.name, "variant": source.spec.variant, "weight": float(weight)}
             for source, weight in zip(sources, embedding.head_weights, strict=True)
         ],
         "target": embedding.plan.target.variant,
-        "fill": embedding.fill,
+        "fill": "donor" if has_second else embedding.fill,
         "extra_repeats": options.get("extra_repeats", "end"),
         "positions": options.get("positions", "leading"),
         "seed": embedding.seed,
+        "calibrated": bool(embedding.statistics),
     }
     if len(sources) > 1:
         step["provenance_of_others"] = [dict(source.provenance) for source in sources[1:]]

@@ -57,7 +57,8 @@ class NestingPlan:
     Args:
         donors: The networks to be nested.
         target: The network that receives them.
-        classes: Width of the classifier, None for none.
+        classes: Width of the target's classifier, None for none.
+        donor_classes: Per donor, `classes`, or None where its classifier takes no part.
         positions: Positions in the target's group, by (target group, donor number, donor group).
         block_sources: Per donor, for each target block the donor's block of the same
             place, or None in an extra repeat.
@@ -68,6 +69,7 @@ class NestingPlan:
     donors: tuple[ArchSpec, ...]
     target: ArchSpec
     classes: int | None
+    donor_classes: tuple[int | None, ...]
     positions: Mapping[tuple[str, int, str], np.ndarray]
     block_sources: tuple[Mapping[str, str | None], ...]
     block_copies: tuple[Mapping[str, str | None], ...]
@@ -79,9 +81,10 @@ class NestingPlan:
             name, is_copy = donor_tensor_name(
                 tensor, self.block_sources[number], self.block_copies[number]
             )
-            if name is None:
+            originals = tensors_by_name(spec, self.donor_classes[number])
+            if name not in originals:
                 continue
-            original = tensors_by_name(spec, self.classes)[name]
+            original = originals[name]
             index = tuple(
                 None if mine.group is None else self.positions[mine.group, number, theirs.group]
                 for mine, theirs in zip(tensor.axes, original.axes, strict=True)
@@ -184,6 +187,7 @@ def plan_nesting(
     target: ArchSpec,
     *,
     classes: int | None = None,
+    donor_classes: Sequence[int | None] | None = None,
     extra_repeats: ExtraRepeats = "end",
     positions: Positions = "leading",
     seed: int = 0,
@@ -193,7 +197,9 @@ def plan_nesting(
     Args:
         donors: One network, or several that fit beside each other.
         target: The larger network.
-        classes: Width of the classifier, None for none.
+        classes: Width of the target's classifier, None for none.
+        donor_classes: Per donor, `classes`, or None where its classifier takes no
+            part; default `classes` for all.
         extra_repeats: Where the target's extra repeats go, "end" or "interleaved".
         positions: "leading" puts the donors' channels first, in order; "random"
             scatters them.
@@ -211,7 +217,8 @@ def plan_nesting(
     for donor in donors:
         check_relation(donor, target)
     matches = [match_repeats(donor, target, extra_repeats) for donor in donors]
-    demands, problems = _demands(donors, target, classes, matches)
+    donor_classes = tuple(donor_classes or [classes] * len(donors))
+    demands, problems = _demands(donors, donor_classes, target, classes, matches)
     sizes = {name: group.size for name, group in channel_groups(target, classes).items()}
     rng = np.random.default_rng(seed)
     placed: dict[tuple[str, int, str], np.ndarray] = {}
@@ -243,6 +250,7 @@ def plan_nesting(
         donors=tuple(donors),
         target=target,
         classes=classes,
+        donor_classes=donor_classes,
         positions=placed,
         block_sources=tuple(sources for sources, _ in matches),
         block_copies=tuple(copies for _, copies in matches),
@@ -251,6 +259,7 @@ def plan_nesting(
 
 def _demands(
     donors: Sequence[ArchSpec],
+    donor_classes: Sequence[int | None],
     target: ArchSpec,
     classes: int | None,
     matches: Sequence[tuple[Mapping[str, str | None], Mapping[str, str | None]]],
@@ -262,9 +271,10 @@ def _demands(
     for tensor in inventory(target, classes):
         for number, donor in enumerate(donors):
             name, is_copy = donor_tensor_name(tensor, *matches[number])
-            if name is None:
+            originals = tensors_by_name(donor, donor_classes[number])
+            if name not in originals:
                 continue
-            original = tensors_by_name(donor, classes)[name]
+            original = originals[name]
             pairs = zip(tensor.axes, original.axes, strict=True)
             for axis, (mine, theirs) in enumerate(pairs):
                 if mine.group is None or theirs.group is None:
