@@ -1,0 +1,66 @@
+"""The verdict on contestants whose losses are known."""
+
+import math
+
+import pytest
+from scipy import stats
+
+from efn_compose.evolve.verdict import (
+    AVERAGE,
+    COMPOSED,
+    Arm,
+    choose_challenger,
+    give_verdict,
+    paired_difference,
+)
+
+DONORS = [Arm("a", (1.0, 1.1, 0.9), (1.0, 1.1, 0.9)), Arm("b", (0.8, 0.9, 0.7), (0.8, 0.9, 0.7))]
+
+
+def _arm(name, validation, test=None):
+    return Arm(name, tuple(validation), tuple(test or validation))
+
+
+def test_paired_difference_agrees_with_scipy():
+    first, second = [0.3, 0.5, 0.45, 0.6], [0.35, 0.5, 0.6, 0.62]
+    found = paired_difference(first, second)
+    t = stats.ttest_rel(first, second).statistic
+    assert found.mean / found.standard_error == pytest.approx(t)
+
+
+def test_a_clear_win_writes_the_composition():
+    verdict = give_verdict(_arm(COMPOSED, (0.5, 0.6, 0.4)), None, DONORS)
+    assert (verdict.winner, verdict.best_donor) == (COMPOSED, "b")
+    assert "confirms" in verdict.words
+
+
+def test_a_win_within_one_standard_error_writes_the_donor_and_says_so():
+    verdict = give_verdict(_arm(COMPOSED, (0.2, 1.4, 0.7)), None, DONORS)
+    assert verdict.winner == "b"
+    assert "Nothing beat the best donor" in verdict.words
+
+
+def test_the_test_split_never_decides():
+    good_on_test = _arm(COMPOSED, (0.9, 1.0, 0.8), (0.0, 0.0, 0.0))
+    assert give_verdict(good_on_test, None, DONORS).winner == "b"
+    bad_on_test = _arm(COMPOSED, (0.5, 0.6, 0.4), (2.0, 2.1, 1.9))
+    verdict = give_verdict(bad_on_test, None, DONORS)
+    assert verdict.winner == COMPOSED
+    assert "contradicts" in verdict.words
+
+
+def test_the_average_can_win():
+    average = _arm(AVERAGE, (0.1, 0.2, 0.05))
+    verdict = give_verdict(_arm(COMPOSED, (0.5, 0.6, 0.4)), average, DONORS)
+    assert verdict.winner == AVERAGE
+
+
+def test_no_survivor_writes_the_best_donor():
+    verdict = give_verdict(None, None, DONORS)
+    assert (verdict.winner, verdict.validation) == ("b", None)
+
+
+def test_steadiness_breaks_ties_between_finalists():
+    lucky, steady = _arm("lucky", (0.1, 1.0, 0.7)), _arm("steady", (0.6, 0.61, 0.62))
+    assert math.isclose(sum(lucky.validation_loss), 1.8)
+    assert choose_challenger([lucky, steady]).name == "steady"

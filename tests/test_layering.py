@@ -1,0 +1,89 @@
+"""Data flows one way: a module imports only from its own folder and those before it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ORDER = (
+    "errors", "callable_package", "arch", "checkpoints", "store", "donors", "nesting", "compose",
+    "models", "data", "train", "selfsup", "evolve", "analysis", "toml_options", "config", "conversion", "job", "cli",
+)  # fmt: skip
+
+#: Imports against the order, inside functions, that are part of the design: module -> imported folder.
+FACES = {
+    ("donors/donor.py", "models"),  # Donor.build is a face; everything below it is numpy
+}
+
+
+def _imports(tree: ast.Module) -> list[str]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.append(node.module or "")
+        elif isinstance(node, ast.Import):
+            found.extend(alias.name for alias in node.names)
+    return found
+
+
+def _violations(root: Path) -> list[str]:
+    violations = []
+    for path in sorted((root / "efn_compose").rglob("*.py")):
+        relative = path.relative_to(root / "efn_compose")
+        own = relative.parts[0].removesuffix(".py")
+        if relative.name == "__main__.py" or str(relative) == "__init__.py":
+            continue
+        for module in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+            parts = module.split(".")
+            if parts[0] == "converters" and own not in ("cli", "conversion"):
+                violations.append(f"{relative} imports converters")
+            if parts[0] != "efn_compose" or len(parts) < 2 or parts[1] == own:
+                continue
+            if (str(relative), parts[1]) in FACES:
+                continue
+            if ORDER.index(parts[1]) > ORDER.index(own):
+                violations.append(f"{relative} imports {module}")
+    return violations
+
+
+def test_no_module_imports_upwards():
+    assert _violations(ROOT) == []
+
+
+def test_the_check_finds_a_planted_violation(tmp_path):
+    package = tmp_path / "efn_compose" / "arch"
+    package.mkdir(parents=True)
+    (package / "wrong.py").write_text("def f():\n    from efn_compose.evolve import run\n")
+    assert _violations(tmp_path) == ["arch/wrong.py imports efn_compose.evolve"]
+
+
+def test_ray_deap_and_torch_stay_in_their_places():
+    homes = {"ray": {"evolve/ray_executor.py"}, "deap": {"evolve/operators.py"}, "torch": set()}
+    for path in sorted((ROOT / "efn_compose").rglob("*.py")):
+        relative = str(path.relative_to(ROOT / "efn_compose"))
+        for module in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+            top = module.split(".")[0]
+            assert top not in homes or relative in homes[top], f"{relative} imports {top}"
+
+
+def test_import_is_fast_and_light():
+    code = (
+        "import sys, time; start = time.perf_counter(); import efn_compose; "
+        "from efn_compose import load_donor, convert, nest, compose, evolve, Recipe; "
+        "import efn_compose.config; "
+        "seconds = time.perf_counter() - start; "
+        "heavy = {'tensorflow', 'keras', 'ray', 'deap', 'torch', 'sklearn', 'scipy'} & set(sys.modules); "
+        "print(seconds, sorted(heavy))"
+    )
+    best = min(_run_import(code) for _ in range(3))
+    assert best < 0.5
+
+
+def _run_import(code: str) -> float:
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
+    seconds, heavy = output.split(" ", 1)
+    assert heavy.strip() == "[]"
+    return float(seconds)
