@@ -14,6 +14,7 @@ ORDER = (
 #: Imports against the order, inside functions, that are part of the design: module -> imported folder.
 FACES = {
     ("donors/donor.py", "models"),  # Donor.build is a face; everything below it is numpy
+    ("donors/activations.py", "models"),  # alignment watches donors run
 }
 
 
