@@ -82,17 +82,24 @@ class ConversionReport:
             value = getattr(conventions, field.name)
             source = self.resolved.sources.get(field.name, "default of the network's family")
             if field.name == "preprocessing":
-                value = f"(pixel - {_rounded(value.mean)}) / {_rounded(value.std)}"
+                value = f"(pixel - [{_rounded(value.mean)}]) / [{_rounded(value.std)}]"
             lines.append(f"  {field.name}: {value}  [{source}]")
         return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted checkpoint and the report of how."""
+    """A converted checkpoint, the report of how, and the checkpoint itself.
+
+    Args:
+        donor: The weights in canonical form.
+        report: What was done and relied on.
+        raw: The checkpoint as prepared for mapping; its values are read on demand.
+    """
 
     donor: Donor
     report: ConversionReport
+    raw: RawCheckpoint
 
 
 def convert(
@@ -129,7 +136,7 @@ def convert(
     source = local_source(path)
     request = Request(arch=arch or source.arch, ema=ema)
     raw = read_checkpoint(source.path, ema=ema)
-    chosen = chosen_dialect(raw, dialect or source.dialect)
+    chosen = chosen_dialect(raw, dialect or source.dialect, request.arch)
     return convert_raw(raw, chosen, request, source=source.label)
 
 
@@ -167,7 +174,7 @@ def convert_raw(
         tensors=tensors,
         provenance=_provenance(report),
     )
-    return Conversion(donor, report)
+    return Conversion(donor, report, prepared.raw)
 
 
 def read_spec(raw: RawCheckpoint, dialect: Dialect, request: Request) -> ArchSpec:
@@ -221,7 +228,7 @@ def inspect(
     raw = read_checkpoint(source.path, ema=ema)
     request = Request(arch=arch or source.arch, ema=ema)
     name = dialect or source.dialect
-    fits = [chosen_dialect(raw, name)] if name else candidate_dialects(raw)
+    fits = [chosen_dialect(raw, name)] if name else candidate_dialects(raw, request.arch)
     dtypes: dict[str, int] = {}
     for tensor in raw.tensors.values():
         dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + 1

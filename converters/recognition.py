@@ -8,16 +8,23 @@ from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError, ConversionError
 
 
-def candidate_dialects(raw: RawCheckpoint) -> list[Dialect]:
-    """Return every dialect that recognises a checkpoint, in the registry's order."""
-    return [
+def candidate_dialects(raw: RawCheckpoint, arch: str | None = None) -> list[Dialect]:
+    """Return every dialect that recognises a checkpoint, in the registry's order.
+
+    Args:
+        raw: The checkpoint.
+        arch: `--arch`; a name that only one library uses decides for that one.
+    """
+    fits = [
         dialect
         for dialect in CONVERTERS.values()
         if raw.container in dialect.containers and dialect.recognise(raw)
     ]
+    claiming = [dialect for dialect in fits if arch is not None and dialect.claims(arch)]
+    return claiming or fits
 
 
-def chosen_dialect(raw: RawCheckpoint, name: str | None) -> Dialect:
+def chosen_dialect(raw: RawCheckpoint, name: str | None, arch: str | None = None) -> Dialect:
     """Return the named dialect, or the only one that recognises the checkpoint.
 
     Raises:
@@ -31,7 +38,7 @@ def chosen_dialect(raw: RawCheckpoint, name: str | None) -> Dialect:
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             raise ConfigError(f"Unknown dialect {name!r}.{hint} Known: {', '.join(DIALECT_NAMES)}.")
         return CONVERTERS[name]
-    candidates = candidate_dialects(raw)
+    candidates = candidate_dialects(raw, arch)
     if len(candidates) == 1:
         return candidates[0]
     if candidates:

@@ -8,7 +8,7 @@ single fused convolution; `conv_exp` and `conv_pwl` a fused block; `conv_pw`,
 
 from collections.abc import Iterator
 
-from converters.timm_models import timm_conventions
+from converters.timm_models import TAGS, timm_conventions
 from efn_compose.arch import HEAD_LAYER, ArchSpec, BlockSpec
 from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved, Row
 from efn_compose.checkpoints.raw import RawCheckpoint
@@ -134,6 +134,12 @@ def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
     return timm_conventions(raw, spec, request)
 
 
+def _claims(arch: str) -> bool:
+    """Only timm writes tags after a dot, or the repository before a slash."""
+    name, _, tag = arch.rpartition("/")[2].partition(".")
+    return tag in TAGS.get(name, ())
+
+
 DIALECT = Dialect(
     name="timm",
     title="PyTorch Image Models",
@@ -145,4 +151,5 @@ DIALECT = Dialect(
     rows=rows,
     resolve=_resolve,
     ignore=TORCH_IGNORE,
+    claims=_claims,
 )

@@ -79,7 +79,10 @@ def spec_from(raw: RawCheckpoint, request: Request) -> ArchSpec:
     stages = split_stages(blocks, request, str(raw.path))
     top = shape_of(raw, f"{root}encoder.top_conv.weight")
     stem = raw.tensors[f"{root}embeddings.convolution.weight"].shape[0]
-    return name_spec(spec_from_stages(stem, stages, top[0] if top else 0, where=str(raw.path)))
+    spec = spec_from_stages(
+        stem, stages, top[0] if top else 0, where=str(raw.path), first_blocks_skip=False
+    )
+    return name_spec(spec)
 
 
 def rows(spec: ArchSpec, classes: int | None, raw: RawCheckpoint | None = None) -> Iterator[Row]:

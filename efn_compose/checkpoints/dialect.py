@@ -101,6 +101,8 @@ class Dialect:
         resolve: The conventions: `resolve(raw, spec, request)`. Raises
             `AmbiguousCheckpointError` listing candidates rather than guess.
         ignore: Tensors left out on purpose.
+        claims: Whether a model name given with `--arch` can only be of this library;
+            decides between dialects with equal tensor names.
 
     Example:
         >>> from converters import CONVERTERS
@@ -119,6 +121,7 @@ class Dialect:
     ignore: tuple[IgnoreRule, ...] = ()
     refuse: Callable[[RawCheckpoint], str | None] = lambda raw: None
     prepare: Callable[[RawCheckpoint, Request], Prepared] = _prepare_nothing
+    claims: Callable[[str], bool] = lambda arch: False
 
 
 #: Containers of the PyTorch world.

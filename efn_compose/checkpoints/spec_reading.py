@@ -53,7 +53,7 @@ def spec_from_stages(
     *,
     stem_stride: int = 2,
     where: str = "checkpoint",
-    strides: Sequence[int] = STAGE_STRIDES,
+    first_blocks_skip: bool = True,
 ) -> ArchSpec:
     """Return the network whose stages are known.
 
@@ -63,7 +63,8 @@ def spec_from_stages(
         top_channels: Output channels of the last 1x1 convolution, 0 for none.
         stem_stride: Stride of the stem.
         where: Name of the file, for messages.
-        strides: Stride of the first block of each stage.
+        first_blocks_skip: Whether the first block of a stage adds its input too where
+            widths and stride allow it; some libraries never do.
 
     Raises:
         AmbiguousCheckpointError: The number of stages is not one with known strides.
@@ -88,9 +89,10 @@ def spec_from_stages(
                     f"{where}: stage {number} block {repeat} reads {shape.in_channels} channels, "
                     f"the layer before it gives {width}."
                 )
-            stride = strides[number - 1] if repeat == 1 else 1
+            stride = STAGE_STRIDES[number - 1] if repeat == 1 else 1
             fits = stride == 1 and shape.in_channels == shape.out_channels
             is_edge_entry = family == "edge" and number == repeat == 1
+            fits = fits and (repeat > 1 or first_blocks_skip) and not is_edge_entry
             blocks.append(
                 BlockSpec(
                     stage=number,
@@ -103,7 +105,7 @@ def spec_from_stages(
                     out_channels=shape.out_channels,
                     se_channels=shape.se_channels,
                     has_expand=shape.has_expand,
-                    has_skip=fits and not is_edge_entry,
+                    has_skip=fits,
                 )
             )
             width = shape.out_channels
@@ -159,7 +161,8 @@ def split_stages(
 
 def requested_spec(request: Request) -> ArchSpec | None:
     """Return the network that `--arch` names, or None if it names a library's model or nothing."""
-    if request.arch is None:
+    # "efficientnet_b0" is a library's model name, which its dialect reads.
+    if request.arch is None or "efficientnet" in request.arch.lower():
         return None
     try:
         return arch_spec(request.arch)

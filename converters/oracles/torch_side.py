@@ -1,0 +1,134 @@
+"""Oracles that run on PyTorch; imported only to verify, never to convert.
+
+Each gets the checkpoint's tensors under their foreign names and loads them
+strictly, so that nothing of our name tables and layouts is involved.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from converters.oracles import NoOracleError, Oracle
+from converters.oracles.torch_models import NETWORKS, Wanted, torchvision_name
+from converters.torchvision import torchvision_epsilon
+from converters.transformers import depthwise_padding
+from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.donors import Donor
+
+
+def load_strictly(model: Any, raw: RawCheckpoint, library: str) -> None:
+    """Give a torch model a checkpoint's tensors under their own names.
+
+    Raises:
+        NoOracleError: Names or shapes differ from the model's.
+    """
+    import torch
+
+    state = {}
+    for name, tensor in raw.tensors.items():
+        values = tensor.load()
+        if values.dtype.name not in ("float64", "int64"):
+            values = values.astype(np.float32)
+        state[name] = torch.from_numpy(np.array(values))
+    for name, value in model.state_dict().items():
+        # Counters that inference never reads; averaged copies often lack them.
+        if name.endswith("num_batches_tracked"):
+            state.setdefault(name, value)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise NoOracleError(f"{library} refuses the tensors: {error}") from None
+
+
+def run_torch(model: Any) -> Callable[[np.ndarray, str], np.ndarray]:
+    """Return a function from preprocessed images and a dtype to a torch model's logits."""
+    import torch
+
+    model.eval()
+    single = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def run(images: np.ndarray, dtype: str) -> np.ndarray:
+        kind = getattr(torch, dtype)
+        model.to(kind)
+        model.load_state_dict(single)
+        with torch.no_grad():
+            batch = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+            output = model(batch.to(kind))
+        return getattr(output, "logits", output).numpy()
+
+    return run
+
+
+def _wanted(donor: Donor, raw: RawCheckpoint) -> Wanted:
+    config = raw.metadata.get("config", {})
+    model, tag = donor.provenance.get("model", ""), donor.provenance.get("tag")
+    return Wanted(
+        spec=donor.spec,
+        name=f"{model}.{tag}" if tag else model,
+        classes=donor.classes or 0,
+        bn_epsilon=donor.conventions.bn_epsilon,
+        resolution=config.get("image_size", donor.spec.resolution),
+    )
+
+
+def _oracle(dialect: str, library: str, donor: Donor, raw: RawCheckpoint, **options: Any) -> Oracle:
+    model = NETWORKS[dialect](_wanted(donor, raw))
+    load_strictly(model, raw, library)
+    return Oracle(f"{library} {version(library)}", run_torch(model), **options)
+
+
+def _affine(mean: Any, std: Any) -> Callable[[np.ndarray], np.ndarray]:
+    center, scale = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    return lambda pixels: (np.asarray(pixels, np.float64) / 255 - center) / scale
+
+
+def timm_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
+    """Return timm's model; its input scaling is that of the tag."""
+    oracle = _oracle("timm", "timm", donor, raw)
+    import timm
+
+    stated = timm.get_pretrained_cfg(_wanted(donor, raw).name)
+    preprocess = _affine(stated.mean, stated.std) if stated else None
+    return Oracle(oracle.library, oracle.run, preprocess=preprocess)
+
+
+def geffnet_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
+    """Return geffnet's model."""
+    return _oracle("geffnet", "geffnet", donor, raw)
+
+
+def torchvision_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
+    """Return torchvision's model; its input scaling is that of its default weights."""
+    oracle = _oracle("torchvision", "torchvision", donor, raw)
+    if torchvision_epsilon(donor.spec.variant) is None:
+        return oracle
+    from torchvision.models import efficientnet
+
+    enum = f"{torchvision_name(donor.spec)}_weights"
+    weights = next(value for key, value in vars(efficientnet).items() if key.lower() == enum)
+    stated = weights.DEFAULT.transforms()
+    return Oracle(oracle.library, oracle.run, preprocess=_affine(stated.mean, stated.std))
+
+
+def lukemelas_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
+    """Return efficientnet_pytorch's model."""
+    return _oracle("lukemelas", "efficientnet_pytorch", donor, raw)
+
+
+def lite_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
+    """Return efficientnet_lite_pytorch's model."""
+    return _oracle("lite", "efficientnet_lite_pytorch", donor, raw)
+
+
+def transformers_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
+    """Return transformers' model; its padding is right for even sizes of one parity chain."""
+    resolution = _wanted(donor, raw).resolution
+    chain = depthwise_padding(donor.spec, resolution)
+
+    def is_exact_at(size: tuple[int, int]) -> bool:
+        return all(side % 2 == 0 and depthwise_padding(donor.spec, side) == chain for side in size)
+
+    note = f"transformers pads for {resolution} pixels; sizes of other parity are skipped"
+    return _oracle("transformers", "transformers", donor, raw, is_exact_at=is_exact_at, note=note)
