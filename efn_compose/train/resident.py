@@ -29,7 +29,6 @@ class TrainSettings:
         learning_rate: Peak rate of Adam.
         label_smoothing: 0 to 1.
         dropout: Rate before the classifier, 0 to 1.
-        weight_decay: Decoupled decay of kernels per step, relative to the rate.
         flip: Whether images are mirrored left-right at random.
     """
 
@@ -77,9 +76,13 @@ class ResidentModel:
         self._step = tf.Variable(0.0, trainable=False)
         self._mean = tf.constant(conventions.preprocessing.mean, tf.float32)
         self._scale = 1 / tf.constant(conventions.preprocessing.std, tf.float32)
-        self._order_spec = tf.TensorSpec((None, None), tf.int32)
-        self._train_epoch = self._recalibrate = self._predict = None
-        self._assigned: dict[str, np.ndarray] = {}
+        # Sizes are left open, so that one trace serves all splits, shares and numbers of steps.
+        images = tf.TensorSpec((None, None, None, 3), tf.uint8)
+        labels = tf.TensorSpec((None,), tf.int32)
+        order = tf.TensorSpec((None, None), tf.int32)
+        self._train_epoch = tf.function(self._train_steps, input_signature=(images, labels, order))
+        self._recalibrate = tf.function(self._recalibrate_steps, input_signature=(images, order))
+        self._predict = tf.function(self._predict_steps, input_signature=(images, order))
 
     def load(self, tensors: Mapping[str, np.ndarray], seed: int) -> None:
         """Start a candidate: assign weights, draw a fresh head, forget everything else.
@@ -135,11 +138,8 @@ class ResidentModel:
             labels: int32 (image,).
             order: Image numbers (step, image).
         """
-        if self._train_epoch is None:
-            self._train_epoch = tf.function(self._train_steps, reduce_retracing=False)
         self._momentum.assign(TRAINING_MOMENTUM)
-        total = tf.constant(float(order.shape[0]))
-        return float(self._train_epoch(images, labels, tf.constant(order), total))
+        return float(self._train_epoch(images, labels, tf.constant(order)))
 
     def recalibrate(self, images: tf.Tensor, order: np.ndarray) -> None:
         """Re-estimate BatchNorm statistics: the plain mean of the batches' own statistics.
@@ -148,8 +148,6 @@ class ResidentModel:
             images: uint8 (image, height, width, 3), resident.
             order: Image numbers (batch, image); large batches lose least variance.
         """
-        if self._recalibrate is None:
-            self._recalibrate = tf.function(self._recalibrate_steps, reduce_retracing=False)
         self._recalibrate(images, tf.constant(order))
 
     def predict(self, images: tf.Tensor, order: np.ndarray) -> np.ndarray:
@@ -159,8 +157,6 @@ class ResidentModel:
             images: uint8 (image, height, width, 3), resident.
             order: Image numbers (batch, image) from `batches`.
         """
-        if self._predict is None:
-            self._predict = tf.function(self._predict_steps, reduce_retracing=False)
         return self._predict(images, tf.constant(order)).numpy()[: int(images.shape[0])]
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -180,9 +176,7 @@ class ResidentModel:
     def _input(self, images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
         return (tf.cast(tf.gather(images, numbers), tf.float32) - self._mean) * self._scale
 
-    def _train_steps(
-        self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, total: tf.Tensor
-    ) -> tf.Tensor:
+    def _train_steps(self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
         loss_sum = tf.constant(0.0)
         for number in tf.range(tf.shape(order)[0]):
             numbers = order[number]
@@ -197,7 +191,7 @@ class ResidentModel:
                 loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
             self._adam(tape.gradient(loss, self._trainable))
             loss_sum += loss
-        return loss_sum / total
+        return loss_sum / tf.cast(tf.shape(order)[0], tf.float32)
 
     def _flipped(self, pixels: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
         """Mirror about half of the images; which ones depends on the image and the step."""
