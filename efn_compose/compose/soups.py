@@ -1,0 +1,210 @@
+"""Model soups: averages of donors that descend from one training.
+
+Averaging works inside one basin of the loss, that is among fine-tunings of one
+checkpoint, and yields chance level elsewhere; so donors of several lineages are
+refused. BatchNorm statistics of an average are only a first guess (activations
+shrink when weights are averaged) and must be re-estimated, see
+`efn_compose.train.repair`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from efn_compose.arch import HEAD_LAYER, ArchSpec, inventory
+from efn_compose.compose.space import TOP, segment_of, segments
+from efn_compose.donors import Donor, require_harmonised
+from efn_compose.donors.lineage import require_one_lineage
+from efn_compose.errors import ComposeError
+
+#: Weight of each donor, (donor,), summing to 1.
+Weights = Sequence[float]
+
+
+def uniform_soup(donors: Sequence[Donor], *, allow_unrelated: bool = False) -> Donor:
+    """Return the plain average of donors (Wortsman et al. 2022, arXiv:2203.05482).
+
+    Args:
+        donors: Harmonised donors of one lineage.
+        allow_unrelated: Average across lineages too, to see what happens.
+
+    Raises:
+        IncompatibleDonorsError: Not harmonised, or of several lineages.
+
+    Example:
+        >>> soup = uniform_soup(fine_tunings)  # doctest: +SKIP
+    """
+    return blend(
+        donors, [1 / max(len(donors), 1)] * len(donors), allow_unrelated=allow_unrelated
+    ).replace(name="uniform_soup")
+
+
+def blend(
+    donors: Sequence[Donor],
+    weights: Weights | Mapping[str, Weights],
+    *,
+    allow_unrelated: bool = False,
+) -> Donor:
+    """Return a weighted average of donors, with one set of weights or one per segment.
+
+    Means and variances of BatchNorm are pooled: the variance of a mixture counts
+    the distance between the means. A donor whose weight is 1 comes out unchanged.
+
+    Args:
+        donors: Harmonised donors of one lineage.
+        weights: (donor,), summing to 1; or by segment ("stem", "stage3_block2",
+            "top"; the classifier belongs to "top"). All segments must be given.
+            Weights outside 0-1 extrapolate.
+        allow_unrelated: Average across lineages too.
+
+    Raises:
+        IncompatibleDonorsError: Not harmonised, or of several lineages.
+        ComposeError: Weights do not fit the donors or segments; all are listed.
+
+    Example:
+        >>> half = blend([a, b], [0.5, 0.5])  # doctest: +SKIP
+    """
+    require_harmonised(donors)
+    if not allow_unrelated:
+        require_one_lineage(donors, "An average")
+    spec = donors[0].spec
+    by_segment = _by_segment(spec, weights, len(donors))
+    tensors = {}
+    for tensor in inventory(spec, donors[0].classes):
+        segment = TOP if tensor.layer == HEAD_LAYER else segment_of(tensor)
+        share = by_segment.get(segment, by_segment[segments(spec)[-1]])
+        parts = [donor.tensors[tensor.name] for donor in donors]
+        if tensor.role == "moving_variance":
+            means = [donor.tensors[f"{tensor.layer}/moving_mean"] for donor in donors]
+            tensors[tensor.name] = _pooled_variance(parts, means, share)
+        else:
+            tensors[tensor.name] = _weighted(parts, share)
+    record = {
+        "donors": [donor.fingerprint for donor in donors],
+        "weights": {segment: list(map(float, share)) for segment, share in by_segment.items()}
+        if isinstance(weights, Mapping)
+        else list(map(float, weights)),
+    }
+    return donors[0].replace(
+        name="blend", tensors=tensors, provenance={**donors[0].provenance, "blend": record}
+    )
+
+
+@dataclass(frozen=True)
+class GreedySoup:
+    """A greedy soup and how it came about.
+
+    Args:
+        donor: The average of the members.
+        members: Numbers of the donors in it, in the order they were added.
+        score: Its score.
+        scores: Score of each donor alone.
+        evaluations: Number of calls of the scoring function.
+    """
+
+    donor: Donor
+    members: tuple[int, ...]
+    score: float
+    scores: tuple[float, ...]
+    evaluations: int
+
+
+def greedy_soup(
+    donors: Sequence[Donor],
+    evaluate: Callable[[Donor], float],
+    *,
+    tolerance: float = 0.0,
+    allow_unrelated: bool = False,
+) -> GreedySoup:
+    """Add donors from best to worst while the average does not get worse.
+
+    The greedy soup of Wortsman et al. 2022 (arXiv:2203.05482). On the data that
+    `evaluate` uses it is never worse than the best donor, by construction.
+
+    Args:
+        donors: Harmonised donors of one lineage.
+        evaluate: Score of a donor, higher is better; it should re-estimate
+            BatchNorm statistics first. NaN counts as worst.
+        tolerance: How much worse an addition may be and still be kept.
+        allow_unrelated: Average across lineages too.
+
+    Raises:
+        IncompatibleDonorsError: Not harmonised, or of several lineages.
+
+    Example:
+        >>> soup = greedy_soup(fine_tunings, validation_accuracy)  # doctest: +SKIP
+        >>> soup.members  # doctest: +SKIP
+        (2, 0)
+    """
+    require_harmonised(donors)
+    if not allow_unrelated:
+        require_one_lineage(donors, "A greedy soup")
+    scores = [_score(evaluate, donor) for donor in donors]
+    order = sorted(range(len(donors)), key=lambda number: -scores[number])
+    members, best = [order[0]], scores[order[0]]
+    soup, evaluations = donors[order[0]], len(donors)
+    for number in order[1:]:
+        tried = [*members, number]
+        candidate = uniform_soup(
+            [donors[member] for member in tried], allow_unrelated=allow_unrelated
+        )
+        score = _score(evaluate, candidate)
+        evaluations += 1
+        if score >= best - tolerance:
+            members, best, soup = tried, max(score, best) if tolerance else score, candidate
+    return GreedySoup(
+        soup.replace(name="greedy_soup"), tuple(members), best, tuple(scores), evaluations
+    )
+
+
+def _score(evaluate: Callable[[Donor], float], donor: Donor) -> float:
+    score = float(evaluate(donor))
+    return score if score == score else float("-inf")
+
+
+def _by_segment(
+    spec: ArchSpec, weights: Weights | Mapping[str, Weights], donor_count: int
+) -> dict[str, np.ndarray]:
+    """Return checked weights for every segment."""
+    names = segments(spec)
+    given = weights if isinstance(weights, Mapping) else dict.fromkeys(names, weights)
+    problems = [f"+ unknown: {name}" for name in given if name not in names]
+    problems += [f"- missing: {name}" for name in names if name not in given]
+    for name, share in given.items():
+        if len(share) != donor_count or not np.isclose(sum(share), 1, atol=1e-6):
+            problems.append(f"{name}: {list(share)}")
+    if problems:
+        shown = "\n  ".join(problems[:10] + ["…"] * (len(problems) > 10))
+        raise ComposeError(
+            f"A blend needs {donor_count} weights that sum to 1, for all donors or per segment. "
+            f"Received:\n  {shown}"
+        )
+    return {name: np.asarray(given[name], np.float64) for name in names}
+
+
+def _weighted(parts: Sequence[np.ndarray], share: np.ndarray) -> np.ndarray:
+    whole = np.flatnonzero(share == 1)
+    if whole.size and not np.delete(share, whole[0]).any():
+        return parts[int(whole[0])]
+    total = np.zeros(parts[0].shape, np.float64)
+    for weight, values in zip(share, parts, strict=True):
+        total += weight * values
+    return total.astype(parts[0].dtype)
+
+
+def _pooled_variance(
+    variances: Sequence[np.ndarray], means: Sequence[np.ndarray], share: np.ndarray
+) -> np.ndarray:
+    """Return the variance of a mixture; not negative for extrapolating weights either."""
+    if np.count_nonzero(share) == 1:
+        return variances[int(np.flatnonzero(share)[0])]
+    centre = sum(
+        weight * mean.astype(np.float64) for weight, mean in zip(share, means, strict=True)
+    )
+    pooled = sum(
+        weight * (variance + (mean - centre) ** 2)
+        for weight, variance, mean in zip(share, variances, means, strict=True)
+    )
+    floor = np.min(variances, axis=0) * 0.1
+    return np.maximum(pooled, floor).astype(variances[0].dtype)
