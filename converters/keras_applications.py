@@ -30,6 +30,7 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
+from efn_compose.checkpoints.keras_backbones import backbone_config, has_composite_blocks
 from efn_compose.checkpoints.keras_config import (
     config_activation,
     config_epsilon,
@@ -41,11 +42,12 @@ from efn_compose.checkpoints.keras_config import (
 from efn_compose.checkpoints.keras_head import adopt_head
 from efn_compose.checkpoints.keras_names import (
     BlockPlace,
+    PartName,
     keras_rows,
     output_channels,
     read_blocks,
 )
-from efn_compose.checkpoints.keras_order import is_numbered, name_by_order
+from efn_compose.checkpoints.keras_order import is_numbered, name_by_order, starts_depthwise
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.spec_reading import requested_spec, spec_from_stages
 from efn_compose.errors import AmbiguousCheckpointError
@@ -88,28 +90,20 @@ def block_places(raw: RawCheckpoint) -> list[tuple[int, int]]:
 
 
 def _recognise(raw: RawCheckpoint) -> bool:
+    if backbone_config(raw.metadata.get("model_config")) is not None or has_composite_blocks(raw):
+        return False
+    has_scaling = normalization_weights(raw) is not None
     if "stem_conv/kernel" in raw.tensors and "block1a_project_conv/kernel" in raw.tensors:
-        has_dwconv2 = any("_dwconv2/" in name for name in raw.tensors)
-        return has_dwconv2 or normalization_weights(raw) is not None
+        return has_scaling or any("_dwconv2/" in name for name in raw.tensors)
     if raw.container != "keras-weights" or not is_numbered(raw):
         return False
     # Numbered V1 without Normalization is qubvel's.
-    return normalization_weights(raw) is not None or (
-        "depthwise_conv2d/depthwise_kernel" in (raw.tensors) and not _starts_depthwise(raw)
-    )
-
-
-def _starts_depthwise(raw: RawCheckpoint) -> bool:
-    """Return whether the first depthwise kernel follows the stem directly, as in V1."""
-    return (
-        raw.tensors["depthwise_conv2d/depthwise_kernel"].shape[2]
-        == (raw.tensors["conv2d/kernel"].shape[3])
-    )
+    return has_scaling or not starts_depthwise(raw)
 
 
 def _prepare(raw: RawCheckpoint, request: Request) -> Prepared:
     if is_numbered(raw) and "stem_conv/kernel" not in raw.tensors:
-        part_name = part_name_v1 if _starts_depthwise(raw) else part_name_v2
+        part_name = part_name_v1 if starts_depthwise(raw) else part_name_v2
         raw = name_by_order(raw, request, ENDS, part_name).raw
     features = output_channels(raw, "top_conv")
     return adopt_head(raw, config_layers(raw), _OWN_LAYERS, "predictions", features)
@@ -120,14 +114,12 @@ def _spec(raw: RawCheckpoint, request: Request) -> ArchSpec:
     return lettered_spec(raw, part_name_v2 if has_dwconv2 else part_name_v1)
 
 
-def lettered_spec(raw: RawCheckpoint, part_name, stem: str = "stem_conv", top: str = "top_conv"):
+def lettered_spec(raw: RawCheckpoint, part_name: PartName) -> ArchSpec:
     """Return the network of a checkpoint that names its blocks "block2a_...".
 
     Args:
         raw: The checkpoint.
         part_name: Layer of a part of a block.
-        stem: Layer of the stem convolution.
-        top: Layer of the last 1x1 convolution.
     """
     places = block_places(raw)
     shapes = read_blocks(raw, places, part_name)
@@ -136,7 +128,10 @@ def lettered_spec(raw: RawCheckpoint, part_name, stem: str = "stem_conv", top: s
         for stage in sorted({number for number, _ in places})
     ]
     return spec_from_stages(
-        output_channels(raw, stem), stages, output_channels(raw, top), where=str(raw.path)
+        output_channels(raw, "stem_conv"),
+        stages,
+        output_channels(raw, "top_conv"),
+        where=str(raw.path),
     )
 
 

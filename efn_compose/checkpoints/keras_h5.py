@@ -51,8 +51,9 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
     Returns:
         Names, shapes and types at once, values on demand. `metadata` holds
         "keras_version" and "model_config" (parsed JSON, never executed) where
-        the file has them, and "layer_classes" (number of layers by class in snake
-        case) for a `.weights.h5`.
+        the file has them, "layer_classes" (number of layers by class in snake case)
+        for a `.weights.h5`, and "composites" (nested models and composite layers)
+        for the others.
 
     Raises:
         UnreadableCheckpointError: Missing, truncated, or of no known layout.
@@ -96,7 +97,10 @@ def read_open_hdf5(
         metadata["keras_version"] = version.decode() if isinstance(version, bytes) else str(version)
     layers = read_names(root, "layer_names")
     if layers is not None:
-        tensors = _by_name(_legacy_tensors(root, layers, notes), path)
+        composites: list[str] = []
+        tensors = _by_name(_legacy_tensors(root, layers, notes, composites), path)
+        metadata["composites"] = tuple(composites)
+        notes += [f"unwrapped the nested model or composite layer {name!r}" for name in composites]
         if "optimizer_weights" in file:
             notes.append("optimizer_weights ignored: training state")
     elif any(name in file for name in ("layers", "_layer_checkpoint_dependencies", "vars")):
@@ -207,14 +211,16 @@ def _by_name(tensors: Iterator[RawTensor], path: Path) -> dict[str, RawTensor]:
     return named
 
 
-def _legacy_tensors(root: Any, layers: list[str], notes: list[str]) -> Iterator[RawTensor]:
+def _legacy_tensors(
+    root: Any, layers: list[str], notes: list[str], composites: list[str]
+) -> Iterator[RawTensor]:
     """Yield tensors of a layout with names in attributes, in the model's layer order."""
     for layer in layers:
         group = safe_member(root, layer)
         weights = read_names(group, "weight_names") or []
         parents = {weight.rpartition("/")[0] for weight in weights}
         if len(parents) > 1:
-            notes.append(f"unwrapped the nested model or composite layer {layer!r}")
+            composites.append(layer)
         for weight in weights:
             parent, _, role = weight.rpartition("/")
             # A layer's own group names it; TF1 sessions made weight names unique ("stem_conv_1").

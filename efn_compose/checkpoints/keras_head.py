@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from efn_compose.checkpoints.dialect import Prepared
+from efn_compose.checkpoints.keras_backbones import find_config
 from efn_compose.checkpoints.keras_config import LayerConfig
 from efn_compose.checkpoints.raw import RawCheckpoint
 
@@ -94,6 +95,22 @@ def _is_classifier(raw: RawCheckpoint, layer: str, features: int) -> bool:
         and len(kernel.shape) == 2
         and kernel.shape[0] == features
     )
+
+
+def without_max_pooled_head(raw: RawCheckpoint, head: str) -> Prepared:
+    """Return a checkpoint without a classifier that reads maxima instead of averages.
+
+    Args:
+        raw: The checkpoint, under the dialect's names.
+        head: The dialect's name of the classifier.
+    """
+    task = find_config(raw.metadata.get("model_config"), "Classifier") or {}
+    classes = raw.metadata.get("layer_classes") or {}
+    names = [name for name in raw.tensors if name.startswith(f"{head}/")]
+    if names and (task.get("pooling") == "max" or "global_max_pooling2d" in classes):
+        reason = "classifier behind maximum pooling, which no other EfficientNet has"
+        return _without(raw, {head: names}, reason)
+    return Prepared(raw)
 
 
 def _layers_behind(layers: Sequence[LayerConfig]) -> list[LayerConfig] | None:

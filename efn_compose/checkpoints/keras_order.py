@@ -42,6 +42,18 @@ def is_numbered(raw: RawCheckpoint) -> bool:
     )
 
 
+def starts_depthwise(raw: RawCheckpoint) -> bool:
+    """Return whether the first depthwise kernel follows the stem directly, as in V1.
+
+    Args:
+        raw: A checkpoint for which `is_numbered` holds.
+    """
+    return (
+        raw.tensors["depthwise_conv2d/depthwise_kernel"].shape[2]
+        == (raw.tensors["conv2d/kernel"].shape[3])
+    )
+
+
 def name_by_order(
     raw: RawCheckpoint, request: Request, ends: Mapping[str, str], part_name: PartName
 ) -> Prepared:
