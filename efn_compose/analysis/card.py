@@ -1,0 +1,354 @@
+"""card.md: what the magic weights are, where they come from, how good they are, how to load them."""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from efn_compose.analysis.commands import reproduce_command
+from efn_compose.analysis.donor_map import DonorMapView, donor_maps
+from efn_compose.analysis.figures import count, difference_text, loss_text, mean_and_error, percent
+from efn_compose.analysis.journal_view import RunView, read_run
+from efn_compose.analysis.licences import licences_of, resulting_licence
+from efn_compose.analysis.markup import clean
+from efn_compose.analysis.noise import noise_of
+from efn_compose.analysis.palette import letter
+from efn_compose.analysis.scoreboard import Scoreboard, scoreboard
+from efn_compose.analysis.search_view import search_view
+from efn_compose.arch import Conventions
+from efn_compose.errors import EfnComposeError
+from efn_compose.store import WeightFile, write_text
+from efn_compose.store.run_folder import CARD_FILE, WEIGHTS_FILE
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$-])")
+#: Classes named one by one on the card.
+_NAMED_CLASSES = 30
+
+
+def write_card(run_path: str | os.PathLike[str]) -> Path:
+    """Write a run's model card from its folder alone, atomically.
+
+    Args:
+        run_path: The run folder. Without a verdict the card says so.
+
+    Returns:
+        Path of `card.md`.
+
+    Raises:
+        RunError: No such run, or the card cannot be written.
+
+    Example:
+        >>> write_card("runs/quickstart")  # doctest: +SKIP
+        PosixPath('runs/quickstart/card.md')
+    """
+    path = Path(run_path) / CARD_FILE
+    write_text(path, render_card(read_run(run_path)))
+    return path
+
+
+def render_card(run: RunView) -> str:
+    """Return the model card, Markdown with a YAML head."""
+    board = scoreboard(run)
+    maps = donor_maps(run, search_view(run)) if run.result else []
+    sections = [
+        _head(run),
+        _what(run, board),
+        _scores(run, board),
+        _loading(run),
+        _donors(run, maps[0] if maps else None),
+        _limits(run, board),
+        _recipe(run),
+    ]
+    return "\n".join(sections)
+
+
+def inline(text: object) -> str:
+    """Return a text from data so that Markdown shows it and does nothing with it.
+
+    Example:
+        >>> inline("a_b <script>")
+        'a\\\\_b \\\\<script\\\\>'
+    """
+    return _MARKDOWN.sub(r"\\\1", " ".join(clean(text).split()))
+
+
+def code(text: object) -> str:
+    """Return a text from data as a code span, whatever backticks it holds."""
+    content = " ".join(clean(text).split()) or " "
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", content)), default=0))
+    pad = " " if content.startswith("`") or content.endswith("`") else ""
+    return f"{fence}{pad}{content}{pad}{fence}"
+
+
+def _head(run: RunView) -> str:
+    licence = resulting_licence([donor.provenance for donor in run.donors])
+    # JSON strings are YAML strings; that way no name from data can break out.
+    fields: dict[str, Any] = {
+        "library_name": "keras",
+        "pipeline_tag": "image-classification",
+        "license": licence.name.lower() if " " not in licence.name else "other",
+        "license_name": licence.name,
+        "tags": ["efficientnet", "efn_compose", clean(run.variant) or "unknown"],
+        "datasets": [clean(run.data.get("name", "unknown"))],
+    }
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
+    return "\n".join(["---", *lines, "---", ""])
+
+
+def _what(run: RunView, board: Scoreboard) -> str:
+    weights = run.result.get("weights") or WEIGHTS_FILE
+    lines = [f"# {inline(run.name)}: EfficientNet {inline(run.variant or 'weights')}", ""]
+    if not run.result:
+        lines += [
+            f"**No verdict yet** ({run.status}, {count(len(run.evaluations), 'evaluation')}). "
+            "This card describes the run so far; there are no weights to load.",
+            "",
+        ]
+        return "\n".join(lines)
+    lines += [
+        f"Starting weights {code(weights)} for training an EfficientNet on data like "
+        f"{inline(run.data.get('name', 'unknown'))}, without a classifier. "
+        f"{_made(run, board)}",
+        "",
+        f"**Verdict.** {inline(run.result.get('verdict', ''))}",
+        "",
+        f"SHA-256 of the file: {code(run.result.get('weights_sha256', 'unknown'))}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _made(run: RunView, board: Scoreboard) -> str:
+    donors = count(len(run.donors), "donor")
+    if board.winner == "composed":
+        unit = run.granularity or "part"
+        return f"A genetic algorithm chose one of {donors} for every {unit} of the network."
+    if board.winner == "uniform_average":
+        return f"They are the uniform average of {donors}; no composed candidate did better."
+    return (
+        f"They are those of the donor {inline(board.winner)}, unchanged: no composition of the "
+        f"{donors} beat it clearly."
+    )
+
+
+def _scores(run: RunView, board: Scoreboard) -> str:
+    lines = ["## Scores", ""]
+    if not board.arms:
+        return "\n".join([*lines, "The finals have not been run.", ""])
+    metrics = list(dict.fromkeys(metric for arm in board.arms for metric in arm.test_scores))
+    head = ["Contestant", "Test loss", "vs best donor", *(f"Test {m}" for m in metrics)]
+    head += ["Validation loss", "vs best donor"]
+    lines += [_row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
+    for arm in board.arms:
+        mark = " **(written)**" if arm.name == board.winner else ""
+        reference = "best donor" if arm.name == board.best_donor else None
+        lines.append(
+            _row(
+                [
+                    inline(arm.title) + mark,
+                    mean_and_error(arm.test_loss),
+                    reference or difference_text(board.difference(arm, "test")),
+                    *(mean_and_error(arm.test_scores.get(m, ())) for m in metrics),
+                    mean_and_error(arm.validation_loss),
+                    reference or difference_text(board.difference(arm, "validation")),
+                ]
+            )
+        )
+    seeds = max(len(arm.validation_loss) for arm in board.arms)
+    epochs = run.setting("fitness", "epochs", 1)
+    lines += [
+        "",
+        f"Each contestant was trained for {epochs} epoch(s) from these starting weights with a fresh "
+        f"classifier, on {count(seeds, 'fresh seed')} common to all: mean ± standard error over "
+        "seeds, mean cross-entropy in nats. Differences are paired by seed; negative is better. "
+        "The errors cover the luck of training, not the luck of drawing the images.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _loading(run: RunView) -> str:
+    weights = clean(run.result.get("weights") or WEIGHTS_FILE)
+    size = run.data.get("size", 224)
+    classes = len(run.data.get("class_names") or []) or 10
+    conventions = _conventions(run)
+    lines = [
+        "## Loading",
+        "",
+        "With efn_compose (Keras 3), preprocessing included:",
+        "",
+        "```python",
+        "import efn_compose",
+        "",
+        f"donor = efn_compose.load_donor({json.dumps(weights)})",
+        f"model = donor.build(input_shape=({size}, {size}, 3), classes={classes})  # to logits",
+        "logits = model(donor.preprocess(images_uint8))",
+        "```",
+        "",
+    ]
+    number = run.variant.removeprefix("b")
+    if run.spec is not None and run.spec.family == "b" and number in set("01234567"):
+        for package, title in (("keras", "Keras"), ("tf_keras", "tf-keras")):
+            lines += [
+                f"With {title} alone (its model scales pixels of 0 to 255 itself):",
+                "",
+                "```python",
+                f"import {package}",
+                "",
+                f"model = {package}.applications.EfficientNetB{number}(",
+                f"    include_top=False, weights={json.dumps(weights)}, input_shape=({size}, {size}, 3)",
+                ")",
+                "```",
+                "",
+            ]
+    else:
+        lines += [
+            f"`keras.applications` and `tf_keras.applications` have no {inline(run.variant)}. The file "
+            "is HDF5 in Keras' legacy weight layout (`layer_names`, `weight_names`), so "
+            "`model.load_weights` of Keras 3 and of tf-keras fills any model whose layers have the "
+            "same order and shapes; single arrays are read by name:",
+            "",
+            "```python",
+            "import h5py",
+            "",
+            f"with h5py.File({json.dumps(weights)}) as file:",
+            '    kernel = file["stem_conv/kernel"][()]  # (height, width, in, out)',
+            "```",
+            "",
+        ]
+    if conventions is not None:
+        scaling = conventions.preprocessing
+        lines += [
+            f"Input: RGB, (pixel − ({_numbers(scaling.mean)})) / ({_numbers(scaling.std)}), pixels 0 to "
+            f"255. Padding {conventions.padding}, activation {conventions.activation}, BatchNorm "
+            f"epsilon {conventions.bn_epsilon:g}. None of this can be seen in the tensors.",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _conventions(run: RunView) -> Conventions | None:
+    path = run.path / str(run.result.get("weights") or WEIGHTS_FILE)
+    if not run.result or path.parent != run.path or not path.is_file():
+        return None
+    try:
+        with WeightFile(path) as file:
+            return file.header.conventions
+    except (EfnComposeError, OSError, KeyError, ValueError):
+        return None
+
+
+def _donors(run: RunView, view: DonorMapView | None) -> str:
+    licence = resulting_licence([donor.provenance for donor in run.donors])
+    shares = view.donor_shares if view is not None and not view.weights else {}
+    if view is not None and view.weights:
+        shares = dict(enumerate(view.weights))
+    lines = ["## Donors and licence", ""]
+    lines += [
+        _row(["Donor", "Source", "Licence", "Share of parameters", "SHA-256 of the source"]),
+        _row(["---", "---", "---", "---:", "---"]),
+    ]
+    for donor in run.donors:
+        origin = donor.provenance
+        source = inline(origin.get("source", "unknown"))
+        if origin.get("sibling"):
+            source += ", trained on in the run on a share of the training images"
+        lines.append(
+            _row(
+                [
+                    f"{letter(donor.number)} {inline(donor.name)}",
+                    source,
+                    inline(", ".join(licences_of(origin)) or "unknown"),
+                    percent(shares.get(donor.number, 0.0)) if shares else "–",
+                    code(origin.get("sha256") or "unknown"),
+                ]
+            )
+        )
+    lines += [
+        "",
+        f"Licence of these weights: **{inline(licence.name)}**. {inline(licence.words)}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _limits(run: RunView, board: Scoreboard) -> str:
+    noise, counts = noise_of(run), run.data.get("counts")
+    names = run.data.get("class_names") or []
+    lines = ["## Limits", ""]
+    totals = {
+        part: sum(counts[part])
+        for part in ("train", "validation", "test")
+        if isinstance(counts, dict) and isinstance(counts.get(part), list)
+    }
+    if totals:
+        images = ", ".join(f"{part} {total:,}" for part, total in totals.items())
+        lines.append(
+            f"- Chosen and judged on {inline(run.data.get('name', 'unknown'))} at "
+            f"{run.data.get('size', '?')} pixels ({images} images). Other data, other sizes and "
+            "longer training may rank the donors otherwise."
+        )
+    if names:
+        shown = ", ".join(inline(entry) for entry in names[:_NAMED_CLASSES])
+        more = f" and {len(names) - _NAMED_CLASSES} more" if len(names) > _NAMED_CLASSES else ""
+        lines.append(f"- Classes: {shown}{more}.")
+    if noise is not None and noise.deviation is not None:
+        lines.append(
+            f"- One evaluation of the same donor scatters by {loss_text(noise.deviation)} nats "
+            f"(standard deviation over {count(len(noise.losses), 'seed')}); smaller differences mean "
+            "nothing unless they are averaged over seeds."
+        )
+    lines += [
+        "- These are starting weights: the classifier is yours to train. They know what their donors "
+        "knew, prejudices included.",
+        "- No check for fairness, robustness or medical fitness has been made.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _recipe(run: RunView) -> str:
+    recipe = run.result.get("recipe") or {}
+    values = recipe.get("values") if isinstance(recipe, dict) else None
+    lines = ["## Recipe", ""]
+    if isinstance(values, list) and isinstance(recipe, dict):
+        if recipe.get("kind") == "genome" and len(values) == len(run.loci):
+            lines += [_row(["Part", "Donor"]), _row(["---", "---"])]
+            lines += [
+                _row([inline(locus), inline(run.donor_name(value))])
+                for (locus, _), value in zip(run.loci, values, strict=True)
+            ]
+        else:
+            lines.append(f"{inline(recipe.get('kind', 'recipe'))}: {code(json.dumps(values))}")
+        lines.append("")
+    revision = run.environment.get("revision")
+    packages = run.environment.get("packages")
+    versions = packages if isinstance(packages, dict) else {}
+    named = ", ".join(
+        f"{inline(package)} {inline(versions[package])}"
+        for package in ("efn_compose", "tensorflow", "keras", "numpy")
+        if versions.get(package)
+    )
+    lines += [
+        f"Seed {inline(run.setting('run', 'seed', 'unknown'))}; made with {named or 'unknown versions'}"
+        + (f", revision {code(revision)}" if revision else "")
+        + ". Make it again:",
+        "",
+        "```sh",
+        clean(reproduce_command(run)).replace("```", "` ` `"),
+        "```",
+        "",
+        "The whole story, with every evaluation, is in `report.html` beside this file.",
+        "",
+    ]
+    return "\n".join(lines)

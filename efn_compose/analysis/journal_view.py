@@ -1,0 +1,379 @@
+"""A run folder as a reader sees it: whatever is there, and a list of what is missing or damaged.
+
+Nothing here raises because of a run's state. A run that is going on, was killed, or lost
+files still gives a view; what could not be read stands in `RunView.problems`.
+"""
+
+import json
+import math
+import os
+import socket
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from efn_compose.arch import ArchSpec
+from efn_compose.errors import EfnComposeError, RunError
+from efn_compose.store.run_folder import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    JOURNAL_FILE,
+    LOCK_FILE,
+    RESULT_FILE,
+)
+
+DONORS_FILE = "donors.json"
+DATA_FILE = "data.json"
+
+Status = Literal["finished", "going on", "interrupted"]
+
+#: Damaged journal lines named one by one; more are only counted.
+_NAMED_LINES = 3
+
+
+@dataclass(frozen=True)
+class EvaluationView:
+    """One line of the journal.
+
+    Args:
+        index: Number of the evaluation.
+        phase: "noise", "search", "final" or "test".
+        generation: Number of the generation, 0 outside the search.
+        arm: Name of what it stands for; empty for an anonymous candidate.
+        kind: "genome" or "average".
+        values: The genes, or one weight per donor.
+        seed: Seed of head, order and dropout.
+        scores: By split part: "loss" (mean cross-entropy, nats), "accuracy", ...
+        error: Why there are no scores.
+        seconds: By phase: compose, assign, bn, epoch, score.
+        wall_seconds: In the worker, all phases.
+        worker: Number of the worker.
+        memory_mb: Resident memory of the worker afterwards.
+        attempts: How many workers it took.
+        finished: Unix time when it was written down; None where unknown.
+    """
+
+    index: int
+    phase: str
+    generation: int
+    arm: str
+    kind: str
+    values: tuple[float, ...]
+    seed: int
+    scores: Mapping[str, Mapping[str, float]]
+    error: str | None
+    seconds: Mapping[str, float]
+    wall_seconds: float
+    worker: int
+    memory_mb: float
+    attempts: int
+    finished: float | None
+
+    @property
+    def loss(self) -> float | None:
+        """Validation loss, the fitness; None after a failure."""
+        return self.score("validation", "loss")
+
+    @property
+    def recipe(self) -> tuple[str, tuple[float, ...]]:
+        """What was evaluated, hashable."""
+        return self.kind, self.values
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether everything comes from one donor."""
+        return self.kind == "genome" and len(set(self.values)) == 1
+
+    def score(self, part: str, metric: str) -> float | None:
+        """Return one score; None where there is none."""
+        return self.scores.get(part, {}).get(metric)
+
+
+@dataclass(frozen=True)
+class DonorView:
+    """One donor as the run folder describes it.
+
+    Args:
+        number: Its number in genomes.
+        name: Its name.
+        fingerprint: SHA-256 of network, conventions and tensors; empty where unknown.
+        provenance: Where the weights come from.
+    """
+
+    number: int
+    name: str
+    fingerprint: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything a run folder says.
+
+    Args:
+        path: The folder.
+        config: Resolved configuration by section.
+        environment: What `environment.json` holds.
+        evaluations: The journal, in order.
+        donors: All donors; where `donors.json` is missing, as many as genomes name.
+        spec: The network, None where unknown.
+        variant: Its name, empty where unknown.
+        granularity: "stage" or "block", empty where unknown.
+        loci: Name and segments of each gene.
+        data: What `data.json` holds.
+        result: What `result.json` holds; empty while there is no verdict.
+        owner: The process that works in the folder now, in words; empty for none.
+        problems: What is missing or damaged, one sentence each.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    evaluations: tuple[EvaluationView, ...]
+    donors: tuple[DonorView, ...]
+    spec: ArchSpec | None
+    variant: str
+    granularity: str
+    loci: tuple[tuple[str, tuple[str, ...]], ...]
+    data: Mapping[str, Any]
+    result: Mapping[str, Any]
+    owner: str
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        return self.path.resolve().name
+
+    @property
+    def status(self) -> Status:
+        """Whether the run is finished, going on, or was interrupted."""
+        if self.result:
+            return "finished"
+        return "going on" if self.owner else "interrupted"
+
+    def setting(self, section: str, key: str, default: Any = None) -> Any:
+        """Return a configuration value."""
+        table = self.config.get(section)
+        return table.get(key, default) if isinstance(table, dict) else default
+
+    def donor_name(self, number: float) -> str:
+        """Return a donor's name by its number."""
+        index = int(number)
+        return self.donors[index].name if 0 <= index < len(self.donors) else f"donor {index}"
+
+    @cached_property
+    def by_phase(self) -> dict[str, tuple[EvaluationView, ...]]:
+        """Evaluations by phase, phases in the order of the run."""
+        found: dict[str, list[EvaluationView]] = {}
+        for evaluation in self.evaluations:
+            found.setdefault(evaluation.phase, []).append(evaluation)
+        return {phase: tuple(evaluations) for phase, evaluations in found.items()}
+
+
+def read_run(path: str | os.PathLike[str]) -> RunView:
+    """Read a run folder without changing it, whatever state it is in.
+
+    Args:
+        path: The run folder.
+
+    Raises:
+        RunError: There is no such folder, or nothing of a run is in it.
+
+    Example:
+        >>> read_run("runs/quickstart").status  # doctest: +SKIP
+        'finished'
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run folder.")
+    known = (CONFIG_FILE, ENVIRONMENT_FILE, JOURNAL_FILE, RESULT_FILE, DONORS_FILE)
+    if not any((path / name).is_file() for name in known):
+        raise RunError(f"{path}: not a run folder; it holds none of {', '.join(known)}.")
+    problems: list[str] = []
+    evaluations = _read_evaluations(path / JOURNAL_FILE, problems)
+    result = _read_object(path / RESULT_FILE, problems, is_expected=False)
+    described = _read_object(path / DONORS_FILE, problems, is_expected=bool(evaluations))
+    spec = _read_spec(described, problems)
+    return RunView(
+        path=path,
+        config=_read_config(path / CONFIG_FILE, problems),
+        environment=_read_object(path / ENVIRONMENT_FILE, problems),
+        evaluations=evaluations,
+        donors=_read_donors(described, evaluations),
+        spec=spec,
+        variant=str(described.get("variant", spec.variant if spec else "")),
+        granularity=str(described.get("granularity", "")),
+        loci=_read_loci(described, problems),
+        data=_read_object(path / DATA_FILE, problems, is_expected=bool(evaluations)),
+        result=result,
+        owner=_read_owner(path / LOCK_FILE),
+        problems=tuple(problems),
+    )
+
+
+def _read_object(path: Path, problems: list[str], *, is_expected: bool = True) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if is_expected:
+            problems.append(f"{path.name} is missing.")
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(f"{path.name} cannot be read: {error}.")
+        return {}
+    if not isinstance(value, dict):
+        problems.append(f"{path.name} does not hold a JSON object.")
+        return {}
+    return value
+
+
+def _read_config(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.append(f"{path.name} is missing.")
+    except (OSError, ValueError) as error:
+        problems.append(f"{path.name} cannot be read: {error}.")
+    return {}
+
+
+def _read_evaluations(path: Path, problems: list[str]) -> tuple[EvaluationView, ...]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        problems.append(f"{path.name} is missing: nothing has been evaluated.")
+        return ()
+    except OSError as error:
+        problems.append(f"{path.name} cannot be read: {error.strerror}.")
+        return ()
+    lines = content.split(b"\n")
+    torn = lines.pop()
+    found, damaged = [], []
+    for number, line in enumerate(lines):
+        try:
+            found.append(_evaluation(json.loads(line), number))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            damaged.append(number + 1)
+    if torn:
+        problems.append(
+            f"{path.name} ends in {len(torn)} bytes of an unfinished line, left by a process that "
+            "was stopped while writing; they are left out, and resuming cuts them off."
+        )
+    if damaged:
+        named = ", ".join(str(number) for number in damaged[:_NAMED_LINES])
+        more = ", …" if len(damaged) > _NAMED_LINES else ""
+        problems.append(
+            f"{path.name}: {len(damaged)} of {len(lines)} lines are damaged and left out "
+            f"(line {named}{more})."
+        )
+    return tuple(found)
+
+
+def _evaluation(record: Mapping[str, Any], number: int) -> EvaluationView:
+    recipe, timing = record["recipe"], record.get("timing") or {}
+    scores = {
+        str(part): {str(metric): _finite(value) for metric, value in found.items()}
+        for part, found in (record.get("scores") or {}).items()
+    }
+    error = record.get("error")
+    finished = timing.get("finished")
+    return EvaluationView(
+        index=int(record.get("index", number)),
+        phase=str(record["phase"]),
+        generation=int(record.get("generation", 0)),
+        arm=str(record.get("arm") or ""),
+        kind=str(recipe["kind"]),
+        values=tuple(_finite(value) for value in recipe["values"]),
+        seed=int(record.get("seed", 0)),
+        scores=scores,
+        error=None if error is None else str(error),
+        seconds={str(k): _finite(v) for k, v in (timing.get("seconds") or {}).items()},
+        wall_seconds=_finite(timing.get("wall_seconds", 0.0)),
+        worker=int(timing.get("worker", 0)),
+        memory_mb=_finite(timing.get("memory_mb", 0.0)),
+        attempts=int(timing.get("attempts", 1)),
+        finished=None if finished is None else _finite(finished),
+    )
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected a finite number, received {value!r}")
+    return value
+
+
+def _read_spec(described: Mapping[str, Any], problems: list[str]) -> ArchSpec | None:
+    fields = described.get("spec")
+    if fields is None:
+        return None
+    try:
+        return ArchSpec.from_json(fields)
+    except (TypeError, KeyError, ValueError, AttributeError, EfnComposeError) as error:
+        problems.append(f"{DONORS_FILE}: the network cannot be read: {error}.")
+        return None
+
+
+def _read_loci(
+    described: Mapping[str, Any], problems: list[str]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    try:
+        return tuple(
+            (str(locus["name"]), tuple(str(segment) for segment in locus["segments"]))
+            for locus in described.get("loci") or ()
+        )
+    except (TypeError, KeyError) as error:
+        problems.append(f"{DONORS_FILE}: the genome's loci cannot be read: {error!r}.")
+        return ()
+
+
+def _read_donors(
+    described: Mapping[str, Any], evaluations: Sequence[EvaluationView]
+) -> tuple[DonorView, ...]:
+    entries = described.get("donors")
+    donors = []
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        fields = entry if isinstance(entry, dict) else {}
+        provenance = fields.get("provenance")
+        donors.append(
+            DonorView(
+                number=number,
+                name=str(fields.get("name", f"donor {number}")),
+                fingerprint=str(fields.get("fingerprint", "")),
+                provenance=provenance if isinstance(provenance, dict) else {},
+            )
+        )
+    named = {e.values[0]: e.arm for e in evaluations if e.is_pure and e.arm and e.values}
+    genes = [max(e.values) for e in evaluations if e.kind == "genome" and e.values]
+    # More donors in genomes than described: donors.json is missing or older than the journal.
+    for number in range(len(donors), min(255, int(max(genes, default=-1)) + 1)):
+        donors.append(DonorView(number, named.get(number, f"donor {number}")))
+    return tuple(donors)
+
+
+def _read_owner(path: Path) -> str:
+    """Return who holds the lock, from what the lock file says; never takes the lock itself.
+
+    Taking it, even shared and for a moment, could refuse a run that starts just then.
+    """
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        pid, host, since = int(owner["pid"]), str(owner["host"]), str(owner["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    if host == socket.gethostname() and not _is_alive(pid):
+        return ""
+    return f"process {pid} on {host} since {since}"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,98 @@
+"""Which licences donors carry, and what follows for weights made from them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+UNKNOWN = "unknown"
+_PERMISSIVE = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "isc")
+
+
+@dataclass(frozen=True)
+class ResultingLicence:
+    """The licence that follows for weights made from donors.
+
+    Args:
+        name: SPDX expression, or "unknown".
+        words: What it means, in one or two sentences.
+        is_known: Whether every donor's licence is known.
+        allows_commerce: Whether no donor forbids commercial use; None where one is unknown.
+    """
+
+    name: str
+    words: str
+    is_known: bool
+    allows_commerce: bool | None
+
+
+def licences_of(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return every licence in a provenance, also those of networks nested beside the first.
+
+    Example:
+        >>> licences_of({"licence": "MIT", "steps": [{"others": [{"licence": "Apache-2.0"}]}]})
+        ('Apache-2.0', 'MIT')
+    """
+    return tuple(sorted(_collect(provenance, 0)))
+
+
+def resulting_licence(provenances: Iterable[Mapping[str, Any]]) -> ResultingLicence:
+    """Return the licence that weights made from all of these donors are under.
+
+    All donors count, also those that gave no filter: siblings and BatchNorm statistics aside,
+    the search compared with them, and it is safer to name one too many.
+
+    Args:
+        provenances: One per donor.
+
+    Example:
+        >>> resulting_licence([{"licence": "Apache-2.0"}, {"licence": "Apache-2.0"}]).name
+        'Apache-2.0'
+    """
+    per_donor = [licences_of(provenance) for provenance in provenances]
+    known = sorted({licence for found in per_donor for licence in found if licence != UNKNOWN})
+    unknown = sum(not found or UNKNOWN in found for found in per_donor)
+    expression = " AND ".join(known)
+    if not per_donor or unknown:
+        name = f"{expression} AND {UNKNOWN}" if expression else UNKNOWN
+        words = (
+            f"The licence of {unknown} of {len(per_donor)} donors is not known. Find it out before "
+            "you pass the weights on."
+            if per_donor
+            else "No donor is described."
+        )
+        return ResultingLicence(name, words, False, None)
+    restricted = [licence for licence in known if _forbids_commerce(licence)]
+    other = [x for x in known if x.lower() not in _PERMISSIVE and x not in restricted]
+    if restricted:
+        words = f"{', '.join(restricted)} forbids commercial use, so the result must not be sold."
+    elif other:
+        words = (
+            f"{', '.join(other)} may ask that what is derived is passed on under the same terms: "
+            "read it before you publish the weights."
+        )
+    elif len(known) == 1:
+        words = "All donors are under it; keep the notice when you pass the weights on."
+    else:
+        words = "All are permissive; keep every notice when you pass the weights on."
+    return ResultingLicence(expression, words, True, not restricted)
+
+
+def _forbids_commerce(licence: str) -> bool:
+    text = licence.lower()
+    return "-nc" in text or "noncommercial" in text or "non-commercial" in text
+
+
+def _collect(value: Any, depth: int) -> set[str]:
+    if depth > 8:
+        return set()
+    if isinstance(value, Mapping):
+        found = set()
+        for key, item in value.items():
+            if key in ("licence", "license") and isinstance(item, str):
+                found.add(item or UNKNOWN)
+            else:
+                found |= _collect(item, depth + 1)
+        return found
+    if isinstance(value, list | tuple):
+        return set().union(*(_collect(item, depth + 1) for item in value))
+    return set()

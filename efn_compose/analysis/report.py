@@ -1,0 +1,174 @@
+"""report.html: one self-contained page about a run, redrawn from its folder alone."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.analysis import chart_donor_map
+from efn_compose.analysis.chart_donor_map import donor_map_figure
+from efn_compose.analysis.chart_fitness import fitness_figure
+from efn_compose.analysis.donor_map import donor_maps
+from efn_compose.analysis.figures import count
+from efn_compose.analysis.journal_view import RunView, read_run
+from efn_compose.analysis.markup import Html, element, escape, join, name
+from efn_compose.analysis.noise import noise_of
+from efn_compose.analysis.report_parts import section
+from efn_compose.analysis.report_style import style_sheet
+from efn_compose.analysis.scoreboard import scoreboard
+from efn_compose.analysis.search_view import search_view
+from efn_compose.analysis.sections import (
+    commands_section,
+    data_section,
+    donors_section,
+    environment_section,
+    failures_section,
+    headline,
+    key_figures,
+    noise_words,
+    problems_box,
+    scoreboard_table,
+    verdict_words,
+)
+from efn_compose.analysis.timing import timing
+from efn_compose.errors import EfnComposeError
+from efn_compose.store import WeightFile, write_text
+from efn_compose.store.run_folder import REPORT_FILE, WEIGHTS_FILE
+
+#: Nothing may be loaded from anywhere: no scripts, no fonts, no pictures from outside.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+
+
+def write_report(run_path: str | os.PathLike[str]) -> Path:
+    """Draw a run's report from its folder alone and write it there, atomically.
+
+    Args:
+        run_path: The run folder; the run may be going on, finished or broken.
+
+    Returns:
+        Path of `report.html`.
+
+    Raises:
+        RunError: No such run, or the page cannot be written.
+
+    Example:
+        >>> write_report("runs/quickstart")  # doctest: +SKIP
+        PosixPath('runs/quickstart/report.html')
+    """
+    path = Path(run_path) / REPORT_FILE
+    write_text(path, render_report(read_run(run_path)))
+    return path
+
+
+def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
+    """Return the report's page.
+
+    Args:
+        run: What the run folder says.
+        refresh_seconds: The page reloads itself so often; 0 for never.
+    """
+    board, search, clock, noise = (
+        scoreboard(run),
+        search_view(run),
+        timing(run.evaluations),
+        noise_of(run),
+    )
+    maps = donor_maps(run, search, _filters(run))
+    sections: list[tuple[str, str, Html | None]] = [
+        ("scoreboard", "Scoreboard", section("scoreboard", "Scoreboard", scoreboard_table(run, board))),
+        ("search", "Search", section("search", "Search", fitness_figure(run, search, noise))),
+        (
+            "map",
+            "Donor map",
+            section("map", "Donor map", [donor_map_figure(run, view) for view in maps]
+                    or element("p", "There is no genome to draw yet.", class_="quiet")),
+        ),
+        ("noise", "Noise", section("noise", "Noise of the fitness", noise_words(noise, search, board))),
+        ("failures", "Failures", failures_section(run, search)),
+        ("data", "Data", data_section(run)),
+        ("donors", "Donors", donors_section(run)),
+        ("environment", "Environment", environment_section(run)),
+        ("commands", "Do it again", commands_section(run)),
+    ]  # fmt: skip
+    shown = [(key, title, content) for key, title, content in sections if content is not None]
+    body = [
+        element("a", "Skip to the verdict", href="#verdict", class_="skip"),
+        element(
+            "div",
+            element(
+                "header",
+                element("h1", "Run ", name(run.name)),
+                element("span", _status(run), class_="status"),
+            ),
+            element(
+                "main",
+                element("p", headline(run, board, search), class_="lead", id="verdict"),
+                verdict_words(run),
+                problems_box(run),
+                key_figures(run, board, search, clock),
+                element(
+                    "nav",
+                    element(
+                        "ul",
+                        [element("li", element("a", t, href=f"#{k}")) for k, t, _ in shown],
+                    ),
+                    aria_label="Sections",
+                ),
+                [content for _, _, content in shown],
+            ),
+            element("footer", _footer(run)),
+            class_="page",
+        ),
+    ]
+    return page(f"{run.name}: {headline(run, board, search)}", body, refresh_seconds)
+
+
+def page(title: str, body: object, refresh_seconds: int = 0) -> str:
+    """Return a whole HTML page with the report's style sheet."""
+    head = [
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width,initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", http_equiv="refresh", content=str(refresh_seconds))
+        if refresh_seconds
+        else None,
+        element("title", title),
+        element("style", Html(style_sheet(chart_donor_map.STYLE))),
+    ]
+    return (
+        "<!DOCTYPE html>\n"
+        + element("html", element("head", head), element("body", body), lang="en")
+        + "\n"
+    )
+
+
+def _status(run: RunView) -> str:
+    words = f"{run.status}, {count(len(run.evaluations), 'evaluation')}"
+    created = run.environment.get("created")
+    return f"{words}, begun {created}" if created else words
+
+
+def _footer(run: RunView) -> Html:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    version = run.environment.get("packages", {})
+    made = version.get("efn_compose") if isinstance(version, dict) else None
+    return join(
+        [
+            escape(f"Drawn {now} from the run folder alone"),
+            escape(f"; the run was made by efn_compose {made}." if made else "."),
+        ]
+    )
+
+
+def _filters(run: RunView) -> dict[str, np.ndarray]:
+    """Return the donor of every filter from the magic weight file, where it is there and whole."""
+    path = run.path / str(run.result.get("weights") or WEIGHTS_FILE)
+    # A name from a damaged result must not lead out of the folder.
+    if not run.result or path.parent != run.path or not path.is_file():
+        return {}
+    try:
+        with WeightFile(path) as file:
+            return file.read_donor_map()
+    except (EfnComposeError, OSError, KeyError, ValueError):
+        return {}
