@@ -130,13 +130,20 @@ def _share_bar(run: RunView, shares: dict[int, float]) -> Html:
     spans = [
         element(
             "span",
-            f"{letter(donor)} {percent(share)}" if share > 0.12 else letter(donor),
+            _share_label(donor, share),
             class_=f"chip-bar d{donor % 8}",
             style=f"flex:{share:.4f};background:var(--d{donor % 8});color:var(--i{donor % 8})",
         )
         for donor, share in shares.items()
     ]
     return element("div", spans, class_="share", role="img", aria_label=f"Parameters: {label}")
+
+
+def _share_label(donor: int, share: float) -> str:
+    """Return what fits on a share's piece of the bar, on a phone too."""
+    if share > 0.2:
+        return f"{letter(donor)} {percent(share)}"
+    return letter(donor) if share > 0.05 else ""
 
 
 def _legend(run: RunView, donors: Sequence[int]) -> Html:

@@ -47,7 +47,8 @@ class _Series:
     donors: dict[int, list[EvaluationView]]
     reruns: list[EvaluationView]
     failures: list[EvaluationView]
-    challengers: list[EvaluationView]
+    finalists: list[EvaluationView]
+    averages: list[EvaluationView]
 
 
 def fitness_figure(run: RunView, search: SearchView, noise: Noise | None) -> Html:
@@ -70,7 +71,7 @@ def fitness_figure(run: RunView, search: SearchView, noise: Noise | None) -> Htm
 
 
 def _series(run: RunView) -> _Series:
-    series = _Series([], {}, [], [], [])
+    series = _Series([], {}, [], [], [], [])
     seen: set[tuple[float, ...]] = set()
     for e in run.evaluations:
         if e.error is not None or e.loss is None:
@@ -79,7 +80,7 @@ def _series(run: RunView) -> _Series:
         if e.is_pure:
             series.donors.setdefault(int(e.values[0]), []).append(e)
         elif e.phase in ("final", "test"):
-            series.challengers.append(e)
+            (series.averages if e.kind == "average" else series.finalists).append(e)
         else:
             series.composed.append(e)
         if e.phase == "search":
@@ -113,14 +114,15 @@ def _draw(
     first, last = run.evaluations[0].index, run.evaluations[-1].index
     frame = Frame(
         left=44.0,
-        top=44.0,
+        top=62.0,
         width=width - 44 - letters - 14,
-        height=height - 44 - 66,
+        height=height - 62 - 48,
         x_range=(first - 0.5, max(last, first + 1) + 0.5),
         y_range=y_range,
     )
     marks: list[object] = _bands(run, search, frame)
-    marks += y_axis(frame, nice_ticks(*y_range, 5), "Validation loss (nats), lower is better")
+    marks += y_axis(frame, nice_ticks(*y_range, 5), "")
+    marks.append(text(2, 14, "Validation loss (nats), lower is better", "axis"))
     marks += _noise_band(noise, series, frame)
     marks += _donor_lines(search, series, frame)
 
@@ -129,7 +131,8 @@ def _draw(
         return [(frame.x(e.index), frame.y(e.loss)) for e in visible]
 
     marks.append(dots(places(series.composed), "composed"))
-    marks.append(dots(places(series.challengers), "accent"))
+    marks.append(dots(places(series.finalists), "accent"))
+    marks.append(crosses(places(series.averages), 3.0, "average"))
     for donor, evaluations in sorted(series.donors.items()):
         marks.append(dots(places(evaluations), f"s{donor % 8}"))
     marks.append(rings(places(series.reruns), 4.6, "ring"))
@@ -163,17 +166,17 @@ def _bands(run: RunView, search: SearchView, frame: Frame) -> list[object]:
             name = str(generation.number)
             middle = (left + right) / 2
             if middle - text_width(name) / 2 > end + 5:
-                marks.append(text(middle, frame.top - 4 + 14, name, "tick", "middle"))
+                marks.append(text(middle, frame.top - 6, name, "tick", "middle"))
                 end = middle + text_width(name) / 2
     end = float("-inf")
     for phase, evaluations in run.by_phase.items():
         left = frame.x(evaluations[0].index - 0.5)
-        marks.append(line(left, frame.top - 6, left, frame.bottom, "guide"))
+        marks.append(line(left, frame.top - 34, left, frame.bottom, "guide"))
         title = PHASE_TITLES.get(phase, phase)
         width = text_width(title)
         x = max(left + 3, end + 8)
         if x + width <= frame.right + 14:
-            marks.append(text(x, frame.top - 28 + 14 + 8 - 2, title, "tick strong"))
+            marks.append(text(x, frame.top - 24, title, "tick strong"))
             end = x + width
     return marks
 
@@ -226,8 +229,10 @@ def _legend(run: RunView, series: _Series, noise: Noise | None) -> Html:
     entries: list[tuple[object, str]] = []
     if series.composed:
         entries.append((dots([(8, 6)], "composed"), "composed candidate"))
-    if series.challengers:
-        entries.append((dots([(8, 6)], "accent"), "finalist, composed or average, fresh seeds"))
+    if series.finalists:
+        entries.append((dots([(8, 6)], "accent"), "composed finalist on fresh seeds"))
+    if series.averages:
+        entries.append((crosses([(8, 6)], 3.0, "average"), "uniform average"))
     entries.append((polyline([(0, 6), (16, 6)], "best"), "believed best so far"))
     if series.reruns:
         entries.append((rings([(8, 6)], 4.6, "ring"), "re-run on purpose"))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from efn_compose.evolve.verdict import Difference, standard_error
 
@@ -97,3 +98,17 @@ def count(number: int, noun: str, plural: str = "") -> str:
         ('1 image', '1,200 images')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def date_text(moment: object) -> str:
+    """Return an ISO moment as people write it, in UTC; anything else as it is.
+
+    Example:
+        >>> date_text("2026-02-02T02:40:00+00:00")
+        '2 February 2026, 02:40 UTC'
+    """
+    try:
+        found = datetime.fromisoformat(str(moment)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return str(moment)
+    return f"{found.day} {found:%B %Y, %H:%M} UTC"

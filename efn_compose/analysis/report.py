@@ -6,24 +6,28 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.analysis import chart_donor_map
+from efn_compose.analysis import chart_donor_map, chart_time
+from efn_compose.analysis.chart_diversity import diversity_figure
 from efn_compose.analysis.chart_donor_map import donor_map_figure
 from efn_compose.analysis.chart_fitness import fitness_figure
+from efn_compose.analysis.chart_noise import noise_figure
+from efn_compose.analysis.chart_scores import scores_figure
+from efn_compose.analysis.chart_time import phase_table, time_figure, time_table, time_words
 from efn_compose.analysis.donor_map import donor_maps
-from efn_compose.analysis.figures import count
+from efn_compose.analysis.figures import count, date_text
 from efn_compose.analysis.journal_view import RunView, read_run
 from efn_compose.analysis.markup import Html, element, escape, join, name
 from efn_compose.analysis.noise import noise_of
 from efn_compose.analysis.report_parts import section
 from efn_compose.analysis.report_style import style_sheet
 from efn_compose.analysis.scoreboard import scoreboard
-from efn_compose.analysis.search_view import search_view
+from efn_compose.analysis.search_view import SearchView, search_view
 from efn_compose.analysis.sections import (
-    commands_section,
-    data_section,
-    donors_section,
-    environment_section,
-    failures_section,
+    commands,
+    data,
+    donors,
+    environment,
+    failures,
     headline,
     key_figures,
     noise_words,
@@ -74,24 +78,20 @@ def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
         timing(run.evaluations),
         noise_of(run),
     )
-    maps = donor_maps(run, search, _filters(run))
-    sections: list[tuple[str, str, Html | None]] = [
-        ("scoreboard", "Scoreboard", section("scoreboard", "Scoreboard", scoreboard_table(run, board))),
-        ("search", "Search", section("search", "Search", fitness_figure(run, search, noise))),
-        (
-            "map",
-            "Donor map",
-            section("map", "Donor map", [donor_map_figure(run, view) for view in maps]
-                    or element("p", "There is no genome to draw yet.", class_="quiet")),
-        ),
-        ("noise", "Noise", section("noise", "Noise of the fitness", noise_words(noise, search, board))),
-        ("failures", "Failures", failures_section(run, search)),
-        ("data", "Data", data_section(run)),
-        ("donors", "Donors", donors_section(run)),
-        ("environment", "Environment", environment_section(run)),
-        ("commands", "Do it again", commands_section(run)),
-    ]  # fmt: skip
-    shown = [(key, title, content) for key, title, content in sections if content is not None]
+    sections: list[tuple[str, str, list[Html | None]]] = [
+        ("scoreboard", "Scoreboard", [scores_figure(run, board), scoreboard_table(run, board)]),
+        ("search", "Search", [fitness_figure(run, search, noise)]),
+        ("map", "Donor map", _maps(run, search)),
+        ("diversity", "Diversity", [diversity_figure(run, search)]),
+        ("noise", "Noise", [*noise_words(noise, search), noise_figure(noise)]),
+        ("time", "Time", _time(run, search)),
+        ("failures", "Failures", failures(run, search)),
+        ("data", "Data", data(run)),
+        ("donors", "Donors", donors(run)),
+        ("environment", "Environment", environment(run)),
+        ("commands", "Do it again", commands(run)),
+    ]
+    shown = [(key, title, parts) for key, title, parts in sections if any(parts)]
     body = [
         element("a", "Skip to the verdict", href="#verdict", class_="skip"),
         element(
@@ -115,13 +115,32 @@ def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
                     ),
                     aria_label="Sections",
                 ),
-                [content for _, _, content in shown],
+                [section(key, title, parts) for key, title, parts in shown],
             ),
             element("footer", _footer(run)),
             class_="page",
         ),
     ]
     return page(f"{run.name}: {headline(run, board, search)}", body, refresh_seconds)
+
+
+def _maps(run: RunView, search: SearchView) -> list[Html | None]:
+    maps = donor_maps(run, search, _filters(run))
+    if not maps:
+        return [element("p", "There is no genome to draw yet.", class_="quiet")]
+    return [donor_map_figure(run, view) for view in maps]
+
+
+def _time(run: RunView, search: SearchView) -> list[Html | None]:
+    if not run.evaluations:
+        return []
+    clock = timing(run.evaluations)
+    return [
+        time_words(run, clock, search),
+        time_figure(run, clock),
+        time_table(clock),
+        phase_table(run),
+    ]
 
 
 def page(title: str, body: object, refresh_seconds: int = 0) -> str:
@@ -134,7 +153,7 @@ def page(title: str, body: object, refresh_seconds: int = 0) -> str:
         if refresh_seconds
         else None,
         element("title", title),
-        element("style", Html(style_sheet(chart_donor_map.STYLE))),
+        element("style", Html(style_sheet(chart_donor_map.STYLE + chart_time.STYLE))),
     ]
     return (
         "<!DOCTYPE html>\n"
@@ -146,11 +165,11 @@ def page(title: str, body: object, refresh_seconds: int = 0) -> str:
 def _status(run: RunView) -> str:
     words = f"{run.status}, {count(len(run.evaluations), 'evaluation')}"
     created = run.environment.get("created")
-    return f"{words}, begun {created}" if created else words
+    return f"{words}, begun {date_text(created)}" if created else words
 
 
 def _footer(run: RunView) -> Html:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = date_text(datetime.now(UTC).isoformat())
     version = run.environment.get("packages", {})
     made = version.get("efn_compose") if isinstance(version, dict) else None
     return join(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from efn_compose.analysis.markup import Child, Html, element
+from efn_compose.analysis.markup import Child, Html, element, join
 
 
 def section(identifier: str, title: str, *children: Child) -> Html:
@@ -21,8 +21,9 @@ def table(
     rows: Iterable[Sequence[Child]],
     *,
     numeric: Iterable[int] = (),
-    caption: Child = None,
+    caption: str = "",
     row_classes: Sequence[str] | None = None,
+    wide_column: int | None = None,
 ) -> Html:
     """Return a table that scrolls sideways on its own where the page is narrow.
 
@@ -30,13 +31,14 @@ def table(
         head: Column titles.
         rows: Cells; the first one is the row's heading.
         numeric: Columns aligned to the right.
-        caption: Says what the table shows.
+        caption: Says what the table shows; stands above it and does not scroll.
         row_classes: A style class per row.
+        wide_column: Column that takes the room that is left, for bars.
     """
     right = set(numeric)
 
     def class_of(column: int) -> str | None:
-        return "n" if column in right else None
+        return "n" if column in right else "barcell" if column == wide_column else None
 
     body = []
     for number, row in enumerate(rows):
@@ -46,22 +48,23 @@ def table(
             else element("td", cell, class_=class_of(column))
             for column, cell in enumerate(row)
         ]
-        body.append(
-            element("tr", cells, class_=row_classes[number] or None if row_classes else None)
-        )
+        row_class = row_classes[number] if row_classes else ""
+        body.append(element("tr", cells, class_=row_class or None))
     titles = [
         element("th", title, scope="col", class_=class_of(column))
         for column, title in enumerate(head)
     ]
-    content = element(
-        "table",
-        element("caption", caption) if caption else None,
-        element("thead", element("tr", titles)),
-        element("tbody", body),
+    content = element("table", element("thead", element("tr", titles)), element("tbody", body))
+    # What scrolls must be reachable by keyboard, and have a name for those who hear it.
+    scrolling = element(
+        "div",
+        content,
+        class_="scroll",
+        tabindex="0",
+        role="region",
+        aria_label=caption or "Table",
     )
-    # A region that scrolls must be reachable by keyboard.
-    return element("div", content, class_="scroll", tabindex="0", role="group",
-                   aria_label=caption if isinstance(caption, str) and not isinstance(caption, Html) else "Table")  # fmt: skip
+    return join([element("p", caption, class_="note") if caption else None, scrolling])
 
 
 def facts(entries: Iterable[tuple[str, Child, Child]], main: int | None = None) -> Html:

@@ -35,7 +35,7 @@ header{display:flex;flex-wrap:wrap;gap:.3rem 1rem;align-items:baseline;
 .status{color:var(--ink-2);font-size:.9rem}
 .lead{font-size:clamp(1.5rem,4.6vw,2.3rem);margin:1.6rem 0 .6rem;max-width:46rem}
 .words{max-width:44rem}
-.quiet,figcaption,caption,.note{color:var(--ink-2);font-size:.9rem}
+.quiet,figcaption,.note{color:var(--ink-2);font-size:.9rem}
 nav{margin:1.6rem 0 0;font-size:.9rem}
 nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;margin:0;padding:0}
 nav a{color:var(--ink-2);text-underline-offset:.2em;display:inline-block;padding:.15rem 0}
@@ -49,10 +49,11 @@ nav a{color:var(--ink-2);text-underline-offset:.2em;display:inline-block;padding
 .box{border-left:3px solid var(--warn);background:var(--panel);padding:.7rem 1rem;margin:1.4rem 0}
 .box p,.box ul{margin:.2rem 0}
 .scroll{overflow-x:auto;margin:.6rem 0}
-table{border-collapse:collapse;width:100%;font-size:.9rem}
-caption{text-align:left;padding:.2rem 0 .5rem}
+.note{margin-bottom:.2rem}
+table{border-collapse:collapse;width:100%;font-size:.9rem;overflow-wrap:break-word}
 th,td{text-align:left;padding:.34rem .9rem .34rem 0;border-bottom:1px solid var(--rule);
   vertical-align:top}
+th:first-child{min-width:7.5rem}
 thead th{color:var(--ink-2);font-weight:500;font-size:.82rem;vertical-align:bottom}
 tbody th{font-weight:500}
 .n{text-align:right;white-space:nowrap}
@@ -84,6 +85,7 @@ svg .strong{font-weight:600}
 .fill-accent{fill:var(--accent)}
 .best{fill:none;stroke:var(--accent);stroke-width:2.2;stroke-linejoin:round}
 .failed{fill:none;stroke:var(--warn);stroke-width:1.6}
+.average{fill:none;stroke:var(--ink-2);stroke-width:1.4}
 .out{fill:var(--mark)}
 .ring{fill:none;stroke:var(--ink-2);stroke-width:1}
 .donor-line{fill:none;stroke-width:1.4}
@@ -103,7 +105,9 @@ _NARROW = """
 .page{padding:1rem 1rem 3rem}
 .wide{display:none}.narrow{display:block;max-width:30rem}
 section{margin-top:2rem;padding-top:1.1rem}
-th,td{padding-right:.7rem}
+th,td{padding-right:.8rem}
+th:first-child{position:sticky;left:0;background:var(--paper);max-width:9.5rem}
+tr.winner th:first-child{background:var(--wash)}
 }
 """
 

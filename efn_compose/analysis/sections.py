@@ -17,7 +17,7 @@ from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.licences import licences_of, resulting_licence
 from efn_compose.analysis.markup import Html, element, name
 from efn_compose.analysis.noise import Noise
-from efn_compose.analysis.report_parts import facts, fingerprint, folded, section, table
+from efn_compose.analysis.report_parts import facts, fingerprint, folded, table
 from efn_compose.analysis.scoreboard import Scoreboard
 from efn_compose.analysis.search_view import SearchView
 from efn_compose.analysis.timing import Timing
@@ -176,7 +176,7 @@ def _metric(metric: str, values: tuple[float, ...]) -> str:
     return mean_and_error(values)
 
 
-def noise_words(noise: Noise | None, search: SearchView, board: Scoreboard) -> list[Any]:
+def noise_words(noise: Noise | None, search: SearchView) -> list[Any]:
     """Return what the noise measurement says."""
     if noise is None:
         return [element("p", "The noise of the fitness was not measured.", class_="quiet")]
@@ -195,15 +195,13 @@ def noise_words(noise: Noise | None, search: SearchView, board: Scoreboard) -> l
     return [element("p", words)]
 
 
-def data_section(run: RunView) -> Html:
+def data(run: RunView) -> list[Html]:
     """Return the data split by class and part."""
-    data = run.data
-    names = data.get("class_names")
-    counts = data.get("counts")
+    found = run.data
+    names = found.get("class_names")
+    counts = found.get("counts")
     if not isinstance(names, list) or not isinstance(counts, dict):
-        return section(
-            "data", "Data", element("p", "The run does not describe its data.", class_="quiet")
-        )
+        return [element("p", "The run does not describe its data.", class_="quiet")]
     parts = [part for part in PARTS if isinstance(counts.get(part), list)]
     totals = {part: sum(counts[part]) for part in parts}
     rows = [
@@ -211,34 +209,34 @@ def data_section(run: RunView) -> Html:
         for number, class_name in enumerate(names)
     ]
     rows.append(["All classes", *(f"{totals[part]:,}" for part in parts)])
-    size = data.get("size")
+    size = found.get("size")
     words = [
-        name(data.get("name", "unknown")),
+        name(found.get("name", "unknown")),
         f", {count(len(names), 'class', 'classes')}, {size}×{size} pixels. Fingerprint ",
-        fingerprint(data.get("fingerprint")),
+        fingerprint(found.get("fingerprint")),
         ". Which image is in which part stands in ",
         element("code", "split.json"),
         ".",
     ]
-    found = table(
+    rows_table = table(
         ["Class", *(part.capitalize() for part in parts)],
         rows,
         numeric=range(1, len(parts) + 1),
         caption="Images by class and part",
     )
-    content = found if len(names) <= 12 else folded(f"All {len(names)} classes", found)
+    content = rows_table if len(names) <= 12 else folded(f"All {len(names)} classes", rows_table)
     summary = element(
         "p",
         ", ".join(f"{part} {totals[part]:,} images" for part in parts).capitalize() + ".",
     )
-    return section("data", "Data", element("p", words), summary, content)
+    return [element("p", words), summary, content]
 
 
 def _at(values: list[Any], number: int) -> str:
     return f"{values[number]:,}" if number < len(values) else NOTHING
 
 
-def donors_section(run: RunView) -> Html:
+def donors(run: RunView) -> list[Html]:
     """Return where each donor comes from."""
     rows = []
     for donor in run.donors:
@@ -258,19 +256,17 @@ def donors_section(run: RunView) -> Html:
         )
     licence = resulting_licence([donor.provenance for donor in run.donors])
     head = ["Donor", "Source", "Dialect", "Licence", "Source SHA-256", "Fingerprint"]
-    return section(
-        "donors",
-        "Donors",
+    return [
         table(
             head,
             rows,
             caption=f"{count(len(run.donors), 'donor')} of network {run.variant or 'unknown'}",
         ),
         element("p", f"Licence of the result: {licence.name}. {licence.words}"),
-    )
+    ]
 
 
-def environment_section(run: RunView) -> Html:
+def environment(run: RunView) -> list[Html]:
     """Return versions, seeds and hashes."""
     found = run.environment
     rows: list[list[Any]] = [
@@ -294,12 +290,10 @@ def environment_section(run: RunView) -> Html:
                 element("span", run.result["weights_sha256"], class_="hash"),
             ]
         )
-    return section(
-        "environment",
-        "Environment and hashes",
+    return [
         table(["What", "Value"], rows, caption="What the run ran on"),
         folded("Configuration, resolved", element("pre", _config_text(run))),
-    )
+    ]
 
 
 def _config_text(run: RunView) -> str:
@@ -313,11 +307,9 @@ def _config_text(run: RunView) -> str:
     return "\n".join(lines) or "missing"
 
 
-def commands_section(run: RunView) -> Html:
+def commands(run: RunView) -> list[Html]:
     """Return how to make the run again, go on with it, and redraw this page."""
-    return section(
-        "commands",
-        "Do it again",
+    return [
         element("h3", "Reproduce"),
         element("pre", reproduce_command(run)),
         element(
@@ -330,19 +322,17 @@ def commands_section(run: RunView) -> Html:
         element("pre", resume_command(run)),
         element("h3", "Redraw this page"),
         element("pre", report_command(run)),
-    )
+    ]
 
 
-def failures_section(run: RunView, search: SearchView) -> Html | None:
-    """Return failed evaluations with their reasons; None without failures."""
+def failures(run: RunView, search: SearchView) -> list[Html]:
+    """Return failed evaluations with their reasons, empty without failures."""
     if not search.failures:
-        return None
+        return []
     shown = search.failures[:20]
     rows = [[str(e.index), e.phase, str(e.generation), name(e.error or "")] for e in shown]
     more = len(search.failures) - len(shown)
-    return section(
-        "failures",
-        "Failures",
+    return [
         element(
             "p",
             f"{count(len(search.failures), 'evaluation')} of {len(run.evaluations):,} "
@@ -354,4 +344,4 @@ def failures_section(run: RunView, search: SearchView) -> Html | None:
             rows,
             caption="Failed evaluations" + (f", the first 20; {more:,} more" if more else ""),
         ),
-    )
+    ]
