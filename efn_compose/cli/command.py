@@ -13,6 +13,7 @@ from typing import Any
 
 import efn_compose
 from efn_compose.cli.output import Output
+from efn_compose.cli.quiet_import import import_tensorflow_quietly
 from efn_compose.errors import ConfigError, EfnComposeError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -40,6 +41,8 @@ VERBS: dict[str, Verb] = {
     "inspect": Verb("efn_compose.cli.inspect", "say what a weight file or checkpoint is"),
     "nest": Verb("efn_compose.cli.nest", "place a network inside a larger one, function unchanged"),
     "direct-sum": Verb("efn_compose.cli.direct_sum", "place networks side by side in a larger one"),
+    "report": Verb("efn_compose.cli.report", "draw a run's report and model card again"),
+    "align": Verb("efn_compose.cli.align", "bring independent donors into one channel basis"),
     "doctor": Verb("efn_compose.cli.doctor", "check what this machine offers and lacks"),
 }
 
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    import_tensorflow_quietly()
     try:
         return _dispatch(arguments)
     except BrokenPipeError:

@@ -1,0 +1,114 @@
+"""`efn-compose align`: donors into the channel basis of one of them.
+
+Independently trained donors must be aligned before layers of them can be mixed. Needs some
+hundred images, without labels, like those of later trainings. Classifiers are left out.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from efn_compose.cli.images import add_image_arguments, read_images
+from efn_compose.cli.output import Output
+from efn_compose.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from efn_compose.donors import Donor
+    from efn_compose.donors.align import Alignment
+
+EXAMPLE = "efn-compose align mine.h5 theirs.pth --images folder:photos --size 128 -o aligned/"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="weight files or package:NAME; NAME=FILE names one"
+    )
+    add_image_arguments(parser, "fit the alignment on them", count=200, is_required=True)
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER", help="gets one .h5 file per donor"
+    )
+    parser.add_argument("--variant", default="", help="nest all donors into this network first")
+    parser.add_argument(
+        "--reference", metavar="NAME", help="donor whose basis the others get; default: the first"
+    )
+    parser.add_argument(
+        "--method",
+        choices=("procrustes", "whitened", "linear", "permutation"),
+        default="procrustes",
+        help="map of the residual streams, default: %(default)s",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+
+
+def run(options: argparse.Namespace, output: Output) -> None:
+    """Align and write the donors."""
+    from efn_compose.donors.align import align
+    from efn_compose.job import load_donors
+
+    donors = load_donors(options.files, options.variant)
+    reference = _number_of(options.reference, donors)
+    images = read_images(
+        options.images,
+        options.image_count,
+        options.size,
+        seed=options.seed,
+        show_progress=not output.is_quiet,
+    )
+    alignment = align(donors, images, reference=reference, method=options.method, seed=options.seed)
+    folder = Path(options.output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be created ({error.strerror}).") from None
+    paths = [folder / f"{donor.name}.h5" for donor in alignment.donors]
+    for donor, path in zip(alignment.donors, paths, strict=True):
+        donor.save(path)
+    fields = {
+        "reference": donors[reference].name,
+        "images": len(images),
+        "donors": {
+            donor.name: {"file": str(path), "matches": _matches(alignment, donor.name)}
+            for donor, path in zip(alignment.donors, paths, strict=True)
+        },
+    }
+    output.result(fields, "\n".join(_text(fields)))
+
+
+def _number_of(name: str | None, donors: "list[Donor]") -> int:
+    names = [donor.name for donor in donors]
+    if name is None:
+        return 0
+    if name not in names:
+        raise ConfigError(f"--reference {name!r} is no donor. Donors: {', '.join(names)}.")
+    return names.index(name)
+
+
+def _matches(alignment: "Alignment", name: str) -> dict[str, dict[str, Any]]:
+    """Return the mean match before and after by kind of group."""
+    matches = alignment.matches.get(name, [])
+    kinds = dict.fromkeys(match.kind for match in matches)
+    return {
+        kind: {
+            "groups": sum(match.kind == kind for match in matches),
+            "before": mean(match.before for match in matches if match.kind == kind),
+            "after": mean(match.after for match in matches if match.kind == kind),
+        }
+        for kind in kinds
+    }
+
+
+def _text(fields: dict[str, Any]) -> list[str]:
+    lines = [f"in the basis of {fields['reference']}, fitted on {fields['images']} images"]
+    for name, donor in fields["donors"].items():
+        lines.append(f"{donor['file']}")
+        if not donor["matches"]:
+            same = "the reference" if name == fields["reference"] else "of the reference's lineage"
+            lines.append(f"  unchanged: {same}")
+        lines += [
+            f"  {kind}: {match['groups']} groups, mean match "
+            f"{match['before']:.3f} before, {match['after']:.3f} after"
+            for kind, match in donor["matches"].items()
+        ]
+    return lines

@@ -1,0 +1,74 @@
+"""TensorFlow without the messages that it prints while it is imported.
+
+Its libraries write them to file descriptor 2 before any of its settings is read, so the
+descriptor itself is turned away for the length of the import. Where the import fails they
+come after all.
+"""
+
+import importlib.abc
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+STANDARD_ERROR = 2
+
+
+class QuietFinder(importlib.abc.MetaPathFinder):
+    """Finds one module as always, and silences its import.
+
+    Args:
+        name: The module.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """Return the module's spec with a silenced loader; None for all other modules."""
+        if fullname != self.name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def run_quietly(module: ModuleType) -> None:
+                with silenced_descriptor(STANDARD_ERROR):
+                    run(module)
+
+            spec.loader.exec_module = run_quietly  # type: ignore[method-assign]
+        return spec
+
+
+@contextmanager
+def silenced_descriptor(descriptor: int) -> Iterator[None]:
+    """Drop what anything writes to a file descriptor; on an exception it comes after all."""
+    kept = os.dup(descriptor)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), descriptor)
+        try:
+            yield
+        except BaseException:
+            caught.seek(0)
+            os.write(kept, caught.read())
+            raise
+        finally:
+            os.dup2(kept, descriptor)
+            os.close(kept)
+
+
+def import_tensorflow_quietly() -> None:
+    """Silence the first import of TensorFlow in this process, whenever it comes."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "tensorflow" not in sys.modules:
+        sys.meta_path.insert(0, QuietFinder("tensorflow"))

@@ -1,0 +1,295 @@
+"""The command line from outside: exit codes, words, JSON, and nothing left behind by errors."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from efn_compose.arch import arch_spec, default_conventions, inventory
+from efn_compose.cli.command import VERBS
+from efn_compose.donors import Donor, load_donor
+
+NANO, WIDE = "b-w0.5-d0.3", "b-w1.4-d0.3"
+
+
+def random_donor(seed: int = 0) -> Donor:
+    rng = np.random.default_rng(seed)
+    spec = arch_spec(NANO)
+    tensors = {
+        tensor.name: rng.uniform(0.5, 1.5, tensor.shape).astype(np.float32)
+        if tensor.role in ("moving_variance", "gamma")
+        else rng.normal(0, 0.1, tensor.shape).astype(np.float32)
+        for tensor in inventory(spec, 5)
+    }
+    return Donor(f"nano{seed}", spec, default_conventions(spec), tensors)
+
+
+def run(*arguments: object, cwd=None, **options) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "efn_compose", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=300,
+        check=False,
+        **options,
+    )
+
+
+def test_the_overview_lists_exactly_the_verbs():
+    result = run("--help")
+    assert result.returncode == 0
+    assert re.findall(r"^  ([a-z-]+)  ", result.stdout, re.M) == list(VERBS)
+    assert run().returncode == 2
+    assert run("--version").stdout.startswith("efn-compose 0.")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_an_example(verb):
+    result = run(verb, "--help")
+    assert result.returncode == 0
+    assert f"usage: efn-compose {verb}" in result.stdout
+    assert f"example:\n  efn-compose {verb}" in result.stdout
+    for option in ("--json", "--quiet"):
+        assert option in result.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_an_example_is_accepted_by_its_own_parser(verb):
+    import importlib
+    import shlex
+
+    from efn_compose.cli.command import _parser
+
+    module = importlib.import_module(VERBS[verb].module)
+    words = shlex.split(module.EXAMPLE)
+    assert words[:2] == ["efn-compose", verb]
+    _parser(verb, module).parse_args(words[2:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nets"], "Did you mean 'nest'?"),
+        (["direct_sum"], "Did you mean 'direct-sum'?"),
+        (["nest"], "required"),
+        (["nest", "a.h5", "--into", "b5", "-o", "b.h5", "--fil", "x"], "invalid choice"),
+        (["evolve", "--set", "search.populatoin=3"], "Did you mean search.population?"),
+        (["evolve", "absent.toml"], "no such file"),
+        (["evolve", "--dry-run", "--resume"], "exclude each other"),
+    ],
+)
+def test_wrong_usage_is_2(tmp_path, arguments, said):
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nest", "absent.h5", "--into", "lite1", "-o", "out.h5"], "absent.h5"),
+        (["inspect", "absent.h5"], "absent.h5"),
+        (["convert", "absent.pth", "-o", "out.h5"], "absent.pth"),
+        (["evolve", "--set", "data.source=folder:absent"], "absent"),
+    ],
+)
+def test_a_failure_is_1_with_one_message_and_nothing_written(tmp_path, arguments, said):
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+    as_json = run(*arguments, "--json", cwd=tmp_path)
+    assert as_json.returncode == 1
+    document = json.loads(as_json.stdout)
+    assert document["error"].endswith("Error")
+    assert said in document["message"]
+
+
+def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
+    donors = [random_donor(seed) for seed in (1, 2)]
+    for donor in donors:
+        donor.save(tmp_path / f"{donor.name}.h5")
+    nest = run(
+        "nest", "nano1.h5", "--into", WIDE, "-o", "wide.h5", "--verify", "--json", cwd=tmp_path
+    )
+    assert nest.returncode == 0, nest.stderr
+    assert json.loads(nest.stdout)["variant"] == WIDE
+    # The file holds the donor's first filters where the larger stem begins.
+    large = load_donor(tmp_path / "wide.h5")
+    kernel = donors[0].tensors["stem_conv/kernel"]
+    np.testing.assert_array_equal(
+        large.tensors["stem_conv/kernel"][..., : kernel.shape[-1]], kernel
+    )
+
+    inspected = run("inspect", "wide.h5", "--json", cwd=tmp_path)
+    document = json.loads(inspected.stdout)
+    assert document["variant"] == WIDE
+    assert document["classes"] == 5
+    assert document["stem_channels"] == arch_spec(WIDE).stem_channels
+
+    summed = run(
+        "direct-sum",
+        "nano1.h5",
+        "nano2.h5",
+        "--into",
+        WIDE,
+        "-o",
+        "sum.h5",
+        "--verify",
+        cwd=tmp_path,
+    )
+    assert summed.returncode == 0, summed.stderr
+    assert run("inspect", "sum.h5", "--quiet", cwd=tmp_path).stdout == ""
+
+    smaller = run("nest", "wide.h5", "--into", NANO, "-o", "no.h5", cwd=tmp_path)
+    assert smaller.returncode == 1
+    assert "Traceback" not in smaller.stderr
+    assert not (tmp_path / "no.h5").exists()
+
+
+def test_align_writes_donors_in_one_basis(tmp_path):
+    for seed in (1, 2):
+        random_donor(seed).save(tmp_path / f"nano{seed}.h5")
+    result = run(
+        "align", "nano1.h5", "second=nano2.h5", "--images", "digits", "--image-count", 12,
+        "--size", 32, "-o", "aligned", "--reference", "second", "--json", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["reference"] == "second"
+    reference = load_donor(tmp_path / "aligned" / "second.h5")
+    for name, values in random_donor(2).without_head().tensors.items():
+        np.testing.assert_array_equal(reference.tensors[name], values)
+    for match in document["donors"]["nano1"]["matches"].values():
+        assert match["after"] > match["before"]
+
+
+def test_doctor_reports_versions_as_json():
+    from importlib.metadata import version
+
+    result = run("doctor", "--json")
+    document = json.loads(result.stdout)
+    checks = {check["name"]: check for check in document["checks"]}
+    assert document["is_ready"] is (result.returncode == 0) is True
+    assert version("tensorflow") == checks["tensorflow"]["found"]
+    assert checks["TensorFlow runs"]["status"] == "good"
+    for check in document["checks"]:
+        assert (check["status"] == "good") == (check["advice"] == "")
+
+
+def test_doctor_sees_a_broken_tensorflow(tmp_path):
+    """A package of that name that kills the interpreter, as on a processor without AVX."""
+    fake = tmp_path / "tensorflow"
+    fake.mkdir()
+    (fake / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-m", "efn_compose", "doctor"],
+        capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert re.search(r"FAIL  TensorFlow runs +crashed with signal 4 .*AVX", result.stdout)
+
+
+def test_an_import_is_silenced_unless_it_fails(tmp_path):
+    """Messages that a library writes past Python, as TensorFlow's do."""
+    (tmp_path / "tensorflow.py").write_text(
+        "import os; os.write(2, b'chatter\\n')\n"
+        "if os.environ.get('BROKEN'): raise ImportError('broken')\n"
+    )
+    script = (
+        "import os\n"
+        "from efn_compose.cli.quiet_import import import_tensorflow_quietly as quietly\n"
+        "quietly(); import tensorflow; os.write(2, b'after\\n'); print(tensorflow.__file__)"
+    )
+    said = {}
+    for broken in ("", "1"):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "BROKEN": broken}
+        said[broken] = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=environment,
+            check=False,
+        )  # fmt: skip
+    assert said[""].stderr == "after\n"
+    assert said[""].stdout.strip() == str(tmp_path / "tensorflow.py")
+    assert said["1"].stderr.startswith("chatter\n")
+    assert "ImportError: broken" in said["1"].stderr
+
+
+def test_python_dash_m_evolve_is_the_verb():
+    result = subprocess.run(
+        [sys.executable, "-m", "efn_compose.evolve", "--help"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0
+    assert "usage: efn-compose evolve" in result.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_says_how_to_go_on(tmp_path, number):
+    script = """
+import sys, time
+from efn_compose import job
+from efn_compose.cli import main
+def evolve(*arguments, **options):
+    print("running", flush=True)
+    time.sleep(60)
+job.evolve = evolve
+sys.exit(main(["evolve"]))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "running\n"
+        time.sleep(0.1)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "--resume goes on" in said
+    assert "Traceback" not in said
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    random_donor().save(tmp_path / "nano0.h5")
+    command = f"{sys.executable} -m efn_compose inspect nano0.h5 --json | head -1"
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.stderr == ""
+    assert result.returncode == 0
+
+
+def test_the_overview_and_help_are_quick():
+    """A shell completes and a person reads help at once: no TensorFlow behind it."""
+    script = (
+        "import sys; from efn_compose.cli import main\n"
+        "for verb in ['--help', *sys.argv[1:]]:\n"
+        "    try: main([verb] if verb == '--help' else [verb, '--help'])\n"
+        "    except SystemExit: pass\n"
+        "sys.stderr.write(str(sorted({'tensorflow', 'keras', 'ray', 'torch'} & set(sys.modules))))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, *VERBS], capture_output=True, text=True, check=True
+    )
+    assert result.stderr == "[]"
+
+
+def test_the_installed_command_is_the_same():
+    command = Path(sys.executable).with_name("efn-compose")
+    if not command.exists():
+        pytest.skip("the package is not installed here")
+    assert subprocess.check_output([command, "--help"], text=True) == run("--help").stdout
