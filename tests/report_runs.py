@@ -115,7 +115,7 @@ class MadeUpRun:
         known: dict[tuple[int, ...], float] = {}
         genomes = list(pures)
         while len(genomes) < max(self.population, len(pures)):
-            genomes.append(self._walk())
+            genomes = list(dict.fromkeys([*genomes, self._walk()]))
         for generation in range(self.generations + 1):
             luck = self.random.gauss(0, 0.02) if generation else 0.0
             for genome in genomes:
@@ -136,7 +136,7 @@ class MadeUpRun:
                 cut = self.random.randrange(len(one))
                 child = list(one[:cut] + two[cut:])
                 child[self.random.randrange(len(child))] = self.random.randrange(len(self.names))
-                if tuple(child) not in known:
+                if tuple(child) not in known and tuple(child) not in children:
                     children.append(tuple(child))
             genomes = [*dict.fromkeys([*ranked[:2], pures[0]]), *children]
         self.best = sorted(known, key=known.get)[:4]

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from efn_compose.analysis.figures import count, duration, percent
+from efn_compose.analysis.figures import NOTHING, count, duration, percent
 from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.markup import Html, element, short
 from efn_compose.analysis.report_parts import table
 from efn_compose.analysis.report_svg import (
     Frame,
     figure,
-    line,
     nice_ticks,
     rectangle,
     svg,
@@ -81,8 +80,8 @@ def _caption(clock: Timing, workers: Sequence[int]) -> str:
     available = clock.busy_seconds * len(clock.workers)
     idle = max(0.0, 1 - clock.worker_seconds / available) if available else 0.0
     words = (
-        "Each bar is an evaluation on the clock of its worker; gaps are time in which the worker "
-        "waited for others, composed of the end of a generation and the start of the run. "
+        "Evaluations on the clock of each worker; gaps are time in which it waited, mostly for others "
+        "to finish a generation. "
         f"While the run was at work, workers waited {percent(idle)} of their time."
     )
     pause = clock.span_seconds - clock.busy_seconds
@@ -113,7 +112,6 @@ def _draw(clock: Timing, workers: Sequence[int], width: float) -> Html:
         top = frame.top + row * number
         if row > 10 or number % 4 == 0:
             marks.append(text(frame.left - 8, top + row / 2 + 4, f"worker {worker}", "tick", "end"))
-        marks.append(line(frame.left, top + row / 2, frame.right, top + row / 2, "grid"))
         own = [interval for interval in clock.intervals if interval.worker == worker]
         marks += _bars(own, frame, top + row * 0.15, row * 0.7, size)
     ticks = nice_ticks(0.0, clock.span_seconds / size, 4 if width < 500 else 9)
@@ -171,7 +169,7 @@ def phase_table(run: RunView) -> Html | None:
     if not isinstance(seconds, dict):
         return None
     rows = [
-        [str(phase).capitalize(), duration(value), str(len(run.by_phase.get(phase, ()))) or "–"]
+        [str(phase).capitalize(), duration(value), f"{len(run.by_phase.get(phase, ())) or NOTHING}"]
         for phase, value in seconds.items()
         if isinstance(value, int | float)
     ]

@@ -105,6 +105,7 @@ _NARROW = """
 .page{padding:1rem 1rem 3rem}
 .wide{display:none}.narrow{display:block;max-width:30rem}
 section{margin-top:2rem;padding-top:1.1rem}
+.facts dd{font-size:1.12rem}.facts{gap:.9rem 1rem;grid-template-columns:1fr 1fr}
 th,td{padding-right:.8rem}
 th:first-child{position:sticky;left:0;background:var(--paper);max-width:9.5rem}
 tr.winner th:first-child{background:var(--wash)}
