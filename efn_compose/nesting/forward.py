@@ -37,6 +37,7 @@ class NumpyNetwork:
         statistics: Replaces BatchNorm statistics on the way; `batch_statistics`
             runs the network as in training. Default: the stored ones.
         observe: Sees every layer's output.
+        before: Sees the input of every convolution and of the classifier.
 
     Example:
         >>> network = NumpyNetwork(WeightSource.of(donor), "float64")  # doctest: +SKIP
@@ -50,11 +51,13 @@ class NumpyNetwork:
         *,
         statistics: Statistics | None = None,
         observe: Observer | None = None,
+        before: Observer | None = None,
     ) -> None:
         self.weights = weights
         self.dtype = dtype
         self._statistics = statistics
         self._observe = observe
+        self._before = before
         self._symmetric = weights.conventions.padding == "symmetric"
         self._epsilon = weights.conventions.bn_epsilon
 
@@ -87,6 +90,7 @@ class NumpyNetwork:
 
     def classify(self, features: np.ndarray) -> np.ndarray:
         """Return logits (image, class) for pooled features."""
+        self._enter(HEAD_LAYER, features)
         kernel, bias = self._read(f"{HEAD_LAYER}/kernel"), self._read(f"{HEAD_LAYER}/bias")
         return self._see(HEAD_LAYER, features @ kernel + bias)
 
@@ -135,6 +139,10 @@ class NumpyNetwork:
     def _read(self, name: str) -> np.ndarray:
         return self.weights.read(name).astype(self.dtype, copy=False)
 
+    def _enter(self, layer: str, x: np.ndarray) -> None:
+        if self._before is not None:
+            self._before(layer, x)
+
     def _see(self, name: str, x: np.ndarray) -> np.ndarray:
         if self._observe is not None:
             self._observe(name, x)
@@ -145,6 +153,7 @@ class NumpyNetwork:
         return self.act(x, f"{prefix}_activation")
 
     def _conv(self, x: np.ndarray, layer: str, stride: int) -> np.ndarray:
+        self._enter(layer, x)
         kernel = self._read(f"{layer}/kernel")
         if kernel.shape[:2] == (1, 1) and stride == 1:
             return self._see(layer, x @ kernel[0, 0])
@@ -184,6 +193,7 @@ class NumpyNetwork:
     def _squeeze_excite(self, x: np.ndarray, block: str) -> np.ndarray:
         gate = x.mean(axis=(1, 2), keepdims=True)
         for layer in (f"{block}_se_reduce", f"{block}_se_expand"):
+            self._enter(layer, gate)
             gate = gate @ self._read(f"{layer}/kernel")[0, 0] + self._read(f"{layer}/bias")
             if layer.endswith("reduce"):
                 gate = self.act(gate, f"{block}_se_activation")

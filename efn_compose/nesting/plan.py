@@ -99,6 +99,14 @@ class NestingPlan:
         ]
         return np.concatenate(parts) if parts else np.empty(0, np.intp)
 
+    def feature_positions(self) -> list[np.ndarray]:
+        """Return each donor's positions among the pooled features."""
+        group = feature_group(self.target)
+        return [
+            self.positions[group, number, feature_group(spec)]
+            for number, spec in enumerate(self.donors)
+        ]
+
     def is_extra_for_all(self, tensor: TensorSpec) -> bool:
         """Whether a target tensor lies in a repeat that no donor has."""
         block = block_of(tensor)
@@ -115,6 +123,11 @@ def block_of(tensor: TensorSpec) -> str | None:
     """
     parts = tensor.layer.split("_")
     return "_".join(parts[:2]) if parts[0].startswith("stage") else None
+
+
+def feature_group(spec: ArchSpec) -> str:
+    """Return the group of the pooled features: the top, or the last stream."""
+    return inventory(spec)[-1].axes[0].group or ""
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from efn_compose.arch import ArchSpec
-from efn_compose.errors import NestingError
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError, NestingError
 from efn_compose.nesting.calibrate import calibrate_new_channels
 from efn_compose.nesting.compatibility import check_compatible
 from efn_compose.nesting.direct_sum import mean_weights
@@ -16,7 +17,7 @@ from efn_compose.nesting.nest import nested_provenance, plan_embedding
 from efn_compose.nesting.weight_source import WeightSource
 from efn_compose.store import WeightFile, WeightHeader, write_weights
 
-Source = str | os.PathLike[str] | WeightFile
+Source = str | os.PathLike[str] | WeightFile | Donor
 
 
 def nest_to_file(
@@ -27,6 +28,9 @@ def nest_to_file(
     dtype: str = "float32",
     progress: Callable[[int], None] | None = None,
     images: np.ndarray | None = None,
+    second_file: Source | None = None,
+    fill: str = "he",
+    keep_head: bool = True,
     **options: Any,
 ) -> WeightHeader:
     """Nest a weight file into a larger network's file without holding either in memory.
@@ -35,15 +39,17 @@ def nest_to_file(
     even for L3 (1.5 billion parameters, 6 GB).
 
     Args:
-        source_file: The small network's weight file, or one already open.
+        source_file: The small network's weight file, open or not, or a donor.
         target: The large network or its variant name.
         out: File to create or replace; never the source.
         dtype: "float32", "float16" or "float64".
         progress: Called with the number of bytes after each tensor.
         images: RGB images (image, height, width, 3), values 0-255, on which
             BatchNorm of new channels is calibrated.
-        options: `fill` ("he", "replicate", "zero"), `extra_repeats`, `positions`,
-            `seed`, as for `nest`.
+        second_file: The second donor for `fill="donor"`.
+        fill: "he", "replicate", "zero" or "donor", as for `nest`.
+        keep_head: Whether the classifier is written too.
+        options: `extra_repeats`, `positions`, `seed`, as for `nest`.
 
     Returns:
         The header of the file written.
@@ -55,7 +61,16 @@ def nest_to_file(
     Example:
         >>> nest_to_file("efn_magic_weights.h5", "l3", "l3.h5")  # doctest: +SKIP
     """
-    return _write_nested([source_file], target, out, None, dtype, progress, images, options)
+    if (fill == "donor") != (second_file is not None):
+        raise ConfigError("fill='donor' and a second file belong together; give both or neither.")
+    files, shares = [source_file], [1.0]
+    if second_file is not None:
+        files, shares, fill = [source_file, second_file], [1.0, 0.0], "he"
+    options["fill"] = fill
+    with _Sources(files) as sources:
+        if not keep_head:
+            sources = [source.replace(classes=None) for source in sources]
+        return _write_nested(sources, target, out, shares, dtype, progress, images, options)
 
 
 def direct_sum_to_file(
@@ -67,6 +82,7 @@ def direct_sum_to_file(
     dtype: str = "float32",
     progress: Callable[[int], None] | None = None,
     images: np.ndarray | None = None,
+    keep_head: bool = True,
     **options: Any,
 ) -> WeightHeader:
     """Write two or more weight files side by side into a larger network's file.
@@ -74,52 +90,76 @@ def direct_sum_to_file(
     Args:
         source_files: The donors' weight files.
         weights: Share of each donor in the logits; default equal shares.
-        target, out, dtype, progress, images, options: As for `nest_to_file`.
+        target, out, dtype, progress, images, keep_head, options: As for `nest_to_file`.
 
     Example:
         >>> direct_sum_to_file(["first.h5", "second.h5"], "b7", "b7.h5")  # doctest: +SKIP
     """
     shares = mean_weights(len(source_files), weights)
-    return _write_nested(source_files, target, out, shares, dtype, progress, images, options)
+    with _Sources(source_files) as sources:
+        if not keep_head:
+            sources = [source.replace(classes=None) for source in sources]
+        return _write_nested(sources, target, out, shares, dtype, progress, images, options)
+
+
+class _Sources:
+    """Donors behind paths, open files or arrays; closes what it opened."""
+
+    def __init__(self, files: Sequence[Source]) -> None:
+        self._files, self._opened = files, []
+
+    def __enter__(self) -> list[WeightSource]:
+        sources = []
+        try:
+            for file in self._files:
+                if not isinstance(file, WeightFile | Donor):
+                    file = WeightFile(file)
+                    self._opened.append(file)
+                sources.append(WeightSource.of(file))
+        except BaseException:
+            self.__exit__()
+            raise
+        return sources
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._opened:
+            file.__exit__()
 
 
 def _write_nested(
-    files: Sequence[Source],
+    sources: Sequence[WeightSource],
     target: ArchSpec | str,
     out: str | os.PathLike[str],
-    shares: Sequence[float] | None,
+    shares: Sequence[float],
     dtype: str,
     progress: Callable[[int], None] | None,
     images: np.ndarray | None,
     options: dict[str, Any],
 ) -> WeightHeader:
-    opened = [file if isinstance(file, WeightFile) else WeightFile(file) for file in files]
-    try:
-        for file in opened:
-            refuse_same_file(file.path, out)
-        sources = [WeightSource.of(file) for file in opened]
-        if shares is not None:
-            check_compatible(sources, shares)
-        embedding = plan_embedding(sources, target, head_weights=shares or [1.0], **options)
-        if images is not None:
-            scaling = sources[0].conventions.preprocessing
-            inputs = (np.asarray(images, np.float32) - np.float32(scaling.mean)) / np.float32(
-                scaling.std
-            )
-            embedding.statistics = calibrate_new_channels(embedding, inputs)
-        header = WeightHeader(
-            embedding.plan.target,
-            sources[0].conventions,
-            embedding.plan.classes,
-            nested_provenance(sources, embedding, options),
-            dtype=dtype,
-        )
-        write_weights(out, header, embedding.tensor, progress=progress)
-        return header
-    finally:
-        for file, given in zip(opened, files, strict=True):
-            if file is not given:
-                file.__exit__()
+    for source in sources:
+        if source.path is not None:
+            refuse_same_file(source.path, out)
+    # A second donor whose features are only laid beside the first's brings no classifier.
+    sources = [
+        source if share else source.replace(classes=None)
+        for source, share in zip(sources, shares, strict=True)
+    ]
+    check_compatible(sources, shares)
+    embedding = plan_embedding(sources, target, head_weights=shares, **options)
+    if images is not None:
+        scaling = sources[0].conventions.preprocessing
+        pixels = np.asarray(images, np.float32)
+        inputs = (pixels - np.float32(scaling.mean)) / np.float32(scaling.std)
+        embedding.statistics = calibrate_new_channels(embedding, inputs)
+    header = WeightHeader(
+        embedding.plan.target,
+        sources[0].conventions,
+        embedding.plan.classes,
+        nested_provenance(sources, embedding, options),
+        dtype=dtype,
+    )
+    write_weights(out, header, embedding.tensor, progress=progress)
+    return header
 
 
 def refuse_same_file(source: Path, out: str | os.PathLike[str]) -> None:

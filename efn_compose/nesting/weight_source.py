@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class WeightSource:
         classes: Width of the classifier, None where there is none.
         read: Returns one tensor by canonical name.
         provenance: Where the weights come from; JSON values.
+        path: The file behind `read`, None for arrays in memory.
 
     Example:
         >>> source = WeightSource.of(donor)  # doctest: +SKIP
@@ -39,6 +41,7 @@ class WeightSource:
     classes: int | None
     read: Callable[[str], np.ndarray]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
 
     @classmethod
     def of(cls, weights: "Donor | WeightFile | WeightSource") -> "WeightSource":
@@ -62,6 +65,7 @@ class WeightSource:
             header.classes,
             weights.read,
             header.provenance,
+            weights.path,
         )
 
     def replace(self, **changes: Any) -> "WeightSource":
