@@ -23,6 +23,7 @@ DIALECT_NAMES: tuple[str, ...] = (
     "keras_cv",
     "keras_hub",
     "onnx",
+    "canonical",
 )
 
 

@@ -1,0 +1,172 @@
+"""Files written for other libraries: loaded strictly by them, tensors and logits compared."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from converters import CONVERTERS, convert, export
+from converters.oracles.random_checkpoints import random_network, write_checkpoint
+from converters.oracles.torch_models import NETWORKS, Wanted
+from converters.oracles.torch_side import run_torch
+from converters.verification import relative_error, smooth_images
+from efn_compose.arch import arch_spec
+from efn_compose.errors import ConfigError, ConversionError
+
+pytestmark = pytest.mark.parity
+
+SIZE = (64, 64)
+#: dialect, model name or arch, variant, epsilon
+SOURCES = {
+    "timm-tf": ("timm", "tf_efficientnet_b0.in1k", "b-w0.5-d0.4"),
+    "timm": ("timm", "efficientnet_b0.ra_in1k", "b-w0.5-d0.4"),
+    "timm-v2": ("timm", "tf_efficientnetv2_b0.in1k", "v2-b-w0.1-d1.1"),
+    "torchvision": ("torchvision", "efficientnet_b0", "b-w0.5-d0.4"),
+    "lukemelas": ("lukemelas", "efficientnet-b0", "b-w0.5-d0.4"),
+    "transformers": ("transformers", None, "b-w0.5-d0.4"),
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Return for each source its torch model, its file and the conversion of it."""
+    made = {}
+    for key, (dialect, arch, variant) in SOURCES.items():
+        folder = tmp_path_factory.mktemp(key)
+        epsilon = 1e-5 if dialect == "torchvision" else 1e-3
+        wanted = Wanted(arch_spec(variant), arch or "", bn_epsilon=epsilon, resolution=64)
+        model = random_network(dialect, wanted)
+        if dialect == "transformers":
+            model.config.save_pretrained(folder)
+        path = write_checkpoint(model, folder / "model.safetensors")
+        made[key] = (model, path, convert(path, arch=arch), wanted)
+    return made
+
+
+def load(path):
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    import torch
+
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("key", ["timm-tf", "timm", "timm-v2", "torchvision", "lukemelas"])
+def test_round_trip_is_bit_for_bit(sources, tmp_path, key, suffix):
+    model, _, conversion, wanted = sources[key]
+    target = SOURCES[key][0]
+    path = tmp_path / f"out{suffix}"
+    report = export(conversion.donor, to=target, path=path)
+    assert not report.folded and not report.approximations
+    state = load(path)
+    own = model.state_dict()
+    assert set(state) == set(own)
+    for name, value in own.items():
+        if not name.endswith("num_batches_tracked"):
+            assert state[name].numpy().tobytes() == value.numpy().tobytes(), name
+    NETWORKS[target](wanted).load_state_dict(state, strict=True)
+
+
+def test_transformers_loads_the_folder(sources, tmp_path):
+    from transformers import EfficientNetForImageClassification
+
+    model, _, conversion, _ = sources["transformers"]
+    donor = conversion.donor
+    export(donor, to="transformers", path=tmp_path / "hf", resolution=64)
+    loaded, info = EfficientNetForImageClassification.from_pretrained(
+        tmp_path / "hf", output_loading_info=True
+    )
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    images = donor.preprocess(smooth_images(2, SIZE)).astype(np.float64)
+    expected = run_torch(model)(images, "float64")
+    assert relative_error(run_torch(loaded)(images, "float64"), expected) < 1e-12
+    again = convert(tmp_path / "hf" / "model.safetensors").donor
+    assert again.fingerprint == donor.fingerprint
+
+
+def test_timm_loads_the_folder_with_our_conventions(tmp_path):
+    import timm
+
+    wanted = Wanted(arch_spec("b0"), "tf_efficientnet_b0", classes=7)
+    model = random_network("timm", wanted)
+    path = write_checkpoint(model, tmp_path / "b0.pth")
+    donor = convert(path, arch="tf_efficientnet_b0.ap_in1k").donor
+    folder = tmp_path / "timm"
+    export(donor, to="timm", path=folder)
+    loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    assert loaded.pretrained_cfg["mean"] == [0.5, 0.5, 0.5]
+    for name, value in model.named_parameters():
+        assert (loaded.state_dict()[name] == value).all(), name
+    assert convert(folder / "model.safetensors").donor.conventions == donor.conventions
+
+
+def test_epsilon_is_folded_exactly(sources, tmp_path):
+    """From transformers (1e-3, SAME) to torchvision's 1e-5 at a size where paddings agree."""
+    model, _, conversion, wanted = sources["lukemelas"]
+    path = tmp_path / "tv.pth"
+    with pytest.raises(ConversionError, match="padding"):
+        export(conversion.donor, to="torchvision", path=path)
+    assert not path.exists()
+    report = export(conversion.donor, to="torchvision", path=path, accept_approximate=True)
+    assert report.folded == ("BatchNorm epsilon 0.001 to 1e-05, into gamma",)
+    assert report.relative_error > 0.01
+    there = NETWORKS["torchvision"](dataclasses.replace(wanted, bn_epsilon=1e-5))
+    there.load_state_dict(load(path), strict=True)
+    odd = conversion.donor.preprocess(smooth_images(2, (65, 65))).astype(np.float64)
+    error = relative_error(run_torch(there)(odd, "float64"), run_torch(model)(odd, "float64"))
+    # Gamma is stored in float32, so its rounding is all that remains.
+    assert error < 1e-5
+    even = conversion.donor.preprocess(smooth_images(2, SIZE)).astype(np.float64)
+    assert (
+        relative_error(run_torch(there)(even, "float64"), run_torch(model)(even, "float64")) > 0.01
+    )
+
+
+def test_own_safetensors_round_trip(sources, tmp_path):
+    donor = sources["timm-v2"][2].donor
+    export(donor, to="safetensors", path=tmp_path / "own.safetensors")
+    again = convert(tmp_path / "own.safetensors").donor
+    assert again.fingerprint == donor.fingerprint
+    assert again.spec == donor.spec
+
+
+def test_what_a_library_has_not_is_refused(sources, tmp_path):
+    v2, symmetric = sources["timm-v2"][2].donor, sources["timm"][2].donor
+    for target in ("torchvision", "lukemelas", "transformers"):
+        with pytest.raises(ConversionError, match="network"):
+            export(v2, to=target, path=tmp_path / ("x" if target == "transformers" else "x.pth"))
+    with pytest.raises(ConversionError, match="padding"):
+        export(symmetric, to="transformers", path=tmp_path / "x")
+    relu = symmetric.replace(
+        conventions=dataclasses.replace(symmetric.conventions, activation="relu")
+    )
+    with pytest.raises(ConversionError, match="activation"):
+        export(relu, to="torchvision", path=tmp_path / "x.pth")
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_use_is_said_before_anything_is_written(sources, tmp_path):
+    donor = sources["timm"][2].donor
+    with pytest.raises(ConfigError, match="Known"):
+        export(donor, to="caffe", path=tmp_path / "x.pth")
+    with pytest.raises(ConfigError, match=r"\.safetensors"):
+        export(donor, to="timm", path=tmp_path / "x.h5")
+    with pytest.raises(ConfigError, match="folder"):
+        export(donor, to="transformers", path=tmp_path / "x.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_same_donor_gives_the_same_bytes(sources, tmp_path):
+    donor = sources["torchvision"][2].donor
+    for suffix in (".pth", ".safetensors"):
+        a, b = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+        export(donor, to="torchvision", path=a)
+        export(donor, to="torchvision", path=b)
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_every_dialect_is_registered():
+    assert all(dialect.name == name for name, dialect in CONVERTERS.items())
