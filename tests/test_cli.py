@@ -15,6 +15,7 @@ import pytest
 from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.cli.command import VERBS
 from efn_compose.donors import Donor, load_donor
+from efn_compose.store import RunFolder
 
 NANO, WIDE = "b-w0.5-d0.3", "b-w1.4-d0.3"
 
@@ -164,6 +165,49 @@ def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
     assert smaller.returncode == 1
     assert "Traceback" not in smaller.stderr
     assert not (tmp_path / "no.h5").exists()
+
+
+def test_shrink_undoes_the_size_of_a_nested_network(tmp_path):
+    donor = random_donor(1)
+    donor.save(tmp_path / "nano1.h5")
+    images = ("--images", "digits", "--image-count", 8, "--size", 32)
+    nested = run("nest", "nano1.h5", "--into", WIDE, "-o", "wide.h5", *images, cwd=tmp_path)
+    assert nested.returncode == 0, nested.stderr
+    cut = run("shrink", "wide.h5", "--into", NANO, "-o", "cut.h5", *images, "--json", cwd=tmp_path)
+    assert cut.returncode == 0, cut.stderr
+    assert json.loads(cut.stdout)["variant"] == NANO
+    again = load_donor(tmp_path / "cut.h5")
+    assert {name: values.shape for name, values in again.tensors.items()} == {
+        name: values.shape for name, values in donor.tensors.items()
+    }
+
+
+def test_export_writes_a_file_with_every_tensor(tmp_path):
+    """The header of a safetensors file is JSON behind eight bytes of length, by its format."""
+    donor = random_donor(1)
+    donor.save(tmp_path / "nano1.h5")
+    result = run("export", "nano1.h5", "--to", "safetensors", "-o", "o.safetensors", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    content = (tmp_path / "o.safetensors").read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    header.pop("__metadata__", None)
+    stored = sorted(int(np.prod(entry["shape"])) for entry in header.values())
+    assert stored == sorted(int(values.size) for values in donor.tensors.values())
+    unknown = run("export", "nano1.h5", "--to", "caffe", "-o", "o.caffemodel", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "timm" in unknown.stderr
+    assert not (tmp_path / "o.caffemodel").exists()
+
+
+def test_report_draws_a_run_that_has_only_begun(tmp_path):
+    RunFolder.create(tmp_path / "begun", "[run]\nseed = 1\n", {}).close()
+    result = run("report", "begun", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "begun" / "report.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    missing = run("report", "absent", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert "absent" in missing.stderr
 
 
 def test_align_writes_donors_in_one_basis(tmp_path):

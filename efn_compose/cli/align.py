@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from efn_compose.cli.images import add_image_arguments, read_images
+from efn_compose.cli.images import add_image_arguments, image_reader
 from efn_compose.cli.output import Output
 from efn_compose.errors import ConfigError, RunError
 
@@ -49,13 +49,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
     donors = load_donors(options.files, options.variant)
     reference = _number_of(options.reference, donors)
-    images = read_images(
-        options.images,
-        options.image_count,
-        options.size,
-        seed=options.seed,
-        show_progress=not output.is_quiet,
-    )
+    images, _ = image_reader(options, is_quiet=output.is_quiet)(options.images)
     alignment = align(donors, images, reference=reference, method=options.method, seed=options.seed)
     folder = Path(options.output)
     try:

@@ -38,10 +38,12 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "evolve": Verb("efn_compose.cli.evolve", "search for better starting weights for your data"),
     "convert": Verb("efn_compose.cli.convert", "turn another library's checkpoint into a donor"),
+    "export": Verb("efn_compose.cli.export", "write a donor as another library loads it"),
     "inspect": Verb("efn_compose.cli.inspect", "say what a weight file or checkpoint is"),
     "nest": Verb("efn_compose.cli.nest", "place a network inside a larger one, function unchanged"),
     "direct-sum": Verb("efn_compose.cli.direct_sum", "place networks side by side in a larger one"),
-    "report": Verb("efn_compose.cli.report", "draw a run's report and model card again"),
+    "shrink": Verb("efn_compose.cli.shrink", "cut a network to a smaller one"),
+    "report": Verb("efn_compose.cli.report", "draw a run's report again, follow or compare runs"),
     "align": Verb("efn_compose.cli.align", "bring independent donors into one channel basis"),
     "doctor": Verb("efn_compose.cli.doctor", "check what this machine offers and lacks"),
 }
@@ -126,14 +128,18 @@ def _parser(name: str, module: Any) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as JSON")
     common.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    # "resolve": packages whose functions have a command of their own declare some of these too.
     parser = argparse.ArgumentParser(
+        conflict_handler="resolve",
         prog=f"efn-compose {name}",
         parents=[common],
         description=(module.__doc__ or "").partition("\n\n")[2] or VERBS[name].summary,
         epilog=f"example:\n  {module.EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    epilog = parser.epilog
     module.add_arguments(parser)
+    parser.epilog = epilog
     return parser
 
 

@@ -1,6 +1,7 @@
 """Images that a verb needs, from the same sources as a run's."""
 
 import argparse
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,38 +16,42 @@ def add_image_arguments(
         "--images",
         metavar="SOURCE",
         required=is_required,
-        help=f"digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH; {what_for}",
+        help=f"digits, fashion_mnist, folder:PATH, npz:PATH, csv:PATH or FILE.npy; {what_for}",
     )
-    parser.add_argument("--image-count", type=int, default=count, help="default: %(default)s")
+    parser.add_argument(
+        "--image-count", type=int, default=count, help="drawn at random, default: %(default)s"
+    )
     parser.add_argument("--size", type=int, default=64, help="pixels, default: %(default)s")
 
 
-def read_images(
-    source: str, count: int, size: int, *, seed: int = 0, show_progress: bool = True
-) -> np.ndarray:
-    """Return some images of a source, drawn at random.
+def image_reader(
+    options: argparse.Namespace, *, is_quiet: bool = False
+) -> Callable[[str], tuple[np.ndarray, np.ndarray | None]]:
+    """Return a function from a source's name to images and labels, as the options ask for.
 
-    Args:
-        source: As in `data.source`.
-        count: Number of images; all where there are fewer.
-        size: Height and width in pixels.
-        seed: Decides which.
-        show_progress: Show a bar on a terminal when it takes long.
+    Images (image, size, size, 3) uint8; labels (image,) int32, None where there are none.
+    A plain `.npy` or `.npz` file is taken as it is, neither drawn from nor resized.
 
-    Returns:
-        (image, size, size, 3) uint8.
-
-    Example:
-        >>> read_images("digits", 5, 32).shape
-        (5, 32, 32, 3)
+    Raises:
+        ConfigError: `--image-count` or `--size` makes no sense.
     """
-    from efn_compose.data import load_table
-    from efn_compose.data.decode import resize_images
-
-    if count < 2 or size < 8:
+    if options.image_count < 2 or options.size < 8:
         raise ConfigError(
-            f"--image-count must be 2 or more and --size 8 or more. Received: {count}, {size}."
+            "--image-count must be 2 or more and --size 8 or more. "
+            f"Received: {options.image_count}, {options.size}."
         )
-    table = load_table(source)
-    chosen = np.random.default_rng(seed).permutation(len(table))[:count]
-    return resize_images(table.images, np.sort(chosen), size, show_progress)
+
+    def read(source: str) -> tuple[np.ndarray, np.ndarray | None]:
+        from efn_compose.data import load_table
+        from efn_compose.data.decode import resize_images
+        from efn_compose.nesting.commands import read_image_array
+
+        if source.endswith((".npy", ".npz")) and ":" not in source:
+            return read_image_array(source)
+        table = load_table(source)
+        rng = np.random.default_rng(getattr(options, "seed", 0))
+        chosen = np.sort(rng.permutation(len(table))[: options.image_count])
+        images = resize_images(table.images, chosen, options.size, not is_quiet)
+        return images, table.labels[chosen]
+
+    return read

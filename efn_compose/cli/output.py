@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,26 +41,3 @@ class Output:
         if self.as_json:
             sys.stdout.write(json.dumps({"error": kind, "message": message}) + "\n")
         sys.stderr.write(f"efn-compose: {message}\n")
-
-    @contextmanager
-    def byte_progress(
-        self, title: str, total: int | None
-    ) -> Iterator[Callable[[int], None] | None]:
-        """Yield a function to call with each number of bytes done, None where nothing is drawn.
-
-        A bar with the time left on a terminal, nothing elsewhere.
-
-        Args:
-            title: What is being done.
-            total: Bytes of all, None where not known.
-        """
-        if self.is_quiet or not sys.stderr.isatty():
-            yield None
-            return
-        from rich.console import Console
-        from rich.progress import DownloadColumn, Progress, TimeRemainingColumn
-
-        columns = (*Progress.get_default_columns()[:2], DownloadColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=total)
-            yield lambda count: bar.advance(task, count)

@@ -1,23 +1,18 @@
-"""`efn-compose report`: report page and model card of a run, drawn again from its folder.
-
-Works on a finished, interrupted or still running run; changes nothing else.
-"""
+"""`efn-compose report`: draw a run's page, compare runs, follow or serve one."""
 
 import argparse
 
+from efn_compose.analysis import report_command
 from efn_compose.cli.output import Output
 
-EXAMPLE = "efn-compose report runs/quickstart"
+EXAMPLE = "efn-compose report runs/quickstart --follow --serve"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("folder", help="run folder")
+    report_command.add_arguments(parser)
 
 
-def run(options: argparse.Namespace, output: Output) -> None:
-    """Draw both."""
-    from efn_compose.analysis import write_card, write_report
-
-    report, card = write_report(options.folder), write_card(options.folder)
-    output.result({"report": str(report), "card": str(card)}, f"{report}\n{card}")
+def run(options: argparse.Namespace, output: Output) -> int:
+    """Do what the arguments ask for."""
+    return report_command.run(options)

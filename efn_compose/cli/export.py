@@ -1,0 +1,56 @@
+"""`efn-compose export`: a weight file as another library loads it.
+
+Exact where the library can express the network, refused with every reason where it cannot.
+"""
+
+import argparse
+
+from efn_compose.cli.output import Output
+
+EXAMPLE = "efn-compose export efn_magic_weights.h5 --to timm -o lite1.safetensors"
+TARGETS = (
+    "timm",
+    "torchvision",
+    "lukemelas",
+    "transformers",
+    "safetensors",
+    "keras-applications",
+    "tf-keras",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("file", help="weight file (.h5)")
+    parser.add_argument("--to", required=True, metavar="LIBRARY", help=", ".join(TARGETS))
+    parser.add_argument(
+        "-o", "--output", required=True, help=".safetensors, .pth or .h5 file, or a folder"
+    )
+    parser.add_argument(
+        "--accept-approximate",
+        action="store_true",
+        help="write padding that the library cannot express as its own, and say how much it changes",
+    )
+    parser.add_argument(
+        "--resolution", type=int, help="pixels for which transformers fixes its padding"
+    )
+
+
+def run(options: argparse.Namespace, output: Output) -> None:
+    """Write the file and say how to load it."""
+    from efn_compose.conversion import export
+    from efn_compose.donors import load_donor
+
+    report = export(
+        load_donor(options.file),
+        to=options.to,
+        path=options.output,
+        accept_approximate=options.accept_approximate,
+        resolution=options.resolution,
+    )
+    fields = report.to_json()
+    lines = [f"{fields['path']}: for {fields['target']}", f"  load:  {fields['load']}"]
+    lines.append(f"  input: {fields['input']}")
+    lines += [f"  folded exactly: {line}" for line in fields["folded"]]
+    lines += [f"  approximate: {line}" for line in fields["approximations"]]
+    output.result(fields, "\n".join(lines))

@@ -1,0 +1,23 @@
+"""`efn-compose shrink`: a weight file cut to a smaller network's file.
+
+Keeps the channels that matter most and refits what reads them; never exact, so fine-tune it.
+"""
+
+import argparse
+
+from efn_compose.cli.images import add_image_arguments, image_reader
+from efn_compose.cli.output import Output
+from efn_compose.nesting import commands
+
+EXAMPLE = "efn-compose shrink b5.h5 --into b0 --images folder:photos -o b0.h5"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    commands.add_shrink_arguments(parser)
+    add_image_arguments(parser, "choose and refit channels on them", count=64)
+
+
+def run(options: argparse.Namespace, output: Output) -> int:
+    """Cut, and say how near the result is."""
+    return commands.run_shrink(options, image_reader(options, is_quiet=output.is_quiet))
