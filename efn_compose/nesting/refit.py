@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from efn_compose.arch import BlockSpec
 from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
@@ -155,7 +154,7 @@ class _Regression:
 
     def change(self, ridge: float) -> np.ndarray:
         damped = self.gram + ridge * self.power * np.eye(len(self.gram))
-        return cho_solve(cho_factor(damped), self.target)
+        return np.linalg.solve(damped, self.target)
 
     def error(self, z: np.ndarray, y: np.ndarray, change: np.ndarray) -> float:
         rest = (y - self.y_mean) - (z - self.z_mean) @ (self.start + change)

@@ -162,12 +162,12 @@ def write_weights(
             if _wants_normalization(header):
                 listed[NORMALIZATION_LAYER] = _write_normalization(file, header)
             for tensor in header.tensors:
-                values = np.asarray(source(tensor))
+                with np.errstate(over="ignore"):
+                    values = np.asarray(source(tensor)).astype(header.dtype, copy=False)
+                # After the cast: float16 ends at 65,504.
                 _check_values(str(path), tensor, values)
                 # No timestamps: the same weights are the same bytes.
-                file.create_dataset(
-                    tensor.name, data=values.astype(header.dtype, copy=False), track_times=False
-                )
+                file.create_dataset(tensor.name, data=values, track_times=False)
                 listed.setdefault(tensor.layer, []).append(tensor.role)
                 if progress is not None:
                     progress(tensor.size * np.dtype(header.dtype).itemsize)
@@ -333,7 +333,8 @@ def _check_values(where: str, tensor: TensorSpec, values: np.ndarray) -> None:
             f"{where}: {tensor.name}: shape {values.shape}, expected {tensor.shape}."
         )
     if not np.isfinite(values).all():
-        raise WeightFileError(f"{where}: {tensor.name}: contains NaN or infinity.")
+        hint = " (float16 ends at 65,504; use float32)" if values.dtype == np.float16 else ""
+        raise WeightFileError(f"{where}: {tensor.name}: contains NaN or infinity{hint}.")
     if tensor.role == "moving_variance" and values.size and values.min() < 0:
         raise WeightFileError(f"{where}: {tensor.name}: negative variance {values.min()}.")
 
