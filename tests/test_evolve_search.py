@@ -133,6 +133,21 @@ def test_shrinkage_picks_better_genomes_than_the_smallest_single_score():
     assert mean > 2 * statistics.stdev(gain) / len(gain) ** 0.5
 
 
+def test_elites_falling_back_to_normal_do_not_flatter_newcomers():
+    """All genomes are equal and luck is all there is: nothing may seem to improve."""
+    beliefs, effects = [], []
+    for seed in range(30):
+        generator = random.Random(seed)
+        search = GeneticSearch(SPACE, SearchOptions(population=16), seed, noise=(0.01, 4))
+        for _ in range(10):
+            luck = generator.gauss(0, 0.05)
+            search.tell({g: 0.5 + luck + generator.gauss(0, 0.1) for g in search.ask()})
+        beliefs.append(search.table.estimates()[search.best()].shrunk)
+        effects.append(search.table.generation_effects[-1])
+    assert statistics.fmean(beliefs) == pytest.approx(0.5, abs=0.06)
+    assert statistics.fmean(effects) == pytest.approx(0.0, abs=0.06)
+
+
 def _true_loss(genome):
     """A separable landscape whose optimum mixes all three donors."""
     return sum(0.01 * ((gene - locus) % 3) for locus, gene in enumerate(genome))

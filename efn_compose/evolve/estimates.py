@@ -7,6 +7,7 @@ trusted less than one that shone three times, or the search crowns luck.
 """
 
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,6 +32,10 @@ class Estimate:
 class FitnessTable:
     """All scores of a search, and the estimates they support.
 
+    Args:
+        noise_variance: Variance of one score over seeds, measured beforehand.
+        noise_freedom: Degrees of freedom of that measurement; 0 where there was none.
+
     Example:
         >>> table = FitnessTable()
         >>> table.add_generation({(0,): 1.0, (1,): 0.8})
@@ -39,7 +44,8 @@ class FitnessTable:
         0.7
     """
 
-    def __init__(self) -> None:
+    def __init__(self, noise_variance: float = 0.0, noise_freedom: int = 0) -> None:
+        self._prior = (noise_variance, noise_freedom)
         self._runs: dict[Genome, list[float]] = {}
         self._failed: set[Genome] = set()
         #: Estimated luck of each generation's seed, the first being 0.
@@ -53,35 +59,43 @@ class FitnessTable:
     def add_generation(self, losses: dict[Genome, float | None]) -> None:
         """Add the losses of one generation, all run under one seed; None is a failure.
 
+        The generation's effect is how much worse the genomes that link it to earlier
+        ones did than was believed of them. Belief, not their mean score: they were
+        chosen for good scores, and their fall back to normal would pass for bad luck
+        of the whole generation, flattering all its newcomers.
+
         Args:
             losses: By genome; genomes of earlier generations link this one to them.
         """
         finite = {genome: loss for genome, loss in losses.items() if loss is not None}
         self._failed |= set(losses) - set(finite)
-        links = [loss - _mean(self._runs[g]) for g, loss in finite.items() if g in self._runs]
+        believed = self.estimates()
+        links = [loss - believed[g].shrunk for g, loss in finite.items() if g in believed]
         effect = _mean(links) if links else 0.0
         self.generation_effects.append(effect)
         for genome, loss in finite.items():
             self._runs.setdefault(genome, []).append(loss - effect)
 
-    def noise_variance(self) -> float | None:
-        """Return the variance of one run around its genome's mean; None without repeats."""
+    def noise_variance(self) -> float:
+        """Return the variance of one run around its genome's mean, measured and repeated runs pooled."""
         repeated = [runs for runs in self._runs.values() if len(runs) > 1]
         freedom = sum(len(runs) - 1 for runs in repeated)
-        if not freedom:
-            return None
-        return sum((run - _mean(runs)) ** 2 for runs in repeated for run in runs) / freedom
+        squares = sum((run - _mean(runs)) ** 2 for runs in repeated for run in runs)
+        variance, prior_freedom = self._prior
+        total = freedom + prior_freedom
+        return (squares + variance * prior_freedom) / total if total else 0.0
 
     def estimates(self) -> dict[Genome, Estimate]:
         """Return the estimate of every genome that did not fail."""
         means = {g: _mean(runs) for g, runs in self._runs.items() if g not in self._failed}
         if not means:
             return {}
-        centre = _mean(means.values())
-        noise = self.noise_variance() or 0.0
-        spread = _mean([(mean - centre) ** 2 for mean in means.values()])
-        runs_per_genome = _mean([1 / len(self._runs[genome]) for genome in means])
-        signal = max(spread - noise * runs_per_genome, 0.05 * spread)
+        noise = self.noise_variance()
+        centre = statistics.median(means.values())
+        # Spread of the better half: a tail of wrecked mixtures says nothing about the good ones.
+        better = [(centre - mean) ** 2 for mean in means.values() if mean <= centre]
+        noise_of_means = noise * _mean([1 / len(self._runs[genome]) for genome in means])
+        signal = max(_mean(better) - noise_of_means, 0.05 * _mean(better))
         return {
             genome: Estimate(
                 mean=mean,

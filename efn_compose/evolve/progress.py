@@ -99,12 +99,13 @@ class ConsoleWatcher:
         losses = [estimate.mean for estimate in found.values()]
         gain = found[best].shrunk - found[donor].shrunk if donor in found else 0.0
         self._console.print(
-            f"  generation {generation:>3}   best {found[best].mean:.4f} "
-            f"({self._title(best, search)}, {_times(found[best].runs)})   "
-            f"best donor {found[donor].mean:.4f} ({self._title(donor, search)})   "
-            f"believed gain {-gain:+.4f}   mean {sum(losses) / len(losses):.4f}   "
-            f"genomes {len(search.table.genomes)}   failed {self._failed}   {self._rate()}",
+            f"  generation {generation:>2}  best {found[best].shrunk:.4f} "
+            f"({self._title(best, search)}, {_times(found[best].runs)})  "
+            f"best donor {found[donor].shrunk:.4f} ({self._title(donor, search)})  "
+            f"gain {-gain:+.4f}  mean {sum(losses) / len(losses):.4f}  "
+            f"genomes {len(search.table.genomes)}  failed {self._failed}  {self._rate()}",
             highlight=False,
+            soft_wrap=True,
         )
 
     def _title(self, genome: tuple[int, ...], search: GeneticSearch) -> str:

@@ -154,7 +154,7 @@ class EvolutionRun:
         """
         self._timed("siblings", self._prepare_donors)
         noise = self._timed("noise", self.measure_noise)
-        search = self._timed("search", self._search)
+        search = self._timed("search", lambda: self._search(noise))
         arms = self._timed("final", lambda: self._finals(search))
         composed_genome, arms, verdict = self._timed("test", lambda: self._test(arms))
         winner = self._recipe_of(verdict.winner, composed_genome)
@@ -213,8 +213,14 @@ class EvolutionRun:
     def _task(self, recipe: Recipe, seed: int, *parts: str) -> EvaluationTask:
         return EvaluationTask(recipe, seed, self._fitness.epochs, parts or ("validation",))
 
-    def _search(self) -> GeneticSearch:
-        search = GeneticSearch(self.space, self._options, derive_seed(self._seed, "search"))
+    def _search(self, noise: Noise) -> GeneticSearch:
+        variance = (noise.deviation or 0.0) ** 2
+        search = GeneticSearch(
+            self.space,
+            self._options,
+            derive_seed(self._seed, "search"),
+            (variance, max(0, len(noise.losses) - 1)),
+        )
         plan = planned_evaluations(self._options, len(self.donors))
         self._watcher.on_phase("search", plan["search"])
         for generation in range(self._options.generations + 1):

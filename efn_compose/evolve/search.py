@@ -19,6 +19,7 @@ class GeneticSearch:
         space: The genome space.
         options: Population, rates, elites.
         seed: Decides everything together with the losses told.
+        noise: Variance of a score over seeds and its degrees of freedom, as measured.
 
     Example:
         >>> from efn_compose.arch import arch_spec
@@ -30,9 +31,15 @@ class GeneticSearch:
         True
     """
 
-    def __init__(self, space: GenomeSpace, options: SearchOptions, seed: int) -> None:
+    def __init__(
+        self,
+        space: GenomeSpace,
+        options: SearchOptions,
+        seed: int,
+        noise: tuple[float, int] = (0.0, 0),
+    ) -> None:
         self.space, self.options = space, options
-        self.table = FitnessTable()
+        self.table = FitnessTable(*noise)
         self.generation = 0
         self._generator = random.Random(seed)
         self.pure = [space.pure(donor) for donor in range(space.donor_count)]
