@@ -30,10 +30,18 @@ from efn_compose.checkpoints.keras_backbones import (
     backbone_config,
     has_composite_blocks,
     is_hub,
+    numbered_v1_library,
 )
 from efn_compose.checkpoints.keras_config import config_layers, normalization_weights
 from efn_compose.checkpoints.keras_head import adopt_head, without_max_pooled_head
 from efn_compose.checkpoints.keras_names import keras_rows, output_channels
+from efn_compose.checkpoints.keras_order import (
+    is_composite_numbered,
+    is_numbered,
+    name_by_order,
+    name_composites_by_order,
+    starts_depthwise,
+)
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError
@@ -50,10 +58,21 @@ def is_v1_backbone(raw: RawCheckpoint) -> bool:
     return "block1a_dwconv_bn/gamma" in raw.tensors and "block1a_project/kernel" in raw.tensors
 
 
+def _is_numbered_v1(raw: RawCheckpoint) -> bool:
+    return (
+        is_numbered(raw)
+        and starts_depthwise(raw)
+        and normalization_weights(raw) is None
+        and numbered_v1_library(raw) == "keras_cv"
+    )
+
+
 def _recognise(raw: RawCheckpoint) -> bool:
     config = _config(raw)
     if config is not None:
-        return not is_hub(config) and "stem_conv/kernel" in raw.tensors
+        return not is_hub(config) and len(raw.tensors) > 2
+    if is_composite_numbered(raw) or _is_numbered_v1(raw):
+        return True
     if "stem_conv/kernel" not in raw.tensors:
         return False
     if is_v1_backbone(raw):
@@ -69,7 +88,8 @@ def _recognise(raw: RawCheckpoint) -> bool:
 
 
 def _refuse(raw: RawCheckpoint) -> str | None:
-    if is_v1_backbone(raw):
+    has_biases = any(n.startswith("conv2d") and n.endswith("/bias") for n in raw.tensors)
+    if is_v1_backbone(raw) or (_is_numbered_v1(raw) and has_biases):
         return (
             "keras-cv's V1 backbone applies its activation once more after every projection "
             "(project_activation); no other EfficientNet does, and the logits differ by three "
@@ -79,6 +99,10 @@ def _refuse(raw: RawCheckpoint) -> str | None:
 
 
 def _prepare(raw: RawCheckpoint, request: Request) -> Prepared:
+    if is_composite_numbered(raw):
+        raw = name_composites_by_order(raw, request, ENDS, part_name_v2).raw
+    elif is_numbered(raw) and "stem_conv/kernel" not in raw.tensors:
+        raw = name_by_order(raw, request, ENDS, part_name_v1).raw
     pooled = without_max_pooled_head(raw, "predictions")
     features = output_channels(raw, "top_conv")
     layers = config_layers(pooled.raw)

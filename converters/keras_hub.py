@@ -26,14 +26,25 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.keras_backbones import backbone_config, find_config, is_hub
-from efn_compose.checkpoints.keras_config import config_layers
+from efn_compose.checkpoints.keras_backbones import (
+    backbone_config,
+    find_config,
+    is_hub,
+    numbered_v1_library,
+)
+from efn_compose.checkpoints.keras_config import config_layers, normalization_weights
 from efn_compose.checkpoints.keras_head import adopt_head, without_max_pooled_head
 from efn_compose.checkpoints.keras_names import (
     BlockPlace,
     keras_rows,
     output_channels,
     read_blocks,
+)
+from efn_compose.checkpoints.keras_order import (
+    is_composite_numbered,
+    is_numbered,
+    name_by_order,
+    starts_depthwise,
 )
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.spec_reading import spec_from_stages
@@ -52,15 +63,17 @@ def _part_name(place: BlockPlace, part: str) -> str:
 
 
 def _is_v2_block(raw: RawCheckpoint) -> bool:
-    return any("_dwconv2/" in name for name in raw.tensors) or any(
-        name.startswith("block1a_expand_conv/") for name in raw.tensors
+    return is_composite_numbered(raw) or any(
+        "_dwconv2/" in name or name.startswith("block1a_expand_conv/") for name in raw.tensors
     )
 
 
 def _recognise(raw: RawCheckpoint) -> bool:
     config = _stated_config(raw)
     if config is not None:
-        return is_hub(config) and "stem_conv/kernel" in raw.tensors
+        return is_hub(config) and len(raw.tensors) > 2
+    if is_numbered(raw) and starts_depthwise(raw) and normalization_weights(raw) is None:
+        return numbered_v1_library(raw) == "keras_hub"
     if not is_v1_backbone(raw):
         return False
     classes = raw.metadata.get("layer_classes")
@@ -114,9 +127,16 @@ def _prepare(raw: RawCheckpoint, request: Request) -> Prepared:
     is_backbone = raw.path.name == "model.weights.h5" and "predictions/kernel" not in raw.tensors
     if preset and is_backbone and head.is_file():
         task = keras_h5.read(head)
-        extra = {n: t for n, t in task.tensors.items() if n.startswith("predictions/")}
+        extra = {
+            f"predictions/{role}": task.tensors[name]
+            for role in ("kernel", "bias")
+            for name in (f"predictions/{role}", f"dense/{role}", f"output_dense/{role}")
+            if name in task.tensors
+        }
         note = f"classifier read from {head.name} beside the file"
         raw = dataclasses.replace(raw, tensors={**raw.tensors, **extra}, notes=(*raw.notes, note))
+    if is_numbered(raw) and "stem_conv/kernel" not in raw.tensors:
+        raw = name_by_order(raw, request, ENDS, _part_name).raw
     pooled = without_max_pooled_head(raw, "predictions")
     features = output_channels(raw, "top_conv")
     adopted = adopt_head(

@@ -16,7 +16,11 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.keras_backbones import backbone_config, has_composite_blocks
+from efn_compose.checkpoints.keras_backbones import (
+    backbone_config,
+    has_composite_blocks,
+    numbered_v1_library,
+)
 from efn_compose.checkpoints.keras_config import (
     config_layers,
     config_preprocessing,
@@ -48,7 +52,7 @@ def _recognise(raw: RawCheckpoint) -> bool:
     if backbone_config(raw.metadata.get("model_config")) is not None:
         return False
     if raw.container == "keras-weights" and is_numbered(raw):
-        return starts_depthwise(raw)
+        return starts_depthwise(raw) and numbered_v1_library(raw) == "qubvel"
     return (
         "block1a_se_reduce/kernel" in raw.tensors
         and any(f"block1a_dwconv/{role}" in raw.tensors for role in ("kernel", "depthwise_kernel"))

@@ -30,7 +30,9 @@ def randomise(model: Any, images: np.ndarray, seed: int = 0) -> None:
     All values are representable in float32, whatever the model's type.
     """
     rng = np.random.default_rng(seed)
-    norms = [layer for layer in all_layers(model) if hasattr(layer, "moving_variance")]
+    norms = [
+        layer for layer in all_layers(model) if getattr(layer, "moving_variance", None) is not None
+    ]
     for variable in model.weights:
         values = np.asarray(variable)
         name = variable.name.rpartition("/")[2].removesuffix(":0")
@@ -70,3 +72,15 @@ def log_softmax_error(logits: np.ndarray, reference: np.ndarray) -> float:
         return values - values.mean(axis=-1, keepdims=True)
 
     return relative_error(centred(logits), centred(reference))
+
+
+def forget_names(path: Any) -> None:
+    """Remove layer names from a `.weights.h5`, as tf-keras and early Keras 3 leave them out."""
+    import h5py
+
+    def forget(_: str, node: Any) -> None:
+        if "name" in node.attrs:
+            del node.attrs["name"]
+
+    with h5py.File(path, "a") as file:
+        file.visititems(forget)

@@ -56,6 +56,31 @@ def has_composite_blocks(raw: RawCheckpoint) -> bool:
     )
 
 
+def numbered_v1_library(raw: RawCheckpoint) -> str:
+    """Return which library wrote a V1 or Lite `.weights.h5` that only numbers its layers.
+
+    All have the same convolutions in the same order; the layers without weights,
+    which such files list too, differ.
+
+    Args:
+        raw: A numbered checkpoint without a `Normalization` layer's weights.
+
+    Returns:
+        "keras_hub" where every depthwise convolution is padded explicitly,
+        "keras_cv" where every BatchNorm is followed by an activation or pixels are
+        rescaled, else "qubvel".
+    """
+    classes = raw.metadata.get("layer_classes") or {}
+    blocks = classes.get("depthwise_conv2d", 0)
+    if blocks and classes.get("zero_padding2d", 0) > blocks:
+        return "keras_hub"
+    norms, activations = classes.get("batch_normalization", 0), classes.get("activation", 0)
+    has_se = any(name.startswith("conv2d") and name.endswith("/bias") for name in raw.tensors)
+    if "rescaling" in classes or (norms and activations >= norms) or not has_se:
+        return "keras_cv"
+    return "qubvel"
+
+
 def _nodes(config: Any) -> Iterator[dict[str, Any]]:
     pending = [config]
     while pending:

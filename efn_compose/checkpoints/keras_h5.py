@@ -37,6 +37,8 @@ _ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "batch_normalization": (("gamma", "beta", "moving_mean", "moving_variance"),),
     "normalization": (("mean", "variance", "count"),),
 }
+#: Groups that list the layers of a model, by Keras version.
+LAYER_LISTS = ("layers", "_layer_checkpoint_dependencies")
 _BN_ROLES = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -255,6 +257,9 @@ def _numbered_tensors(
         stored_name = safe_attribute(group, "name")
         if stored_name is None:
             layer = names.get("/".join(parts[:-1]), owner)
+            if len(parts) > 2 and parts[-3] not in LAYER_LISTS:
+                # A part of a composite layer, stored under the name of its attribute.
+                layer = f"{names.get('/'.join(parts[:-2]), parts[-3])}/{owner}"
         else:
             layer = stored_name.decode() if isinstance(stored_name, bytes) else str(stored_name)
         if "seed_generator" in owner or "seed_generator" in layer:
@@ -271,7 +276,7 @@ def _layer_classes(file: Any) -> dict[str, int]:
     counts: dict[str, int] = {}
     for path, _ in walk_groups(file):
         *parents, name = path.split("/")
-        if parents and parents[-1] in ("layers", "_layer_checkpoint_dependencies"):
+        if parents and parents[-1] in LAYER_LISTS:
             stem, number = numeric_key(name)
             stem = stem if number >= 0 else name
             counts[stem] = counts.get(stem, 0) + 1
@@ -284,7 +289,9 @@ def _numbered_roles(owner: str, shapes: list[tuple[int, ...]], keys: list[str]) 
     for candidate in _ROLES.get(stem, ()):
         if len(candidate) == len(shapes):
             return list(candidate)
-    # Composite layers name their parts by attribute ("bn1", "se_conv"), not by class.
+    # Composite layers name their parts by attribute ("bn1", "depthwise"), not by class.
+    if owner == "depthwise" and len(shapes) == 1:
+        return ["depthwise_kernel"]
     ranks = [len(shape) for shape in shapes]
     if ranks == [1, 1, 1, 1]:
         return list(_BN_ROLES)

@@ -1,0 +1,147 @@
+"""keras-cv: Lite and V2 against the library itself; V1 refused, and why."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_oracles import forget_names, pixels, randomise, relative_error
+
+from converters import convert
+from efn_compose.arch import arch_spec
+from efn_compose.errors import AmbiguousCheckpointError, ConversionError
+
+pytest.importorskip("keras_cv")
+pytestmark = pytest.mark.parity
+SIDE = 64
+V1_STAGES: dict[str, Any] = {
+    "stackwise_kernel_sizes": [3, 3, 5, 3, 5, 5, 3],
+    "stackwise_num_repeats": [1, 2, 2, 3, 3, 4, 1],
+    "stackwise_input_filters": [32, 16, 24, 40, 80, 112, 192],
+    "stackwise_output_filters": [16, 24, 40, 80, 112, 192, 320],
+    "stackwise_expansion_ratios": [1, 6, 6, 6, 6, 6, 6],
+    "stackwise_strides": [1, 2, 2, 2, 1, 2, 1],
+}
+V2_STAGES: dict[str, Any] = {
+    "stackwise_kernel_sizes": [3] * 6,
+    "stackwise_num_repeats": [1, 2, 2, 3, 5, 8],
+    "stackwise_input_filters": [32, 16, 32, 48, 96, 112],
+    "stackwise_output_filters": [16, 32, 48, 96, 112, 192],
+    "stackwise_expansion_ratios": [1, 4, 4, 4, 6, 6],
+    "stackwise_squeeze_and_excite_ratios": [0, 0, 0, 0.25, 0.25, 0.25],
+    "stackwise_strides": [1, 2, 2, 2, 1, 2],
+    "stackwise_conv_types": ["fused"] * 3 + ["unfused"] * 3,
+}
+
+
+def backbone(kind: str, include_rescaling: bool = True) -> Any:
+    """Return a small backbone; the base classes fetch nothing from the network."""
+    from keras_cv.src.models.backbones.efficientnet_lite import efficientnet_lite_backbone as lite
+    from keras_cv.src.models.backbones.efficientnet_v1 import efficientnet_v1_backbone as v1
+    from keras_cv.src.models.backbones.efficientnet_v2 import efficientnet_v2_backbone as v2
+
+    common = {
+        "include_rescaling": include_rescaling,
+        "depth_coefficient": 0.3,
+        "input_shape": (SIDE, SIDE, 3),
+    }
+    if kind == "lite":
+        # Its stem does not scale but stage 1 does: only width 1 builds.
+        return lite.EfficientNetLiteBackbone(width_coefficient=1.0, **V1_STAGES, **common)
+    if kind == "v1":
+        return v1.EfficientNetV1Backbone(
+            width_coefficient=0.1,
+            stackwise_squeeze_and_excite_ratios=[0.25] * 7,
+            **V1_STAGES,
+            **common,
+        )
+    return v2.EfficientNetV2Backbone(width_coefficient=0.1, **V2_STAGES, **common)
+
+
+@pytest.fixture(scope="module", params=["lite", "v2"])
+def network(request):
+    model = backbone(request.param)
+    randomise(model, pixels(seed=1, count=8))
+    variant = {"lite": "lite-w1-d0.3", "v2": "v2-b-w0.1-d0.3"}[request.param]
+    return model, arch_spec(variant)
+
+
+@pytest.mark.parametrize("file", ["net.weights.h5", "net.h5", "net.keras"])
+def test_every_container_gives_the_librarys_features(network, tmp_path, file):
+    model, spec = network
+    (model.save_weights if "weights" in file else model.save)(tmp_path / file)
+    conversion = convert(tmp_path / file)
+    donor = conversion.donor
+    assert (conversion.report.dialect, donor.spec, donor.classes) == ("keras_cv", spec, None)
+    ours = donor.build(input_shape=(SIDE, SIDE, 3), include_top=False)
+    features = ours(donor.preprocess(pixels()), training=False)
+    assert relative_error(features, model(pixels(), training=False)) < 2e-4
+
+
+def test_files_without_layer_names_are_named_by_order(network, tmp_path):
+    model, spec = network
+    for file in ("named.weights.h5", "numbered.weights.h5"):
+        model.save_weights(tmp_path / file)
+    forget_names(tmp_path / "numbered.weights.h5")
+    arch = spec.variant if spec.family == "v2-b" else None
+    named, numbered = (
+        convert(tmp_path / f"{n}.weights.h5", arch=arch) for n in ("named", "numbered")
+    )
+    assert numbered.report.dialect == "keras_cv"
+    assert any("named by their order" in note for note in numbered.report.notes)
+    for name, values in named.donor.tensors.items():
+        np.testing.assert_array_equal(numbered.donor.tensors[name], values)
+
+
+@pytest.mark.parametrize("file", ["net.weights.h5", "numbered.weights.h5", "net.h5", "net.keras"])
+def test_v1_is_refused_by_name(tmp_path, file):
+    model = backbone("v1")
+    (model.save_weights if "weights" in file else model.save)(tmp_path / file)
+    if file.startswith("numbered"):
+        forget_names(tmp_path / file)
+    with pytest.raises(ConversionError, match="after every projection"):
+        convert(tmp_path / file)
+
+
+def test_the_stated_reason_for_refusing_v1_is_true():
+    """With its extra activation neutralised, keras-cv's V1 is keras.applications' V1."""
+    import keras
+    from keras.src.applications import efficientnet
+    from test_converters_keras_applications import set_normalization
+
+    model = backbone("v1")
+    randomise(model, pixels(seed=1, count=8))
+    reference = efficientnet.EfficientNet(
+        0.1, 0.3, SIDE, weights=None, include_top=False, input_shape=(SIDE, SIDE, 3)
+    )
+    weighted = [layer for layer in model.layers if layer.weights]
+    targets = [layer for layer in reference.layers if layer.weights][1:]
+    for source, target in zip(weighted, targets, strict=True):
+        target.set_weights(source.get_weights())
+    set_normalization(reference, np.zeros(3), np.ones(3))
+    wanted = np.asarray(reference(pixels(), training=False))
+    assert relative_error(model(pixels(), training=False), wanted) > 0.5
+    for layer in model.layers:
+        if layer.name.endswith("project_activation"):
+            layer.activation = keras.activations.linear
+    assert relative_error(model(pixels(), training=False), wanted) < 2e-4
+
+
+def test_a_backbone_without_rescaling_must_be_named(tmp_path):
+    model = backbone("v2", include_rescaling=False)
+    for file in ("net.weights.h5", "net.keras"):
+        (model.save_weights if "weights" in file else model.save)(tmp_path / file)
+        with pytest.raises(AmbiguousCheckpointError, match="include_rescaling=False"):
+            convert(tmp_path / file)
+        donor = convert(tmp_path / file, arch="v2-b-w0.1-d0.3").donor
+        assert donor.conventions.preprocessing.std == (255.0, 255.0, 255.0)
+
+
+def test_a_classifier_behind_maximum_pooling_is_left_out(tmp_path):
+    import keras_cv
+
+    for pooling, classes in (("avg", 4), ("max", None)):
+        model = keras_cv.models.ImageClassifier(
+            backbone=backbone("v2"), num_classes=4, pooling=pooling
+        )
+        model.save(tmp_path / "net.keras")
+        assert convert(tmp_path / "net.keras").report.classes == classes
