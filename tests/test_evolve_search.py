@@ -85,7 +85,7 @@ def test_children_are_new_and_distinct():
     genomes = list(itertools.product((0, 1), repeat=len(tiny.loci)))
     known = set(genomes[:-3])
     children = breed(
-        {genome: 1.0 for genome in genomes[:8]},
+        dict.fromkeys(genomes[:8], 1.0),
         known,
         10,
         tiny,
@@ -199,7 +199,7 @@ def test_search_is_deterministic():
 
 def test_search_survives_a_generation_of_failures():
     search = GeneticSearch(SPACE, SearchOptions(population=6), 1)
-    search.tell({genome: None for genome in search.ask()})
+    search.tell(dict.fromkeys(search.ask()))
     assert search.best() is None
     genomes = search.ask()
     search.tell({genome: _true_loss(genome) for genome in genomes})

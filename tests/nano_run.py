@@ -1,0 +1,74 @@
+"""A main job small enough to run many times in a test: nano network, tiny images."""
+
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.arch import arch_spec, default_conventions
+from efn_compose.donors import Donor
+
+NANO = "lite-w0.25-d0.3"
+
+
+def nano_donor(name: str, seed: int, variant: str = NANO) -> Donor:
+    """Return a donor with random weights and plausible BatchNorm statistics."""
+    from efn_compose.arch import inventory
+
+    spec = arch_spec(variant)
+    generator = np.random.default_rng(seed)
+    tensors = {}
+    for tensor in inventory(spec):
+        if tensor.role in ("kernel", "depthwise_kernel"):
+            fan_in = np.prod(tensor.shape[:3]) if tensor.role == "kernel" else 9
+            values = generator.normal(0, np.sqrt(2 / fan_in), tensor.shape)
+        elif tensor.role in ("gamma", "moving_variance"):
+            values = generator.uniform(0.8, 1.2, tensor.shape)
+        else:
+            values = generator.normal(0, 0.1, tensor.shape)
+        tensors[tensor.name] = values.astype(np.float32)
+    return Donor(name, spec, default_conventions(spec), tensors, {"licence": "Apache-2.0"})
+
+
+def write_nano_experiment(folder: Path, **overrides: object) -> Path:
+    """Write two donors, an image file and a configuration; return the configuration's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in (1, 2):
+        nano_donor(f"donor{number}", number).save(folder / f"donor{number}.h5")
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 40)
+    images = generator.integers(0, 90, (len(labels), 32, 32, 3))
+    for label in range(3):
+        # Each class is bright in another third of the image: learnable within an epoch.
+        images[labels == label, :, 10 * label : 10 * label + 12] += 120
+    np.savez(folder / "images.npz", images=images.astype(np.uint8), labels=labels)
+    settings = {
+        "population": 5,
+        "generations": 2,
+        "noise_repeats": 2,
+        "finalists": 2,
+        "final_seeds": 2,
+    } | overrides
+    lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
+    config = folder / "nano.toml"
+    config.write_text(
+        f"""
+[run]
+path = "{folder / "run"}"
+[donors]
+files = ["{folder / "donor1.h5"}", "{folder / "donor2.h5"}"]
+siblings = 1
+[data]
+source = "npz:{folder / "images.npz"}"
+size = 32
+train_images = 48
+validation_images = 36
+test_images = 36
+[search]
+{lines}
+[fitness]
+batch_size = 12
+[executor]
+kind = "serial"
+"""
+    )
+    return config

@@ -1,0 +1,185 @@
+"""One contract for all executors: every task answered once, answers equal, failures are answers."""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+from nano_run import nano_donor, write_nano_experiment
+
+from efn_compose.compose import GenomeSpace, Recipe
+from efn_compose.data import DataOptions, load_data
+from efn_compose.evolve.evaluator import WorkerSetup
+from efn_compose.evolve.executor import SerialExecutor
+from efn_compose.evolve.options import ExecutorOptions, FitnessOptions
+from efn_compose.evolve.ray_executor import RayExecutor
+from efn_compose.evolve.tasks import EvaluationTask, FinishTask, SiblingTask
+
+DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
+SPACE = GenomeSpace(DONORS[0].spec, 2, "block")
+MIXED = tuple(n % 2 for n in range(len(SPACE.loci)))
+
+
+class Bomb:
+    """A task that kills its worker the first time it is asked."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def run(self, evaluator):
+        if not os.path.exists(self.path):
+            with open(self.path, "w"):
+                pass
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "survived"
+
+
+class Sleeper:
+    """A task that hangs the first time it is asked."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def run(self, evaluator):
+        if not os.path.exists(self.path):
+            with open(self.path, "w"):
+                pass
+            time.sleep(600)
+        return "woke up"
+
+
+class Raiser:
+    """A task that raises."""
+
+    def run(self, evaluator):
+        raise ValueError("no such candidate")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_nano_experiment(folder)
+    options = DataOptions(
+        source=f"npz:{folder / 'images.npz'}",
+        size=32,
+        train_images=48,
+        validation_images=36,
+        test_images=36,
+    )
+    return load_data(options, 1)
+
+
+def _setup():
+    return WorkerSetup(DONORS[0].conventions, FitnessOptions(batch_size=12))
+
+
+@pytest.fixture(scope="module")
+def serial(data):
+    executor = SerialExecutor(_setup(), data)
+    executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
+    return executor
+
+
+@pytest.fixture(scope="module")
+def ray_executor(data):
+    import ray
+
+    # Workers do not see this folder: send the tasks defined here whole.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    executor = RayExecutor(_setup(), data, ExecutorOptions(workers=2, hang_seconds=900))
+    executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
+    yield executor
+    executor.close()
+    assert not ray.is_initialized()
+
+
+def _tasks():
+    genomes = [SPACE.pure(0), SPACE.pure(1), MIXED, SPACE.pure(0)]
+    return [
+        EvaluationTask(Recipe.genome(genome), seed, parts=("validation", "test"))
+        for seed in (1, 2)
+        for genome in genomes
+    ] + [EvaluationTask(Recipe.average(2), 1)]
+
+
+def _scores(executor, tasks):
+    outcomes = dict(executor.run(tasks))
+    assert sorted(outcomes) == list(range(len(tasks)))
+    assert all(outcome.error is None for outcome in outcomes.values())
+    return [outcomes[n].value.scores for n in range(len(tasks))]
+
+
+def test_the_same_candidate_scores_identically_whatever_came_before(serial):
+    first = _scores(serial, _tasks())
+    assert first[0] == first[3], "same genome, same seed, another candidate in between"
+    assert first[0] != first[4], "another seed"
+    assert _scores(serial, list(reversed(_tasks()))) == list(reversed(first))
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_scores_as_this_process(serial, ray_executor):
+    assert _scores(ray_executor, _tasks()) == _scores(serial, _tasks())
+
+
+@pytest.mark.slow
+def test_siblings_and_winners_are_the_same_on_workers(serial, ray_executor):
+    tasks = [SiblingTask(0, 5, 1, 2, 9), FinishTask(Recipe.genome(MIXED))]
+    ours, theirs = dict(serial.run(tasks)), dict(ray_executor.run(tasks))
+    for number in range(2):
+        assert ours[number].value.keys() == theirs[number].value.keys()
+        for name, values in ours[number].value.items():
+            np.testing.assert_array_equal(values, theirs[number].value[name])
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_its_task_asked_again(ray_executor, tmp_path):
+    tasks = [*_tasks(), Bomb(str(tmp_path / "armed"))]
+    outcomes = dict(ray_executor.run(tasks))
+    assert sorted(outcomes) == list(range(len(tasks)))
+    assert outcomes[len(tasks) - 1].value == "survived"
+    assert outcomes[len(tasks) - 1].attempts == 2
+    assert all(outcomes[n].error is None for n in range(len(tasks) - 1))
+
+
+def test_an_exception_is_an_answer(serial):
+    outcomes = dict(serial.run([Raiser(), _tasks()[0]]))
+    assert "ValueError: no such candidate" in outcomes[0].error
+    assert outcomes[1].error is None
+
+
+@pytest.mark.slow
+def test_hopeless_and_hanging_tasks_end_as_failures(data, tmp_path):
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    options = ExecutorOptions(workers=1, retries=0, hang_seconds=3)
+    executor = RayExecutor(_setup(), data, options)
+    try:
+        executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
+        assert dict(executor.run([_tasks()[0]]))[0].error is None
+        outcomes = dict(
+            executor.run([Sleeper(str(tmp_path / "a")), Bomb(str(tmp_path / "b")), Raiser()])
+        )
+        assert "no answer within 3 s" in outcomes[0].error
+        assert "worker died" in outcomes[1].error
+        assert "ValueError" in outcomes[2].error
+    finally:
+        executor.close()
+
+
+def test_nothing_leaks_into_a_pure_donor(serial):
+    finished = dict(serial.run([FinishTask(Recipe.genome(SPACE.pure(1)))]))[0].value
+    for name, values in finished.items():
+        np.testing.assert_array_equal(values, DONORS[1].tensors[name])
+
+
+def test_a_diverging_training_is_a_failed_evaluation(data):
+    setup = WorkerSetup(DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=1e30))
+    executor = SerialExecutor(setup, data)
+    executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
+    outcome = dict(executor.run([_tasks()[0]]))[0]
+    assert outcome.error is None
+    assert "diverged" in outcome.value.error
+    assert outcome.value.loss is None

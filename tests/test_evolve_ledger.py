@@ -1,0 +1,112 @@
+"""The ledger: replay from the journal, order of lines, failures. No TensorFlow here."""
+
+import random
+
+import pytest
+
+from efn_compose.compose import Recipe
+from efn_compose.errors import EvaluationError, ResumeMismatchError
+from efn_compose.evolve.ledger import Ledger, Purpose
+from efn_compose.evolve.progress import QuietWatcher
+from efn_compose.evolve.tasks import Evaluation, EvaluationTask, Outcome
+from efn_compose.store.journal import Journal
+
+TASKS = [EvaluationTask(Recipe.genome((n, 0)), seed=7) for n in range(6)]
+
+
+class ShuffledExecutor:
+    """Answers in a random order, as workers do; counts what it is asked."""
+
+    workers = 3
+
+    def __init__(self, seed=0, fails=()):
+        self.asked = []
+        self._seed, self._fails = seed, set(fails)
+
+    def run(self, tasks):
+        order = list(range(len(tasks)))
+        random.Random(self._seed).shuffle(order)
+        for position in order:
+            self.asked.append(tasks[position])
+            gene = tasks[position].recipe.values[0]
+            if gene in self._fails:
+                yield position, Outcome(None, "worker died", 1, 0.1)
+            else:
+                scores = {"validation": {"loss": 1.0 / (1 + gene), "accuracy": 0.5}}
+                yield position, Outcome(Evaluation(scores=scores, train_loss=1.0), None, 0, 0.1)
+
+
+def _lines(path):
+    import json
+
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        record.pop("timing")
+    return records
+
+
+@pytest.fixture
+def ledger_on(tmp_path):
+    def make(executor, name="j.jsonl", **options):
+        return Ledger(Journal(tmp_path / name), executor, QuietWatcher(), **options)
+
+    return make
+
+
+def test_lines_stand_in_task_order_whatever_order_workers_finish_in(ledger_on, tmp_path):
+    for seed in range(5):
+        ledger_on(ShuffledExecutor(seed), f"{seed}.jsonl").evaluate(Purpose("search", 1), TASKS)
+    journals = [_lines(tmp_path / f"{seed}.jsonl") for seed in range(5)]
+    assert all(journal == journals[0] for journal in journals)
+    assert [record["recipe"]["values"][0] for record in journals[0]] == list(range(6))
+
+
+def test_answers_come_in_task_order(ledger_on):
+    found = ledger_on(ShuffledExecutor(3)).evaluate(Purpose("search"), TASKS)
+    assert [evaluation.loss for evaluation in found] == [1.0 / (1 + n) for n in range(6)]
+
+
+@pytest.mark.parametrize("kept", range(7))
+def test_replay_asks_only_for_what_the_journal_lacks(ledger_on, tmp_path, kept):
+    ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS)
+    path = tmp_path / "j.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(b"".join(whole.splitlines(keepends=True)[:kept]))
+    executor = ShuffledExecutor(9)
+    found = ledger_on(executor).evaluate(Purpose("search"), TASKS)
+    assert sorted(task.recipe.values[0] for task in executor.asked) == list(range(kept, 6))
+    assert [evaluation.loss for evaluation in found] == [1.0 / (1 + n) for n in range(6)]
+    assert len(path.read_bytes().splitlines()) == 6
+
+
+def test_a_journal_of_another_run_is_refused(ledger_on):
+    ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS)
+    other = [EvaluationTask(Recipe.genome((5, 5)), seed=7)]
+    with pytest.raises(ResumeMismatchError, match="recipe"):
+        ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), other)
+    with pytest.raises(ResumeMismatchError, match="phase"):
+        ledger_on(ShuffledExecutor()).evaluate(Purpose("final"), TASKS)
+
+
+def test_a_failure_is_recorded_with_its_reason_and_replayed(ledger_on, tmp_path):
+    found = ledger_on(ShuffledExecutor(fails=[2])).evaluate(Purpose("search"), TASKS)
+    assert (found[2].loss, found[2].error) == (None, "worker died")
+    assert _lines(tmp_path / "j.jsonl")[2]["error"] == "worker died"
+    again = ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS)
+    assert again[2].error == "worker died"
+
+
+def test_many_failures_in_a_row_stop_the_run_with_a_diagnosis(ledger_on, tmp_path):
+    ledger = ledger_on(ShuffledExecutor(fails=range(6)), max_consecutive_failures=4)
+    with pytest.raises(EvaluationError, match=r"4 evaluations failed in a row.*worker died"):
+        ledger.evaluate(Purpose("search"), TASKS)
+    assert len(_lines(tmp_path / "j.jsonl")) == 4
+
+
+def test_an_executor_that_loses_tasks_is_noticed(ledger_on):
+    class Losing(ShuffledExecutor):
+        def run(self, tasks):
+            yield from list(super().run(tasks))[:-1]
+
+    with pytest.raises(EvaluationError, match="answered 5 of 6"):
+        ledger_on(Losing()).evaluate(Purpose("search"), TASKS)

