@@ -22,7 +22,9 @@ from efn_compose.errors import EfnComposeError
 from efn_compose.store import WeightFile, write_text
 from efn_compose.store.run_folder import CARD_FILE, WEIGHTS_FILE
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$-])")
+#: What Markdown acts on anywhere; underscores only where no letter or digit is on one side.
+_ACTIVE = re.compile(r"[\\`*{}\[\]|<>~&$]|(?<![^\W_])_|_(?![^\W_])|^[-+#=]")
+_LIST_NUMBER = re.compile(r"^(\d+)([.)])")
 #: Classes named one by one on the card.
 _NAMED_CLASSES = 30
 
@@ -69,9 +71,10 @@ def inline(text: object) -> str:
 
     Example:
         >>> inline("a_b <script>")
-        'a\\\\_b \\\\<script\\\\>'
+        'a_b \\\\<script\\\\>'
     """
-    return _MARKDOWN.sub(r"\\\1", " ".join(clean(text).split()))
+    escaped = _ACTIVE.sub(r"\\\g<0>", " ".join(clean(text).split()))
+    return _LIST_NUMBER.sub(r"\1\\\2", escaped)
 
 
 def code(text: object) -> str:
@@ -158,9 +161,10 @@ def _scores(run: RunView, board: Scoreboard) -> str:
         )
     seeds = max(len(arm.validation_loss) for arm in board.arms)
     epochs = run.setting("fitness", "epochs", 1)
+    passes = "one epoch" if epochs == 1 else f"{epochs} epochs"
     lines += [
         "",
-        f"Each contestant was trained for {epochs} epoch(s) from these starting weights with a fresh "
+        f"Each contestant was trained for {passes} from these starting weights with a fresh "
         f"classifier, on {count(seeds, 'fresh seed')} common to all: mean ± standard error over "
         "seeds, mean cross-entropy in nats. Differences are paired by seed; negative is better. "
         "The errors cover the luck of training, not the luck of drawing the images.",
@@ -270,7 +274,7 @@ def _donors(run: RunView, view: DonorMapView | None) -> str:
                     source,
                     inline(", ".join(licences_of(origin)) or "unknown"),
                     percent(shares.get(donor.number, 0.0)) if shares else "–",
-                    code(origin.get("sha256") or "unknown"),
+                    code(origin.get("sha256") or "unknown").replace("|", "\\|"),
                 ]
             )
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.analysis.figures import count, loss_text, percent
+from efn_compose.analysis.figures import count, loss_text
 from efn_compose.analysis.journal_view import EvaluationView, RunView
 from efn_compose.analysis.markup import Html, element
 from efn_compose.analysis.noise import Noise
@@ -135,7 +135,8 @@ def _draw(
     marks.append(crosses(places(series.averages), 3.0, "average"))
     for donor, evaluations in sorted(series.donors.items()):
         marks.append(dots(places(evaluations), f"s{donor % 8}"))
-    marks.append(rings(places(series.reruns), 4.6, "ring"))
+    if len(run.evaluations) <= _MANY:
+        marks.append(rings(places(series.reruns), 4.6, "ring"))
     marks.append(triangles([(frame.x(e.index), frame.top + 1) for e in outside], 3.4, "out"))
     strip = frame.bottom + 12
     failed = [(frame.x(e.index), strip) for e in series.failures]
@@ -234,7 +235,7 @@ def _legend(run: RunView, series: _Series, noise: Noise | None) -> Html:
     if series.averages:
         entries.append((crosses([(8, 6)], 3.0, "average"), "uniform average"))
     entries.append((polyline([(0, 6), (16, 6)], "best"), "believed best so far"))
-    if series.reruns:
+    if series.reruns and len(run.evaluations) <= _MANY:
         entries.append((rings([(8, 6)], 4.6, "ring"), "re-run on purpose"))
     if series.failures:
         entries.append((crosses([(8, 6)], 3.2, "failed"), "failed"))
@@ -287,7 +288,7 @@ def _caption(
         )
     if outside:
         words.append(
-            f"{count(len(outside), 'evaluation')} ({percent(len(outside) / len(scored))}) scored "
-            "worse than the picture shows and stand as triangles at its upper edge."
+            f"{count(len(outside), 'evaluation')} of {len(scored):,} scored worse than the picture "
+            "shows and stand as triangles at its upper edge."
         )
     return [" ".join(words)]

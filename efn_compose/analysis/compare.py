@@ -12,7 +12,6 @@ from efn_compose.analysis.figures import (
     count,
     difference_text,
     duration,
-    loss_text,
     mean_and_error,
 )
 from efn_compose.analysis.journal_view import RunView, read_run
@@ -160,16 +159,19 @@ def _arm_difference(first: ArmView | None, second: ArmView | None) -> RunDiffere
 
 
 def _headline(seen: Sequence[_Seen]) -> str:
-    scored = [
-        (statistics.fmean(one.written.test_loss), one.run.name)
-        for one in seen
-        if one.written is not None and one.written.test_loss
-    ]
+    """Return which run wrote the better weights, if that is clear."""
+    scored = sorted(
+        (one for one in seen if one.written is not None and one.written.test_loss),
+        key=lambda one: statistics.fmean(one.written.test_loss),
+    )
     reference = seen[0].run
     if len(scored) < 2 or not all(same_data(reference, one.run) for one in seen[1:]):
         return f"{count(len(seen), 'run')} side by side."
-    loss, best = min(scored)
-    return f"{best} wrote the weights with the lowest test loss, {loss_text(loss)}."
+    best, second = scored[0], scored[1]
+    found = _arm_difference(second.written, best.written).difference
+    if found is None or not found.is_clearly_better:
+        return f"No clear difference between {best.run.name} and {second.run.name}."
+    return f"{best.run.name} wrote the weights with the lowest test loss."
 
 
 def _warnings(runs: Sequence[RunView]) -> Html | None:
@@ -217,11 +219,11 @@ def _runs_table(seen: Sequence[_Seen]) -> Html:
     )
 
 
-def _difference_words(found: RunDifference) -> str:
+def _difference_words(found: RunDifference) -> list[object]:
     if found.difference is None:
-        return found.reason
+        return [found.reason]
     kind = f"paired, {found.seeds} seeds" if found.is_paired else "not paired"
-    return f"{difference_text(found.difference)} ({kind})"
+    return [difference_text(found.difference), element("small", kind, class_="under")]
 
 
 def _arms_table(seen: Sequence[_Seen]) -> Html:

@@ -62,6 +62,7 @@ tr.winner th{box-shadow:inset 3px 0 0 var(--accent);padding-left:.7rem}
 code,pre,.mono{font-family:MONO;font-size:.86em}
 pre{background:var(--panel);padding:.7rem .9rem;overflow-x:auto;white-space:pre-wrap;
   margin:.4rem 0 1rem}
+.under{display:block;color:var(--ink-2)}
 .hash{font-family:MONO;font-size:.8em;color:var(--ink-2)}
 figure{margin:1rem 0 1.6rem}
 figcaption{margin-top:.5rem;max-width:44rem}

@@ -252,24 +252,23 @@ def spread(positions: Sequence[float], gap: float, low: float, high: float) -> l
         [4.5, 16.5]
     """
     order = sorted(range(len(positions)), key=lambda number: positions[number])
+
+    def start(cluster: Sequence[int]) -> float:
+        centre = sum(positions[number] for number in cluster) / len(cluster)
+        span = (len(cluster) - 1) * gap
+        return max(low, min(centre - span / 2, high - span))
+
     # Clusters of labels that touch are centred on the mean of where they want to be.
     clusters: list[list[int]] = []
     for number in order:
         clusters.append([number])
-        while len(clusters) > 1 and _start(clusters[-1], positions, gap) < (
-            _start(clusters[-2], positions, gap) + len(clusters[-2]) * gap
+        while len(clusters) > 1 and start(clusters[-1]) < (
+            start(clusters[-2]) + len(clusters[-2]) * gap
         ):
             last = clusters.pop()
             clusters[-1].extend(last)
     placed = [0.0] * len(positions)
     for cluster in clusters:
-        start = _start(cluster, positions, gap)
-        start = max(low, min(start, high - (len(cluster) - 1) * gap))
         for offset, number in enumerate(cluster):
-            placed[number] = start + offset * gap
+            placed[number] = start(cluster) + offset * gap
     return placed
-
-
-def _start(cluster: Sequence[int], positions: Sequence[float], gap: float) -> float:
-    centre = sum(positions[number] for number in cluster) / len(cluster)
-    return centre - (len(cluster) - 1) * gap / 2
