@@ -77,6 +77,13 @@ def test_folder_numbers_classes_by_name_and_skips_what_is_no_image(tmp_path):
     assert [path.name for path in table.images.paths] == ["c.bmp", "a.png", "b.JPG"]
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("a", "b"):
+        save(tmp_path / "photos" / name / "1.png")
+    assert len(load_table("folder:~/photos")) == 2
+
+
 def test_folder_names_every_empty_class(tmp_path):
     save(tmp_path / "rose" / "a.png")
     (tmp_path / "lily").mkdir()

@@ -1,6 +1,7 @@
 """Where images come from: one file per source, one table to choose by."""
 
 import difflib
+import os
 from collections.abc import Callable
 
 from efn_compose.data.sources.csv_file import load_csv
@@ -44,7 +45,8 @@ def load_table(source: str) -> ImageTable:
     if not colon and source in NAMED_SOURCES:
         return NAMED_SOURCES[source]()
     if colon and path and kind in PATH_SOURCES:
-        return PATH_SOURCES[kind](path)
+        # A shell leaves the tilde behind a colon alone.
+        return PATH_SOURCES[kind](os.path.expanduser(path))
     allowed = [*NAMED_SOURCES, *(f"{name}:PATH" for name in PATH_SOURCES)]
     raise DataError(
         f"Unknown data source {source!r}.{_suggest(source)} Allowed: {', '.join(allowed)}."
