@@ -116,8 +116,8 @@ def export(
         raise ConfigError(f"Unknown export target {to!r}. Known: {known}.")
     target = TARGETS[to]
     resolution = resolution or donor.spec.resolution
-    plan, approximations = _plan(donor, target, accept_approximate, resolution)
     file, folder = _files(path, target)
+    plan, approximations = _plan(donor, target, accept_approximate, resolution)
     error = _padding_error(donor, plan.padding) if approximations else 0.0
     lines = tuple(
         f"{line}: largest logit change {error:.3g} of their standard deviation at {_PROBE_SIDE}"

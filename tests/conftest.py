@@ -12,6 +12,8 @@ def _declare_torchvision_operators() -> list[object]:
         import torch
     except ImportError:
         return []
+    if hasattr(torch.ops.torchvision, "nms"):
+        return []
     library = torch.library.Library("torchvision", "DEF")
     schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
     for operator in ("nms", "qnms"):

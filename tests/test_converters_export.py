@@ -88,10 +88,10 @@ def test_transformers_loads_the_folder(sources, tmp_path):
 
 
 def test_timm_loads_the_folder_with_our_conventions(tmp_path):
-    import timm
-
     wanted = Wanted(arch_spec("b0"), "tf_efficientnet_b0", classes=7)
     model = random_network("timm", wanted)
+    import timm
+
     path = write_checkpoint(model, tmp_path / "b0.pth")
     donor = convert(path, arch="tf_efficientnet_b0.ap_in1k").donor
     folder = tmp_path / "timm"

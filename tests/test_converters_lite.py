@@ -41,7 +41,9 @@ def test_each_mistake_fails_the_gate(real):
 
     conversion, oracle = real
     donor = conversion.donor
-    pixels = smooth_images(2, (128, 128))
+    if donor.spec.variant != "lite0":
+        pytest.skip("one network is enough for the mistakes; the parity table has all three")
+    pixels = smooth_images(2, (96, 96))
     reference = oracle.run(donor.preprocess(pixels).astype(np.float64), "float64")
 
     def logits(changed, images=pixels):
