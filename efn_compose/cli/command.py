@@ -45,6 +45,7 @@ VERBS: dict[str, Verb] = {
     "shrink": Verb("efn_compose.cli.shrink", "cut a network to a smaller one"),
     "report": Verb("efn_compose.cli.report", "draw a run's report again, follow or compare runs"),
     "align": Verb("efn_compose.cli.align", "bring independent donors into one channel basis"),
+    "rank": Verb("efn_compose.cli.rank", "say which donor suits a data set, without training"),
     "doctor": Verb("efn_compose.cli.doctor", "check what this machine offers and lacks"),
 }
 

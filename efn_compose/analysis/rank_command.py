@@ -1,0 +1,80 @@
+"""`efn-compose rank`: which donor suits a data set, without training.
+
+Reads labels from each donor's frozen features (nearest neighbours by cosine, LogME,
+H-score) and puts cost beside it: parameters, multiply-adds, activations, images per second.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.donors import Donor, load_donor
+from efn_compose.errors import ConfigError, DataError
+
+EXAMPLE = "efn-compose rank lite0.h5 lite1.h5 --data fashion_mnist --size 64 --plot rank.png"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="weight files or package:NAME; any networks"
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="SOURCE",
+        help="digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH",
+    )
+    parser.add_argument("--size", type=int, default=64, help="pixels, default: %(default)s")
+    parser.add_argument(
+        "--image-count", type=int, default=500, help="drawn at random, default: %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw, default: %(default)s")
+    parser.add_argument("--plot", metavar="FILE", help="write score against cost as a picture")
+
+
+def run(
+    options: argparse.Namespace, output: Any, load: Callable[[str], Donor] = load_donor
+) -> None:
+    """Rank the donors and print the table.
+
+    Args:
+        options: Parsed arguments.
+        output: The command's output: `result(json_values, text)` and `is_quiet`.
+        load: From a file's name to a donor.
+
+    Raises:
+        ConfigError: The size or count makes no sense.
+        DataError: The source cannot be used.
+    """
+    from efn_compose.analysis.rank import plot_rank, rank, rank_table
+    from efn_compose.data import load_table
+    from efn_compose.data.decode import resize_images
+
+    if options.size < 8 or options.image_count < 4:
+        raise ConfigError(
+            "--size must be 8 or more and --image-count 4 or more. "
+            f"Received: {options.size}, {options.image_count}."
+        )
+    table = load_table(options.data)
+    rng = np.random.default_rng(options.seed)
+    chosen = np.sort(rng.permutation(len(table))[: options.image_count])
+    images = resize_images(table.images, chosen, options.size, not output.is_quiet)
+    donors = (load(file) for file in options.files)
+    records = rank(donors, images, table.labels[chosen])
+    if options.plot:
+        try:
+            plot_rank(records).savefig(options.plot, dpi=150)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{Path(options.plot)}: cannot be written ({error}).") from None
+    fields = {
+        "data": table.name,
+        "images": len(chosen),
+        "size": options.size,
+        "donors": [record.to_json() for record in records],
+    }
+    head = f"{len(chosen)} images of {table.name}, {options.size} px, nothing trained"
+    output.result(fields, f"{head}\n{rank_table(records)}")
