@@ -18,11 +18,11 @@ from efn_compose.errors import (
     ConfigError,
     EfnComposeError,
     IncompatibleDonorsError,
-    WeightFileError,
     describe_problems,
 )
 from efn_compose.nesting import nest
 from efn_compose.store import RunFolder
+from efn_compose.store.weight_file import is_weight_file
 
 #: The experiment of a run without arguments.
 QUICKSTART = Path(__file__).parent.parent / "experiments" / "quickstart.toml"
@@ -97,7 +97,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
             "Add a donor of the same network, or --set donors.siblings=2."
         )
     data = load_data(config.data, config.run.seed)
-    folder = Path(config.run.path) if config.run.path else Path("runs") / path.stem
+    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / path.stem
     return Prepared(config, donors, data, folder)
 
 
@@ -153,14 +153,10 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
 def _load_one(entry: str) -> Donor:
     """Load one donor; our own files directly, everything else through the converters."""
     label, _, source = entry.rpartition("=")
-    path = Path(source)
-    if path.suffix in (".h5", ".hdf5") and path.is_file():
-        try:
-            donor = load_donor(path)
-            return donor.replace(name=label or donor.name)
-        except WeightFileError as error:
-            if "not an efn_compose weight file" not in str(error):
-                raise
+    path = Path(source).expanduser()
+    if is_weight_file(path):
+        donor = load_donor(path)
+        return donor.replace(name=label or donor.name)
     donor = convert(source).donor
     default = donor.spec.variant if source.startswith("package:") else donor.name
     return donor.replace(name=label or default)
@@ -266,6 +262,7 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool) -> JobSummary:
                 ),
             )
             result = run.run()
+            watcher.print_time()
     finally:
         executor.close()
     weights = folder.path / config.output.weights_name

@@ -1,13 +1,10 @@
 """One contract for all executors: every task answered once, answers equal, failures are answers."""
 
-import os
-import signal
-import sys
-import time
-
+import nano_tasks
 import numpy as np
 import pytest
 from nano_run import nano_donor, write_nano_experiment
+from nano_tasks import Bomb, Raiser
 
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.data import DataOptions, load_data
@@ -20,41 +17,6 @@ from efn_compose.evolve.tasks import EvaluationTask, FinishTask, SiblingTask
 DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")
 MIXED = tuple(n % 2 for n in range(len(SPACE.loci)))
-
-
-class Bomb:
-    """A task that kills its worker the first time it is asked."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def run(self, evaluator):
-        if not os.path.exists(self.path):
-            with open(self.path, "w"):
-                pass
-            os.kill(os.getpid(), signal.SIGKILL)
-        return "survived"
-
-
-class Sleeper:
-    """A task that hangs the first time it is asked."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def run(self, evaluator):
-        if not os.path.exists(self.path):
-            with open(self.path, "w"):
-                pass
-            time.sleep(600)
-        return "woke up"
-
-
-class Raiser:
-    """A task that raises."""
-
-    def run(self, evaluator):
-        raise ValueError("no such candidate")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +49,7 @@ def ray_executor(data):
     import ray
 
     # Workers do not see this folder: send the tasks defined here whole.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    ray.cloudpickle.register_pickle_by_value(nano_tasks)
     executor = RayExecutor(_setup(), data, ExecutorOptions(workers=2, hang_seconds=900))
     executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
     yield executor
@@ -147,26 +109,6 @@ def test_an_exception_is_an_answer(serial):
     outcomes = dict(serial.run([Raiser(), _tasks()[0]]))
     assert "ValueError: no such candidate" in outcomes[0].error
     assert outcomes[1].error is None
-
-
-@pytest.mark.slow
-def test_hopeless_and_hanging_tasks_end_as_failures(data, tmp_path):
-    import ray
-
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    options = ExecutorOptions(workers=1, retries=0, hang_seconds=3)
-    executor = RayExecutor(_setup(), data, options)
-    try:
-        executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
-        assert dict(executor.run([_tasks()[0]]))[0].error is None
-        outcomes = dict(
-            executor.run([Sleeper(str(tmp_path / "a")), Bomb(str(tmp_path / "b")), Raiser()])
-        )
-        assert "no answer within 3 s" in outcomes[0].error
-        assert "worker died" in outcomes[1].error
-        assert "ValueError" in outcomes[2].error
-    finally:
-        executor.close()
 
 
 def test_nothing_leaks_into_a_pure_donor(serial):

@@ -70,10 +70,10 @@ def test_ray_deap_and_torch_stay_in_their_places():
 
 def test_import_is_fast_and_light():
     code = (
-        "import sys, time; start = time.perf_counter(); import efn_compose; "
+        "import sys, time; start = time.process_time(); import efn_compose; "
         "from efn_compose import load_donor, convert, nest, compose, evolve, Recipe; "
         "import efn_compose.config; "
-        "seconds = time.perf_counter() - start; "
+        "seconds = time.process_time() - start; "
         "heavy = {'tensorflow', 'keras', 'ray', 'deap', 'torch', 'sklearn', 'scipy'} & set(sys.modules); "
         "print(seconds, sorted(heavy))"
     )

@@ -16,14 +16,14 @@ _PHASE_TITLES = {
     "final": "Finals on fresh seeds",
     "test": "Scoring the test split, once",
 }
-_SECONDS_BETWEEN_LINES = 30.0
+#: Phases of an evaluation that are the work itself; all else is overhead.
+_WORK = ("bn", "epoch", "score")
 
 
 class ConsoleWatcher:
     """Draws a run's progress; use in a `with` block.
 
     Args:
-        donor_names: In donor order; siblings are added by `set_donors`.
         planned: Evaluations of the whole run, at most.
         workers: Number of workers.
         console: Where to draw; a terminal gets a bar, anything else lines.
@@ -34,9 +34,9 @@ class ConsoleWatcher:
         self._live = console.is_terminal
         self._names: list[str] = []
         self._done = self._fresh = self._failed = 0
-        self._start = self._last_line = time.monotonic()
         self._first_fresh: float | None = None
-        self._status = ""
+        self._seconds: dict[str, float] = {}
+        self._wall = 0.0
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
@@ -69,7 +69,7 @@ class ConsoleWatcher:
         title = _PHASE_TITLES.get(phase, phase)
         count = f" ({evaluations} evaluations)" if evaluations else ""
         self._bar.update(self._task, description=title)
-        self._console.print(f"{title}{count}", highlight=False)
+        self._print(f"{title}{count}")
 
     def on_evaluation(self, record: dict[str, Any], is_replayed: bool) -> None:
         """Take one journal record."""
@@ -77,35 +77,49 @@ class ConsoleWatcher:
         self._failed += record["error"] is not None
         if not is_replayed:
             self._fresh += 1
+            self._tally(record["timing"])
             if self._first_fresh is None:
                 # Counted from the first answer: what came before is building and tracing.
                 self._first_fresh = time.monotonic()
-        self._bar.update(self._task, completed=self._done, status=self._rate())
-        now = time.monotonic()
-        if record["error"] is not None:
-            self._console.print(f"  evaluation {record['index']} failed: {record['error']}")
-        if not self._live and now - self._last_line > _SECONDS_BETWEEN_LINES:
-            self._last_line = now
-            self._console.print(f"  {self._done}/{self._planned} evaluations, {self._rate()}")
+        line = _describe(record)
+        status = f"{line}   {self._rate()}" if self._live else ""
+        self._bar.update(self._task, completed=self._done, status=status)
+        if record["error"] is not None or not (self._live or is_replayed):
+            self._print(f"  {self._done:>4}/{self._planned}  {line}")
+
+    def _tally(self, timing: dict[str, Any]) -> None:
+        for phase, seconds in timing["seconds"].items():
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + seconds
+        self._wall += timing["wall_seconds"]
+
+    def print_time(self) -> None:
+        """Say where the workers' time went."""
+        if not self._wall:
+            return
+        shares = {phase: seconds / self._wall for phase, seconds in self._seconds.items()}
+        rest = 1 - sum(shares.get(phase, 0.0) for phase in _WORK)
+        parts = ", ".join(f"{phase} {shares.get(phase, 0.0):.0%}" for phase in _WORK)
+        self._print(f"Workers' time: {parts}; everything else {rest:.1%}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def on_generation(self, generation: int, search: GeneticSearch) -> None:
         """A generation was told to the search."""
         found = search.table.estimates()
         best = search.best()
         if best is None:
-            self._console.print(f"  generation {generation}: every evaluation failed so far")
+            self._print(f"  generation {generation}: every evaluation failed so far")
             return
         donor = search.best_donor()
         losses = [estimate.mean for estimate in found.values()]
         gain = found[best].shrunk - found[donor].shrunk if donor in found else 0.0
-        self._console.print(
+        self._print(
             f"  generation {generation:>2}  best {found[best].shrunk:.4f} "
             f"({self._title(best, search)}, {_times(found[best].runs)})  "
             f"best donor {found[donor].shrunk:.4f} ({self._title(donor, search)})  "
             f"gain {-gain:+.4f}  mean {sum(losses) / len(losses):.4f}  "
-            f"genomes {len(search.table.genomes)}  failed {self._failed}  {self._rate()}",
-            highlight=False,
-            soft_wrap=True,
+            f"genomes {len(search.table.genomes)}  failed {self._failed}  {self._rate()}"
         )
 
     def _title(self, genome: tuple[int, ...], search: GeneticSearch) -> str:
@@ -120,6 +134,17 @@ class ConsoleWatcher:
         rate = (self._fresh - 1) / max(time.monotonic() - self._first_fresh, 1e-9)
         left = max(0, self._planned - self._done) / rate
         return f"{rate * 3600:,.0f} evaluations/h, about {_clock(left)} left"
+
+
+def _describe(record: dict[str, Any]) -> str:
+    """Return one evaluation in a line: what, score, seconds by phase."""
+    name = record["arm"] or "composed"
+    if record["error"] is not None:
+        return f"{name} failed: {record['error']}"
+    part = record["scores"].get("validation") or next(iter(record["scores"].values()))
+    metrics = "  ".join(f"{metric} {value:.4f}" for metric, value in part.items())
+    seconds = "  ".join(f"{key} {value:.2f}" for key, value in record["timing"]["seconds"].items())
+    return f"{name:<24} {metrics}  seconds: {seconds}"
 
 
 def _times(runs: int) -> str:
