@@ -246,3 +246,37 @@ def _sample(
 
     StepwiseNetwork.of(donor).run(donor.preprocess(images), after=observe)
     return samples
+
+
+def channel_deviations(
+    donor: Donor,
+    images: np.ndarray,
+    *,
+    positions: int = POSITIONS,
+    batch_size: int = 16,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Return how much each channel changes over images and positions.
+
+    Args:
+        donor: A donor.
+        images: (image, height, width, 3), RGB, 0-255; no labels are needed.
+        positions: Random positions per image and feature map.
+        batch_size: Images per step; bounds memory.
+        seed: Chooses the positions.
+
+    Returns:
+        Standard deviations (channel,) float64 by group, except residual streams.
+    """
+    streams = {group.name for group in channel_groups(donor.spec).values() if group.is_linear}
+    points = {tap.point: tap.group for tap in taps(donor.spec) if tap.group not in streams}
+    samples: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        for point, values in _sample(donor, batch, points, positions, (seed, start)).items():
+            if point in points:
+                samples.setdefault(points[point], []).append(values)
+    return {
+        group: np.concatenate(values).std(axis=0, dtype=np.float64)
+        for group, values in samples.items()
+    }
