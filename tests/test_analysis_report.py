@@ -149,7 +149,9 @@ def test_damaged_file_is_named_and_the_rest_drawn(copy, name, damage):
     assert "Composed weights beat" in page.text or "Nothing beat" in page.text
 
 
-def test_result_of_any_shape_is_survived(copy):
+def test_result_of_any_shape_is_survived(tmp_path):
+    made = MadeUpRun(generations=0, population=4, names=("a", "b"), variant="lite-w0.25-d0.3")
+    copy = made.search().finals().write(tmp_path / "run")
     whole = json.loads((copy / "result.json").read_text())
     for key in whole:
         for value in (None, [], {}, "x", 3, {"a": None}, {"composed": 1}, {"kind": "genome"}):

@@ -100,6 +100,17 @@ def donor_maps(
     return maps
 
 
+def mixed_genome(run: RunView, search: SearchView) -> tuple[float, ...]:
+    """Return the genes of the last map that `donor_maps` draws; empty for an average or a pure donor."""
+    recipe = run.result.get("recipe")
+    found: tuple[float, ...] = ()
+    if isinstance(recipe, dict) and recipe.get("kind") == "genome":
+        found = tuple(v for v in recipe.get("values") or () if isinstance(v, int))
+    if len(set(found)) < 2:
+        found, _ = _candidate_genome(run, search)
+    return found if len(set(found)) > 1 else ()
+
+
 def _written(run: RunView, filters: Mapping[str, np.ndarray] | None) -> DonorMapView | None:
     recipe = run.result.get("recipe")
     if not isinstance(recipe, dict):
@@ -117,15 +128,19 @@ def _written(run: RunView, filters: Mapping[str, np.ndarray] | None) -> DonorMap
 
 
 def _candidate(run: RunView, search: SearchView) -> DonorMapView | None:
-    tested = [e for e in run.by_phase.get("test", ()) if e.arm == COMPOSED and e.kind == "genome"]
-    if tested:
-        values, title = tested[-1].values, "The best composed candidate, not written"
-    elif search.best is not None:
-        values, title = search.best.genome, "The genome believed best so far"
-    else:
-        return None
+    values, title = _candidate_genome(run, search)
     hosts = _hosts(run, values)
     return _view(run.spec, title, hosts, {}) if hosts else None
+
+
+def _candidate_genome(run: RunView, search: SearchView) -> tuple[tuple[float, ...], str]:
+    """Return the composed genome to show where none was written, and what to call it."""
+    tested = [e for e in run.by_phase.get("test", ()) if e.arm == COMPOSED and e.kind == "genome"]
+    if tested:
+        return tested[-1].values, "The best composed candidate, not written"
+    if search.best is not None:
+        return search.best.genome, "The genome believed best so far"
+    return (), ""
 
 
 def _hosts(run: RunView, values: Sequence[float]) -> dict[str, int]:

@@ -73,7 +73,7 @@ def duration(seconds: float | None) -> str:
 
     Example:
         >>> duration(0.034), duration(75), duration(7322), duration(200_000)
-        ('34 ms', '1 min 15 s', '2 h 2 min', '2 d 8 h')
+        ('34 ms', '1 min 15 s', '2 h 2 min', '2 d 7 h')
     """
     if seconds is None:
         return NOTHING

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.analysis import chart_donor_map, chart_time
+from efn_compose.analysis import chart_donor_map, chart_genealogy, chart_time
 from efn_compose.analysis.chart_diversity import diversity_figure
 from efn_compose.analysis.chart_donor_map import donor_map_figure
 from efn_compose.analysis.chart_fitness import fitness_figure
+from efn_compose.analysis.chart_genealogy import genealogy_figure
 from efn_compose.analysis.chart_noise import noise_figure
 from efn_compose.analysis.chart_scores import scores_figure
 from efn_compose.analysis.chart_time import phase_table, time_figure, time_table, time_words
-from efn_compose.analysis.donor_map import donor_maps
+from efn_compose.analysis.donor_map import donor_maps, mixed_genome
 from efn_compose.analysis.figures import count, date_text
+from efn_compose.analysis.genealogy import ancestry
 from efn_compose.analysis.journal_view import RunView, read_run
 from efn_compose.analysis.markup import Html, element, escape, join, name
 from efn_compose.analysis.noise import noise_of
@@ -128,7 +130,9 @@ def _maps(run: RunView, search: SearchView) -> list[Html | None]:
     maps = donor_maps(run, search, _filters(run))
     if not maps:
         return [element("p", "There is no genome to draw yet.", class_="quiet")]
-    return [donor_map_figure(run, view) for view in maps]
+    figures: list[Html | None] = [donor_map_figure(run, view) for view in maps]
+    genome = mixed_genome(run, search)
+    return [*figures, genealogy_figure(run, ancestry(run, genome)) if genome else None]
 
 
 def _time(run: RunView, search: SearchView) -> list[Html | None]:
@@ -153,7 +157,10 @@ def page(title: str, body: object, refresh_seconds: int = 0) -> str:
         if refresh_seconds
         else None,
         element("title", title),
-        element("style", Html(style_sheet(chart_donor_map.STYLE + chart_time.STYLE))),
+        element(
+            "style",
+            Html(style_sheet(chart_donor_map.STYLE + chart_genealogy.STYLE + chart_time.STYLE)),
+        ),
     ]
     return (
         "<!DOCTYPE html>\n"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.analysis.journal_view import EvaluationView, RunView
+from efn_compose.analysis.noise import noise_of
 from efn_compose.evolve.estimates import FitnessTable
 
 #: Places at which the incumbent's estimate is computed; more would not be seen.
@@ -84,21 +85,23 @@ class SearchView:
 
 
 def search_view(run: RunView) -> SearchView:
-    """Return what the search phase of a run shows, so far."""
+    """Return what the search phase of a run shows, so far; beliefs are those of the search."""
     grouped: dict[int, list[EvaluationView]] = {}
     for evaluation in run.by_phase.get("search", ()):
         if evaluation.kind == "genome":
             grouped.setdefault(evaluation.generation, []).append(evaluation)
     numbers = sorted(grouped)
     step = max(1, -(-len(numbers) // _CHECKPOINTS))
-    table, incumbents = FitnessTable(), []
+    noise = noise_of(run)
+    is_measured = noise is not None and noise.deviation is not None
+    prior = (noise.deviation**2, len(noise.losses) - 1) if is_measured else (0.0, 0)
+    table, incumbents = FitnessTable(*prior), []
     for position, number in enumerate(numbers):
         table.add_generation({_genome(e): e.loss for e in grouped[number]})
         if position % step == 0 or position == len(numbers) - 1:
             incumbents.append(_incumbent(table, number, grouped[number][-1].index))
     evaluated = [e for number in numbers for e in grouped[number]]
     distinct = {e.values for e in evaluated}
-    variance = table.noise_variance()
     estimates = table.estimates()
     return SearchView(
         generations=tuple(_generation(n, grouped[n], len(run.donors)) for n in numbers),
@@ -107,13 +110,31 @@ def search_view(run: RunView) -> SearchView:
         reruns=len(evaluated) - len(distinct),
         repeats=_repeats(run),
         failures=tuple(e for e in run.evaluations if e.error is not None),
-        noise_deviation=None if variance is None else variance**0.5,
+        noise_deviation=_rerun_deviation(evaluated, table.generation_effects, numbers),
         donor_means={
             genome[0]: estimate.mean
             for genome, estimate in estimates.items()
             if genome and len(set(genome)) == 1
         },
     )
+
+
+def _rerun_deviation(
+    evaluations: list[EvaluationView], effects: list[float], numbers: list[int]
+) -> float | None:
+    """Return the spread of runs around their genome's mean, generation effects removed."""
+    effect_of = dict(zip(numbers, effects, strict=True))
+    runs: dict[tuple[float, ...], list[float]] = {}
+    for evaluation in evaluations:
+        if evaluation.loss is not None:
+            adjusted = evaluation.loss - effect_of[evaluation.generation]
+            runs.setdefault(evaluation.values, []).append(adjusted)
+    repeated = [np.array(losses) for losses in runs.values() if len(losses) > 1]
+    freedom = sum(len(losses) - 1 for losses in repeated)
+    if not freedom:
+        return None
+    squares = sum(float(((losses - losses.mean()) ** 2).sum()) for losses in repeated)
+    return (squares / freedom) ** 0.5
 
 
 def _genome(evaluation: EvaluationView) -> tuple[int, ...]:
