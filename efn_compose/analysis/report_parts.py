@@ -75,7 +75,7 @@ def facts(entries: Iterable[tuple[str, Child, Child]], main: int | None = None) 
             element(
                 "div",
                 element("dt", what),
-                element("dd", value, element("small", remark) if remark else None),
+                element("dd", element("span", value), element("small", remark) if remark else None),
                 class_="main" if number == main else None,
             )
             for number, (what, value, remark) in enumerate(entries)
@@ -95,4 +95,4 @@ def fingerprint(digest: object, length: int = 16) -> Html:
     if not content:
         return element("span", "unknown", class_="quiet")
     shown = content if len(content) <= length else f"{content[:length]}…"
-    return element("span", shown, class_="hash", title=content)
+    return element("span", shown, class_="hash cut", title=content)

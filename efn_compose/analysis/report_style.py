@@ -45,6 +45,7 @@ nav a{color:var(--ink-2);text-underline-offset:.2em;display:inline-block;padding
 .facts .main{border-color:var(--accent)}
 .facts dt{color:var(--ink-2);font-size:.85rem}
 .facts dd{margin:0;font-size:1.3rem;line-height:1.3}
+.facts dd>span{white-space:nowrap}
 .facts small{display:block;color:var(--ink-2);font-size:.82rem;line-height:1.35}
 .box{border-left:3px solid var(--warn);background:var(--panel);padding:.7rem 1rem;margin:1.4rem 0}
 .box p,.box ul{margin:.2rem 0}
@@ -63,7 +64,8 @@ code,pre,.mono{font-family:MONO;font-size:.86em}
 pre{background:var(--panel);padding:.7rem .9rem;overflow-x:auto;white-space:pre-wrap;
   margin:.4rem 0 1rem}
 .under{display:block;color:var(--ink-2)}
-.hash{font-family:MONO;font-size:.8em;color:var(--ink-2)}
+.hash{font-family:MONO;font-size:.8em;color:var(--ink-2);word-break:break-all}
+.hash.cut{white-space:nowrap}
 figure{margin:1rem 0 1.6rem}
 figcaption{margin-top:.5rem;max-width:44rem}
 svg{display:block;max-width:100%;height:auto;overflow:visible}
@@ -106,7 +108,7 @@ _NARROW = """
 .page{padding:1rem 1rem 3rem}
 .wide{display:none}.narrow{display:block;max-width:30rem}
 section{margin-top:2rem;padding-top:1.1rem}
-.facts dd{font-size:1.12rem}.facts{gap:.9rem 1rem;grid-template-columns:1fr 1fr}
+.facts dd{font-size:1.05rem}.facts{gap:.9rem 1rem;grid-template-columns:1fr 1fr}
 th,td{padding-right:.8rem}
 th:first-child{position:sticky;left:0;background:var(--paper);max-width:9.5rem}
 tr.winner th:first-child{background:var(--wash)}
@@ -116,10 +118,12 @@ tr.winner th:first-child{background:var(--wash)}
 _PRINT = """
 @media print{
 @page{margin:16mm}
-body{font-size:10.5pt}
+body{font-size:10.5pt;background:#fff}
 .page{max-width:none;padding:0}
 nav,.skip{display:none}
-section,figure,table,.facts{break-inside:avoid}
+figure>div,figcaption,tr,.facts,.row,pre{break-inside:avoid}
+h2,h3,.note{break-after:avoid}
+section{margin-top:1.4rem;padding-top:.8rem}
 .wide{display:block}.narrow{display:none}
 a{color:inherit;text-decoration:none}
 .scroll{overflow:visible}

@@ -85,7 +85,7 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
                 (
                     "Test accuracy",
                     mean_and_error(challenger.test_scores["accuracy"], 2, 100) + " %",
-                    f"best donor {mean_and_error(reference.test_scores['accuracy'], 2, 100)} %",
+                    f"best donor {mean_and_error(reference.test_scores['accuracy'], 2, 100)}\u00a0%",
                 )
             )
     entries.append(
