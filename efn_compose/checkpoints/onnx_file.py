@@ -55,8 +55,9 @@ def read(
 
     Returns:
         Initializers and constants by name; `metadata["nodes"]` holds the graph's
-        `OnnxNode`s in order, "inputs" and "outputs" the names of its values, and
-        "producer" who wrote it.
+        `OnnxNode`s in order, "inputs" the shapes of its inputs by name (None for a
+        length that is not fixed), "outputs" the names of its results, and "producer"
+        who wrote it.
 
     Raises:
         UnreadableCheckpointError: Missing, truncated, not ONNX, or a side file is missing.
@@ -153,7 +154,7 @@ def _read_model(message: _Message) -> RawCheckpoint:
             producer = message.text(value)
     if graph is None:
         raise UnreadableCheckpointError(f"{message.path}: not an ONNX model (it has no graph).")
-    nodes, tensors, names = [], {}, {11: [], 12: []}
+    nodes, tensors, names, shapes = [], {}, {11: [], 12: []}, {}
     for number, value in message.fields(graph):
         if number == 1:
             node, constant = _read_node(message, value)
@@ -164,14 +165,38 @@ def _read_model(message: _Message) -> RawCheckpoint:
             tensor = _read_tensor(message, value)
             tensors[tensor.name] = tensor
         elif number in names:
-            names[number] += [message.text(v) for n, v in message.fields(value) if n == 1]
+            name, shape = _read_value_info(message, value)
+            names[number].append(name)
+            shapes[name] = shape
     metadata = {
         "nodes": tuple(nodes),
-        "inputs": tuple(name for name in names[11] if name not in tensors),
+        "inputs": {name: shapes[name] for name in names[11] if name not in tensors},
         "outputs": tuple(names[12]),
         "producer": producer,
     }
     return RawCheckpoint(message.path, "onnx", tensors, metadata)
+
+
+def _read_value_info(message: _Message, span: Span) -> tuple[str, tuple[int | None, ...]]:
+    """Return a graph input's name and shape; lengths that are not fixed are None."""
+    name, lengths = "", []
+    for number, value in message.fields(span):
+        if number == 1:
+            name = message.text(value)
+        elif number == 2:
+            lengths = list(_read_lengths(message, value))
+    return name, tuple(lengths)
+
+
+def _read_lengths(message: _Message, span: Span) -> Iterator[int | None]:
+    """Yield the lengths in a TypeProto: tensor_type (1), shape (2), dim (1), dim_value (1)."""
+    spans = [span]
+    for step in (1, 2, 1):
+        spans = [v for s in spans for n, v in message.fields(s) if n == step]
+        spans = [value for value in spans if isinstance(value, tuple)]
+    for dimension in spans:
+        values = [v for n, v in message.fields(dimension) if n == 1 and isinstance(v, int)]
+        yield values[0] if values and values[0] > 0 else None
 
 
 def _read_node(message: _Message, span: Span) -> tuple[OnnxNode, Span | None]:
