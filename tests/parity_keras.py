@@ -1,0 +1,186 @@
+"""Networks of the Keras libraries for the parity table: a file, its inputs, its logits.
+
+Each library's network is built in float64 where it can be, with values that float32
+holds exactly, so that one file serves both precisions.
+"""
+
+import contextlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras_oracles import log_softmax_error, pixels, randomise, relative_error
+
+SIDE = 64
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file with what its own library computes.
+
+    Args:
+        path: The file.
+        inputs: What our network is fed, preprocessed.
+        double: The library's logits in float64, None where it cannot.
+        single: The library's logits in float32.
+        library: Name and version.
+        options: For `convert`.
+        error: How logits are compared.
+    """
+
+    path: Path
+    inputs: np.ndarray
+    double: np.ndarray | None
+    single: np.ndarray
+    library: str
+    options: dict[str, Any] = field(default_factory=dict)
+    error: Callable[[np.ndarray, np.ndarray], float] = relative_error
+
+
+@contextlib.contextmanager
+def float64(keras: Any) -> Iterator[None]:
+    """Build Keras layers in float64."""
+    before = keras.backend.floatx()
+    keras.backend.set_floatx("float64")
+    policy = getattr(keras, "config", keras.mixed_precision)
+    get = getattr(policy, "dtype_policy", None) or policy.global_policy
+    put = getattr(policy, "set_dtype_policy", None) or policy.set_global_policy
+    old = get()
+    put("float64")
+    try:
+        yield
+    finally:
+        keras.backend.set_floatx(before)
+        put(old)
+
+
+def _logits(model: Any, images: np.ndarray) -> np.ndarray:
+    return np.asarray(model(images, training=False))
+
+
+def stem_inputs(keras: Any, model: Any, images: np.ndarray) -> np.ndarray:
+    """Return what a model feeds its stem: its own input scaling, whose constants are float32."""
+    stem = next(layer for layer in model.layers if layer.name in ("stem_conv_pad", "stem_conv"))
+    return np.asarray(keras.Model(model.input, stem.input)(images, training=False))
+
+
+def keras_applications(library: str, variant: str) -> Callable[[Path], Made]:
+    """Return a maker of a nano network of keras.applications or tf_keras.applications."""
+
+    def make(folder: Path) -> Made:
+        from test_converters_keras_applications import build
+        from test_converters_keras_applications import library as load
+
+        keras = load(library)[0]
+        images = np.floor(pixels(SIDE, SIDE))
+        single = build(library, variant)
+        with float64(keras):
+            double = build(library, variant)
+            randomise(single, images, seed=3)
+            double.set_weights(single.get_weights())
+            logits = _logits(double, np.float64(images))
+            inputs = stem_inputs(keras, double, np.float64(images))
+        path = folder / "net.weights.h5"
+        single.save_weights(path)
+        return Made(
+            path,
+            inputs,
+            logits,
+            _logits(single, images),
+            f"{library} {version(library)}",
+            {} if variant.startswith("b") else {"arch": variant},
+        )
+
+    return make
+
+
+def qubvel(folder: Path) -> Made:
+    """Make a nano network of qubvel/efficientnet, which ends in a softmax."""
+    from efficientnet import inject_tfkeras_modules
+    from efficientnet.model import EfficientNet
+
+    build = inject_tfkeras_modules(EfficientNet)
+    network = build(0.1, 0.3, SIDE, weights=None, input_shape=(SIDE, SIDE, 3), classes=7)
+    inputs = (pixels(SIDE, SIDE) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    randomise(network, np.float32(inputs))
+    path = folder / "net.weights.h5"
+    network.save_weights(path)
+    probabilities = np.float64(_logits(network, np.float32(inputs)))
+    return Made(
+        path,
+        inputs,
+        None,
+        np.log(probabilities),
+        f"efficientnet {version('efficientnet')}",
+        error=log_softmax_error,
+    )
+
+
+def keras_cv(kind: str) -> Callable[[Path], Made]:
+    """Return a maker of a small keras-cv backbone; its features are pooled."""
+
+    def make(folder: Path) -> Made:
+        from test_converters_keras_cv import backbone
+
+        network = backbone(kind)
+        images = pixels(SIDE, SIDE)
+        randomise(network, images)
+        path = folder / "net.weights.h5"
+        network.save_weights(path)
+        arch = "v2-b-w0.1-d0.3" if kind == "v2" else None
+        from converters import convert
+
+        inputs = convert(path, arch=arch).donor.preprocess(images)
+        pooled = _logits(network, images).mean(axis=(1, 2))
+        return Made(path, inputs, None, pooled, f"keras_cv {version('keras-cv')}", {"arch": arch})
+
+    return make
+
+
+def keras_hub(folder: Path) -> Made:
+    """Make a small keras-hub classifier."""
+    from test_converters_keras_hub import backbone, classifier, scaled
+
+    network = classifier(backbone())
+    inputs = scaled(pixels(SIDE, SIDE))
+    randomise(network, inputs)
+    path = folder / "net.keras"
+    network.save(path)
+    return Made(path, inputs, None, _logits(network, inputs), f"keras_hub {version('keras-hub')}")
+
+
+def keras_efficientnet_v2(name: str) -> Callable[[Path], Made]:
+    """Return a maker of a nano network of keras_efficientnet_v2, in a process of its own."""
+
+    def make(folder: Path) -> Made:
+        if importlib.util.find_spec("keras_efficientnet_v2") is None:
+            raise ImportError("keras_efficientnet_v2 is not installed")
+        script = Path(__file__).parent / "keras_efficientnet_v2_oracle.py"
+        subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
+        with np.load(folder / f"{name}.npz") as recorded:
+            inputs, logits = recorded["inputs"], recorded["logits"]
+        library = f"keras_efficientnet_v2 {version('keras-efficientnet-v2')}"
+        return Made(folder / f"{name}.keras", inputs, None, logits, library)
+
+    return make
+
+
+CASES: tuple[tuple[str, Callable[[Path], Made]], ...] = (
+    ("V1 table, width 0.1, depth 0.3", keras_applications("keras", "b-w0.1-d0.3")),
+    ("V2-B table, width 0.1, depth 0.3", keras_applications("keras", "v2-b-w0.1-d0.3")),
+    ("V1 table, width 0.1, depth 0.3", keras_applications("tf_keras", "b-w0.1-d0.3")),
+    ("V2-B table, width 0.1, depth 0.3", keras_applications("tf_keras", "v2-b-w0.1-d0.3")),
+    ("V1 table, width 0.1, depth 0.3, log-softmax", qubvel),
+    ("Lite table, depth 0.3, pooled features", keras_cv("lite")),
+    ("V2-B table, width 0.1, depth 0.3, pooled features", keras_cv("v2")),
+    ("V1 table, width 0.1, depth 0.3", keras_hub),
+    ("V1 table, width 0.1, depth 0.3", keras_efficientnet_v2("v1")),
+    ("V2 table, nano widths", keras_efficientnet_v2("v2")),
+    ("V2 table, nano widths, torch mode", keras_efficientnet_v2("torch")),
+)
