@@ -249,7 +249,8 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool) -> JobSummary:
         with ConsoleWatcher(planned, executor.workers, console) as watcher:
             run = EvolutionRun(
                 donors=prepared.donors,
-                siblings=config.donors.siblings,
+                options=config.donors,
+                data_fingerprint=prepared.data.fingerprint,
                 search=config.search,
                 fitness=config.fitness,
                 seed=config.run.seed,

@@ -1,6 +1,7 @@
 """Which donors a run composes."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,9 @@ class DonorOptions:
         variant: The network all donors are nested into; empty where they agree.
         siblings: Further donors made from each one, by half an epoch on its own part of the
             training images.
+        align: "auto" brings donors of independent trainings into the channel basis of the first
+            one, on training images; "never" mixes them as they are, which destroys them.
+        align_images: Training images the alignment is fitted on.
     """
 
     files: tuple[str, ...] = field(
@@ -23,4 +27,10 @@ class DonorOptions:
     )
     siblings: int = field(
         default=0, metadata={"minimum": 0, "help": "further donors trained from each donor"}
+    )
+    align: Literal["auto", "never"] = field(
+        default="auto", metadata={"help": "align donors of independent trainings to the first"}
+    )
+    align_images: int = field(
+        default=200, metadata={"minimum": 2, "help": "training images for that, unlabelled"}
     )

@@ -13,8 +13,16 @@ from efn_compose.arch import Conventions
 from efn_compose.compose import GenomeSpace
 from efn_compose.compose.compose import Tensors
 from efn_compose.data import DataSet
+from efn_compose.donors import Donor
+from efn_compose.donors.align import align
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.evolve.tasks import Evaluation, EvaluationTask, FinishTask, SiblingTask
+from efn_compose.evolve.tasks import (
+    AlignTask,
+    Evaluation,
+    EvaluationTask,
+    FinishTask,
+    SiblingTask,
+)
 from efn_compose.train.metrics import scores
 from efn_compose.train.resident import ResidentModel, TrainSettings, batches
 
@@ -140,6 +148,15 @@ class Evaluator:
         model.train(self._images["train"], self._train_labels, order)
         self._recalibrate()
         return model.tensors()
+
+    def align(self, task: AlignTask) -> list[Donor]:
+        """Return donors in the first one's channel basis, fitted on training images."""
+        from threadpoolctl import threadpool_limits
+
+        images = self.data.train_images[: task.image_count]
+        # One thread in linear algebra too: results must not depend on where this runs.
+        with threadpool_limits(self.setup.threads):
+            return align(task.donors, images, seed=task.seed).donors
 
     def finish(self, task: FinishTask) -> dict[str, np.ndarray]:
         """Return a recipe's weights, statistics re-estimated where donors were mixed."""

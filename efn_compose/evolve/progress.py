@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from efn_compose.evolve.search import GeneticSearch
 
 _PHASE_TITLES = {
+    "alignment": "Aligning donors of independent trainings",
     "siblings": "Making siblings",
     "noise": "Measuring the noise of the fitness",
     "search": "Searching",

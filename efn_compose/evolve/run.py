@@ -11,7 +11,10 @@ import numpy as np
 
 from efn_compose.compose import Genome, GenomeSpace, Recipe
 from efn_compose.donors import Donor
+from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
+from efn_compose.evolve.alignment import FOLDER as ALIGNED_FOLDER
+from efn_compose.evolve.alignment import align_donors, needs_alignment
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.ledger import Ledger, Purpose, Watcher
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
@@ -113,7 +116,8 @@ class EvolutionRun:
 
     Args:
         donors: Harmonised, headless donors.
-        siblings: How many siblings are made of each.
+        options: Alignment and siblings.
+        data_fingerprint: Of the data set that the executor's workers hold.
         search: Population, generations, finals.
         fitness: Epochs per evaluation.
         seed: The run's seed.
@@ -127,7 +131,8 @@ class EvolutionRun:
     def __init__(
         self,
         donors: Sequence[Donor],
-        siblings: int,
+        options: DonorOptions,
+        data_fingerprint: str,
         search: SearchOptions,
         fitness: FitnessOptions,
         seed: int,
@@ -138,7 +143,8 @@ class EvolutionRun:
         on_donors: Callable[[Sequence[Donor], GenomeSpace], None] | None = None,
     ) -> None:
         self._on_donors = on_donors
-        self._base, self._sibling_count = list(donors), siblings
+        self._base, self._donor_options = list(donors), options
+        self._data_fingerprint = data_fingerprint
         self._options, self._fitness, self._seed = search, fitness, seed
         self._executor, self._folder, self._watcher = executor, folder, watcher
         self._ledger = Ledger(journal, executor, watcher)
@@ -152,7 +158,7 @@ class EvolutionRun:
         Raises:
             EvaluationError: No donor could be evaluated, or too many failures in a row.
         """
-        self._timed("siblings", self._prepare_donors)
+        self._timed("donors", self._prepare_donors)
         noise = self._timed("noise", self.measure_noise)
         search = self._timed("search", lambda: self._search(noise))
         arms = self._timed("final", lambda: self._finals(search))
@@ -195,20 +201,35 @@ class EvolutionRun:
             self.seconds[phase] = round(time.perf_counter() - start, 3)
 
     def _prepare_donors(self) -> None:
-        self.donors = list(self._base)
-        self._executor.set_donors(self.space, [donor.tensors for donor in self.donors])
-        if self._sibling_count:
+        """Align donors of several lineages, then make siblings."""
+        options = self._donor_options
+        self._number(self._base)
+        if options.align == "auto" and needs_alignment(self._base):
+            self._watcher.on_phase("alignment", 0)
+            self._base = align_donors(
+                self._base,
+                options.align_images,
+                self._seed,
+                self._data_fingerprint,
+                self._executor,
+                self._folder / ALIGNED_FOLDER,
+            )
+            self._number(self._base)
+        if options.siblings:
             self._watcher.on_phase("siblings", 0)
-            self.donors += make_siblings(
-                self._base, self._sibling_count, self._seed, self._executor, self._folder / FOLDER
+            siblings = make_siblings(
+                self._base, options.siblings, self._seed, self._executor, self._folder / FOLDER
             )
-            self.space = GenomeSpace(
-                self._base[0].spec, len(self.donors), self._options.granularity
-            )
-            self._executor.set_donors(self.space, [donor.tensors for donor in self.donors])
+            self._number([*self._base, *siblings])
         self._watcher.set_donors([donor.name for donor in self.donors])
         if self._on_donors is not None:
             self._on_donors(self.donors, self.space)
+
+    def _number(self, donors: Sequence[Donor]) -> None:
+        """Give the executor all donors known so far, in the order genomes number them."""
+        self.donors = list(donors)
+        self.space = GenomeSpace(donors[0].spec, len(donors), self._options.granularity)
+        self._executor.set_donors(self.space, [donor.tensors for donor in donors])
 
     def _task(self, recipe: Recipe, seed: int, *parts: str) -> EvaluationTask:
         return EvaluationTask(recipe, seed, self._fitness.epochs, parts or ("validation",))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efn_compose.compose import Recipe
+from efn_compose.donors import Donor
 
 if TYPE_CHECKING:
     from efn_compose.evolve.evaluator import Evaluator
@@ -69,7 +70,26 @@ class FinishTask:
         return evaluator.finish(self)
 
 
-Task = EvaluationTask | SiblingTask | FinishTask
+@dataclass(frozen=True)
+class AlignTask:
+    """Bring donors of other lineages into the channel basis of the first.
+
+    Args:
+        donors: Harmonised donors; the first is the reference.
+        image_count: Training images to fit on.
+        seed: Chooses the positions that are compared.
+    """
+
+    donors: tuple[Donor, ...]
+    image_count: int
+    seed: int
+
+    def run(self, evaluator: "Evaluator") -> list[Donor]:
+        """Answer the task in a worker."""
+        return evaluator.align(self)
+
+
+Task = EvaluationTask | SiblingTask | FinishTask | AlignTask
 
 
 @dataclass(frozen=True)
