@@ -18,6 +18,8 @@ ORACLES: dict[str, str] = {
     "lukemelas": "converters.oracles.torch_side:lukemelas_oracle",
     "lite": "converters.oracles.torch_side:lite_oracle",
     "transformers": "converters.oracles.torch_side:transformers_oracle",
+    "keras_applications": "converters.oracles.keras_side:applications_oracle",
+    "qubvel": "converters.oracles.keras_side:qubvel_oracle",
 }
 
 
