@@ -62,6 +62,15 @@ def test_scores_are_means_and_standard_errors_over_seeds(finished):
             assert f"{np.mean(losses):.4f} ± {stats.sem(losses):.4f}" in card
 
 
+def test_interval_is_the_one_of_a_paired_t_test(finished):
+    made, folder = finished
+    best = min(made.names, key=lambda name: np.mean(made.arms[name].validation_loss))
+    test = stats.ttest_rel(made.arms["composed"].test_loss, made.arms[best].test_loss)
+    ends = test.confidence_interval(0.95)
+    expected = f"{ends.low:+.4f} to {ends.high:+.4f}".replace("-", "−")
+    assert expected in render_card(read_run(folder))
+
+
 def test_every_donor_stands_with_source_licence_and_hash(finished):
     made, folder = finished
     text = text_of(html_of(render_card(read_run(folder)))[1])

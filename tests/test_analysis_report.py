@@ -87,6 +87,27 @@ def test_verdict_comes_first(finished):
     assert page.find("tr", **{"class": "winner"})
 
 
+@pytest.mark.parametrize(
+    ("shift", "words"),
+    [(0.0, "beat the best donor, lite1."), (0.2, "but not on test"), (None, "open")],
+)
+def test_headline_says_whether_the_test_agrees(copy, shift, words):
+    result = json.loads((copy / "result.json").read_text())
+    arms = result["arms"]
+    assert (result["winner"], result["best_donor"]) == ("composed", "lite1")
+    if shift is None:
+        # Mean difference 0, so no standard error is cleared.
+        arms["composed"]["test_loss"] = [
+            loss + step
+            for loss, step in zip(arms["lite1"]["test_loss"], (-2, -1, 0, 1, 2), strict=True)
+        ]
+    elif shift:
+        arms["composed"]["test_loss"] = [loss + shift for loss in arms["composed"]["test_loss"]]
+    (copy / "result.json").write_text(json.dumps(result))
+    page = Page(render_report(read_run(copy)))
+    assert words in page.text.split("Scoreboard")[0]
+
+
 def test_every_donor_is_named_with_its_origin(finished):
     made, folder = finished
     text = Page(render_report(read_run(folder))).text

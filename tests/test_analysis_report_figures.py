@@ -122,6 +122,28 @@ def test_map_of_filters_counts_each_filter(run):
     )
 
 
+@pytest.mark.parametrize("form", ["lists per part", "segments and units"])
+def test_stored_map_may_name_single_filters(run, form):
+    made, view = run
+    donors = [1] * 100 + [2] * 44
+    flat = dict(view.result["donor_map"])
+    if form == "lists per part":
+        stored = {**flat, "stage2_block2": donors}
+        expected = {1: 100 / 144, 2: 44 / 144}
+    else:
+        stored = {
+            "segments": {**flat, "stage2_block2": 1},
+            "units": {"stage2_block2_expanded": donors},
+        }
+        # 144 expanded and 144 depthwise filters follow the units, 24 projected ones the host.
+        expected = {1: (100 + 100 + 24) / 312, 2: (44 + 44) / 312}
+    changed = dataclasses.replace(view, result={**view.result, "donor_map": stored})
+    found, *_ = donor_maps(changed, search_view(changed))
+    assert [s.name for s in found.segments] == [locus.name for locus in made.space.loci]
+    block = next(s for s in found.segments if s.name == "stage2_block2")
+    assert block.shares == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("variant", ["b0", "v2-s", "lite-w0.25-d0.3"])
 def test_map_draws_other_networks(tmp_path, variant):
     made = MadeUpRun(generations=1, population=4, names=("a", "b"), variant=variant)

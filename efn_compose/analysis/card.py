@@ -9,11 +9,19 @@ from typing import Any
 
 from efn_compose.analysis.commands import reproduce_command
 from efn_compose.analysis.donor_map import DonorMapView, donor_maps
-from efn_compose.analysis.figures import count, difference_text, loss_text, mean_and_error, percent
+from efn_compose.analysis.figures import (
+    count,
+    difference_text,
+    interval_text,
+    loss_text,
+    mean_and_error,
+    percent,
+)
 from efn_compose.analysis.journal_view import RunView, read_run
 from efn_compose.analysis.licences import licences_of, resulting_licence
 from efn_compose.analysis.markup import clean
 from efn_compose.analysis.noise import noise_of
+from efn_compose.analysis.origins import origin_words
 from efn_compose.analysis.palette import letter
 from efn_compose.analysis.scoreboard import Scoreboard, scoreboard
 from efn_compose.analysis.search_view import search_view
@@ -167,10 +175,25 @@ def _scores(run: RunView, board: Scoreboard) -> str:
         f"Each contestant was trained for {passes} from these starting weights with a fresh "
         f"classifier, on {count(seeds, 'fresh seed')} common to all: mean ± standard error over "
         "seeds, mean cross-entropy in nats. Differences are paired by seed; negative is better. "
+        f"{_interval(board, seeds)}"
         "The errors cover the luck of training, not the luck of drawing the images.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _interval(board: Scoreboard, seeds: int) -> str:
+    """Return the 95 % interval of what was written, or of the best challenger, in words."""
+    arm = board.arm(board.winner)
+    if arm is None or arm.name == board.best_donor:
+        arm = board.arm("composed") or board.arm("uniform_average")
+    found = board.difference(arm, "test") if arm is not None else None
+    if arm is None or found is None:
+        return ""
+    return (
+        f"The 95 % interval of {arm.title.lower()} minus best donor on test is "
+        f"{interval_text(found, seeds)} (Student's t). "
+    )
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -264,14 +287,11 @@ def _donors(run: RunView, view: DonorMapView | None) -> str:
     ]
     for donor in run.donors:
         origin = donor.provenance
-        source = inline(origin.get("source", "unknown"))
-        if origin.get("sibling"):
-            source += ", trained on in the run on a share of the training images"
         lines.append(
             _row(
                 [
                     f"{letter(donor.number)} {inline(donor.name)}",
-                    source,
+                    inline(origin_words(origin)),
                     inline(", ".join(licences_of(origin)) or "unknown"),
                     percent(shares.get(donor.number, 0.0)) if shares else "–",
                     code(origin.get("sha256") or "unknown").replace("|", "\\|"),

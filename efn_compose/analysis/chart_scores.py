@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from efn_compose.analysis.figures import count, difference_text, signed
+from efn_compose.analysis.figures import count, difference_text, interval_factor, signed
 from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.markup import Html, element
 from efn_compose.analysis.palette import letter
@@ -41,8 +41,10 @@ def scores_figure(run: RunView, board: Scoreboard) -> Html | None:
     seeds = len(reference.losses(board.part))
     caption = (
         f"Difference in {board.part} loss to the best donor, {board.best_donor}: left of the line is "
-        f"better. The large mark is the mean over {count(seeds, 'seed')}, the bar ± 1 standard error, "
-        "the small marks are the single seeds. An interval that reaches the line is no clear difference."
+        f"better. The large mark is the mean over {count(seeds, 'seed')}, the thick bar ± 1 standard "
+        f"error, the thin one the 95 % interval (± {interval_factor(seeds):.2f} standard errors), the "
+        "small marks are the single seeds. Where the thin bar crosses the line, so few seeds do not "
+        "settle which is better."
     )
     return figure(draw, caption)
 
@@ -139,14 +141,20 @@ def _contestant(
         )
         return [*labels, arrow]
     low, high = frame.x_range
-    ends = [min(max(found.mean + sign * found.standard_error, low), high) for sign in (-1, 1)]
+
+    def bar(reach: float, class_: str) -> Html:
+        ends = [min(max(found.mean + sign * reach, low), high) for sign in (-1, 1)]
+        return line(frame.x(ends[0]), y, frame.x(ends[1]), y, f"interval {class_}{colour}")
+
+    wide = interval_factor(len(differences)) * found.standard_error
     seeds = [
         rectangle(frame.x(d) - 0.6, y - 6, 1.2, 12, "seed") for d in differences if low <= d <= high
     ]
     return [
         *labels,
         *seeds,
-        line(frame.x(ends[0]), y, frame.x(ends[1]), y, f"interval thick {colour}"),
+        bar(wide, ""),
+        bar(found.standard_error, "thick "),
         dots([(frame.x(found.mean), y)], f"big {colour}"),
     ]
 

@@ -22,6 +22,14 @@ from efn_compose.analysis.timing import Interval, Timing
 _ROWS = 48
 _UNITS = ((1.0, "seconds"), (60.0, "minutes"), (3600.0, "hours"), (86400.0, "days"))
 _PHASES = {"noise": "noise", "search": "search", "final": "finals", "test": "test"}
+_PHASE_NAMES = {
+    "siblings": "Making siblings",
+    "noise": "Measuring the noise",
+    "search": "Search",
+    "final": "Finals on fresh seeds",
+    "test": "Test, once",
+    "finish": "Composing what is written",
+}
 _WORDS = {
     "compose": "Compose the candidate's weights",
     "assign": "Assign them, reset head and optimizer",
@@ -38,7 +46,7 @@ STYLE = """
 .bar.work{background:var(--ink-2)}
 .barcell{width:38%}
 .seed{fill:var(--mark)}
-.thick{stroke-width:3}
+.interval{stroke-width:1.4}.thick{stroke-width:4.5}
 .big{stroke-width:11}
 .best.ink{stroke:var(--ink-2)}
 .inked{stroke:var(--ink-2)}
@@ -169,8 +177,12 @@ def phase_table(run: RunView) -> Html | None:
     if not isinstance(seconds, dict):
         return None
     rows = [
-        [str(phase).capitalize(), duration(value), f"{len(run.by_phase.get(phase, ())) or NOTHING}"]
-        for phase, value in seconds.items()
+        [
+            _PHASE_NAMES.get(phase, str(phase)),
+            duration(value),
+            f"{len(run.by_phase.get(phase, ())) or NOTHING}",
+        ]
+        for phase, value in sorted(seconds.items(), key=lambda pair: _order(pair[0]))
         if isinstance(value, int | float)
     ]
     caption = (
@@ -178,6 +190,11 @@ def phase_table(run: RunView) -> Html | None:
         "before a resume is not in it."
     )
     return table(["Phase", "Wall time", "Evaluations"], rows, numeric=(1, 2), caption=caption)
+
+
+def _order(phase: str) -> int:
+    known = list(_PHASE_NAMES)
+    return known.index(phase) if phase in known else len(known)
 
 
 def time_words(run: RunView, clock: Timing, search: SearchView) -> Html:

@@ -1,7 +1,8 @@
 """Which donor each part of a network comes from, by block and by filter."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.search_view import SearchView
 from efn_compose.arch import ArchSpec, TensorSpec, inventory
-from efn_compose.compose.space import segment_of
+from efn_compose.compose.space import segment_of, segments
 from efn_compose.evolve.verdict import AVERAGE, COMPOSED
 
 
@@ -182,7 +183,8 @@ def _view(
         tensors.setdefault(segment_of(tensor), []).append(tensor)
     rows: dict[str, list[SegmentView]] = {}
     details = _details(spec) if spec is not None else {}
-    for name, donor in hosts.items():
+    for name in _in_network_order(hosts, spec):
+        donor = hosts[name]
         own = tensors.get(name, [])
         view = SegmentView(
             name=name,
@@ -196,6 +198,18 @@ def _view(
     return DonorMapView(
         title, tuple((titles.get(row, row), tuple(parts)) for row, parts in rows.items())
     )
+
+
+def _in_network_order(names: Iterable[str], spec: ArchSpec | None) -> list[str]:
+    """Return segment names from input to output; a JSON file has them in any order."""
+    known = {name: n for n, name in enumerate(segments(spec))} if spec is not None else {}
+
+    def place(name: str) -> tuple[object, ...]:
+        numbers = [int(number) for number in re.findall(r"\d+", name)[:2]]
+        end = 0 if name == "stem" else 2 if name == "top" else 1
+        return (known.get(name, len(known)), end, numbers, name)
+
+    return sorted(names, key=place)
 
 
 def _filters(

@@ -48,6 +48,35 @@ def difference_text(difference: Difference | None, digits: int = 4) -> str:
     return f"{signed(difference.mean, digits)} ± {difference.standard_error:.{digits}f}"
 
 
+def interval_factor(count: int) -> float:
+    """Return how many standard errors a 95 % confidence interval of a mean reaches to each side.
+
+    Student's t with `count` - 1 degrees of freedom.
+
+    Args:
+        count: Number of values the mean is of, at least 2.
+
+    Example:
+        >>> round(interval_factor(5), 3)
+        2.776
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, 0.975))
+
+
+def interval_text(difference: Difference, count: int, digits: int = 4) -> str:
+    """Return the 95 % confidence interval of a paired difference.
+
+    Example:
+        >>> interval_text(Difference(0.0, 0.01), 5)
+        '−0.0278 to +0.0278'
+    """
+    reach = interval_factor(count) * difference.standard_error
+    ends = (difference.mean - reach, difference.mean + reach)
+    return f"{signed(ends[0], digits)} to {signed(ends[1], digits)}"
+
+
 def signed(value: float, digits: int = 4) -> str:
     """Return a number with its sign.
 

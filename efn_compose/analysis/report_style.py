@@ -92,7 +92,7 @@ svg .strong{font-weight:600}
 .out{fill:var(--mark)}
 .ring{fill:none;stroke:var(--ink-2);stroke-width:1}
 .donor-line{fill:none;stroke-width:1.4}
-.interval{stroke-width:2;fill:none}
+.interval{fill:none}
 .chip{display:inline-block;min-width:1.5em;padding:0 .3em;text-align:center;border-radius:3px;
   font-size:.8rem;font-weight:600;line-height:1.45}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;margin:.4rem 0;padding:0;

@@ -9,6 +9,7 @@ from efn_compose.analysis.figures import (
     count,
     difference_text,
     duration,
+    interval_text,
     loss_text,
     mean_and_error,
     percent,
@@ -17,10 +18,12 @@ from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.licences import licences_of, resulting_licence
 from efn_compose.analysis.markup import Html, element, name
 from efn_compose.analysis.noise import Noise
+from efn_compose.analysis.origins import origin_words
 from efn_compose.analysis.report_parts import facts, fingerprint, folded, table
-from efn_compose.analysis.scoreboard import Scoreboard
+from efn_compose.analysis.scoreboard import ArmView, Scoreboard
 from efn_compose.analysis.search_view import SearchView
 from efn_compose.analysis.timing import Timing
+from efn_compose.evolve.verdict import Difference
 
 PARTS = ("train", "validation", "test")
 
@@ -28,10 +31,8 @@ PARTS = ("train", "validation", "test")
 def headline(run: RunView, board: Scoreboard, search: SearchView) -> str:
     """Return the verdict in one line."""
     if run.result:
-        if board.winner == "composed":
-            return f"Composed weights beat the best donor, {board.best_donor}."
-        if board.winner == "uniform_average":
-            return f"The average of all donors beats the best donor, {board.best_donor}."
+        if board.winner in ("composed", "uniform_average"):
+            return _victory(board)
         return f"Nothing beat the best donor, {board.best_donor}."
     if not run.evaluations:
         return "No evaluation has finished yet."
@@ -41,6 +42,20 @@ def headline(run: RunView, board: Scoreboard, search: SearchView) -> str:
     if len(set(best.genome)) == 1:
         return f"No verdict yet; a pure donor leads: {run.donor_name(best.genome[0])}."
     return "No verdict yet; a composed genome leads."
+
+
+def _victory(board: Scoreboard) -> str:
+    """Return what was won, and whether the test split agrees."""
+    arm = board.arm(board.winner)
+    who = (
+        "Composed weights beat" if board.winner == "composed" else "The average of all donors beats"
+    )
+    found = board.difference(arm, "test") if arm is not None else None
+    if found is None or found.is_clearly_better:
+        return f"{who} the best donor, {board.best_donor}."
+    if found.is_clearly_worse:
+        return f"{who} the best donor, {board.best_donor}, on validation, but not on test."
+    return f"{who} the best donor, {board.best_donor}, on validation; the test leaves it open."
 
 
 def verdict_words(run: RunView) -> Html:
@@ -77,7 +92,7 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
             (
                 f"{challenger.title} against best donor, {part} loss",
                 difference_text(found),
-                "paired difference ± standard error; negative is better",
+                _interval_words(challenger, found),
             )
         )
         if challenger.test_scores.get("accuracy") and reference.test_scores.get("accuracy"):
@@ -104,6 +119,13 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
         )
     )
     return facts(entries, main=0 if challenger is not None else None)
+
+
+def _interval_words(arm: ArmView, found: Difference | None) -> str:
+    words = "paired difference ± standard error; negative is better"
+    if found is None:
+        return words
+    return f"{words}; 95 % interval {interval_text(found, len(arm.validation_loss))}"
 
 
 def problems_box(run: RunView) -> Html | None:
@@ -241,13 +263,10 @@ def donors(run: RunView) -> list[Html]:
     rows = []
     for donor in run.donors:
         origin = donor.provenance
-        sibling = (
-            "half-trained here on a share of the training images" if origin.get("sibling") else None
-        )
         rows.append(
             [
                 [chip(donor.number), " ", name(donor.name)],
-                [name(origin.get("source", "unknown")), f"; {sibling}" if sibling else None],
+                name(origin_words(origin)),
                 str(origin.get("dialect", NOTHING)),
                 ", ".join(licences_of(donor.provenance)) or "unknown",
                 fingerprint(origin.get("sha256")),

@@ -1,0 +1,40 @@
+"""Where a donor's weights come from, in words, from its provenance."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def origin_words(provenance: Mapping[str, Any]) -> str:
+    """Return the source and what was done to it since.
+
+    Example:
+        >>> origin_words({"source": "a.pth", "sibling": {"share": 0, "share_count": 2}})
+        'a.pth; trained on in this run, on share 1 of 2 of the training images'
+    """
+    parts = [str(provenance.get("source") or "unknown")]
+    steps = provenance.get("steps")
+    for step in steps if isinstance(steps, list) else ():
+        if isinstance(step, Mapping):
+            parts.append(_step_words(step))
+    if provenance.get("aligned"):
+        parts.append("channels aligned to another donor")
+    sibling = provenance.get("sibling")
+    if isinstance(sibling, Mapping):
+        share, total = sibling.get("share"), sibling.get("share_count")
+        which = f"share {share + 1} of {total}" if isinstance(share, int) else "a share"
+        parts.append(f"trained on in this run, on {which} of the training images")
+    return "; ".join(parts)
+
+
+def _step_words(step: Mapping[str, Any]) -> str:
+    donors = step.get("donors")
+    names = [
+        str(donor.get("name"))
+        for donor in (donors if isinstance(donors, list) else ())
+        if isinstance(donor, Mapping)
+    ]
+    kind = {"nest": "nested", "direct_sum": "placed side by side"}.get(
+        str(step.get("step")), str(step.get("step", "changed"))
+    )
+    into = f" into {step['target']}" if step.get("target") else ""
+    return f"{' and '.join(names)} {kind}{into}".strip()
