@@ -69,13 +69,12 @@ def safe_member(group: Any, name: str) -> Any:
     for part in name.split("/"):
         is_group = isinstance(member, h5py.Group)
         link = member.get(part, getlink=True) if is_group and part else None
-        where = f"{_file_name(group)}: {group.name.rstrip('/')}/{name}"
         if link is None:
-            raise UnreadableCheckpointError(f"{where}: not in the file.")
+            raise UnreadableCheckpointError(f"{_where(group, name)}: not in the file.")
         if not isinstance(link, h5py.HardLink):
             raise UnsafeCheckpointError(
-                f"{where}: {type(link).__name__} refused; only data stored in the file itself is "
-                "read."
+                f"{_where(group, name)}: {type(link).__name__} refused; only data stored in the "
+                "file itself is read."
             )
         member = member[part]
     if isinstance(member, h5py.Dataset):
@@ -89,20 +88,18 @@ def check_dataset(dataset: Any) -> None:
     Args:
         dataset: An open h5py dataset.
     """
-    where = f"{_file_name(dataset)}: {dataset.name}"
-    if dataset.external:
-        raise UnsafeCheckpointError(f"{where}: external raw storage refused.")
-    if dataset.is_virtual:
-        raise UnsafeCheckpointError(f"{where}: virtual dataset refused.")
-    if dataset.dtype.hasobject:
-        raise UnsafeCheckpointError(
-            f"{where}: values of type {dataset.dtype} refused; tensors are plain numbers."
-        )
     stored = dataset.id.get_storage_size()
-    if dataset.nbytes > max(MAX_COMPRESSION_RATIO * stored, ALWAYS_ALLOWED_BYTES):
-        raise UnsafeCheckpointError(
-            f"{where}: declares {dataset.nbytes} bytes but stores {stored}; refused."
-        )
+    problem = ""
+    if dataset.external:
+        problem = "external raw storage refused."
+    elif dataset.is_virtual:
+        problem = "virtual dataset refused."
+    elif dataset.dtype.hasobject:
+        problem = f"values of type {dataset.dtype} refused; tensors are plain numbers."
+    elif dataset.nbytes > max(MAX_COMPRESSION_RATIO * stored, ALWAYS_ALLOWED_BYTES):
+        problem = f"declares {dataset.nbytes} bytes but stores {stored}; refused."
+    if problem:
+        raise UnsafeCheckpointError(f"{_file_name(dataset)}: {dataset.name}: {problem}")
 
 
 def safe_attribute(node: Any, name: str) -> Any:
@@ -193,6 +190,10 @@ def numeric_key(name: str) -> tuple[str, int]:
     if stem and number.isdigit():
         return stem, int(number)
     return ("", int(name)) if name.isdigit() else (name, -1)
+
+
+def _where(group: Any, name: str) -> str:
+    return f"{_file_name(group)}: {group.name.rstrip('/')}/{name}"
 
 
 def _file_name(node: Any) -> str:
