@@ -21,7 +21,7 @@ _PUBLIC = {
     "harmonise": "efn_compose.donors.harmonise",
     "inspect": "efn_compose.conversion",
     "load_donor": "efn_compose.donors",
-    "load_donors": "efn_compose.job",
+    "load_donors": "efn_compose.preparation",
     "nest": "efn_compose.nesting",
     "shrink": "efn_compose.nesting",
 }

@@ -144,6 +144,17 @@ def test_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
     assert "population = 5" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_noise_command_agrees_with_the_runs_own_measurement(finished, tmp_path):
+    config = write_nano_experiment(tmp_path)
+    found = json.loads(_evolve(config, "--noise", "2", "--json").stdout)
+    noise = [r for r in _journal(finished[0] / "run") if r["phase"] == "noise"]
+    # Aligning leaves the first donor as it is, so the same seeds give the same scores.
+    assert found["losses"] == [record["scores"]["validation"]["loss"] for record in noise]
+    assert found["spread"]["loss"]["deviation"] == pytest.approx(np.std(found["losses"], ddof=1))
+    assert not (tmp_path / "run").exists()
+
+
 def _one_clear_error(done, tmp_path, *words):
     assert done.returncode in (1, 2), done.stderr[-2000:]
     assert "Traceback" not in done.stderr

@@ -8,7 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "errors", "callable_package", "arch", "checkpoints", "store", "donors", "nesting", "compose",
-    "models", "data", "train", "selfsup", "evolve", "analysis", "toml_options", "config", "conversion", "job", "cli",
+    "models", "data", "train", "selfsup", "evolve", "analysis", "toml_options", "config", "conversion", "preparation",
+    "rehearsal", "job", "cli",
 )  # fmt: skip
 
 #: Imports against the order, inside functions, that are part of the design: module -> imported folder.

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Align and write the donors."""
     from efn_compose.donors.align import align
-    from efn_compose.job import load_donors
+    from efn_compose.preparation import load_donors
 
     donors = load_donors(options.files, options.variant)
     reference = _number_of(options.reference, donors)

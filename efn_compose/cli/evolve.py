@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="print resolved configuration, evaluations, time and disk, then stop",
     )
     parser.add_argument(
+        "--noise",
+        type=int,
+        metavar="N",
+        help="only measure how much the first donor's fitness varies over N seeds, then stop",
+    )
+    parser.add_argument(
         "--set",
         dest="overrides",
         metavar="SECTION.KEY=VALUE",
@@ -41,13 +47,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Run the job, or say what it would cost."""
-    from efn_compose import job
+    from efn_compose import job, rehearsal
+    from efn_compose.preparation import prepare
 
     config, overrides = _untangle(options.config, options.overrides)
+    chosen = [
+        name
+        for name, is_chosen in (
+            ("--dry-run", options.dry_run),
+            ("--resume", options.resume),
+            ("--noise", options.noise is not None),
+        )
+        if is_chosen
+    ]
+    if len(chosen) > 1:
+        raise ConfigError(f"{' and '.join(chosen)} exclude each other.")
+    if options.noise is not None:
+        found = rehearsal.measure_noise(prepare(config, overrides), options.noise)
+        output.result(found, _noise_text(found))
+        return
     if options.dry_run:
-        if options.resume:
-            raise ConfigError("--dry-run and --resume exclude each other.")
-        plan = job.dry_run(job.prepare(config, overrides))
+        plan = rehearsal.dry_run(prepare(config, overrides))
         output.result(plan, _plan_text(plan))
         return
     summary = job.evolve(
@@ -89,6 +109,17 @@ def _plan_text(plan: dict) -> str:
         f"disk          {plan['disk_bytes'] / 1e6:,.0f} MB of {plan['free_bytes'] / 1e6:,.0f} MB free\n"
         "Nothing was written."
     )
+
+
+def _noise_text(found: dict) -> str:
+    lines = [f"{found['donor']}: {len(found['losses'])} seeds, same weights, same data"]
+    for metric, spread in found["spread"].items():
+        lines.append(f"  {metric:<9} {spread['mean']:.4f} ± {spread['deviation']:.4f}")
+    lines.append(
+        "± is the standard deviation of one evaluation: differences below it between two "
+        "evaluations under different seeds mean nothing."
+    )
+    return "\n".join(lines)
 
 
 def _duration(seconds: float) -> str:

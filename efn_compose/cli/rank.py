@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rank the donors, of any networks and any source."""
-    from efn_compose.job import load_donors
+    from efn_compose.preparation import load_donors
 
     # One at a time: ranking does not need donors of one network, and names may repeat.
     rank_command.run(options, output, load=lambda file: load_donors([file])[0])

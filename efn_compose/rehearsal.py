@@ -1,0 +1,113 @@
+"""What a run would cost and how noisy it would be, from a few evaluations; writes nothing."""
+
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+from efn_compose.config import dump_toml
+from efn_compose.errors import ConfigError
+from efn_compose.preparation import Prepared, make_executor
+
+
+def measure_noise(prepared: Prepared, seeds: int) -> dict[str, Any]:
+    """Return how much the first donor's scores vary over seeds; writes nothing.
+
+    Args:
+        prepared: Configuration, donors and data.
+        seeds: Number of seeds, at least 2.
+
+    Returns:
+        The donor's name, its losses, and mean and standard deviation by metric.
+
+    Raises:
+        ConfigError: Fewer than two seeds, or an evaluation failed.
+    """
+    from efn_compose.compose import GenomeSpace, Recipe
+    from efn_compose.evolve.seeds import derive_seed
+    from efn_compose.evolve.tasks import EvaluationTask
+
+    if seeds < 2:
+        raise ConfigError(f"A spread needs at least 2 seeds. Received: {seeds}.")
+    config = prepared.config
+    space = GenomeSpace(prepared.donors[0].spec, len(prepared.donors), config.search.granularity)
+    recipe = Recipe.genome(space.pure(0))
+    tasks = [
+        EvaluationTask(recipe, derive_seed(config.run.seed, "noise", number), config.fitness.epochs)
+        for number in range(seeds)
+    ]
+    executor = make_executor(prepared)
+    try:
+        executor.set_donors(space, [donor.tensors for donor in prepared.donors])
+        outcomes = dict(executor.run(tasks))
+    finally:
+        executor.close()
+    failed = [o.error or o.value.error for o in outcomes.values() if o.error or o.value.error]
+    if failed:
+        raise ConfigError(f"{len(failed)} of {seeds} evaluations failed: {failed[0]}.")
+    scores = [outcomes[number].value.scores["validation"] for number in range(seeds)]
+    columns = {metric: [score[metric] for score in scores] for metric in scores[0]}
+    return {
+        "donor": prepared.donors[0].name,
+        "losses": columns["loss"],
+        "spread": {
+            metric: {"mean": statistics.fmean(values), "deviation": statistics.stdev(values)}
+            for metric, values in columns.items()
+        },
+    }
+
+
+def dry_run(prepared: Prepared) -> dict[str, Any]:
+    """Return what a run would cost, from one measured evaluation; writes nothing.
+
+    Returns:
+        Resolved configuration (TOML text), genome size, evaluations by phase,
+        seconds per evaluation, workers, estimated seconds, bytes on disk.
+    """
+    from efn_compose.compose import GenomeSpace, Recipe
+    from efn_compose.evolve.run import planned_evaluations
+    from efn_compose.evolve.tasks import EvaluationTask
+
+    config = prepared.config
+    donor_count = len(prepared.donors) * (1 + config.donors.siblings)
+    space = GenomeSpace(prepared.donors[0].spec, donor_count, config.search.granularity)
+    plan = planned_evaluations(config.search, donor_count)
+    executor = make_executor(prepared)
+    try:
+        first = GenomeSpace(space.spec, len(prepared.donors), config.search.granularity)
+        executor.set_donors(first, [donor.tensors for donor in prepared.donors])
+        task = EvaluationTask(Recipe.genome(first.pure(0)), 1, config.fitness.epochs)
+        # Every worker's first task traces the network; the second is what all others cost.
+        outcomes = [o for _, o in executor.run([task] * (2 * executor.workers))]
+        workers = executor.workers
+    finally:
+        executor.close()
+    failed = [outcome.error or outcome.value.error for outcome in outcomes]
+    if any(failed):
+        raise ConfigError(f"A first evaluation failed: {next(filter(None, failed))}.")
+    seconds = min(outcome.seconds for outcome in outcomes)
+    start = max(outcome.seconds for outcome in outcomes)
+    tensors = prepared.donors[0].tensors
+    bytes_per_file = sum(array.nbytes for array in tensors.values())
+    disk = bytes_per_file * (1 + config.donors.siblings * len(prepared.donors))
+    return {
+        "config": dump_toml(config),
+        "run_folder": str(prepared.folder),
+        "network": space.spec.variant,
+        "donors": [donor.name for donor in prepared.donors],
+        "genes": len(space.loci),
+        "genomes": f"{donor_count}^{len(space.loci)}",
+        "evaluations": plan,
+        "workers": workers,
+        "seconds_per_evaluation": round(seconds, 3),
+        "estimated_seconds": round(start + sum(plan.values()) * seconds / workers, 1),
+        "disk_bytes": disk,
+        "free_bytes": shutil.disk_usage(_existing_parent(prepared.folder)).free,
+    }
+
+
+def _existing_parent(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
