@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,9 +149,12 @@ def convert_raw(
     spec = read_spec(prepared.raw, dialect, request)
     classes = classes_in(prepared.raw, dialect, spec)
     resolved = dialect.resolve(prepared.raw, spec, request)
-    tensors, mapping = map_tensors(
-        prepared.raw, dialect.rows(spec, classes, prepared.raw), spec, classes, dialect.ignore
-    )
+    # Hashing leaves Python's lock alone, so it costs no time beside the reading.
+    with ThreadPoolExecutor(1) as pool:
+        sha256 = pool.submit(lambda: raw.sha256)
+        tensors, mapping = map_tensors(
+            prepared.raw, dialect.rows(spec, classes, prepared.raw), spec, classes, dialect.ignore
+        )
     mapping = dataclasses.replace(
         mapping, folded=prepared.folded, ignored=prepared.ignored + mapping.ignored
     )
@@ -161,7 +165,7 @@ def convert_raw(
         variant=spec.variant,
         classes=classes,
         parameters=parameter_count(spec, classes),
-        sha256=raw.sha256,
+        sha256=sha256.result(),
         licence=str(resolved.provenance.get("licence", dialect.licence)),
         mapping=mapping,
         resolved=resolved,

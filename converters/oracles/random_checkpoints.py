@@ -67,7 +67,9 @@ def settle(model: Any, seed: int = 0) -> None:
             layer.eval()
             spread = layer.running_var.sqrt()
             layer.running_mean.add_(normal(spread, 0.2) * spread)
-            layer.running_var.mul_(uniform(spread, 0.7, 1.4))
+            # A floor: channels of almost no variance multiply rounding errors.
+            floor = 0.1 * layer.running_var.mean()
+            layer.running_var.mul_(uniform(spread, 0.7, 1.4)).add_(floor)
 
 
 def write_checkpoint(

@@ -15,7 +15,6 @@ from efn_compose.checkpoints.torch_pickle import (
     check_extent,
     numpy_dtype,
     safe_unpickle,
-    scan_pickle,
     storage_from_id,
     strided,
 )
@@ -40,13 +39,13 @@ def read(path: Path, *, container: str = "torch-legacy", ema: bool = True) -> Ra
         return storage
 
     with path.open("rb") as file:
-        magic, protocol, system = (_next_pickle(file, path) for _ in range(3))
+        magic, protocol, system = (safe_unpickle(file, path) for _ in range(3))
         if magic != _MAGIC or protocol != 1001:
             raise UnreadableCheckpointError(f"{path}: not a PyTorch file (magic {magic!r:.40}).")
         if not isinstance(system, dict) or not system.get("little_endian", True):
             raise UnreadableCheckpointError(f"{path}: written on a big-endian machine; refused.")
-        content = _next_pickle(file, path, load_storage)
-        keys = _next_pickle(file, path)
+        content = safe_unpickle(file, path, load_storage)
+        keys = safe_unpickle(file, path)
         offsets = _storage_offsets(file, path, keys, storages)
 
     def load(name: str, ref: TensorRef):
@@ -57,14 +56,6 @@ def read(path: Path, *, container: str = "torch-legacy", ema: bool = True) -> Ra
         return lambda: _values(path, offsets[ref.storage.key], ref)
 
     return unwrap(content, path, container, load, ema=ema)
-
-
-def _next_pickle(file: BinaryIO, path: Path, load_storage: Any = storage_from_id) -> Any:
-    start = file.tell()
-    scan_pickle(file, str(path))
-    length = file.tell() - start
-    file.seek(start)
-    return safe_unpickle(file.read(length), path, load_storage)
 
 
 def _storage_offsets(

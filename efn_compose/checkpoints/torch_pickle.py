@@ -1,14 +1,15 @@
 """An unpickler that can make tensors and plain values, and nothing else.
 
-A pickle is a program. This one is read twice: first its opcodes are walked
-without running them, so that every global it would import is known and the
-memo it would allocate is bounded; then it runs with an allow-list whose entries
-are replaced by inert stand-ins of our own. No name of the file is ever imported.
+A pickle is a program. Here it runs with inert stand-ins of our own for every
+global it asks for; no name of the file is ever imported. Globals that are not on
+the allow-list are collected, so that one error names them all. The interpreter is
+Python's own in Python: its memo is a dictionary, while that of the C one is an array
+that a few bytes can make gigabytes long.
 """
 
 import io
 import pickle
-import pickletools
+import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +26,7 @@ from efn_compose.errors import (
 )
 
 #: A pickle larger than this describes no EfficientNet.
-MAX_PICKLE_BYTES = 256 << 20
-MAX_MEMO = 1 << 24
+MAX_PICKLE_BYTES = 32 << 20
 
 #: Name of the numpy type behind each torch storage class and dtype.
 STORAGE_DTYPES: dict[str, str] = {
@@ -163,17 +163,47 @@ def _allowed() -> dict[tuple[str, str], Any]:
 _ALLOWED = _allowed()
 
 
-class _Unpickler(pickle.Unpickler):
+class _BoundedFile:
+    """Lets an unpickler read so much of a file and no more."""
+
+    def __init__(self, file: BinaryIO, where: str) -> None:
+        self._file, self._where, self._left = file, where, MAX_PICKLE_BYTES
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise UnsafeCheckpointError(
+                f"{self._where}: a pickle of more than {MAX_PICKLE_BYTES >> 20} MB; refused."
+            )
+
+    def read(self, size: int) -> bytes:
+        self._count(size)
+        return self._file.read(size)
+
+    def readline(self) -> bytes:
+        line = self._file.readline(1 << 12)
+        self._count(len(line))
+        return line
+
+
+# The C unpickler's memo is an array as long as the largest index in the file.
+class _Unpickler(pickle._Unpickler):
     def __init__(self, file: BinaryIO, where: str, load_storage: Callable[[Any], Any]) -> None:
-        super().__init__(file)
-        self._where = where
+        is_small = isinstance(file, io.BytesIO) and file.getbuffer().nbytes <= MAX_PICKLE_BYTES
+        super().__init__(file if is_small else _BoundedFile(file, where))
         self._load_storage = load_storage
+        self.forbidden: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError:
-            raise _forbidden(self._where, {f"{module}.{name}"}) from None
+        allowed = _ALLOWED.get((module, name))
+        if allowed is None:
+            self.forbidden.add(f"{module}.{name}")
+            return Inert
+        return allowed
+
+    def get_extension(self, code: int) -> None:
+        self.forbidden.add(f"extension code {code}")
+        self.append(Inert)
 
     def persistent_load(self, saved_id: Any) -> Any:
         return self._load_storage(saved_id)
@@ -196,72 +226,41 @@ def storage_from_id(saved_id: Any) -> StorageRef:
 
 
 def safe_unpickle(
-    data: bytes,
+    file: BinaryIO,
     where: str | Path,
     load_storage: Callable[[Any], StorageRef] = storage_from_id,
 ) -> Any:
     """Return the object of a torch pickle, tensors as `TensorRef`, without running its code.
 
     Args:
-        data: One pickle, from its first opcode to STOP.
+        file: Open where the pickle begins; left where it ends.
         where: Name of the file, for messages.
         load_storage: Turns a persistent id into a storage.
 
     Raises:
-        ForbiddenPickleError: It asks for a global that is not on the list; all are named.
-        UnsafeCheckpointError: It would allocate a memo out of proportion.
+        ForbiddenPickleError: It asks for globals that are not on the list; all are named.
+        UnsafeCheckpointError: It is larger than any description of a network.
         UnreadableCheckpointError: It is damaged.
     """
     where = str(where)
-    scan_pickle(io.BytesIO(data), where)
+    unpickler = _Unpickler(file, where, load_storage)
     try:
-        return _Unpickler(io.BytesIO(data), where, load_storage).load()
+        content = unpickler.load()
     except UnreadableCheckpointError as error:
-        raise UnreadableCheckpointError(f"{where}: {error}.") from None
+        reason = str(error)
     except (
-        pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError,
-        IndexError, KeyError, UnicodeDecodeError, OverflowError, RecursionError,
+        pickle.UnpicklingError, EOFError, AttributeError, TypeError, ValueError, LookupError,
+        UnicodeDecodeError, OverflowError, RecursionError, AssertionError, NotImplementedError,
+        struct.error,
     ) as error:  # fmt: skip
-        raise UnreadableCheckpointError(f"{where}: a damaged pickle ({error}).") from None
-
-
-def scan_pickle(file: BinaryIO, where: str) -> None:
-    """Walk one pickle's opcodes without running them; leaves the file after its STOP.
-
-    Raises:
-        ForbiddenPickleError: A global is not on the allow-list; all are named.
-        UnsafeCheckpointError: The pickle is too large, or its memo out of proportion.
-        UnreadableCheckpointError: The opcodes are damaged.
-    """
-    start = file.tell()
-    forbidden: set[str] = set()
-    strings: list[str] = []
-    count = 0
-    try:
-        for opcode, argument, position in pickletools.genops(file):
-            count += 1
-            if (position or 0) - start > MAX_PICKLE_BYTES:
-                raise UnsafeCheckpointError(f"{where}: a pickle of more than 256 MB; refused.")
-            if "PUT" in opcode.name and int(argument) > min(MAX_MEMO, 2 * count + 1024):
-                raise UnsafeCheckpointError(
-                    f"{where}: the pickle would allocate a memo of {argument} entries; refused."
-                )
-            if opcode.name in ("GLOBAL", "INST"):
-                module, _, name = argument.partition(" ")
-                if (module, name) not in _ALLOWED:
-                    forbidden.add(f"{module}.{name}")
-            elif opcode.name == "STACK_GLOBAL":
-                pair = tuple(strings[-2:])
-                if len(pair) == 2 and pair not in _ALLOWED:
-                    forbidden.add(".".join(pair))
-            elif opcode.name.startswith("EXT"):
-                forbidden.add(f"{opcode.name} {argument}")
-            if isinstance(argument, str) and "UNICODE" in opcode.name:
-                strings = [*strings[-1:], argument]
-    except (ValueError, KeyError, UnicodeDecodeError, OverflowError) as error:
-        raise UnreadableCheckpointError(f"{where}: a damaged pickle ({error}).") from None
-    if forbidden:
-        raise _forbidden(where, forbidden)
+        reason = f"a damaged pickle ({type(error).__name__}: {error})"
+    else:
+        reason = ""
+    if unpickler.forbidden:
+        raise _forbidden(where, unpickler.forbidden)
+    if reason:
+        raise UnreadableCheckpointError(f"{where}: {reason}.")
+    return content
 
 
 def _forbidden(where: str, names: set[str]) -> ForbiddenPickleError:

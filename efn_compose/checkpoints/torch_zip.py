@@ -1,5 +1,6 @@
 """Reads PyTorch files since version 1.6: a zip archive of one pickle and raw storages."""
 
+import io
 import struct
 import zipfile
 import zlib
@@ -42,7 +43,7 @@ def read(path: Path, *, container: str = "torch-zip", ema: bool = True) -> RawCh
                 if info.filename.startswith(f"{root}data/")
             }
             _check_byte_order(path, archive, root)
-            content = safe_unpickle(archive.read(f"{root}data.pkl"), path)
+            content = safe_unpickle(io.BytesIO(archive.read(f"{root}data.pkl")), path)
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
         raise UnreadableCheckpointError(
             f"{path}: a damaged or truncated zip archive ({error}); fetch it again."
