@@ -6,6 +6,7 @@ from nano_donors import NANO_VARIANTS, nano_donor, photo_like
 
 from efn_compose.arch import channel_groups
 from efn_compose.compose import compose
+from efn_compose.compose.gather import Selection
 from efn_compose.compose.refit import ridge_fit
 from efn_compose.compose.space import expanded_groups
 from efn_compose.compose.units import contributions, drop_units, hosted, take_units
@@ -50,6 +51,13 @@ def test_a_unit_moves_whole(variant):
     name = f"{group.removesuffix('_expanded')}_project_conv/kernel"
     host_part = one.tensors[name] * (units == 0)[:, None]
     np.testing.assert_array_equal(dropped[name], host_part)
+    seen = {}
+    network = StepwiseNetwork(one.spec, one.conventions, dropped)
+    inputs = one.preprocess(IMAGES[:4])
+    network.run(inputs, before=lambda layer, x: seen.setdefault(layer, x.numpy()))
+    for group, units in donor_map.units.items():
+        features = seen[f"{group.removesuffix('_expanded')}_project_conv"]
+        assert not features[..., units == 1].any() and features[..., units == 0].any()
 
 
 def test_contributions_equal_the_measured_deviation_of_each_unit():
@@ -197,3 +205,23 @@ def test_ridge_fit_equals_scikit_learn():
     found = ridge_fit(features, target, ridge=0.1)
     np.testing.assert_allclose(found.kernel, expected.coef_.T, atol=1e-10)
     np.testing.assert_allclose(found.bias, expected.intercept_, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3, 3, 4, 10), 3), ((1, 1, 10, 40), 2), ((5, 5, 10, 1), 2), ((10,), 0)]
+)
+def test_gather_equals_taking_index_by_index(shape, axis, dtype):
+    rng = np.random.default_rng(0)
+    donors = [rng.normal(size=shape).astype(dtype) for _ in range(4)]
+    donors[1].flat[3] = np.nan
+    units = rng.integers(0, 4, shape[axis]).astype(np.uint8)
+    units[:4] = [0, 1, 2, 3]
+    expected = np.stack(
+        [np.take(donors[number], c, axis) for c, number in enumerate(units)], axis=axis
+    )
+    selection, out = Selection(units), np.empty(shape, dtype)
+    np.testing.assert_array_equal(selection.gather(donors, axis), expected)
+    assert selection.gather(donors, axis, out) is out
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(Selection(units * 0 + 2).gather(donors, axis), donors[2])

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from efn_compose.arch import ArchSpec, inventory
+from efn_compose.compose.gather import Selection
 from efn_compose.compose.space import DonorMap, segment_of
 from efn_compose.errors import InvalidGenomeError
 
@@ -12,7 +13,11 @@ Tensors = Mapping[str, np.ndarray]
 
 
 def compose(
-    spec: ArchSpec, donors: Sequence[Tensors], donor_map: DonorMap
+    spec: ArchSpec,
+    donors: Sequence[Tensors],
+    donor_map: DonorMap,
+    *,
+    out: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Compose the backbone tensors of a donor map.
 
@@ -24,6 +29,8 @@ def compose(
         spec: The network all donors share.
         donors: Arrays by canonical name, one mapping per donor number.
         donor_map: Host donor per segment, donor per unit where mixed.
+        out: Arrays by canonical name to write mixed tensors to, such as those of an
+            earlier call; saves the allocation. Missing ones are allocated.
 
     Returns:
         Arrays by canonical name, without classifier. Tensors taken whole are the
@@ -40,25 +47,15 @@ def compose(
         raise InvalidGenomeError(
             f"The donor map names donors {missing}, but there are only {len(donors)}."
         )
+    selections = {group: Selection(units) for group, units in donor_map.units.items()}
     composed = {}
     for tensor in inventory(spec):
         host = donors[donor_map.segments[segment_of(tensor)]][tensor.name]
         for axis_number, axis in enumerate(tensor.axes):
-            units = donor_map.units.get(axis.group or "")
-            if units is not None:
-                host = _gather(host, donors, tensor.name, axis_number, units)
+            selection = selections.get(axis.group or "")
+            if selection is not None:
+                arrays = [donor[tensor.name] for donor in donors]
+                host = selection.gather(arrays, axis_number, (out or {}).get(tensor.name))
                 break
         composed[tensor.name] = host
     return composed
-
-
-def _gather(
-    host: np.ndarray, donors: Sequence[Tensors], name: str, axis: int, units: np.ndarray
-) -> np.ndarray:
-    """Take each index along an axis from the donor that `units` names for it."""
-    mixed = np.empty_like(host)
-    target = np.moveaxis(mixed, axis, 0)
-    for donor in np.unique(units):
-        chosen = units == donor
-        target[chosen] = np.moveaxis(donors[donor][name], axis, 0)[chosen]
-    return mixed

@@ -117,7 +117,13 @@ def drop_units(
     for group, units in donor_map.units.items():
         block = group.removesuffix("_expanded")
         name = f"{block}_project_conv/kernel"
-        silenced[name] = tensors[name] * (units == keep)[:, None].astype(tensors[name].dtype)
+        kept = (units == keep).astype(tensors[name].dtype)
+        silenced[name] = tensors[name] * kept[:, None]
+        # Silent at the source too, or a refit would bring the units back.
+        kind = "depthwise" if f"{block}_depthwise_bn/gamma" in tensors else "expand"
+        for role in ("gamma", "beta"):
+            name = f"{block}_{kind}_bn/{role}"
+            silenced[name] = tensors[name] * kept
     return silenced
 
 
