@@ -1,0 +1,92 @@
+"""The catalogue of public donors says what the converters would report."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters import CONVERTERS
+from converters.timm_models import TAGS
+from efn_compose.arch import PREPROCESSINGS, VARIANTS, arch_spec, inventory
+from efn_compose.checkpoints.dialect import Request
+from efn_compose.checkpoints.layouts import LAYOUTS
+from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
+
+CATALOGUE = Path(__file__).parents[1] / "weights" / "catalogue.toml"
+with CATALOGUE.open("rb") as _file:
+    ENTRIES = {entry["id"]: entry for entry in tomllib.load(_file)["donor"]}
+REQUIRED = {
+    "id", "dialect", "fetch", "licence", "classes", "resolution", "padding", "bn_epsilon",
+    "activation", "preprocessing",
+}  # fmt: skip
+
+
+def variant_of(entry):
+    """Return the table's network that an entry's name stands for, or None."""
+    name = entry.get("arch", "").partition(".")[0].removeprefix("adv-").removeprefix("tf_")
+    if "pruned" in name or "_rw_" in name:
+        return None
+    name = re.sub(r"^efficientnet[-_]?", "", name).replace("_", "-")
+    name = re.sub(r"^v2-?", "v2-", name)
+    return name if name in VARIANTS else None
+
+
+def checkpoint_of(entry, spec):
+    """Return a checkpoint with the names and shapes of an entry's file and no values."""
+    tensors = {}
+    shapes = {tensor.name: tensor.shape for tensor in inventory(spec, entry["classes"])}
+    for row in CONVERTERS[entry["dialect"]].rows(spec, entry["classes"], None):
+        empty = np.broadcast_to(np.zeros((), np.float32), shapes[row.canonical])
+        layout = LAYOUTS[row.layout]
+        shape = empty.shape
+        if not layout.is_identity and row.layout != "identity":
+            shape = np.empty(empty.shape, "?").transpose(np.argsort(layout.transpose)).shape
+        name = f"net/{row.foreign}" if entry["dialect"] == "tf_official" else row.foreign
+        tensors[name] = RawTensor(name, shape, "float32", lambda: np.zeros(0))
+    path = Path(entry["fetch"].rpartition("/")[2])
+    return RawCheckpoint(path, "torch-zip", tensors, {"ema": True})
+
+
+def test_entries_are_complete_and_name_known_things():
+    for key, entry in ENTRIES.items():
+        assert set(entry) >= REQUIRED, key
+        assert entry["dialect"] in CONVERTERS and entry["preprocessing"] in PREPROCESSINGS, key
+        assert ("top1" in entry) == ("top1_source" in entry), key
+        assert 60 < entry.get("top1", 75) < 90, key
+
+
+def test_every_timm_tag_is_listed():
+    listed = {key.removeprefix("timm:") for key in ENTRIES if key.startswith("timm:")}
+    assert listed == {f"{model}.{tag}" for model, tags in TAGS.items() for tag in tags}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        key
+        for key, entry in ENTRIES.items()
+        if entry["dialect"] not in ("keras_applications",) and variant_of(entry)
+    ],
+)
+def test_conventions_are_those_the_converter_reports(key):
+    entry = ENTRIES[key]
+    spec = arch_spec(variant_of(entry))
+    raw = checkpoint_of(entry, spec)
+    dialect = CONVERTERS[entry["dialect"]]
+    request = Request(arch=entry["arch"])
+    assert dialect.recognise(raw) or entry["dialect"] == "geffnet"
+    rules = dialect.resolve(raw, spec, request).conventions
+    assert rules.padding == entry["padding"]
+    assert rules.bn_epsilon == entry["bn_epsilon"]
+    assert rules.activation == entry["activation"]
+    assert rules.preprocessing == PREPROCESSINGS[entry["preprocessing"]]
+
+
+def test_real_checksums(tmp_path):
+    from converters.sources import local_source
+
+    for key in (key for key in ENTRIES if key.startswith("package:")):
+        raw = RawCheckpoint(local_source(key).path, "torch-legacy", {})
+        assert raw.sha256 == ENTRIES[key]["sha256"]
