@@ -1,0 +1,198 @@
+"""The compact genome over units: a few genes per block that decode to a donor for every filter.
+
+One gene per filter cannot be searched: ten thousand genes against some hundred
+noisy evaluations is random search. Here a block has four genes: its donor, a
+second donor, the share of units taken from it, and the rule that picks them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from efn_compose.arch import channel_groups
+from efn_compose.compose.space import (
+    STEM,
+    TOP,
+    DonorMap,
+    Genome,
+    GenomeSpace,
+    Locus,
+    expanded_groups,
+)
+from efn_compose.compose.units import take_units
+from efn_compose.errors import InvalidGenomeError
+
+#: Shares of units that a block may take from its second donor; roles are symmetric beyond half.
+FRACTIONS = (0.0, 0.125, 0.25, 0.5)
+
+#: Seeds that the rule genes beyond the first stand for.
+RANDOM_RULES = (0, 1)
+
+
+@dataclass(frozen=True)
+class UnitGenomeSpace(GenomeSpace):
+    """All genomes that mix donors by stage, block and unit.
+
+    Genes in network order: "stem"; per stage its host, then per block its donor
+    (0 the stage's host, n donor n-1) and, where the block has expanded channels of
+    its own, second donor, fraction (index of `FRACTIONS`) and rule (0 the units
+    where the second donor contributes more, others random); "top".
+
+    Args:
+        spec: The network all donors share.
+        donor_count: Number of donors.
+        granularity: Always "unit".
+        saliency: Per donor, (unit,) contributions by expanded group, of donors in one
+            channel order; see `compose.units.contributions`.
+
+    Raises:
+        InvalidGenomeError: Saliencies do not fit donors or network; all are listed.
+
+    Example:
+        >>> space = UnitGenomeSpace(spec, 2, "unit", (saliency_a, saliency_b))  # doctest: +SKIP
+        >>> len(space.loci)  # doctest: +SKIP
+        70
+    """
+
+    granularity: str = "unit"
+    saliency: Sequence[Mapping[str, np.ndarray]] = field(default=(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 1 <= self.donor_count <= 254:
+            problems.append(f"1 to 254 donors are allowed, received {self.donor_count}")
+        if self.granularity != "unit":
+            problems.append(f"granularity must be 'unit', received {self.granularity!r}")
+        if len(self.saliency) != self.donor_count:
+            problems.append(f"{self.donor_count} saliencies expected, got {len(self.saliency)}")
+        groups = channel_groups(self.spec)
+        for number, found in enumerate(self.saliency):
+            for name in expanded_groups(self.spec).values():
+                shape = np.shape(found[name]) if name in found else None
+                if shape != (groups[name].size,):
+                    problems.append(
+                        f"saliency of donor {number}, {name}: expected ({groups[name].size},), "
+                        f"received {shape}"
+                    )
+        if problems:
+            raise InvalidGenomeError("No such unit genome space: " + "; ".join(problems[:10]) + ".")
+
+    @cached_property
+    def loci(self) -> tuple[Locus, ...]:
+        """The positions of the genome, in network order."""
+        found = [Locus(STEM, (STEM,))]
+        expanded = expanded_groups(self.spec)
+        for stage in range(1, self.spec.stage_count + 1):
+            names = tuple(block.name for block in self.spec.stage_blocks(stage))
+            found.append(Locus(f"stage{stage}_host", names))
+            for name in names:
+                parts = ("donor", "second", "fraction", "rule") if name in expanded else ("donor",)
+                # The only block of a stage needs no donor of its own beside the host.
+                parts = parts[1:] if len(names) == 1 else parts
+                found += [Locus(f"{name}_{part}", (name,)) for part in parts]
+        if self.spec.top_channels:
+            found.append(Locus(TOP, (TOP,)))
+        return tuple(found)
+
+    @cached_property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Number of values of each gene."""
+        sizes = {
+            "donor": self.donor_count + 1,
+            "fraction": len(FRACTIONS) if self.donor_count > 1 else 1,
+            "rule": 1 + len(RANDOM_RULES) if self.donor_count > 1 else 1,
+        }
+        return tuple(
+            sizes.get(locus.name.rpartition("_")[2], self.donor_count) for locus in self.loci
+        )
+
+    def pure(self, donor: int) -> Genome:
+        """Return the genome that takes everything from one donor.
+
+        Any slice of it between stage borders makes that stage pure in any genome.
+        """
+        hosts = {STEM, TOP}
+        return tuple(
+            donor if locus.name in hosts or locus.name.endswith("_host") else 0
+            for locus in self.loci
+        )
+
+    def check(self, genome: Sequence[int]) -> Genome:
+        """Return a genome as a tuple of ints.
+
+        Raises:
+            InvalidGenomeError: Wrong length, or a gene out of range; all are listed.
+        """
+        genome = tuple(int(gene) for gene in genome)
+        if len(genome) != len(self.loci):
+            raise InvalidGenomeError(
+                f"A genome of this space has {len(self.loci)} genes (unit granularity, "
+                f"{self.spec.variant}). Received {len(genome)}."
+            )
+        wrong = [
+            f"{locus.name}={gene} (0 to {count - 1})"
+            for locus, gene, count in zip(self.loci, genome, self.cardinalities, strict=True)
+            if not 0 <= gene < count
+        ]
+        if wrong:
+            raise InvalidGenomeError(f"Genes out of range: {', '.join(wrong)}.")
+        return genome
+
+    def canonical(self, genome: Sequence[int]) -> Genome:
+        """Return the simplest genome that decodes to the same donor map.
+
+        Genes that cannot matter become 0: the rule and second donor of a block that
+        takes nothing from it. Evaluate canonical genomes, and none is paid for twice.
+        """
+        genes = self._named(self.check(genome))
+        for stage in range(1, self.spec.stage_count + 1):
+            host = genes[f"stage{stage}_host"]
+            for block in self.spec.stage_blocks(stage):
+                donor = genes.get(f"{block.name}_donor", 0)
+                if donor == host + 1:
+                    genes[f"{block.name}_donor"] = donor = 0
+                keeper = donor - 1 if donor else host
+                keys = [f"{block.name}_{part}" for part in ("fraction", "second", "rule")]
+                if keys[0] in genes and (genes[keys[0]] == 0 or genes[keys[1]] == keeper):
+                    genes.update(dict.fromkeys(keys, 0))
+        return tuple(genes[locus.name] for locus in self.loci)
+
+    def decode(self, genome: Sequence[int]) -> DonorMap:
+        """Return the explicit donor map of a genome: a donor for every filter."""
+        genes = self._named(self.check(genome))
+        expanded = expanded_groups(self.spec)
+        hosts = {STEM: genes[STEM]}
+        units = {}
+        for block in self.spec.blocks:
+            name = block.name
+            donor = genes.get(f"{name}_donor", 0)
+            host = donor - 1 if donor else genes[f"stage{block.stage}_host"]
+            hosts[name] = host
+            if name not in expanded:
+                continue
+            fraction, second = FRACTIONS[genes[f"{name}_fraction"]], genes[f"{name}_second"]
+            if fraction and second != host:
+                units[expanded[name]] = self._units(name, host, second, fraction, genes)
+        if TOP in genes:
+            hosts[TOP] = genes[TOP]
+        return DonorMap(hosts, units)
+
+    def _named(self, genome: Genome) -> dict[str, int]:
+        return {locus.name: gene for locus, gene in zip(self.loci, genome, strict=True)}
+
+    def _units(
+        self, block: str, host: int, second: int, fraction: float, genes: Mapping[str, int]
+    ) -> np.ndarray:
+        group, rule = expanded_groups(self.spec)[block], genes[f"{block}_rule"]
+        if rule == 0:
+            return take_units(
+                host, second, fraction,
+                host_saliency=self.saliency[host][group],
+                second_saliency=self.saliency[second][group],
+            )  # fmt: skip
+        size = len(self.saliency[host][group])
+        # Not Python's hash, which differs between processes.
+        seed = RANDOM_RULES[rule - 1] * 1000 + [b.name for b in self.spec.blocks].index(block)
+        return take_units(host, second, fraction, rule="random", size=size, seed=seed)
