@@ -288,7 +288,7 @@ def _caption(
         )
     if outside:
         words.append(
-            f"{count(len(outside), 'evaluation')} of {len(scored):,} scored worse than the picture "
-            "shows and stand as triangles at its upper edge."
+            "Triangles at the upper edge stand for what scored worse than the picture shows: "
+            f"{count(len(outside), 'evaluation')} of {len(scored):,}."
         )
     return [" ".join(words)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.search_view import SearchView
+from efn_compose.analysis.stored_values import is_donor
 from efn_compose.arch import ArchSpec, TensorSpec, inventory
 from efn_compose.compose.space import segment_of, segments
 from efn_compose.evolve.verdict import AVERAGE, COMPOSED
@@ -165,9 +166,9 @@ def _split_map(found: Any) -> tuple[dict[str, int], dict[str, np.ndarray]]:
         flat = found
     hosts, units = {}, {}
     for name, donors in flat.items():
-        if isinstance(donors, int) and not isinstance(donors, bool):
+        if is_donor(donors):
             hosts[str(name)] = donors
-        elif isinstance(donors, list) and all(isinstance(d, int) for d in donors) and donors:
+        elif isinstance(donors, list) and donors and all(map(is_donor, donors)):
             units[str(name)] = np.array(donors, np.int64)
             if not str(name).endswith("_expanded"):
                 hosts.setdefault(str(name), int(np.bincount(units[str(name)]).argmax()))

@@ -5,7 +5,6 @@ files still gives a view; what could not be read stands in `RunView.problems`.
 """
 
 import json
-import math
 import os
 import socket
 import tomllib
@@ -15,7 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from efn_compose.arch import ArchSpec
+from efn_compose.analysis.stored_values import (
+    check_spec_fields,
+    checked_data,
+    checked_result,
+    finite,
+    gene,
+)
+from efn_compose.arch import ArchSpec, inventory
 from efn_compose.errors import EfnComposeError, RunError
 from efn_compose.store.run_folder import (
     CONFIG_FILE,
@@ -195,7 +201,7 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
         raise RunError(f"{path}: not a run folder; it holds none of {', '.join(known)}.")
     problems: list[str] = []
     evaluations = _read_evaluations(path / JOURNAL_FILE, problems)
-    result = _read_object(path / RESULT_FILE, problems, is_expected=False)
+    result = checked_result(_read_object(path / RESULT_FILE, problems, is_expected=False), problems)
     described = _read_object(path / DONORS_FILE, problems, is_expected=bool(evaluations))
     spec = _read_spec(described, problems)
     return RunView(
@@ -208,7 +214,9 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
         variant=str(described.get("variant", spec.variant if spec else "")),
         granularity=str(described.get("granularity", "")),
         loci=_read_loci(described, problems),
-        data=_read_object(path / DATA_FILE, problems, is_expected=bool(evaluations)),
+        data=checked_data(
+            _read_object(path / DATA_FILE, problems, is_expected=bool(evaluations)), problems
+        ),
         result=result,
         owner=_read_owner(path / LOCK_FILE),
         problems=tuple(problems),
@@ -276,7 +284,7 @@ def _read_evaluations(path: Path, problems: list[str]) -> tuple[EvaluationView, 
 def _evaluation(record: Mapping[str, Any], number: int) -> EvaluationView:
     recipe, timing = record["recipe"], record.get("timing") or {}
     scores = {
-        str(part): {str(metric): _finite(value) for metric, value in found.items()}
+        str(part): {str(metric): finite(value) for metric, value in found.items()}
         for part, found in (record.get("scores") or {}).items()
     }
     error = record.get("error")
@@ -287,23 +295,17 @@ def _evaluation(record: Mapping[str, Any], number: int) -> EvaluationView:
         generation=int(record.get("generation", 0)),
         arm=str(record.get("arm") or ""),
         kind=str(recipe["kind"]),
-        values=tuple(_finite(value) for value in recipe["values"]),
+        values=tuple(gene(value, recipe["kind"]) for value in recipe["values"]),
         seed=int(record.get("seed", 0)),
         scores=scores,
         error=None if error is None else str(error),
-        seconds={str(k): _finite(v) for k, v in (timing.get("seconds") or {}).items()},
-        wall_seconds=_finite(timing.get("wall_seconds", 0.0)),
+        seconds={str(k): finite(v) for k, v in (timing.get("seconds") or {}).items()},
+        wall_seconds=finite(timing.get("wall_seconds", 0.0)),
         worker=int(timing.get("worker", 0)),
-        memory_mb=_finite(timing.get("memory_mb", 0.0)),
+        memory_mb=finite(timing.get("memory_mb", 0.0)),
         attempts=int(timing.get("attempts", 1)),
-        finished=None if finished is None else _finite(finished),
+        finished=None if finished is None else finite(finished),
     )
-
-
-def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"expected a finite number, received {value!r}")
-    return value
 
 
 def _read_spec(described: Mapping[str, Any], problems: list[str]) -> ArchSpec | None:
@@ -311,7 +313,10 @@ def _read_spec(described: Mapping[str, Any], problems: list[str]) -> ArchSpec | 
     if fields is None:
         return None
     try:
-        return ArchSpec.from_json(fields)
+        check_spec_fields(fields)
+        spec = ArchSpec.from_json(fields)
+        inventory(spec)
+        return spec
     except (TypeError, KeyError, ValueError, AttributeError, EfnComposeError) as error:
         problems.append(f"{DONORS_FILE}: the network cannot be read: {error}.")
         return None

@@ -19,12 +19,16 @@ from efn_compose.analysis.licences import licences_of, resulting_licence
 from efn_compose.analysis.markup import Html, element, name
 from efn_compose.analysis.noise import Noise
 from efn_compose.analysis.origins import origin_words
+from efn_compose.analysis.plan import outlook
 from efn_compose.analysis.report_parts import facts, fingerprint, folded, table
+from efn_compose.analysis.report_svg import shortened
 from efn_compose.analysis.scoreboard import ArmView, Scoreboard
 from efn_compose.analysis.search_view import SearchView
 from efn_compose.analysis.timing import Timing
 from efn_compose.evolve.verdict import Difference
 
+#: Characters of a failure's reason; the journal has all of it.
+_REASON = 600
 PARTS = ("train", "validation", "test")
 
 
@@ -107,7 +111,7 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
         (
             "Evaluations",
             f"{len(run.evaluations):,}",
-            f"{count(search.genomes, 'genome')}, {count(len(search.failures), 'failure')}",
+            _evaluation_words(run, search, clock),
         )
     )
     rate = clock.evaluations_per_hour
@@ -119,6 +123,15 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
         )
     )
     return facts(entries, main=0 if challenger is not None else None)
+
+
+def _evaluation_words(run: RunView, search: SearchView, clock: Timing) -> str:
+    words = f"{count(search.genomes, 'genome')}, {count(len(search.failures), 'failure')}"
+    found = outlook(run, clock)
+    if found is None:
+        return words
+    words += f"; of at most {found.planned:,} planned"
+    return words + (f", {duration(found.seconds)} to go at this pace" if found.seconds else "")
 
 
 def _interval_words(arm: ArmView, found: Difference | None) -> str:
@@ -349,7 +362,10 @@ def failures(run: RunView, search: SearchView) -> list[Html]:
     if not search.failures:
         return []
     shown = search.failures[:20]
-    rows = [[str(e.index), e.phase, str(e.generation), name(e.error or "")] for e in shown]
+    rows = [
+        [str(e.index), e.phase, str(e.generation), name(shortened(e.error or "", _REASON))]
+        for e in shown
+    ]
     more = len(search.failures) - len(shown)
     return [
         element(
