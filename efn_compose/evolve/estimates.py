@@ -8,7 +8,7 @@ trusted less than one that shone three times, or the search crowns luck.
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from efn_compose.compose import Genome
@@ -47,6 +47,9 @@ class FitnessTable:
     def __init__(self, noise_variance: float = 0.0, noise_freedom: int = 0) -> None:
         self._prior = (noise_variance, noise_freedom)
         self._runs: dict[Genome, list[float]] = {}
+        # Kept beside the runs, so that a generation costs no second look at all earlier scores.
+        self._means: dict[Genome, float] = {}
+        self._squares: dict[Genome, list[float]] = {}
         self._failed: set[Genome] = set()
         #: Estimated luck of each generation's seed, the first being 0.
         self.generation_effects: list[float] = []
@@ -69,25 +72,37 @@ class FitnessTable:
         """
         finite = {genome: loss for genome, loss in losses.items() if loss is not None}
         self._failed |= set(losses) - set(finite)
-        believed = self.estimates()
+        believed = self.estimates(finite)
         links = [loss - believed[g].shrunk for g, loss in finite.items() if g in believed]
         effect = _mean(links) if links else 0.0
         self.generation_effects.append(effect)
         for genome, loss in finite.items():
-            self._runs.setdefault(genome, []).append(loss - effect)
+            runs = self._runs.setdefault(genome, [])
+            runs.append(loss - effect)
+            mean = self._means[genome] = _mean(runs)
+            self._squares[genome] = [(run - mean) ** 2 for run in runs]
 
     def noise_variance(self) -> float:
         """Return the variance of one run around its genome's mean, measured and repeated runs pooled."""
         repeated = [runs for runs in self._runs.values() if len(runs) > 1]
         freedom = sum(len(runs) - 1 for runs in repeated)
-        squares = sum((run - _mean(runs)) ** 2 for runs in repeated for run in runs)
+        squares = sum(
+            square
+            for genome, runs in self._runs.items()
+            if len(runs) > 1
+            for square in self._squares[genome]
+        )
         variance, prior_freedom = self._prior
         total = freedom + prior_freedom
         return (squares + variance * prior_freedom) / total if total else 0.0
 
-    def estimates(self) -> dict[Genome, Estimate]:
-        """Return the estimate of every genome that did not fail."""
-        means = {g: _mean(runs) for g, runs in self._runs.items() if g not in self._failed}
+    def estimates(self, wanted: Container[Genome] | None = None) -> dict[Genome, Estimate]:
+        """Return the estimate of every genome that did not fail.
+
+        Args:
+            wanted: Only these; every genome by default. What is believed of them rests on all.
+        """
+        means = {g: mean for g, mean in self._means.items() if g not in self._failed}
         if not means:
             return {}
         noise = self.noise_variance()
@@ -103,6 +118,7 @@ class FitnessTable:
                 runs=len(self._runs[genome]),
             )
             for genome, mean in means.items()
+            if wanted is None or genome in wanted
         }
 
     def ranked(self) -> list[Genome]:
