@@ -53,7 +53,7 @@ def _row(run: Path) -> str:
     arms, best = result["arms"], result["best_donor"]
     composed = arms.get("composed")
     cells = [run.name, config["run"]["seed"], result["winner"]]
-    cells += _scores(composed) + [best] + _scores(arms[best])
+    cells += [*_scores(composed), best, *_scores(arms[best])]
     cells += [_difference(composed, arms[best]), _difference(composed, arms.get("uniform_average"))]
     cells += [result["evaluations"], f"{sum(result['seconds'].values()) / 60:.1f}"]
     return "| " + " | ".join(map(str, cells)) + " |"
