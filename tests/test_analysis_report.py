@@ -240,6 +240,17 @@ def test_status_follows_the_lock(copy):
     assert resume_command(run) in Page(render_report(run)).text
 
 
+def test_unfinished_run_says_what_is_to_come(copy):
+    (copy / "result.json").unlink()
+    journal = copy / "evaluations.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:100]))
+    # 5 for the noise; 16 and 8 x 16 in the search; (4 finalists + 6 donors + average) x 5 seeds;
+    # 5 for the test.
+    planned = 5 + 16 + 8 * 16 + 11 * 5 + 5
+    assert f"of at most {planned} planned" in Page(render_report(read_run(copy))).text
+
+
 def test_reading_never_blocks_a_run_that_starts(finished):
     from efn_compose.store.lock import FolderLock
 

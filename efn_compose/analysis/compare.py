@@ -16,6 +16,7 @@ from efn_compose.analysis.figures import (
 )
 from efn_compose.analysis.journal_view import RunView, read_run
 from efn_compose.analysis.markup import Html, element, name
+from efn_compose.analysis.palette import donor_class
 from efn_compose.analysis.report import page
 from efn_compose.analysis.report_parts import section, table
 from efn_compose.analysis.report_svg import (
@@ -196,7 +197,7 @@ def _runs_table(seen: Sequence[_Seen]) -> Html:
         clock = timing(one.run.evaluations)
         rows.append(
             [
-                [f"{number + 1} ", name(one.run.name)],
+                [_number(number), " ", name(one.run.name)],
                 one.run.status,
                 name(arm.title if arm is not None else NOTHING),
                 mean_and_error(arm.test_loss) if arm is not None else NOTHING,
@@ -277,7 +278,7 @@ def _progress(seen: Sequence[_Seen]) -> Html:
 
     legend = element(
         "ul",
-        [element("li", f"{n + 1} ", name(one.run.name)) for n, one in enumerate(seen)],
+        [element("li", _number(n), " ", name(one.run.name)) for n, one in enumerate(seen)],
         class_="legend",
     )
     caption = (
@@ -285,6 +286,11 @@ def _progress(seen: Sequence[_Seen]) -> Html:
         "each generation's seed removed. Runs with different seeds begin with different luck."
     )
     return figure(draw, caption, legend)
+
+
+def _number(run: int) -> Html:
+    """Return a run's number on its colour."""
+    return element("span", str(run + 1), class_=f"chip {donor_class(run)}")
 
 
 def _settings(runs: Sequence[RunView]) -> Html:
