@@ -2,8 +2,8 @@
 
 Exact embedding: let O be a donor's positions in a group and N all others. With
 T[O_in, O_out] the donor's kernel, T[N_in, O_out] = 0 for every kernel that reads
-a group, and gamma = beta = 0 wherever a layer adds to a stream in a repeat the
-donor lacks, the activations on O equal the donor's layer by layer, with moving
+a group, and gamma = beta = 0 on O wherever a layer adds to a stream in a repeat
+the donor lacks, the activations on O equal the donor's layer by layer, with moving
 and with batch statistics. T[., N_out] is free.
 """
 
@@ -68,8 +68,8 @@ class Embedding:
         return values
 
     def _silence(self, tensor: TensorSpec, values: np.ndarray) -> None:
-        """Zero what a layer adds to donors' channels; in an extra repeat, everything it adds."""
-        if self.plan.is_extra_for_all(tensor):
+        """Zero what a layer adds to donors' channels, and to copies of them."""
+        if self.fill != "he" and self.plan.is_extra_for_all(tensor):
             values[:] = 0
         else:
             values[self.plan.owned(tensor.axes[0].group)] = 0
