@@ -125,12 +125,13 @@ def test_inline_text_reads_as_it_was():
         assert text_of(render(code(text))) == " ".join(text.split())
 
 
-def test_unfinished_run_gets_no_loading_promise_of_scores(finished, tmp_path):
+def test_unfinished_run_promises_neither_weights_nor_a_verdict(finished, tmp_path):
     made, _ = finished
     folder = made.write(tmp_path / "run", finished=False)
     card = render_card(read_run(folder))
     assert "No verdict yet" in card
     assert "**Verdict.**" not in card
+    assert "load_donor" not in card
 
 
 def test_python_on_the_card_is_python(finished):

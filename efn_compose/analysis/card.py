@@ -66,7 +66,7 @@ def render_card(run: RunView) -> str:
         _head(run),
         _what(run, board),
         _scores(run, board),
-        _loading(run),
+        *([_loading(run)] if run.result else []),
         _donors(run, maps[0] if maps else None),
         _limits(run, board),
         _recipe(run),

@@ -1,5 +1,6 @@
 """Fitness over evaluations: every candidate, donors as lines, the noise band, what was re-run."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -282,6 +283,12 @@ def _caption(
                 f"{letter(donor)} ({loss_text(mean)}). It was chosen for being low, so expect "
                 "less of it on fresh seeds."
             )
+    means = [found.mean for found in search.incumbents]
+    if any(later > earlier for earlier, later in itertools.pairwise(means)):
+        words.append(
+            "Where the line of the believed best rises, further runs showed that an earlier score "
+            "had been luck."
+        )
     if noise is not None and noise.deviation is not None:
         words.append(
             f"The grey band is what luck alone does to one evaluation (± {loss_text(noise.deviation)})."
