@@ -141,11 +141,11 @@ def made_recipe(made):
 
 def test_characters_no_page_may_hold_are_replaced(copy):
     data = json.loads((copy / "data.json").read_text())
-    # As JSON allows them: NUL, escape, a lone surrogate, a non-character.
-    text = json.dumps({**data, "name": "a\x00b\x1b[31m\ud800\uffff"})
+    # As JSON allows them: NUL, escape, a lone surrogate, a non-character, "right to left from here".
+    text = json.dumps({**data, "name": "a\x00b\x1b[31m\ud800\uffff\u202eevil"})
     (copy / "data.json").write_text(text)
     content = write_report(copy).read_bytes()
-    assert "a\ufffdb\ufffd[31m\ufffd\ufffd" in content.decode("utf-8")
+    assert "a\ufffdb\ufffd[31m\ufffd\ufffd\ufffdevil" in content.decode("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def _contestant(
     if found is None:
         return []
     number = numbers.get(arm.name)
-    title = shortened(arm.title, 26)
+    title = shortened(arm.title, 23)
     if number is not None and arm.kind == "donor":
         title = f"{letter(number)}  {title}"
     weight = "strong" if arm.name == board.winner else ""

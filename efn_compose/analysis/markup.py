@@ -5,8 +5,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-#: Control characters, lone surrogates and non-characters: no page may hold them.
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+#: Control characters, lone surrogates and non-characters, which no page may hold, and what turns
+#: the direction of the text around a name.
+_FORBIDDEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 _EMPTY_TAGS = frozenset({"br", "col", "hr", "link", "meta"})
 #: SVG shapes without children close themselves.
 _SHAPES = frozenset({"circle", "line", "path", "polygon", "polyline", "rect", "use"})

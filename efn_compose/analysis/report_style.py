@@ -54,7 +54,7 @@ nav a{color:var(--ink-2);text-underline-offset:.2em;display:inline-block;padding
 table{border-collapse:collapse;width:100%;font-size:.9rem;overflow-wrap:break-word}
 th,td{text-align:left;padding:.34rem .9rem .34rem 0;border-bottom:1px solid var(--rule);
   vertical-align:top}
-th:first-child{min-width:7.5rem}
+th:first-child{min-width:7.5rem;max-width:17rem;overflow-wrap:anywhere}
 thead th{color:var(--ink-2);font-weight:500;font-size:.82rem;vertical-align:bottom}
 tbody th{font-weight:500}
 .n{text-align:right;white-space:nowrap}
