@@ -14,15 +14,18 @@ _PUBLIC = {
     "Donor": "efn_compose.donors",
     "GenomeSpace": "efn_compose.compose",
     "Recipe": "efn_compose.compose",
+    "align": "efn_compose.donors.align",
     "arch_spec": "efn_compose.arch",
     "convert": "efn_compose.conversion",
     "direct_sum": "efn_compose.nesting",
     "export": "efn_compose.conversion",
     "harmonise": "efn_compose.donors.harmonise",
     "inspect": "efn_compose.conversion",
+    "lineages": "efn_compose.donors.lineage",
     "load_donor": "efn_compose.donors",
     "load_donors": "efn_compose.preparation",
     "nest": "efn_compose.nesting",
+    "rank": "efn_compose.analysis.rank",
     "shrink": "efn_compose.nesting",
 }
 
