@@ -50,7 +50,7 @@ PHOTOGRAPHS = [
     "hubble_deep_field",
     "ihc",
 ]
-METHODS = ("permutation", "procrustes", "whitened", "linear")
+METHODS = ("permutation", "procrustes", "linear")
 REPAIRS = ("none", "re-estimate", "match", "re-estimate + refit", "match + refit")
 STAGES = {"stage 4": (4,), "stages 2-6": (2, 3, 4, 5, 6)}
 #: Row of the host that is repaired without being mixed.
