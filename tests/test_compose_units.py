@@ -13,7 +13,12 @@ from efn_compose.compose.units import contributions, drop_units, hosted, take_un
 from efn_compose.donors.activations import channel_deviations
 from efn_compose.errors import ComposeError
 from efn_compose.models.stepwise import StepwiseNetwork
-from efn_compose.train.repair import RefitTarget, observed_statistics, repair
+from efn_compose.train.repair import (
+    MixtureRepair,
+    RefitTarget,
+    observed_statistics,
+    repair,
+)
 
 IMAGES = photo_like(40, 33, seed=1000)
 PAIRS = {
@@ -170,6 +175,22 @@ def test_matched_channels_keep_their_donors_mean_and_spread(variant):
             )
             found = measure(seen[point], axis=(0, 1, 2))
             assert np.abs(found - target).max() < 1e-2 * np.abs(target).max(), (point, measure)
+
+
+def test_mixture_repair_equals_its_parts_and_leaves_pure_donors_alone():
+    one, other = PAIRS["lite-w0.25-d0.3"]
+    inputs, donor_map = one.preprocess(IMAGES), half_mixed("lite-w0.25-d0.3")
+    donors = [one.tensors, other.tensors]
+    repairer = MixtureRepair(one.spec, one.conventions, donors, inputs)
+    found = repairer.compose(donor_map)
+    observed = [observed_statistics(donor, inputs) for donor in (one, other)]
+    expected = repair(
+        one.spec, one.conventions, compose(one.spec, donors, donor_map), inputs,
+        match=compose(one.spec, observed, donor_map),
+    )  # fmt: skip
+    assert all(np.array_equal(found[name], values) for name, values in expected.items())
+    pure = repairer.compose(hosted(one, {}, host=1))
+    assert all(values is other.tensors[name] for name, values in pure.items())
 
 
 def test_refit_brings_the_stream_back_to_the_target():
