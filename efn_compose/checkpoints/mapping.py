@@ -158,7 +158,7 @@ def _read_values(
     for name, tensor in expected.items():
         row = by_canonical[name]
         array = LAYOUTS[row.layout].to_canonical(raw.tensors[row.foreign].load())
-        values = np.array(array, dtype=np.float32, order="C").reshape(tensor.shape)
+        values = np.ascontiguousarray(array, dtype=np.float32).reshape(tensor.shape)
         if not _is_finite(values):
             count = int(values.size - np.isfinite(values).sum())
             problems.append(f"{row.foreign} ({name}): {count} values are NaN or infinite")
