@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from efn_compose.checkpoints import keras_h5, keras_zip
+from efn_compose.checkpoints.containers import read_checkpoint
 from efn_compose.checkpoints.hdf5_safety import walk_groups
 from efn_compose.checkpoints.keras_h5 import layer_names_by_path
-from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
+from efn_compose.errors import CheckpointError, UnreadableCheckpointError, UnsafeCheckpointError
 
 KERNEL = np.arange(108, dtype=np.float32).reshape(3, 3, 3, 4)
 
@@ -409,3 +410,33 @@ def test_a_truncated_archive_is_refused(tmp_path, kept):
     (tmp_path / "m.keras").write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(UnreadableCheckpointError, match=r"m\.keras"):
         keras_zip.read(tmp_path / "m.keras")
+
+
+# --- damage -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["w.h5", "n.weights.h5", "m.keras"])
+def test_flipped_bytes_raise_nothing_but_deliberate_errors(tmp_path, kind):
+    path = tmp_path / kind
+    if kind == "w.h5":
+        with legacy_file(path) as file:
+            file["stem_conv/stem_conv/kernel:0"] = KERNEL
+    elif kind == "n.weights.h5":
+        numbered_file(path)
+    else:
+        keras_archive(path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for number in range(150):
+        damaged = bytearray(whole)
+        for position in rng.integers(0, len(whole), 1 + number % 20):
+            damaged[position] = rng.integers(256)
+        # A file of its own each time: HDF5 keeps what it knows about an open one.
+        target = tmp_path / f"{number}_{kind}"
+        target.write_bytes(damaged)
+        try:
+            for tensor in read_checkpoint(target).tensors.values():
+                tensor.load()
+        except CheckpointError:
+            refused += 1
+    assert refused > 20

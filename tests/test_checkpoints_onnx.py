@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from efn_compose.checkpoints import onnx_file
-from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
+from efn_compose.errors import CheckpointError, UnreadableCheckpointError, UnsafeCheckpointError
 
 onnx = pytest.importorskip("onnx")
 RNG = np.random.default_rng(0)
@@ -153,3 +153,23 @@ def test_a_file_of_something_else_is_refused(tmp_path, content):
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(UnreadableCheckpointError, match=r"m\.onnx"):
         onnx_file.read(tmp_path / "m.onnx")
+
+
+def test_flipped_bytes_raise_nothing_but_deliberate_errors(tmp_path):
+    constant = onnx.helper.make_node(
+        "Constant", [], ["six"], value=onnx.numpy_helper.from_array(np.float32([6]), "six")
+    )
+    conv = onnx.helper.make_node("Conv", ["image", "float32"], ["y"], strides=[2, 2], group=1)
+    whole = model_of(raw_tensors() + typed_tensors(), [constant, conv]).SerializeToString()
+    rng, path, refused = np.random.default_rng(0), tmp_path / "m.onnx", 0
+    for number in range(400):
+        damaged = bytearray(whole)
+        for position in rng.integers(0, len(whole), 1 + number % 5):
+            damaged[position] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            for tensor in onnx_file.read(path).tensors.values():
+                tensor.load()
+        except CheckpointError:
+            refused += 1
+    assert refused > 50

@@ -76,10 +76,11 @@ def save(name: str, variant: str, folder: Path) -> Saved:
     if name == "tf_keras":
         files["h5-weights"] = folder / "legacy.h5"
         files["tf-checkpoint"] = folder / "variables"
-        files["tf-saved-model"] = folder / "saved"
         model.save_weights(str(files["h5-weights"]))
         model.save_weights(str(files["tf-checkpoint"]))
-        model.save(str(files["tf-saved-model"]), save_format="tf")
+        if variant == V1:
+            files["tf-saved-model"] = folder / "saved"
+            model.save(str(files["tf-saved-model"]), save_format="tf")
     return Saved(model, files, np.asarray(model(pixels(), training=False)))
 
 

@@ -110,9 +110,9 @@ def read_checkpoint(path: str | os.PathLike[str], *, ema: bool = True) -> RawChe
 
 
 def _hdf5_kind(path: Path) -> str:
-    from efn_compose.checkpoints.hdf5_safety import open_hdf5
+    from efn_compose.checkpoints.hdf5_safety import damage_refused, open_hdf5
 
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, damage_refused(path):
         if "model_config" in file.attrs or "model_weights" in file:
             return "h5-model"
         return "h5-weights" if _has_layer_names(file) else "keras-weights"
@@ -126,7 +126,7 @@ def _zip_kind(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
         raise UnreadableCheckpointError(
             f"{path}: a damaged or truncated zip archive ({error}); fetch it again."
         ) from None

@@ -7,6 +7,7 @@ kilobytes can declare a dataset of many gigabytes.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,24 @@ def open_hdf5(source: str | os.PathLike[str] | Any) -> Any:
         raise UnreadableCheckpointError(
             f"{source}: not a readable HDF5 file ({error}). It is truncated, damaged, or of "
             "another format; fetch or write it again."
+        ) from None
+
+
+@contextmanager
+def damage_refused(where: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file into `UnreadableCheckpointError`.
+
+    The library meets a flipped byte in its structures with whatever exception is
+    near: OSError, KeyError, RuntimeError, a name that is no text.
+
+    Args:
+        where: The file, for the message.
+    """
+    try:
+        yield
+    except (OSError, LookupError, RuntimeError, ValueError, TypeError) as error:
+        raise UnreadableCheckpointError(
+            f"{where}: damaged ({type(error).__name__}: {error}). Fetch or write it again."
         ) from None
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.checkpoints.hdf5_safety import (
+    damage_refused,
     numeric_key,
     open_hdf5,
     read_names,
@@ -82,6 +83,13 @@ def read_open_hdf5(
         container: Overrides the container's name (a `.keras` zip holds such a file).
         config: The model's configuration, where it is stored outside the file.
     """
+    with damage_refused(path):
+        return _read_layout(file, path, container, config)
+
+
+def _read_layout(
+    file: Any, path: Path, container: str, config: dict[str, Any] | None
+) -> RawCheckpoint:
     notes: list[str] = []
     metadata: dict[str, Any] = {}
     if "model_weights" in file:
@@ -313,12 +321,8 @@ def _raw_tensor(name: str, dataset: Any) -> RawTensor:
         )
 
     def load() -> np.ndarray:
-        try:
+        with damage_refused(f"{dataset.file.filename}: {dataset.name}"):
             values = dataset[()]
-        except OSError as error:
-            raise UnreadableCheckpointError(
-                f"{dataset.file.filename}: {dataset.name}: {error}"
-            ) from None
         if is_bfloat16:
             import ml_dtypes
 

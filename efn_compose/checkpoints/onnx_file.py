@@ -76,7 +76,7 @@ def read(
         buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     try:
         return _read_model(_Message(buffer, path))
-    except (struct.error, UnicodeDecodeError, IndexError) as error:
+    except (struct.error, LookupError, TypeError, ValueError, OverflowError) as error:
         raise UnreadableCheckpointError(
             f"{path}: not a readable ONNX model ({error}). It is truncated, damaged, or of another "
             "format."

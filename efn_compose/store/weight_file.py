@@ -29,10 +29,9 @@ from efn_compose.arch import (
     TensorSpec,
     inventory,
 )
-from efn_compose.checkpoints.hdf5_safety import open_hdf5, safe_member
+from efn_compose.checkpoints.hdf5_safety import damage_refused, open_hdf5, safe_member
 from efn_compose.errors import (
     ConfigError,
-    UnreadableCheckpointError,
     WeightFileError,
     describe_problems,
 )
@@ -211,8 +210,9 @@ class WeightFile:
         self.path = Path(path)
         self._file = open_hdf5(path)
         try:
-            self.header = self._read_header()
-            self._check_tensors()
+            with damage_refused(path):
+                self.header = self._read_header()
+                self._check_tensors()
         except BaseException:
             self._file.close()
             raise
@@ -230,10 +230,8 @@ class WeightFile:
             WeightFileError: A value is not finite, or a variance is negative.
         """
         tensor = self._by_name[name]
-        try:
+        with damage_refused(f"{self.path}: {name}"):
             values = safe_member(self._file, name)[()]
-        except OSError as error:
-            raise UnreadableCheckpointError(f"{self.path}: {name}: {error}") from None
         _check_values(str(self.path), tensor, values)
         return values
 
