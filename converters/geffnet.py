@@ -18,9 +18,9 @@ from efn_compose.checkpoints.torch_names import TORCH_IGNORE
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 
-def _recognise(raw: RawCheckpoint) -> bool:
+def _offers(raw: RawCheckpoint) -> bool:
     """Only EdgeTPU runs differently from timm; elsewhere timm's dialect serves both."""
-    return has_timm_names(raw) and is_edge(raw) and "config" not in raw.metadata
+    return is_edge(raw) and "config" not in raw.metadata
 
 
 def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
@@ -61,7 +61,8 @@ DIALECT = Dialect(
     title="gen-efficientnet-pytorch",
     licence="Apache-2.0",
     containers=TORCH_CONTAINERS,
-    recognise=_recognise,
+    recognise=has_timm_names,
+    offers=_offers,
     refuse=refusal,
     spec_from=spec_from,
     rows=rows,

