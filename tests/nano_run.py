@@ -57,6 +57,7 @@ path = "{folder / "run"}"
 [donors]
 files = ["{folder / "donor1.h5"}", "{folder / "donor2.h5"}"]
 siblings = 1
+align = "auto"
 [data]
 source = "npz:{folder / "images.npz"}"
 size = 32

@@ -15,7 +15,8 @@ class DonorOptions:
         siblings: Further donors made from each one, by half an epoch on its own part of the
             training images.
         align: "auto" brings donors of independent trainings into the channel basis of the first
-            one, on training images; "never" mixes them as they are, which destroys them.
+            one, on training images. Mixtures then keep more of both, but an aligned donor may
+            itself train worse than the original; "never" leaves donors as they are.
         align_images: Training images the alignment is fitted on.
     """
 
@@ -29,7 +30,7 @@ class DonorOptions:
         default=0, metadata={"minimum": 0, "help": "further donors trained from each donor"}
     )
     align: Literal["auto", "never"] = field(
-        default="auto", metadata={"help": "align donors of independent trainings to the first"}
+        default="never", metadata={"help": "align donors of independent trainings to the first"}
     )
     align_images: int = field(
         default=200, metadata={"minimum": 2, "help": "training images for that, unlabelled"}

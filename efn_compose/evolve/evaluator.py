@@ -97,6 +97,7 @@ class Evaluator:
             settings = TrainSettings(
                 batch_size=fitness.batch_size,
                 learning_rate=fitness.learning_rate,
+                schedule=fitness.schedule,
                 label_smoothing=fitness.label_smoothing,
                 dropout=fitness.dropout,
                 flip=fitness.flip,

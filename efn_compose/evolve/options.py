@@ -35,6 +35,9 @@ class FitnessOptions:
     epochs: float = field(default=1.0, metadata={"minimum": 0.0, "help": "passes over the data"})
     batch_size: int = field(default=32, metadata={"minimum": 1, "help": "images per step"})
     learning_rate: float = field(default=1e-3, metadata={"minimum": 0.0, "help": "of Adam"})
+    schedule: Literal["constant", "cosine"] = field(
+        default="constant", metadata={"help": "of the rate over the epoch"}
+    )
     label_smoothing: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     dropout: float = field(default=0.2, metadata={"minimum": 0.0, "maximum": 0.95})
     flip: bool = field(default=False, metadata={"help": "mirror images left-right at random"})

@@ -63,6 +63,16 @@ class Noise:
         """Standard deviation over seeds; None for fewer than two runs."""
         return statistics.stdev(self.losses) if len(self.losses) > 1 else None
 
+    @property
+    def robust_variance(self) -> float:
+        """Variance of a typical run, from the median deviation; one unlucky seed does not move it."""
+        if len(self.losses) < 2:
+            return 0.0
+        centre = statistics.median(self.losses)
+        median_deviation = statistics.median(abs(loss - centre) for loss in self.losses)
+        # 1.4826 makes the median deviation of a normal distribution its standard deviation.
+        return (1.4826 * median_deviation) ** 2
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -235,12 +245,11 @@ class EvolutionRun:
         return EvaluationTask(recipe, seed, self._fitness.epochs, parts or ("validation",))
 
     def _search(self, noise: Noise) -> GeneticSearch:
-        variance = (noise.deviation or 0.0) ** 2
         search = GeneticSearch(
             self.space,
             self._options,
             derive_seed(self._seed, "search"),
-            (variance, max(0, len(noise.losses) - 1)),
+            (noise.robust_variance, max(0, len(noise.losses) - 1)),
         )
         plan = planned_evaluations(self._options, len(self.donors))
         self._watcher.on_phase("search", plan["search"])

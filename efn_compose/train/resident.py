@@ -27,6 +27,7 @@ class TrainSettings:
     Args:
         batch_size: Images per step.
         learning_rate: Peak rate of Adam.
+        schedule: "constant", or "cosine": a short warm-up, then down to zero.
         label_smoothing: 0 to 1.
         dropout: Rate before the classifier, 0 to 1.
         flip: Whether images are mirrored left-right at random.
@@ -34,6 +35,7 @@ class TrainSettings:
 
     batch_size: int = 32
     learning_rate: float = 1e-3
+    schedule: str = "constant"
     label_smoothing: float = 0.0
     dropout: float = 0.2
     flip: bool = False
@@ -80,7 +82,10 @@ class ResidentModel:
         images = tf.TensorSpec((None, None, None, 3), tf.uint8)
         labels = tf.TensorSpec((None,), tf.int32)
         order = tf.TensorSpec((None, None), tf.int32)
-        self._train_epoch = tf.function(self._train_steps, input_signature=(images, labels, order))
+        rates = tf.TensorSpec((None,), tf.float32)
+        self._train_epoch = tf.function(
+            self._train_steps, input_signature=(images, labels, order, rates)
+        )
         self._recalibrate = tf.function(self._recalibrate_steps, input_signature=(images, order))
         self._predict = tf.function(self._predict_steps, input_signature=(images, order))
 
@@ -139,7 +144,9 @@ class ResidentModel:
             order: Image numbers (step, image).
         """
         self._momentum.assign(TRAINING_MOMENTUM)
-        return float(self._train_epoch(images, labels, tf.constant(order)))
+        settings = self.settings
+        rates = step_rates(len(order), settings.learning_rate, settings.schedule)
+        return float(self._train_epoch(images, labels, tf.constant(order), tf.constant(rates)))
 
     def recalibrate(self, images: tf.Tensor, order: np.ndarray) -> None:
         """Re-estimate BatchNorm statistics: the plain mean of the batches' own statistics.
@@ -176,7 +183,9 @@ class ResidentModel:
     def _input(self, images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
         return (tf.cast(tf.gather(images, numbers), tf.float32) - self._mean) * self._scale
 
-    def _train_steps(self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+    def _train_steps(
+        self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, rates: tf.Tensor
+    ) -> tf.Tensor:
         loss_sum = tf.constant(0.0)
         for number in tf.range(tf.shape(order)[0]):
             numbers = order[number]
@@ -189,7 +198,7 @@ class ResidentModel:
             with tf.GradientTape() as tape:
                 logits = self.model(pixels, training=True)
                 loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
-            self._adam(tape.gradient(loss, self._trainable))
+            self._adam(tape.gradient(loss, self._trainable), rates[number])
             loss_sum += loss
         return loss_sum / tf.cast(tf.shape(order)[0], tf.float32)
 
@@ -199,7 +208,7 @@ class ResidentModel:
         mirrored = tf.math.floormod(tf.bitwise.right_shift(seeds, 4), 2) == 1
         return tf.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
 
-    def _adam(self, gradients: list[tf.Tensor]) -> None:
+    def _adam(self, gradients: list[tf.Tensor], rate: tf.Tensor) -> None:
         """One fused kernel per variable: about a tenth of the graph Keras' optimizer makes."""
         self._step.assign_add(1.0)
         power_1 = tf.pow(_ADAM_BETA_1, self._step)
@@ -213,7 +222,7 @@ class ResidentModel:
                 v=second.handle,
                 beta1_power=power_1,
                 beta2_power=power_2,
-                lr=self.settings.learning_rate,
+                lr=rate,
                 beta1=_ADAM_BETA_1,
                 beta2=_ADAM_BETA_2,
                 epsilon=_ADAM_EPSILON,
@@ -233,6 +242,30 @@ class ResidentModel:
             batch_logits = self.model(self._input(images, order[number]), training=False)
             logits = logits.write(number, batch_logits)
         return tf.reshape(logits.stack(), (count * batch, self.classes))
+
+
+def step_rates(steps: int, peak: float, schedule: str) -> np.ndarray:
+    """Return the learning rate of every step.
+
+    Args:
+        steps: Number of steps, at least 1.
+        peak: Largest rate.
+        schedule: "constant", or "cosine": linear warm-up over a tenth of the steps,
+            then half a cosine that ends just above zero.
+
+    Returns:
+        float32 array (step,).
+
+    Example:
+        >>> [round(float(rate), 2) for rate in step_rates(4, 1.0, "cosine")]
+        [1.0, 0.85, 0.5, 0.15]
+    """
+    if schedule == "constant":
+        return np.full(steps, peak, np.float32)
+    warm_up = steps // 10
+    rising = (np.arange(warm_up) + 1) / (warm_up + 1)
+    falling = (1 + np.cos(np.pi * np.arange(steps - warm_up) / (steps - warm_up))) / 2
+    return (peak * np.concatenate([rising, falling])).astype(np.float32)
 
 
 def batches(image_count: int, batch_size: int) -> np.ndarray:
