@@ -183,6 +183,10 @@ def _preprocessing(
     networks need a tag. Networks of other widths have the code's own default.
     """
     tag = _split_arch(request)[1]
+    is_v2_base = spec.family == "v2-b"
+    if spec.family == "v2":
+        # The tags of V2-B0 to B3 do not hold here: all sets of S to XL are scaled alike.
+        return "v2", f"all official weights of {spec.variant}", tag
     if tag is not None:
         return _TAGS[tag][0], f"--arch tag {tag}: {_TAGS[tag][1]}", tag
     is_v2_base = spec.family == "v2-b"

@@ -1,4 +1,4 @@
-"""Networks of the Keras libraries for the parity table: a file, its inputs, its logits.
+"""Networks of the Keras libraries, and ONNX exports, for the parity table: a file, its inputs, its logits.
 
 Each library's network is built in float64 where it can be, with values that float32
 holds exactly, so that one file serves both precisions.
@@ -171,6 +171,29 @@ def keras_efficientnet_v2(name: str) -> Callable[[Path], Made]:
     return make
 
 
+def onnx(name: str, variant: str, arch: str) -> Callable[[Path], Made]:
+    """Return a maker of an ONNX export of a timm network, whose BatchNorm is folded away."""
+
+    def make(folder: Path) -> Made:
+        import torch
+
+        from converters.oracles.random_checkpoints import random_network
+        from converters.oracles.torch_models import Wanted
+        from converters.oracles.torch_side import run_torch
+        from efn_compose.arch import arch_spec
+
+        model = random_network("timm", Wanted(arch_spec(variant), name))
+        path = folder / "net.onnx"
+        torch.onnx.export(model.eval(), torch.zeros(1, 3, SIDE, SIDE), path, dynamo=False)
+        inputs = np.float64(pixels(SIDE, SIDE)) / 64 - 2
+        run = run_torch(model)
+        # The folded weights are rounded to float32 by the exporter: no float64 figure.
+        single = run(np.float32(inputs), "float32")
+        return Made(path, inputs, None, single, f"timm, torch {version('torch')}", {"arch": arch})
+
+    return make
+
+
 CASES: tuple[tuple[str, Callable[[Path], Made]], ...] = (
     ("V1 table, width 0.1, depth 0.3", keras_applications("keras", "b-w0.1-d0.3")),
     ("V2-B table, width 0.1, depth 0.3", keras_applications("keras", "v2-b-w0.1-d0.3")),
@@ -183,4 +206,12 @@ CASES: tuple[tuple[str, Callable[[Path], Made]], ...] = (
     ("V1 table, width 0.1, depth 0.3", keras_efficientnet_v2("v1")),
     ("V2 table, nano widths", keras_efficientnet_v2("v2")),
     ("V2 table, nano widths, torch mode", keras_efficientnet_v2("torch")),
+    (
+        "export of timm efficientnet_b0, width 0.25",
+        onnx("efficientnet_b0", "b-w0.25-d0.4", "efficientnet_b0.ra_in1k"),
+    ),
+    (
+        "export of timm tf_efficientnetv2_b0, width 0.25",
+        onnx("tf_efficientnetv2_b0", "v2-b-w0.25-d0.4", "tf_efficientnetv2_b0.in1k"),
+    ),
 )

@@ -84,6 +84,15 @@ def test_conventions_are_those_the_converter_reports(key):
     assert rules.preprocessing == PREPROCESSINGS[entry["preprocessing"]]
 
 
+def test_a_v2_base_tag_does_not_rescale_v2_s():
+    entry = {"dialect": "tf_official", "classes": 1000, "fetch": "model.ckpt"}
+    raw, spec = checkpoint_of(entry, arch_spec("v2-s")), arch_spec("v2-s")
+    resolve = CONVERTERS["tf_official"].resolve
+    for arch in (None, "efficientnetv2-s", "efficientnetv2-s.in1k"):
+        rules = resolve(raw, spec, Request(arch=arch)).conventions
+        assert rules.preprocessing == PREPROCESSINGS["v2"]
+
+
 def test_real_checksums(tmp_path):
     from converters.sources import local_source
 
