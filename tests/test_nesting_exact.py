@@ -9,6 +9,7 @@ from nesting_donors import logits_of, random_donor, random_images, relative_diff
 from efn_compose.arch import VARIANTS, arch_spec, inventory
 from efn_compose.errors import ConfigError, NestingError
 from efn_compose.nesting import FILLS, nest, plan_nesting
+from efn_compose.nesting.fills import fresh_values
 
 TOLERANCE = 1e-9
 #: Smallest width of each family whose stem and first stages do not coincide by rounding.
@@ -150,3 +151,15 @@ def test_impossible_targets_are_refused_with_the_reason(small, large, reason):
 def test_unknown_fill_is_refused_with_the_choices():
     with pytest.raises(ConfigError, match="'he', 'replicate', 'zero'"):
         nest(random_donor("lite-w0.25-d0.3"), "lite-w0.3-d0.3", fill="random")
+
+
+def test_fresh_kernels_have_he_variance_and_differ_between_tensors():
+    kernels = [t for t in inventory(arch_spec("b0")) if t.role == "kernel" and t.size > 50_000]
+    drawn = [fresh_values(tensor, "he", 0) for tensor in kernels]
+    for tensor, values in zip(kernels, drawn, strict=True):
+        fan_in = np.prod(tensor.shape[:-1])
+        assert values.mean() == pytest.approx(0, abs=4 * np.sqrt(2 / fan_in / values.size))
+        assert values.var() == pytest.approx(2 / fan_in, rel=0.03)
+        assert np.abs(values).max() <= np.sqrt(6 / fan_in) * (1 + 1e-6)
+    flat = [values.ravel()[:50_000] for values in drawn]
+    assert np.abs(np.corrcoef(flat) - np.eye(len(flat))).max() < 0.03
