@@ -1,5 +1,7 @@
 """Nesting changes no output: random pairs of every family, float64, moving and batch statistics."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -79,6 +81,42 @@ def test_every_published_pair_has_room_for_all_channels(small, large):
                 if positions is not None:
                     assert len(set(positions)) == len(positions)
                     assert positions.max() < length
+
+
+def _miniature(spec, divisor):
+    """Return a network of the same blocks and wiring, every width divided."""
+
+    def narrow(channels):
+        return max(1, channels // divisor) if channels else 0
+
+    blocks = tuple(
+        dataclasses.replace(
+            block,
+            **{
+                field: narrow(getattr(block, field))
+                for field in ("in_channels", "mid_channels", "out_channels", "se_channels")
+            },
+        )
+        for block in spec.blocks
+    )
+    return dataclasses.replace(
+        spec,
+        stem_channels=narrow(spec.stem_channels),
+        top_channels=narrow(spec.top_channels),
+        blocks=blocks,
+    )
+
+
+@pytest.mark.parametrize(("small", "large"), ADJACENT)
+def test_every_published_pair_nests_exactly_in_miniature(small, large):
+    """All repeats and stages of the published pair, widths divided by 16 (L: 40)."""
+    divisor = 40 if large[0] == "l" and large[1:].isdigit() else 16
+    donor = random_donor(_miniature(arch_spec(small), divisor), side=33)
+    images = random_images(4, 33)
+    nested = nest(donor, _miniature(arch_spec(large), divisor), dtype="float64")
+    for training in (False, True):
+        expected = logits_of(donor, images, training)
+        assert relative_difference(logits_of(nested, images, training), expected) < TOLERANCE
 
 
 def test_all_variants_of_a_family_nest_in_order_of_their_table():
