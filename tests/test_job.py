@@ -139,8 +139,8 @@ def test_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     done = _evolve(config, "--dry-run")
     assert sorted(tmp_path.rglob("*")) == before
-    # 2 donors with a sibling each: noise 2, search 5 + 2*5, finals (2 + 4 + 1) * 2, test 2.
-    assert "33 (noise 2, search 15, final 14, test 2)" in done.stdout
+    # 2 donors with a sibling each: noise 2 * 2, search 5 + 2*5, finals (2 + 4 + 1) * 2, test 2.
+    assert "35 (noise 4, search 15, final 14, test 2)" in done.stdout
     assert "population = 5" in done.stdout
 
 
@@ -148,7 +148,8 @@ def test_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
 def test_the_noise_command_agrees_with_the_runs_own_measurement(finished, tmp_path):
     config = write_nano_experiment(tmp_path)
     found = json.loads(_evolve(config, "--noise", "2", "--json").stdout)
-    noise = [r for r in _journal(finished[0] / "run") if r["phase"] == "noise"]
+    records = _journal(finished[0] / "run")
+    noise = [r for r in records if (r["phase"], r["arm"]) == ("noise", "donor1")]
     # Aligning leaves the first donor as it is, so the same seeds give the same scores.
     assert found["losses"] == [record["scores"]["validation"]["loss"] for record in noise]
     assert found["spread"]["loss"]["deviation"] == pytest.approx(np.std(found["losses"], ddof=1))

@@ -13,10 +13,12 @@ class Noise:
     Args:
         arm: The donor.
         losses: One validation loss per seed, nats.
+        other_losses: A second donor's over the same seeds; empty where it was not run.
     """
 
     arm: str
     losses: tuple[float, ...]
+    other_losses: tuple[float, ...] = ()
 
     @property
     def centre(self) -> float:
@@ -34,4 +36,7 @@ def noise_of(run: RunView) -> Noise | None:
     evaluations = [e for e in run.by_phase.get("noise", ()) if e.loss is not None]
     if not evaluations:
         return None
-    return Noise(evaluations[0].arm, tuple(e.loss for e in evaluations))
+    first = evaluations[0].arm
+    losses = tuple(e.loss for e in evaluations if e.arm == first)
+    others = tuple(e.loss for e in evaluations if e.arm != first)
+    return Noise(first, losses, others if len(others) == len(losses) else ())

@@ -7,7 +7,7 @@ import numpy as np
 
 from efn_compose.analysis.journal_view import EvaluationView, RunView
 from efn_compose.analysis.noise import noise_of
-from efn_compose.evolve.estimates import FitnessTable
+from efn_compose.evolve.estimates import FitnessTable, paired_noise
 
 #: Places at which the incumbent's estimate is computed; more would not be seen.
 _CHECKPOINTS = 80
@@ -93,8 +93,7 @@ def search_view(run: RunView) -> SearchView:
     numbers = sorted(grouped)
     step = max(1, -(-len(numbers) // _CHECKPOINTS))
     noise = noise_of(run)
-    is_measured = noise is not None and noise.deviation is not None
-    prior = (noise.deviation**2, len(noise.losses) - 1) if is_measured else (0.0, 0)
+    prior = paired_noise(noise.losses, noise.other_losses) if noise is not None else (0.0, 0)
     table, incumbents = FitnessTable(*prior), []
     for position, number in enumerate(numbers):
         table.add_generation({_genome(e): e.loss for e in grouped[number]})

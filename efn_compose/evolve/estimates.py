@@ -8,10 +8,14 @@ trusted less than one that shone three times, or the search crowns luck.
 
 import math
 import statistics
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from efn_compose.compose import Genome
+
+#: Share of the spread that is always taken for real. Without it a run whose noise is overrated
+#: believes nothing, and what was run most often wins by that alone.
+_LEAST_SIGNAL = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,28 @@ class Estimate:
     mean: float
     shrunk: float
     runs: int
+
+
+def paired_noise(first: Sequence[float], second: Sequence[float]) -> tuple[float, int]:
+    """Return the variance of one score among scores under a common seed, and its freedom.
+
+    Half the variance of the paired differences of two genomes over seeds.
+
+    Args:
+        first: Losses of one genome, one per seed.
+        second: Of another, over the same seeds; empty where it was not run, which
+            leaves the variance of the first alone, an upper bound.
+
+    Example:
+        >>> paired_noise([1.0, 2.0, 3.0], [1.5, 2.5, 3.5])
+        (0.0, 2)
+    """
+    if len(first) < 2:
+        return 0.0, 0
+    if len(second) != len(first):
+        return statistics.variance(first), len(first) - 1
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    return statistics.variance(differences) / 2, len(first) - 1
 
 
 class FitnessTable:
@@ -110,7 +136,7 @@ class FitnessTable:
         # Spread of the better half: a tail of wrecked mixtures says nothing about the good ones.
         better = [(centre - mean) ** 2 for mean in means.values() if mean <= centre]
         noise_of_means = noise * _mean([1 / len(self._runs[genome]) for genome in means])
-        signal = max(_mean(better) - noise_of_means, 0.05 * _mean(better))
+        signal = max(_mean(better) - noise_of_means, _LEAST_SIGNAL * _mean(better))
         return {
             genome: Estimate(
                 mean=mean,

@@ -15,6 +15,7 @@ from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.alignment import FOLDER as ALIGNED_FOLDER
 from efn_compose.evolve.alignment import align_donors, needs_alignment
+from efn_compose.evolve.estimates import paired_noise
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.ledger import Ledger, Purpose, Watcher
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
@@ -48,15 +49,18 @@ class RunWatcher(Watcher, Protocol):
 
 @dataclass(frozen=True)
 class Noise:
-    """Spread of the fitness of one donor over seeds.
+    """Spread of the fitness of one donor over seeds, and of a second one over the same seeds.
 
     Args:
         arm: The donor.
         losses: One validation loss per seed.
+        other_losses: The second donor's, where there is one: what a common seed does
+            to both alike is no noise in a comparison.
     """
 
     arm: str
     losses: tuple[float, ...]
+    other_losses: tuple[float, ...] = ()
 
     @property
     def deviation(self) -> float | None:
@@ -64,14 +68,9 @@ class Noise:
         return statistics.stdev(self.losses) if len(self.losses) > 1 else None
 
     @property
-    def robust_variance(self) -> float:
-        """Variance of a typical run, from the median deviation; one unlucky seed does not move it."""
-        if len(self.losses) < 2:
-            return 0.0
-        centre = statistics.median(self.losses)
-        median_deviation = statistics.median(abs(loss - centre) for loss in self.losses)
-        # 1.4826 makes the median deviation of a normal distribution its standard deviation.
-        return (1.4826 * median_deviation) ** 2
+    def of_comparison(self) -> tuple[float, int]:
+        """Variance of one run where seeds are common, and its degrees of freedom."""
+        return paired_noise(self.losses, self.other_losses)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def planned_evaluations(search: SearchOptions, donor_count: int) -> dict[str, in
     per_generation = max(search.population, search.elites + 2)
     contestants = search.finalists + donor_count + 1
     return {
-        "noise": search.noise_repeats,
+        "noise": search.noise_repeats * min(2, donor_count),
         "search": first + search.generations * per_generation,
         "final": contestants * search.final_seeds,
         "test": search.final_seeds,
@@ -249,7 +248,7 @@ class EvolutionRun:
             self.space,
             self._options,
             derive_seed(self._seed, "search"),
-            (noise.robust_variance, max(0, len(noise.losses) - 1)),
+            noise.of_comparison,
         )
         plan = planned_evaluations(self._options, len(self.donors))
         self._watcher.on_phase("search", plan["search"])
