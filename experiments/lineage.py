@@ -70,7 +70,9 @@ def main() -> None:
     rows = []
     nested, other = harmonise([efn_compose.nest(lite0, "lite1"), lite1])
     rows.append(("Lite0 nested into Lite1, against Lite1", lineage_cosine(nested, other)))
-    data = load_data(DataOptions(source="digits", size=32), seed=0)
+    data = load_data(
+        DataOptions(source="digits", size=32, train_images=1000, test_images=100), seed=0
+    )
     for method in ("procrustes", "whitened"):
         aligned = align([other, nested], data.train_images[:200], method=method).donors
         rows.append((f"the same after {method} alignment", lineage_cosine(*aligned)))
