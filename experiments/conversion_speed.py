@@ -143,7 +143,7 @@ def main() -> int:
         "|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
-        "The goal for time is not met; the bound on memory is, within a tenth.",
+        "The goal for time is not met; the bound on memory is met to about a tenth.",
         f"Load of the machine's {os.cpu_count()} cores while measuring: {os.getloadavg()[0]:.1f}. Time beyond the",
         "CPU column is waiting for a core or for the disk. By profile half of the CPU time is h5py writing several hundred",
         "datasets, at a fifth of a millisecond each whatever their size.",
