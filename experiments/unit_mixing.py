@@ -214,7 +214,7 @@ def write(
         "",
         "Half of the units of the host Lite1 replaced by units of Lite0 (nested into Lite1), no",
         "training; top-1 agreement / cosine of logits with the untouched host: mean ± standard",
-        f"deviation over {count} random draws of the units. {options.calibration} crops to align and",
+        f"deviation over up to {count} random draws of the units. {options.calibration} crops to align and",
         f"repair, {options.test} held-out crops, {options.size} px. The untouched donors agree "
         f"{between[0]:.2f} / {between[1]:.2f}",
         f"with each other; their lineage cosine is {cosine:.4f}.",
@@ -227,7 +227,9 @@ def write(
     ]
     names = list(dict.fromkeys(name for _, name, _ in rows))
     for where in dict.fromkeys(where for where, _, _ in rows):
-        lines += ["", f"## {where if where != STAGES_ALL else 'The host, repaired without mixing'}"]
+        draws = max(len(found) for (place, _, _), found in rows.items() if place == where)
+        title = f"{where} ({draws} draws)" if where != STAGES_ALL else "The host, only repaired"
+        lines += ["", f"## {title}"]
         lines += ["", f"| units from | {' | '.join(REPAIRS)} |", f"|{'---|' * (len(REPAIRS) + 1)}"]
         for name in names:
             cells = [_cell(rows.get((where, name, repaired))) for repaired in REPAIRS]
