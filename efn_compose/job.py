@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from efn_compose.arch import variant_name
 from efn_compose.config import dump_toml
-from efn_compose.donors import load_donor
-from efn_compose.nesting import nest
+from efn_compose.nesting import nest_to_file
 from efn_compose.preparation import Prepared, make_executor, prepare
 from efn_compose.store import RunFolder
 
@@ -110,8 +110,8 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool) -> JobSummary:
     digest = write_magic_weights(weights, result)
     folder.write_json("result.json", describe_result(result, weights.name, digest))
     if config.output.nest_into:
-        larger = nest(load_donor(weights), config.output.nest_into)
-        larger.save(weights.with_name(f"{weights.stem}_{larger.spec.variant}.h5"))
+        larger = variant_name(config.output.nest_into)
+        nest_to_file(weights, larger, weights.with_name(f"{weights.stem}_{larger}.h5"))
     return JobSummary(
         folder=folder.path,
         weights=weights,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from efn_compose.arch import arch_spec
 from efn_compose.config import RunConfig, load_config
 from efn_compose.conversion import convert
 from efn_compose.data import DataSet, load_data
@@ -19,7 +20,7 @@ from efn_compose.errors import (
     IncompatibleDonorsError,
     describe_problems,
 )
-from efn_compose.nesting import nest
+from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weight_file import is_weight_file
 
 #: The experiment of a run without arguments.
@@ -73,6 +74,9 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
             "donors.files names one donor and donors.siblings is 0: there is nothing to compose. "
             "Add a donor of the same network, or --set donors.siblings=2."
         )
+    if config.output.nest_into:
+        # Found out now, not after a night of search.
+        plan_nesting([donors[0].spec], arch_spec(config.output.nest_into))
     data = load_data(config.data, config.run.seed)
     folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / path.stem
     return Prepared(config, donors, data, folder)

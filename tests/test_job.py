@@ -270,3 +270,22 @@ def test_no_permission_to_write(experiment, tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert str(run) in done.stderr
+
+
+def test_a_network_to_nest_into_that_is_too_small(experiment, tmp_path):
+    done = _evolve(experiment, "--set", "output.nest_into=lite-w0.2-d0.2", check=False)
+    _one_clear_error(done, tmp_path, "lite-w0.2-d0.2")
+
+
+@pytest.mark.slow
+def test_the_winner_is_nested_into_a_larger_network_of_the_same_function(experiment, tmp_path):
+    _evolve(experiment, "--set", "output.nest_into=lite-w0.5-d0.6", "search.generations=0")
+    small = load_donor(tmp_path / "run" / "efn_magic_weights.h5")
+    large = load_donor(tmp_path / "run" / "efn_magic_weights_lite-w0.5-d0.6.h5")
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3))
+    pools = [
+        donor.build(include_top=False)(donor.preprocess(images)).numpy().mean((1, 2))
+        for donor in (small, large)
+    ]
+    kept = pools[1][:, : pools[0].shape[1]]
+    np.testing.assert_allclose(kept, pools[0], atol=1e-4 * pools[0].std())

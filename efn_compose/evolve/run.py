@@ -188,19 +188,22 @@ class EvolutionRun:
         )
 
     def measure_noise(self) -> Noise:
-        """Evaluate the first donor under several seeds; the spread is what luck can do."""
-        if not self.donors:
-            self._prepare_donors()
+        """Evaluate the first and the last donor under several seeds; the spread is luck."""
         repeats = self._options.noise_repeats
-        self._watcher.on_phase("noise", repeats)
-        recipe = Recipe.genome(self.space.pure(0))
+        numbers = sorted({0, len(self.donors) - 1})
+        self._watcher.on_phase("noise", repeats * len(numbers))
         tasks = [
-            self._task(recipe, derive_seed(self._seed, "noise", number))
-            for number in range(repeats)
+            self._task(Recipe.genome(self.space.pure(n)), derive_seed(self._seed, "noise", repeat))
+            for n in numbers
+            for repeat in range(repeats)
         ]
-        name = self.donors[0].name
-        found = self._ledger.evaluate(Purpose("noise"), tasks, [name] * repeats)
-        return Noise(name, tuple(e.loss for e in found if e.loss is not None))
+        names = [self.donors[n].name for n in numbers for _ in range(repeats)]
+        found = self._ledger.evaluate(Purpose("noise"), tasks, names)
+        losses = [evaluation.loss for evaluation in found]
+        first = tuple(loss for loss in losses[:repeats] if loss is not None)
+        paired = tuple(losses[repeats:])
+        is_whole = len(first) == repeats and None not in paired
+        return Noise(self.donors[0].name, first, paired if is_whole else ())
 
     def _timed(self, phase: str, action: Any) -> Any:
         start = time.perf_counter()
