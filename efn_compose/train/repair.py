@@ -257,14 +257,9 @@ class _Repair:
             ratio = np.sqrt((variance + 1e-12) / (before["moving_variance"] + 1e-12))
             spread = (stored["moving_variance"] + self.epsilon) * ratio**2
             shift = (before["moving_mean"] - stored["moving_mean"]) * ratio
-            now = {"moving_mean": mean - shift, "moving_variance": spread - self.epsilon}
-            negative = now["moving_variance"] < 0
-            if negative.any():
-                # A variance cannot go below 0, so gamma takes what is left.
-                gamma = self.tensors[f"{layer}/gamma"].astype(np.float64)
-                factor = np.sqrt(self.epsilon / np.maximum(spread, 1e-30))
-                now["gamma"] = np.where(negative, gamma * np.minimum(factor, 1e3), gamma)
-                now["moving_variance"] = np.where(negative, 0, now["moving_variance"])
+            # Never gamma: batch statistics replace these in training, gamma would stay.
+            variance = np.maximum(spread - self.epsilon, 0)
+            now = {"moving_mean": mean - shift, "moving_variance": variance}
         for role, values in now.items():
             name = f"{layer}/{role}"
             self.tensors[name] = values.astype(self.tensors[name].dtype)
