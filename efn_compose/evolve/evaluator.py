@@ -1,4 +1,4 @@
-"""What a worker does: compose, re-estimate, train one epoch, re-estimate, score."""
+"""What a worker does: compose, train one epoch, re-estimate BatchNorm statistics, score."""
 
 import math
 import time
@@ -113,12 +113,11 @@ class Evaluator:
             tensors = task.recipe.compose(self.space, self.donors)
         with clock.phase("assign"):
             model.load(tensors, task.seed)
-        with clock.phase("bn"):
-            if self._recalibrates(task):
-                self._recalibrate()
         with clock.phase("epoch"):
             train_loss = self._train(task.seed, task.epochs)
         with clock.phase("bn"):
+            # Once is enough: training reads batch statistics, so what mixing did to the moving
+            # ones has no effect before this replaces them.
             self._recalibrate()
         found = {}
         with clock.phase("score"):
@@ -167,10 +166,6 @@ class Evaluator:
         self._resident.load(tensors, seed=0)
         self._recalibrate()
         return self._resident.tensors()
-
-    def _recalibrates(self, task: EvaluationTask) -> bool:
-        rule = self.setup.fitness.recalibrate_before
-        return rule == "always" or (rule == "mixed" and task.recipe.is_mixed(self.space))
 
     def _recalibrate(self) -> None:
         self._resident.recalibrate(self._images["train"], self._recalibration_order)

@@ -41,11 +41,8 @@ class FitnessOptions:
     label_smoothing: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     dropout: float = field(default=0.2, metadata={"minimum": 0.0, "maximum": 0.95})
     flip: bool = field(default=False, metadata={"help": "mirror images left-right at random"})
-    recalibrate_before: Literal["always", "mixed", "never"] = field(
-        default="always", metadata={"help": "re-estimate BatchNorm statistics before the epoch"}
-    )
     recalibrate_images: int = field(
-        default=1024, metadata={"minimum": 2, "help": "training images for that"}
+        default=1024, metadata={"minimum": 2, "help": "training images that BatchNorm statistics are re-estimated on"}
     )
 
 
