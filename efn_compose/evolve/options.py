@@ -42,7 +42,11 @@ class FitnessOptions:
     dropout: float = field(default=0.2, metadata={"minimum": 0.0, "maximum": 0.95})
     flip: bool = field(default=False, metadata={"help": "mirror images left-right at random"})
     recalibrate_images: int = field(
-        default=1024, metadata={"minimum": 2, "help": "training images that BatchNorm statistics are re-estimated on"}
+        default=1024,
+        metadata={
+            "minimum": 2,
+            "help": "training images that BatchNorm statistics are re-estimated on",
+        },
     )
 
 
