@@ -10,12 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from efn_compose.evolve.search import GeneticSearch
 
 _PHASE_TITLES = {
-    "alignment": "Aligning donors of independent trainings",
+    "alignment": "Aligning donors",
     "siblings": "Making siblings",
-    "noise": "Measuring the noise of the fitness",
+    "noise": "Measuring the noise",
     "search": "Searching",
     "final": "Finals on fresh seeds",
-    "test": "Scoring the test split, once",
+    "test": "Testing, once",
 }
 #: Phases of an evaluation that are the work itself; all else is overhead.
 _WORK = ("bn", "epoch", "score")
@@ -40,7 +40,7 @@ class ConsoleWatcher:
         self._wall = 0.0
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[status]}"),
             TimeElapsedColumn(),
@@ -82,11 +82,9 @@ class ConsoleWatcher:
             if self._first_fresh is None:
                 # Counted from the first answer: what came before is building and tracing.
                 self._first_fresh = time.monotonic()
-        line = _describe(record)
-        status = f"{line}   {self._rate()}" if self._live else ""
-        self._bar.update(self._task, completed=self._done, status=status)
-        if record["error"] is not None or not (self._live or is_replayed):
-            self._print(f"  {self._done:>4}/{self._planned}  {line}")
+        self._bar.update(self._task, completed=self._done, status=self._rate())
+        if record["error"] is not None or not is_replayed:
+            self._print(f"  {self._done:>4}/{self._planned}  {_describe(record)}")
 
     def _tally(self, timing: dict[str, Any]) -> None:
         for phase, seconds in timing["seconds"].items():
@@ -120,7 +118,8 @@ class ConsoleWatcher:
             f"({self._title(best, search)}, {_times(found[best].runs)})  "
             f"best donor {found[donor].shrunk:.4f} ({self._title(donor, search)})  "
             f"gain {-gain:+.4f}  mean {sum(losses) / len(losses):.4f}  "
-            f"genomes {len(search.table.genomes)}  failed {self._failed}  {self._rate()}"
+            f"genomes {len(search.table.genomes)}  failed {self._failed}"
+            + ("" if self._live else f"  {self._rate()}")
         )
 
     def _title(self, genome: tuple[int, ...], search: GeneticSearch) -> str:
@@ -143,9 +142,11 @@ def _describe(record: dict[str, Any]) -> str:
     if record["error"] is not None:
         return f"{name} failed: {record['error']}"
     part = record["scores"].get("validation") or next(iter(record["scores"].values()))
-    metrics = "  ".join(f"{metric} {value:.4f}" for metric, value in part.items())
-    seconds = "  ".join(f"{key} {value:.2f}" for key, value in record["timing"]["seconds"].items())
-    return f"{name:<24} {metrics}  seconds: {seconds}"
+    metrics = "  ".join(f"{metric} {value:.3f}" for metric, value in part.items())
+    seconds = dict(record["timing"]["seconds"])
+    seconds["compose"] = seconds.get("compose", 0.0) + seconds.pop("assign", 0.0)
+    phases = " ".join(f"{key} {value:.2f}" for key, value in seconds.items())
+    return f"{name:<22} {metrics}  {phases} s"
 
 
 def _times(runs: int) -> str:
