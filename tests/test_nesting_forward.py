@@ -21,11 +21,14 @@ from efn_compose.nesting import nest
 def test_numpy_and_keras_compute_the_same_logits(variant, side, padding):
     images = random_images(side=side)
     donor = random_donor(variant, side=side, padding=padding)
+    # Both: a policy that was ever set outweighs floatx.
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     try:
         model = donor.build(input_shape=(side, side, 3))
     finally:
         keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
     expected = keras.ops.convert_to_numpy(model(images, training=False))
     assert relative_difference(logits_of(donor, images), expected) < 1e-9
 

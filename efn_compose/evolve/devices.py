@@ -1,6 +1,7 @@
 """Preparing TensorFlow in a worker process: threads, visible devices, determinism."""
 
 import os
+import warnings
 
 
 def prepare_device(device: str, threads: int) -> None:
@@ -15,6 +16,8 @@ def prepare_device(device: str, threads: int) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
+    if tf.config.threading.get_intra_op_parallelism_threads() == threads and device == "cpu":
+        return
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -23,7 +26,13 @@ def prepare_device(device: str, threads: int) -> None:
         for gpu in tf.config.get_visible_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
-        # TensorFlow already runs in this process, with the threads it was given then.
+        if os.environ.get("TF_NUM_INTRAOP_THREADS") == str(threads):
+            return
+        warnings.warn(
+            "TensorFlow already runs in this process, with the threads and devices it was given "
+            f"then. Scores may differ in their last bits from those of workers with {threads}.",
+            stacklevel=2,
+        )
         return
     if device == "gpu":
         tf.config.experimental.enable_op_determinism()

@@ -8,7 +8,6 @@ identically twice, on any worker with the same number of threads.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -285,14 +284,3 @@ def batches(image_count: int, batch_size: int) -> np.ndarray:
     batch = min(batch_size, image_count)
     numbers = np.arange(-(-image_count // batch) * batch)
     return np.minimum(numbers, image_count - 1).reshape(-1, batch).astype(np.int32)
-
-
-def set_threads(threads: int) -> None:
-    """Fix TensorFlow's thread pools and hide nothing else; call before TensorFlow runs anything.
-
-    Args:
-        threads: Threads per operation; results depend on it in the last bits.
-    """
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    keras.config.set_floatx("float32")
