@@ -116,8 +116,7 @@ class Evaluator:
         with clock.phase("epoch"):
             train_loss = self._train(task.seed, task.epochs)
         with clock.phase("bn"):
-            # Once is enough: training reads batch statistics, so what mixing did to the moving
-            # ones has no effect before this replaces them.
+            # Once is enough: training reads batch statistics, and this replaces the moving ones.
             self._recalibrate()
         found = {}
         with clock.phase("score"):
