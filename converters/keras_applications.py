@@ -45,11 +45,11 @@ from efn_compose.checkpoints.keras_names import (
     PartName,
     keras_rows,
     output_channels,
-    read_blocks,
+    spec_from_blocks,
 )
 from efn_compose.checkpoints.keras_order import is_numbered, name_by_order, starts_depthwise
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import requested_spec, spec_from_stages
+from efn_compose.checkpoints.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError
 
 #: Variance that the hosted V1 files store: the standard deviation itself.
@@ -122,17 +122,7 @@ def lettered_spec(raw: RawCheckpoint, part_name: PartName) -> ArchSpec:
         part_name: Layer of a part of a block.
     """
     places = block_places(raw)
-    shapes = read_blocks(raw, places, part_name)
-    stages = [
-        [shape for (number, _), shape in zip(places, shapes, strict=True) if number == stage]
-        for stage in sorted({number for number, _ in places})
-    ]
-    return spec_from_stages(
-        output_channels(raw, "stem_conv"),
-        stages,
-        output_channels(raw, "top_conv"),
-        where=str(raw.path),
-    )
+    return spec_from_blocks(raw, places, part_name, "top_conv")
 
 
 def _rows(spec: ArchSpec, classes: int | None, raw: RawCheckpoint | None) -> Iterator[Row]:

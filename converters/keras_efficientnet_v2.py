@@ -27,10 +27,10 @@ from efn_compose.checkpoints.keras_names import (
     BlockPlace,
     keras_rows,
     output_channels,
-    read_blocks,
+    spec_from_blocks,
 )
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import requested_spec, spec_from_stages
+from efn_compose.checkpoints.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError, describe_problems
 
 _BLOCK = re.compile(r"^stack_(\d+)_block(\d+)_")
@@ -81,17 +81,7 @@ def _prepare(raw: RawCheckpoint, request: Request) -> Prepared:
 def _spec(raw: RawCheckpoint, request: Request) -> ArchSpec:
     found = {(int(m[1]) + 1, int(m[2]) + 1) for m in map(_BLOCK.match, raw.tensors) if m}
     places = sorted(found)
-    shapes = read_blocks(raw, places, _part_name)
-    stages = [
-        [shape for (number, _), shape in zip(places, shapes, strict=True) if number == stage]
-        for stage in sorted({number for number, _ in places})
-    ]
-    return spec_from_stages(
-        output_channels(raw, "stem_conv"),
-        stages,
-        output_channels(raw, "post_conv"),
-        where=str(raw.path),
-    )
+    return spec_from_blocks(raw, places, _part_name, "post_conv")
 
 
 def _rows(spec: ArchSpec, classes: int | None, raw: RawCheckpoint | None) -> Iterator[Row]:

@@ -38,7 +38,7 @@ from efn_compose.checkpoints.keras_names import (
     BlockPlace,
     keras_rows,
     output_channels,
-    read_blocks,
+    spec_from_blocks,
 )
 from efn_compose.checkpoints.keras_order import (
     is_composite_numbered,
@@ -47,7 +47,6 @@ from efn_compose.checkpoints.keras_order import (
     starts_depthwise,
 )
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import spec_from_stages
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 _OWN_LAYERS = r"stem_.*|top_.*|block\d+._.*|predictions|seed_generator.*"
@@ -147,17 +146,7 @@ def _prepare(raw: RawCheckpoint, request: Request) -> Prepared:
 
 def _spec(raw: RawCheckpoint, request: Request) -> ArchSpec:
     places = block_places(raw)
-    shapes = read_blocks(raw, places, _part_name)
-    stages = [
-        [shape for (number, _), shape in zip(places, shapes, strict=True) if number == stage]
-        for stage in sorted({number for number, _ in places})
-    ]
-    return spec_from_stages(
-        output_channels(raw, "stem_conv"),
-        stages,
-        output_channels(raw, "top_conv"),
-        where=str(raw.path),
-    )
+    return spec_from_blocks(raw, places, _part_name, "top_conv")
 
 
 def _rows(spec: ArchSpec, classes: int | None, raw: RawCheckpoint | None) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from efn_compose.arch import ArchSpec, inventory
 from efn_compose.checkpoints.dialect import Row
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import BlockShape
+from efn_compose.checkpoints.spec_reading import BlockShape, spec_from_stages
 from efn_compose.errors import UnmappedTensorError, describe_problems
 
 #: Parts of a block, as canonical layer names end.
@@ -103,6 +103,33 @@ def read_blocks(
             describe_problems(f"{raw.path}: blocks are incomplete.", problems)
         )
     return shapes
+
+
+def spec_from_blocks(
+    raw: RawCheckpoint, places: Sequence[tuple[int, int]], part_name: PartName, top_conv: str
+) -> ArchSpec:
+    """Return the network of a Keras checkpoint, every width read from its kernels.
+
+    Args:
+        raw: The checkpoint.
+        places: (stage, repeat) of each block, in network order.
+        part_name: Foreign layer of a part of a block.
+        top_conv: Foreign layer of the last 1x1 convolution.
+
+    Raises:
+        UnmappedTensorError: A block lacks its projection; all such blocks are listed.
+    """
+    shapes = read_blocks(raw, places, part_name)
+    stages = [
+        [shape for (number, _), shape in zip(places, shapes, strict=True) if number == stage]
+        for stage in sorted({number for number, _ in places})
+    ]
+    return spec_from_stages(
+        output_channels(raw, "stem_conv"),
+        stages,
+        output_channels(raw, top_conv),
+        where=str(raw.path),
+    )
 
 
 def _read_block(
