@@ -9,7 +9,6 @@ from report_runs import MadeUpRun
 
 from efn_compose.analysis.donor_map import donor_maps
 from efn_compose.analysis.journal_view import EvaluationView, read_run
-from efn_compose.analysis.licences import resulting_licence
 from efn_compose.analysis.palette import (
     DARK,
     DONORS_DARK,
@@ -24,6 +23,7 @@ from efn_compose.analysis.search_view import mean_distance, search_view
 from efn_compose.analysis.timing import timing
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
+from efn_compose.donors.licences import resulting_licence
 
 
 def evaluation(index, worker, wall, finished, error=None, **seconds):

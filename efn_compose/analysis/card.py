@@ -18,7 +18,6 @@ from efn_compose.analysis.figures import (
     percent,
 )
 from efn_compose.analysis.journal_view import RunView, read_run
-from efn_compose.analysis.licences import licences_of, resulting_licence
 from efn_compose.analysis.markup import clean
 from efn_compose.analysis.noise import noise_of
 from efn_compose.analysis.origins import origin_words
@@ -26,6 +25,7 @@ from efn_compose.analysis.palette import letter
 from efn_compose.analysis.scoreboard import Scoreboard, scoreboard
 from efn_compose.analysis.search_view import search_view
 from efn_compose.arch import Conventions
+from efn_compose.donors.licences import licences_of, resulting_licence
 from efn_compose.errors import EfnComposeError
 from efn_compose.store import WeightFile, write_text
 from efn_compose.store.run_folder import CARD_FILE, WEIGHTS_FILE

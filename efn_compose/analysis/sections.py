@@ -15,7 +15,6 @@ from efn_compose.analysis.figures import (
     percent,
 )
 from efn_compose.analysis.journal_view import RunView
-from efn_compose.analysis.licences import licences_of, resulting_licence
 from efn_compose.analysis.markup import Html, element, name
 from efn_compose.analysis.noise import Noise
 from efn_compose.analysis.origins import origin_words
@@ -25,6 +24,7 @@ from efn_compose.analysis.report_svg import shortened
 from efn_compose.analysis.scoreboard import ArmView, Scoreboard
 from efn_compose.analysis.search_view import SearchView
 from efn_compose.analysis.timing import Timing
+from efn_compose.donors.licences import licences_of, resulting_licence
 from efn_compose.evolve.verdict import Difference
 
 #: Characters of a failure's reason; the journal has all of it.

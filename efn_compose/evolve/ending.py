@@ -9,6 +9,7 @@ from typing import Any
 from efn_compose.compose import GenomeSpace
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
+from efn_compose.donors.licences import resulting_licence
 from efn_compose.evolve.run import RunResult
 from efn_compose.evolve.verdict import Difference
 from efn_compose.store import WeightHeader, write_weights
@@ -68,7 +69,7 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
             }
             for donor in result.donors
         ],
-        "licence": combined_licence(result.donors),
+        "licence": resulting_licence(d.provenance for d in result.donors).name,
     }
     donor_map = result.winner.donor_map(result.space)
     recipe = {
@@ -80,17 +81,6 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
     filters = donor_map.per_filter(host.spec) if donor_map is not None else None
     write_weights(path, header, result.weights, donor_map=filters)
     return file_sha256(path)
-
-
-def combined_licence(donors: Sequence[Donor]) -> str:
-    """Return the licence of weights made from donors: the common one, or all of them.
-
-    Example:
-        >>> combined_licence([])
-        'unknown'
-    """
-    found = sorted({str(donor.provenance.get("licence", "unknown")) for donor in donors})
-    return " AND ".join(found) if found else "unknown"
 
 
 def describe_result(result: RunResult, weights_name: str, weights_sha256: str) -> dict[str, Any]:
