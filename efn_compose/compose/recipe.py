@@ -46,11 +46,6 @@ class Recipe:
         """Return JSON values."""
         return {"kind": self.kind, "values": list(self.values)}
 
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> "Recipe":
-        """Return the recipe that `to_json` wrote."""
-        return cls(fields["kind"], tuple(fields["values"]))
-
     def donor_map(self, space: GenomeSpace) -> DonorMap | None:
         """Return the donor map of a genome; None for an average."""
         return space.decode(self.values) if self.kind == "genome" else None

@@ -157,19 +157,3 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-class QuietWatcher:
-    """Draws nothing."""
-
-    def set_donors(self, names: list[str]) -> None:
-        """Ignore the names."""
-
-    def on_phase(self, phase: str, evaluations: int) -> None:
-        """Ignore the phase."""
-
-    def on_evaluation(self, record: dict[str, Any], is_replayed: bool) -> None:
-        """Ignore the record."""
-
-    def on_generation(self, generation: int, search: GeneticSearch) -> None:
-        """Ignore the generation."""

@@ -12,8 +12,6 @@ from efn_compose.donors import Donor
 if TYPE_CHECKING:
     from efn_compose.evolve.evaluator import Evaluator
 
-SPLIT_PARTS = ("validation", "test")
-
 
 @dataclass(frozen=True)
 class EvaluationTask:
