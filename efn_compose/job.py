@@ -75,8 +75,9 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool) -> JobSummary:
         describe_result,
         write_magic_weights,
     )
+    from efn_compose.evolve.planning import planned_evaluations
     from efn_compose.evolve.progress import ConsoleWatcher
-    from efn_compose.evolve.run import EvolutionRun, planned_evaluations
+    from efn_compose.evolve.run import EvolutionRun
 
     config = prepared.config
     folder.write_text("split.json", prepared.data.split.to_json())

@@ -65,7 +65,7 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         seconds per evaluation, workers, estimated seconds, bytes on disk.
     """
     from efn_compose.compose import GenomeSpace, Recipe
-    from efn_compose.evolve.run import planned_evaluations
+    from efn_compose.evolve.planning import planned_evaluations
     from efn_compose.evolve.tasks import EvaluationTask
 
     config = prepared.config

@@ -28,7 +28,7 @@ def outlook(run: RunView, clock: Timing) -> Outlook | None:
     if run.result or not run.donors or not isinstance(search, dict):
         return None
     from efn_compose.evolve.options import SearchOptions
-    from efn_compose.evolve.run import planned_evaluations
+    from efn_compose.evolve.planning import planned_evaluations
 
     known = {field.name for field in dataclasses.fields(SearchOptions)}
     try:

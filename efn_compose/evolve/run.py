@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,12 @@ from efn_compose.evolve.alignment import FOLDER as ALIGNED_FOLDER
 from efn_compose.evolve.alignment import align_donors, needs_alignment
 from efn_compose.evolve.estimates import paired_noise
 from efn_compose.evolve.executor import Executor
-from efn_compose.evolve.ledger import Ledger, Purpose, Watcher
+from efn_compose.evolve.generational import search_generations
+from efn_compose.evolve.ledger import Ledger, Purpose
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
+from efn_compose.evolve.planning import planned_evaluations
 from efn_compose.evolve.search import GeneticSearch
+from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.seeds import derive_seed
 from efn_compose.evolve.siblings import FOLDER, make_siblings
 from efn_compose.evolve.tasks import Evaluation, EvaluationTask, FinishTask
@@ -31,20 +34,8 @@ from efn_compose.evolve.verdict import (
     choose_challenger,
     give_verdict,
 )
+from efn_compose.evolve.watcher import RunWatcher
 from efn_compose.store.journal import Journal
-
-
-class RunWatcher(Watcher, Protocol):
-    """Told what the run does; draws progress."""
-
-    def set_donors(self, names: list[str]) -> None:
-        """Learn the names of all donors, siblings included."""
-
-    def on_phase(self, phase: str, evaluations: int) -> None:
-        """A phase begins that will make so many evaluations."""
-
-    def on_generation(self, generation: int, search: GeneticSearch) -> None:
-        """A generation was told to the search."""
 
 
 @dataclass(frozen=True)
@@ -100,24 +91,6 @@ class RunResult:
     evaluations: int
     seconds: dict[str, float] = field(default_factory=dict)
     generation_effects: tuple[float, ...] = ()
-
-
-def planned_evaluations(search: SearchOptions, donor_count: int) -> dict[str, int]:
-    """Return the number of evaluations of each phase, at most.
-
-    Example:
-        >>> planned_evaluations(SearchOptions(population=4, generations=2), donor_count=2)["search"]
-        12
-    """
-    first = max(search.population, donor_count)
-    per_generation = max(search.population, search.elites + 2)
-    contestants = search.finalists + donor_count + 1
-    return {
-        "noise": search.noise_repeats * min(2, donor_count),
-        "search": first + search.generations * per_generation,
-        "final": contestants * search.final_seeds,
-        "test": search.final_seeds,
-    }
 
 
 class EvolutionRun:
@@ -247,28 +220,19 @@ class EvolutionRun:
         return EvaluationTask(recipe, seed, self._fitness.epochs, parts or ("validation",))
 
     def _search(self, noise: Noise) -> GeneticSearch:
-        search = GeneticSearch(
-            self.space,
-            self._options,
-            derive_seed(self._seed, "search"),
-            noise.of_comparison,
-        )
         plan = planned_evaluations(self._options, len(self.donors))
         self._watcher.on_phase("search", plan["search"])
-        for generation in range(self._options.generations + 1):
-            genomes = search.ask()
-            seed = derive_seed(self._seed, "generation", generation)
-            tasks = [self._task(Recipe.genome(genome), seed) for genome in genomes]
-            arms = [self._arm_name(genome) for genome in genomes]
-            found = self._ledger.evaluate(Purpose("search", generation), tasks, arms)
-            search.tell({genome: e.loss for genome, e in zip(genomes, found, strict=True)})
-            self._watcher.on_generation(generation, search)
-        return search
-
-    def _arm_name(self, genome: Genome) -> str:
-        """Return the donor's name for a pure genome, nothing for others."""
-        is_pure = genome == self.space.pure(genome[0]) if genome else False
-        return self.donors[genome[0]].name if is_pure else ""
+        loop = SearchLoop(
+            space=self.space,
+            donor_names=tuple(donor.name for donor in self.donors),
+            options=self._options,
+            epochs=self._fitness.epochs,
+            seed=self._seed,
+            noise=noise.of_comparison,
+            ledger=self._ledger,
+            watcher=self._watcher,
+        )
+        return search_generations(loop)
 
     def _final_seeds(self) -> list[int]:
         return [

@@ -1,0 +1,51 @@
+"""What every search loop works with, whether it waits for generations or not."""
+
+from dataclasses import dataclass
+
+from efn_compose.compose import Genome, GenomeSpace, Recipe
+from efn_compose.evolve.ledger import Ledger
+from efn_compose.evolve.options import SearchOptions
+from efn_compose.evolve.search import GeneticSearch
+from efn_compose.evolve.seeds import derive_seed
+from efn_compose.evolve.tasks import EvaluationTask
+from efn_compose.evolve.watcher import RunWatcher
+
+
+@dataclass(frozen=True)
+class SearchLoop:
+    """The parts of a search: space, options, journal, watcher.
+
+    Args:
+        space: The genome space.
+        donor_names: By donor number.
+        options: Population, generations.
+        epochs: Per evaluation.
+        seed: The run's seed.
+        noise: Variance of a score over seeds and its degrees of freedom.
+        ledger: Answers evaluation tasks.
+        watcher: Told about every generation.
+    """
+
+    space: GenomeSpace
+    donor_names: tuple[str, ...]
+    options: SearchOptions
+    epochs: float
+    seed: int
+    noise: tuple[float, int]
+    ledger: Ledger
+    watcher: RunWatcher
+
+    def new_search(self) -> GeneticSearch:
+        """Return a search that knows nothing yet."""
+        seed = derive_seed(self.seed, "search")
+        return GeneticSearch(self.space, self.options, seed, self.noise)
+
+    def task(self, genome: Genome, generation: int) -> EvaluationTask:
+        """Return the task that evaluates a genome under its generation's seed."""
+        seed = derive_seed(self.seed, "generation", generation)
+        return EvaluationTask(Recipe.genome(genome), seed, self.epochs)
+
+    def arm(self, genome: Genome) -> str:
+        """Return the donor's name for a pure genome, nothing for others."""
+        is_pure = genome == self.space.pure(genome[0]) if genome else False
+        return self.donor_names[genome[0]] if is_pure else ""

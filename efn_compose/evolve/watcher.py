@@ -1,0 +1,19 @@
+"""What a run tells whoever watches it."""
+
+from typing import Protocol
+
+from efn_compose.evolve.ledger import Watcher
+from efn_compose.evolve.search import GeneticSearch
+
+
+class RunWatcher(Watcher, Protocol):
+    """Told what the run does; draws progress."""
+
+    def set_donors(self, names: list[str]) -> None:
+        """Learn the names of all donors, siblings included."""
+
+    def on_phase(self, phase: str, evaluations: int) -> None:
+        """A phase begins that will make so many evaluations."""
+
+    def on_generation(self, generation: int, search: GeneticSearch) -> None:
+        """A generation was told to the search."""
