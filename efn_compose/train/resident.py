@@ -89,22 +89,19 @@ class ResidentModel:
         self._predict = tf.function(self._predict_steps, input_signature=(images, order))
 
     def load(self, tensors: Mapping[str, np.ndarray], seed: int) -> None:
-        """Start a candidate: assign weights, draw a fresh head, forget everything else.
+        """Start a candidate: assign weights, forget everything else.
 
         Args:
-            tensors: Backbone arrays by canonical name.
-            seed: Decides the head's initial weights and the dropout masks.
+            tensors: Arrays by canonical name. A classifier among them is kept where it has
+                this model's classes; otherwise a fresh head is drawn.
+            seed: Decides a fresh head's initial weights and the dropout masks.
         """
         for name, variable in self._variables.items():
             if name.startswith(f"{HEAD_LAYER}/"):
                 continue
             variable.value.assign(tensors[name])
-        kernel = self._variables[f"{HEAD_LAYER}/kernel"]
-        limit = np.sqrt(6.0 / sum(kernel.shape))
-        draw = np.random.default_rng([seed, 1]).uniform(-limit, limit, tuple(kernel.shape))
-        kernel.value.assign(draw.astype(np.float32))
-        bias = self._variables[f"{HEAD_LAYER}/bias"]
-        bias.value.assign(np.zeros(tuple(bias.shape), np.float32))
+        for name, values in self._head(tensors, seed).items():
+            self._variables[name].value.assign(values)
         for first, second in self._slots:
             first.assign(tf.zeros_like(first))
             second.assign(tf.zeros_like(second))
@@ -165,13 +162,23 @@ class ResidentModel:
         """
         return self._predict(images, tf.constant(order)).numpy()[: int(images.shape[0])]
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Return copies of the backbone's present weights by canonical name."""
+    def tensors(self, *, with_head: bool = False) -> dict[str, np.ndarray]:
+        """Return copies of the present weights by canonical name, the classifier if wanted."""
         return {
             name: variable.value.numpy()
             for name, variable in self._variables.items()
-            if not name.startswith(f"{HEAD_LAYER}/")
+            if with_head or not name.startswith(f"{HEAD_LAYER}/")
         }
+
+    def _head(self, tensors: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+        """Return the classifier among tensors, or a fresh one (Glorot uniform, zero bias)."""
+        kernel, bias = (f"{HEAD_LAYER}/{role}" for role in ("kernel", "bias"))
+        shape = tuple(self._variables[kernel].shape)
+        if kernel in tensors and tensors[kernel].shape == shape and bias in tensors:
+            return {kernel: tensors[kernel], bias: tensors[bias]}
+        limit = np.sqrt(6.0 / sum(shape))
+        draw = np.random.default_rng([seed, 1]).uniform(-limit, limit, shape)
+        return {kernel: draw.astype(np.float32), bias: np.zeros(shape[1], np.float32)}
 
     def _reset_dropout(self, seed: int) -> None:
         for layer in self.model.layers:
