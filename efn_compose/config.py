@@ -12,6 +12,7 @@ from efn_compose.data.options import DataOptions
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.evolve.options import (
+    BudgetOptions,
     ExecutorOptions,
     FitnessOptions,
     OutputOptions,
@@ -35,6 +36,7 @@ class RunConfig:
     donors: DonorOptions = field(default_factory=DonorOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
     fitness: FitnessOptions = field(default_factory=FitnessOptions)
+    budget: BudgetOptions = field(default_factory=BudgetOptions)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
 

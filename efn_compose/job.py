@@ -7,6 +7,7 @@ from pathlib import Path
 
 from efn_compose.arch import variant_name
 from efn_compose.config import dump_toml
+from efn_compose.evolve.run_clock import RunClock
 from efn_compose.nesting import nest_to_file
 from efn_compose.preparation import Prepared, make_executor, prepare
 from efn_compose.store import RunFolder
@@ -58,17 +59,19 @@ def evolve(
     Example:
         >>> evolve("experiments/quickstart.toml", ["search.generations=2"])  # doctest: +SKIP
     """
+    clock = RunClock()
     prepared = prepare(config_path, overrides)
     text = dump_toml(prepared.config)
     opener = RunFolder.resume if resume else RunFolder.create
     with opener(prepared.folder, text, prepared.identity) as folder:
-        return _run(prepared, folder, quiet)
+        return _run(prepared, folder, quiet, clock)
 
 
-def _run(prepared: Prepared, folder: RunFolder, quiet: bool) -> JobSummary:
+def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) -> JobSummary:
     from rich.console import Console
 
     from efn_compose.analysis import write_card, write_report
+    from efn_compose.evolve.budget import Budget
     from efn_compose.evolve.ending import (
         describe_data,
         describe_donors,
@@ -83,11 +86,13 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool) -> JobSummary:
     folder.write_text("split.json", prepared.data.split.to_json())
     folder.write_json("data.json", describe_data(prepared.data))
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
-    planned = sum(planned_evaluations(config.search, donor_count).values())
+    plan = planned_evaluations(config.search, donor_count, config.budget)
+    left = Budget(config.budget, clock, 0, 1)
+    planned = None if left.is_open else sum(plan.values())
     console = Console(quiet=quiet, stderr=True)
     executor = make_executor(prepared)
     try:
-        with ConsoleWatcher(planned, executor.workers, console) as watcher:
+        with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
             run = EvolutionRun(
                 donors=prepared.donors,
                 options=config.donors,
@@ -96,6 +101,8 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool) -> JobSummary:
                 fitness=config.fitness,
                 seed=config.run.seed,
                 executor=executor,
+                budget=config.budget,
+                clock=clock,
                 journal=folder.journal,
                 folder=folder.path,
                 watcher=watcher,

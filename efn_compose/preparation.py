@@ -27,7 +27,7 @@ from efn_compose.store.weight_file import is_weight_file
 QUICKSTART = Path(__file__).parent.parent / "experiments" / "quickstart.toml"
 
 #: Sections that never change a result, so that a resumed run may change them.
-_FREE_SECTIONS = ("executor",)
+_FREE_SECTIONS = ("executor", "budget")
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
     config = prepared.config
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
     space = GenomeSpace(prepared.donors[0].spec, donor_count, config.search.granularity)
-    plan = planned_evaluations(config.search, donor_count)
+    plan = planned_evaluations(config.search, donor_count, config.budget)
     executor = make_executor(prepared)
     try:
         first = GenomeSpace(space.spec, len(prepared.donors), config.search.granularity)
@@ -87,6 +87,14 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         raise ConfigError(f"A first evaluation failed: {next(filter(None, failed))}.")
     seconds = min(outcome.seconds for outcome in outcomes)
     start = max(outcome.seconds for outcome in outcomes)
+    estimated = start + sum(plan.values()) * seconds / workers
+    hours = config.budget.hours
+    if hours:
+        # What is left of the hours once noise, finals and test are done goes to the search.
+        rest = sum(count for phase, count in plan.items() if phase != "search")
+        spare = hours * 3600 - start - rest * seconds / workers
+        plan["search"] = max(config.search.population, int(spare * workers / seconds))
+        estimated = hours * 3600
     tensors = prepared.donors[0].tensors
     bytes_per_file = sum(array.nbytes for array in tensors.values())
     disk = bytes_per_file * (1 + config.donors.siblings * len(prepared.donors))
@@ -100,7 +108,7 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         "evaluations": plan,
         "workers": workers,
         "seconds_per_evaluation": round(seconds, 3),
-        "estimated_seconds": round(start + sum(plan.values()) * seconds / workers, 1),
+        "estimated_seconds": round(estimated, 1),
         "disk_bytes": disk,
         "free_bytes": shutil.disk_usage(_existing_parent(prepared.folder)).free,
     }

@@ -188,3 +188,45 @@ def test_a_full_disk_leaves_whole_lines_and_room_lets_it_go_on(tmp_path):
         assert len(read_journal(path).records) == count + 1
     finally:
         subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_a_signal_in_the_middle_of_a_line_waits_until_the_line_is_written(tmp_path, monkeypatch):
+    from efn_compose.store import journal as module
+
+    journal = Journal(tmp_path / "j.jsonl")
+    journal.append({"n": 0})
+    true_write, calls = os.pwrite, []
+
+    def interrupted(descriptor, content, offset):
+        calls.append(offset)
+        if len(calls) == 1:
+            true_write(descriptor, content[:3], offset)
+            raise KeyboardInterrupt
+        return true_write(descriptor, content, offset)
+
+    monkeypatch.setattr(module.os, "pwrite", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        journal.append({"n": 1})
+    assert journal.read() == [{"n": 0}, {"n": 1}]
+    journal.append({"n": 2})
+    assert [record["n"] for record in read_journal(journal.path).records] == [0, 1, 2]
+    assert len(journal) == 3
+
+
+def test_reading_a_long_journal_needs_no_memory(tmp_path):
+    """200 MB of journal through a process that may not have 200 MB more than at its start."""
+    path = tmp_path / "j.jsonl"
+    line = to_line({"filler": "x" * 20_000})
+    path.write_bytes(line * 10_000)
+    script = """
+import resource, sys
+from efn_compose.store.journal import Journal
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(sum(len(record["filler"]) for record in Journal(sys.argv[1])))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert int(found[0]) == 200_000_000
+    assert float(found[1]) < 20

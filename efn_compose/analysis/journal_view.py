@@ -263,7 +263,9 @@ def _read_evaluations(path: Path, problems: list[str]) -> tuple[EvaluationView, 
     found, damaged = [], []
     for number, line in enumerate(lines):
         try:
-            found.append(_evaluation(json.loads(line), number))
+            record = json.loads(line)
+            if "event" not in record:
+                found.append(_evaluation(record, number))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             damaged.append(number + 1)
     if torn:

@@ -30,6 +30,10 @@ def outlook(run: RunView, clock: Timing) -> Outlook | None:
     from efn_compose.evolve.options import SearchOptions
     from efn_compose.evolve.planning import planned_evaluations
 
+    budget = run.config.get("budget")
+    budget = budget if isinstance(budget, dict) else {}
+    if budget.get("hours") or budget.get("until_no_better") or budget.get("evaluations"):
+        return None
     known = {field.name for field in dataclasses.fields(SearchOptions)}
     try:
         options = SearchOptions(**{key: value for key, value in search.items() if key in known})

@@ -34,6 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only measure how much the first donor's fitness varies over N seeds, then stop",
     )
     parser.add_argument(
+        "--hours", type=float, metavar="H", help="end within H hours, finals and test included"
+    )
+    parser.add_argument(
+        "--evaluations", type=int, metavar="N", help="make at most N, finals and test included"
+    )
+    parser.add_argument(
+        "--until-no-better",
+        type=int,
+        metavar="N",
+        help="end the search after N evaluations without a new best",
+    )
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds one here"
+    )
+    parser.add_argument(
         "--set",
         dest="overrides",
         metavar="SECTION.KEY=VALUE",
@@ -51,6 +66,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.preparation import prepare
 
     config, overrides = _untangle(options.config, options.overrides)
+    overrides = [*overrides, *_shortcuts(options)]
     chosen = [
         name
         for name, is_chosen in (
@@ -91,6 +107,17 @@ def _untangle(config: str | None, overrides: list[str]) -> tuple[str | None, lis
     if config is None and len(files) == 1 and overrides[-1] == files[0]:
         return files[0], overrides[:-1]
     return config, overrides
+
+
+def _shortcuts(options: argparse.Namespace) -> list[str]:
+    """Return the settings that have a flag of their own, as `--set` takes them."""
+    flags = {
+        "budget.hours": options.hours,
+        "budget.evaluations": options.evaluations,
+        "budget.until_no_better": options.until_no_better,
+        "executor.address": options.address,
+    }
+    return [f"{key}={value}" for key, value in flags.items() if value is not None]
 
 
 def _plan_text(plan: dict) -> str:

@@ -1,25 +1,46 @@
 """The search generation by generation: all answers are awaited before the next is bred."""
 
+from typing import Any
+
 from efn_compose.evolve.ledger import Purpose
+from efn_compose.evolve.planning import generation_size
 from efn_compose.evolve.search import GeneticSearch
 from efn_compose.evolve.search_loop import SearchLoop
 
 
 def search_generations(loop: SearchLoop) -> GeneticSearch:
-    """Run the first generation and all later ones, and return what was learned.
+    """Run generations until their number or the budget is used up, and return what was learned.
 
     Args:
-        loop: Space, options, journal, watcher.
+        loop: Space, options, journal, budget, watcher.
 
     Raises:
         EvaluationError: Too many failures in a row.
     """
     search = loop.new_search()
-    for generation in range(loop.options.generations + 1):
+    generation = 0
+    while True:
         genomes = search.ask()
         tasks = [loop.task(genome, generation) for genome in genomes]
         arms = [loop.arm(genome) for genome in genomes]
         found = loop.ledger.evaluate(Purpose("search", generation), tasks, arms)
         search.tell({genome: e.loss for genome, e in zip(genomes, found, strict=True)})
         loop.watcher.on_generation(generation, search)
-    return search
+        loop.budget.believed(search.best(), loop.ledger.count)
+        if not _goes_on(loop, generation):
+            return search
+        generation += 1
+
+
+def _goes_on(loop: SearchLoop, generation: int) -> bool:
+    if loop.budget.is_set or loop.ledger.is_replaying:
+        return loop.ledger.goes_on("search", lambda: _ending(loop, generation))
+    return generation < loop.options.generations
+
+
+def _ending(loop: SearchLoop, generation: int) -> dict[str, Any] | None:
+    event = loop.budget.ending_of_search(loop.ledger.count, generation_size(loop.options))
+    if event is not None:
+        loop.watcher.on_note(f"The search ends: {event['timing']['words']}.")
+        return {**event, "generation": generation}
+    return None

@@ -68,6 +68,30 @@ class ExecutorOptions:
 
 
 @dataclass(frozen=True)
+class BudgetOptions:
+    """[budget]: when the search ends; any of these replaces `search.generations`.
+
+    Finals and test come after the search and are kept free of it: the whole run, not
+    only its search, stays within hours and evaluations. A resumed run may be given
+    another budget; what the journal already decided stays decided.
+    """
+
+    hours: float = field(
+        default=0.0, metadata={"minimum": 0.0, "help": "of the whole run, pauses left out; 0: any"}
+    )
+    evaluations: int = field(
+        default=0, metadata={"minimum": 0, "help": "of the whole run; 0: any number"}
+    )
+    until_no_better: int = field(
+        default=0,
+        metadata={
+            "minimum": 0,
+            "help": "end the search after so many evaluations without a new best; 0: never",
+        },
+    )
+
+
+@dataclass(frozen=True)
 class OutputOptions:
     """[output]: what the run leaves."""
 

@@ -1,21 +1,34 @@
 """How many evaluations each phase of a run makes."""
 
-from efn_compose.evolve.options import SearchOptions
+from efn_compose.evolve.options import BudgetOptions, SearchOptions
 
 
-def planned_evaluations(search: SearchOptions, donor_count: int) -> dict[str, int]:
+def generation_size(search: SearchOptions) -> int:
+    """Return the number of evaluations of a generation after the first, at most."""
+    return max(search.population, search.elites + 2)
+
+
+def planned_evaluations(
+    search: SearchOptions, donor_count: int, budget: BudgetOptions | None = None
+) -> dict[str, int]:
     """Return the number of evaluations of each phase, at most.
+
+    A budget of evaluations decides the search's share. One of hours does not say how
+    many there will be; the number of generations stands in for it.
 
     Example:
         >>> planned_evaluations(SearchOptions(population=4, generations=2), donor_count=2)["search"]
         12
     """
     first = max(search.population, donor_count)
-    per_generation = max(search.population, search.elites + 2)
     contestants = search.finalists + donor_count + 1
-    return {
+    plan = {
         "noise": search.noise_repeats * min(2, donor_count),
-        "search": first + search.generations * per_generation,
+        "search": first + search.generations * generation_size(search),
         "final": contestants * search.final_seeds,
         "test": search.final_seeds,
     }
+    if budget is not None and budget.evaluations:
+        rest = plan["noise"] + plan["final"] + plan["test"]
+        plan["search"] = max(first, budget.evaluations - rest)
+    return plan

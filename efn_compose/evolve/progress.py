@@ -1,12 +1,14 @@
 """What a person sees while a search runs: bars on a terminal, plain lines elsewhere."""
 
 import time
+from collections import deque
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from efn_compose.evolve.budget import Budget
 from efn_compose.evolve.search import GeneticSearch
 
 _PHASE_TITLES = {
@@ -19,23 +21,30 @@ _PHASE_TITLES = {
 }
 #: Phases of an evaluation that are the work itself; all else is overhead.
 _WORK = ("bn", "epoch", "score")
+#: Answers that the rate is taken from, at least.
+_RECENT = 40
 
 
 class ConsoleWatcher:
     """Draws a run's progress; use in a `with` block.
 
     Args:
-        planned: Evaluations of the whole run, at most.
+        planned: Evaluations of the whole run, at most; None where nobody can say.
         workers: Number of workers.
         console: Where to draw; a terminal gets a bar, anything else lines.
+        budget: Knows the hours that are left, where they are limited.
     """
 
-    def __init__(self, planned: int, workers: int, console: Console) -> None:
+    def __init__(
+        self, planned: int | None, workers: int, console: Console, budget: Budget | None = None
+    ) -> None:
+        self._budget = budget
         self._console, self._planned, self._workers = console, planned, workers
         self._live = console.is_terminal
         self._names: list[str] = []
         self._done = self._fresh = self._failed = 0
-        self._first_fresh: float | None = None
+        # Times of the latest answers: load and neighbours change over a night.
+        self._times: deque[float] = deque(maxlen=max(_RECENT, 4 * workers))
         self._seconds: dict[str, float] = {}
         self._wall = 0.0
         self._bar = Progress(
@@ -79,12 +88,16 @@ class ConsoleWatcher:
         if not is_replayed:
             self._fresh += 1
             self._tally(record["timing"])
-            if self._first_fresh is None:
-                # Counted from the first answer: what came before is building and tracing.
-                self._first_fresh = time.monotonic()
+            # Counted from the first answer: what came before is building and tracing.
+            self._times.append(time.monotonic())
         self._bar.update(self._task, completed=self._done, status=self._rate())
         if record["error"] is not None or not is_replayed:
-            self._print(f"  {self._done:>4}/{self._planned}  {_describe(record)}")
+            total = "" if self._planned is None else f"/{self._planned}"
+            self._print(f"  {self._done:>4}{total}  {_describe(record)}")
+
+    def on_note(self, text: str) -> None:
+        """Something a person should know."""
+        self._print(text)
 
     def _tally(self, timing: dict[str, Any]) -> None:
         for phase, seconds in timing["seconds"].items():
@@ -129,11 +142,14 @@ class ConsoleWatcher:
 
     def _rate(self) -> str:
         """Return evaluations per hour and the time left."""
-        if self._first_fresh is None or self._fresh < 2:
+        if len(self._times) < 2:
             return "rate not known yet"
-        rate = (self._fresh - 1) / max(time.monotonic() - self._first_fresh, 1e-9)
-        left = max(0, self._planned - self._done) / rate
-        return f"{rate * 3600:,.0f} evaluations/h, about {_clock(left)} left"
+        rate = (len(self._times) - 1) / max(self._times[-1] - self._times[0], 1e-9)
+        words = f"{rate * 3600:,.0f} evaluations/h"
+        limits = [] if self._planned is None else [max(0, self._planned - self._done) / rate]
+        if self._budget is not None and self._budget.seconds_left is not None:
+            limits.append(self._budget.seconds_left)
+        return f"{words}, about {_clock(min(limits))} left" if limits else words
 
 
 def _describe(record: dict[str, Any]) -> str:

@@ -15,12 +15,14 @@ from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.alignment import FOLDER as ALIGNED_FOLDER
 from efn_compose.evolve.alignment import align_donors, needs_alignment
+from efn_compose.evolve.budget import Budget
 from efn_compose.evolve.estimates import paired_noise
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.generational import search_generations
 from efn_compose.evolve.ledger import Ledger, Purpose
-from efn_compose.evolve.options import FitnessOptions, SearchOptions
+from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
 from efn_compose.evolve.planning import planned_evaluations
+from efn_compose.evolve.run_clock import RunClock
 from efn_compose.evolve.search import GeneticSearch
 from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.seeds import derive_seed
@@ -108,6 +110,8 @@ class EvolutionRun:
         folder: Where siblings are kept.
         watcher: Told about everything.
         on_donors: Told all donors and the genome space once they are known.
+        budget: When the search ends; by its number of generations by default.
+        clock: Counts the time used.
     """
 
     def __init__(
@@ -123,13 +127,16 @@ class EvolutionRun:
         folder: Path,
         watcher: RunWatcher,
         on_donors: Callable[[Sequence[Donor], GenomeSpace], None] | None = None,
+        budget: BudgetOptions | None = None,
+        clock: RunClock | None = None,
     ) -> None:
+        self._budget = budget or BudgetOptions()
         self._on_donors = on_donors
         self._base, self._donor_options = list(donors), options
         self._data_fingerprint = data_fingerprint
         self._options, self._fitness, self._seed = search, fitness, seed
         self._executor, self._folder, self._watcher = executor, folder, watcher
-        self._ledger = Ledger(journal, executor, watcher)
+        self._ledger = Ledger(journal, executor, watcher, clock=clock)
         self.seconds: dict[str, float] = {}
         self.donors: list[Donor] = []
         self.space = GenomeSpace(self._base[0].spec, len(self._base), search.granularity)
@@ -220,8 +227,14 @@ class EvolutionRun:
         return EvaluationTask(recipe, seed, self._fitness.epochs, parts or ("validation",))
 
     def _search(self, noise: Noise) -> GeneticSearch:
-        plan = planned_evaluations(self._options, len(self.donors))
-        self._watcher.on_phase("search", plan["search"])
+        plan = planned_evaluations(self._options, len(self.donors), self._budget)
+        budget = Budget(
+            self._budget,
+            self._ledger.clock,
+            ending=plan["final"] + plan["test"],
+            workers=self._executor.workers,
+        )
+        self._watcher.on_phase("search", 0 if budget.is_open else plan["search"])
         loop = SearchLoop(
             space=self.space,
             donor_names=tuple(donor.name for donor in self.donors),
@@ -230,6 +243,7 @@ class EvolutionRun:
             seed=self._seed,
             noise=noise.of_comparison,
             ledger=self._ledger,
+            budget=budget,
             watcher=self._watcher,
         )
         return search_generations(loop)

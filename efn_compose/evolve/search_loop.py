@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from efn_compose.compose import Genome, GenomeSpace, Recipe
+from efn_compose.evolve.budget import Budget
 from efn_compose.evolve.ledger import Ledger
 from efn_compose.evolve.options import SearchOptions
 from efn_compose.evolve.search import GeneticSearch
@@ -13,7 +14,7 @@ from efn_compose.evolve.watcher import RunWatcher
 
 @dataclass(frozen=True)
 class SearchLoop:
-    """The parts of a search: space, options, journal, watcher.
+    """The parts of a search: space, options, journal, budget, watcher.
 
     Args:
         space: The genome space.
@@ -23,6 +24,7 @@ class SearchLoop:
         seed: The run's seed.
         noise: Variance of a score over seeds and its degrees of freedom.
         ledger: Answers evaluation tasks.
+        budget: Says when to stop.
         watcher: Told about every generation.
     """
 
@@ -33,6 +35,7 @@ class SearchLoop:
     seed: int
     noise: tuple[float, int]
     ledger: Ledger
+    budget: Budget
     watcher: RunWatcher
 
     def new_search(self) -> GeneticSearch:

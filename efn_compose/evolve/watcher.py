@@ -17,3 +17,6 @@ class RunWatcher(Watcher, Protocol):
 
     def on_generation(self, generation: int, search: GeneticSearch) -> None:
         """A generation was told to the search."""
+
+    def on_note(self, text: str) -> None:
+        """Something a person should know."""

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,17 +42,11 @@ def read_journal(path: str | os.PathLike[str]) -> JournalContents:
         0
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror}).") from None
-    whole = content.rfind(b"\n") + 1
-    records = tuple(
-        _parse(path, number, line) for number, line in enumerate(content[:whole].split(b"\n")[:-1])
-    )
-    return JournalContents(records, whole, len(content) - whole)
+    records, whole = [], 0
+    for record, length in _whole_lines(path):
+        records.append(record)
+        whole += length
+    return JournalContents(tuple(records), whole, _size(path) - whole)
 
 
 class Journal:
@@ -75,11 +69,12 @@ class Journal:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        contents = read_journal(self.path)
-        self._records = list(contents.records)
+        self._count = self._end = 0
+        for _, length in _whole_lines(self.path):
+            self._count += 1
+            self._end += length
         #: Bytes of a torn last line that opening cut off; 0 where the journal was whole.
-        self.torn_bytes = contents.torn_bytes
-        self._end = contents.whole_bytes
+        self.torn_bytes = _size(self.path) - self._end
         try:
             self._descriptor: int | None = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
             os.ftruncate(self._descriptor, self._end)
@@ -90,16 +85,22 @@ class Journal:
             raise RunError(f"{self.path}: cannot be written ({error.strerror}).") from None
 
     def __len__(self) -> int:
-        return len(self._records)
+        return self._count
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the records from the file, one by one: long journals need no memory."""
+        for record, _ in _whole_lines(self.path):
+            yield record
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all records, as JSON gives them back; treat them as read-only."""
-        return list(self._records)
+        """Return all records, as JSON gives them back."""
+        return list(self)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record as one line and wait until the disk has it.
 
-        Whatever goes wrong, the file is cut back to its last whole line.
+        Whatever goes wrong, the file is cut back to its last whole line. An exception that
+        a signal raises meanwhile waits until the line is written.
 
         Args:
             record: JSON values with string keys; NaN and infinity are refused, since JSON
@@ -121,16 +122,26 @@ class Journal:
                 f"recorded; all {len(self)} before it are. Free some space, then resume."
             ) from None
         except BaseException:
-            self._cut_back()
+            # Ctrl-C or SIGTERM: the evaluation is paid for, so its line is finished first.
+            try:
+                _write_all(self._descriptor, line, self._end)
+                os.fsync(self._descriptor)
+            except OSError:
+                self._cut_back()
+            else:
+                self._took(line)
             raise
-        self._end += len(line)
-        self._records.append(json.loads(line))
+        self._took(line)
 
     def close(self) -> None:
         """Close the file; closing twice does nothing."""
         if getattr(self, "_descriptor", None) is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _took(self, line: bytes) -> None:
+        self._end += len(line)
+        self._count += 1
 
     def _cut_back(self) -> None:
         try:
@@ -188,6 +199,23 @@ def _write_all(descriptor: int, content: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield each whole line's record and length in bytes; a missing file has none."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file):
+                if line.endswith(b"\n"):
+                    yield _parse(path, number, line[:-1]), len(line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _parse(path: Path, index: int, line: bytes) -> dict[str, Any]:
