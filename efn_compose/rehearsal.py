@@ -1,5 +1,6 @@
 """What a run would cost and how noisy it would be, from a few evaluations; writes nothing."""
 
+import math
 import shutil
 import statistics
 from pathlib import Path
@@ -23,14 +24,14 @@ def measure_noise(prepared: Prepared, seeds: int) -> dict[str, Any]:
     Raises:
         ConfigError: Fewer than two seeds, or an evaluation failed.
     """
-    from efn_compose.compose import GenomeSpace, Recipe
+    from efn_compose.compose import Recipe, genome_space
     from efn_compose.evolve.seeds import derive_seed
     from efn_compose.evolve.tasks import EvaluationTask
 
     if seeds < 2:
         raise ConfigError(f"A spread needs at least 2 seeds. Received: {seeds}.")
     config = prepared.config
-    space = GenomeSpace(prepared.donors[0].spec, len(prepared.donors), config.search.granularity)
+    space = genome_space(prepared.donors[0].spec, len(prepared.donors), config.search.granularity)
     recipe = Recipe.genome(space.pure(0))
     tasks = [
         EvaluationTask(recipe, derive_seed(config.run.seed, "noise", number), config.fitness.epochs)
@@ -64,17 +65,17 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         Resolved configuration (TOML text), genome size, evaluations by phase,
         seconds per evaluation, workers, estimated seconds, bytes on disk.
     """
-    from efn_compose.compose import GenomeSpace, Recipe
+    from efn_compose.compose import Recipe, genome_space
     from efn_compose.evolve.planning import planned_evaluations
     from efn_compose.evolve.tasks import EvaluationTask
 
     config = prepared.config
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
-    space = GenomeSpace(prepared.donors[0].spec, donor_count, config.search.granularity)
+    space = genome_space(prepared.donors[0].spec, donor_count, config.search.granularity)
     plan = planned_evaluations(config.search, donor_count, config.budget)
     executor = make_executor(prepared)
     try:
-        first = GenomeSpace(space.spec, len(prepared.donors), config.search.granularity)
+        first = genome_space(space.spec, len(prepared.donors), config.search.granularity)
         executor.set_donors(first, [donor.tensors for donor in prepared.donors])
         task = EvaluationTask(Recipe.genome(first.pure(0)), 1, config.fitness.epochs)
         # Every worker's first task traces the network; the second is what all others cost.
@@ -104,7 +105,7 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         "network": space.spec.variant,
         "donors": [donor.name for donor in prepared.donors],
         "genes": len(space.loci),
-        "genomes": f"{donor_count}^{len(space.loci)}",
+        "genomes": f"about 10^{sum(map(math.log10, space.cardinalities)):.0f}",
         "evaluations": plan,
         "workers": workers,
         "seconds_per_evaluation": round(seconds, 3),

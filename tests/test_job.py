@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from nano_run import nano_donor, write_nano_experiment
 
+from efn_compose.arch import ArchSpec
+from efn_compose.compose import genome_space
 from efn_compose.donors import load_donor
 from efn_compose.store import WeightFile
 
@@ -118,6 +120,34 @@ def test_two_workers_write_the_journal_of_one(finished, tmp_path):
     config = write_nano_experiment(tmp_path)
     _evolve(config, "--set", "executor.kind=ray", "executor.workers=2")
     assert _journal(tmp_path / "run") == _journal(finished[0] / "run")
+
+
+@pytest.mark.slow
+def test_a_search_over_units_is_killed_and_resumed_and_mixes_within_blocks(tmp_path):
+    settings = ("--set", "search.granularity=unit", "donors.siblings=0", "search.generations=1")
+    twice = [write_nano_experiment(tmp_path / name, population=8) for name in ("one", "two")]
+    _evolve(twice[0], *settings)
+    _kill_after(twice[1], 9, *settings)
+    _evolve(twice[1], *settings, "--resume")
+    first, second = (config.parent / "run" for config in twice)
+    assert _journal(first) == _journal(second)
+    space = _unit_space(first)
+    evaluated = [tuple(r["recipe"]["values"]) for r in _journal(first) if r["phase"] == "search"]
+    assert all(space.canonical(genome) == genome for genome in evaluated)
+    assert any(space.decode(genome).units for genome in evaluated)
+    named = {r["arm"] for r in _journal(first) if tuple(r["recipe"]["values"]) == space.pure(1)}
+    assert named == {"donor2"}
+
+
+def _unit_space(run):
+    """Return the genome space a run decoded with, from what it left."""
+    described = json.loads((run / "donors.json").read_text())
+    with np.load(run / "saliency.npz", allow_pickle=False) as file:
+        saliency = [
+            {name.split("/")[1]: file[name] for name in file.files if name.startswith(f"{n}/")}
+            for n in range(2)
+        ]
+    return genome_space(ArchSpec.from_json(described["spec"]), 2, "unit", saliency)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from efn_compose.callable_package import make_callable
 from efn_compose.compose.compose import compose
 from efn_compose.compose.recipe import Recipe
 from efn_compose.compose.space import DonorMap, Genome, GenomeSpace, Locus, segments
+from efn_compose.compose.unit_space import genome_space
 
 __all__ = [
     "DonorMap",
@@ -12,6 +13,7 @@ __all__ = [
     "Locus",
     "Recipe",
     "compose",
+    "genome_space",
     "segments",
 ]
 

@@ -11,7 +11,7 @@ from efn_compose.arch import ArchSpec, TensorSpec, channel_groups, inventory
 from efn_compose.errors import InvalidGenomeError
 
 Genome = tuple[int, ...]
-Granularity = Literal["stage", "block"]
+Granularity = Literal["stage", "block", "unit"]
 
 STEM = "stem"
 TOP = "top"
@@ -123,7 +123,8 @@ class GenomeSpace:
     def __post_init__(self) -> None:
         if self.granularity not in ("stage", "block"):
             raise InvalidGenomeError(
-                f"granularity must be 'stage' or 'block'. Received: {self.granularity!r}."
+                f"granularity must be 'stage' or 'block' (for 'unit' see UnitGenomeSpace). "
+                f"Received: {self.granularity!r}."
             )
         if not 1 <= self.donor_count <= 255:
             raise InvalidGenomeError(f"1 to 255 donors are allowed. Received: {self.donor_count}.")
@@ -151,6 +152,11 @@ class GenomeSpace:
         stages = [locus.name.split("_")[0] for locus in self.loci]
         return tuple(n for n in range(1, len(stages)) if stages[n] != stages[n - 1])
 
+    @property
+    def switch_positions(self) -> tuple[int, ...]:
+        """Positions where a first genome may switch from one donor to another."""
+        return tuple(range(1, len(self.loci)))
+
     def pure(self, donor: int) -> Genome:
         """Return the genome that takes everything from one donor."""
         return (donor,) * len(self.loci)
@@ -177,6 +183,10 @@ class GenomeSpace:
                 f"Genes must lie in 0 to {self.donor_count - 1}. Received: {', '.join(wrong)}."
             )
         return genome
+
+    def canonical(self, genome: Sequence[int]) -> Genome:
+        """Return the simplest genome that decodes to the same donor map; here itself."""
+        return self.check(genome)
 
     def decode(self, genome: Sequence[int]) -> DonorMap:
         """Return the explicit donor map of a genome.

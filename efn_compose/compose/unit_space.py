@@ -11,13 +11,14 @@ from functools import cached_property
 
 import numpy as np
 
-from efn_compose.arch import channel_groups
+from efn_compose.arch import ArchSpec, channel_groups
 from efn_compose.compose.space import (
     STEM,
     TOP,
     DonorMap,
     Genome,
     GenomeSpace,
+    Granularity,
     Locus,
     expanded_groups,
 )
@@ -56,7 +57,7 @@ class UnitGenomeSpace(GenomeSpace):
         70
     """
 
-    granularity: str = "unit"
+    granularity: Granularity = "unit"
     saliency: Sequence[Mapping[str, np.ndarray]] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +108,11 @@ class UnitGenomeSpace(GenomeSpace):
         return tuple(
             sizes.get(locus.name.rpartition("_")[2], self.donor_count) for locus in self.loci
         )
+
+    @property
+    def switch_positions(self) -> tuple[int, ...]:
+        """Positions where a first genome may switch donors: where hosts change."""
+        return self.stage_borders
 
     def pure(self, donor: int) -> Genome:
         """Return the genome that takes everything from one donor.
@@ -196,3 +202,32 @@ class UnitGenomeSpace(GenomeSpace):
         # Not Python's hash, which differs between processes.
         seed = RANDOM_RULES[rule - 1] * 1000 + [b.name for b in self.spec.blocks].index(block)
         return take_units(host, second, fraction, rule="random", size=size, seed=seed)
+
+
+def genome_space(
+    spec: ArchSpec,
+    donor_count: int,
+    granularity: Granularity,
+    saliency: Sequence[Mapping[str, np.ndarray]] = (),
+) -> GenomeSpace:
+    """Return the genome space of a granularity.
+
+    Args:
+        spec: The network all donors share.
+        donor_count: Number of donors.
+        granularity: "stage", "block" or "unit".
+        saliency: For "unit", per donor: contributions (unit,) by expanded group. Without it
+            all units count alike: hosts and shares decode rightly, the chosen units do not.
+
+    Example:
+        >>> from efn_compose.arch import arch_spec
+        >>> [len(genome_space(arch_spec("lite0"), 2, g).loci) for g in ("stage", "block", "unit")]
+        [9, 18, 68]
+    """
+    if granularity != "unit":
+        return GenomeSpace(spec, donor_count, granularity)
+    if not saliency:
+        groups = channel_groups(spec)
+        equal = {name: np.zeros(groups[name].size) for name in expanded_groups(spec).values()}
+        saliency = (equal,) * donor_count
+    return UnitGenomeSpace(spec, donor_count, saliency=tuple(saliency))

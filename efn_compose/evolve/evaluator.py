@@ -12,8 +12,10 @@ import tensorflow as tf
 from efn_compose.arch import Conventions
 from efn_compose.compose import GenomeSpace
 from efn_compose.compose.compose import Tensors
+from efn_compose.compose.units import contributions
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
+from efn_compose.donors.activations import channel_deviations
 from efn_compose.donors.align import align
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.tasks import (
@@ -21,6 +23,7 @@ from efn_compose.evolve.tasks import (
     Evaluation,
     EvaluationTask,
     FinishTask,
+    SaliencyTask,
     SiblingTask,
 )
 from efn_compose.train.metrics import scores
@@ -156,6 +159,16 @@ class Evaluator:
         # One thread in linear algebra too: results must not depend on where this runs.
         with threadpool_limits(self.setup.threads):
             return align(task.donors, images, seed=task.seed).donors
+
+    def saliency(self, task: SaliencyTask) -> dict[str, np.ndarray]:
+        """Return how much each unit of a donor moves the residual stream, by expanded group."""
+        from threadpoolctl import threadpool_limits
+
+        images = self.data.train_images[: task.image_count]
+        tensors = dict(self.donors[task.donor])
+        donor = Donor("donor", self.space.spec, self.setup.conventions, tensors)
+        with threadpool_limits(self.setup.threads):
+            return contributions(donor, channel_deviations(donor, images, seed=task.seed))
 
     def finish(self, task: FinishTask) -> dict[str, np.ndarray]:
         """Return a recipe's weights, statistics re-estimated where donors were mixed."""

@@ -117,7 +117,30 @@ def _mutate_stage(genome: Genome, space: GenomeSpace, generator: random.Random) 
     number = generator.randrange(len(borders) - 1)
     start, stop = borders[number], borders[number + 1]
     donor = generator.randrange(space.donor_count)
-    return genome[:start] + (donor,) * (stop - start) + genome[stop:]
+    return genome[:start] + space.pure(donor)[start:stop] + genome[stop:]
+
+
+def few_switches(space: GenomeSpace, generator: random.Random) -> Genome:
+    """Return a random walk over donors along depth that switches twice on average.
+
+    Where genes say more than a donor, half of the walks also get a mutation.
+
+    Args:
+        space: The genome space.
+        generator: Source of randomness; advanced.
+    """
+    cuts = [0, *space.switch_positions, len(space.loci)]
+    switch_rate = 2 / (len(cuts) - 1)
+    donor = generator.randrange(space.donor_count)
+    genome: Genome = ()
+    for start, stop in itertools.pairwise(cuts):
+        if generator.random() < switch_rate:
+            donor = generator.randrange(space.donor_count)
+        genome += space.pure(donor)[start:stop]
+    has_details = max(space.cardinalities) > space.donor_count
+    if has_details and generator.random() < 0.5:
+        genome = mutate(genome, space, 1.0, generator)
+    return space.canonical(genome)
 
 
 def breed(
@@ -151,8 +174,9 @@ def breed(
         crossed = generator.random() < crossover_rate and parents[0] != parents[1]
         candidates: Sequence[Genome] = cross(*parents, space, generator) if crossed else parents
         child = candidates[0]
+        child = space.canonical(child)
         if not crossed or child in known or child in children or generator.random() < 0.5:
-            child = mutate(child, space, mutations, generator)
+            child = space.canonical(mutate(child, space, mutations, generator))
         if child not in known and child not in children:
             children.append(child)
     return children

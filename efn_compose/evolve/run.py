@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.compose import Genome, GenomeSpace, Recipe
+from efn_compose.compose import GenomeSpace, Recipe, genome_space
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
-from efn_compose.evolve.alignment import FOLDER as ALIGNED_FOLDER
-from efn_compose.evolve.alignment import align_donors, needs_alignment
 from efn_compose.evolve.budget import Budget
 from efn_compose.evolve.estimates import paired_noise
 from efn_compose.evolve.executor import Executor
+from efn_compose.evolve.finals import FinalResult, Finals
+from efn_compose.evolve.founders import Founders
 from efn_compose.evolve.generational import search_generations
 from efn_compose.evolve.ledger import Ledger, Purpose
 from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
@@ -26,16 +26,8 @@ from efn_compose.evolve.run_clock import RunClock
 from efn_compose.evolve.search import GeneticSearch
 from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.seeds import derive_seed
-from efn_compose.evolve.siblings import FOLDER, make_siblings
-from efn_compose.evolve.tasks import Evaluation, EvaluationTask, FinishTask
-from efn_compose.evolve.verdict import (
-    AVERAGE,
-    COMPOSED,
-    Arm,
-    Verdict,
-    choose_challenger,
-    give_verdict,
-)
+from efn_compose.evolve.tasks import EvaluationTask, FinishTask
+from efn_compose.evolve.verdict import Arm, Verdict
 from efn_compose.evolve.watcher import RunWatcher
 from efn_compose.store.journal import Journal
 
@@ -139,7 +131,7 @@ class EvolutionRun:
         self._ledger = Ledger(journal, executor, watcher, clock=clock)
         self.seconds: dict[str, float] = {}
         self.donors: list[Donor] = []
-        self.space = GenomeSpace(self._base[0].spec, len(self._base), search.granularity)
+        self.space = genome_space(self._base[0].spec, len(self._base), search.granularity)
 
     def run(self) -> RunResult:
         """Run all phases and return the result.
@@ -150,17 +142,15 @@ class EvolutionRun:
         self._timed("donors", self._prepare_donors)
         noise = self._timed("noise", self.measure_noise)
         search = self._timed("search", lambda: self._search(noise))
-        arms = self._timed("final", lambda: self._finals(search))
-        composed_genome, arms, verdict = self._timed("test", lambda: self._test(arms))
-        winner = self._recipe_of(verdict.winner, composed_genome)
-        weights = self._timed("finish", lambda: self._finish(winner))
+        finals = self._timed("final", lambda: self._finals(search))
+        weights = self._timed("finish", lambda: self._finish(finals.winner))
         return RunResult(
             donors=tuple(self.donors),
             space=self.space,
             noise=noise,
-            arms=arms,
-            verdict=verdict,
-            winner=winner,
+            arms=finals.arms,
+            verdict=finals.verdict,
+            winner=finals.winner,
             weights=weights,
             evaluations=self._ledger.count,
             seconds=self.seconds,
@@ -173,7 +163,11 @@ class EvolutionRun:
         numbers = sorted({0, len(self.donors) - 1})
         self._watcher.on_phase("noise", repeats * len(numbers))
         tasks = [
-            self._task(Recipe.genome(self.space.pure(n)), derive_seed(self._seed, "noise", repeat))
+            EvaluationTask(
+                Recipe.genome(self.space.pure(n)),
+                derive_seed(self._seed, "noise", repeat),
+                self._fitness.epochs,
+            )
             for n in numbers
             for repeat in range(repeats)
         ]
@@ -193,38 +187,19 @@ class EvolutionRun:
             self.seconds[phase] = round(time.perf_counter() - start, 3)
 
     def _prepare_donors(self) -> None:
-        """Align donors of several lineages, then make siblings."""
-        options = self._donor_options
-        self._number(self._base)
-        if options.align == "auto" and needs_alignment(self._base):
-            self._watcher.on_phase("alignment", 0)
-            self._base = align_donors(
-                self._base,
-                options.align_images,
-                self._seed,
-                self._data_fingerprint,
-                self._executor,
-                self._folder / ALIGNED_FOLDER,
-            )
-            self._number(self._base)
-        if options.siblings:
-            self._watcher.on_phase("siblings", 0)
-            siblings = make_siblings(
-                self._base, options.siblings, self._seed, self._executor, self._folder / FOLDER
-            )
-            self._number([*self._base, *siblings])
+        founders = Founders(
+            options=self._donor_options,
+            granularity=self._options.granularity,
+            seed=self._seed,
+            data_fingerprint=self._data_fingerprint,
+            executor=self._executor,
+            folder=self._folder,
+            watcher=self._watcher,
+        )
+        self.donors, self.space = founders.prepare(self._base)
         self._watcher.set_donors([donor.name for donor in self.donors])
         if self._on_donors is not None:
             self._on_donors(self.donors, self.space)
-
-    def _number(self, donors: Sequence[Donor]) -> None:
-        """Give the executor all donors known so far, in the order genomes number them."""
-        self.donors = list(donors)
-        self.space = GenomeSpace(donors[0].spec, len(donors), self._options.granularity)
-        self._executor.set_donors(self.space, [donor.tensors for donor in donors])
-
-    def _task(self, recipe: Recipe, seed: int, *parts: str) -> EvaluationTask:
-        return EvaluationTask(recipe, seed, self._fitness.epochs, parts or ("validation",))
 
     def _search(self, noise: Noise) -> GeneticSearch:
         plan = planned_evaluations(self._options, len(self.donors), self._budget)
@@ -248,76 +223,17 @@ class EvolutionRun:
         )
         return search_generations(loop)
 
-    def _final_seeds(self) -> list[int]:
-        return [
-            derive_seed(self._seed, "final", number) for number in range(self._options.final_seeds)
-        ]
-
-    def _run_arms(
-        self, purpose: Purpose, arms: Sequence[tuple[str, Recipe]], *parts: str
-    ) -> dict[str, list[Evaluation]]:
-        """Evaluate arms on all final seeds, seed by seed, and return them by name."""
-        seeds = self._final_seeds()
-        tasks = [self._task(recipe, seed, *parts) for seed in seeds for _, recipe in arms]
-        names = [name for _ in seeds for name, _ in arms]
-        found = self._ledger.evaluate(purpose, tasks, names)
-        return {
-            name: [e for other, e in zip(names, found, strict=True) if other == name]
-            for name, _ in arms
-        }
-
-    def _finals(self, search: GeneticSearch) -> tuple[dict[str, list[Evaluation]], list[Genome]]:
-        """Run finalists on validation, and what is not subject to choice on both splits."""
-        finalists = search.finalists(self._options.finalists)
-        contestants = [(f"finalist{n + 1}", Recipe.genome(g)) for n, g in enumerate(finalists)]
-        references = [
-            (d.name, Recipe.genome(self.space.pure(n))) for n, d in enumerate(self.donors)
-        ]
-        references.append((AVERAGE, Recipe.average(len(self.donors))))
-        count = (len(contestants) + len(references)) * self._options.final_seeds
-        self._watcher.on_phase("final", count)
-        found = self._run_arms(Purpose("final"), contestants, "validation")
-        found |= self._run_arms(Purpose("final"), references, "validation", "test")
-        return found, finalists
-
-    def _test(
-        self, finals: tuple[dict[str, list[Evaluation]], list[Genome]]
-    ) -> tuple[Genome | None, dict[str, Arm], Verdict]:
-        """Choose among finalists on validation, score the chosen one on test, and conclude."""
-        found, finalists = finals
-        candidates = {
-            name: _arm(name, found[name])
-            for name in (f"finalist{n + 1}" for n in range(len(finalists)))
-        }
-        chosen = choose_challenger([arm for arm in candidates.values() if arm is not None])
-        self._watcher.on_phase("test", self._options.final_seeds if chosen else 0)
-        arms: dict[str, Arm] = {}
-        genome, composed = None, None
-        if chosen is not None:
-            genome = finalists[int(chosen.name.removeprefix("finalist")) - 1]
-            recipe = Recipe.genome(genome)
-            tested = self._run_arms(Purpose("test"), [(COMPOSED, recipe)], "validation", "test")
-            composed = _arm(COMPOSED, tested[COMPOSED])
-        references = {name: _arm(name, found[name]) for name in [d.name for d in self.donors]}
-        donors = {name: arm for name, arm in references.items() if arm is not None}
-        if not donors:
-            raise EvaluationError(
-                "No donor survived the finals on all seeds; there is nothing to compare with. "
-                "The journal says why each failed."
-            )
-        average = _arm(AVERAGE, found[AVERAGE])
-        for arm in (composed, *donors.values(), average):
-            if arm is not None:
-                arms[arm.name] = arm
-        return genome, arms, give_verdict(composed, average, list(donors.values()))
-
-    def _recipe_of(self, winner: str, composed: Genome | None) -> Recipe:
-        if winner == COMPOSED and composed is not None:
-            return Recipe.genome(composed)
-        if winner == AVERAGE:
-            return Recipe.average(len(self.donors))
-        names = [donor.name for donor in self.donors]
-        return Recipe.genome(self.space.pure(names.index(winner)))
+    def _finals(self, search: GeneticSearch) -> FinalResult:
+        finals = Finals(
+            space=self.space,
+            donor_names=[donor.name for donor in self.donors],
+            epochs=self._fitness.epochs,
+            seed=self._seed,
+            seeds=self._options.final_seeds,
+            ledger=self._ledger,
+            watcher=self._watcher,
+        )
+        return finals.decide(search.finalists(self._options.finalists))
 
     def _finish(self, winner: Recipe) -> dict[str, np.ndarray]:
         """Return the tensors to write: composed, statistics re-estimated where mixed."""
@@ -326,21 +242,3 @@ class EvolutionRun:
                 return outcome.value
             raise EvaluationError(f"The winner cannot be composed: {outcome.error}.")
         raise EvaluationError("The executor did not answer.")
-
-
-def _arm(name: str, evaluations: Sequence[Evaluation]) -> Arm | None:
-    """Return an arm, or None if any of its runs failed."""
-    if any(evaluation.error is not None for evaluation in evaluations):
-        return None
-    scores = [evaluation.scores for evaluation in evaluations]
-    test = [part["test"] for part in scores if "test" in part]
-    return Arm(
-        name=name,
-        validation_loss=tuple(part["validation"]["loss"] for part in scores),
-        test_loss=tuple(part["loss"] for part in test),
-        test_scores={
-            metric: tuple(part[metric] for part in test)
-            for metric in (test[0] if test else {})
-            if metric != "loss"
-        },
-    )

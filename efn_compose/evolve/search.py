@@ -4,7 +4,7 @@ import random
 
 from efn_compose.compose import Genome, GenomeSpace
 from efn_compose.evolve.estimates import FitnessTable
-from efn_compose.evolve.operators import breed
+from efn_compose.evolve.operators import breed, few_switches
 from efn_compose.evolve.options import SearchOptions
 
 
@@ -89,20 +89,11 @@ class GeneticSearch:
     def _first(self) -> list[Genome]:
         """Return all pure donors, then genomes with few switches of donor along depth."""
         genomes = list(self.pure)
-        possible = self.space.donor_count ** len(self.space.loci)
-        while len(genomes) < min(max(self.options.population, len(self.pure)), possible):
-            genome = self._few_switches()
+        wanted = max(self.options.population, len(self.pure))
+        for _ in range(100 * wanted):  # a small space may hold fewer
+            if len(genomes) == wanted:
+                break
+            genome = few_switches(self.space, self._generator)
             if genome not in genomes:
                 genomes.append(genome)
         return genomes
-
-    def _few_switches(self) -> Genome:
-        """Return a random walk over donors that switches twice on average."""
-        switch_rate = 2 / len(self.space.loci)
-        donor = self._generator.randrange(self.space.donor_count)
-        genes = []
-        for _ in self.space.loci:
-            if self._generator.random() < switch_rate:
-                donor = self._generator.randrange(self.space.donor_count)
-            genes.append(donor)
-        return tuple(genes)

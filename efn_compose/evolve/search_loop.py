@@ -50,5 +50,5 @@ class SearchLoop:
 
     def arm(self, genome: Genome) -> str:
         """Return the donor's name for a pure genome, nothing for others."""
-        is_pure = genome == self.space.pure(genome[0]) if genome else False
-        return self.donor_names[genome[0]] if is_pure else ""
+        pure = {self.space.pure(n): name for n, name in enumerate(self.donor_names)}
+        return pure.get(genome, "")

@@ -87,7 +87,26 @@ class AlignTask:
         return evaluator.align(self)
 
 
-Task = EvaluationTask | SiblingTask | FinishTask | AlignTask
+@dataclass(frozen=True)
+class SaliencyTask:
+    """Weigh the units of a donor on training images.
+
+    Args:
+        donor: Donor number.
+        image_count: Training images to look at.
+        seed: Chooses the positions that are looked at.
+    """
+
+    donor: int
+    image_count: int
+    seed: int
+
+    def run(self, evaluator: "Evaluator") -> dict[str, np.ndarray]:
+        """Answer the task in a worker."""
+        return evaluator.saliency(self)
+
+
+Task = EvaluationTask | SiblingTask | FinishTask | AlignTask | SaliencyTask
 
 
 @dataclass(frozen=True)

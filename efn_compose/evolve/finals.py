@@ -1,0 +1,126 @@
+"""Finals: finalists against every donor and the average on fresh seeds, and what comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from efn_compose.compose import Genome, GenomeSpace, Recipe
+from efn_compose.errors import EvaluationError
+from efn_compose.evolve.ledger import Ledger, Purpose
+from efn_compose.evolve.seeds import derive_seed
+from efn_compose.evolve.tasks import Evaluation, EvaluationTask
+from efn_compose.evolve.verdict import (
+    AVERAGE,
+    COMPOSED,
+    Arm,
+    Verdict,
+    choose_challenger,
+    give_verdict,
+)
+from efn_compose.evolve.watcher import RunWatcher
+
+
+@dataclass(frozen=True)
+class FinalResult:
+    """What the finals concluded.
+
+    Args:
+        winner: The recipe to write.
+        arms: All contestants by name, in table order.
+        verdict: Who won, and in words.
+    """
+
+    winner: Recipe
+    arms: dict[str, Arm]
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Finals:
+    """Evaluates contestants on seeds that the search never used.
+
+    The choice among finalists is made on search-validation; only the chosen one is
+    then scored on test, beside what was never subject to choice.
+
+    Args:
+        space: The genome space.
+        donor_names: By donor number.
+        epochs: Per evaluation.
+        seed: The run's seed.
+        seeds: Number of fresh seeds per contestant.
+        ledger: Answers evaluation tasks.
+        watcher: Told about phases.
+    """
+
+    space: GenomeSpace
+    donor_names: Sequence[str]
+    epochs: float
+    seed: int
+    seeds: int
+    ledger: Ledger
+    watcher: RunWatcher
+
+    def decide(self, finalists: Sequence[Genome]) -> FinalResult:
+        """Run all contestants, choose, test, and conclude.
+
+        Args:
+            finalists: The genomes that the search believes best.
+
+        Raises:
+            EvaluationError: No donor survived, or too many failures in a row.
+        """
+        recipes = {f"finalist{n + 1}": Recipe.genome(g) for n, g in enumerate(finalists)}
+        references = {
+            name: Recipe.genome(self.space.pure(number))
+            for number, name in enumerate(self.donor_names)
+        }
+        references[AVERAGE] = Recipe.average(len(self.donor_names))
+        self.watcher.on_phase("final", (len(recipes) + len(references)) * self.seeds)
+        found = self._run(Purpose("final"), recipes, "validation")
+        known = self._run(Purpose("final"), references, "validation", "test")
+        chosen = choose_challenger([arm for arm in found.values() if arm is not None])
+        self.watcher.on_phase("test", self.seeds if chosen else 0)
+        composed = None
+        if chosen is not None:
+            recipes = {COMPOSED: recipes[chosen.name]}
+            composed = self._run(Purpose("test"), recipes, "validation", "test")[COMPOSED]
+        average = known.pop(AVERAGE)
+        donors = {name: arm for name, arm in known.items() if arm is not None}
+        if not donors:
+            raise EvaluationError(
+                "No donor survived the finals on all seeds; there is nothing to compare with. "
+                "The journal says why each failed."
+            )
+        verdict = give_verdict(composed, average, list(donors.values()))
+        arms = {arm.name: arm for arm in (composed, *donors.values(), average) if arm is not None}
+        return FinalResult((references | recipes)[verdict.winner], arms, verdict)
+
+    def _run(
+        self, purpose: Purpose, recipes: dict[str, Recipe], *parts: str
+    ) -> dict[str, Arm | None]:
+        """Evaluate recipes on all fresh seeds, seed by seed; None for an arm that failed."""
+        seeds = [derive_seed(self.seed, "final", number) for number in range(self.seeds)]
+        pairs = [(name, seed) for seed in seeds for name in recipes]
+        tasks = [EvaluationTask(recipes[name], seed, self.epochs, parts) for name, seed in pairs]
+        found = self.ledger.evaluate(purpose, tasks, [name for name, _ in pairs])
+        by_name: dict[str, list[Evaluation]] = {name: [] for name in recipes}
+        for (name, _), evaluation in zip(pairs, found, strict=True):
+            by_name[name].append(evaluation)
+        return {name: arm_of(name, evaluations) for name, evaluations in by_name.items()}
+
+
+def arm_of(name: str, evaluations: Sequence[Evaluation]) -> Arm | None:
+    """Return an arm from its evaluations, one per seed; None if any of them failed."""
+    if any(evaluation.error is not None for evaluation in evaluations):
+        return None
+    scores = [evaluation.scores for evaluation in evaluations]
+    test = [part["test"] for part in scores if "test" in part]
+    return Arm(
+        name=name,
+        validation_loss=tuple(part["validation"]["loss"] for part in scores),
+        test_loss=tuple(part["loss"] for part in test),
+        test_scores={
+            metric: tuple(part[metric] for part in test)
+            for metric in (test[0] if test else {})
+            if metric != "loss"
+        },
+    )

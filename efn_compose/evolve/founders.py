@@ -1,0 +1,81 @@
+"""The donors a search begins with: aligned, given siblings, numbered, their units weighed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from efn_compose.compose import GenomeSpace, genome_space
+from efn_compose.compose.space import Granularity
+from efn_compose.donors import Donor
+from efn_compose.donors.options import DonorOptions
+from efn_compose.evolve.alignment import FOLDER as ALIGNED_FOLDER
+from efn_compose.evolve.alignment import align_donors, needs_alignment
+from efn_compose.evolve.executor import Executor
+from efn_compose.evolve.saliency import measure_saliency
+from efn_compose.evolve.siblings import FOLDER as SIBLING_FOLDER
+from efn_compose.evolve.siblings import make_siblings
+from efn_compose.evolve.watcher import RunWatcher
+
+
+@dataclass(frozen=True)
+class Founders:
+    """Makes a run's donors and its genome space, and gives both to the executor.
+
+    Everything made is kept in the run folder and not made again.
+
+    Args:
+        options: Alignment and siblings.
+        granularity: What one gene moves.
+        seed: The run's seed.
+        data_fingerprint: Of the data set that the executor's workers hold.
+        executor: Does the work.
+        folder: The run folder.
+        watcher: Told about phases.
+    """
+
+    options: DonorOptions
+    granularity: Granularity
+    seed: int
+    data_fingerprint: str
+    executor: Executor
+    folder: Path
+    watcher: RunWatcher
+
+    def prepare(self, donors: Sequence[Donor]) -> tuple[list[Donor], GenomeSpace]:
+        """Return all donors, siblings last, and the space of their genomes.
+
+        Args:
+            donors: Harmonised, headless donors of one network.
+
+        Raises:
+            EvaluationError: Alignment, a sibling or a weighing failed.
+        """
+        options = self.options
+        found, space = list(donors), self._number(donors)
+        if options.align == "auto" and needs_alignment(found):
+            self.watcher.on_phase("alignment", 0)
+            aligned = self.folder / ALIGNED_FOLDER
+            found = align_donors(
+                found, options.align_images, self.seed, self.data_fingerprint, self.executor, aligned
+            )  # fmt: skip
+            space = self._number(found)
+        if options.siblings:
+            self.watcher.on_phase("siblings", 0)
+            kept = self.folder / SIBLING_FOLDER
+            found += make_siblings(found, options.siblings, self.seed, self.executor, kept)
+            space = self._number(found)
+        if self.granularity == "unit":
+            self.watcher.on_phase("saliency", 0)
+            saliency = measure_saliency(
+                found, options.align_images, self.seed, self.data_fingerprint,
+                self.executor, self.folder,
+            )  # fmt: skip
+            space = genome_space(space.spec, len(found), "unit", saliency)
+            self.executor.set_donors(space, [donor.tensors for donor in found])
+        return found, space
+
+    def _number(self, donors: Sequence[Donor]) -> GenomeSpace:
+        """Give the executor all donors known so far, in the order genomes number them."""
+        space = genome_space(donors[0].spec, len(donors), self.granularity)
+        self.executor.set_donors(space, [donor.tensors for donor in donors])
+        return space
