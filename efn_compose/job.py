@@ -93,6 +93,7 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) ->
     executor = make_executor(prepared)
     try:
         with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
+            executor.note = watcher.on_note
             run = EvolutionRun(
                 donors=prepared.donors,
                 options=config.donors,

@@ -164,6 +164,7 @@ def make_executor(prepared: Prepared) -> Any:
         fitness=prepared.config.fitness,
         metric=prepared.config.data.metric,
         device=device,
+        gpu_memory_mb=options.gpu_memory_mb,
     )
     if options.kind == "serial" or (options.kind == "auto" and options.workers == 1):
         from efn_compose.evolve.executor import SerialExecutor

@@ -4,7 +4,7 @@ import os
 import warnings
 
 
-def prepare_device(device: str, threads: int) -> None:
+def prepare_device(device: str, threads: int, gpu_memory_mb: int = 0) -> None:
     """Configure TensorFlow before its first operation; later calls change nothing.
 
     Args:
@@ -12,6 +12,7 @@ def prepare_device(device: str, threads: int) -> None:
             that asked for none); "gpu" grows memory on demand instead of taking
             the whole card; "tpu" connects to the local chip.
         threads: Threads per operation. Part of what a result depends on.
+        gpu_memory_mb: Most that this process may take of its GPU; 0 for all of it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
@@ -24,7 +25,11 @@ def prepare_device(device: str, threads: int) -> None:
         if device == "cpu":
             tf.config.set_visible_devices([], "GPU")
         for gpu in tf.config.get_visible_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
+            if gpu_memory_mb:
+                share = tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_mb)
+                tf.config.set_logical_device_configuration(gpu, [share])
+            else:
+                tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
         if os.environ.get("TF_NUM_INTRAOP_THREADS") == str(threads):
             return

@@ -17,6 +17,7 @@ from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.activations import channel_deviations
 from efn_compose.donors.align import align
+from efn_compose.evolve.devices import prepare_device
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.tasks import (
     AlignTask,
@@ -43,6 +44,7 @@ class WorkerSetup:
         metric: "accuracy" or "auc".
         threads: TensorFlow threads; part of what a result depends on.
         device: "cpu", "gpu" or "tpu".
+        gpu_memory_mb: The worker's share of a GPU; 0 for all of it.
     """
 
     conventions: Conventions
@@ -50,6 +52,12 @@ class WorkerSetup:
     metric: str = "accuracy"
     threads: int = 1
     device: str = "cpu"
+    gpu_memory_mb: int = 0
+
+    def make_evaluator(self, data: DataSet) -> "Evaluator":
+        """Prepare this process' device and return an evaluator on it."""
+        prepare_device(self.device, self.threads, self.gpu_memory_mb)
+        return Evaluator(self, data)
 
 
 class _Clock:

@@ -1,7 +1,9 @@
 """The executor contract, and its reference implementation in this process.
 
 Promises every executor keeps:
-- each submitted task is answered exactly once, by its position in the list;
+- each task is answered exactly once, by its position;
+- a task is taken from what is given only when a worker is free for it, so that a
+  search can make it from all answers so far;
 - a task that raises, and a worker that dies, become an `Outcome` with an error,
   never an exception out of `run` and never a missing answer;
 - answers depend on the task, the donors and the data only, not on the worker,
@@ -11,7 +13,7 @@ Promises every executor keeps:
 import resource
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from efn_compose.compose import GenomeSpace
@@ -28,7 +30,7 @@ class Executor(Protocol):
     def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
         """Give all workers the donors that genomes number."""
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of every task, in the order they finish."""
 
     def close(self) -> None:
@@ -65,17 +67,13 @@ class SerialExecutor:
     workers = 1
 
     def __init__(self, setup: Any, data: DataSet) -> None:
-        from efn_compose.evolve.devices import prepare_device
-        from efn_compose.evolve.evaluator import Evaluator
-
-        prepare_device(setup.device, setup.threads)
-        self._evaluator = Evaluator(setup, data)
+        self._evaluator = setup.make_evaluator(data)
 
     def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
         """Give the evaluator the donors that genomes number."""
         self._evaluator.set_donors(space, donors)
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Outcome]]:
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of every task, in order."""
         for position, task in enumerate(tasks):
             yield position, answer(self._evaluator, task, worker=0)

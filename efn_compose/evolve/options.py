@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from efn_compose.compose.space import Granularity
+from efn_compose.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,29 @@ class ExecutorOptions:
         default=6000, metadata={"minimum": 0, "help": "per worker before it is replaced; 0: never"}
     )
     hang_seconds: float = field(
-        default=900.0, metadata={"minimum": 1.0, "help": "an evaluation may take at most"}
+        default=900.0,
+        metadata={"minimum": 1.0, "help": "an evaluation may take, until a median is known"},
     )
+    hang_factor: float = field(
+        default=10.0, metadata={"minimum": 2.0, "help": "times the median that one may take then"}
+    )
+    start_seconds: float = field(
+        default=600.0, metadata={"minimum": 1.0, "help": "to wait for the first worker's place"}
+    )
+    workers_per_gpu: int = field(
+        default=1, metadata={"minimum": 1, "help": "more than one needs gpu_memory_mb"}
+    )
+    gpu_memory_mb: int = field(
+        default=0, metadata={"minimum": 0, "help": "each worker's share of its GPU; 0: all"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.workers_per_gpu > 1 and not self.gpu_memory_mb:
+            raise ConfigError(
+                "executor.workers_per_gpu is more than 1 but executor.gpu_memory_mb is 0: the "
+                "workers would take each other's memory. Set it to the card's memory, less a "
+                "tenth, over the number of workers."
+            )
 
 
 @dataclass(frozen=True)

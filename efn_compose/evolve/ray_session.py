@@ -1,0 +1,126 @@
+"""Starting Ray on this machine or joining a cluster, and what it offers."""
+
+import os
+from typing import Any
+
+from efn_compose.errors import RunError
+from efn_compose.evolve.options import ExecutorOptions
+
+#: Ray's name for a switch that works everywhere.
+_CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
+def start_ray(options: ExecutorOptions) -> bool:
+    """Connect to Ray where this process is not connected yet; return whether it was not.
+
+    Without an address Ray is started for this process alone: it listens on the
+    loopback address only and runs no dashboard.
+
+    Raises:
+        RunError: Ray cannot be started or reached.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray adds 15 to its workers' niceness; they are to have that of the process they work for.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    if not options.address:
+        # Ray takes "127.0.0.1" for this machine's outer address, unless clusters are off. Read
+        # when Ray is imported, here and in all processes that it starts.
+        os.environ.setdefault(_CLUSTER_SWITCH, "0")
+    import ray
+
+    if ray.is_initialized():
+        return False
+    if not options.address:
+        _keep_to_loopback()
+    try:
+        if options.address:
+            ray.init(address=options.address, log_to_driver=False, logging_level="ERROR")
+            return True
+        ray.init(
+            num_cpus=max(options.workers, os.cpu_count() or 1),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            # Only this machine may talk to the run; no other address is listened on.
+            _node_ip_address="127.0.0.1",
+        )
+        listening = ray.util.get_node_ip_address()
+        if listening != "127.0.0.1":
+            ray.shutdown()
+            raise RunError(
+                f"Ray would listen on {listening}, where other machines reach it. "
+                f"Unset {_CLUSTER_SWITCH}, or start Ray yourself and give --address."
+            )
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        where = options.address or "this machine"
+        raise RunError(
+            f"Ray cannot be started or reached on {where}: {error}. "
+            "Try --set executor.kind=serial, or check the address with 'ray status'."
+        ) from None
+    return True
+
+
+def _keep_to_loopback() -> None:
+    """Turn clusters off in a Ray that was imported before the switch was set."""
+    from ray._private import ray_constants
+
+    if os.environ[_CLUSTER_SWITCH] == "0":
+        ray_constants.ENABLE_RAY_CLUSTER = False
+
+
+def choose_device(device: str, resources: dict[str, float]) -> str:
+    """Return the device to use: what was asked for, or the best there is.
+
+    Raises:
+        RunError: Ray offers none of the devices asked for.
+
+    Example:
+        >>> choose_device("auto", {"CPU": 8.0, "GPU": 2.0})
+        'gpu'
+    """
+    if device == "auto":
+        return next((kind for kind in ("TPU", "GPU") if resources.get(kind)), "CPU").lower()
+    if device != "cpu" and not resources.get(device.upper()):
+        raise RunError(
+            f"executor.device = {device!r}, but Ray offers none. It offers: {words(resources)}. "
+            "Use --set executor.device=cpu, or check the driver."
+        )
+    return device
+
+
+def worker_count(options: ExecutorOptions, device: str, resources: dict[str, float]) -> int:
+    """Return the number of workers: as asked, or one per core or accelerator.
+
+    Example:
+        >>> worker_count(ExecutorOptions(), "cpu", {"CPU": 8.0})
+        8
+    """
+    per_device = options.workers_per_gpu if device == "gpu" else 1
+    return options.workers or max(1, int(resources.get(device.upper(), 1)) * per_device)
+
+
+def actor_options(device: str, options: ExecutorOptions) -> dict[str, Any]:
+    """Return what a worker asks of the node it is placed on.
+
+    Example:
+        >>> actor_options("gpu", ExecutorOptions(workers_per_gpu=4, gpu_memory_mb=3500))
+        {'num_cpus': 1, 'num_gpus': 0.25}
+    """
+    if device == "gpu":
+        return {"num_cpus": 1, "num_gpus": 1 / options.workers_per_gpu}
+    if device == "tpu":
+        return {"num_cpus": 1, "resources": {"TPU": 1}}
+    return {"num_cpus": 1}
+
+
+def words(resources: dict[str, float]) -> str:
+    """Return resources in words, those that name nodes left out.
+
+    Example:
+        >>> words({"CPU": 2.0, "node:10.0.0.1": 1.0, "memory": 2e9, "GPU": 0.5})
+        '2 CPU, 0.5 GPU'
+    """
+    hidden = ("memory", "object_store_memory")
+    found = [f"{n:g} {name}" for name, n in resources.items() if ":" not in name]
+    return ", ".join(word for word in found if word.split()[1] not in hidden) or "nothing"

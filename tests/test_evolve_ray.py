@@ -1,0 +1,152 @@
+"""Ray workers without networks: retries, hangs, memory, waiting, joining, listening. Real Ray."""
+
+import contextlib
+import time
+
+import nano_tasks
+import psutil
+import pytest
+from nano_tasks import Bomb, Hoarder, PlainSetup, Priority, Raiser, Sleeper, Worker
+
+from efn_compose.errors import RunError
+from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.ray_executor import RayExecutor
+from efn_compose.evolve.worker_check import describe_process
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """Ray as the product starts it, kept for the whole file."""
+    import ray
+
+    from efn_compose.evolve.ray_session import start_ray
+
+    ray.cloudpickle.register_pickle_by_value(nano_tasks)
+    assert start_ray(ExecutorOptions(workers=2))
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture
+def make(ray):
+    made, notes = [], []
+
+    def make_executor(**options):
+        executor = RayExecutor(PlainSetup(), None, ExecutorOptions(**options), notes.append)
+        executor.notes = notes
+        executor.set_donors(None, [])
+        made.append(executor)
+        return executor
+
+    yield make_executor
+    for executor in made:
+        executor.close()
+
+
+def test_tasks_are_taken_only_when_a_worker_is_free(make):
+    executor = make(workers=2)
+    taken, answered = [], []
+
+    def tasks():
+        for _ in range(8):
+            taken.append(len(answered))
+            yield Worker(0.05)
+
+    for position, outcome in executor.run(tasks()):
+        answered.append(position)
+        assert outcome.error is None
+    assert sorted(answered) == list(range(8))
+    # The n-th task is taken once all but at most one of those before it are answered.
+    assert all(known >= n - 2 for n, known in enumerate(taken))
+    assert all(known <= n for n, known in enumerate(taken))
+
+
+def test_failures_of_all_kinds_are_answers(make, tmp_path):
+    executor = make(workers=1, retries=0, hang_seconds=1.0)
+    assert dict(executor.run([Worker()]))[0].error is None
+    names = ("hangs", "dies")
+    tasks = [Sleeper(str(tmp_path / names[0])), Bomb(str(tmp_path / names[1])), Raiser(), Hoarder()]
+    outcomes = dict(executor.run([*tasks, Worker()]))
+    assert "no answer within 1 s, worker killed" in outcomes[0].error
+    assert "worker died" in outcomes[1].error
+    assert "ValueError" in outcomes[2].error
+    assert "MemoryError" in outcomes[3].error
+    assert outcomes[4].error is None, "the worker after all of them works"
+
+
+def test_an_evaluation_far_above_the_median_is_asked_again(make, tmp_path, monkeypatch):
+    from efn_compose.evolve import time_limit
+
+    monkeypatch.setattr(time_limit, "_FLOOR_SECONDS", 0.5)
+    executor = make(workers=1, hang_seconds=600.0)
+    sleeper = Sleeper(str(tmp_path / "slept"))
+    for _ in range(5):
+        executor._limit.take("Sleeper", 0.05)
+    next(iter(executor.run([Worker()])))
+    start = time.monotonic()
+    outcome = dict(executor.run([sleeper]))[0]
+    assert (outcome.value, outcome.attempts) == ("woke up", 2)
+    assert time.monotonic() - start < 30
+
+
+def test_a_worker_that_grew_is_replaced_after_its_answer(make):
+    executor = make(workers=1, memory_limit_mb=1)
+    outcomes = [outcome.value for _, outcome in executor.run([Worker()] * 3)]
+    assert len(set(outcomes)) == 3
+
+
+def test_workers_have_the_priority_of_the_process_they_work_for(make):
+    import os
+
+    assert dict(make(workers=1).run([Priority()]))[0].value == os.nice(0)
+
+
+def test_more_workers_than_places_is_said_and_the_others_work(make, ray):
+    places = int(ray.cluster_resources()["CPU"])
+    executor = make(workers=places + 3, start_seconds=10.0)
+    outcomes = dict(executor.run([Worker(0.3)] * 20))
+    assert len({outcome.value for outcome in outcomes.values()}) == places
+    assert any("workers wait for a place. Each needs 1 CPU" in note for note in executor.notes)
+    assert len(executor.notes) <= 3, "each is told once"
+
+
+def test_no_place_at_all_ends_with_a_reason_instead_of_waiting_for_ever(make, ray):
+    holder = make(workers=int(ray.cluster_resources()["CPU"]))
+    assert dict(holder.run([Worker()]))[0].error is None
+    blocked = make(workers=1, start_seconds=2.0)
+    with pytest.raises(RunError, match="No worker could be placed within 2 s"):
+        dict(blocked.run([Worker()]))
+
+
+def test_other_code_on_a_node_is_refused_with_what_differs(make):
+    executor = make(workers=1)
+    executor._ours = describe_process() | {"keras": "2.0", "efn_compose": "other"}
+    with pytest.raises(RunError, match=r"does not run what this process runs") as error:
+        dict(executor.run([Worker()]))
+    assert "keras: " in str(error.value)
+    assert "2.0 here" in str(error.value)
+    assert "efn_compose: " in str(error.value)
+
+
+def test_a_search_left_in_the_middle_leaves_no_answer_behind(make):
+    executor = make(workers=2)
+    for _ in executor.run([Worker(0.01), Worker(60), Worker(60)]):
+        break
+    start = time.monotonic()
+    assert len(dict(executor.run([Worker()] * 4))) == 4
+    assert time.monotonic() - start < 50
+
+
+def test_ray_listens_on_loopback_only_and_runs_no_dashboard(ray):
+    listening, connections = set(), []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            connections += [(process.name(), c) for c in process.net_connections("inet")]
+    for name, connection in connections:
+        if connection.status == psutil.CONN_LISTEN:
+            listening.add((name, connection.laddr.ip))
+    assert listening, "Ray's processes were found"
+    assert {ip for _, ip in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listening
+    assert ray.worker._global_node.webui_url in (None, "")
