@@ -102,7 +102,21 @@ class FitnessTable:
         links = [loss - believed[g].shrunk for g, loss in finite.items() if g in believed]
         effect = _mean(links) if links else 0.0
         self.generation_effects.append(effect)
-        for genome, loss in finite.items():
+        self._add(finite, effect)
+
+    def add_to_generation(self, number: int, losses: dict[Genome, float | None]) -> None:
+        """Add late losses to a generation whose effect is already known.
+
+        Args:
+            number: Of the generation, in the order they were added.
+            losses: By genome; None is a failure.
+        """
+        finite = {genome: loss for genome, loss in losses.items() if loss is not None}
+        self._failed |= set(losses) - set(finite)
+        self._add(finite, self.generation_effects[number])
+
+    def _add(self, losses: dict[Genome, float], effect: float) -> None:
+        for genome, loss in losses.items():
             runs = self._runs.setdefault(genome, [])
             runs.append(loss - effect)
             mean = self._means[genome] = _mean(runs)

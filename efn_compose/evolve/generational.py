@@ -17,7 +17,7 @@ def search_generations(loop: SearchLoop) -> GeneticSearch:
     Raises:
         EvaluationError: Too many failures in a row.
     """
-    search = loop.new_search()
+    search = GeneticSearch(loop.space, loop.options, loop.search_seed, loop.noise)
     generation = 0
     while True:
         genomes = search.ask()

@@ -8,7 +8,7 @@ silently loses genes of numpy arrays.
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from deap import base, tools
@@ -31,6 +31,19 @@ class _Individual(list):
     def __init__(self, genome: Genome, loss: float) -> None:
         super().__init__(genome)
         self.fitness = _Fitness((loss,))
+
+
+class _Individuals(Sequence):
+    """Individuals made when they are drawn: a tournament looks at few of them."""
+
+    def __init__(self, losses: Mapping[Genome, float]) -> None:
+        self._entries = list(losses.items())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, number: int) -> _Individual:
+        return _Individual(*self._entries[number])
 
 
 @contextmanager
@@ -60,7 +73,7 @@ def select(
         >>> select({(0,): 1.0, (1,): 0.5}, 1, 8, random.Random(0))
         [(1,)]
     """
-    individuals = [_Individual(genome, loss) for genome, loss in losses.items()]
+    individuals = _Individuals(losses)
     with _borrowed(generator):
         chosen = tools.selTournament(individuals, count, tournament)
     return [tuple(individual) for individual in chosen]
@@ -145,7 +158,7 @@ def few_switches(space: GenomeSpace, generator: random.Random) -> Genome:
 
 def breed(
     losses: Mapping[Genome, float],
-    known: set[Genome],
+    known: Container[Genome],
     count: int,
     space: GenomeSpace,
     *,

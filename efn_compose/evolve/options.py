@@ -11,6 +11,10 @@ from efn_compose.errors import ConfigError
 class SearchOptions:
     """[search]: how genomes are bred and how noise is guarded against."""
 
+    mode: Literal["generational", "steady"] = field(
+        default="generational",
+        metadata={"help": "steady: no worker waits, but the order of answers decides"},
+    )
     population: int = field(default=16, metadata={"minimum": 2, "help": "genomes kept"})
     generations: int = field(default=6, metadata={"minimum": 0, "help": "after the first"})
     granularity: Granularity = field(default="block", metadata={"help": "what one gene moves"})

@@ -26,6 +26,7 @@ from efn_compose.evolve.run_clock import RunClock
 from efn_compose.evolve.search import GeneticSearch
 from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.seeds import derive_seed
+from efn_compose.evolve.steady import search_steadily
 from efn_compose.evolve.tasks import EvaluationTask, FinishTask
 from efn_compose.evolve.verdict import Arm, Verdict
 from efn_compose.evolve.watcher import RunWatcher
@@ -221,7 +222,8 @@ class EvolutionRun:
             budget=budget,
             watcher=self._watcher,
         )
-        return search_generations(loop)
+        is_steady = self._options.mode == "steady"
+        return search_steadily(loop) if is_steady else search_generations(loop)
 
     def _finals(self, search: GeneticSearch) -> FinalResult:
         finals = Finals(

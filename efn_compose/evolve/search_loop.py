@@ -6,7 +6,6 @@ from efn_compose.compose import Genome, GenomeSpace, Recipe
 from efn_compose.evolve.budget import Budget
 from efn_compose.evolve.ledger import Ledger
 from efn_compose.evolve.options import SearchOptions
-from efn_compose.evolve.search import GeneticSearch
 from efn_compose.evolve.seeds import derive_seed
 from efn_compose.evolve.tasks import EvaluationTask
 from efn_compose.evolve.watcher import RunWatcher
@@ -38,10 +37,10 @@ class SearchLoop:
     budget: Budget
     watcher: RunWatcher
 
-    def new_search(self) -> GeneticSearch:
-        """Return a search that knows nothing yet."""
-        seed = derive_seed(self.seed, "search")
-        return GeneticSearch(self.space, self.options, seed, self.noise)
+    @property
+    def search_seed(self) -> int:
+        """The seed of everything the search draws."""
+        return derive_seed(self.seed, "search")
 
     def task(self, genome: Genome, generation: int) -> EvaluationTask:
         """Return the task that evaluates a genome under its generation's seed."""

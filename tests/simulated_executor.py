@@ -1,0 +1,49 @@
+"""A cluster that exists on paper: workers that take drawn times on a virtual clock."""
+
+import heapq
+import random
+from dataclasses import replace
+
+from fake_executor import FakeExecutor
+
+from efn_compose.evolve.tasks import Outcome
+
+
+class SimulatedExecutor(FakeExecutor):
+    """Answers in the order in which workers with heavy-tailed times would finish.
+
+    Args:
+        workers: Number of workers.
+        seed: Of the times; each task's time depends on its recipe and seed only.
+        median_seconds: Of an evaluation.
+        spread: Standard deviation of the logarithm of times.
+    """
+
+    def __init__(self, workers, seed=0, median_seconds=20.0, spread=0.8):
+        super().__init__(workers)
+        self._seed, self._median, self._spread = seed, median_seconds, spread
+        self.now = self.busy = 0.0
+
+    def seconds(self, task):
+        """Return how long a task takes: lognormal, one in a hundred ten times as long."""
+        recipe, seed = getattr(task, "recipe", None), getattr(task, "seed", 0)
+        generator = random.Random(f"{self._seed} {recipe and recipe.values} {seed}")
+        factor = 10.0 if generator.random() < 0.01 else 1.0
+        return self._median * factor * generator.lognormvariate(0.0, self._spread)
+
+    def run(self, tasks):
+        source = enumerate(tasks)
+        running: list[tuple[float, int, int, Outcome]] = []
+        idle = list(range(self.workers))
+        while True:
+            while idle and (found := next(source, None)) is not None:
+                position, task = found
+                seconds = self.seconds(task)
+                self.busy += seconds
+                outcome = replace(self.answer(task), worker=idle[-1], seconds=seconds)
+                heapq.heappush(running, (self.now + seconds, position, idle.pop(), outcome))
+            if not running:
+                return
+            self.now, position, worker, outcome = heapq.heappop(running)
+            idle.append(worker)
+            yield position, outcome
