@@ -26,6 +26,7 @@ _PUBLIC = {
     "load_donors": "efn_compose.preparation",
     "nest": "efn_compose.nesting",
     "rank": "efn_compose.analysis.rank",
+    "seed": "efn_compose.seeding",
     "shrink": "efn_compose.nesting",
 }
 

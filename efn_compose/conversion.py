@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from converters import Conversion
+    from efn_compose.checkpoints.dialect import Dialect
+    from efn_compose.checkpoints.raw import RawCheckpoint
     from efn_compose.donors import Donor
 
 
@@ -35,3 +37,10 @@ def export(
     from converters import export
 
     return export(donor, to=to, path=path, **options)
+
+
+def recognise(raw: "RawCheckpoint") -> "Dialect":
+    """Return the one dialect whose names a checkpoint, or a model described as one, has."""
+    from converters.recognition import chosen_dialect
+
+    return chosen_dialect(raw, None)

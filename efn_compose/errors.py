@@ -64,6 +64,10 @@ class NestingError(EfnComposeError):
     """One network cannot be placed inside, beside, or cut out of another."""
 
 
+class SeedingError(EfnComposeError):
+    """Weights do not fit the model that was to receive them."""
+
+
 class ComposeError(EfnComposeError):
     """Donors cannot be composed."""
 

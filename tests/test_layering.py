@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ORDER = (
     "errors", "callable_package", "arch", "checkpoints", "store", "donors", "nesting", "compose",
-    "models", "data", "train", "selfsup", "evolve", "analysis", "toml_options", "config", "conversion", "preparation",
+    "models", "data", "train", "selfsup", "evolve", "analysis", "toml_options", "config", "conversion", "seeding", "preparation",
     "rehearsal", "job", "cli",
 )  # fmt: skip
 

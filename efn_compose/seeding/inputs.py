@@ -1,0 +1,106 @@
+"""What a model does to pixels before its stem, and what weights want done to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from efn_compose.arch import PREPROCESSINGS, Preprocessing
+from efn_compose.checkpoints.keras_backbones import find_config
+from efn_compose.checkpoints.keras_config import LayerConfig, config_preprocessing
+from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.errors import AmbiguousCheckpointError
+
+
+@dataclass(frozen=True)
+class InputScaling:
+    """What happens to pixels before the stem.
+
+    Args:
+        fixed: The scaling that the model's own layers do, None where they do none.
+        mean: Values for the model's `Normalization` layer that make it do what the
+            weights want, (3,) float32, or None where it has no such layer.
+        variance: The same.
+        layer: Name of that layer.
+        where: "" where layers of the model scale, else who does instead.
+        unclear: Why the model's scaling cannot be told, or "".
+    """
+
+    fixed: Preprocessing | None
+    mean: np.ndarray | None = None
+    variance: np.ndarray | None = None
+    layer: str = ""
+    where: str = ""
+    unclear: str = ""
+
+
+def find_scaling(
+    raw: RawCheckpoint, before: Sequence[LayerConfig], stem: str, wanted: Preprocessing
+) -> InputScaling:
+    """Return how a model scales pixels, and how its `Normalization` would have to be set.
+
+    Args:
+        raw: The model as a checkpoint.
+        before: Its layers in front of the stem, in order.
+        stem: Name of the stem.
+        wanted: What the weights want.
+    """
+    adaptable = [
+        number
+        for number, layer in enumerate(before)
+        if layer.class_name == "Normalization" and layer.fields.get("mean") is None
+    ]
+    end = LayerConfig("Conv2D", stem, {})
+    try:
+        if len(adaptable) == 1:
+            place = adaptable[0]
+            first = config_preprocessing(raw, [*before[:place], end], stem)
+            last = config_preprocessing(raw, [*before[place + 1 :], end], stem)
+            return _adapted(before[place].name, first, last, wanted)
+        fixed = config_preprocessing(raw, [*before, end], stem)
+    except AmbiguousCheckpointError as error:
+        return InputScaling(None, unclear=str(error))
+    if fixed is None:
+        converter = find_config(raw.metadata.get("model_config"), "ImageConverter")
+        if converter is not None and converter.get("scale") is not None:
+            return InputScaling(_of_converter(converter), where="its preprocessor")
+    return InputScaling(fixed)
+
+
+def describe(scaling: Preprocessing) -> str:
+    """Return a scaling as a formula over RGB pixels.
+
+    Example:
+        >>> describe(PREPROCESSINGS["lite"])
+        '(pixels - [127, 127, 127]) / [128, 128, 128]'
+    """
+    mean, std = (", ".join(f"{value:.6g}" for value in row) for row in (scaling.mean, scaling.std))
+    return f"(pixels - [{mean}]) / [{std}]"
+
+
+def nearly_equal(one: Preprocessing, other: Preprocessing) -> bool:
+    """Return whether two scalings differ by rounding only."""
+    return bool(np.allclose((one.mean, one.std), (other.mean, other.std), rtol=1e-5, atol=1e-3))
+
+
+def _adapted(
+    layer: str, first: Preprocessing | None, last: Preprocessing | None, wanted: Preprocessing
+) -> InputScaling:
+    """Solve ((x / s1 - m1 / s1) - mean) / deviation, then `last`, = what the weights want."""
+    none = PREPROCESSINGS["none"]
+    (mean_1, std_1), (mean_2, std_2) = (_arrays(part or none) for part in (first, last))
+    mean, std = _arrays(wanted)
+    deviation = std / (std_1 * std_2)
+    centre = (mean - mean_1) / std_1 - mean_2 * deviation
+    return InputScaling(None, np.float32(centre), np.float32(deviation**2), layer)
+
+
+def _arrays(scaling: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(scaling.mean, np.float64), np.asarray(scaling.std, np.float64)
+
+
+def _of_converter(fields: dict[str, Any]) -> Preprocessing:
+    scale = np.broadcast_to(np.asarray(fields["scale"], np.float64).reshape(-1), 3)
+    offset = np.broadcast_to(np.asarray(fields.get("offset") or 0.0).reshape(-1), 3)
+    return Preprocessing(tuple(-offset / scale), tuple(1 / scale))
