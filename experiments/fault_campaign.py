@@ -1,0 +1,281 @@
+"""Kill workers, nodes, the head and the driver at random over a run, then compare with a calm run.
+
+    python experiments/fault_campaign.py --kills 200
+
+Evaluations are cheap (a formula and a short sleep), everything around them is real: Ray on
+several nodes of this machine, the executor, the journal, the search, the weight file. After the
+last kill the run is left alone until it ends. Its journal, but for what stands under "timing",
+and its magic file must equal those of a run that nobody disturbed. In steady-state mode the order
+of answers is chance, so there the finished journal must replay to the same magic file, with
+nothing evaluated again. Stop it at any time; --folder DIR goes on where it stopped.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+TESTS = Path(__file__).parent.parent / "tests"
+sys.path.insert(0, str(TESTS))
+
+from fake_executor import fake_evaluation  # noqa: E402
+
+NODES, CPUS = 3, 1
+#: Of 100 kills: workers, drivers, nodes, the head.
+SHARES = {"worker": 55, "driver": 20, "node": 22, "head": 3}
+
+
+@dataclass(frozen=True)
+class SleepySetup:
+    """Makes evaluators that score by a formula after a while."""
+
+    device: str = "cpu"
+
+    def make_evaluator(self, data):
+        return SleepyEvaluator()
+
+
+class SleepyEvaluator:
+    """Scores by recipe and seed alone."""
+
+    def set_donors(self, space, donors):
+        self.space, self.donors = space, donors
+
+    def evaluate(self, task):
+        time.sleep(random.Random(f"{task.recipe.values}{task.seed}").uniform(0.02, 0.3))
+        return fake_evaluation(task)
+
+    def finish(self, task):
+        return dict(task.recipe.compose(self.space, self.donors))
+
+
+def drive(folder: Path, mode: str, generations: int, address: str) -> None:
+    """Be the driver: begin or resume the run, to its end."""
+    from fake_executor import FakeExecutor
+    from nano_run import nano_donor
+    from test_evolve_run import QuietWatcher
+
+    from efn_compose.donors.options import DonorOptions
+    from efn_compose.evolve.ending import describe_result, write_magic_weights
+    from efn_compose.evolve.options import ExecutorOptions, FitnessOptions, SearchOptions
+    from efn_compose.evolve.run import EvolutionRun
+    from efn_compose.store import RunFolder
+
+    identity = {"mode": mode, "generations": str(generations)}
+    opener = RunFolder.resume if (folder / "environment.json").exists() else RunFolder.create
+    with opener(folder, "", identity) as run_folder:
+        if address:
+            import fake_executor
+            import ray
+
+            from efn_compose.evolve.ray_executor import RayExecutor
+
+            # Nodes need no copy of these two; they get them with the work.
+            ray.cloudpickle.register_pickle_by_value(fake_executor)
+            ray.cloudpickle.register_pickle_by_value(sys.modules["__main__"])
+            options = ExecutorOptions(
+                address=address, workers=NODES * CPUS, retries=1000, hang_seconds=60
+            )
+            executor = RayExecutor(SleepySetup(), None, options)
+        else:
+            executor = FakeExecutor()
+        try:
+            result = EvolutionRun(
+                donors=[nano_donor(name, n, "lite0") for n, name in enumerate("ab")],
+                options=DonorOptions(siblings=0, align="never"),
+                data_fingerprint="none",
+                search=SearchOptions(population=24, generations=generations, mode=mode),
+                fitness=FitnessOptions(),
+                seed=1,
+                executor=executor,
+                journal=run_folder.journal,
+                folder=folder,
+                watcher=QuietWatcher(),
+            ).run()
+        finally:
+            executor.close()
+        digest = write_magic_weights(folder / "magic.h5", result)
+        run_folder.write_json("result.json", describe_result(result, "magic.h5", digest))
+
+
+class Campaign:
+    """One run under attack.
+
+    Args:
+        folder: Where run, cluster logs and the count of kills are kept.
+        mode: "generational" or "steady".
+        generations: Of the run.
+        kills: To make at least; more if the run is still going on.
+        seed: Of the attacks.
+    """
+
+    def __init__(self, folder: Path, mode: str, generations: int, kills: int, seed: int) -> None:
+        from ray_nodes import LocalCluster
+
+        self.folder, self.mode, self.generations, self.wanted = folder, mode, generations, kills
+        self.run = folder / f"run_{mode}"
+        self.log = folder / f"kills_{mode}.jsonl"
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.kills = Counter(json.loads(line)["kind"] for line in lines)
+        self.random = random.Random(seed * 1_000_003 + len(lines))
+        self._make_cluster = lambda: LocalCluster(
+            Path(tempfile.mkdtemp(prefix="fc", dir="/tmp")), first=self.random.randrange(20, 120)
+        )
+        self.driver: subprocess.Popen | None = None
+        self.restarts = 0
+
+    def fight(self) -> None:
+        """Attack until the run has ended."""
+        self._start_cluster()
+        try:
+            self._start_driver()
+            while not (self.run / "result.json").exists():
+                time.sleep(self.random.uniform(0.3, 2.5))
+                if self.driver.poll() is not None and not (self.run / "result.json").exists():
+                    self._start_driver()
+                if self.kills.total() < self.wanted:
+                    self._kill_something()
+            self.driver.wait()
+        finally:
+            if self.driver is not None and self.driver.poll() is None:
+                self.driver.kill()
+            self.cluster.close()
+
+    def _start_cluster(self) -> None:
+        self.cluster = self._make_cluster()
+        self.cluster.start(0, 0)
+        self.cluster.wait(0)
+        for number in range(1, NODES + 1):
+            self.cluster.start(number, CPUS)
+            self.cluster.wait(number)
+
+    def _start_driver(self) -> None:
+        command = [
+            sys.executable, __file__, "--drive", str(self.run), "--mode", self.mode,
+            "--generations", str(self.generations), "--address", self.cluster.address,
+        ]  # fmt: skip
+        with (self.folder / f"driver_{self.mode}.log").open("ab") as log:
+            self.driver = subprocess.Popen(
+                command, stdout=log, stderr=log, env=self.cluster.environment
+            )
+        self.restarts += 1
+
+    def _kill_something(self) -> None:
+        kind = self.random.choices(list(SHARES), list(SHARES.values()))[0]
+        if kind == "worker":
+            workers = self.cluster.workers()
+            if not workers:
+                return
+            self.random.choice(workers).kill()
+        elif kind == "driver":
+            if self.driver.poll() is not None:
+                return
+            self.driver.kill()
+            self.driver.wait()
+        elif kind == "node":
+            number = self.random.randrange(1, NODES + 1)
+            self.cluster.kill(number)
+            self.cluster.start(number, CPUS)
+        else:
+            self.cluster.close()
+            self.driver.kill()
+            self.driver.wait()
+            self._start_cluster()
+        self.kills[kind] += 1
+        with self.log.open("a") as log:
+            log.write(json.dumps({"kind": kind, "time": round(time.time(), 1)}) + "\n")
+        print(f"\r{self.mode}: {self.kills.total()} kills, {_count(self.run)} lines", end="")
+
+
+def _count(run: Path) -> int:
+    path = run / "evaluations.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def records(run: Path) -> list[dict]:
+    """Return the journal without what may differ between equal runs."""
+    found = [json.loads(line) for line in (run / "evaluations.jsonl").open()]
+    for record in found:
+        record.pop("timing", None)
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Return a file's digest."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def judge(campaign: Campaign, folder: Path) -> dict[str, object]:
+    """Compare the attacked run with a calm one, or with its own replay."""
+    found = records(campaign.run)
+    evaluations = [record for record in found if "event" not in record]
+    keys = [json.dumps([r["recipe"], r["seed"], r["parts"]]) for r in evaluations
+            if r["phase"] in ("noise", "search")]  # fmt: skip
+    timing = [json.loads(line)["timing"] for line in (campaign.run / "evaluations.jsonl").open()]
+    answer = {
+        "mode": campaign.mode,
+        "kills": dict(campaign.kills),
+        "drivers started": campaign.restarts,
+        "evaluations": len(evaluations),
+        "asked again": sum(t.get("attempts", 1) > 1 for t in timing),
+        "lost": len(evaluations) - 1 - max(r["index"] for r in evaluations),
+        "double": len(keys) - len(set(keys)),
+        "failed": sum(r["error"] is not None for r in evaluations),
+    }
+    calm = folder / f"calm_{campaign.mode}"
+    if campaign.mode == "generational":
+        drive(calm, campaign.mode, campaign.generations, "")
+        answer["journal equal"] = found == records(calm)
+    else:
+        calm.mkdir()
+        for name in ("evaluations.jsonl", "environment.json", "config.toml"):
+            (calm / name).write_bytes((campaign.run / name).read_bytes())
+        drive(calm, campaign.mode, campaign.generations, "")
+        answer["journal equal"] = found == records(calm)
+    answer["magic file equal"] = sha256(campaign.run / "magic.h5") == sha256(calm / "magic.h5")
+    return answer
+
+
+def main() -> None:
+    """Run the campaign in both modes, or be a driver of it."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--kills", type=int, default=200, help="per mode")
+    parser.add_argument("--generations", type=int, default=60)
+    parser.add_argument("--modes", nargs="+", default=["generational", "steady"])
+    parser.add_argument("--folder", type=Path, help="goes on where a campaign there stopped")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--mode", help=argparse.SUPPRESS)
+    parser.add_argument("--address", default="", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.drive:
+        drive(args.drive, args.mode, args.generations, args.address)
+        return
+    folder = args.folder or Path(tempfile.mkdtemp(prefix="fault_campaign"))
+    folder.mkdir(exist_ok=True)
+    print(f"folder {folder}")
+    for mode in args.modes:
+        verdict = folder / f"verdict_{mode}.json"
+        if not verdict.exists():
+            campaign = Campaign(folder, mode, args.generations, args.kills, args.seed)
+            start = time.monotonic()
+            campaign.fight()
+            answer = judge(campaign, folder) | {"seconds": round(time.monotonic() - start)}
+            verdict.write_text(json.dumps(answer, indent=1))
+        print(f"\n{verdict.read_text()}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Stopped by SIGTERM too, it takes its cluster with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    main()
