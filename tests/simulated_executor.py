@@ -23,6 +23,8 @@ class SimulatedExecutor(FakeExecutor):
         super().__init__(workers)
         self._seed, self._median, self._spread = seed, median_seconds, spread
         self.now = self.busy = 0.0
+        #: Idle share of the latest run up to the moment in which nothing more was asked.
+        self.idle_while_asking = 0.0
 
     def seconds(self, task):
         """Return how long a task takes: lognormal, one in a hundred ten times as long."""
@@ -32,11 +34,19 @@ class SimulatedExecutor(FakeExecutor):
         return self._median * factor * generator.lognormvariate(0.0, self._spread)
 
     def run(self, tasks):
-        source = enumerate(tasks)
+        source, began, busy_before = enumerate(tasks), self.now, self.busy
+        is_drained = False
         running: list[tuple[float, int, int, Outcome]] = []
         idle = list(range(self.workers))
         while True:
-            while idle and (found := next(source, None)) is not None:
+            while idle and not is_drained:
+                found = next(source, None)
+                if found is None:
+                    is_drained = True
+                    done = self.busy - busy_before - sum(entry[0] - self.now for entry in running)
+                    time = (self.now - began) * self.workers
+                    self.idle_while_asking = 1 - done / time if time else 0.0
+                    break
                 position, task = found
                 seconds = self.seconds(task)
                 self.busy += seconds
