@@ -1,0 +1,110 @@
+"""Images that are in two parts at once: by their pixels, or nearly, by their embeddings."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from efn_compose.data.table import ImageSequence
+from efn_compose.errors import ConfigError
+
+#: Rows compared at a time; bounds memory to this times the number of images.
+_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two images of different parts that are one.
+
+    Args:
+        first: Image number.
+        second: Image number, larger.
+        cosine: Similarity of their embeddings, 1.0 for equal pixels.
+    """
+
+    first: int
+    second: int
+    cosine: float = 1.0
+
+
+def pixel_digests(images: ImageSequence) -> list[str]:
+    """Return the SHA-256 of each image's size and pixels; equal files in other formats agree.
+
+    Example:
+        >>> one, two = pixel_digests(np.zeros((2, 4, 4, 3), np.uint8))
+        >>> one == two
+        True
+    """
+    digests = []
+    for number in range(len(images)):
+        pixels = np.ascontiguousarray(images[number])
+        digest = hashlib.sha256(repr(pixels.shape).encode())
+        digest.update(pixels.data)
+        digests.append(digest.hexdigest())
+    return digests
+
+
+def equal_across(digests: list[str], part: np.ndarray) -> list[Duplicate]:
+    """Return pairs of equal images in different parts.
+
+    Args:
+        digests: One per image.
+        part: (image,) fold or part number; negative for images in none.
+
+    Example:
+        >>> equal_across(["a", "b", "a"], np.array([0, 0, 1]))
+        [Duplicate(first=0, second=2, cosine=1.0)]
+    """
+    members: dict[str, list[int]] = {}
+    for number, digest in enumerate(digests):
+        if part[number] >= 0:
+            members.setdefault(digest, []).append(number)
+    return sorted(
+        (
+            Duplicate(first, second)
+            for group in members.values()
+            for place, first in enumerate(group)
+            for second in group[place + 1 :]
+            if part[first] != part[second]
+        ),
+        key=lambda pair: (pair.first, pair.second),
+    )
+
+
+def similar_across(
+    embeddings: np.ndarray, part: np.ndarray, threshold: float = 0.98
+) -> list[Duplicate]:
+    """Return pairs of different parts whose embeddings point the same way.
+
+    Pooled features of any donor serve as embeddings. Centred first: features after an
+    activation are all positive, and their raw cosines all near 1.
+
+    Args:
+        embeddings: (image, feature).
+        part: (image,) fold or part number; negative for images in none.
+        threshold: Smallest cosine that counts, -1 to 1.
+
+    Returns:
+        Pairs, the most similar first.
+
+    Example:
+        >>> vectors = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.1], [-1.0, -1.0]])
+        >>> [(p.first, p.second) for p in similar_across(vectors, np.array([0, 0, 1, 1]), 0.9)]
+        [(0, 2)]
+    """
+    if embeddings.ndim != 2 or len(embeddings) != len(part):
+        raise ConfigError(
+            f"embeddings must be (image, feature) with {len(part)} images. "
+            f"Received: {embeddings.shape}."
+        )
+    centred = embeddings - embeddings.mean(axis=0)
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    found = []
+    for start in range(0, len(unit), _ROWS):
+        cosines = unit[start : start + _ROWS] @ unit.T
+        for row, column in zip(*np.nonzero(cosines >= threshold), strict=True):
+            first = start + int(row)
+            is_pair = first < column and part[first] != part[column]
+            if is_pair and part[first] >= 0 and part[column] >= 0:
+                found.append(Duplicate(first, int(column), float(cosines[row, column])))
+    return sorted(found, key=lambda pair: -pair.cosine)

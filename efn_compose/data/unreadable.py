@@ -1,0 +1,86 @@
+"""Setting aside the images of a table that cannot be decoded, by choice and with a list."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from efn_compose.data.table import ImageError, ImageSequence, ImageTable
+from efn_compose.errors import DataError
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that was left out.
+
+    Args:
+        image: Its number in the table as it was.
+        reason: File and reason.
+    """
+
+    image: int
+    reason: str
+
+
+class _Chosen:
+    """Some images of a sequence, under new numbers."""
+
+    def __init__(self, images: ImageSequence, numbers: np.ndarray) -> None:
+        self.images, self.numbers = images, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        return self.images[int(self.numbers[index])]
+
+
+def skip_unreadable(
+    table: ImageTable, *, at_most: float = 0.01
+) -> tuple[ImageTable, list[Unreadable]]:
+    """Return a table without the images that cannot be decoded, and the list of those.
+
+    Every image is decoded once. Without this, `take_data` refuses the whole table.
+
+    Args:
+        table: The images.
+        at_most: Largest share of images that may be left out, 0 to 1; more than a few
+            point to a wrong folder rather than to damage.
+
+    Raises:
+        DataError: More than that share, or all images of a class, cannot be decoded.
+
+    Example:
+        >>> from efn_compose.data import load_table
+        >>> table, left_out = skip_unreadable(load_table("digits"))
+        >>> len(table), left_out
+        (1797, [])
+    """
+
+    def reason(number: int) -> str:
+        try:
+            table.images[number]
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reasons = list(pool.map(reason, range(len(table))))
+    left_out = [Unreadable(number, why) for number, why in enumerate(reasons) if why]
+    if not left_out:
+        return table, []
+    kept = np.array([number for number, why in enumerate(reasons) if not why], np.int64)
+    listed = "\n".join(f"- {image.reason}" for image in left_out[:50])
+    if len(left_out) > at_most * len(table):
+        raise DataError(
+            f"{table.name}: {len(left_out)} of {len(table)} images cannot be decoded; at most "
+            f"{at_most:.1%} may be left out.\n{listed}"
+        )
+    lost = set(table.labels.tolist()) - set(table.labels[kept].tolist())
+    if lost:
+        names = ", ".join(repr(table.class_names[label]) for label in sorted(lost))
+        raise DataError(f"{table.name}: no image of {names} can be decoded.\n{listed}")
+    groups = None if table.groups is None else table.groups[kept]
+    images = _Chosen(table.images, kept)
+    return replace(table, images=images, labels=table.labels[kept], groups=groups), left_out
