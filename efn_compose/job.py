@@ -71,6 +71,7 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) ->
     from rich.console import Console
 
     from efn_compose.analysis import write_card, write_report
+    from efn_compose.analysis.live_report import LiveReport
     from efn_compose.evolve.budget import Budget
     from efn_compose.evolve.ending import (
         describe_data,
@@ -79,6 +80,7 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) ->
         write_magic_weights,
     )
     from efn_compose.evolve.planning import planned_evaluations
+    from efn_compose.evolve.predictions import describe_predictions
     from efn_compose.evolve.progress import ConsoleWatcher
     from efn_compose.evolve.run import EvolutionRun
 
@@ -94,6 +96,7 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) ->
     try:
         with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
             executor.note = watcher.on_note
+            watcher.after_generation = LiveReport(folder.path).draw
             run = EvolutionRun(
                 donors=prepared.donors,
                 options=config.donors,
@@ -118,6 +121,9 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) ->
     weights = folder.path / config.output.weights_name
     digest = write_magic_weights(weights, result)
     folder.write_json("result.json", describe_result(result, weights.name, digest))
+    if result.predictions is not None:
+        described = describe_predictions(result.predictions, prepared.data)
+        folder.write_json("predictions.json", described)
     if config.output.nest_into:
         larger = variant_name(config.output.nest_into)
         nest_to_file(weights, larger, weights.with_name(f"{weights.stem}_{larger}.h5"))

@@ -76,7 +76,9 @@ def test_a_resumed_run_follows_the_journal_then_goes_on(tmp_path, kept):
     second, _ = run_search(resumed, again, STEADY)
     assert (resumed / "evaluations.jsonl").read_bytes() == after
     assert (second.verdict, second.winner) == (first.verdict, first.winner)
-    assert len(again.asked) == 1, "only the winner is composed again"
+    kinds = [type(task).__name__ for task in again.asked]
+    assert kinds.count("FinishTask") == 1, "the winner is composed again"
+    assert "EvaluationTask" not in kinds, "the journal answers"
 
 
 def test_with_one_worker_a_resumed_run_equals_an_undisturbed_one(tmp_path):

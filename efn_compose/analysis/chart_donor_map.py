@@ -95,6 +95,10 @@ def _words(run: RunView, segment: SegmentView) -> str:
         words += f"; {segment.details}"
     if segment.parameters:
         words += f"; {count(len(segment.filters), 'filter')}, {segment.parameters:,} parameters"
+    if segment.layers:
+        words += f"; tensors {', '.join(segment.layers)}"
+    if segment.saliency is not None:
+        words += f"; weight saliency {segment.saliency:.2f} of the mean"
     return words
 
 

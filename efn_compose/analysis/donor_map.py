@@ -26,6 +26,9 @@ class SegmentView:
         filters: Donor of each of its filters, layer by layer; uint8.
         parameters: Number of its trainable parameters; 0 where the network is unknown.
         details: What it is, in words.
+        layers: Names of its layers with filters, without the part's own name.
+        saliency: Mean weight saliency of its expanded channels relative to that of all
+            blocks; None where the weights are not at hand.
     """
 
     name: str
@@ -33,6 +36,8 @@ class SegmentView:
     filters: np.ndarray
     parameters: int = 0
     details: str = ""
+    layers: tuple[str, ...] = ()
+    saliency: float | None = None
 
     @property
     def shares(self) -> dict[int, float]:
@@ -82,7 +87,10 @@ class DonorMapView:
 
 
 def donor_maps(
-    run: RunView, search: SearchView, filters: Mapping[str, np.ndarray] | None = None
+    run: RunView,
+    search: SearchView,
+    filters: Mapping[str, np.ndarray] | None = None,
+    saliency: Mapping[str, float] | None = None,
 ) -> list[DonorMapView]:
     """Return the donor maps worth looking at: what was written, else or also the best composed one.
 
@@ -90,9 +98,10 @@ def donor_maps(
         run: The run.
         search: Its search.
         filters: Donor of each filter by layer name, as the magic weight file holds it.
+        saliency: Of the parts of what was written, see `segment_saliency`.
     """
     maps = []
-    written = _written(run, filters)
+    written = _written(run, filters, saliency)
     if written is not None:
         maps.append(written)
     if written is None or (not written.weights and len(written.donor_shares) == 1):
@@ -113,7 +122,11 @@ def mixed_genome(run: RunView, search: SearchView) -> tuple[float, ...]:
     return found if len(set(found)) > 1 else ()
 
 
-def _written(run: RunView, filters: Mapping[str, np.ndarray] | None) -> DonorMapView | None:
+def _written(
+    run: RunView,
+    filters: Mapping[str, np.ndarray] | None,
+    saliency: Mapping[str, float] | None,
+) -> DonorMapView | None:
     recipe = run.result.get("recipe")
     if not isinstance(recipe, dict):
         return None
@@ -126,7 +139,8 @@ def _written(run: RunView, filters: Mapping[str, np.ndarray] | None) -> DonorMap
         title = f"What was written: donor {winner}, unmixed"
     hosts, units = _split_map(run.result.get("donor_map"))
     hosts = hosts or _hosts(run, values)
-    return _view(run.spec, title, hosts, {**units, **(filters or {})}) if hosts else None
+    units = {**units, **(filters or {})}
+    return _view(run.spec, title, hosts, units, saliency) if hosts else None
 
 
 def _candidate(run: RunView, search: SearchView) -> DonorMapView | None:
@@ -176,7 +190,11 @@ def _split_map(found: Any) -> tuple[dict[str, int], dict[str, np.ndarray]]:
 
 
 def _view(
-    spec: ArchSpec | None, title: str, hosts: Mapping[str, int], units: Mapping[str, np.ndarray]
+    spec: ArchSpec | None,
+    title: str,
+    hosts: Mapping[str, int],
+    units: Mapping[str, np.ndarray],
+    saliency: Mapping[str, float] | None = None,
 ) -> DonorMapView:
     """Return the map of a network; without its description, of the bare segment names."""
     tensors: dict[str, list[TensorSpec]] = {}
@@ -193,6 +211,12 @@ def _view(
             filters=_filters(name, own, donor, units),
             parameters=sum(tensor.size for tensor in own if tensor.is_trainable),
             details=details.get(name, ""),
+            layers=tuple(
+                tensor.layer.removeprefix(f"{name}_")
+                for tensor in own
+                if tensor.role in ("kernel", "depthwise_kernel")
+            ),
+            saliency=(saliency or {}).get(name),
         )
         rows.setdefault(name.split("_")[0], []).append(view)
     titles = _row_titles(spec) if spec is not None else {}

@@ -10,7 +10,7 @@ from typing import Any
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
-_EMPTY_TAGS = frozenset({"br", "col", "hr", "link", "meta"})
+_EMPTY_TAGS = frozenset({"br", "col", "hr", "img", "link", "meta"})
 #: SVG shapes without children close themselves.
 _SHAPES = frozenset({"circle", "line", "path", "polygon", "polyline", "rect", "use"})
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.analysis import chart_donor_map, chart_genealogy, chart_time
+from efn_compose.analysis import chart_donor_map, chart_genealogy, chart_predictions, chart_time
 from efn_compose.analysis.chart_diversity import diversity_figure
 from efn_compose.analysis.chart_donor_map import donor_map_figure
 from efn_compose.analysis.chart_fitness import fitness_figure
 from efn_compose.analysis.chart_genealogy import genealogy_figure
 from efn_compose.analysis.chart_noise import noise_figure
+from efn_compose.analysis.chart_predictions import predictions_section
 from efn_compose.analysis.chart_scores import scores_figure
 from efn_compose.analysis.chart_time import phase_table, time_figure, time_table, time_words
 from efn_compose.analysis.donor_map import donor_maps, mixed_genome
@@ -20,6 +21,7 @@ from efn_compose.analysis.genealogy import ancestry
 from efn_compose.analysis.journal_view import RunView, read_run
 from efn_compose.analysis.markup import Html, element, escape, join, name
 from efn_compose.analysis.noise import noise_of
+from efn_compose.analysis.predictions_view import read_predictions
 from efn_compose.analysis.report_parts import section
 from efn_compose.analysis.report_style import style_sheet
 from efn_compose.analysis.scoreboard import scoreboard
@@ -37,11 +39,15 @@ from efn_compose.analysis.sections import (
     scoreboard_table,
     verdict_words,
 )
+from efn_compose.analysis.segment_saliency import segment_saliency
 from efn_compose.analysis.timing import timing
 from efn_compose.errors import EfnComposeError
 from efn_compose.store import WeightFile, write_text
 from efn_compose.store.run_folder import REPORT_FILE, WEIGHTS_FILE
 
+_STYLES = "".join(
+    chart.STYLE for chart in (chart_donor_map, chart_genealogy, chart_predictions, chart_time)
+)
 #: Nothing may be loaded from anywhere: no scripts, no fonts, no pictures from outside.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
 
@@ -84,6 +90,7 @@ def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
         ("scoreboard", "Scoreboard", [scores_figure(run, board), scoreboard_table(run, board)]),
         ("search", "Search", [fitness_figure(run, search, noise)]),
         ("map", "Donor map", _maps(run, search)),
+        ("predictions", "Predictions", _predictions(run)),
         ("diversity", "Diversity", [diversity_figure(run, search)]),
         ("noise", "Noise", [*noise_words(noise, search), noise_figure(noise)]),
         ("time", "Time", _time(run, search)),
@@ -127,12 +134,19 @@ def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
 
 
 def _maps(run: RunView, search: SearchView) -> list[Html | None]:
-    maps = donor_maps(run, search, _filters(run))
+    maps = donor_maps(run, search, *_from_weights(run))
     if not maps:
         return [element("p", "There is no genome to draw yet.", class_="quiet")]
     figures: list[Html | None] = [donor_map_figure(run, view) for view in maps]
     genome = mixed_genome(run, search)
     return [*figures, genealogy_figure(run, ancestry(run, genome)) if genome else None]
+
+
+def _predictions(run: RunView) -> list[Html]:
+    names = run.data.get("class_names")
+    if not run.result or not isinstance(names, list):
+        return []
+    return predictions_section(read_predictions(run.path, len(names)), [str(n) for n in names])
 
 
 def _time(run: RunView, search: SearchView) -> list[Html | None]:
@@ -159,7 +173,7 @@ def page(title: str, body: object, refresh_seconds: int = 0) -> str:
         element("title", title),
         element(
             "style",
-            Html(style_sheet(chart_donor_map.STYLE + chart_genealogy.STYLE + chart_time.STYLE)),
+            Html(style_sheet(_STYLES)),
         ),
     ]
     return (
@@ -187,14 +201,14 @@ def _footer(run: RunView) -> Html:
     )
 
 
-def _filters(run: RunView) -> dict[str, np.ndarray]:
-    """Return the donor of every filter from the magic weight file, where it is there and whole."""
+def _from_weights(run: RunView) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return donor of every filter and saliency of every part, where the weight file is whole."""
     path = run.path / str(run.result.get("weights") or WEIGHTS_FILE)
     # A name from a damaged result must not lead out of the folder.
     if not run.result or path.parent != run.path or not path.is_file():
-        return {}
+        return {}, {}
     try:
         with WeightFile(path) as file:
-            return file.read_donor_map()
+            return file.read_donor_map(), segment_saliency(file)
     except (EfnComposeError, OSError, KeyError, ValueError):
-        return {}
+        return {}, {}

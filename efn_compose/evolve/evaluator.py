@@ -24,6 +24,7 @@ from efn_compose.evolve.tasks import (
     Evaluation,
     EvaluationTask,
     FinishTask,
+    PredictionTask,
     SaliencyTask,
     SiblingTask,
 )
@@ -177,6 +178,20 @@ class Evaluator:
         donor = Donor("donor", self.space.spec, self.setup.conventions, tensors)
         with threadpool_limits(self.setup.threads):
             return contributions(donor, channel_deviations(donor, images, seed=task.seed))
+
+    def predict(self, task: PredictionTask) -> dict[str, np.ndarray]:
+        """Return the class (image,) int32 and its probability (image,) float32 of all test images."""
+        self._resident.load(task.recipe.compose(self.space, self.donors), task.seed)
+        self._train(task.seed, task.epochs)
+        self._recalibrate()
+        order = batches(len(self.data.test_labels), INFERENCE_BATCH)
+        logits = self._resident.predict(self._images["test"], order).astype(np.float64)
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        confidence = (odds / odds.sum(axis=1, keepdims=True)).max(axis=1)
+        return {
+            "predicted": logits.argmax(axis=1).astype(np.int32),
+            "confidence": confidence.astype(np.float32),
+        }
 
     def finish(self, task: FinishTask) -> dict[str, np.ndarray]:
         """Return a recipe's weights, statistics re-estimated where donors were mixed."""

@@ -27,11 +27,15 @@ class FinalResult:
         winner: The recipe to write.
         arms: All contestants by name, in table order.
         verdict: Who won, and in words.
+        recipes: Of all arms.
+        seed: The first of the fresh seeds.
     """
 
     winner: Recipe
     arms: dict[str, Arm]
     verdict: Verdict
+    recipes: dict[str, Recipe]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -92,20 +96,25 @@ class Finals:
             )
         verdict = give_verdict(composed, average, list(donors.values()))
         arms = {arm.name: arm for arm in (composed, *donors.values(), average) if arm is not None}
-        return FinalResult((references | recipes)[verdict.winner], arms, verdict)
+        known_recipes = references | recipes
+        return FinalResult(
+            known_recipes[verdict.winner], arms, verdict, known_recipes, self._seeds()[0]
+        )
 
     def _run(
         self, purpose: Purpose, recipes: dict[str, Recipe], *parts: str
     ) -> dict[str, Arm | None]:
         """Evaluate recipes on all fresh seeds, seed by seed; None for an arm that failed."""
-        seeds = [derive_seed(self.seed, "final", number) for number in range(self.seeds)]
-        pairs = [(name, seed) for seed in seeds for name in recipes]
+        pairs = [(name, seed) for seed in self._seeds() for name in recipes]
         tasks = [EvaluationTask(recipes[name], seed, self.epochs, parts) for name, seed in pairs]
         found = self.ledger.evaluate(purpose, tasks, [name for name, _ in pairs])
         by_name: dict[str, list[Evaluation]] = {name: [] for name in recipes}
         for (name, _), evaluation in zip(pairs, found, strict=True):
             by_name[name].append(evaluation)
         return {name: arm_of(name, evaluations) for name, evaluations in by_name.items()}
+
+    def _seeds(self) -> list[int]:
+        return [derive_seed(self.seed, "final", number) for number in range(self.seeds)]
 
 
 def arm_of(name: str, evaluations: Sequence[Evaluation]) -> Arm | None:

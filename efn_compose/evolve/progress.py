@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -38,6 +39,8 @@ class ConsoleWatcher:
     def __init__(
         self, planned: int | None, workers: int, console: Console, budget: Budget | None = None
     ) -> None:
+        #: Called whenever a generation is over, such as to draw the report.
+        self.after_generation: Callable[[], None] = lambda: None
         self._budget = budget
         self._console, self._planned, self._workers = console, planned, workers
         self._live = console.is_terminal
@@ -118,6 +121,7 @@ class ConsoleWatcher:
 
     def on_generation(self, generation: int, search: GeneticSearch) -> None:
         """A generation was told to the search."""
+        self.after_generation()
         found = search.table.estimates()
         best = search.best()
         if best is None:

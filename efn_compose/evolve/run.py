@@ -22,6 +22,7 @@ from efn_compose.evolve.generational import search_generations
 from efn_compose.evolve.ledger import Ledger, Purpose
 from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
 from efn_compose.evolve.planning import planned_evaluations
+from efn_compose.evolve.predictions import Predictions, predict_test
 from efn_compose.evolve.run_clock import RunClock
 from efn_compose.evolve.search import GeneticSearch
 from efn_compose.evolve.search_loop import SearchLoop
@@ -74,6 +75,7 @@ class RunResult:
         evaluations: Number of evaluations.
         seconds: Wall time by phase of this process (replayed phases take none).
         generation_effects: Luck of each generation's seed, as estimated.
+        predictions: What best donor and challenger make of each test image, for people to look at.
     """
 
     donors: tuple[Donor, ...]
@@ -86,6 +88,7 @@ class RunResult:
     evaluations: int
     seconds: dict[str, float] = field(default_factory=dict)
     generation_effects: tuple[float, ...] = ()
+    predictions: Predictions | None = None
 
 
 class EvolutionRun:
@@ -145,6 +148,9 @@ class EvolutionRun:
         search = self._timed("search", lambda: self._search(noise))
         finals = self._timed("final", lambda: self._finals(search))
         weights = self._timed("finish", lambda: self._finish(finals.winner))
+        predictions = self._timed(
+            "predictions", lambda: predict_test(finals, self._fitness.epochs, self._executor)
+        )
         return RunResult(
             donors=tuple(self.donors),
             space=self.space,
@@ -156,6 +162,7 @@ class EvolutionRun:
             evaluations=self._ledger.count,
             seconds=self.seconds,
             generation_effects=tuple(search.table.generation_effects),
+            predictions=predictions,
         )
 
     def measure_noise(self) -> Noise:

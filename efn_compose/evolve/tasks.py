@@ -58,6 +58,25 @@ class SiblingTask:
 
 
 @dataclass(frozen=True)
+class PredictionTask:
+    """Train a recipe's weights as an evaluation does, and say what it makes of each test image.
+
+    Args:
+        recipe: How the weights are made.
+        seed: As above.
+        epochs: As above.
+    """
+
+    recipe: Recipe
+    seed: int
+    epochs: float = 1.0
+
+    def run(self, evaluator: "Evaluator") -> dict[str, np.ndarray]:
+        """Answer the task in a worker."""
+        return evaluator.predict(self)
+
+
+@dataclass(frozen=True)
 class FinishTask:
     """Compose a recipe's weights and re-estimate their BatchNorm statistics where mixed."""
 
@@ -106,7 +125,7 @@ class SaliencyTask:
         return evaluator.saliency(self)
 
 
-Task = EvaluationTask | SiblingTask | FinishTask | AlignTask | SaliencyTask
+Task = EvaluationTask | SiblingTask | PredictionTask | FinishTask | AlignTask | SaliencyTask
 
 
 @dataclass(frozen=True)
