@@ -131,7 +131,7 @@ class Campaign:
             Path(tempfile.mkdtemp(prefix="fc", dir="/tmp")), first=self.random.randrange(20, 120)
         )
         self.driver: subprocess.Popen | None = None
-        self.restarts = 0
+        self.restarts = self.ended_alone = 0
 
     def fight(self) -> None:
         """Attack until the run has ended."""
@@ -141,6 +141,9 @@ class Campaign:
             while not (self.run / "result.json").exists():
                 time.sleep(self.random.uniform(0.3, 2.5))
                 if self.driver.poll() is not None and not (self.run / "result.json").exists():
+                    self.ended_alone += 1
+                    if self.ended_alone > 30:
+                        raise RuntimeError(f"drivers end by themselves; see {self.folder}")
                     self._start_driver()
                 if self.kills.total() < self.wanted:
                     self._kill_something()
@@ -181,6 +184,7 @@ class Campaign:
                 return
             self.driver.kill()
             self.driver.wait()
+            self._start_driver()
         elif kind == "node":
             number = self.random.randrange(1, NODES + 1)
             self.cluster.kill(number)
@@ -190,6 +194,7 @@ class Campaign:
             self.driver.kill()
             self.driver.wait()
             self._start_cluster()
+            self._start_driver()
         self.kills[kind] += 1
         with self.log.open("a") as log:
             log.write(json.dumps({"kind": kind, "time": round(time.time(), 1)}) + "\n")

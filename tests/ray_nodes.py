@@ -27,6 +27,7 @@ class LocalCluster:
         self.environment = {
             **os.environ,
             "RAY_worker_niceness": "0",
+            "PYTHONPATH": str(Path(__file__).parent.parent),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(16),
         }

@@ -271,8 +271,8 @@ class RayExecutor:
             self._start_failures += 1
             if "ModuleNotFoundError" in str(error) or self._start_failures >= _MOST_START_FAILURES:
                 raise RunError(
-                    f"A worker cannot start: {_last_line(error)}. Is efn_compose installed on "
-                    "every node? Nothing is lost: mend it and resume the run."
+                    f"A worker cannot start: {_last_line(error)}. Is the same efn_compose "
+                    "installed on every node? Nothing is lost: mend it and resume the run."
                 ) from None
             self._replace(number)
             return

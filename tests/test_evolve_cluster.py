@@ -1,0 +1,84 @@
+"""Several real Ray nodes: nodes join, die, and a run under attack ends like a calm one."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+#: In a process of its own: a process has one Ray token for its life.
+DRIVER = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, "tests")
+from ray_nodes import LocalCluster
+cluster = LocalCluster(Path(sys.argv[1]), first=130)
+os.environ.update(cluster.environment)
+import nano_tasks, ray
+from nano_tasks import PlainSetup, Worker
+from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.ray_executor import RayExecutor
+ray.cloudpickle.register_pickle_by_value(nano_tasks)
+try:
+    cluster.start(0, 0); cluster.wait(0)
+    cluster.start(1, 1); cluster.wait(1)
+    executor = RayExecutor(PlainSetup(), None, ExecutorOptions(address=cluster.address))
+    executor.set_donors(None, [])
+    assert executor.workers == 1
+
+    cluster.start(2, 1)
+    seen = set()
+    def until_two():
+        end = time.monotonic() + 60
+        while len(seen) < 2 and time.monotonic() < end:
+            yield Worker(0.1)
+    for _, outcome in executor.run(until_two()):
+        assert outcome.error is None
+        seen.add(outcome.value)
+    assert len(seen) == 2, "the node that joined was used"
+
+    answers = {}
+    for position, outcome in executor.run([Worker(0.1)] * 20):
+        answers[position] = outcome
+        if len(answers) == 5:
+            cluster.kill(2)
+    assert sorted(answers) == list(range(20))
+    assert all(outcome.error is None for outcome in answers.values())
+    executor.close()
+    print("done")
+finally:
+    cluster.close()
+"""
+
+
+def test_a_node_that_joins_is_used_and_one_that_dies_costs_no_answer():
+    # Not pytest's folder: the names of Ray's sockets must stay short.
+    with tempfile.TemporaryDirectory(prefix="rn", dir="/tmp") as folder:
+        found = subprocess.run(
+            [sys.executable, "-c", DRIVER, folder],
+            capture_output=True, text=True, cwd=ROOT, timeout=240, check=False, env=ENVIRONMENT,
+        )  # fmt: skip
+    assert found.stdout.strip() == "done", found.stderr[-3000:]
+
+
+def test_a_run_under_attack_ends_like_a_calm_one(tmp_path):
+    command = [
+        sys.executable, "experiments/fault_campaign.py", "--kills", "4", "--generations", "3",
+        "--modes", "generational", "--folder", str(tmp_path / "campaign"),
+    ]  # fmt: skip
+    found = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=400, check=False
+    )
+    assert found.returncode == 0, found.stderr[-3000:]
+    verdict = json.loads((tmp_path / "campaign" / "verdict_generational.json").read_text())
+    assert verdict["journal equal"]
+    assert verdict["magic file equal"]
+    assert (verdict["lost"], verdict["double"], verdict["failed"]) == (0, 0, 0)
+    assert sum(verdict["kills"].values()) >= 1
