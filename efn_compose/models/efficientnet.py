@@ -31,6 +31,7 @@ def build_model(
     dropout: float | None = None,
     drop_connect: float = 0.0,
     bn_momentum: Any = None,
+    depthwise_layer: type[layers.DepthwiseConv2D] = layers.DepthwiseConv2D,
 ) -> keras.Model:
     """Build the network of an ArchSpec with fresh weights.
 
@@ -45,6 +46,8 @@ def build_model(
         drop_connect: Rate of stochastic depth at the last block, 0-1, rising
             linearly from 0 at the first.
         bn_momentum: Overrides the conventions' momentum; may be a `tf.Variable`.
+        depthwise_layer: Class of the depthwise convolutions, Keras' own or one that
+            computes the same.
 
     Returns:
         A functional model from preprocessed float input to logits.
@@ -54,7 +57,7 @@ def build_model(
         >>> spec = arch_spec("b-w0.1-d0.3")
         >>> model = build_model(spec, default_conventions(spec), classes=10)  # doctest: +SKIP
     """
-    builder = _Builder(conventions, bn_momentum)
+    builder = _Builder(conventions, bn_momentum, depthwise_layer)
     image = keras.Input(input_shape or (None, None, 3), name="image")
     x = builder.conv(image, "stem_conv", spec.stem_channels, kernel=3, stride=spec.stem_stride)
     x = builder.norm_act(x, "stem_bn")
@@ -75,7 +78,13 @@ def build_model(
 class _Builder:
     """Layers under one set of conventions."""
 
-    def __init__(self, conventions: Conventions, bn_momentum: Any) -> None:
+    def __init__(
+        self,
+        conventions: Conventions,
+        bn_momentum: Any,
+        depthwise_layer: type[layers.DepthwiseConv2D],
+    ) -> None:
+        self.depthwise_layer = depthwise_layer
         self.symmetric = conventions.padding == "symmetric"
         self.epsilon = conventions.bn_epsilon
         self.activation = conventions.activation
@@ -102,7 +111,7 @@ class _Builder:
 
     def depthwise(self, x: Any, name: str, kernel: int, stride: int) -> Any:
         x, padding = self._padded(x, name, kernel, stride)
-        return layers.DepthwiseConv2D(
+        return self.depthwise_layer(
             kernel,
             strides=stride,
             padding=padding,

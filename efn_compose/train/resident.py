@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.models import build_model, model_variables
@@ -56,6 +57,9 @@ class ResidentModel:
         >>> logits = model.predict(validation_images)  # doctest: +SKIP
     """
 
+    #: Class of the depthwise convolutions; `SmallMapDepthwise` is faster on small images.
+    depthwise_layer = layers.DepthwiseConv2D
+
     def __init__(
         self, spec: ArchSpec, conventions: Conventions, classes: int, settings: TrainSettings
     ) -> None:
@@ -67,6 +71,7 @@ class ResidentModel:
             classes=classes,
             dropout=settings.dropout,
             bn_momentum=self._momentum,
+            depthwise_layer=self.depthwise_layer,
         )
         self._variables = model_variables(self.model, spec, classes)
         self._trainable = [variable.value for variable in self.model.trainable_variables]
