@@ -139,6 +139,30 @@ def test_a_search_over_units_is_killed_and_resumed_and_mixes_within_blocks(tmp_p
     assert named == {"donor2"}
 
 
+@pytest.mark.slow
+def test_inherited_weights_survive_a_kill_and_lost_files(tmp_path):
+    settings = ("--set", "search.inheritance=lamarck", "search.population=3", "donors.siblings=0")
+    settings += ("donors.align=never", "search.generations=3")
+    twice = [write_nano_experiment(tmp_path / name) for name in ("one", "two")]
+    _evolve(twice[0], *settings)
+    first, second = (config.parent / "run" for config in twice)
+    total = len(_journal(first))
+    _kill_after(twice[1], random.Random(time.time_ns()).randrange(1, total - 1), *settings)
+    # Whatever was kept of the trained networks can be made again from the journal's order.
+    for path in list((second / "population").glob("*.h5"))[::2]:
+        path.unlink()
+    _evolve(twice[1], *settings, "--resume")
+    assert _journal(first) == _journal(second)
+    name = "efn_magic_weights.h5"
+    assert (first / name).read_bytes() == (second / name).read_bytes()
+    result = json.loads((first / "result.json").read_text())
+    assert {"donor1", "donor2", "trained"} <= set(result["arms"])
+    trained = [r for r in _journal(first) if r["phase"] == "population"]
+    # Each generation starts from the one before: losses fall far below a single epoch's.
+    assert trained[-1]["arm"] == "plain"
+    assert trained[-1]["train_loss"] < min(r["train_loss"] for r in trained[:3])
+
+
 def _unit_space(run):
     """Return the genome space a run decoded with, from what it left."""
     described = json.loads((run / "donors.json").read_text())

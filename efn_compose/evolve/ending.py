@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from efn_compose.arch import HEAD_LAYER
 from efn_compose.compose import GenomeSpace
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
@@ -77,7 +78,9 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
         "granularity": result.space.granularity,
         "loci": [locus.name for locus in result.space.loci],
     }
-    header = WeightHeader(host.spec, host.conventions, None, provenance, recipe)
+    kernel = result.weights.get(f"{HEAD_LAYER}/kernel")
+    classes = None if kernel is None else int(kernel.shape[-1])
+    header = WeightHeader(host.spec, host.conventions, classes, provenance, recipe)
     filters = donor_map.per_filter(host.spec) if donor_map is not None else None
     write_weights(path, header, result.weights, donor_map=filters)
     return file_sha256(path)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.arch import Conventions
+from efn_compose.arch import HEAD_LAYER, Conventions
 from efn_compose.compose import GenomeSpace
 from efn_compose.compose.compose import Tensors
 from efn_compose.compose.units import contributions
@@ -124,7 +124,7 @@ class Evaluator:
         with clock.phase("compose"):
             tensors = task.recipe.compose(self.space, self.donors)
         with clock.phase("assign"):
-            model.load(tensors, task.seed)
+            model.load(tensors, task.seed, task.head_seed)
         with clock.phase("epoch"):
             train_loss = self._train(task.seed, task.epochs)
         with clock.phase("bn"):
@@ -146,7 +146,8 @@ class Evaluator:
             return Evaluation(
                 error=f"training diverged: training loss is {train_loss}", seconds=clock.seconds
             )
-        return Evaluation(scores=found, train_loss=train_loss, seconds=clock.seconds)
+        weights = model.tensors(with_head=True) if task.keep_weights else None
+        return Evaluation(found, train_loss, seconds=clock.seconds, weights=weights)
 
     def make_sibling(self, task: SiblingTask) -> dict[str, np.ndarray]:
         """Return a donor's weights after training on one share of the training images."""
@@ -200,7 +201,7 @@ class Evaluator:
             return {name: np.array(values) for name, values in tensors.items()}
         self._resident.load(tensors, seed=0)
         self._recalibrate()
-        return self._resident.tensors()
+        return self._resident.tensors(with_head=f"{HEAD_LAYER}/kernel" in tensors)
 
     def _recalibrate(self) -> None:
         self._resident.recalibrate(self._images["train"], self._recalibration_order)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from efn_compose.compose import Genome, GenomeSpace, Recipe
+from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.ledger import Ledger, Purpose
 from efn_compose.evolve.seeds import derive_seed
@@ -47,7 +47,7 @@ class Finals:
 
     Args:
         space: The genome space.
-        donor_names: By donor number.
+        donor_names: Of the contestants to beat, by donor number; donors beyond are parts.
         epochs: Per evaluation.
         seed: The run's seed.
         seeds: Number of fresh seeds per contestant.
@@ -63,21 +63,23 @@ class Finals:
     ledger: Ledger
     watcher: RunWatcher
 
-    def decide(self, finalists: Sequence[Genome]) -> FinalResult:
+    def decide(self, finalists: Sequence[Recipe], *, with_average: bool = True) -> FinalResult:
         """Run all contestants, choose, test, and conclude.
 
         Args:
-            finalists: The genomes that the search believes best.
+            finalists: What the search believes best.
+            with_average: Whether the uniform average of all donors takes part.
 
         Raises:
             EvaluationError: No donor survived, or too many failures in a row.
         """
-        recipes = {f"finalist{n + 1}": Recipe.genome(g) for n, g in enumerate(finalists)}
+        recipes = {f"finalist{n + 1}": recipe for n, recipe in enumerate(finalists)}
         references = {
             name: Recipe.genome(self.space.pure(number))
             for number, name in enumerate(self.donor_names)
         }
-        references[AVERAGE] = Recipe.average(len(self.donor_names))
+        if with_average:
+            references[AVERAGE] = Recipe.average(len(self.donor_names))
         self.watcher.on_phase("final", (len(recipes) + len(references)) * self.seeds)
         found = self._run(Purpose("final"), recipes, "validation")
         known = self._run(Purpose("final"), references, "validation", "test")
@@ -87,7 +89,7 @@ class Finals:
         if chosen is not None:
             recipes = {COMPOSED: recipes[chosen.name]}
             composed = self._run(Purpose("test"), recipes, "validation", "test")[COMPOSED]
-        average = known.pop(AVERAGE)
+        average = known.pop(AVERAGE, None)
         donors = {name: arm for name, arm in known.items() if arm is not None}
         if not donors:
             raise EvaluationError(

@@ -27,14 +27,15 @@ def search_generations(loop: SearchLoop) -> GeneticSearch:
         search.tell({genome: e.loss for genome, e in zip(genomes, found, strict=True)})
         loop.watcher.on_generation(generation, search)
         loop.budget.believed(search.best(), loop.ledger.count)
-        if not _goes_on(loop, generation):
+        if not goes_on(loop, generation):
             return search
         generation += 1
 
 
-def _goes_on(loop: SearchLoop, generation: int) -> bool:
+def goes_on(loop: SearchLoop, generation: int, phase: str = "search") -> bool:
+    """Return whether another generation comes after this one."""
     if loop.budget.is_set or loop.ledger.is_replaying:
-        return loop.ledger.goes_on("search", lambda: _ending(loop, generation))
+        return loop.ledger.goes_on(phase, lambda: _ending(loop, generation))
     return generation < loop.options.generations
 
 

@@ -79,6 +79,7 @@ class Ledger:
         purpose: Purpose,
         tasks: Sequence[EvaluationTask],
         arms: Sequence[str] | None = None,
+        before: Callable[[], None] | None = None,
     ) -> list[Evaluation]:
         """Return the evaluations of tasks, in their order.
 
@@ -89,6 +90,7 @@ class Ledger:
             purpose: Why they are made.
             tasks: What to evaluate.
             arms: A name per task where it stands for something, as in the finals.
+            before: Called before the first task that the journal cannot answer.
 
         Raises:
             ResumeMismatchError: The journal holds another evaluation at this place.
@@ -103,6 +105,8 @@ class Ledger:
                 break
             evaluations.append(self._replay(head))
         fresh = list(tasks[len(evaluations) :])
+        if fresh and before is not None:
+            before()
         held: dict[int, Outcome] = {}
         next_number = 0
         for number, outcome in self._executor.run(fresh):
@@ -284,6 +288,7 @@ def _head(purpose: Purpose, task: EvaluationTask, arm: str) -> dict[str, Any]:
         "seed": task.seed,
         "epochs": task.epochs,
         "parts": list(task.parts),
+        **({} if task.head_seed is None else {"head_seed": task.head_seed}),
     }
 
 

@@ -133,6 +133,29 @@ def _mutate_stage(genome: Genome, space: GenomeSpace, generator: random.Random) 
     return genome[:start] + space.pure(donor)[start:stop] + genome[stop:]
 
 
+def mix(one: int, other: int, space: GenomeSpace, generator: random.Random) -> Genome:
+    """Return a genome that takes parts from two donors, and none from others.
+
+    Two cuts along depth; where genes choose units, half of every block's units besides.
+
+    Args:
+        one: A donor number.
+        other: Another.
+        space: The genome space.
+        generator: Source of randomness; advanced.
+    """
+    child = list(cross(space.pure(one), space.pure(other), space, generator)[0])
+    for place, locus in enumerate(space.loci):
+        if locus.name.endswith("_second"):
+            child[place] = generator.choice((one, other))
+        elif locus.name.endswith(("_fraction", "_rule")):
+            # The largest share, by one of the random rules: siblings' units weigh alike.
+            count = space.cardinalities[place]
+            is_share = locus.name.endswith("_fraction")
+            child[place] = count - 1 if is_share else generator.randrange(1, count)
+    return space.canonical(child)
+
+
 def few_switches(space: GenomeSpace, generator: random.Random) -> Genome:
     """Return a random walk over donors along depth that switches twice on average.
 

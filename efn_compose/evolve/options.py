@@ -17,6 +17,19 @@ class SearchOptions:
     )
     population: int = field(default=16, metadata={"minimum": 2, "help": "genomes kept"})
     generations: int = field(default=6, metadata={"minimum": 0, "help": "after the first"})
+    inheritance: Literal["baldwin", "lamarck"] = field(
+        default="baldwin",
+        metadata={
+            "help": "lamarck: trained candidates become the next generation's donors; what is "
+            "written is an average of the last ones"
+        },
+    )
+    reference: Literal["depth", "budget"] = field(
+        default="depth",
+        metadata={
+            "help": "lamarck: train the best donor as long as one candidate, or as long as all"
+        },
+    )
     granularity: Granularity = field(default="block", metadata={"help": "what one gene moves"})
     tournament: int = field(default=3, metadata={"minimum": 1, "help": "genomes per tournament"})
     crossover_rate: float = field(default=0.8, metadata={"minimum": 0.0, "maximum": 1.0})
@@ -31,6 +44,13 @@ class SearchOptions:
     )
     finalists: int = field(default=4, metadata={"minimum": 1, "help": "genomes re-run at the end"})
     final_seeds: int = field(default=5, metadata={"minimum": 2, "help": "fresh seeds per finalist"})
+
+    def __post_init__(self) -> None:
+        if self.inheritance == "lamarck" and self.mode == "steady":
+            raise ConfigError(
+                "search.inheritance = 'lamarck' needs generations: its parents are the last one. "
+                "Received search.mode = 'steady'. Use search.mode = 'generational'."
+            )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from efn_compose.evolve.options import BudgetOptions, SearchOptions
 
 def generation_size(search: SearchOptions) -> int:
     """Return the number of evaluations of a generation after the first, at most."""
+    if search.inheritance == "lamarck":
+        return search.population + 1  # and one that is trained plainly
     return max(search.population, search.elites + 2)
 
 

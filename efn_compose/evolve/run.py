@@ -19,12 +19,19 @@ from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.finals import FinalResult, Finals
 from efn_compose.evolve.founders import Founders
 from efn_compose.evolve.generational import search_generations
+from efn_compose.evolve.inheritance import (
+    PLAIN_NETWORK,
+    Descendants,
+    LamarckianSearch,
+    blend_of,
+)
 from efn_compose.evolve.ledger import Ledger, Purpose
 from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
 from efn_compose.evolve.planning import planned_evaluations
+from efn_compose.evolve.population import FOLDER as POPULATION_FOLDER
+from efn_compose.evolve.population import PopulationFolder
 from efn_compose.evolve.predictions import Predictions, predict_test
 from efn_compose.evolve.run_clock import RunClock
-from efn_compose.evolve.search import GeneticSearch
 from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.seeds import derive_seed
 from efn_compose.evolve.steady import search_steadily
@@ -135,6 +142,9 @@ class EvolutionRun:
         self._ledger = Ledger(journal, executor, watcher, clock=clock)
         self.seconds: dict[str, float] = {}
         self.donors: list[Donor] = []
+        #: The first so many donors are contestants of the finals, later ones parts of averages.
+        self._contestants = 0
+        self._effects: tuple[float, ...] = ()
         self.space = genome_space(self._base[0].spec, len(self._base), search.granularity)
 
     def run(self) -> RunResult:
@@ -145,8 +155,8 @@ class EvolutionRun:
         """
         self._timed("donors", self._prepare_donors)
         noise = self._timed("noise", self.measure_noise)
-        search = self._timed("search", lambda: self._search(noise))
-        finals = self._timed("final", lambda: self._finals(search))
+        finalists = self._timed("search", lambda: self._search(noise))
+        finals = self._timed("final", lambda: self._finals(finalists))
         weights = self._timed("finish", lambda: self._finish(finals.winner))
         predictions = self._timed(
             "predictions", lambda: predict_test(finals, self._fitness.epochs, self._executor)
@@ -161,7 +171,7 @@ class EvolutionRun:
             weights=weights,
             evaluations=self._ledger.count,
             seconds=self.seconds,
-            generation_effects=tuple(search.table.generation_effects),
+            generation_effects=self._effects,
             predictions=predictions,
         )
 
@@ -205,11 +215,12 @@ class EvolutionRun:
             watcher=self._watcher,
         )
         self.donors, self.space = founders.prepare(self._base)
+        self._contestants = len(self.donors)
         self._watcher.set_donors([donor.name for donor in self.donors])
         if self._on_donors is not None:
             self._on_donors(self.donors, self.space)
 
-    def _search(self, noise: Noise) -> GeneticSearch:
+    def _loop(self, noise: Noise) -> SearchLoop:
         plan = planned_evaluations(self._options, len(self.donors), self._budget)
         budget = Budget(
             self._budget,
@@ -218,7 +229,7 @@ class EvolutionRun:
             workers=self._executor.workers,
         )
         self._watcher.on_phase("search", 0 if budget.is_open else plan["search"])
-        loop = SearchLoop(
+        return SearchLoop(
             space=self.space,
             donor_names=tuple(donor.name for donor in self.donors),
             options=self._options,
@@ -229,20 +240,46 @@ class EvolutionRun:
             budget=budget,
             watcher=self._watcher,
         )
-        is_steady = self._options.mode == "steady"
-        return search_steadily(loop) if is_steady else search_generations(loop)
 
-    def _finals(self, search: GeneticSearch) -> FinalResult:
+    def _search(self, noise: Noise) -> list[Recipe]:
+        """Search, and return what to put up in the finals, best first."""
+        loop, options = self._loop(noise), self._options
+        if options.inheritance == "lamarck":
+            folder = PopulationFolder(self._folder / POPULATION_FOLDER, self.donors[0])
+            found = LamarckianSearch(loop, self.donors, self._executor, folder).run()
+            return self._adopt(found)[: options.finalists]
+        search = search_steadily(loop) if options.mode == "steady" else search_generations(loop)
+        self._effects = tuple(search.table.generation_effects)
+        return [Recipe.genome(genome) for genome in search.finalists(options.finalists)]
+
+    def _adopt(self, found: Descendants) -> list[Recipe]:
+        """Number the networks of a Lamarckian search after the donors; return its averages."""
+        first = self.donors[0]
+        origin = {**first.provenance, "trained": "on the run's training images, in this run"}
+        self.donors += [
+            first.replace(name=name, tensors=tensors, provenance=origin)
+            for name, tensors in found.networks.items()
+        ]
+        self.space = genome_space(first.spec, len(self.donors), "stage")
+        self._executor.set_donors(self.space, [donor.tensors for donor in self.donors])
+        self._contestants += PLAIN_NETWORK in found.networks
+        if self._on_donors is not None:
+            self._on_donors(self.donors, self.space)
+        names = [donor.name for donor in self.donors]
+        return [blend_of(members, names) for _, members in found.candidates]
+
+    def _finals(self, finalists: Sequence[Recipe]) -> FinalResult:
         finals = Finals(
             space=self.space,
-            donor_names=[donor.name for donor in self.donors],
+            donor_names=[donor.name for donor in self.donors[: self._contestants]],
             epochs=self._fitness.epochs,
             seed=self._seed,
             seeds=self._options.final_seeds,
             ledger=self._ledger,
             watcher=self._watcher,
         )
-        return finals.decide(search.finalists(self._options.finalists))
+        is_whole = self._contestants == len(self.donors)
+        return finals.decide(finalists, with_average=is_whole)
 
     def _finish(self, winner: Recipe) -> dict[str, np.ndarray]:
         """Return the tensors to write: composed, statistics re-estimated where mixed."""

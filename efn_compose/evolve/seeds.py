@@ -3,7 +3,7 @@
 import numpy as np
 
 #: What a seed is for; part of its derivation, so that purposes never share one.
-PURPOSES = ("search", "generation", "noise", "final", "sibling", "partition")
+PURPOSES = ("search", "generation", "noise", "final", "sibling", "partition", "member")
 
 
 def derive_seed(run_seed: int, purpose: str, number: int = 0) -> int:

@@ -22,12 +22,16 @@ class EvaluationTask:
         seed: Decides head, order and dropout; common to all it is compared with.
         epochs: Passes over the training images.
         parts: Splits to score: "validation", "test".
+        head_seed: Decides a fresh head alone; None: `seed` does.
+        keep_weights: Whether the answer holds the weights after training.
     """
 
     recipe: Recipe
     seed: int
     epochs: float = 1.0
     parts: tuple[str, ...] = ("validation",)
+    head_seed: int | None = None
+    keep_weights: bool = False
 
     def run(self, evaluator: "Evaluator") -> "Evaluation":
         """Answer the task in a worker."""
@@ -137,12 +141,15 @@ class Evaluation:
         train_loss: Mean training loss over the epoch.
         error: Why there are no scores; None if there are.
         seconds: By phase: compose, assign, bn, epoch, score.
+        weights: After training, classifier included, where the task asked for them; they are
+            not written down in the journal.
     """
 
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     train_loss: float | None = None
     error: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, np.ndarray] | None = field(default=None, repr=False, compare=False)
 
     @property
     def loss(self) -> float | None:

@@ -93,19 +93,22 @@ class ResidentModel:
         self._recalibrate = tf.function(self._recalibrate_steps, input_signature=(images, order))
         self._predict = tf.function(self._predict_steps, input_signature=(images, order))
 
-    def load(self, tensors: Mapping[str, np.ndarray], seed: int) -> None:
+    def load(
+        self, tensors: Mapping[str, np.ndarray], seed: int, head_seed: int | None = None
+    ) -> None:
         """Start a candidate: assign weights, forget everything else.
 
         Args:
             tensors: Arrays by canonical name. A classifier among them is kept where it has
                 this model's classes; otherwise a fresh head is drawn.
-            seed: Decides a fresh head's initial weights and the dropout masks.
+            seed: Decides the dropout masks, and a fresh head's initial weights.
+            head_seed: Decides the latter instead, where given.
         """
         for name, variable in self._variables.items():
             if name.startswith(f"{HEAD_LAYER}/"):
                 continue
             variable.value.assign(tensors[name])
-        for name, values in self._head(tensors, seed).items():
+        for name, values in self._head(tensors, seed if head_seed is None else head_seed).items():
             self._variables[name].value.assign(values)
         for first, second in self._slots:
             first.assign(tf.zeros_like(first))
