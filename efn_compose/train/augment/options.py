@@ -1,0 +1,51 @@
+"""What a network sees of each image: the `[augment]` section."""
+
+from dataclasses import dataclass, field
+
+
+def _share(default: float, text: str) -> float:
+    return field(default=default, metadata={"minimum": 0.0, "maximum": 1.0, "help": text})
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """Strengths of augmentation; 0 turns a part off. The defaults only mirror left-right.
+
+    Args:
+        flip_x: Probability of mirroring left-right.
+        flip_y: Probability of mirroring top-bottom.
+        rotation: Largest angle, in degrees, either way.
+        stretch: Largest change of each side's scale: 0.2 draws from 1/1.2 to 1.2.
+        brightness: Largest shift, as a share of the range.
+        contrast: Largest change of contrast: 0.2 draws factors from 0.8 to 1.2.
+        hue: Largest turn of the hue, as a share of the colour circle.
+        grid: Probability of shuffling tiles.
+        grid_cells: Tiles per side; must divide the image's side.
+        holes: Squares blanked out (1 is cutout, more is coarse dropout).
+        hole_size: Side of a square, as a share of the image's side.
+        randaugment_ops: Operations per image of RandAugment (Cubuk et al. 2020,
+            arXiv:1909.13719), each image drawing its own.
+        randaugment_strength: 0 to 1, the share of each operation's range.
+        hairs: Probability of dark hairs across the image (dermoscopy).
+        ruler: Probability of a ruler's ticks along an edge (dermoscopy).
+    """
+
+    flip_x: float = _share(0.5, "probability of mirroring left-right")
+    flip_y: float = _share(0.0, "probability of mirroring top-bottom")
+    rotation: float = field(
+        default=0.0, metadata={"minimum": 0.0, "maximum": 180.0, "help": "largest angle, degrees"}
+    )
+    stretch: float = _share(0.0, "largest change of each side's scale")
+    brightness: float = _share(0.0, "largest shift, share of the range")
+    contrast: float = _share(0.0, "largest change of contrast")
+    hue: float = _share(0.0, "largest turn of the hue, share of the circle")
+    grid: float = _share(0.0, "probability of shuffling tiles")
+    grid_cells: int = field(default=4, metadata={"minimum": 2, "help": "tiles per side"})
+    holes: int = field(default=0, metadata={"minimum": 0, "help": "squares blanked out"})
+    hole_size: float = _share(0.25, "side of a square, share of the image's side")
+    randaugment_ops: int = field(
+        default=0, metadata={"minimum": 0, "maximum": 4, "help": "0 = off"}
+    )
+    randaugment_strength: float = _share(0.3, "share of each operation's range")
+    hairs: float = _share(0.0, "probability of hairs")
+    ruler: float = _share(0.0, "probability of a ruler")
