@@ -14,10 +14,7 @@ from efn_compose.train.augment.geometry import resample, rotation
 from efn_compose.train.augment.mix import augmix, beta_shares, consistency_loss, cutmix, mixup
 from efn_compose.train.augment.randaugment import OPERATIONS, chosen_operations
 
-EVERYTHING = AugmentOptions(
-    flip_y=0.5, rotation=30, stretch=0.2, brightness=0.1, contrast=0.2, hue=0.05, grid=0.5,
-    holes=2, randaugment_ops=2, hairs=0.5, ruler=0.5,
-)  # fmt: skip
+MUCH = AugmentOptions(flip_y=0.5, rotation=30, contrast=0.2, grid=0.5, holes=2, randaugment_ops=1)
 
 
 def pictures(count: int = 6, side: int = 16) -> tf.Tensor:
@@ -27,14 +24,14 @@ def pictures(count: int = 6, side: int = 16) -> tf.Tensor:
 
 def test_an_image_is_augmented_alike_in_any_batch_and_in_tf_data():
     images, numbers = pictures(), tf.range(100, 106)
-    whole = augment(images, numbers, EVERYTHING, seed=3, epoch=2).numpy()
+    whole = augment(images, numbers, MUCH, seed=3, epoch=2).numpy()
     order = [4, 1, 5]
-    some = augment(tf.gather(images, order), tf.gather(numbers, order), EVERYTHING, seed=3, epoch=2)
+    some = augment(tf.gather(images, order), tf.gather(numbers, order), MUCH, seed=3, epoch=2)
     np.testing.assert_allclose(some.numpy(), whole[order], atol=0.01)
     # Each image twice, in other batches and other places.
     twice = [0, 1, 2, 3, 4, 5, 3, 5, 0, 4, 2, 1]
     data = tf.data.Dataset.from_tensor_slices((tf.gather(images, twice), tf.gather(numbers, twice)))
-    data = data.batch(5).map(lambda x, n: augment(x, n, EVERYTHING, seed=3, epoch=2))
+    data = data.batch(5).map(lambda x, n: augment(x, n, MUCH, seed=3, epoch=2))
     seen = np.concatenate(list(data.as_numpy_iterator()))
     again = np.concatenate(list(data.as_numpy_iterator()))
     np.testing.assert_array_equal(seen, again)
@@ -44,7 +41,7 @@ def test_an_image_is_augmented_alike_in_any_batch_and_in_tf_data():
     np.testing.assert_allclose(seen[:6], whole, atol=0.01)
     assert whole.min() >= 0 and whole.max() <= 255
     for change in ({"seed": 4, "epoch": 2}, {"seed": 3, "epoch": 1}):
-        other = augment(images, numbers, EVERYTHING, **change).numpy()
+        other = augment(images, numbers, MUCH, **change).numpy()
         assert (other != whole).any(axis=(1, 2, 3)).all()
 
 
