@@ -1,0 +1,33 @@
+"""How many views of an image are looked at, and what becomes of their answers."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+#: Views that a kind has: "drawn" has as many as wanted.
+VIEW_COUNTS = {"none": 1, "flip": 2, "flips": 4, "dihedral": 8, "crops": 6}
+
+
+@dataclass(frozen=True)
+class TtaOptions:
+    """The `[tta]` section.
+
+    Args:
+        views: "none"; "flip": as it is and mirrored left-right; "flips": both axes, 4 views;
+            "dihedral": all 8 flips and quarter turns of a square; "crops": the whole, the centre
+            and the four corners; "drawn": draws of the `[augment]` section, the first as it is.
+        count: Views of "drawn".
+        crop: Side of a crop, as a share of the image's.
+        merge: "mean" or "median" of the probabilities, or mean "rank" among the images, which
+            orders them but is no probability.
+    """
+
+    views: Literal["none", "flip", "flips", "dihedral", "crops", "drawn"] = field(
+        default="none", metadata={"help": "what each image is seen as"}
+    )
+    count: int = field(default=8, metadata={"minimum": 1, "maximum": 256, "help": "of drawn views"})
+    crop: float = field(
+        default=0.875, metadata={"minimum": 0.1, "maximum": 1.0, "help": "side of a crop, share"}
+    )
+    merge: Literal["mean", "median", "rank"] = field(
+        default="mean", metadata={"help": "what becomes of the views' answers"}
+    )
