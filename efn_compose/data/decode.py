@@ -93,6 +93,10 @@ class ImageFiles:
     def __getitem__(self, index: int, /) -> np.ndarray:
         return decode_file(self.paths[index])
 
+    def name_of(self, index: int) -> str:
+        """Return the path of an image."""
+        return str(self.paths[index])
+
 
 def resize_images(
     images: ImageSequence, indices: np.ndarray, size: int, show_progress: bool = True

@@ -47,9 +47,10 @@ class ImageTable:
         class_names: One per class number.
         name: The source in short, for tables and messages.
         groups: (image,) int32 patient numbers, or None. Images of one patient stay together.
+        group_names: The source's own name of each patient number, where it has any.
 
     Raises:
-        DataError: Lengths differ, or a label is outside the classes.
+        DataError: Lengths differ, or a label or patient has no name.
     """
 
     images: ImageSequence
@@ -57,6 +58,7 @@ class ImageTable:
     class_names: tuple[str, ...]
     name: str
     groups: np.ndarray | None = None
+    group_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -71,11 +73,32 @@ class ImageTable:
                 f"labels: expected 0 to {highest}, "
                 f"received {self.labels.min()} to {self.labels.max()}"
             )
+        named = len(self.group_names) if self.group_names is not None else None
+        if named is not None and (
+            self.groups is None or (self.groups.size and self.groups.max() >= named)
+        ):
+            problems.append(f"group_names: {named} names do not cover the groups")
         if problems:
             raise DataError(describe_problems(f"{self.name}: not a table of images.", problems))
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def image_name(self, number: int) -> str:
+        """Return the file of an image, or its number in the source where it has no file.
+
+        Bytes of a file name that are no UTF-8 are written as backslash escapes.
+        """
+        name_of = getattr(self.images, "name_of", None)
+        name = str(number) if name_of is None else name_of(number)
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+    def group_name(self, number: int) -> str | None:
+        """Return the patient of an image as the source names it, None without patients."""
+        if self.groups is None:
+            return None
+        group = int(self.groups[number])
+        return str(group) if self.group_names is None else self.group_names[group]
 
 
 def number_labels(values: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:

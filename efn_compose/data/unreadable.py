@@ -35,6 +35,12 @@ class _Chosen:
     def __getitem__(self, index: int, /) -> np.ndarray:
         return self.images[int(self.numbers[index])]
 
+    def name_of(self, index: int) -> str:
+        """Return the image's name, or its number, in the sequence it was chosen from."""
+        number = int(self.numbers[index])
+        name_of = getattr(self.images, "name_of", str)
+        return name_of(number)
+
 
 def skip_unreadable(
     table: ImageTable, *, at_most: float = 0.01

@@ -76,12 +76,14 @@ def load_csv(path: str | os.PathLike[str]) -> ImageTable:
             )
         )
     numbers, class_names = number_labels(labels)
+    groups, group_names = number_labels(patients) if patients else (None, None)
     return ImageTable(
         images=ImageFiles(files),
         labels=numbers,
         class_names=class_names,
         name=f"csv:{table}",
-        groups=number_labels(patients)[0] if patients else None,
+        groups=groups,
+        group_names=group_names,
     )
 
 

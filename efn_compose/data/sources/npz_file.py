@@ -46,15 +46,16 @@ def load_npz(path: str | os.PathLike[str]) -> ImageTable:
             )
         )
     labels, class_names = _labels(arrays)
-    groups = None
+    groups, group_names = None, None
     if "groups" in arrays:
-        groups, _ = number_labels([str(group) for group in arrays["groups"].tolist()])
+        groups, group_names = number_labels([str(group) for group in arrays["groups"].tolist()])
     return ImageTable(
         images=_as_rgb(arrays["images"]),
         labels=labels,
         class_names=class_names,
         name=f"npz:{path}",
         groups=groups,
+        group_names=group_names,
     )
 
 
