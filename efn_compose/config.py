@@ -3,7 +3,7 @@
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +45,8 @@ def load_config(
     path: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     schema: type[Schema] = RunConfig,  # type: ignore[assignment]
+    *,
+    passes_over_others: bool = False,
 ) -> Schema:
     """Read a configuration file and apply overrides.
 
@@ -52,6 +54,8 @@ def load_config(
         path: A TOML file; None takes every default.
         overrides: "section.key=value" each, later ones win; strings need no quotes.
         schema: The dataclass of sections to make.
+        passes_over_others: Ignore tables of the file that are no section of the schema, for
+            commands that need a part of another command's file.
 
     Raises:
         ConfigError: No such file, not TOML, unknown sections or keys, values of another type
@@ -63,6 +67,9 @@ def load_config(
     """
     where = "defaults" if path is None else str(path)
     tables = {} if path is None else _read(Path(path))
+    if passes_over_others:
+        names = {item.name for item in fields(schema)}
+        tables = {name: table for name, table in tables.items() if name in names}
     problems = []
     for override in overrides:
         try:

@@ -44,7 +44,7 @@ class AugmentOptions:
     holes: int = field(default=0, metadata={"minimum": 0, "help": "squares blanked out"})
     hole_size: float = _share(0.25, "side of a square, share of the image's side")
     randaugment_ops: int = field(
-        default=0, metadata={"minimum": 0, "maximum": 4, "help": "0 = off"}
+        default=0, metadata={"minimum": 0, "maximum": 4, "help": "operations per image, 0 = off"}
     )
     randaugment_strength: float = _share(0.3, "share of each operation's range")
     hairs: float = _share(0.0, "probability of hairs")

@@ -1,0 +1,60 @@
+"""The parts of an augmentation one by one, to see what each does."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from efn_compose.train.augment.options import AugmentOptions
+
+#: Each part's setting, the settings that describe it further, and whether it is a probability.
+PARTS: dict[str, tuple[tuple[str, ...], bool]] = {
+    "flip_x": ((), True),
+    "flip_y": ((), True),
+    "rotation": ((), False),
+    "stretch": ((), False),
+    "brightness": ((), False),
+    "contrast": ((), False),
+    "hue": ((), False),
+    "grid": (("grid_cells",), True),
+    "holes": (("hole_size",), False),
+    "randaugment_ops": (("randaugment_strength",), False),
+    "hairs": ((), True),
+    "ruler": ((), True),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part that is on.
+
+    Args:
+        name: Its setting.
+        caption: Setting and value, and what describes it further.
+        help: What the setting says.
+        alone: Options with this part only, in every image.
+    """
+
+    name: str
+    caption: str
+    help: str
+    alone: AugmentOptions
+
+
+def parts_of(options: AugmentOptions) -> list[Part]:
+    """Return the parts of an augmentation that are on, in the order of its settings.
+
+    Example:
+        >>> [part.caption for part in parts_of(AugmentOptions(rotation=30, holes=2))]
+        ['flip_x = 0.5', 'rotation = 30', 'holes = 2, hole_size = 0.25']
+    """
+    nothing = AugmentOptions(flip_x=0.0)
+    helps = {field.name: field.metadata["help"] for field in dataclasses.fields(options)}
+    found = []
+    for name, (further, is_probability) in PARTS.items():
+        value = getattr(options, name)
+        if not value:
+            continue
+        kept = {other: getattr(options, other) for other in further}
+        shown = ", ".join(f"{key} = {number:g}" for key, number in {name: value, **kept}.items())
+        alone = dataclasses.replace(nothing, **{name: 1.0 if is_probability else value}, **kept)
+        found.append(Part(name, shown, helps[name], alone))
+    return found
