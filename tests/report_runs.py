@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.arch import arch_spec
-from efn_compose.compose import GenomeSpace, Recipe
+from efn_compose.compose import Recipe, genome_space
 from efn_compose.evolve.verdict import Arm, give_verdict
 
 START = 1_770_000_000.0
@@ -27,6 +27,7 @@ class MadeUpRun:
         seed: Of everything.
         workers: Number of workers.
         class_names: Of the data.
+        granularity: What one gene moves.
     """
 
     def __init__(
@@ -41,12 +42,15 @@ class MadeUpRun:
         seed: int = 3,
         workers: int = 2,
         class_names: tuple[str, ...] = tuple("0123456789"),
+        granularity: str = "block",
     ) -> None:  # fmt: skip
         self.random = random.Random(seed)
         self.names, self.noise, self.workers = names, noise, workers
         self.generations, self.population = generations, population
         self.class_names = class_names
-        self.space = GenomeSpace(arch_spec(variant), len(names), "block")
+        self.space = genome_space(
+            arch_spec(variant), len(names), granularity, lineages=(0,) * len(names)
+        )
         self.base = [0.42 + 0.035 * number for number in range(len(names))]
         self.ideal = [self.random.randrange(len(names)) for _ in self.space.loci]
         self.gain = gain
@@ -59,8 +63,8 @@ class MadeUpRun:
         if recipe.kind == "average":
             return max(self.base) + 0.25
         genome = recipe.values
-        if len(set(genome)) == 1:
-            return self.base[genome[0]]
+        if genome in (pures := [self.space.pure(n) for n in range(len(self.names))]):
+            return self.base[pures.index(genome)]
         hits = sum(a == b for a, b in zip(genome, self.ideal, strict=True)) / len(genome)
         switches = sum(a != b for a, b in itertools.pairwise(genome)) / len(genome)
         return self.base[0] + 0.05 + 0.25 * switches - (self.gain + 0.3) * hits
@@ -119,7 +123,7 @@ class MadeUpRun:
         for generation in range(self.generations + 1):
             luck = self.random.gauss(0, 0.02) if generation else 0.0
             for genome in genomes:
-                name = self.names[genome[0]] if genome in pures else ""
+                name = self.names[pures.index(genome)] if genome in pures else ""
                 error = None
                 if self.random.random() < failing_rate and not name:
                     error = "training diverged: validation logits are not finite"
@@ -135,7 +139,9 @@ class MadeUpRun:
                 one, two = self.random.sample(ranked[: self.population], 2)
                 cut = self.random.randrange(len(one))
                 child = list(one[:cut] + two[cut:])
-                child[self.random.randrange(len(child))] = self.random.randrange(len(self.names))
+                place = self.random.randrange(len(child))
+                child[place] = self.random.randrange(self.space.cardinalities[place])
+                child = list(self.space.canonical(child))
                 if tuple(child) not in known and tuple(child) not in children:
                     children.append(tuple(child))
             genomes = [*dict.fromkeys([*ranked[:2], pures[0]]), *children]
@@ -187,7 +193,7 @@ class MadeUpRun:
                        "test_accuracy": list(arm.test_scores["accuracy"])}
                 for name, arm in self.arms.items()
             },
-            "recipe": {"kind": "genome", "values": list(genome)},
+            "recipe": Recipe.genome(genome).to_json(),
             "donor_map": dict(self.space.decode(genome).segments),
             "noise": {"arm": self.names[0], "losses": noise, "deviation": 0.01},
             "evaluations": len(self.records),
@@ -236,13 +242,15 @@ class MadeUpRun:
             if self.random.random() < 2 / len(self.space.loci):
                 donor = self.random.randrange(len(self.names))
             genes.append(donor)
-        return tuple(genes)
+        counts = self.space.cardinalities
+        return self.space.canonical([g % n for g, n in zip(genes, counts, strict=True)])
 
     def _donors(self) -> dict[str, Any]:
         return {
-            "variant": self.space.spec.variant, "granularity": "block",
+            "variant": self.space.spec.variant, "granularity": self.space.granularity,
+            "lineages": list(self.space.lineages),
             "spec": self.space.spec.to_json(),
-            "loci": [{"name": x.name, "segments": list(x.segments)} for x in self.space.loci],
+            "loci": self.space.locus_table,
             "donors": [
                 {"name": name, "fingerprint": f"{number:x}" * 64,
                  "provenance": {"source": f"{name}.pth", "sha256": "9" * 64, "dialect": "lite",

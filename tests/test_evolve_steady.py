@@ -111,14 +111,18 @@ def test_a_budget_of_evaluations_counts_what_is_under_way(tmp_path):
 
 
 def test_workers_wait_less_than_for_generations(tmp_path):
-    """Idle share of 32 workers with heavy-tailed times, from the first ask to the last answer."""
-    idle = {}
-    for mode, search in (("generational", search_generations), ("steady", search_steadily)):
-        executor = SimulatedExecutor(32, seed=4)
-        options = SearchOptions(population=64, generations=6, mode=mode)
-        search(loop_on(tmp_path / f"{mode}.jsonl", executor, options))
-        idle[mode] = 1 - executor.busy / (executor.now * executor.workers)
-    assert idle["steady"] < 0.5 * idle["generational"]
+    """Idle share of 32 workers with heavy-tailed times, from the first ask to the last answer.
+
+    The median over seeds: where the longest task of all is the last one, nothing helps.
+    """
+    idle = {"generational": [], "steady": []}
+    for seed in range(5):
+        for mode, search in (("generational", search_generations), ("steady", search_steadily)):
+            executor = SimulatedExecutor(32, seed=seed)
+            options = SearchOptions(population=64, generations=6, mode=mode)
+            search(loop_on(tmp_path / f"{mode}{seed}.jsonl", executor, options))
+            idle[mode].append(1 - executor.busy / (executor.now * executor.workers))
+    assert statistics.median(idle["steady"]) < 0.5 * statistics.median(idle["generational"])
 
 
 def loop_on(path, executor, options, budget=None):

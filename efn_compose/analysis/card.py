@@ -25,6 +25,7 @@ from efn_compose.analysis.palette import letter
 from efn_compose.analysis.scoreboard import Scoreboard, scoreboard
 from efn_compose.analysis.search_view import search_view
 from efn_compose.arch import Conventions
+from efn_compose.compose import Recipe
 from efn_compose.donors.licences import licences_of, resulting_licence
 from efn_compose.errors import EfnComposeError
 from efn_compose.store import WeightFile, write_text
@@ -341,12 +342,28 @@ def _limits(run: RunView, board: Scoreboard) -> str:
     return "\n".join(lines)
 
 
+def _parts(run: RunView, genome: Sequence[float]) -> list[str]:
+    """Return a table of the parts of the network and the donors of each."""
+    maps = donor_maps(run, search_view(run))
+    lines = [f"A genome of {len(genome):,} genes ({run.granularity} granularity); by part:", ""]
+    lines += [_row(["Part", "Donors"]), _row(["---", "---"])]
+    for segment in maps[0].segments if maps else ():
+        shares = ", ".join(
+            f"{inline(run.donor_name(donor))} {percent(share)}"
+            for donor, share in segment.shares.items()
+        )
+        lines.append(_row([inline(segment.name), shares + ", averaged" * bool(segment.blend)]))
+    return lines
+
+
 def _recipe(run: RunView) -> str:
     recipe = run.result.get("recipe") or {}
-    values = recipe.get("values") if isinstance(recipe, dict) else None
     lines = ["## Recipe", ""]
-    if isinstance(values, list) and isinstance(recipe, dict):
-        if recipe.get("kind") == "genome" and len(values) == len(run.loci):
+    if recipe:
+        values = Recipe.stored_values(recipe)
+        if recipe.get("kind") == "genome" and not run.genomes.genes_are_donors:
+            lines += _parts(run, values)
+        elif recipe.get("kind") == "genome" and len(values) == len(run.loci):
             lines += [_row(["Part", "Donor"]), _row(["---", "---"])]
             lines += [
                 _row([inline(locus), inline(run.donor_name(value))])

@@ -66,7 +66,9 @@ def _tile(run: RunView, segment: SegmentView, largest: int) -> Html:
     shares = segment.shares
     words = _words(run, segment)
     width = 2.1 + (6.5 * math.sqrt(segment.parameters / largest) if largest else 0.9)
-    if len(shares) == 1:
+    if segment.blend is not None:
+        inner = _bands(segment.blend.share, segment.donor, segment.blend.donor)
+    elif len(shares) == 1:
         donor = next(iter(shares))
         inner = element("span", letter(donor), class_=f"fill d{donor % 8}", aria_hidden="true")
     else:
@@ -91,6 +93,8 @@ def _words(run: RunView, segment: SegmentView) -> str:
         for donor, share in segment.shares.items()
     ]
     words = f"{segment.name}: {', '.join(parts)}"
+    if segment.blend is not None:
+        words += ", averaged"
     if segment.details:
         words += f"; {segment.details}"
     if segment.parameters:
@@ -100,6 +104,17 @@ def _words(run: RunView, segment: SegmentView) -> str:
     if segment.saliency is not None:
         words += f"; weight saliency {segment.saliency:.2f} of the mean"
     return words
+
+
+def _bands(share: float, host: int, second: int) -> Html:
+    """Return an average of two donors as two bands, one above the other, as high as their weights."""
+    marks = [
+        element(
+            "rect", x="0", y=short(y), width="1", height=short(height), class_=donor_class(donor)
+        )
+        for y, height, donor in ((0, 1 - share, host), (1 - share, share, second))
+    ]
+    return element("svg", marks, viewBox="0 0 1 1", preserveAspectRatio="none", aria_hidden="true")
 
 
 def _barcode(filters: np.ndarray) -> Html:
@@ -170,7 +185,8 @@ def _caption(run: RunView, view: DonorMapView) -> str:
         f"Read it from top to bottom: input first. {len(shares)} donors take part; "
         f"{letter(donor)}, {run.donor_name(donor)}, gives {percent(share)} of all parameters, and "
         f"the donor changes {count(view.switches, 'time')} along the depth. The width of a block "
-        "grows with the square root of its parameters. Point at a block, or move to it with the "
+        "grows with the square root of its parameters; upright stripes are filters of several donors, "
+        "bands one above the other an average. Point at a block, or move to it with the "
         "Tab key, for its tensors and shares."
     )
 

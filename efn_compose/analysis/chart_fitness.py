@@ -68,7 +68,7 @@ def fitness_figure(run: RunView, search: SearchView, noise: Noise | None) -> Htm
     def draw(width: float) -> Html:
         return _draw(run, series, search, noise, (low, high), outside, width, label)
 
-    return figure(draw, _caption(search, noise, scored, outside), _legend(run, series, noise))
+    return figure(draw, _caption(run, search, noise, scored, outside), _legend(run, series, noise))
 
 
 def _series(run: RunView) -> _Series:
@@ -78,10 +78,11 @@ def _series(run: RunView) -> _Series:
         if e.error is not None or e.loss is None:
             series.failures.append(e)
             continue
-        if e.is_pure:
-            series.donors.setdefault(int(e.values[0]), []).append(e)
+        donor = run.genomes.pure_donor(e.values) if e.kind == "genome" else None
+        if donor is not None:
+            series.donors.setdefault(donor, []).append(e)
         elif e.phase in ("final", "test"):
-            (series.averages if e.kind == "average" else series.finalists).append(e)
+            (series.finalists if e.kind == "genome" else series.averages).append(e)
         else:
             series.composed.append(e)
         if e.phase == "search":
@@ -257,6 +258,7 @@ def chip(donor: int) -> Html:
 
 
 def _caption(
+    run: RunView,
     search: SearchView,
     noise: Noise | None,
     scored: Sequence[EvaluationView],
@@ -270,7 +272,7 @@ def _caption(
     if best is not None and search.donor_means:
         donor, mean = min(search.donor_means.items(), key=lambda pair: (pair[1], pair[0]))
         gain = mean - best.mean
-        if len(set(best.genome)) == 1:
+        if run.genomes.pure_donor(best.genome) is not None:
             words.append(
                 f"No composed genome is believed better than donor {letter(donor)} "
                 f"({loss_text(mean)})."

@@ -12,6 +12,7 @@ from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.search_view import SearchView
 from efn_compose.analysis.stored_values import is_donor
 from efn_compose.arch import ArchSpec, TensorSpec, inventory
+from efn_compose.compose import Blend, DonorMap, Recipe
 from efn_compose.compose.space import segment_of, segments
 from efn_compose.evolve.verdict import AVERAGE, COMPOSED
 
@@ -29,6 +30,7 @@ class SegmentView:
         layers: Names of its layers with filters, without the part's own name.
         saliency: Mean weight saliency of its expanded channels relative to that of all
             blocks; None where the weights are not at hand.
+        blend: What it is averaged with; None where every filter is of one donor.
     """
 
     name: str
@@ -38,10 +40,13 @@ class SegmentView:
     details: str = ""
     layers: tuple[str, ...] = ()
     saliency: float | None = None
+    blend: Blend | None = None
 
     @property
     def shares(self) -> dict[int, float]:
-        """Share of its filters by donor, largest first."""
+        """Share of its filters by donor, largest first; of an average the weights."""
+        if self.blend is not None:
+            return {self.donor: 1 - self.blend.share, self.blend.donor: self.blend.share}
         if not self.filters.size:
             return {self.donor: 1.0}
         donors, counts = np.unique(self.filters, return_counts=True)
@@ -112,14 +117,17 @@ def donor_maps(
 
 
 def mixed_genome(run: RunView, search: SearchView) -> tuple[float, ...]:
-    """Return the genes of the last map that `donor_maps` draws; empty for an average or a pure donor."""
+    """Return the genes of the last map that `donor_maps` draws, where each is a part's donor.
+
+    Empty for an average, a pure donor, and where genes say more than a donor.
+    """
     recipe = run.result.get("recipe")
     found: tuple[float, ...] = ()
     if isinstance(recipe, dict) and recipe.get("kind") == "genome":
-        found = tuple(v for v in recipe.get("values") or () if isinstance(v, int))
+        found = tuple(v for v in Recipe.stored_values(recipe) if isinstance(v, int))
     if len(set(found)) < 2:
         found, _ = _candidate_genome(run, search)
-    return found if len(set(found)) > 1 else ()
+    return found if len(set(found)) > 1 and run.genomes.genes_are_donors else ()
 
 
 def _written(
@@ -131,22 +139,33 @@ def _written(
     if not isinstance(recipe, dict):
         return None
     winner = str(run.result.get("winner", ""))
-    values = tuple(v for v in recipe.get("values") or () if isinstance(v, int | float))
+    values = tuple(v for v in Recipe.stored_values(recipe) if isinstance(v, int | float))
     if recipe.get("kind") == "average":
         return DonorMapView("What was written: the average of all donors", (), values)
+    if recipe.get("kind") == "segments":
+        mean = np.reshape(values, (-1, max(1, len(run.donors)))).mean(axis=0)
+        title = (
+            "What was written: an average with weights of its own in every part; here their mean"
+        )
+        return DonorMapView(title, (), tuple(mean.tolist()))
     title = "What was written: the composed weights"
     if winner not in (COMPOSED, AVERAGE):
         title = f"What was written: donor {winner}, unmixed"
     hosts, units = _split_map(run.result.get("donor_map"))
-    hosts = hosts or _hosts(run, values)
-    units = {**units, **(filters or {})}
-    return _view(run.spec, title, hosts, units, saliency) if hosts else None
+    found = run.genomes.decode(values) or DonorMap({})
+    hosts = hosts or dict(found.segments)
+    units = {**found.units, **units, **(filters or {})}
+    return _view(run.spec, title, hosts, units, saliency, found.blends) if hosts else None
 
 
 def _candidate(run: RunView, search: SearchView) -> DonorMapView | None:
     values, title = _candidate_genome(run, search)
-    hosts = _hosts(run, values)
-    return _view(run.spec, title, hosts, {}) if hosts else None
+    found = run.genomes.decode(values)
+    return (
+        None
+        if found is None
+        else _view(run.spec, title, found.segments, found.units, blends=found.blends)
+    )
 
 
 def _candidate_genome(run: RunView, search: SearchView) -> tuple[tuple[float, ...], str]:
@@ -157,17 +176,6 @@ def _candidate_genome(run: RunView, search: SearchView) -> tuple[tuple[float, ..
     if search.best is not None:
         return search.best.genome, "The genome believed best so far"
     return (), ""
-
-
-def _hosts(run: RunView, values: Sequence[float]) -> dict[str, int]:
-    """Return the donor of each segment that a genome means."""
-    if len(run.loci) != len(values):
-        return {}
-    return {
-        segment: int(value)
-        for (_, segments), value in zip(run.loci, values, strict=True)
-        for segment in segments
-    }
 
 
 def _split_map(found: Any) -> tuple[dict[str, int], dict[str, np.ndarray]]:
@@ -195,6 +203,7 @@ def _view(
     hosts: Mapping[str, int],
     units: Mapping[str, np.ndarray],
     saliency: Mapping[str, float] | None = None,
+    blends: Mapping[str, Blend] | None = None,
 ) -> DonorMapView:
     """Return the map of a network; without its description, of the bare segment names."""
     tensors: dict[str, list[TensorSpec]] = {}
@@ -217,6 +226,7 @@ def _view(
                 if tensor.role in ("kernel", "depthwise_kernel")
             ),
             saliency=(saliency or {}).get(name),
+            blend=(blends or {}).get(name),
         )
         rows.setdefault(name.split("_")[0], []).append(view)
     titles = _row_titles(spec) if spec is not None else {}

@@ -14,12 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from efn_compose.analysis.genomes import GenomeReader
 from efn_compose.analysis.stored_values import (
     check_spec_fields,
     checked_data,
     checked_result,
     finite,
-    gene,
+    is_donor,
+    recipe_values,
 )
 from efn_compose.arch import ArchSpec, inventory
 from efn_compose.errors import EfnComposeError, RunError
@@ -49,8 +51,8 @@ class EvaluationView:
         phase: "noise", "search", "final" or "test".
         generation: Number of the generation, 0 outside the search.
         arm: Name of what it stands for; empty for an anonymous candidate.
-        kind: "genome" or "average".
-        values: The genes, or one weight per donor.
+        kind: "genome", "average" or "segments".
+        values: The genes, or one weight per donor, of the whole network or of each segment.
         seed: Seed of head, order and dropout.
         scores: By split part: "loss" (mean cross-entropy, nats), "accuracy", ...
         error: Why there are no scores.
@@ -88,11 +90,6 @@ class EvaluationView:
         """What was evaluated, hashable."""
         return self.kind, self.values
 
-    @property
-    def is_pure(self) -> bool:
-        """Whether everything comes from one donor."""
-        return self.kind == "genome" and len(set(self.values)) == 1
-
     def score(self, part: str, metric: str) -> float | None:
         """Return one score; None where there is none."""
         return self.scores.get(part, {}).get(metric)
@@ -127,12 +124,13 @@ class RunView:
         donors: All donors; where `donors.json` is missing, as many as genomes name.
         spec: The network, None where unknown.
         variant: Its name, empty where unknown.
-        granularity: "stage" or "block", empty where unknown.
-        loci: Name and segments of each gene.
+        granularity: "stage", "block", "unit" or "filter", empty where unknown.
+        loci: Name and segments of each gene; of a block's units together where each has one.
         data: What `data.json` holds.
         result: What `result.json` holds; empty while there is no verdict.
         owner: The process that works in the folder now, in words; empty for none.
         problems: What is missing or damaged, one sentence each.
+        lineages: Per donor, the number of its lineage; empty where unknown.
     """
 
     path: Path
@@ -148,6 +146,7 @@ class RunView:
     result: Mapping[str, Any]
     owner: str
     problems: tuple[str, ...]
+    lineages: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -170,6 +169,11 @@ class RunView:
         """Return a donor's name by its number."""
         index = int(number)
         return self.donors[index].name if 0 <= index < len(self.donors) else f"donor {index}"
+
+    @cached_property
+    def genomes(self) -> GenomeReader:
+        """Knows what genomes mean."""
+        return GenomeReader(self.spec, self.loci, self.granularity, len(self.donors), self.lineages)
 
     @cached_property
     def by_phase(self) -> dict[str, tuple[EvaluationView, ...]]:
@@ -220,7 +224,15 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
         result=result,
         owner=_read_owner(path / LOCK_FILE),
         problems=tuple(problems),
+        lineages=_read_lineages(described),
     )
+
+
+def _read_lineages(described: Mapping[str, Any]) -> tuple[int, ...]:
+    found = described.get("lineages")
+    if not isinstance(found, list) or not all(is_donor(number) for number in found):
+        return ()
+    return tuple(found)
 
 
 def _read_object(path: Path, problems: list[str], *, is_expected: bool = True) -> dict[str, Any]:
@@ -297,7 +309,7 @@ def _evaluation(record: Mapping[str, Any], number: int) -> EvaluationView:
         generation=int(record.get("generation", 0)),
         arm=str(record.get("arm") or ""),
         kind=str(recipe["kind"]),
-        values=tuple(gene(value, recipe["kind"]) for value in recipe["values"]),
+        values=recipe_values(recipe),
         seed=int(record.get("seed", 0)),
         scores=scores,
         error=None if error is None else str(error),
@@ -353,8 +365,16 @@ def _read_donors(
                 provenance=provenance if isinstance(provenance, dict) else {},
             )
         )
-    named = {e.values[0]: e.arm for e in evaluations if e.is_pure and e.arm and e.values}
-    genes = [max(e.values) for e in evaluations if e.kind == "genome" and e.values]
+    named = {
+        e.values[0]: e.arm
+        for e in evaluations
+        if e.kind == "genome" and e.arm and len(set(e.values)) == 1
+    }
+    # Genes of a search over units number shares and rules too.
+    numbers_donors = described.get("granularity") != "unit"
+    genes = [
+        max(e.values) for e in evaluations if numbers_donors and e.kind == "genome" and e.values
+    ]
     # More donors in genomes than described: donors.json is missing or older than the journal.
     for number in range(len(donors), min(255, int(max(genes, default=-1)) + 1)):
         donors.append(DonorView(number, named.get(number, f"donor {number}")))

@@ -41,7 +41,7 @@ class GenerationView:
         first: Index of its first evaluation.
         last: Index of its last evaluation.
         distance: Mean share of genes in which two of its genomes differ, 0 to 1.
-        shares: Share of all its genes by donor number, summing to 1.
+        shares: Share of the network's parts that its genomes give to each donor, summing to 1.
         best: Smallest loss in it, under its own seed.
     """
 
@@ -103,7 +103,7 @@ def search_view(run: RunView) -> SearchView:
     distinct = {e.values for e in evaluated}
     estimates = table.estimates()
     return SearchView(
-        generations=tuple(_generation(n, grouped[n], len(run.donors)) for n in numbers),
+        generations=tuple(_generation(n, grouped[n], run) for n in numbers),
         incumbents=tuple(found for found in incumbents if found is not None),
         genomes=len(distinct),
         reruns=len(evaluated) - len(distinct),
@@ -111,9 +111,9 @@ def search_view(run: RunView) -> SearchView:
         failures=tuple(e for e in run.evaluations if e.error is not None),
         noise_deviation=_rerun_deviation(evaluated, table.generation_effects, numbers),
         donor_means={
-            genome[0]: estimate.mean
+            donor: estimate.mean
             for genome, estimate in estimates.items()
-            if genome and len(set(genome)) == 1
+            if genome and (donor := run.genomes.pure_donor(genome)) is not None
         },
     )
 
@@ -148,20 +148,32 @@ def _incumbent(table: FitnessTable, generation: int, index: int) -> Incumbent | 
     return Incumbent(generation, index, genome, found[genome].mean, found[genome].runs)
 
 
-def _generation(number: int, evaluations: list[EvaluationView], donor_count: int) -> GenerationView:
+def _generation(number: int, evaluations: list[EvaluationView], run: RunView) -> GenerationView:
     losses = [e.loss for e in evaluations if e.loss is not None]
     lengths = Counter(len(e.values) for e in evaluations)
     length = lengths.most_common(1)[0][0]
     genes = np.array([_genome(e) for e in evaluations if len(e.values) == length], int)
-    counts = np.stack([(genes == donor).sum(axis=0) for donor in range(max(1, donor_count))])
+    values = range(int(genes.max(initial=0)) + 1)
+    counts = np.stack([(genes == value).sum(axis=0) for value in values])
     return GenerationView(
         number=number,
         first=evaluations[0].index,
         last=evaluations[-1].index,
         distance=mean_distance(counts, len(genes)),
-        shares=tuple(float(share) for share in counts.sum(axis=1) / max(1, genes.size)),
+        shares=_shares(evaluations, run),
         best=min(losses, default=None),
     )
+
+
+def _shares(evaluations: list[EvaluationView], run: RunView) -> tuple[float, ...]:
+    hosts: Counter[int] = Counter()
+    for evaluation in evaluations:
+        if run.genomes.genes_are_donors:
+            hosts.update(_genome(evaluation))
+        elif found := run.genomes.decode(evaluation.values):
+            hosts.update(found.segments.values())
+    whole = max(1, hosts.total())
+    return tuple(hosts[donor] / whole for donor in range(max(1, len(run.donors))))
 
 
 def mean_distance(counts: np.ndarray, genomes: int) -> float | None:

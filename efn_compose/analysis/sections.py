@@ -43,8 +43,9 @@ def headline(run: RunView, board: Scoreboard, search: SearchView) -> str:
     best = search.best
     if best is None:
         return "No candidate has a score yet."
-    if len(set(best.genome)) == 1:
-        return f"No verdict yet; a pure donor leads: {run.donor_name(best.genome[0])}."
+    donor = run.genomes.pure_donor(best.genome)
+    if donor is not None:
+        return f"No verdict yet; a pure donor leads: {run.donor_name(donor)}."
     return "No verdict yet; a composed genome leads."
 
 

@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from efn_compose.compose import Recipe
+
 #: Donors are numbered in 8 bits, and the last number is never used.
 DONOR_LIMIT = 255
 #: No network has more channels, images more pixels or a class more images than this.
@@ -38,6 +40,20 @@ def gene(value: Any, kind: Any) -> float:
     if kind == "genome" and not is_donor(value):
         raise ValueError(f"expected a donor number, received {value!r}")
     return finite(value)
+
+
+def recipe_values(recipe: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the genes or weights of a stored recipe.
+
+    Raises:
+        ValueError: One is neither.
+        KeyError, TypeError: It is no recipe.
+    """
+    values = Recipe.stored_values(recipe)
+    # Thousands of genes have few values; True is no 1.
+    for _, value in {(type(value), value) for value in values}:
+        gene(value, recipe["kind"])
+    return tuple(values)
 
 
 def is_donor(value: Any) -> bool:
@@ -135,12 +151,13 @@ def _are_counts(counts: Any) -> bool:
 
 
 def _is_recipe(recipe: Any) -> bool:
-    if not isinstance(recipe, dict) or not isinstance(recipe.get("values"), list):
+    if not isinstance(recipe, dict):
         return False
     try:
-        return all(gene(value, recipe.get("kind")) is not None for value in recipe["values"])
-    except (ValueError, OverflowError):
+        recipe_values(recipe)
+    except (KeyError, TypeError, ValueError, OverflowError):
         return False
+    return True
 
 
 def _is_arm(scores: Any) -> bool:

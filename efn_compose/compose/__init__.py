@@ -3,10 +3,11 @@
 from efn_compose.callable_package import make_callable
 from efn_compose.compose.compose import compose
 from efn_compose.compose.recipe import Recipe
-from efn_compose.compose.space import DonorMap, Genome, GenomeSpace, Locus, segments
+from efn_compose.compose.space import Blend, DonorMap, Genome, GenomeSpace, Locus, segments
 from efn_compose.compose.unit_space import genome_space
 
 __all__ = [
+    "Blend",
     "DonorMap",
     "Genome",
     "GenomeSpace",

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from efn_compose.arch import ArchSpec, inventory
+from efn_compose.compose.averaging import Tensors, average_tensor
 from efn_compose.compose.gather import Selection
 from efn_compose.compose.space import DonorMap, segment_of
 from efn_compose.errors import InvalidGenomeError
-
-Tensors = Mapping[str, np.ndarray]
 
 
 def compose(
@@ -23,12 +22,14 @@ def compose(
 
     A unit (one expanded channel) moves whole: its expand column, both BatchNorm
     entries, its depthwise kernel, its squeeze-and-excite row and column and its
-    project row carry the same axis of the same group, and come from one donor.
+    project row carry the same axis of the same group, and come from one donor. A
+    segment that is a blend is the weighted mean of two donors, in every tensor.
 
     Args:
         spec: The network all donors share.
         donors: Arrays by canonical name, one mapping per donor number.
-        donor_map: Host donor per segment, donor per unit where mixed.
+        donor_map: Host donor per segment, donor per unit where mixed, second donor where
+            averaged.
         out: Arrays by canonical name to write mixed tensors to, such as those of an
             earlier call; saves the allocation. Missing ones are allocated.
 
@@ -37,7 +38,8 @@ def compose(
         donor's own arrays, not copies: treat them as read-only.
 
     Raises:
-        InvalidGenomeError: The map names a donor that does not exist.
+        InvalidGenomeError: The map names a donor that does not exist, or both averages a
+            segment and chooses units in it.
 
     Example:
         >>> composed = compose(spec, donors, space.decode(genome))  # doctest: +SKIP
@@ -47,10 +49,21 @@ def compose(
         raise InvalidGenomeError(
             f"The donor map names donors {missing}, but there are only {len(donors)}."
         )
+    twice = [name for name in donor_map.blends if f"{name}_expanded" in donor_map.units]
+    if twice:
+        raise InvalidGenomeError(
+            f"Segments are averaged or have units of several donors, not both. Received: {twice}."
+        )
     selections = {group: Selection(units) for group, units in donor_map.units.items()}
     composed = {}
     for tensor in inventory(spec):
-        host = donors[donor_map.segments[segment_of(tensor)]][tensor.name]
+        segment = segment_of(tensor)
+        host = donors[donor_map.segments[segment]][tensor.name]
+        blend = donor_map.blends.get(segment)
+        if blend is not None:
+            pair = [donors[donor_map.segments[segment]], donors[blend.donor]]
+            composed[tensor.name] = average_tensor(tensor, pair, [1 - blend.share, blend.share])
+            continue
         for axis_number, axis in enumerate(tensor.axes):
             selection = selections.get(axis.group or "")
             if selection is not None:

@@ -1,31 +1,38 @@
 """A recipe: how one set of starting weights is made from donors. Small, hashable, JSON."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from efn_compose.arch import HEAD_LAYER
+from efn_compose.arch import HEAD_LAYER, inventory
+from efn_compose.compose.averaging import average_tensor
 from efn_compose.compose.compose import Tensors, compose
-from efn_compose.compose.space import DonorMap, Genome, GenomeSpace, segments
+from efn_compose.compose.space import DonorMap, Genome, GenomeSpace, segment_of, segments
 from efn_compose.errors import InvalidGenomeError
+
+#: Genes from which on a genome is stored by its runs.
+LONG_GENOME = 500
+_MOST_GENES = 10**7
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Either a genome, or the weighted average of all donors.
+    """Either a genome, or a weighted average of all donors, of the whole network or by segment.
 
     Args:
-        kind: "genome" or "average".
-        values: The genes; or one weight per donor, summing to 1.
+        kind: "genome", "average", or "segments".
+        values: The genes; or one weight per donor, summing to 1; or such weights of each
+            segment, one segment after another.
 
     Example:
         >>> Recipe.average(4).key
         'average:0.25,0.25,0.25,0.25'
     """
 
-    kind: Literal["genome", "average"]
+    kind: Literal["genome", "average", "segments"]
     values: tuple[int | float, ...]
 
     @classmethod
@@ -54,17 +61,51 @@ class Recipe:
             "average", tuple(list(members).count(n) / len(members) for n in range(donor_count))
         )
 
+    @classmethod
+    def by_segment(cls, weights: np.ndarray) -> "Recipe":
+        """Return the recipe of an average with weights of its own in every segment.
+
+        Args:
+            weights: (segment, donor), each row summing to 1; segments in network order.
+        """
+        return cls("segments", tuple(float(weight) for weight in np.ravel(weights)))
+
     @property
     def key(self) -> str:
         """A short text that tells recipes apart."""
         return f"{self.kind}:{','.join(f'{value:g}' for value in self.values)}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return JSON values; a long genome as `runs`, (gene, how often in a row)."""
+        if self.kind == "genome" and len(self.values) > LONG_GENOME:
+            runs = [[gene, len(list(same))] for gene, same in itertools.groupby(self.values)]
+            if 2 * len(runs) < len(self.values):
+                return {"kind": self.kind, "runs": runs}
         return {"kind": self.kind, "values": list(self.values)}
 
+    @staticmethod
+    def stored_values(stored: Mapping[str, Any]) -> list[Any]:
+        """Return the values of a recipe as `to_json` wrote it; genes are not checked.
+
+        Raises:
+            ValueError: Runs are no runs, or more genes than any network has units.
+            KeyError: There are neither values nor runs.
+
+        Example:
+            >>> Recipe.stored_values({"kind": "genome", "runs": [[0, 2], [1, 1]]})
+            [0, 0, 1]
+        """
+        if "values" in stored:
+            return list(stored["values"])
+        counts = [count for _, count in stored["runs"]]
+        if not all(type(count) is int and 0 < count <= _MOST_GENES for count in counts) or (
+            sum(counts) > _MOST_GENES
+        ):
+            raise ValueError("expected runs of genes, each a gene and how often it comes in a row")
+        return [gene for gene, count in stored["runs"] for _ in range(count)]
+
     def donor_map(self, space: GenomeSpace) -> DonorMap | None:
-        """Return the donor map of a genome; None for an average."""
+        """Return the donor map of a genome; None for averages."""
         return space.decode(self.values) if self.kind == "genome" else None
 
     def is_mixed(self, space: GenomeSpace) -> bool:
@@ -75,7 +116,7 @@ class Recipe:
     def compose(self, space: GenomeSpace, donors: Sequence[Tensors]) -> dict[str, np.ndarray]:
         """Return the tensors of the recipe, by canonical name.
 
-        The classifier comes along where its donors have one: from the donor of the network's
+        The classifier comes along where its donors have one: from the host of the network's
         last part, or averaged.
 
         Args:
@@ -89,19 +130,32 @@ class Recipe:
         if donor_map is not None:
             last = donors[donor_map.segments[segments(space.spec)[-1]]]
             return compose(space.spec, donors, donor_map) | _head(last)
-        if len(self.values) != len(donors):
-            raise InvalidGenomeError(
-                f"An average needs one weight per donor ({len(donors)}). Received {len(self.values)}."
-            )
-        parts = [(w, d) for w, d in zip(self.values, donors, strict=True) if w]
-        has_head = all(_head(donor) for _, donor in parts)
+        shares = self._shares(space, len(donors))
+        parts = [donor for number, donor in enumerate(donors) if shares[:, number].any()]
+        shares = shares[:, shares.any(axis=0)]
+        has_head = all(_head(part) for part in parts)
+        classes = parts[0][f"{HEAD_LAYER}/kernel"].shape[-1] if has_head else None
+        place = {name: number for number, name in enumerate(segments(space.spec))}
         return {
-            name: sum(np.float32(weight) * donor[name] for weight, donor in parts).astype(
-                np.float32
+            tensor.name: average_tensor(
+                tensor,
+                parts,
+                shares[-1 if tensor.layer == HEAD_LAYER else place[segment_of(tensor)]],
             )
-            for name in parts[0][1]
-            if has_head or not name.startswith(f"{HEAD_LAYER}/")
+            for tensor in inventory(space.spec, classes)
         }
+
+    def _shares(self, space: GenomeSpace, donor_count: int) -> np.ndarray:
+        """Return the weights (segment, donor) of an average."""
+        rows = len(segments(space.spec))
+        expected = donor_count * (rows if self.kind == "segments" else 1)
+        if len(self.values) != expected:
+            raise InvalidGenomeError(
+                f"An average (kind {self.kind!r}) of {donor_count} donors needs {expected} weights. "
+                f"Received {len(self.values)}."
+            )
+        shares = np.reshape(np.asarray(self.values, np.float64), (-1, donor_count))
+        return np.broadcast_to(shares, (rows, donor_count))
 
 
 def _head(donor: Tensors) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, inventory
+from efn_compose.compose.averaging import average_tensor
 from efn_compose.compose.space import TOP, segment_of, segments
 from efn_compose.donors import Donor, require_harmonised
 from efn_compose.donors.lineage import require_one_lineage
@@ -74,12 +75,7 @@ def blend(
     for tensor in inventory(spec, donors[0].classes):
         segment = TOP if tensor.layer == HEAD_LAYER else segment_of(tensor)
         share = by_segment.get(segment, by_segment[segments(spec)[-1]])
-        parts = [donor.tensors[tensor.name] for donor in donors]
-        if tensor.role == "moving_variance":
-            means = [donor.tensors[f"{tensor.layer}/moving_mean"] for donor in donors]
-            tensors[tensor.name] = _pooled_variance(parts, means, share)
-        else:
-            tensors[tensor.name] = _weighted(parts, share)
+        tensors[tensor.name] = average_tensor(tensor, [d.tensors for d in donors], share)
     record = {
         "donors": [donor.fingerprint for donor in donors],
         "weights": {segment: list(map(float, share)) for segment, share in by_segment.items()}
@@ -181,30 +177,3 @@ def _by_segment(
             f"Received:\n  {shown}"
         )
     return {name: np.asarray(given[name], np.float64) for name in names}
-
-
-def _weighted(parts: Sequence[np.ndarray], share: np.ndarray) -> np.ndarray:
-    whole = np.flatnonzero(share == 1)
-    if whole.size and not np.delete(share, whole[0]).any():
-        return parts[int(whole[0])]
-    total = np.zeros(parts[0].shape, np.float64)
-    for weight, values in zip(share, parts, strict=True):
-        total += weight * values
-    return total.astype(parts[0].dtype)
-
-
-def _pooled_variance(
-    variances: Sequence[np.ndarray], means: Sequence[np.ndarray], share: np.ndarray
-) -> np.ndarray:
-    """Return the variance of a mixture; not negative for extrapolating weights either."""
-    if np.count_nonzero(share) == 1:
-        return variances[int(np.flatnonzero(share)[0])]
-    centre = sum(
-        weight * mean.astype(np.float64) for weight, mean in zip(share, means, strict=True)
-    )
-    pooled = sum(
-        weight * (variance + (mean - centre) ** 2)
-        for weight, variance, mean in zip(share, variances, means, strict=True)
-    )
-    floor = np.min(variances, axis=0) * 0.1
-    return np.maximum(pooled, floor).astype(variances[0].dtype)

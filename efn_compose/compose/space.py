@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from efn_compose.arch import ArchSpec, TensorSpec, channel_groups, inventory
 from efn_compose.errors import InvalidGenomeError
 
 Genome = tuple[int, ...]
-Granularity = Literal["stage", "block", "unit"]
+Granularity = Literal["stage", "block", "unit", "filter"]
 
 STEM = "stem"
 TOP = "top"
@@ -53,6 +53,19 @@ class Locus:
 
 
 @dataclass(frozen=True)
+class Blend:
+    """What a segment is averaged with.
+
+    Args:
+        donor: Number of the second donor.
+        share: Its weight in every tensor of the segment, in (0, 1); the host has the rest.
+    """
+
+    donor: int
+    share: float
+
+
+@dataclass(frozen=True)
 class DonorMap:
     """For every part of a network, the donor it comes from.
 
@@ -60,15 +73,17 @@ class DonorMap:
         segments: Host donor number by segment name.
         units: Donor number of each channel by name of an expanded group, for
             blocks whose filters come from several donors; uint8, (channel,).
+        blends: By name of a segment that is an average of two donors, the second one.
     """
 
     segments: Mapping[str, int]
     units: Mapping[str, np.ndarray] = field(default_factory=dict)
+    blends: Mapping[str, Blend] = field(default_factory=dict)
 
     @property
     def donors(self) -> tuple[int, ...]:
         """Numbers of all donors used, ascending."""
-        used = set(self.segments.values())
+        used = set(self.segments.values()) | {blend.donor for blend in self.blends.values()}
         for units in self.units.values():
             used.update(int(donor) for donor in np.unique(units))
         return tuple(sorted(used))
@@ -85,7 +100,8 @@ class DonorMap:
             spec: The network.
 
         Returns:
-            uint8 arrays (output channel,), one per convolution, in network order.
+            uint8 arrays (output channel,), one per convolution, in network order. A filter
+            that is an average names its host; `blends` has the other half of the truth.
         """
         filters = {}
         for tensor in inventory(spec):
@@ -108,6 +124,8 @@ class GenomeSpace:
         spec: The network all donors share.
         donor_count: Number of donors.
         granularity: "stage" (stem, one locus per stage, top) or "block".
+        lineages: Per donor, the number of its lineage; only donors of one lineage may be
+            averaged. Empty where unknown: then none may.
 
     Example:
         >>> from efn_compose.arch import arch_spec
@@ -116,18 +134,36 @@ class GenomeSpace:
         (9, (2, 2, 2, 2, 2, 2, 2, 2, 2))
     """
 
+    #: Granularities and number of donors that a space of this class can have.
+    granularities: ClassVar[tuple[str, ...]] = ("stage", "block")
+    most_donors: ClassVar[int] = 255
+
     spec: ArchSpec
     donor_count: int
     granularity: Granularity = "block"
+    lineages: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.granularity not in ("stage", "block"):
-            raise InvalidGenomeError(
-                f"granularity must be 'stage' or 'block' (for 'unit' see UnitGenomeSpace). "
-                f"Received: {self.granularity!r}."
-            )
-        if not 1 <= self.donor_count <= 255:
-            raise InvalidGenomeError(f"1 to 255 donors are allowed. Received: {self.donor_count}.")
+        if problems := self._problems():
+            shown = "; ".join(problems[:10])
+            raise InvalidGenomeError(f"No such {self.granularity} genome space: {shown}.")
+
+    def _problems(self) -> list[str]:
+        """Return what is wrong with the fields."""
+        problems = []
+        if self.granularity not in self.granularities:
+            allowed = " or ".join(map(repr, self.granularities))
+            problems.append(f"granularity must be {allowed}, received {self.granularity!r}")
+        if not 1 <= self.donor_count <= self.most_donors:
+            allowed = f"1 to {self.most_donors} donors"
+            problems.append(f"{allowed} are allowed, received {self.donor_count}")
+        if self.lineages and len(self.lineages) != self.donor_count:
+            problems.append(f"{self.donor_count} lineages expected, got {len(self.lineages)}")
+        return problems
+
+    def may_average(self, one: int, other: int) -> bool:
+        """Return whether two donors are known to be of one lineage."""
+        return bool(self.lineages) and self.lineages[one] == self.lineages[other]
 
     @cached_property
     def loci(self) -> tuple[Locus, ...]:
@@ -153,6 +189,16 @@ class GenomeSpace:
         return tuple(n for n in range(1, len(stages)) if stages[n] != stages[n - 1])
 
     @property
+    def clusters(self) -> tuple[tuple[int, int], ...]:
+        """Ranges (start, stop) of genes that only together say what a block is made of."""
+        return ()
+
+    @property
+    def locus_table(self) -> list[dict[str, Any]]:
+        """Name and segments of each gene; JSON values. Equal neighbours may share an entry."""
+        return [{"name": locus.name, "segments": list(locus.segments)} for locus in self.loci]
+
+    @property
     def switch_positions(self) -> tuple[int, ...]:
         """Positions where a first genome may switch from one donor to another."""
         return tuple(range(1, len(self.loci)))
@@ -174,14 +220,13 @@ class GenomeSpace:
                 f"{self.spec.variant}). Received {len(genome)}."
             )
         wrong = [
-            f"{locus.name}={gene}"
+            f"{locus.name}={gene} (0 to {count - 1})"
             for locus, gene, count in zip(self.loci, genome, self.cardinalities, strict=True)
             if not 0 <= gene < count
         ]
         if wrong:
-            raise InvalidGenomeError(
-                f"Genes must lie in 0 to {self.donor_count - 1}. Received: {', '.join(wrong)}."
-            )
+            shown = ", ".join(wrong[:10] + ["…"] * (len(wrong) > 10))
+            raise InvalidGenomeError(f"Genes out of range: {shown}.")
         return genome
 
     def canonical(self, genome: Sequence[int]) -> Genome:

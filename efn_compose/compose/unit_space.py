@@ -2,19 +2,23 @@
 
 One gene per filter cannot be searched: ten thousand genes against some hundred
 noisy evaluations is random search. Here a block has four genes: its donor, a
-second donor, the share of units taken from it, and the rule that picks them.
+second donor, the share taken from it, and the rule by which it is taken: some
+units, or a little of every weight.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
 from efn_compose.arch import ArchSpec, channel_groups
+from efn_compose.compose.filter_space import FilterGenomeSpace
 from efn_compose.compose.space import (
     STEM,
     TOP,
+    Blend,
     DonorMap,
     Genome,
     GenomeSpace,
@@ -23,13 +27,16 @@ from efn_compose.compose.space import (
     expanded_groups,
 )
 from efn_compose.compose.units import take_units
-from efn_compose.errors import InvalidGenomeError
 
 #: Shares of units that a block may take from its second donor; roles are symmetric beyond half.
 FRACTIONS = (0.0, 0.125, 0.25, 0.5)
 
-#: Seeds that the rule genes beyond the first stand for.
-RANDOM_RULES = (0, 1)
+#: Rules by which a share is taken: the units where the second donor contributes more, ...
+BY_CONTRIBUTION = 0
+#: ... random ones, by the seeds that these rules stand for, ...
+RANDOM_RULES = {1: 0, 2: 1}
+#: ... or no units: the whole block is the weighted mean of both donors.
+BLEND = 3
 
 
 @dataclass(frozen=True)
@@ -38,13 +45,18 @@ class UnitGenomeSpace(GenomeSpace):
 
     Genes in network order: "stem"; per stage its host, then per block its donor
     (0 the stage's host, n donor n-1) and, where the block has expanded channels of
-    its own, second donor, fraction (index of `FRACTIONS`) and rule (0 the units
-    where the second donor contributes more, others random); "top".
+    its own, second donor, fraction (index of `FRACTIONS`) and rule
+    (`BY_CONTRIBUTION` the units where the second donor contributes more,
+    `RANDOM_RULES` random ones, `BLEND` none: the block is the average of both, the
+    second donor weighted by the fraction); "top". Only donors of one lineage are ever
+    averaged: any other blend means what `BY_CONTRIBUTION` means, and the rule has no
+    such value where no two donors share a lineage.
 
     Args:
         spec: The network all donors share.
         donor_count: Number of donors.
         granularity: Always "unit".
+        lineages: Per donor, the number of its lineage; empty where unknown.
         saliency: Per donor, (unit,) contributions by expanded group, of donors in one
             channel order; see `compose.units.contributions`.
 
@@ -52,20 +64,19 @@ class UnitGenomeSpace(GenomeSpace):
         InvalidGenomeError: Saliencies do not fit donors or network; all are listed.
 
     Example:
-        >>> space = UnitGenomeSpace(spec, 2, "unit", (saliency_a, saliency_b))  # doctest: +SKIP
+        >>> space = UnitGenomeSpace(spec, 2, saliency=(saliency_a, saliency_b))  # doctest: +SKIP
         >>> len(space.loci)  # doctest: +SKIP
-        70
+        68
     """
+
+    granularities: ClassVar[tuple[str, ...]] = ("unit",)
+    most_donors: ClassVar[int] = 254
 
     granularity: Granularity = "unit"
     saliency: Sequence[Mapping[str, np.ndarray]] = field(default=(), compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        problems = []
-        if not 1 <= self.donor_count <= 254:
-            problems.append(f"1 to 254 donors are allowed, received {self.donor_count}")
-        if self.granularity != "unit":
-            problems.append(f"granularity must be 'unit', received {self.granularity!r}")
+    def _problems(self) -> list[str]:
+        problems = super()._problems()
         if len(self.saliency) != self.donor_count:
             problems.append(f"{self.donor_count} saliencies expected, got {len(self.saliency)}")
         groups = channel_groups(self.spec)
@@ -77,8 +88,7 @@ class UnitGenomeSpace(GenomeSpace):
                         f"saliency of donor {number}, {name}: expected ({groups[name].size},), "
                         f"received {shape}"
                     )
-        if problems:
-            raise InvalidGenomeError("No such unit genome space: " + "; ".join(problems[:10]) + ".")
+        return problems
 
     @cached_property
     def loci(self) -> tuple[Locus, ...]:
@@ -100,13 +110,23 @@ class UnitGenomeSpace(GenomeSpace):
     @cached_property
     def cardinalities(self) -> tuple[int, ...]:
         """Number of values of each gene."""
+        has_blends = len(set(self.lineages)) < len(self.lineages)
         sizes = {
             "donor": self.donor_count + 1,
             "fraction": len(FRACTIONS) if self.donor_count > 1 else 1,
-            "rule": 1 + len(RANDOM_RULES) if self.donor_count > 1 else 1,
+            "rule": BLEND + has_blends if self.donor_count > 1 else 1,
         }
         return tuple(
             sizes.get(locus.name.rpartition("_")[2], self.donor_count) for locus in self.loci
+        )
+
+    @cached_property
+    def clusters(self) -> tuple[tuple[int, int], ...]:
+        """Ranges (start, stop) of each block's second donor, fraction and rule."""
+        return tuple(
+            (place - 2, place + 1)
+            for place, locus in enumerate(self.loci)
+            if locus.name.endswith("_rule")
         )
 
     @property
@@ -125,32 +145,12 @@ class UnitGenomeSpace(GenomeSpace):
             for locus in self.loci
         )
 
-    def check(self, genome: Sequence[int]) -> Genome:
-        """Return a genome as a tuple of ints.
-
-        Raises:
-            InvalidGenomeError: Wrong length, or a gene out of range; all are listed.
-        """
-        genome = tuple(int(gene) for gene in genome)
-        if len(genome) != len(self.loci):
-            raise InvalidGenomeError(
-                f"A genome of this space has {len(self.loci)} genes (unit granularity, "
-                f"{self.spec.variant}). Received {len(genome)}."
-            )
-        wrong = [
-            f"{locus.name}={gene} (0 to {count - 1})"
-            for locus, gene, count in zip(self.loci, genome, self.cardinalities, strict=True)
-            if not 0 <= gene < count
-        ]
-        if wrong:
-            raise InvalidGenomeError(f"Genes out of range: {', '.join(wrong)}.")
-        return genome
-
     def canonical(self, genome: Sequence[int]) -> Genome:
         """Return the simplest genome that decodes to the same donor map.
 
         Genes that cannot matter become 0: the rule and second donor of a block that
-        takes nothing from it. Evaluate canonical genomes, and none is paid for twice.
+        takes nothing from it. A blend across lineages becomes a choice of units.
+        Evaluate canonical genomes, and none is paid for twice.
         """
         genes = self._named(self.check(genome))
         for stage in range(1, self.spec.stage_count + 1):
@@ -163,14 +163,16 @@ class UnitGenomeSpace(GenomeSpace):
                 keys = [f"{block.name}_{part}" for part in ("fraction", "second", "rule")]
                 if keys[0] in genes and (genes[keys[0]] == 0 or genes[keys[1]] == keeper):
                     genes.update(dict.fromkeys(keys, 0))
+                elif genes.get(keys[2]) == BLEND and not self.may_average(keeper, genes[keys[1]]):
+                    genes[keys[2]] = BY_CONTRIBUTION
         return tuple(genes[locus.name] for locus in self.loci)
 
     def decode(self, genome: Sequence[int]) -> DonorMap:
         """Return the explicit donor map of a genome: a donor for every filter."""
-        genes = self._named(self.check(genome))
+        genes = self._named(self.canonical(genome))
         expanded = expanded_groups(self.spec)
         hosts = {STEM: genes[STEM]}
-        units = {}
+        units, blends = {}, {}
         for block in self.spec.blocks:
             name = block.name
             donor = genes.get(f"{name}_donor", 0)
@@ -179,11 +181,15 @@ class UnitGenomeSpace(GenomeSpace):
             if name not in expanded:
                 continue
             fraction, second = FRACTIONS[genes[f"{name}_fraction"]], genes[f"{name}_second"]
-            if fraction and second != host:
+            if not fraction:
+                continue
+            if genes[f"{name}_rule"] == BLEND:
+                blends[name] = Blend(second, fraction)
+            else:
                 units[expanded[name]] = self._units(name, host, second, fraction, genes)
         if TOP in genes:
             hosts[TOP] = genes[TOP]
-        return DonorMap(hosts, units)
+        return DonorMap(hosts, units, blends)
 
     def _named(self, genome: Genome) -> dict[str, int]:
         return {locus.name: gene for locus, gene in zip(self.loci, genome, strict=True)}
@@ -192,7 +198,7 @@ class UnitGenomeSpace(GenomeSpace):
         self, block: str, host: int, second: int, fraction: float, genes: Mapping[str, int]
     ) -> np.ndarray:
         group, rule = expanded_groups(self.spec)[block], genes[f"{block}_rule"]
-        if rule == 0:
+        if rule == BY_CONTRIBUTION:
             return take_units(
                 host, second, fraction,
                 host_saliency=self.saliency[host][group],
@@ -200,7 +206,7 @@ class UnitGenomeSpace(GenomeSpace):
             )  # fmt: skip
         size = len(self.saliency[host][group])
         # Not Python's hash, which differs between processes.
-        seed = RANDOM_RULES[rule - 1] * 1000 + [b.name for b in self.spec.blocks].index(block)
+        seed = RANDOM_RULES[rule] * 1000 + [b.name for b in self.spec.blocks].index(block)
         return take_units(host, second, fraction, rule="random", size=size, seed=seed)
 
 
@@ -209,25 +215,29 @@ def genome_space(
     donor_count: int,
     granularity: Granularity,
     saliency: Sequence[Mapping[str, np.ndarray]] = (),
+    lineages: Sequence[int] = (),
 ) -> GenomeSpace:
     """Return the genome space of a granularity.
 
     Args:
         spec: The network all donors share.
         donor_count: Number of donors.
-        granularity: "stage", "block" or "unit".
+        granularity: "stage", "block", "unit" or "filter".
         saliency: For "unit", per donor: contributions (unit,) by expanded group. Without it
             all units count alike: hosts and shares decode rightly, the chosen units do not.
+        lineages: Per donor, the number of its lineage; see `donors.lineage.lineage_numbers`.
 
     Example:
         >>> from efn_compose.arch import arch_spec
         >>> [len(genome_space(arch_spec("lite0"), 2, g).loci) for g in ("stage", "block", "unit")]
         [9, 18, 68]
     """
+    if granularity == "filter":
+        return FilterGenomeSpace(spec, donor_count, lineages=tuple(lineages))
     if granularity != "unit":
-        return GenomeSpace(spec, donor_count, granularity)
+        return GenomeSpace(spec, donor_count, granularity, tuple(lineages))
     if not saliency:
         groups = channel_groups(spec)
         equal = {name: np.zeros(groups[name].size) for name in expanded_groups(spec).values()}
         saliency = (equal,) * donor_count
-    return UnitGenomeSpace(spec, donor_count, saliency=tuple(saliency))
+    return UnitGenomeSpace(spec, donor_count, lineages=tuple(lineages), saliency=tuple(saliency))

@@ -106,6 +106,20 @@ def lineages(
     ]
 
 
+def lineage_numbers(donors: Sequence[Donor]) -> tuple[int, ...]:
+    """Return the number of each donor's lineage, counted from 0.
+
+    Example:
+        >>> lineage_numbers([lite1, nested_lite0, lite1_tuned])  # doctest: +SKIP
+        (0, 1, 0)
+    """
+    groups = lineages(donors)
+    return tuple(
+        next(number for number, group in enumerate(groups) if donor in group)
+        for donor in range(len(donors))
+    )
+
+
 def are_related(one: Donor, other: Donor, threshold: float = LINEAGE_THRESHOLD) -> bool:
     """Return whether two donors descend from one training."""
     recorded = one.provenance.get(LINEAGE_KEY), other.provenance.get(LINEAGE_KEY)

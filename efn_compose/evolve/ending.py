@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.arch import HEAD_LAYER
-from efn_compose.compose import GenomeSpace
+from efn_compose.compose import DonorMap, GenomeSpace
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.licences import resulting_licence
@@ -24,7 +24,8 @@ def describe_donors(donors: Sequence[Donor], space: GenomeSpace) -> dict[str, An
         "variant": space.spec.variant,
         "granularity": space.granularity,
         "spec": space.spec.to_json(),
-        "loci": [{"name": locus.name, "segments": list(locus.segments)} for locus in space.loci],
+        "loci": space.locus_table,
+        "lineages": list(space.lineages),
         "donors": [
             {
                 "name": donor.name,
@@ -54,8 +55,9 @@ def describe_data(data: DataSet) -> dict[str, Any]:
 def write_magic_weights(path: Path, result: RunResult) -> str:
     """Write the winner's starting weights and return the file's SHA-256.
 
-    The file carries the recipe, the donors with licence and fingerprint, and the
-    donor of every filter. It holds no time, so that equal runs write equal bytes.
+    The file carries the recipe, the donors with licence and fingerprint, the donor of
+    every filter, and which blocks are averages. It holds no time, so that equal runs
+    write equal bytes.
     """
     host = result.donors[0]
     provenance = {
@@ -76,7 +78,11 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
     recipe = {
         **result.winner.to_json(),
         "granularity": result.space.granularity,
-        "loci": [locus.name for locus in result.space.loci],
+        "loci": [
+            entry["name"] + (f"*{entry['count']}" if "count" in entry else "")
+            for entry in result.space.locus_table
+        ],
+        "blends": _blends(donor_map),
     }
     kernel = result.weights.get(f"{HEAD_LAYER}/kernel")
     classes = None if kernel is None else int(kernel.shape[-1])
@@ -106,6 +112,7 @@ def describe_result(result: RunResult, weights_name: str, weights_sha256: str) -
         },
         "recipe": result.winner.to_json(),
         "donor_map": dict(donor_map.segments) if donor_map is not None else None,
+        "blends": _blends(donor_map),
         "noise": {
             "arm": result.noise.arm,
             "losses": list(result.noise.losses),
@@ -117,6 +124,12 @@ def describe_result(result: RunResult, weights_name: str, weights_sha256: str) -
         "weights": weights_name,
         "weights_sha256": weights_sha256,
     }
+
+
+def _blends(donor_map: DonorMap | None) -> dict[str, dict[str, float]]:
+    """Return second donor and its share of each block that is an average; JSON values."""
+    blends = donor_map.blends if donor_map is not None else {}
+    return {name: dataclasses.asdict(blend) for name, blend in blends.items()}
 
 
 def file_sha256(path: Path) -> str:

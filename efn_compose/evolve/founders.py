@@ -7,6 +7,7 @@ from pathlib import Path
 from efn_compose.compose import GenomeSpace, genome_space
 from efn_compose.compose.space import Granularity
 from efn_compose.donors import Donor
+from efn_compose.donors.lineage import lineage_numbers
 from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.alignment import FOLDER as ALIGNED_FOLDER
 from efn_compose.evolve.alignment import align_donors, needs_alignment
@@ -70,12 +71,14 @@ class Founders:
                 found, options.align_images, self.seed, self.data_fingerprint,
                 self.executor, self.folder,
             )  # fmt: skip
-            space = genome_space(space.spec, len(found), "unit", saliency)
+            space = genome_space(space.spec, len(found), "unit", saliency, lineages=space.lineages)
             self.executor.set_donors(space, [donor.tensors for donor in found])
         return found, space
 
     def _number(self, donors: Sequence[Donor]) -> GenomeSpace:
         """Give the executor all donors known so far, in the order genomes number them."""
-        space = genome_space(donors[0].spec, len(donors), self.granularity)
+        space = genome_space(
+            donors[0].spec, len(donors), self.granularity, lineages=lineage_numbers(donors)
+        )
         self.executor.set_donors(space, [donor.tensors for donor in donors])
         return space

@@ -10,15 +10,21 @@ import itertools
 import random
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 from deap import base, tools
 
 from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.compose.unit_space import FRACTIONS, RANDOM_RULES
 
 #: Share of crossovers that cut between blocks instead of at stage borders.
 _INNER_CUT_RATE = 0.25
 #: Share of mutations that give a whole stage to one donor.
 _STAGE_MUTATION_RATE = 0.25
+#: Share of mutations that change a block's genes together, where it has several.
+_BLOCK_MUTATION_RATE = 0.25
+#: Exponent of the law by which mutation strengths and lengths of runs are drawn.
+_TAIL = 1.5
 
 
 class _Fitness(base.Fitness):
@@ -104,25 +110,66 @@ def cross(
 def mutate(
     genome: Genome, space: GenomeSpace, expected_changes: float, generator: random.Random
 ) -> Genome:
-    """Change some genes of a genome, at least one where any can change.
+    """Change some genes of a genome: a stage's, a block's, or any, then at least one.
+
+    How many of any is heavy-tailed: mostly few, sometimes many, which leaves local optima
+    that a fixed rate does not leave (Doerr et al. 2017, arXiv:1703.03334).
 
     Args:
         genome: A genome of `space`.
         space: Knows how many values each gene has.
-        expected_changes: Mean number of genes redrawn.
+        expected_changes: Mean number of genes redrawn where the strength is least.
         generator: Source of randomness; advanced.
     """
     if max(space.cardinalities) < 2:
         return genome
-    if generator.random() < _STAGE_MUTATION_RATE:
+    kind = generator.random()
+    if kind < _STAGE_MUTATION_RATE:
         return _mutate_stage(genome, space, generator)
+    if space.clusters and kind < _STAGE_MUTATION_RATE + _BLOCK_MUTATION_RATE:
+        return _mutate_block(genome, space, generator)
     upper = [count - 1 for count in space.cardinalities]
-    rate = min(1.0, max(expected_changes, 0.5) / len(genome))
+    strength = power_law(max(1, len(genome) // 2), generator)
+    rate = min(0.5, max(expected_changes, 0.5) * strength / len(genome))
     child = list(genome)
     with _borrowed(generator):
         while tuple(child) == genome:
             tools.mutUniformInt(child, [0] * len(child), upper, rate)
     return tuple(child)
+
+
+def power_law(most: int, generator: random.Random) -> int:
+    """Return a number from 1 to `most`, n with probability proportional to n to the power -1.5.
+
+    Args:
+        most: The largest number, at least 1.
+        generator: Source of randomness; advanced.
+    """
+    numbers = range(1, most + 1)
+    return generator.choices(numbers, cum_weights=_tail_weights(most))[0]
+
+
+@lru_cache(maxsize=256)
+def _tail_weights(most: int) -> list[float]:
+    return list(itertools.accumulate(number**-_TAIL for number in range(1, most + 1)))
+
+
+def _mutate_block(genome: Genome, space: GenomeSpace, generator: random.Random) -> Genome:
+    """Redraw what a block is made of, or give a run of its units to one donor.
+
+    A single gene of a block often means nothing: a share needs a donor to take it from.
+    """
+    start, stop = generator.choice(space.clusters)
+    if space.granularity == "filter":
+        length = power_law(stop - start, generator)
+        start = generator.randrange(start, stop - length + 1)
+        return (
+            genome[:start]
+            + (generator.randrange(space.donor_count),) * length
+            + genome[start + length :]
+        )
+    drawn = tuple(generator.randrange(count) for count in space.cardinalities[start:stop])
+    return genome[:start] + drawn + genome[stop:]
 
 
 def _mutate_stage(genome: Genome, space: GenomeSpace, generator: random.Random) -> Genome:
@@ -145,14 +192,13 @@ def mix(one: int, other: int, space: GenomeSpace, generator: random.Random) -> G
         generator: Source of randomness; advanced.
     """
     child = list(cross(space.pure(one), space.pure(other), space, generator)[0])
-    for place, locus in enumerate(space.loci):
-        if locus.name.endswith("_second"):
-            child[place] = generator.choice((one, other))
-        elif locus.name.endswith(("_fraction", "_rule")):
+    for start, stop in space.clusters:
+        if space.granularity == "filter":
+            child[start:stop] = [generator.choice((one, other)) for _ in range(start, stop)]
+        else:
             # The largest share, by one of the random rules: siblings' units weigh alike.
-            count = space.cardinalities[place]
-            is_share = locus.name.endswith("_fraction")
-            child[place] = count - 1 if is_share else generator.randrange(1, count)
+            second = generator.choice((one, other))
+            child[start:stop] = second, len(FRACTIONS) - 1, generator.choice(list(RANDOM_RULES))
     return space.canonical(child)
 
 
@@ -167,14 +213,15 @@ def few_switches(space: GenomeSpace, generator: random.Random) -> Genome:
     """
     cuts = [0, *space.switch_positions, len(space.loci)]
     switch_rate = 2 / (len(cuts) - 1)
+    pure = [space.pure(donor) for donor in range(space.donor_count)]
     donor = generator.randrange(space.donor_count)
-    genome: Genome = ()
+    genes: list[int] = []
     for start, stop in itertools.pairwise(cuts):
         if generator.random() < switch_rate:
             donor = generator.randrange(space.donor_count)
-        genome += space.pure(donor)[start:stop]
-    has_details = max(space.cardinalities) > space.donor_count
-    if has_details and generator.random() < 0.5:
+        genes += pure[donor][start:stop]
+    genome = tuple(genes)
+    if space.clusters and generator.random() < 0.5:
         genome = mutate(genome, space, 1.0, generator)
     return space.canonical(genome)
 

@@ -34,7 +34,11 @@ class SearchOptions:
     tournament: int = field(default=3, metadata={"minimum": 1, "help": "genomes per tournament"})
     crossover_rate: float = field(default=0.8, metadata={"minimum": 0.0, "maximum": 1.0})
     mutations: float = field(
-        default=1.5, metadata={"minimum": 0.0, "help": "genes changed per child, on average"}
+        default=1.5,
+        metadata={
+            "minimum": 0.0,
+            "help": "genes redrawn per mutation, on average, where its heavy-tailed strength is 1",
+        },
     )
     elites: int = field(
         default=2, metadata={"minimum": 1, "help": "best genomes re-run in every generation"}

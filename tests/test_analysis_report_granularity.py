@@ -1,0 +1,61 @@
+"""Reports of searches whose genes say more than the donor of a part."""
+
+import json
+
+import pytest
+from report_runs import MadeUpRun
+
+from efn_compose.analysis.card import render_card
+from efn_compose.analysis.donor_map import donor_maps
+from efn_compose.analysis.journal_view import read_run
+from efn_compose.analysis.report import render_report
+from efn_compose.analysis.search_view import search_view
+from efn_compose.compose.unit_space import BLEND
+
+NANO = "lite-w0.25-d0.3"
+
+
+def made(folder, granularity, best=None):
+    run = MadeUpRun(
+        generations=3, population=8, names=("lite1", "lite0", "own"), variant=NANO,
+        granularity=granularity, gain=0.6, noise=0.001,
+    ).search(failing_rate=0.0)  # fmt: skip
+    if best is not None:
+        run.best = [run.space.canonical(best(run.space))] * 4
+    return run.finals().write(folder)
+
+
+@pytest.mark.parametrize("granularity", ["unit", "filter"])
+def test_pure_donors_are_known_and_shares_are_of_donors(tmp_path, granularity):
+    path = made(tmp_path / "run", granularity)
+    run = read_run(path)
+    assert not run.problems
+    search = search_view(run)
+    assert set(search.donor_means) == {0, 1, 2}
+    for number, mean in search.donor_means.items():
+        assert mean == pytest.approx(0.42 + 0.035 * number, abs=0.03)
+    assert all(sum(g.shares) == pytest.approx(1) for g in search.generations)
+    page, card = render_report(run), render_card(run)
+    assert f"({granularity} granularity)" in card
+    assert "Step by step" not in page  # genes of several kinds are no line of donors
+
+
+def test_an_average_is_drawn_as_bands_and_named_in_words(tmp_path):
+    def blended(space):
+        names = [locus.name for locus in space.loci]
+        genome = list(space.pure(0))
+        for part, value in (("second", 2), ("fraction", 2), ("rule", BLEND)):
+            genome[names.index(f"stage3_block1_{part}")] = value
+        return genome
+
+    path = made(tmp_path / "run", "unit", blended)
+    result = json.loads((path / "result.json").read_text())
+    result |= {"winner": "composed"}
+    (path / "result.json").write_text(json.dumps(result))
+    run = read_run(path)
+    view = donor_maps(run, search_view(run))[-1]
+    shares = {segment.name: segment.shares for segment in view.segments}
+    assert shares["stage3_block1"] == {0: 0.75, 2: 0.25}
+    assert all(found == {0: 1.0} for name, found in shares.items() if name != "stage3_block1")
+    assert "25 % C own, averaged" in render_report(run).replace("\u00a0", " ")
+    assert "own 25" in render_card(run) and ", averaged" in render_card(run)
