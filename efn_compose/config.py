@@ -14,6 +14,7 @@ from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.evolve.options import (
     BudgetOptions,
     ExecutorOptions,
+    FitnessAugmentOptions,
     FitnessOptions,
     OutputOptions,
     SearchOptions,
@@ -36,6 +37,7 @@ class RunConfig:
     donors: DonorOptions = field(default_factory=DonorOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
     fitness: FitnessOptions = field(default_factory=FitnessOptions)
+    augment: FitnessAugmentOptions = field(default_factory=FitnessAugmentOptions)
     budget: BudgetOptions = field(default_factory=BudgetOptions)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     output: OutputOptions = field(default_factory=OutputOptions)

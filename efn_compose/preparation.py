@@ -77,6 +77,11 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     if config.output.nest_into:
         # Found out now, not after a night of search.
         plan_nesting([donors[0].spec], arch_spec(config.output.nest_into))
+    if config.augment.grid and config.data.size % config.augment.grid_cells:
+        raise ConfigError(
+            f"augment.grid_cells = {config.augment.grid_cells} must divide data.size. Received: "
+            f"{config.data.size}."
+        )
     data = load_data(config.data, config.run.seed)
     folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / path.stem
     return Prepared(config, donors, data, folder)
@@ -162,6 +167,7 @@ def make_executor(prepared: Prepared) -> Any:
     setup = WorkerSetup(
         conventions=prepared.donors[0].conventions,
         fitness=prepared.config.fitness,
+        augment=prepared.config.augment,
         metric=prepared.config.data.metric,
         device=device,
         gpu_memory_mb=options.gpu_memory_mb,

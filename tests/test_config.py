@@ -215,7 +215,17 @@ def test_every_section_of_a_run_round_trips_and_is_documented():
     config = RunConfig()
     check_config(config)
     names = [item.name for item in dataclasses.fields(config)]
-    assert names == ["run", "data", "donors", "search", "fitness", "budget", "executor", "output"]
+    assert names == [
+        "run",
+        "data",
+        "donors",
+        "search",
+        "fitness",
+        "augment",
+        "budget",
+        "executor",
+        "output",
+    ]
     parsed = tomllib.loads(dump_toml(config))
     assert list(parsed) == names
     for name in names:

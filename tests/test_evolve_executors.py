@@ -10,12 +10,13 @@ from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.data import DataOptions, load_data
 from efn_compose.evolve.evaluator import WorkerSetup
 from efn_compose.evolve.executor import SerialExecutor
-from efn_compose.evolve.options import ExecutorOptions, FitnessOptions
+from efn_compose.evolve.options import ExecutorOptions, FitnessAugmentOptions, FitnessOptions
 from efn_compose.evolve.ray_executor import RayExecutor
 from efn_compose.evolve.tasks import EvaluationTask, FinishTask, SiblingTask
 
 DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")
+AUGMENT = FitnessAugmentOptions(flip_x=0.5, rotation=20, contrast=0.2, grid=0.5, holes=1)
 MIXED = tuple(n % 2 for n in range(len(SPACE.loci)))
 
 
@@ -34,7 +35,8 @@ def data(tmp_path_factory):
 
 
 def _setup():
-    return WorkerSetup(DONORS[0].conventions, FitnessOptions(batch_size=12))
+    # Augmented, so that the contract holds with it; other tests run without.
+    return WorkerSetup(DONORS[0].conventions, FitnessOptions(batch_size=12), augment=AUGMENT)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,22 @@ def test_the_same_candidate_scores_identically_whatever_came_before(serial):
     assert first[0] == first[3], "same genome, same seed, another candidate in between"
     assert first[0] != first[4], "another seed"
     assert _scores(serial, list(reversed(_tasks()))) == list(reversed(first))
+
+
+def test_an_evaluation_trains_on_what_augmentation_makes_of_each_image(serial, data):
+    """Seen by the training step itself; the contract above says it is the same every time."""
+    import tensorflow as tf
+
+    from efn_compose.train.augment import augment
+
+    assert FitnessAugmentOptions().is_off and not AUGMENT.is_off
+    model = serial._evaluator._resident
+    model.load(DONORS[0].tensors, seed=5)
+    numbers = np.array([40, 3, 7], np.int32)
+    seen = model._augmented(tf.constant(data.train_images), tf.constant(numbers), tf.constant(2))
+    wanted = augment(data.train_images[numbers], numbers, AUGMENT, seed=5, epoch=2).numpy()
+    np.testing.assert_array_equal(seen.numpy(), DONORS[0].preprocess(wanted))
+    assert (wanted != data.train_images[numbers]).any(axis=(1, 2, 3)).all()
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +18,7 @@ from efn_compose.donors import Donor
 from efn_compose.donors.activations import channel_deviations
 from efn_compose.donors.align import align
 from efn_compose.evolve.devices import prepare_device
-from efn_compose.evolve.options import FitnessOptions
+from efn_compose.evolve.options import FitnessAugmentOptions, FitnessOptions
 from efn_compose.evolve.tasks import (
     AlignTask,
     Evaluation,
@@ -46,6 +46,7 @@ class WorkerSetup:
         threads: TensorFlow threads; part of what a result depends on.
         device: "cpu", "gpu" or "tpu".
         gpu_memory_mb: The worker's share of a GPU; 0 for all of it.
+        augment: What an evaluation's training images are subjected to.
     """
 
     conventions: Conventions
@@ -54,6 +55,7 @@ class WorkerSetup:
     threads: int = 1
     device: str = "cpu"
     gpu_memory_mb: int = 0
+    augment: FitnessAugmentOptions = field(default_factory=FitnessAugmentOptions)
 
     def make_evaluator(self, data: DataSet) -> "Evaluator":
         """Prepare this process' device and return an evaluator on it."""
@@ -112,7 +114,7 @@ class Evaluator:
                 schedule=fitness.schedule,
                 label_smoothing=fitness.label_smoothing,
                 dropout=fitness.dropout,
-                flip=fitness.flip,
+                augment=None if self.setup.augment.is_off else self.setup.augment,
             )
             self._resident = ResidentModel(
                 space.spec, self.setup.conventions, self.data.classes, settings

@@ -5,6 +5,8 @@ from typing import Literal
 
 from efn_compose.compose.space import Granularity
 from efn_compose.errors import ConfigError
+from efn_compose.train.augment.options import AugmentOptions
+from efn_compose.train.augment.parts import parts_of
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,6 @@ class FitnessOptions:
     )
     label_smoothing: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     dropout: float = field(default=0.2, metadata={"minimum": 0.0, "maximum": 0.95})
-    flip: bool = field(default=False, metadata={"help": "mirror images left-right at random"})
     recalibrate_images: int = field(
         default=1024,
         metadata={
@@ -77,6 +78,21 @@ class FitnessOptions:
             "help": "training images that BatchNorm statistics are re-estimated on",
         },
     )
+
+
+@dataclass(frozen=True)
+class FitnessAugmentOptions(AugmentOptions):
+    """[augment] of a search: as in a training, but every part is off unless asked for."""
+
+    flip_x: float = field(
+        default=0.0,
+        metadata={"minimum": 0.0, "maximum": 1.0, "help": "probability of mirroring left-right"},
+    )
+
+    @property
+    def is_off(self) -> bool:
+        """Whether images are left as they are."""
+        return not parts_of(self)
 
 
 @dataclass(frozen=True)

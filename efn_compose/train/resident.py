@@ -14,6 +14,7 @@ from keras import layers
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.models import build_model, model_variables
+from efn_compose.train.augment import AugmentOptions, augment
 
 #: Share of old BatchNorm statistics kept per training step; forgets the donor within an epoch.
 TRAINING_MOMENTUM = 0.9
@@ -30,7 +31,8 @@ class TrainSettings:
         schedule: "constant", or "cosine": a short warm-up, then down to zero.
         label_smoothing: 0 to 1.
         dropout: Rate before the classifier, 0 to 1.
-        flip: Whether images are mirrored left-right at random.
+        augment: What is done to each training image; None for nothing. Its draws depend on the
+            candidate's seed, the epoch and the image's number alone.
     """
 
     batch_size: int = 32
@@ -38,7 +40,7 @@ class TrainSettings:
     schedule: str = "constant"
     label_smoothing: float = 0.0
     dropout: float = 0.2
-    flip: bool = False
+    augment: AugmentOptions | None = None
 
 
 class ResidentModel:
@@ -80,6 +82,7 @@ class ResidentModel:
             for v in self._trainable
         ]
         self._step = tf.Variable(0.0, trainable=False)
+        self._augment_seed = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._mean = tf.constant(conventions.preprocessing.mean, tf.float32)
         self._scale = 1 / tf.constant(conventions.preprocessing.std, tf.float32)
         # Sizes are left open, so that one trace serves all splits, shares and numbers of steps.
@@ -101,7 +104,7 @@ class ResidentModel:
         Args:
             tensors: Arrays by canonical name. A classifier among them is kept where it has
                 this model's classes; otherwise a fresh head is drawn.
-            seed: Decides the dropout masks, and a fresh head's initial weights.
+            seed: Decides the dropout masks, the augmentation, and a fresh head's initial weights.
             head_seed: Decides the latter instead, where given.
         """
         for name, variable in self._variables.items():
@@ -114,6 +117,7 @@ class ResidentModel:
             first.assign(tf.zeros_like(first))
             second.assign(tf.zeros_like(second))
         self._step.assign(0.0)
+        self._augment_seed.assign(seed % (1 << 32))
         self._reset_dropout(seed)
 
     def epoch_order(self, image_count: int, seed: int, epochs: float = 1.0) -> np.ndarray:
@@ -197,30 +201,36 @@ class ResidentModel:
     def _input(self, images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
         return (tf.cast(tf.gather(images, numbers), tf.float32) - self._mean) * self._scale
 
+    def _augmented(self, images: tf.Tensor, numbers: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+        if self.settings.augment is None:
+            return self._input(images, numbers)
+        seen = augment(
+            tf.gather(images, numbers),
+            numbers,
+            self.settings.augment,
+            seed=self._augment_seed,
+            epoch=epoch,
+        )
+        return (seen - self._mean) * self._scale
+
     def _train_steps(
         self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, rates: tf.Tensor
     ) -> tf.Tensor:
         loss_sum = tf.constant(0.0)
+        per_epoch = tf.maximum(tf.shape(images)[0] // tf.shape(order)[1], 1)
         for number in tf.range(tf.shape(order)[0]):
             numbers = order[number]
             target = tf.one_hot(tf.gather(labels, numbers), self.classes)
             smoothing = self.settings.label_smoothing
             target = target * (1 - smoothing) + smoothing / self.classes
-            pixels = self._input(images, numbers)
-            if self.settings.flip:
-                pixels = self._flipped(pixels, numbers)
+            epoch = tf.cast(self._step, tf.int32) // per_epoch
+            pixels = self._augmented(images, numbers, epoch)
             with tf.GradientTape() as tape:
                 logits = self.model(pixels, training=True)
                 loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
             self._adam(tape.gradient(loss, self._trainable), rates[number])
             loss_sum += loss
         return loss_sum / tf.cast(tf.shape(order)[0], tf.float32)
-
-    def _flipped(self, pixels: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-        """Mirror about half of the images; which ones depends on the image and the step."""
-        seeds = tf.cast(numbers, tf.int32) * 7919 + tf.cast(self._step, tf.int32) * 104729
-        mirrored = tf.math.floormod(tf.bitwise.right_shift(seeds, 4), 2) == 1
-        return tf.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
 
     def _adam(self, gradients: list[tf.Tensor], rate: tf.Tensor) -> None:
         """One fused kernel per variable: about a tenth of the graph Keras' optimizer makes."""

@@ -32,13 +32,21 @@ def shuffle_tiles(images: tf.Tensor, draws: Draws, cells: int, probability: floa
     """Return images some of which have their tiles in random order.
 
     Raises:
-        ConfigError: The side is no multiple of `cells`.
+        ConfigError: The side is no multiple of `cells`. (A graph that does not know the side
+            raises TensorFlow's InvalidArgumentError when it runs.)
     """
     side_y, side_x = images.shape[1], images.shape[2]
-    if side_y is None or side_x is None or side_y % cells or side_x % cells:
+    if (side_y or 0) % cells or (side_x or 0) % cells:
         raise ConfigError(
             f"grid_cells = {cells} must divide the image's sides. Received: {side_y} x {side_x}."
         )
+    if side_y is None or side_x is None:
+        side_y, side_x = tf.shape(images)[1], tf.shape(images)[2]
+        rest = tf.stack([side_y % cells, side_x % cells])
+        with tf.control_dependencies(
+            [tf.debugging.assert_equal(rest, 0, f"grid_cells = {cells} must divide the sides")]
+        ):
+            side_y, side_x = tf.identity(side_y), tf.identity(side_x)
     order = tf.argsort(draws.uniform("tiles", cells * cells), axis=1)
     still = tf.range(cells * cells)[None]
     order = tf.where(draws.happens("grid", probability)[:, None], order, still)
