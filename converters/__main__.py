@@ -4,10 +4,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from converters.conversion import convert
+from converters.conversion import loaded
+from converters.matching import match_checkpoint
 from converters.registry import DIALECT_NAMES
 from efn_compose.errors import ConfigError, EfnComposeError
+from efn_compose.nesting.progress import byte_progress
 
 
 def parser(prog: str = "python -m converters") -> argparse.ArgumentParser:
@@ -49,22 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Run the command with parsed arguments; return its exit code."""
     try:
-        conversion = convert(
-            options.file, dialect=options.dialect, arch=options.arch, ema=not options.raw
-        )
-        report = conversion.report.to_json()
-        lines = [conversion.report.text()]
-        if options.verify:
-            from converters.verification import verify
-
-            verification = verify(conversion)
-            report["verification"] = verification.to_json()
-            lines.append(verification.text())
-            verification.raise_if_failed()
-        if options.output:
-            conversion.donor.save(options.output)
-            report["output"] = options.output
-            lines.append(f"  written: {options.output}")
+        report, lines = _convert(options)
     except EfnComposeError as error:
         if options.json:
             _say(json.dumps({"error": type(error).__name__, "message": str(error)}))
@@ -75,6 +63,33 @@ def run(options: argparse.Namespace) -> int:
     elif not options.quiet:
         _say("\n".join(lines))
     return 0
+
+
+def _convert(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Return the report for machines and for people; write the file where one is asked for."""
+    matched = match_checkpoint(
+        options.file, dialect=options.dialect, arch=options.arch, ema=not options.raw
+    )
+    verification = None
+    if options.verify:
+        from converters.verification import verify
+
+        verification = verify(loaded(matched))
+        verification.raise_if_failed()
+    if options.output:
+        with byte_progress(options.output, matched.byte_count, quiet=options.quiet) as progress:
+            report = matched.write(options.output, progress=progress)
+    else:
+        # Without a file to write the values are still read, and refused if they are no numbers.
+        report = matched.load()[1]
+    fields, lines = report.to_json(), [report.text()]
+    if verification is not None:
+        fields["verification"] = verification.to_json()
+        lines.append(verification.text())
+    if options.output:
+        fields["output"] = options.output
+        lines.append(f"  written: {options.output}")
+    return fields, lines
 
 
 def _say(text: str) -> None:

@@ -114,7 +114,7 @@ def test_stages_that_cannot_be_told_apart_are_asked_for():
 
 def random_raw(dtype="float32"):
     """Return a torchvision checkpoint of random values in a stored type."""
-    from efn_compose.checkpoints.torch_pickle import numpy_dtype
+    from efn_compose.checkpoints.values import numpy_dtype
 
     spec, rng = arch_spec("b-w0.1-d0.3"), np.random.default_rng(0)
     shapes = {tensor.name: tensor.shape for tensor in inventory(spec, 5)}

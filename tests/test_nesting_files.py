@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 from nesting_donors import logits_of, random_donor, random_images, relative_difference
@@ -143,9 +145,36 @@ def test_a_killed_write_leaves_no_file_of_that_name(donor_file, tmp_path):
     assert not (tmp_path / "o.h5").exists()
 
 
-def test_no_bfloat16_in_hdf5(donor_file, tmp_path):
-    with pytest.raises(ConfigError, match="no bfloat16; use float16"):
-        nest_to_file(donor_file, "b-w0.5-d0.6", tmp_path / "o.h5", dtype="bfloat16")
+def test_bfloat16_takes_half_the_bytes_and_any_hdf5_reader_widens_it(donor_file, tmp_path):
+    for dtype in ("float32", "bfloat16"):
+        nest_to_file(donor_file, "b-w0.5-d0.6", tmp_path / f"{dtype}.h5", dtype=dtype)
+    exact = load_donor(tmp_path / "float32.h5").tensors
+    with h5py.File(tmp_path / "bfloat16.h5") as file:
+        assert file["stem_conv/kernel"].id.get_storage_size() == 2 * exact["stem_conv/kernel"].size
+        for name, values in exact.items():
+            assert file[name].dtype == np.float32
+            np.testing.assert_array_equal(file[name][()], values.astype(ml_dtypes.bfloat16))
+    assert load_donor(tmp_path / "bfloat16.h5").tensors["stem_bn/gamma"].dtype == np.float32
+
+
+def test_an_unknown_dtype_is_refused(donor_file, tmp_path):
+    with pytest.raises(ConfigError, match=r"float16, bfloat16, float64\. Received: 'int8'"):
+        nest_to_file(donor_file, "b-w0.5-d0.6", tmp_path / "o.h5", dtype="int8")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_verified_against_donors_rounded_alike(
+    donor_file, tmp_path, capsys, dtype
+):
+    other, out = tmp_path / "other.h5", tmp_path / "large.h5"
+    random_donor("b-w0.3-d0.3", seed=1, side=32).save(other)
+    command = ["--into", "b-w1-d0.3", "-o", out, "--dtype", dtype, "--verify", "--json"]
+    assert _run("direct-sum", donor_file, other, *command, "--weights", 0.3, 0.7) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert all(check["relative"] < report["rounding"]["relative"] / 3 for check in report["checks"])
+    assert _run("nest", donor_file, *command) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert all(check["relative"] < 1e-9 for check in checks)
 
 
 def test_memory_stays_far_below_the_file(donor_file, tmp_path):

@@ -1,16 +1,17 @@
 """Applying a name table: every tensor used exactly once, or one error that lists them all."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from efn_compose.arch import HEAD_LAYER, ArchSpec, inventory
+from efn_compose.arch import HEAD_LAYER, ArchSpec, TensorSpec, inventory
 from efn_compose.checkpoints.dialect import Dialect, IgnoreRule, Row
 from efn_compose.checkpoints.layouts import LAYOUTS
 from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.values import all_finite
 from efn_compose.errors import ConversionError, UnmappedTensorError, describe_problems
 
 
@@ -55,17 +56,84 @@ def classes_in(raw: RawCheckpoint, dialect: Dialect, spec: ArchSpec) -> int | No
     return None
 
 
-def map_tensors(
+@dataclass(frozen=True)
+class MatchedTensors(Mapping[str, np.ndarray]):
+    """A checkpoint's tensors under canonical names, read and checked when asked for.
+
+    Args:
+        raw: The checkpoint.
+        rows: The line of the name table for each canonical name.
+        expected: Each tensor's record by canonical name, in network order.
+    """
+
+    raw: RawCheckpoint
+    rows: Mapping[str, Row]
+    expected: Mapping[str, TensorSpec]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.expected)
+
+    def __len__(self) -> int:
+        return len(self.expected)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return one tensor, float32; raise with all bad tensors if this one is bad."""
+        values = self._read(name)
+        if self._problem(name, values):
+            self.read_all()
+        return values
+
+    def read_all(self) -> dict[str, np.ndarray]:
+        """Return all tensors; memory peaks at the result plus one tensor.
+
+        Raises:
+            ConversionError: Values are not finite, or variances negative; all are listed.
+        """
+        tensors, problems = {}, []
+        for name in self.expected:
+            tensors[name] = self._read(name)
+            if problem := self._problem(name, tensors[name]):
+                problems.append(problem)
+        if problems:
+            raise ConversionError(
+                describe_problems(
+                    f"{self.raw.path}: {len(problems)} tensors hold values no trained network has.",
+                    problems,
+                    "The file is damaged or its training diverged; nothing was converted.",
+                )
+            )
+        return tensors
+
+    def _read(self, name: str) -> np.ndarray:
+        row, shape = self.rows[name], self.expected[name].shape
+        # Allocated before the foreign array, whose memory is then free for the next one: the
+        # other order leaves a hole behind every tensor, a tenth of the checkpoint in all.
+        values = np.empty(shape, np.float32)
+        array = LAYOUTS[row.layout].to_canonical(self.raw.tensors[row.foreign].load())
+        values[...] = array.reshape(shape)
+        return values
+
+    def _problem(self, name: str, values: np.ndarray) -> str:
+        where = f"{self.rows[name].foreign} ({name})"
+        if not all_finite(values):
+            count = int(values.size - np.isfinite(values).sum())
+            return f"{where}: {count} values are NaN or infinite"
+        is_variance = self.expected[name].role == "moving_variance" and values.size
+        return (
+            f"{where}: negative variance {values.min():g}"
+            if is_variance and values.min() < 0
+            else ""
+        )
+
+
+def match_tensors(
     raw: RawCheckpoint,
     rows: Iterable[Row],
     spec: ArchSpec,
     classes: int | None,
     ignore: Iterable[IgnoreRule] = (),
-) -> tuple[dict[str, np.ndarray], MappingReport]:
-    """Read a checkpoint through a name table.
-
-    Names and shapes are compared before any value is read. Tensors are read one
-    at a time, so that memory peaks at the result plus one tensor.
+) -> tuple[MatchedTensors, MappingReport]:
+    """Look at a checkpoint through a name table; names and shapes are compared, no value is read.
 
     Args:
         raw: The checkpoint.
@@ -75,12 +143,11 @@ def map_tensors(
         ignore: Foreign tensors that may be left over.
 
     Returns:
-        float32 arrays by canonical name in network order, and the report.
+        The tensors by canonical name in network order, and the report.
 
     Raises:
         UnmappedTensorError: A tensor is missing, left over, used twice, or of
             another shape; all are listed.
-        ConversionError: Values are not finite, or variances negative; all are listed.
     """
     expected = {tensor.name: tensor for tensor in inventory(spec, classes)}
     by_canonical, problems = _index(rows, expected)
@@ -123,9 +190,8 @@ def map_tensors(
                 "with --dialect and --arch.",
             )
         )
-    tensors = _read_values(raw, by_canonical, expected)
     rows_used = [by_canonical[name] for name in expected]
-    return tensors, MappingReport(
+    return MatchedTensors(raw, by_canonical, expected), MappingReport(
         mapped=tuple((r.foreign, r.canonical) for r in rows_used if LAYOUTS[r.layout].is_identity),
         transposed=tuple(
             (r.foreign, r.canonical, r.layout)
@@ -148,43 +214,6 @@ def _index(rows: Iterable[Row], expected: Mapping[str, Any]) -> tuple[dict[str, 
             problems.append(f"≠ the name table holds {row.canonical} twice")
         by_canonical[row.canonical] = row
     return by_canonical, problems
-
-
-def _read_values(
-    raw: RawCheckpoint, by_canonical: Mapping[str, Row], expected: Mapping[str, Any]
-) -> dict[str, np.ndarray]:
-    tensors = {}
-    problems = []
-    for name, tensor in expected.items():
-        row = by_canonical[name]
-        # Allocated before the foreign array, whose memory is then free for the next one: the
-        # other order leaves a hole behind every tensor, a tenth of the checkpoint in all.
-        values = np.empty(tensor.shape, np.float32)
-        array = LAYOUTS[row.layout].to_canonical(raw.tensors[row.foreign].load())
-        values[...] = array.reshape(tensor.shape)
-        del array
-        if not _is_finite(values):
-            count = int(values.size - np.isfinite(values).sum())
-            problems.append(f"{row.foreign} ({name}): {count} values are NaN or infinite")
-        elif tensor.role == "moving_variance" and values.size and values.min() < 0:
-            problems.append(f"{row.foreign} ({name}): negative variance {values.min():g}")
-        tensors[name] = values
-    if problems:
-        raise ConversionError(
-            describe_problems(
-                f"{raw.path}: {len(problems)} tensors hold values no trained network has.",
-                problems,
-                "The file is damaged or its training diverged; nothing was converted.",
-            )
-        )
-    return tensors
-
-
-def _is_finite(values: np.ndarray) -> bool:
-    """Whether all values are finite; a sum shows NaN and infinity in a tenth of the time."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        is_certain = bool(np.isfinite(np.add.reduce(values, axis=None)))
-    return is_certain or bool(np.isfinite(values).all())
 
 
 def _count(items: Iterable[str]) -> tuple[tuple[str, int], ...]:

@@ -1,14 +1,14 @@
 """Reads safetensors files: a JSON header of names, types and offsets, then raw values."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.source_file import SourceFile
 from efn_compose.checkpoints.state_dict import config_beside, strip_prefixes
-from efn_compose.checkpoints.torch_pickle import numpy_dtype
+from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.errors import (
     UnreadableCheckpointError,
     UnsafeCheckpointError,
@@ -56,8 +56,9 @@ def read(path: Path, *, container: str = "safetensors", ema: bool = True) -> Raw
     _check_layout(path, entries, start, problems)
     notes: list[str] = []
     names = strip_prefixes([name for _, _, name, _, _ in entries], notes)
+    file = SourceFile(path)
     tensors = {
-        new: RawTensor(new, shape, dtype, _loader(path, start + begin, dtype, shape))
+        new: RawTensor(new, shape, dtype, _loader(file, start + begin, dtype, shape))
         for new, (begin, _, _, dtype, shape) in zip(names, entries, strict=True)
     }
     metadata |= config_beside(path, notes)
@@ -109,13 +110,5 @@ def _check_layout(
         )
 
 
-def _loader(path: Path, offset: int, dtype: str, shape: tuple[int, ...]):
-    def load() -> np.ndarray:
-        count = int(np.prod(shape, dtype=np.int64))
-        with path.open("rb") as file:
-            values = np.fromfile(file, numpy_dtype(dtype), count, offset=offset)
-        if values.size != count:
-            raise UnreadableCheckpointError(f"{path}: truncated while it was read.")
-        return values.reshape(shape)
-
-    return load
+def _loader(file: SourceFile, offset: int, dtype: str, shape: tuple[int, ...]):
+    return lambda: file.read(offset, math.prod(shape), numpy_dtype(dtype)).reshape(shape)

@@ -8,16 +8,17 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.source_file import SourceFile
 from efn_compose.checkpoints.state_dict import unwrap
 from efn_compose.checkpoints.torch_pickle import (
     StorageRef,
     TensorRef,
     check_extent,
-    numpy_dtype,
     safe_unpickle,
     storage_from_id,
     strided,
 )
+from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -48,12 +49,14 @@ def read(path: Path, *, container: str = "torch-legacy", ema: bool = True) -> Ra
         keys = safe_unpickle(file, path)
         offsets = _storage_offsets(file, path, keys, storages)
 
+    source = SourceFile(path)
+
     def load(name: str, ref: TensorRef):
         where = f"{path}: {name}"
         if ref.storage.key not in offsets:
             raise UnreadableCheckpointError(f"{where}: its storage is not in the file.")
         check_extent(ref, storages[ref.storage.key].numel, where)
-        return lambda: _values(path, offsets[ref.storage.key], ref)
+        return lambda: _values(source, offsets[ref.storage.key], ref)
 
     return unwrap(content, path, container, load, ema=ema)
 
@@ -88,14 +91,11 @@ def _storage_offsets(
     return offsets
 
 
-def _values(path: Path, start: int, ref: TensorRef) -> np.ndarray:
+def _values(source: SourceFile, start: int, ref: TensorRef) -> np.ndarray:
     """Read only the part of the storage that the tensor spans."""
     dtype = numpy_dtype(ref.dtype)
     if 0 in ref.shape:
         return np.zeros(ref.shape, dtype)
     span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
-    with path.open("rb") as file:
-        flat = np.fromfile(file, dtype, span, offset=start + ref.offset * dtype.itemsize)
-    if flat.size != span:
-        raise UnreadableCheckpointError(f"{path}: truncated while it was read.")
+    flat = source.read(start + ref.offset * dtype.itemsize, span, dtype)
     return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))

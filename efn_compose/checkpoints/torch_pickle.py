@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.errors import (
     ForbiddenPickleError,
     UnreadableCheckpointError,
@@ -93,20 +94,6 @@ class Inert:
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
-
-
-def numpy_dtype(name: str) -> np.dtype:
-    """Return the numpy dtype of a type name; bfloat16 comes from `ml_dtypes`.
-
-    Example:
-        >>> numpy_dtype("bfloat16").itemsize
-        2
-    """
-    if name == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> TensorRef:

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.source_file import SourceFile
 from efn_compose.checkpoints.state_dict import unwrap
 from efn_compose.checkpoints.torch_pickle import (
     MAX_PICKLE_BYTES,
     TensorRef,
     check_extent,
-    numpy_dtype,
     safe_unpickle,
     strided,
 )
+from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -49,13 +50,15 @@ def read(path: Path, *, container: str = "torch-zip", ema: bool = True) -> RawCh
             f"{path}: a damaged or truncated zip archive ({error}); fetch it again."
         ) from None
 
+    source = SourceFile(path)
+
     def load(name: str, ref: TensorRef):
         where = f"{path}: {name}"
         info = by_key.get(ref.storage.key)
         if info is None:
             raise UnreadableCheckpointError(f"{where}: its storage is not in the archive.")
         check_extent(ref, info.file_size // numpy_dtype(ref.dtype).itemsize, where)
-        return lambda: _values(path, info, ref, where)
+        return lambda: _values(source, info, ref, where)
 
     return unwrap(content, path, container, load, ema=ema)
 
@@ -97,30 +100,21 @@ def _check_byte_order(path: Path, archive: zipfile.ZipFile, root: str) -> None:
         raise UnreadableCheckpointError(f"{path}: byte order {order!r:.20}; only little is read.")
 
 
-def _values(path: Path, info: zipfile.ZipInfo, ref: TensorRef, where: str) -> np.ndarray:
+def _values(source: SourceFile, info: zipfile.ZipInfo, ref: TensorRef, where: str) -> np.ndarray:
     dtype = numpy_dtype(ref.dtype)
     if 0 in ref.shape:
         return np.zeros(ref.shape, dtype)
-    with path.open("rb") as file:
-        file.seek(info.header_offset)
-        header = file.read(_LOCAL_HEADER.size)
-        if len(header) != _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
-            raise UnreadableCheckpointError(f"{where}: damaged member {info.filename!r}.")
-        name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
-        start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-        span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
-        if 2 * span * dtype.itemsize <= info.file_size:
-            # A slice of a storage that many tensors share: reading all of it each time is quadratic.
-            flat = np.fromfile(
-                file, dtype, span, offset=start - file.tell() + ref.offset * dtype.itemsize
-            )
-            if flat.size != span:
-                raise UnreadableCheckpointError(f"{where}: truncated while it was read.")
-            return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
-        file.seek(start)
-        flat = np.fromfile(file, np.uint8, info.file_size)
-    if flat.size != info.file_size:
-        raise UnreadableCheckpointError(f"{where}: truncated while it was read.")
+    header = source.read(info.header_offset, _LOCAL_HEADER.size, np.dtype(np.uint8)).tobytes()
+    if header[:4] != b"PK\x03\x04":
+        raise UnreadableCheckpointError(f"{where}: damaged member {info.filename!r}.")
+    name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
+    start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+    span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
+    if 2 * span * dtype.itemsize <= info.file_size:
+        # A slice of a storage that many tensors share: reading all of it each time is quadratic.
+        flat = source.read(start + ref.offset * dtype.itemsize, span, dtype)
+        return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
+    flat = source.read(start, info.file_size, np.dtype(np.uint8))
     if zlib.crc32(flat) != info.CRC:
         raise UnreadableCheckpointError(
             f"{where}: checksum of {info.filename!r} is wrong: the file is damaged. Fetch it again "

@@ -18,7 +18,13 @@ from efn_compose.nesting.plan import plan_nesting
 from efn_compose.nesting.progress import byte_progress
 from efn_compose.nesting.shrink import shrink
 from efn_compose.nesting.to_file import direct_sum_to_file, nest_to_file, refuse_same_file
-from efn_compose.nesting.verify import TOLERANCES, NestingCheck, verify_nesting
+from efn_compose.nesting.verify import (
+    HALF_PRECISIONS,
+    TOLERANCES,
+    NestingCheck,
+    verify_nesting,
+)
+from efn_compose.nesting.weight_source import WeightSource
 from efn_compose.store import WeightFile, WeightHeader, write_weights
 
 #: Returns images (image, height, width, 3), 0-255, and labels (image,) or None.
@@ -198,7 +204,7 @@ def _add_common(parser: argparse.ArgumentParser, into: str, verify: bool = True)
         "--dtype",
         default="float32",
         choices=("float32", "float16", "bfloat16", "float64"),
-        help="of the stored tensors (HDF5 has no bfloat16)",
+        help="of the stored tensors (other libraries read bfloat16 as float32)",
     )
     parser.add_argument(
         "--images", metavar="FILE", help=".npy or .npz images to calibrate, fit and verify with"
@@ -276,9 +282,15 @@ def _finish(
     lines = [_headline(report)]
     checks: list[NestingCheck] = []
     if args.verify:
-        checks = _verify(args, header, sources, shares, images)
+        checks, rounding = _verify(args, header, sources, shares, images)
         report["checks"] = [{**vars(check), "relative": check.relative} for check in checks]
         lines += [f"  {check.describe()}" for check in checks]
+        if rounding is not None:
+            report["rounding"] = {**vars(rounding), "relative": rounding.relative}
+            lines.append(
+                f"  The donors were rounded to {header.dtype} alike, which alone moves an output by "
+                f"up to {rounding.relative:.1e} x input std."
+            )
     _say(args, report, lines)
     tolerance = TOLERANCES[header.dtype]
     if any(not check.relative < tolerance for check in checks):
@@ -295,20 +307,30 @@ def _verify(
     sources: list[str | Donor],
     shares: list[float],
     images: np.ndarray | None,
-) -> list[NestingCheck]:
-    donors = [one if isinstance(one, Donor) else load_donor(one) for one in sources]
+) -> tuple[list[NestingCheck], NestingCheck | None]:
+    """Return the comparisons, and for half precision what rounding the donors did."""
+    donors = [
+        WeightSource.of(one if isinstance(one, Donor) else load_donor(one)) for one in sources
+    ]
     if header.classes is None:
-        donors = [donor.without_head() for donor in donors]
+        donors = [donor.replace(classes=None) for donor in donors]
+    rounded = [
+        donor.rounded(header.dtype) if header.dtype in HALF_PRECISIONS else donor
+        for donor in donors
+    ]
     plan = plan_nesting([donor.spec for donor in donors], header.spec, **_placement(args))
     common = {"weights": shares, "positions": plan.feature_positions()}
     with WeightFile(args.output) as nested:
         checks = [
-            verify_nesting(nested, donors, is_training=is_training, **common)
+            verify_nesting(nested, rounded, is_training=is_training, **common)
             for is_training in (False, True)
         ]
         if images is not None:
-            checks.append(verify_nesting(nested, donors, images=images[:8], **common))
-    return checks
+            checks.append(verify_nesting(nested, rounded, images=images[:8], **common))
+        rounding = None
+        if header.dtype in HALF_PRECISIONS:
+            rounding = verify_nesting(nested, donors, **common)
+    return checks, rounding
 
 
 def _say(args: argparse.Namespace, report: dict[str, Any], lines: list[str]) -> None:

@@ -12,8 +12,10 @@ from efn_compose.nesting.weight_source import WeightSource
 from efn_compose.store import WeightFile
 
 #: Largest relative difference that counts as equal, by dtype of the stored weights:
-#: far above rounding of the arithmetic, far below any structural error.
-TOLERANCES = {"float64": 1e-9, "float32": 1e-3, "float16": 0.3}
+#: far above rounding of the arithmetic, far below any structural error. A file of half
+#: precision is compared with its donors rounded alike, so that only shares are rounded apart.
+TOLERANCES = {"float64": 1e-9, "float32": 1e-3, "float16": 0.01, "bfloat16": 0.05}
+HALF_PRECISIONS = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)

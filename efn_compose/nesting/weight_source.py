@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.arch import ArchSpec, Conventions
+from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.donors import Donor
 from efn_compose.store import WeightFile
 
@@ -66,6 +67,12 @@ class WeightSource:
             weights.read,
             header.provenance,
             weights.path,
+        )
+
+    def rounded(self, dtype: str) -> "WeightSource":
+        """Return a source whose tensors went through a narrower type, as a file of it holds them."""
+        return self.replace(
+            read=lambda name: self.read(name).astype(numpy_dtype(dtype)).astype(np.float64)
         )
 
     def replace(self, **changes: Any) -> "WeightSource":

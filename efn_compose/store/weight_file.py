@@ -12,115 +12,27 @@ loads the file as it is. Variants that exist in `keras.applications` V1 get the
 `EfficientNetB0(include_top=False, weights=FILE)` computes the same features.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from efn_compose.arch import (
-    HEAD_LAYER,
-    VARIANTS,
-    ArchSpec,
-    Conventions,
-    TensorSpec,
-    inventory,
-)
+from efn_compose.arch import HEAD_LAYER, VARIANTS, TensorSpec
 from efn_compose.checkpoints.hdf5_safety import damage_refused, open_hdf5, safe_member
-from efn_compose.errors import (
-    ConfigError,
-    WeightFileError,
-    describe_problems,
-)
+from efn_compose.checkpoints.values import all_finite, numpy_dtype
+from efn_compose.errors import WeightFileError, describe_problems
 from efn_compose.store.atomic import atomic_path
+from efn_compose.store.hdf5_skeleton import Slot, lay_out, stored_type
+from efn_compose.store.weight_header import WeightHeader
 
-SCHEMA_VERSION = 1
 HEADER_ATTRIBUTE = "efn_compose"
 DONOR_MAP_GROUP = "donor_map"
 NORMALIZATION_LAYER = "normalization"
-FILE_DTYPES = ("float32", "float16", "float64")
 
 #: Called with a tensor's record, returns its values; lets files be larger than memory.
 TensorSource = Callable[[TensorSpec], np.ndarray]
-
-
-@dataclass(frozen=True)
-class WeightHeader:
-    """Everything about a set of weights but the weights.
-
-    Args:
-        spec: The network.
-        conventions: How the weights want to be run.
-        classes: Width of the classifier, None where there is none.
-        provenance: Source file, SHA-256, dialect, licence, what was folded; JSON values.
-        recipe: How composed weights were made; JSON values, empty otherwise.
-        dtype: "float32", "float16" or "float64".
-    """
-
-    spec: ArchSpec
-    conventions: Conventions
-    classes: int | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.dtype not in FILE_DTYPES:
-            raise ConfigError(
-                f"Weight files hold {', '.join(FILE_DTYPES)}. Received: {self.dtype!r} "
-                "(HDF5 has no bfloat16; use float16)."
-            )
-
-    @property
-    def tensors(self) -> tuple[TensorSpec, ...]:
-        """Every tensor the file holds, in network order."""
-        return inventory(self.spec, self.classes)
-
-    @property
-    def byte_count(self) -> int:
-        """Bytes of all tensors together."""
-        return sum(tensor.size for tensor in self.tensors) * np.dtype(self.dtype).itemsize
-
-    def to_json(self) -> str:
-        """Return the header as one line of JSON with sorted keys."""
-        fields = {
-            "schema_version": SCHEMA_VERSION,
-            "arch": self.spec.to_json(),
-            "conventions": self.conventions.to_json(),
-            "classes": self.classes,
-            "provenance": dict(self.provenance),
-            "recipe": dict(self.recipe),
-            "dtype": self.dtype,
-        }
-        return json.dumps(fields, sort_keys=True, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> "WeightHeader":
-        """Return the header that `to_json` wrote.
-
-        Raises:
-            WeightFileError: The text is not a header this version understands.
-        """
-        try:
-            fields = json.loads(text)
-            if fields["schema_version"] != SCHEMA_VERSION:
-                raise WeightFileError(
-                    f"schema version {fields['schema_version']} is not {SCHEMA_VERSION}, the one this "
-                    "version of efn_compose reads; use the version that wrote the file"
-                )
-            return cls(
-                spec=ArchSpec.from_json(fields["arch"]),
-                conventions=Conventions.from_json(fields["conventions"]),
-                classes=fields["classes"],
-                provenance=fields["provenance"],
-                recipe=fields["recipe"],
-                dtype=fields["dtype"],
-            )
-        except (ValueError, KeyError, TypeError, ConfigError) as error:
-            raise WeightFileError(f"damaged header ({error!r})") from None
 
 
 def write_weights(
@@ -130,6 +42,7 @@ def write_weights(
     *,
     donor_map: Mapping[str, np.ndarray] | None = None,
     progress: Callable[[int], None] | None = None,
+    final_header: Callable[[], WeightHeader] | None = None,
 ) -> None:
     """Write a weight file, tensor by tensor, atomically.
 
@@ -141,6 +54,8 @@ def write_weights(
         donor_map: For composed weights, the donor number of each channel by group
             name; unsigned 8-bit arrays of shape (channel,).
         progress: Called with the number of bytes after each tensor.
+        final_header: Called after the last tensor, returns the header to store: with
+            facts that are known only then. Network, classes and dtype stay.
 
     Raises:
         WeightFileError: A tensor is missing, has another shape, is not finite, or
@@ -150,39 +65,66 @@ def write_weights(
     Example:
         >>> write_weights("b0.h5", header, tensors)  # doctest: +SKIP
     """
-    import h5py
-
     if not callable(source):
         _check_names(str(path), header, source)
         source = _from_mapping(source)
+    extra = _normalization(header) if _wants_normalization(header) else {}
+    slots = [
+        Slot(NORMALIZATION_LAYER, name, array.shape, array.dtype.name)
+        for name, array in extra.items()
+    ]
+    slots += [Slot(t.layer, t.role, t.shape, header.dtype) for t in header.tensors]
+    layers: dict[str, list[str]] = {}
+    for slot in slots:
+        layers.setdefault(slot.group, []).append(slot.name)
+    names = {layer: ("weight_names", roles) for layer, roles in layers.items()}
+    dtype = numpy_dtype(header.dtype).newbyteorder("<")
     with atomic_path(path, header.byte_count) as temporary:
-        with h5py.File(temporary, "w") as file:
-            listed: dict[str, list[str]] = {}
-            if _wants_normalization(header):
-                listed[NORMALIZATION_LAYER] = _write_normalization(file, header)
+        offsets = lay_out(temporary, slots, names)
+        with temporary.open("r+b", buffering=0) as file:
+            for name, array in extra.items():
+                _write_at(file, offsets[f"{NORMALIZATION_LAYER}/{name}"], array)
             for tensor in header.tensors:
-                with np.errstate(over="ignore"):
-                    values = np.asarray(source(tensor)).astype(header.dtype, copy=False)
+                values = np.asarray(source(tensor))
+                if values.dtype != dtype:
+                    with np.errstate(over="ignore"):
+                        values = values.astype(dtype)
                 # After the cast: float16 ends at 65,504.
                 _check_values(str(path), tensor, values)
-                # No timestamps: the same weights are the same bytes.
-                file.create_dataset(tensor.name, data=values, track_times=False)
-                listed.setdefault(tensor.layer, []).append(tensor.role)
+                _write_at(file, offsets[tensor.name], values)
                 if progress is not None:
-                    progress(tensor.size * np.dtype(header.dtype).itemsize)
-            for layer, roles in listed.items():
-                file[layer].attrs["weight_names"] = np.array(roles, dtype="S")
-            layers = [layer for layer in listed if layer != HEAD_LAYER]
-            _write_names(file, "layer_names", layers)
-            file.attrs["backend"] = np.bytes_("tensorflow")
-            file.attrs["keras_version"] = np.bytes_("3.15.1")
-            file.attrs[HEADER_ATTRIBUTE] = header.to_json()
-            for group, donors in (donor_map or {}).items():
-                file.create_dataset(
-                    f"{DONOR_MAP_GROUP}/{group}",
-                    data=np.asarray(donors, np.uint8),
-                    track_times=False,
-                )
+                    progress(values.nbytes)
+        # The names that make it a weight file come last: what is interrupted is none.
+        _finish(temporary, list(layers), final_header() if final_header else header, donor_map)
+
+
+def _write_at(file: Any, offset: int, values: np.ndarray) -> None:
+    """Write an array's bytes at an offset; one call of the system may write less than asked."""
+    file.seek(offset)
+    left = memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    while left:
+        left = left[file.write(left) :]
+
+
+def _finish(
+    path: Path,
+    layers: list[str],
+    header: WeightHeader,
+    donor_map: Mapping[str, np.ndarray] | None,
+) -> None:
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        _write_names(file, "layer_names", [layer for layer in layers if layer != HEAD_LAYER])
+        file.attrs["backend"] = np.bytes_("tensorflow")
+        file.attrs["keras_version"] = np.bytes_("3.15.1")
+        file.attrs[HEADER_ATTRIBUTE] = header.to_json()
+        for group, donors in (donor_map or {}).items():
+            file.create_dataset(
+                f"{DONOR_MAP_GROUP}/{group}",
+                data=np.asarray(donors, np.uint8),
+                track_times=False,
+            )
 
 
 class WeightFile:
@@ -224,7 +166,7 @@ class WeightFile:
         self._file.close()
 
     def read(self, name: str) -> np.ndarray:
-        """Return one tensor, in the file's dtype, by canonical name.
+        """Return one tensor by canonical name, in the file's dtype (of bfloat16, as float32).
 
         Raises:
             WeightFileError: A value is not finite, or a variance is negative.
@@ -269,7 +211,7 @@ class WeightFile:
             dataset = safe_member(self._file, name)
             if dataset.shape != tensor.shape:
                 problems.append(f"≠ shape: {name} file {dataset.shape} expected {tensor.shape}")
-            elif dataset.dtype != self.header.dtype:
+            elif dataset.id.get_type() != stored_type(self.header.dtype):
                 problems.append(
                     f"≠ dtype: {name} file {dataset.dtype} expected {self.header.dtype}"
                 )
@@ -330,7 +272,7 @@ def _check_values(where: str, tensor: TensorSpec, values: np.ndarray) -> None:
         raise WeightFileError(
             f"{where}: {tensor.name}: shape {values.shape}, expected {tensor.shape}."
         )
-    if not np.isfinite(values).all():
+    if not all_finite(values):
         hint = " (float16 ends at 65,504; use float32)" if values.dtype == np.float16 else ""
         raise WeightFileError(f"{where}: {tensor.name}: contains NaN or infinity{hint}.")
     if tensor.role == "moving_variance" and values.size and values.min() < 0:
@@ -347,17 +289,14 @@ def _wants_normalization(header: WeightHeader) -> bool:
     )
 
 
-def _write_normalization(file: Any, header: WeightHeader) -> list[str]:
-    """Write the three weights of that layer: it sees pixels / 255."""
+def _normalization(header: WeightHeader) -> dict[str, np.ndarray]:
+    """Return the three weights of that layer: it sees pixels / 255."""
     scaling = header.conventions.preprocessing
-    values = {
+    return {
         "mean": np.asarray(scaling.mean, np.float32) / 255,
         "variance": (np.asarray(scaling.std, np.float32) / 255) ** 2,
         "count": np.asarray(0, np.int64),
     }
-    for name, array in values.items():
-        file.create_dataset(f"{NORMALIZATION_LAYER}/{name}", data=array, track_times=False)
-    return list(values)
 
 
 def _write_names(file: Any, attribute: str, names: list[str]) -> None:

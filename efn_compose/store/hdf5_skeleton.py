@@ -1,0 +1,115 @@
+"""HDF5 files laid out first and filled by plain writes.
+
+h5py needs a fifth of a millisecond for every dataset it writes, which is most of the time a
+small network takes. A file of contiguous datasets whose shapes are known can be made faster:
+the library lays out all datasets and says where their values belong, and the values are then
+written there, in order, like into any other file.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+#: HDF5 grows its structures in steps of so many bytes; its default makes many small writes.
+_METADATA_STEP_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A dataset to lay out.
+
+    Args:
+        group: Name of its group, without "/".
+        name: Name in the group.
+        shape: Shape; no axis is empty.
+        dtype: "float16", "bfloat16", "float32", "float64", or another numpy type.
+    """
+
+    group: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def path(self) -> str:
+        """Name in the file."""
+        return f"{self.group}/{self.name}"
+
+
+def lay_out(
+    path: str | os.PathLike[str],
+    slots: Iterable[Slot],
+    group_names: Mapping[str, tuple[str, Sequence[str]]],
+) -> dict[str, int]:
+    """Create an HDF5 file whose datasets have a place but no values yet.
+
+    Args:
+        path: File to create or replace.
+        slots: Its datasets, in the order of their values.
+        group_names: For a group an attribute and the names it lists.
+
+    Returns:
+        Offset of each dataset's values, in bytes, by `Slot.path`. The values go there in C
+        order and little-endian; what is not written reads as zero.
+
+    Example:
+        >>> lay_out("new.h5", [Slot("stem_conv", "kernel", (3, 3, 3, 32), "float32")], {})
+        ... # doctest: +SKIP
+        {'stem_conv/kernel': 2048}
+    """
+    from h5py import h5d, h5f, h5g, h5p, h5s
+
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5f.CLOSE_STRONG)
+    access.set_meta_block_size(_METADATA_STEP_BYTES)
+    creation = h5p.create(h5p.DATASET_CREATE)
+    creation.set_obj_track_times(False)  # The same weights are the same bytes.
+    creation.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    creation.set_fill_time(h5d.FILL_TIME_NEVER)
+    file = h5f.create(os.fsencode(path), h5f.ACC_TRUNC, fapl=access)
+    groups: dict[str, Any] = {}
+    offsets = {}
+    try:
+        for slot in slots:
+            if slot.group not in groups:
+                groups[slot.group] = h5g.create(file, slot.group.encode())
+            space = h5s.create_simple(slot.shape) if slot.shape else h5s.create(h5s.SCALAR)
+            group, kind = groups[slot.group], stored_type(slot.dtype)
+            dataset = h5d.create(group, slot.name.encode(), kind, space, dcpl=creation)
+            offsets[slot.path] = dataset.get_offset()
+        for name, (attribute, values) in group_names.items():
+            _write_names(groups[name], attribute, values)
+    finally:
+        file.close()
+    return offsets
+
+
+@cache
+def stored_type(dtype: str) -> Any:
+    """Return the HDF5 type of a numpy type name or of "bfloat16".
+
+    bfloat16 is described by its bits (as HDF5 2.0 predefines it), so that the library itself
+    widens it: h5py, and with it Keras, reads such datasets as float32.
+    """
+    from h5py import h5t
+
+    if dtype != "bfloat16":
+        return h5t.py_create(np.dtype(dtype).newbyteorder("<"))
+    kind = h5t.IEEE_F32LE.copy()
+    kind.set_fields(15, 7, 8, 0, 7)
+    kind.set_size(2)
+    kind.set_ebias(127)
+    return kind
+
+
+def _write_names(group: Any, attribute: str, names: Sequence[str]) -> None:
+    """Write an attribute that lists names, as h5py writes an array of bytes."""
+    from h5py import h5a, h5s, h5t
+
+    values = np.array(names, dtype="S")
+    space = h5s.create_simple(values.shape)
+    h5a.create(group, attribute.encode(), h5t.py_create(values.dtype), space).write(values)

@@ -1,0 +1,88 @@
+"""What a weight file says about itself."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from efn_compose.arch import ArchSpec, Conventions, TensorSpec, inventory
+from efn_compose.checkpoints.values import numpy_dtype
+from efn_compose.errors import ConfigError, WeightFileError
+
+SCHEMA_VERSION = 1
+FILE_DTYPES = ("float32", "float16", "bfloat16", "float64")
+
+
+@dataclass(frozen=True)
+class WeightHeader:
+    """Everything about a set of weights but the weights.
+
+    Args:
+        spec: The network.
+        conventions: How the weights want to be run.
+        classes: Width of the classifier, None where there is none.
+        provenance: Source file, SHA-256, dialect, licence, what was folded; JSON values.
+        recipe: How composed weights were made; JSON values, empty otherwise.
+        dtype: "float32", "float16", "bfloat16" or "float64".
+    """
+
+    spec: ArchSpec
+    conventions: Conventions
+    classes: int | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in FILE_DTYPES:
+            raise ConfigError(
+                f"Weight files hold {', '.join(FILE_DTYPES)}. Received: {self.dtype!r}."
+            )
+
+    @property
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """Every tensor the file holds, in network order."""
+        return inventory(self.spec, self.classes)
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of all tensors together."""
+        return sum(tensor.size for tensor in self.tensors) * numpy_dtype(self.dtype).itemsize
+
+    def to_json(self) -> str:
+        """Return the header as one line of JSON with sorted keys."""
+        fields = {
+            "schema_version": SCHEMA_VERSION,
+            "arch": self.spec.to_json(),
+            "conventions": self.conventions.to_json(),
+            "classes": self.classes,
+            "provenance": dict(self.provenance),
+            "recipe": dict(self.recipe),
+            "dtype": self.dtype,
+        }
+        return json.dumps(fields, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "WeightHeader":
+        """Return the header that `to_json` wrote.
+
+        Raises:
+            WeightFileError: The text is not a header this version understands.
+        """
+        try:
+            fields = json.loads(text)
+            if fields["schema_version"] != SCHEMA_VERSION:
+                raise WeightFileError(
+                    f"schema version {fields['schema_version']} is not {SCHEMA_VERSION}, the one this "
+                    "version of efn_compose reads; use the version that wrote the file"
+                )
+            return cls(
+                spec=ArchSpec.from_json(fields["arch"]),
+                conventions=Conventions.from_json(fields["conventions"]),
+                classes=fields["classes"],
+                provenance=fields["provenance"],
+                recipe=fields["recipe"],
+                dtype=fields["dtype"],
+            )
+        except (ValueError, KeyError, TypeError, ConfigError) as error:
+            raise WeightFileError(f"damaged header ({error!r})") from None
