@@ -6,7 +6,7 @@ of some batches with equal weight ("precise BN", Wu and Johnson 2021,
 arXiv:2105.07576) is the cheapest gain there is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,13 @@ import numpy as np
 from efn_compose.errors import DataError
 
 
-def recalibrate(model: keras.Model, inputs: np.ndarray, *, batch_size: int = 128) -> None:
+def recalibrate(
+    model: keras.Model,
+    inputs: np.ndarray,
+    *,
+    batch_size: int = 128,
+    forward: Callable[[np.ndarray], Any] | None = None,
+) -> None:
     """Give every BatchNorm of a model the statistics of some images; weights stay as they are.
 
     Each batch passes in training mode with dropout and stochastic depth off.
@@ -27,6 +33,8 @@ def recalibrate(model: keras.Model, inputs: np.ndarray, *, batch_size: int = 128
         model: Any Keras model with BatchNorm layers, frozen or not; changed in place.
         inputs: (image, height, width, 3), preprocessed; 500 to 2,000 training images.
         batch_size: Images per batch; small batches bias the statistics of late layers.
+        forward: Passes a batch of `inputs` through the model in training mode, such as a
+            `tf.function` that is used nowhere else: traced here, with dropout off, it stays so.
 
     Raises:
         DataError: There are fewer than two images.
@@ -37,13 +45,14 @@ def recalibrate(model: keras.Model, inputs: np.ndarray, *, batch_size: int = 128
     if len(inputs) < 2:
         raise DataError(f"Statistics need at least two images. Received: {len(inputs)}.")
     norms = [layer for layer in _layers(model) if _is_norm(layer)]
+    run = forward or (lambda batch: model(batch, training=True))
     if not norms:
         return
     means = [np.zeros(layer.moving_mean.shape, np.float64) for layer in norms]
     squares = [np.zeros_like(mean) for mean in means]
     with _batch_statistics_only(model, norms):
         for batch in _batches(inputs, batch_size):
-            model(batch, training=True)
+            run(batch)
             share = len(batch) / len(inputs)
             for number, layer in enumerate(norms):
                 mean = np.asarray(layer.moving_mean, np.float64)

@@ -1,0 +1,294 @@
+"""A training from a donor to a fitted model."""
+
+import os
+import time
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError, RunError
+from efn_compose.train.augment import AugmentOptions
+from efn_compose.train.metrics import scores
+from efn_compose.train.recipe.history import EpochRecord, History
+from efn_compose.train.recipe.inputs import Inputs, TrainingData
+from efn_compose.train.recipe.losses import class_weights
+from efn_compose.train.recipe.network import head_arrays, trained_donor
+from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.recipe.rate_finder import RateCurve, find_rate
+from efn_compose.train.recipe.schedules import learning_rates
+from efn_compose.train.recipe.state import read_state, write_state
+from efn_compose.train.recipe.trainer import FitWatcher, Silent, Trainer
+
+#: The range test draws its batches from epochs that no training has.
+_TEST_EPOCH = 1_000_000
+
+
+@dataclass(eq=False)
+class FittedModel:
+    """What a training leaves: a network with the kept weights.
+
+    Args:
+        trainer: Holds the network; its next training overwrites the weights there.
+        donor: The weights; the classifier is among them where it reads the pooled average
+            and nothing stands between, as weight files describe it.
+        head: Kernel and bias of all layers behind the pooling, by layer and role.
+        history: All epochs.
+        last: Weights of the last epoch, for `trainer.put`.
+        best: Weights of the best epoch.
+    """
+
+    trainer: Trainer
+    donor: Donor
+    head: dict[str, np.ndarray]
+    history: History
+    last: dict[str, np.ndarray]
+    best: dict[str, np.ndarray]
+
+    @property
+    def model(self) -> keras.Model:
+        """The network, from preprocessed pixels to logits."""
+        return self.trainer.model
+
+    def predict(self, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
+        """Return float32 logits (image, class).
+
+        Args:
+            images: RGB (image, height, width, 3), values 0-255; scaled here.
+            batch_size: Images per pass; 0: as many as are sensible at this size.
+        """
+        return self.trainer.predict(images, batch_size)
+
+
+def fit(
+    donor: Donor,
+    data: TrainingData,
+    options: TrainOptions | None = None,
+    augment: AugmentOptions | None = None,
+    *,
+    seed: int = 1,
+    metric: str = "accuracy",
+    state_file: str | os.PathLike[str] | None = None,
+    watcher: FitWatcher | None = None,
+    trainer: Trainer | None = None,
+) -> FittedModel:
+    """Train a donor's network on images, the way its weights were meant to be used.
+
+    The donor's own input scaling, a minimal head, everything trainable (unless the
+    options say otherwise), BatchNorm statistics re-estimated after every epoch.
+
+    Args:
+        donor: Starting weights, such as `load_donor("efn_magic_weights.h5")`.
+        data: Images and labels.
+        options: What is done; the defaults are a sound start.
+        augment: What is done to each training image; by default it is mirrored at random.
+        seed: Decides head, order, augmentation and dropout.
+        metric: "auc" adds the area under the curve to the validation scores.
+        state_file: Written after every epoch. Where it exists, the training goes on from it,
+            and with `deterministic` ends bit for bit as if it had not been interrupted.
+        watcher: Told of updates and epochs.
+        trainer: A network already built and traced for these options.
+
+    Returns:
+        The network with the weights of the last epoch, or the best, as `options.keep` says.
+
+    Raises:
+        ConfigError: Options that do not fit each other or the data.
+        RunError: The loss is not finite any more; or the state file is damaged.
+
+    Example:
+        >>> fitted = fit(load_donor("magic.h5"), data, TrainOptions(epochs=5))  # doctest: +SKIP
+        >>> logits = fitted.predict(images)  # doctest: +SKIP
+    """
+    chosen = options or (trainer.options if trainer is not None else TrainOptions())
+    if trainer is not None and (trainer.options, trainer.classes) != (chosen, data.classes):
+        raise ConfigError("The trainer was made for other options or another number of classes.")
+    inputs = Inputs(data, donor, chosen, augment or AugmentOptions(), seed)
+    weights = class_weights(chosen, data.targets)
+    trainer = trainer or Trainer(donor, data.classes, chosen)
+    trainer.start(donor, seed, weights)
+    training = _Training(trainer, inputs, seed, metric, watcher or Silent())
+    if state_file is None:
+        training.run(None, {})
+    else:
+        training.run(Path(state_file), _identity(donor, inputs, chosen, augment, seed))
+    trainer.put(training.best if chosen.keep == "best" else training.last)
+    return FittedModel(
+        trainer=trainer,
+        donor=trained_donor(trainer.model, donor),
+        head=head_arrays(trainer.model),
+        history=training.history,
+        last=training.last,
+        best=training.best,
+    )
+
+
+class _Training:
+    """The epochs of one training."""
+
+    def __init__(
+        self, trainer: Trainer, inputs: Inputs, seed: int, metric: str, watcher: FitWatcher
+    ) -> None:
+        self.trainer, self.inputs, self.options = trainer, inputs, trainer.options
+        self.seed, self.watcher = seed, watcher
+        self.metric = "auc" if self.options.monitor == "auc" else metric
+        self.history = History()
+        self.best: dict[str, np.ndarray] = {}
+        self.last: dict[str, np.ndarray] = {}
+
+    def run(self, state_file: Path | None, identity: dict[str, str]) -> None:
+        """Make all epochs that are still to be made."""
+        if not (state_file and self._resume(state_file, identity)):
+            self._choose_rate()
+        options, per_epoch = self.options, self.inputs.updates_per_epoch
+        warm_up = np.full(options.warm_up_epochs * per_epoch, options.learning_rate)
+        rates = learning_rates(options, per_epoch, self.history.learning_rate)
+        rates = np.concatenate([warm_up, rates])
+        for epoch in range(len(self.history.epochs), options.all_epochs):
+            record = self._epoch(epoch, rates)
+            self.history.epochs.append(record)
+            self.history.best_epoch = self.history.best_of(options.monitor)
+            if self.history.best_epoch in (0, record.epoch):
+                self.best = self.last
+            if state_file is not None:
+                self._save(state_file, identity)
+            self.watcher.on_epoch(record)
+
+    def _choose_rate(self) -> None:
+        self.history.learning_rate = self.options.learning_rate
+        if not self.options.find_rate:
+            return
+        curve = self._range_test()
+        self.watcher.on_rates(curve)
+        self.history.learning_rate = curve.rate or self.options.learning_rate
+
+    def _range_test(self) -> RateCurve:
+        """Make a range test on the training images; everything is as before afterwards."""
+        size = self.options.size_in(0, self.inputs.data.size)
+        per_epoch = self.inputs.updates_per_epoch
+        orders = {}
+
+        def update(number: int, rate: float) -> float:
+            epoch, step = _TEST_EPOCH + number // per_epoch, number % per_epoch
+            if epoch not in orders:
+                orders[epoch] = self.inputs.order(epoch)
+            batches = [
+                self.inputs.batch(numbers, epoch, number, size) for numbers in orders[epoch][step]
+            ]
+            return self.trainer.step.run(batches, rate)
+
+        variables = [*self.trainer.model.variables, *self.trainer.step.optimizer.variables]
+        return find_rate(update, variables)
+
+    def _epoch(self, epoch: int, rates: np.ndarray) -> EpochRecord:
+        options, inputs, trainer = self.options, self.inputs, self.trainer
+        begun = time.perf_counter()
+        trained = epoch + 1 - options.warm_up_epochs
+        is_warm_up = trained <= 0
+        step = trainer.warm_up if is_warm_up else trainer.step
+        size = options.size_in(max(trained - 1, 0), inputs.data.size)
+        done, losses = epoch * inputs.updates_per_epoch, []
+        for order in inputs.order(epoch):
+            first = done * options.accumulate
+            batches = [
+                inputs.batch(numbers, epoch, first + number, size)
+                for number, numbers in enumerate(order)
+            ]
+            losses.append(step.run(batches, rates[done]))
+            if not np.isfinite(losses[-1]) and options.precision != "mixed_float16":
+                raise _diverged(f"the loss of update {done + 1} is {losses[-1]}", rates[done])
+            if trainer.average is not None:
+                trainer.average.update()
+            done += 1
+            self.watcher.on_update(done, len(rates), losses[-1])
+        if is_warm_up:
+            trainer.set_anchor()
+        elif trainer.anchor and trained % 2 == 0:
+            trainer.go_back()
+        seconds = {"train": time.perf_counter() - begun}
+        validation = self._score(seconds, rates[done - 1])
+        return EpochRecord(
+            epoch=epoch + 1,
+            phase="warm_up" if is_warm_up else "train",
+            size=size,
+            learning_rate=float(rates[done - 1]),
+            train_loss=float(np.mean(losses)),
+            validation=validation,
+            seconds={name: round(value, 3) for name, value in seconds.items()},
+        )
+
+    def _score(self, seconds: dict[str, float], rate: float) -> dict[str, float]:
+        """Score and keep the weights: those of the average, where there is one."""
+        if self.trainer.average is None:
+            return self._score_present(seconds, rate)
+        with self.trainer.average.in_place():
+            return self._score_present(seconds, rate)
+
+    def _score_present(self, seconds: dict[str, float], rate: float) -> dict[str, float]:
+        begun, data = time.perf_counter(), self.inputs.data
+        count = min(len(data.train_images), self.options.recalibrate_images)
+        if count > 1 and not self.options.frozen_backbone:
+            chosen = np.random.default_rng([self.seed, 4]).permutation(len(data.train_images))
+            self.trainer.recalibrate(data.train_images[np.sort(chosen[:count])])
+        seconds["bn"] = time.perf_counter() - begun
+        begun = time.perf_counter()
+        found: dict[str, float] = {}
+        if len(data.validation_images):
+            logits = self.trainer.predict(data.validation_images)
+            if not np.isfinite(logits).all():
+                raise _diverged("validation logits are not finite", rate)
+            found = scores(logits, data.validation_labels, self.metric)
+        seconds["score"] = time.perf_counter() - begun
+        self.last = self.trainer.present()
+        return found
+
+    def _save(self, path: Path, identity: dict[str, str]) -> None:
+        arrays = {f"best/{name}": values for name, values in self.best.items()}
+        arrays |= {f"last/{name}": values for name, values in self.last.items()}
+        text = {"history": self.history.to_json(), "identity": identity}
+        write_state(path, self.trainer.variables(), arrays, text)
+
+    def _resume(self, path: Path, identity: dict[str, str]) -> bool:
+        found = read_state(path, self.trainer.variables(), identity)
+        if found is None:
+            return False
+        arrays, text = found
+        self.history = History.from_json(text["history"])
+        for name, values in arrays.items():
+            kind, _, number = name.partition("/")
+            (self.best if kind == "best" else self.last)[number] = values
+        return True
+
+
+def _identity(
+    donor: Donor,
+    inputs: Inputs,
+    options: TrainOptions,
+    augment: AugmentOptions | None,
+    seed: int,
+) -> dict[str, str]:
+    """Return what decides a training's result, so that nothing else is continued by mistake."""
+    data = inputs.data
+    digest = 0
+    for images in (data.train_images, data.validation_images):
+        for image in images:
+            digest = zlib.crc32(np.ascontiguousarray(image), digest)
+    for labels in (data.targets, data.validation_labels):
+        digest = zlib.crc32(np.ascontiguousarray(labels), digest)
+    return {
+        "weights": donor.fingerprint,
+        "data": f"{len(data.train_images)} + {len(data.validation_images)} images, {digest:08x}",
+        "options": repr(sorted(asdict(options).items())),
+        "augment": repr(sorted(asdict(augment or AugmentOptions()).items())),
+        "seed": str(seed),
+    }
+
+
+def _diverged(what: str, rate: float) -> RunError:
+    return RunError(
+        f"Training diverged: {what}, at a learning rate of {rate:.3g}. Lower "
+        "train.learning_rate, or set train.clip_norm = 1."
+    )

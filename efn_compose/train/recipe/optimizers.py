@@ -1,0 +1,61 @@
+"""Optimizers by name: those of Keras, and our own."""
+
+import difflib
+import inspect
+from typing import Any
+
+import keras
+
+from efn_compose.errors import ConfigError
+from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.recipe.padam import PAdam
+
+
+def optimizer_classes() -> dict[str, type[keras.optimizers.Optimizer]]:
+    """Return all optimizers by lower-case name."""
+    base = keras.optimizers.Optimizer
+    found = {
+        name.lower(): item
+        for name, item in vars(keras.optimizers).items()
+        if inspect.isclass(item) and issubclass(item, base) and item is not base
+    }
+    # It wraps another optimizer; `precision` decides whether it does.
+    found.pop("lossscaleoptimizer", None)
+    return found | {"padam": PAdam}
+
+
+def make_optimizer(options: TrainOptions, rate: float) -> keras.optimizers.Optimizer:
+    """Return the optimizer that the options name.
+
+    Args:
+        options: Name, settings, weight decay, clipping, precision.
+        rate: The learning rate to begin with.
+
+    Raises:
+        ConfigError: No such optimizer, or it takes no such setting.
+
+    Example:
+        >>> make_optimizer(TrainOptions(optimizer="sgd"), 0.1).name
+        'SGD'
+    """
+    classes = optimizer_classes()
+    name = options.optimizer.lower()
+    if name not in classes:
+        close = difflib.get_close_matches(name, classes, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(
+            f"train.optimizer: allowed {', '.join(sorted(classes))}. "
+            f"Received: {options.optimizer!r}.{hint}"
+        )
+    settings: dict[str, Any] = {"learning_rate": float(rate)}
+    if options.weight_decay:
+        settings["weight_decay"] = options.weight_decay
+    if options.clip_norm:
+        settings["global_clipnorm"] = options.clip_norm
+    try:
+        optimizer = classes[name](**settings | options.optimizer_arguments())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"train.optimizer_settings: {options.optimizer}: {error}") from None
+    if options.precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer

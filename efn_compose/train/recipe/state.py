@@ -1,0 +1,106 @@
+"""Everything a training would lose if its process died, in one file."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.errors import ResumeMismatchError, RunError, describe_problems
+from efn_compose.store import atomic_path
+
+_TEXT = "state"
+
+
+def write_state(
+    path: str | os.PathLike[str],
+    variables: Mapping[str, Sequence[Any]],
+    arrays: Mapping[str, np.ndarray],
+    text: Mapping[str, Any],
+) -> None:
+    """Write variables, arrays and JSON values; the old file stays until the new one is whole.
+
+    Args:
+        path: The file.
+        variables: Keras or TensorFlow variables by group, in a fixed order.
+        arrays: Further arrays by name.
+        text: JSON values.
+    """
+    content = {f"array/{name}": values for name, values in arrays.items()}
+    for group, members in variables.items():
+        content |= {f"{group}/{n}": member.numpy() for n, member in enumerate(members)}
+    content[_TEXT] = np.frombuffer(json.dumps(text).encode(), np.uint8)
+    needed = sum(values.nbytes for values in content.values())
+    with atomic_path(path, needed) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **content)
+
+
+def read_state(
+    path: str | os.PathLike[str],
+    variables: Mapping[str, Sequence[Any]],
+    identity: Mapping[str, str],
+) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Assign the variables of a state file; return its arrays and JSON values.
+
+    Args:
+        path: The file.
+        variables: As given to `write_state`.
+        identity: What the training is of; must equal "identity" in the file.
+
+    Returns:
+        None where there is no such file.
+
+    Raises:
+        RunError: The file is damaged.
+        ResumeMismatchError: It is of another training, which differences are listed; nothing
+            was assigned.
+    """
+    if not Path(path).exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = {name: file[name] for name in file.files}
+        text = json.loads(content.pop(_TEXT).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"{path}: damaged ({error}). Remove it to begin this training anew."
+        ) from None
+    differences = [
+        f"- {key}: there {_short(text['identity'].get(key))}, now {_short(value)}"
+        for key, value in identity.items()
+        if text["identity"].get(key) != value
+    ]
+    if differences:
+        raise ResumeMismatchError(
+            describe_problems(
+                f"{path}: of another training.",
+                differences,
+                "Restore what differs, or remove the file to begin anew.",
+            )
+        )
+    arrays = {
+        name.removeprefix("array/"): content.pop(name)
+        for name in list(content)
+        if name.startswith("array/")
+    }
+    places = {
+        f"{group}/{number}": member
+        for group, members in variables.items()
+        for number, member in enumerate(members)
+    }
+    shapes = {name: tuple(member.shape) for name, member in places.items()}
+    if shapes != {name: values.shape for name, values in content.items()}:
+        raise ResumeMismatchError(
+            f"{path}: of another network or optimizer. Remove it to begin this training anew."
+        )
+    for name, values in content.items():
+        places[name].assign(values)
+    return arrays, text
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

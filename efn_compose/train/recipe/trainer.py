@@ -1,0 +1,201 @@
+"""A network with its traced steps, ready for one training after another."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError
+from efn_compose.train.recalibrate import recalibrate
+from efn_compose.train.recipe.average import MovingAverage, assign_all, step_back
+from efn_compose.train.recipe.history import EpochRecord
+from efn_compose.train.recipe.network import build_network, norm_variables, start
+from efn_compose.train.recipe.optimizers import make_optimizer
+from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.recipe.rate_finder import RateCurve
+from efn_compose.train.recipe.step import UpdateStep
+
+#: Images of 64 px per pass where no gradient is needed; fewer of larger ones.
+_INFERENCE_BATCH = 256
+
+
+class FitWatcher(Protocol):
+    """Sees a training go on."""
+
+    def on_update(self, done: int, planned: int, loss: float) -> None:
+        """An update was made; `planned` is the training's number of updates."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """An epoch is over, scored and on the disk."""
+
+    def on_rates(self, curve: RateCurve) -> None:
+        """A range test is over."""
+
+
+class Silent:
+    """A watcher that looks away."""
+
+    def on_update(self, done: int, planned: int, loss: float) -> None:
+        """Do nothing."""
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Do nothing."""
+
+    def on_rates(self, curve: RateCurve) -> None:
+        """Do nothing."""
+
+
+class Trainer:
+    """Everything of a training that takes long to build and trace, and its state.
+
+    Building and tracing take up to a minute; `start` takes a moment, forgets all, and begins
+    another training of the same network under the same options.
+
+    Args:
+        donor: Names the network and its conventions; its weights are not used yet.
+        classes: Width of the classifier.
+        options: What a training does.
+        step_class: An `UpdateStep` with another loss.
+
+    Example:
+        >>> trainer = Trainer(donor, 10, TrainOptions())  # doctest: +SKIP
+        >>> fit(donor, data, trainer=trainer, seed=1)  # doctest: +SKIP
+        >>> fit(donor, data, trainer=trainer, seed=2)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        donor: Donor,
+        classes: int,
+        options: TrainOptions,
+        step_class: type[UpdateStep] = UpdateStep,
+    ) -> None:
+        if options.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        self.spec, self.conventions = donor.spec, donor.conventions
+        self.classes, self.options = classes, options
+        self.model = build_network(donor, classes, options)
+
+        def make_step(variables: list[Any]) -> UpdateStep:
+            optimizer = make_optimizer(options, options.learning_rate)
+            return step_class(self.model, optimizer, variables, options)
+
+        self.step = make_step(self.model.trainable_variables)
+        #: Another traced step: what learns cannot be switched in one that is traced.
+        self.warm_up = (
+            make_step(norm_variables(self.model, options.warm_up_classifier))
+            if options.warm_up_epochs
+            else None
+        )
+        self.average = MovingAverage(self.model, options.ema) if options.ema else None
+        self._weights = [variable.value for variable in self.model.trainable_variables]
+        self.anchor: list[tf.Variable] = []
+        if options.schedule == "two_forward_one_back":
+            self.anchor = [tf.Variable(weight, trainable=False) for weight in self._weights]
+        signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
+        self._forward = tf.function(
+            lambda x: self.model(x, training=False), input_signature=signature, autograph=False
+        )
+        # Traced inside `recalibrate`, which turns dropout off; used nowhere else.
+        self._statistics = tf.function(
+            lambda x: self.model(x, training=True), input_signature=signature, autograph=False
+        )
+
+    def start(self, donor: Donor, seed: int, class_weights: np.ndarray) -> None:
+        """Begin a training; nothing is left of the one before.
+
+        Args:
+            donor: Starting weights.
+            seed: Decides a fresh classifier and the dropout masks.
+            class_weights: float32 (class,).
+
+        Raises:
+            ConfigError: The donor is of another network, or wants to be run otherwise.
+        """
+        if not donor.spec.same_tensors_as(self.spec) or donor.conventions != self.conventions:
+            raise ConfigError(
+                f"{donor.name} ({donor.spec.variant}) does not fit a trainer of "
+                f"{self.spec.variant}: another network, or other conventions. Make a new Trainer."
+            )
+        start(self.model, donor, seed)
+        for step in (self.step, self.warm_up):
+            if step is not None:
+                step.start(class_weights)
+        if self.average is not None:
+            self.average.start()
+        self.set_anchor()
+
+    def set_anchor(self) -> None:
+        """Let "two_forward_one_back" go back to here."""
+        if self.anchor:
+            assign_all(self.anchor, self._weights)
+
+    def go_back(self) -> None:
+        """Go half of the way back to the anchor, which moves there too."""
+        step_back(self._weights, self.anchor)
+
+    def variables(self) -> dict[str, list[Any]]:
+        """Return all that a training changes, by group, in a fixed order."""
+        groups = {"model": self.model.variables, "optimizer": self.step.optimizer.variables}
+        if self.warm_up is not None:
+            groups["warm_up"] = self.warm_up.optimizer.variables
+        if self.average is not None:
+            groups["average"] = [*self.average.values, self.average.updates]
+        if self.anchor:
+            groups["anchor"] = self.anchor
+        return groups
+
+    def present(self) -> dict[str, np.ndarray]:
+        """Return copies of the network's present values, for `put`."""
+        return {
+            str(n): np.array(variable.numpy()) for n, variable in enumerate(self.model.variables)
+        }
+
+    def put(self, values: dict[str, np.ndarray]) -> None:
+        """Put values of `present` into the network."""
+        for number, variable in enumerate(self.model.variables):
+            variable.assign(values[str(number)])
+
+    def recalibrate(self, images: np.ndarray) -> None:
+        """Re-estimate BatchNorm statistics.
+
+        Args:
+            images: uint8 (image, side, side, 3), two or more.
+        """
+        recalibrate(
+            self.model,
+            images,
+            batch_size=inference_batch(int(images.shape[1])),
+            forward=lambda batch: self._statistics(self.scaled(batch)),
+        )
+
+    def scaled(self, images: Any) -> tf.Tensor:
+        """Return images, values 0-255, as the network wants them."""
+        scaling = self.conventions.preprocessing
+        mean, std = (tf.constant(values, tf.float32) for values in (scaling.mean, scaling.std))
+        return (tf.cast(images, tf.float32) - mean) / std
+
+    def predict(self, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
+        """Return float32 logits (image, class).
+
+        Args:
+            images: RGB (image, height, width, 3), values 0-255.
+            batch_size: Images per pass; 0: as many as are sensible at this size.
+        """
+        batch = batch_size or inference_batch(int(images.shape[1]))
+        parts = [
+            np.asarray(self._forward(self.scaled(images[start : start + batch])), np.float32)
+            for start in range(0, len(images), batch)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
+
+
+def inference_batch(side: int) -> int:
+    """Return how many images of a size pass at once where no gradient is needed.
+
+    Example:
+        >>> inference_batch(32), inference_batch(224)
+        (256, 20)
+    """
+    return int(np.clip(_INFERENCE_BATCH * (64 / max(side, 1)) ** 2, 8, _INFERENCE_BATCH))
