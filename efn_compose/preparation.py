@@ -14,6 +14,7 @@ from efn_compose.conversion import convert
 from efn_compose.data import DataSet, load_data
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.harmonise import harmonise
+from efn_compose.donors.lineage import lineages, share_basis
 from efn_compose.errors import (
     ConfigError,
     EfnComposeError,
@@ -74,6 +75,8 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
             "donors.files names one donor and donors.siblings is 0: there is nothing to compose. "
             "Add a donor of the same network, or --set donors.siblings=2."
         )
+    if config.search.granularity == "filter" and config.donors.align == "never":
+        _require_one_basis(donors)
     if config.output.nest_into:
         # Found out now, not after a night of search.
         plan_nesting([donors[0].spec], arch_spec(config.output.nest_into))
@@ -85,6 +88,22 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     data = load_data(config.data, config.run.seed)
     folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / path.stem
     return Prepared(config, donors, data, folder)
+
+
+def _require_one_basis(donors: Sequence[Donor]) -> None:
+    if share_basis(donors):
+        return
+    raise IncompatibleDonorsError(
+        describe_problems(
+            "A search with a gene per filter (search.granularity = 'filter') needs donors whose "
+            "channels correspond. These are of several lineages and not aligned:",
+            [
+                "- " + ", ".join(repr(donors[number].name) for number in group)
+                for group in lineages(donors)
+            ],
+            "Set donors.align = 'auto', give donors of one lineage, or search another granularity.",
+        )
+    )
 
 
 def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:

@@ -16,7 +16,7 @@ Expected: about 15 minutes on two idle cores.
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +97,10 @@ def donors() -> tuple[Donor, Donor]:
 class Trial:
     """Scores mixtures of one host against the host itself."""
 
-    def __init__(self, host: Donor, calibration: np.ndarray, test: np.ndarray) -> None:
-        self.host = host
+    def __init__(
+        self, host: Donor, calibration: np.ndarray, test: np.ndarray, repairs: Sequence[str]
+    ) -> None:
+        self.host, self.repairs = host, repairs
         self.inputs = host.preprocess(calibration)
         self.test = host.preprocess(test)
         self.expected = StepwiseNetwork.of(host).predict(self.test)
@@ -122,7 +124,7 @@ class Trial:
     ) -> Iterator[tuple[str, Score]]:
         """Yield the score of a mixture after each way of repairing it."""
         spec, conventions = self.host.spec, self.host.conventions
-        for name in REPAIRS:
+        for name in self.repairs:
             if name.endswith("refit") and target is None:
                 continue
             repaired = tensors
@@ -143,6 +145,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160, help="pixels")
     parser.add_argument("--calibration", type=int, default=160, help="crops to align and repair")
     parser.add_argument("--test", type=int, default=240, help="held-out crops")
+    parser.add_argument("--repairs", nargs="+", choices=REPAIRS, default=REPAIRS)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     start = time.perf_counter()
@@ -150,7 +153,7 @@ def main() -> None:
     calibration = crops(photos, options.calibration, options.size, 0, seed=0)
     test = crops(photos, options.test, options.size, 1, seed=1)
     host, other = donors()
-    trial = Trial(host, calibration, test)
+    trial = Trial(host, calibration, test, options.repairs)
     between = trial.compare(StepwiseNetwork.of(other).predict(trial.test))
     seconds: dict[str, float] = {}
     versions = {"naive": other}
@@ -226,13 +229,14 @@ def write(
         "",
     ]
     names = list(dict.fromkeys(name for _, name, _ in rows))
+    columns = options.repairs
     for where in dict.fromkeys(where for where, _, _ in rows):
         draws = max(len(found) for (place, _, _), found in rows.items() if place == where)
         title = f"{where} ({draws} draws)" if where != STAGES_ALL else "The host, only repaired"
         lines += ["", f"## {title}"]
-        lines += ["", f"| units from | {' | '.join(REPAIRS)} |", f"|{'---|' * (len(REPAIRS) + 1)}"]
+        lines += ["", f"| units from | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
         for name in names:
-            cells = [_cell(rows.get((where, name, repaired))) for repaired in REPAIRS]
+            cells = [_cell(rows.get((where, name, repaired))) for repaired in columns]
             if any(cells):
                 lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", "Alignment took: "]

@@ -126,6 +126,7 @@ def _what(run: RunView, board: Scoreboard) -> str:
         "",
         f"**Verdict.** {inline(run.result.get('verdict', ''))}",
         "",
+        *(line for flag in run.flags for line in (f"**Note.** {inline(flag)}", "")),
         f"SHA-256 of the file: {code(run.result.get('weights_sha256', 'unknown'))}",
         "",
     ]

@@ -131,6 +131,7 @@ class RunView:
         owner: The process that works in the folder now, in words; empty for none.
         problems: What is missing or damaged, one sentence each.
         lineages: Per donor, the number of its lineage; empty where unknown.
+        flags: What a person must know about lineages that are mixed, one sentence each.
     """
 
     path: Path
@@ -147,6 +148,7 @@ class RunView:
     owner: str
     problems: tuple[str, ...]
     lineages: tuple[int, ...] = ()
+    flags: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -225,7 +227,13 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
         owner=_read_owner(path / LOCK_FILE),
         problems=tuple(problems),
         lineages=_read_lineages(described),
+        flags=_read_flags(result),
     )
+
+
+def _read_flags(found: Mapping[str, Any]) -> tuple[str, ...]:
+    flags = found.get("flags")
+    return tuple(str(flag) for flag in flags) if isinstance(flags, list) else ()
 
 
 def _read_lineages(described: Mapping[str, Any]) -> tuple[int, ...]:

@@ -80,7 +80,8 @@ def verdict_words(run: RunView) -> Html:
     extra = None
     if run.status == "interrupted":
         extra = element("pre", resume_command(run))
-    return element("div", element("p", words, class_="words"), extra)
+    flags = [element("p", flag, class_="quiet") for flag in run.flags]
+    return element("div", element("p", words, class_="words"), flags, extra)
 
 
 def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timing) -> Html:

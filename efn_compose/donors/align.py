@@ -30,7 +30,7 @@ from efn_compose.donors.activations import (
 from efn_compose.donors.assignment import best_matching, matched_mean
 from efn_compose.donors.donor import Donor, load_donor
 from efn_compose.donors.harmonise import require_harmonised
-from efn_compose.donors.lineage import LINEAGE_KEY, lineages
+from efn_compose.donors.lineage import ALIGNED_KEY, LINEAGE_KEY, lineages
 from efn_compose.donors.stream_maps import (
     StreamMap,
     StreamMoments,
@@ -151,7 +151,7 @@ def align(
         for number, donor in zip(group, stored, strict=True):
             aligned[number] = donor
             matches[donor.name] = [
-                GroupMatch(**match) for match in donor.provenance["aligned"]["groups"]
+                GroupMatch(**match) for match in donor.provenance[ALIGNED_KEY]["groups"]
             ]
     return Alignment(aligned, matches)
 
@@ -180,7 +180,7 @@ def _align_lineage(
         aligned.append(
             donor.replace(
                 tensors=_transformed(donor, {name: m for name, (m, _) in fitted.items()}, branches),
-                provenance={**donor.provenance, "aligned": record},
+                provenance={**donor.provenance, ALIGNED_KEY: record},
             )
         )
     return aligned
@@ -274,7 +274,7 @@ def _read_cache(
     return [
         donor.replace(
             tensors=found.tensors,
-            provenance={**donor.provenance, "aligned": found.provenance["aligned"]},
+            provenance={**donor.provenance, ALIGNED_KEY: found.provenance[ALIGNED_KEY]},
         )
         for donor, found in zip(donors, stored, strict=True)
     ]
@@ -286,5 +286,5 @@ def _write_cache(folder: str | os.PathLike[str] | None, key: str, aligned: Seque
     Path(folder).mkdir(parents=True, exist_ok=True)
     for donor in aligned:
         # Named by the donor that came in, which the aligned one no longer is.
-        source = donor.provenance["aligned"]["from"]
+        source = donor.provenance[ALIGNED_KEY]["from"]
         donor.save(_cache_path(folder, key, source))

@@ -21,6 +21,8 @@ LINEAGE_THRESHOLD = 0.5
 
 #: Key of `Donor.provenance` in which alignment keeps the lineage it would otherwise hide.
 LINEAGE_KEY = "lineage"
+#: Key of `Donor.provenance` in which alignment says to which donor a donor was aligned.
+ALIGNED_KEY = "aligned"
 
 
 def lineage_cosine(one: Donor, other: Donor) -> float:
@@ -118,6 +120,27 @@ def lineage_numbers(donors: Sequence[Donor]) -> tuple[int, ...]:
         next(number for number, group in enumerate(groups) if donor in group)
         for donor in range(len(donors))
     )
+
+
+def share_basis(donors: Sequence[Donor], numbers: Sequence[int] | None = None) -> bool:
+    """Return whether channels of all donors correspond: one lineage, or aligned to one of them.
+
+    Args:
+        donors: Donors of one network.
+        numbers: Their `lineage_numbers`, where known already.
+    """
+    numbers = lineage_numbers(donors) if numbers is None else numbers
+    bases, own = set(), set()
+    for donor, number in zip(donors, numbers, strict=True):
+        aligned = donor.provenance.get(ALIGNED_KEY)
+        if isinstance(aligned, Mapping):
+            bases.add(aligned.get("to_fingerprint"))
+        else:
+            own.add(number)
+    if len(own) + len(bases) < 2:
+        return True
+    members = {d.fingerprint for d, number in zip(donors, numbers, strict=True) if number in own}
+    return len(own) == 1 and len(bases) == 1 and bases <= members
 
 
 def are_related(one: Donor, other: Donor, threshold: float = LINEAGE_THRESHOLD) -> bool:

@@ -73,6 +73,8 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
             for donor in result.donors
         ],
         "licence": resulting_licence(d.provenance for d in result.donors).name,
+        "lineages": [list(names) for names in result.lineages],
+        "flags": list(result.flags),
     }
     donor_map = result.winner.donor_map(result.space)
     recipe = {
@@ -100,6 +102,8 @@ def describe_result(result: RunResult, weights_name: str, weights_sha256: str) -
         "winner": result.verdict.winner,
         "best_donor": result.verdict.best_donor,
         "verdict": result.verdict.words,
+        "lineages": [list(names) for names in result.lineages],
+        "flags": list(result.flags),
         "validation_difference": _difference(result.verdict.validation),
         "test_difference": _difference(result.verdict.test),
         "arms": {

@@ -26,6 +26,7 @@ from efn_compose.evolve.inheritance import (
     blend_of,
 )
 from efn_compose.evolve.ledger import Ledger, Purpose
+from efn_compose.evolve.lineage_flags import LineageFlags
 from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
 from efn_compose.evolve.planning import planned_evaluations
 from efn_compose.evolve.population import FOLDER as POPULATION_FOLDER
@@ -83,6 +84,8 @@ class RunResult:
         seconds: Wall time by phase of this process (replayed phases take none).
         generation_effects: Luck of each generation's seed, as estimated.
         predictions: What best donor and challenger make of each test image, for people to look at.
+        lineages: Names of the donors of each lineage.
+        flags: What a person must know about lineages that were mixed, one sentence each.
     """
 
     donors: tuple[Donor, ...]
@@ -96,6 +99,8 @@ class RunResult:
     seconds: dict[str, float] = field(default_factory=dict)
     generation_effects: tuple[float, ...] = ()
     predictions: Predictions | None = None
+    lineages: tuple[tuple[str, ...], ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 class EvolutionRun:
@@ -145,6 +150,7 @@ class EvolutionRun:
         #: The first so many donors are contestants of the finals, later ones parts of averages.
         self._contestants = 0
         self._effects: tuple[float, ...] = ()
+        self._lineages = LineageFlags((), (), True)
         self.space = genome_space(self._base[0].spec, len(self._base), search.granularity)
 
     def run(self) -> RunResult:
@@ -173,6 +179,8 @@ class EvolutionRun:
             seconds=self.seconds,
             generation_effects=self._effects,
             predictions=predictions,
+            lineages=tuple(map(tuple, self._lineages.groups)),
+            flags=self._flags(finals.winner),
         )
 
     def measure_noise(self) -> Noise:
@@ -217,8 +225,20 @@ class EvolutionRun:
         self.donors, self.space = founders.prepare(self._base)
         self._contestants = len(self.donors)
         self._watcher.set_donors([donor.name for donor in self.donors])
+        self._lineages = LineageFlags.of(self.donors, self.space.lineages)
+        for flag in self._flags():
+            self._watcher.on_note(flag)
         if self._on_donors is not None:
             self._on_donors(self.donors, self.space)
+
+    def _flags(self, winner: Recipe | None = None) -> tuple[str, ...]:
+        """Return what must be said about lineages that are mixed."""
+        if self._options.inheritance == "lamarck":
+            return ()  # a population descends from one donor
+        found = self._lineages.of_search()
+        if winner is not None:
+            found += self._lineages.of_winner(winner, self.space)
+        return tuple(found)
 
     def _loop(self, noise: Noise) -> SearchLoop:
         plan = planned_evaluations(self._options, len(self.donors), self._budget)

@@ -1,0 +1,73 @@
+"""What a run must say about mixing donors of several lineages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from efn_compose.compose import GenomeSpace, Recipe
+from efn_compose.donors import Donor
+from efn_compose.donors.lineage import share_basis
+
+#: Measured on real weights, see experiments/results/unit_mixing.md.
+_MEASURED = "the mixture is dead before training: half of one stage's units suffice"
+
+
+@dataclass(frozen=True)
+class LineageFlags:
+    """Which donors of a run descend from one training, and whether strangers were aligned.
+
+    Args:
+        names: Donor names.
+        lineages: Per donor, the number of its lineage.
+        is_aligned: Whether all lineages are in one channel basis.
+    """
+
+    names: tuple[str, ...]
+    lineages: tuple[int, ...]
+    is_aligned: bool
+
+    @classmethod
+    def of(cls, donors: Sequence[Donor], lineages: Sequence[int]) -> "LineageFlags":
+        """Return the flags of donors whose lineages are known."""
+        return cls(tuple(d.name for d in donors), tuple(lineages), share_basis(donors, lineages))
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """Names of the donors of each lineage."""
+        found: dict[int, list[str]] = {}
+        for name, number in zip(self.names, self.lineages, strict=True):
+            found.setdefault(number, []).append(name)
+        return list(found.values())
+
+    def of_search(self) -> list[str]:
+        """Return what to say of a search that mixes all donors, one sentence each."""
+        if len(self.groups) < 2:
+            return []
+        listed = "; ".join(", ".join(group) for group in self.groups)
+        flags = [
+            f"The donors are of {len(self.groups)} lineages ({listed}), so their uniform average "
+            "starts from nothing that any of them knew; it is a contestant to beat, not to expect "
+            "anything of."
+        ]
+        if not self.is_aligned:
+            flags.append(
+                "Donors of different lineages are mixed without alignment: where parts of "
+                f"them meet, {_MEASURED}. --set donors.align=auto aligns them; donors.siblings "
+                "gives each lineage more donors."
+            )
+        return flags
+
+    def of_winner(self, recipe: Recipe, space: GenomeSpace) -> list[str]:
+        """Return what to say of what was written, one sentence each."""
+        donor_map = recipe.donor_map(space)
+        if donor_map is not None:
+            used = donor_map.donors
+        else:
+            count = len(self.names)
+            used = [n for n in range(count) if any(recipe.values[n::count])]
+        mixed = {self.lineages[number] for number in used if number < len(self.lineages)}
+        if len(mixed) < 2:
+            return []
+        if donor_map is None:
+            return [f"What was written is an average across {len(mixed)} lineages."]
+        how = "aligned donors" if self.is_aligned else "donors without alignment"
+        return [f"What was written mixes {how} of {len(mixed)} lineages."]
