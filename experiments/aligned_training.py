@@ -22,7 +22,7 @@ import keras
 import numpy as np
 
 import efn_compose
-from efn_compose.analysis.transfer_scores import cosine_neighbours
+from efn_compose.train.transfer_scores import cosine_neighbours
 from efn_compose.arch import channel_groups
 from efn_compose.compose import compose
 from efn_compose.compose.space import DonorMap, expanded_groups, segments

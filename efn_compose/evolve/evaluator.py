@@ -29,6 +29,7 @@ from efn_compose.evolve.tasks import (
     SiblingTask,
 )
 from efn_compose.train.metrics import scores
+from efn_compose.train.probe import probe_scores
 from efn_compose.train.resident import ResidentModel, TrainSettings, batches
 
 #: Images per pass where no gradient is needed; larger than a training batch, and faster.
@@ -150,6 +151,29 @@ class Evaluator:
             )
         weights = model.tensors(with_head=True) if task.keep_weights else None
         return Evaluation(found, train_loss, seconds=clock.seconds, weights=weights)
+
+    def probe(self, task: EvaluationTask) -> Evaluation:
+        """Score a recipe's untrained features; all alike get BatchNorm statistics re-estimated."""
+        clock, model = _Clock(), self._resident
+        with clock.phase("compose"):
+            tensors = task.recipe.compose(self.space, self.donors)
+        with clock.phase("assign"):
+            model.load(tensors, task.seed, task.head_seed)
+        with clock.phase("bn"):
+            self._recalibrate()
+        with clock.phase("score"):
+            data = self.data
+            train = model.features(self._images["train"], self._recalibration_order)
+            train_labels = data.train_labels[: len(train)]
+            found = {}
+            for part in task.parts:
+                labels = getattr(data, f"{part}_labels")
+                features = model.features(self._images[part], batches(len(labels), INFERENCE_BATCH))
+                if not (np.isfinite(features).all() and np.isfinite(train).all()):
+                    error = f"the untrained features of {part} images are not finite"
+                    return Evaluation(error=error, seconds=clock.seconds)
+                found[part] = probe_scores(train, train_labels, features, labels, data.classes)
+        return Evaluation(found, seconds=clock.seconds)
 
     def make_sibling(self, task: SiblingTask) -> dict[str, np.ndarray]:
         """Return a donor's weights after training on one share of the training images."""

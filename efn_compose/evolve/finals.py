@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.ledger import Ledger, Purpose
+from efn_compose.evolve.racing import still_racing
 from efn_compose.evolve.seeds import derive_seed
 from efn_compose.evolve.tasks import Evaluation, EvaluationTask
 from efn_compose.evolve.verdict import (
@@ -81,9 +82,9 @@ class Finals:
         if with_average:
             references[AVERAGE] = Recipe.average(len(self.donor_names))
         self.watcher.on_phase("final", (len(recipes) + len(references)) * self.seeds)
-        found = self._run(Purpose("final"), recipes, "validation")
+        found = self._race(recipes)
         known = self._run(Purpose("final"), references, "validation", "test")
-        chosen = choose_challenger([arm for arm in found.values() if arm is not None])
+        chosen = choose_challenger(found)
         self.watcher.on_phase("test", self.seeds if chosen else 0)
         composed = None
         if chosen is not None:
@@ -102,6 +103,28 @@ class Finals:
         return FinalResult(
             known_recipes[verdict.winner], arms, verdict, known_recipes, self._seeds()[0]
         )
+
+    def _race(self, recipes: dict[str, Recipe]) -> list[Arm]:
+        """Evaluate finalists seed by seed, and go on without those that have clearly lost.
+
+        Returns:
+            The finalists that were run on all seeds.
+        """
+        left = dict(recipes)
+        evaluations: dict[str, list[Evaluation]] = {name: [] for name in recipes}
+        for seed in self._seeds():
+            tasks = [EvaluationTask(recipe, seed, self.epochs) for recipe in left.values()]
+            found = self.ledger.evaluate(Purpose("final"), tasks, list(left))
+            for name, evaluation in zip(left, found, strict=True):
+                evaluations[name].append(evaluation)
+            losses = {
+                name: [e.loss for e in evaluations[name]]
+                for name in left
+                if evaluations[name][-1].loss is not None
+            }
+            left = {name: left[name] for name in still_racing(losses)}
+        arms = [arm_of(name, evaluations[name]) for name in left]
+        return [arm for arm in arms if arm is not None]
 
     def _run(
         self, purpose: Purpose, recipes: dict[str, Recipe], *parts: str

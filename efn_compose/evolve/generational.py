@@ -4,6 +4,7 @@ from typing import Any
 
 from efn_compose.evolve.ledger import Purpose
 from efn_compose.evolve.planning import generation_size
+from efn_compose.evolve.rungs import Sieve
 from efn_compose.evolve.search import GeneticSearch
 from efn_compose.evolve.search_loop import SearchLoop
 
@@ -18,13 +19,24 @@ def search_generations(loop: SearchLoop) -> GeneticSearch:
         EvaluationError: Too many failures in a row.
     """
     search = GeneticSearch(loop.space, loop.options, loop.search_seed, loop.noise)
+    sieve = Sieve(loop)
     generation = 0
     while True:
-        genomes = search.ask()
+        if generation == 0:
+            genomes = search.ask()
+            sieve.calibrate(genomes)
+        else:
+            reruns, brood = search.ask_brood(sieve.brood_factor)
+            newcomers = sieve.keep(brood, search.newcomers_wanted(reruns), generation)
+            search.reject(set(brood) - set(newcomers))
+            genomes = [*reruns, *newcomers]
         tasks = [loop.task(genome, generation) for genome in genomes]
         arms = [loop.arm(genome) for genome in genomes]
         found = loop.ledger.evaluate(Purpose("search", generation), tasks, arms)
-        search.tell({genome: e.loss for genome, e in zip(genomes, found, strict=True)})
+        losses = {genome: e.loss for genome, e in zip(genomes, found, strict=True)}
+        search.tell(losses)
+        if generation == 0:
+            sieve.learn(losses)
         loop.watcher.on_generation(generation, search)
         loop.budget.believed(search.best(), loop.ledger.count)
         if not goes_on(loop, generation):

@@ -30,7 +30,7 @@ class Purpose:
     """Why evaluations are made; stands in every journal line.
 
     Args:
-        phase: "noise", "search", "final" or "test".
+        phase: "noise", "rung", "search", "final" or "test".
         generation: Number of the generation, 0 outside the search.
     """
 
@@ -289,6 +289,7 @@ def _head(purpose: Purpose, task: EvaluationTask, arm: str) -> dict[str, Any]:
         "epochs": task.epochs,
         "parts": list(task.parts),
         **({} if task.head_seed is None else {"head_seed": task.head_seed}),
+        **({"probe": True} if task.probe else {}),
     }
 
 

@@ -42,6 +42,25 @@ class SearchOptions:
             "help": "genes redrawn per mutation, on average, where its heavy-tailed strength is 1",
         },
     )
+    breeding: Literal["genetic", "random"] = field(
+        default="genetic", metadata={"help": "random: the baseline that any search must beat"}
+    )
+    rungs: tuple[Literal["probe", "quarter"], ...] = field(
+        default=(),
+        metadata={"help": "cheap looks at newcomers before an epoch is spent; they only reject"},
+    )
+    rung_keep: float = field(
+        default=0.5,
+        metadata={"minimum": 0.1, "maximum": 1.0, "help": "share that a trusted rung lets through"},
+    )
+    rung_correlation: float = field(
+        default=0.5,
+        metadata={
+            "minimum": -1.0,
+            "maximum": 1.0,
+            "help": "rank correlation with the full evaluation from which on a rung is trusted",
+        },
+    )
     elites: int = field(
         default=2, metadata={"minimum": 1, "help": "best genomes re-run in every generation"}
     )
@@ -56,6 +75,12 @@ class SearchOptions:
             raise ConfigError(
                 "search.inheritance = 'lamarck' needs generations: its parents are the last one. "
                 "Received search.mode = 'steady'. Use search.mode = 'generational'."
+            )
+        if self.rungs and (self.mode == "steady" or self.inheritance == "lamarck"):
+            raise ConfigError(
+                "search.rungs are for generations of composed weights: they are calibrated on the "
+                f"first one. Received search.mode = {self.mode!r} and search.inheritance = "
+                f"{self.inheritance!r}. Leave search.rungs empty, or use 'generational' and 'baldwin'."
             )
 
 

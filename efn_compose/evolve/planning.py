@@ -1,5 +1,7 @@
 """How many evaluations each phase of a run makes."""
 
+import math
+
 from efn_compose.evolve.options import BudgetOptions, SearchOptions
 
 
@@ -7,7 +9,12 @@ def generation_size(search: SearchOptions) -> int:
     """Return the number of evaluations of a generation after the first, at most."""
     if search.inheritance == "lamarck":
         return search.population + 1  # and one that is trained plainly
-    return max(search.population, search.elites + 2)
+    # Each trusted rung sees a brood from which the next takes its share.
+    broods = sum(
+        math.ceil(search.population * search.rung_keep ** -(number + 1))
+        for number in range(len(search.rungs))
+    )
+    return max(search.population, search.elites + 2) + broods
 
 
 def planned_evaluations(
@@ -22,7 +29,7 @@ def planned_evaluations(
         >>> planned_evaluations(SearchOptions(population=4, generations=2), donor_count=2)["search"]
         12
     """
-    first = max(search.population, donor_count)
+    first = max(search.population, donor_count) * (1 + len(search.rungs))
     contestants = search.finalists + donor_count + 1
     plan = {
         "noise": search.noise_repeats * min(2, donor_count),

@@ -1,6 +1,8 @@
 """The generation loop's decisions: which genomes to run next. Pure given seed and scores."""
 
+import math
 import random
+from collections.abc import Container, Iterable, Sequence
 
 from efn_compose.compose import Genome, GenomeSpace
 from efn_compose.evolve.estimates import FitnessTable
@@ -43,28 +45,50 @@ class GeneticSearch:
         self.generation = 0
         self._generator = random.Random(seed)
         self.pure = [space.pure(donor) for donor in range(space.donor_count)]
+        self._rejected: set[Genome] = set()
 
     def ask(self) -> list[Genome]:
         """Return the genomes of the next generation, each once."""
-        if self.generation == 0:
-            return self._first()
-        ranked = self.table.ranked()
-        if not ranked:
-            return self._first()
-        reruns = list(dict.fromkeys([*ranked[: self.options.elites], self.best_donor()]))
+        reruns, children = self.ask_brood()
+        return [*reruns, *children]
+
+    def ask_brood(self, factor: float = 1.0) -> tuple[list[Genome], list[Genome]]:
+        """Return the genomes to run again, and newcomers.
+
+        Args:
+            factor: Newcomers per place; more than 1 where cheap rungs will reject some.
+        """
         found = self.table.estimates()
-        parents = {genome: found[genome].shrunk for genome in ranked[: self.options.population]}
+        if self.generation == 0 or not found:
+            return [], self._first()
+        ranked = self.table.ranked()
+        reruns = list(dict.fromkeys([*ranked[: self.options.elites], self.best_donor()]))
+        count = math.ceil(self.newcomers_wanted(reruns) * factor)
+        if self.options.breeding == "random":
+            return reruns, self._drawn(self._known, count)
         children = breed(
-            parents,
-            self.table.genomes,
-            max(1, self.options.population - len(reruns)),
+            {genome: found[genome].shrunk for genome in ranked[: self.options.population]},
+            self._known,
+            count,
             self.space,
             tournament=self.options.tournament,
             crossover_rate=self.options.crossover_rate,
             mutations=self.options.mutations,
             generator=self._generator,
         )
-        return [*reruns, *children]
+        return reruns, children
+
+    def newcomers_wanted(self, reruns: Sequence[Genome]) -> int:
+        """Return how many places a generation has besides what is run again."""
+        return max(1, self.options.population - len(reruns))
+
+    def reject(self, genomes: Iterable[Genome]) -> None:
+        """Forget newcomers for good: cheap rungs found them wanting."""
+        self._rejected.update(genomes)
+
+    @property
+    def _known(self) -> set[Genome]:
+        return self.table.genomes | self._rejected
 
     def tell(self, losses: dict[Genome, float | None]) -> None:
         """Take the losses of the genomes asked for; None is a failed evaluation."""
@@ -88,12 +112,16 @@ class GeneticSearch:
 
     def _first(self) -> list[Genome]:
         """Return all pure donors, then genomes with few switches of donor along depth."""
-        genomes = list(self.pure)
         wanted = max(self.options.population, len(self.pure))
-        for _ in range(100 * wanted):  # a small space may hold fewer
-            if len(genomes) == wanted:
+        return [*self.pure, *self._drawn(set(self.pure), wanted - len(self.pure))]
+
+    def _drawn(self, known: Container[Genome], count: int) -> list[Genome]:
+        """Return genomes with few switches, none of them known."""
+        genomes: list[Genome] = []
+        for _ in range(100 * count):  # a small space may hold fewer
+            if len(genomes) == count:
                 break
             genome = few_switches(self.space, self._generator)
-            if genome not in genomes:
+            if genome not in known and genome not in genomes:
                 genomes.append(genome)
         return genomes

@@ -42,10 +42,17 @@ class SearchLoop:
         """The seed of everything the search draws."""
         return derive_seed(self.seed, "search")
 
-    def task(self, genome: Genome, generation: int) -> EvaluationTask:
-        """Return the task that evaluates a genome under its generation's seed."""
+    def task(self, genome: Genome, generation: int, share: float = 1.0) -> EvaluationTask:
+        """Return the task that evaluates a genome under its generation's seed.
+
+        Args:
+            genome: What to evaluate.
+            generation: Whose seed to use.
+            share: Of an evaluation's epochs; 0 probes untrained features instead.
+        """
         seed = derive_seed(self.seed, "generation", generation)
-        return EvaluationTask(Recipe.genome(genome), seed, self.epochs)
+        epochs = self.epochs * share
+        return EvaluationTask(Recipe.genome(genome), seed, epochs, probe=share == 0)
 
     def arm(self, genome: Genome) -> str:
         """Return the donor's name for a pure genome, nothing for others."""

@@ -70,7 +70,7 @@ class SteadySearch(GeneticSearch):
         self._next_wave = 1
         self._asked = self._told = self._formed = 0
         self._pending: dict[int, tuple[Genome, int]] = {}
-        self._known: set[Genome] = set()
+        self._asked_for: set[Genome] = set()
         self._parents: dict[Genome, float] = {}
         self._links: list[Genome] = []
 
@@ -82,7 +82,7 @@ class SteadySearch(GeneticSearch):
         if genome is None:
             return None
         self._left -= 1
-        self._known.add(genome)
+        self._asked_for.add(genome)
         self._pending[self._asked] = genome, self.wave
         self._asked += 1
         return genome, self.wave
@@ -109,13 +109,13 @@ class SteadySearch(GeneticSearch):
 
     def _child(self) -> Genome | None:
         """Return a genome never asked before: bred, or drawn where nothing is known yet."""
-        if not self._parents:
+        if not self._parents or self.options.breeding == "random":
             drawn = (few_switches(self.space, self._generator) for _ in range(100))
-            return next((genome for genome in drawn if genome not in self._known), None)
+            return next((genome for genome in drawn if genome not in self._asked_for), None)
         options = self.options
         children = breed(
             self._parents,
-            self._known,
+            self._asked_for,
             1,
             self.space,
             tournament=options.tournament,

@@ -24,6 +24,7 @@ class EvaluationTask:
         parts: Splits to score: "validation", "test".
         head_seed: Decides a fresh head alone; None: `seed` does.
         keep_weights: Whether the answer holds the weights after training.
+        probe: Score untrained features by closed-form classifiers instead; see `train.probe`.
     """
 
     recipe: Recipe
@@ -32,10 +33,11 @@ class EvaluationTask:
     parts: tuple[str, ...] = ("validation",)
     head_seed: int | None = None
     keep_weights: bool = False
+    probe: bool = False
 
     def run(self, evaluator: "Evaluator") -> "Evaluation":
         """Answer the task in a worker."""
-        return evaluator.evaluate(self)
+        return evaluator.probe(self) if self.probe else evaluator.evaluate(self)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ identically twice, on any worker with the same number of threads.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
@@ -95,6 +96,10 @@ class ResidentModel:
         )
         self._recalibrate = tf.function(self._recalibrate_steps, input_signature=(images, order))
         self._predict = tf.function(self._predict_steps, input_signature=(images, order))
+        self._features = tf.function(self._feature_steps, input_signature=(images, order))
+        head_input = self.model.get_layer(HEAD_LAYER).input
+        #: What the classifier reads, of the same layers and weights.
+        self._backbone = keras.Model(self.model.input, head_input)
 
     def load(
         self, tensors: Mapping[str, np.ndarray], seed: int, head_seed: int | None = None
@@ -173,6 +178,15 @@ class ResidentModel:
             order: Image numbers (batch, image) from `batches`.
         """
         return self._predict(images, tf.constant(order)).numpy()[: int(images.shape[0])]
+
+    def features(self, images: tf.Tensor, order: np.ndarray) -> np.ndarray:
+        """Return float32 pooled features (image, channel) in inference mode.
+
+        Args:
+            images: uint8 (image, height, width, 3), resident.
+            order: Image numbers (batch, image) from `batches`.
+        """
+        return self._features(images, tf.constant(order)).numpy()[: order.max() + 1]
 
     def tensors(self, *, with_head: bool = False) -> dict[str, np.ndarray]:
         """Return copies of the present weights by canonical name, the classifier if wanted."""
@@ -260,12 +274,20 @@ class ResidentModel:
             self.model(self._input(images, order[number]), training=True)
 
     def _predict_steps(self, images: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+        return self._infer(self.model, self.classes, images, order)
+
+    def _feature_steps(self, images: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+        return self._infer(self._backbone, self._backbone.output.shape[-1], images, order)
+
+    def _infer(
+        self, model: keras.Model, width: int, images: tf.Tensor, order: tf.Tensor
+    ) -> tf.Tensor:
         count, batch = tf.shape(order)[0], tf.shape(order)[1]
-        logits = tf.TensorArray(tf.float32, size=count)
+        found = tf.TensorArray(tf.float32, size=count)
         for number in tf.range(count):
-            batch_logits = self.model(self._input(images, order[number]), training=False)
-            logits = logits.write(number, batch_logits)
-        return tf.reshape(logits.stack(), (count * batch, self.classes))
+            values = model(self._input(images, order[number]), training=False)
+            found = found.write(number, values)
+        return tf.reshape(found.stack(), (count * batch, width))
 
 
 def step_rates(steps: int, peak: float, schedule: str) -> np.ndarray:
