@@ -22,7 +22,6 @@ import keras
 import numpy as np
 
 import efn_compose
-from efn_compose.train.transfer_scores import cosine_neighbours
 from efn_compose.arch import channel_groups
 from efn_compose.compose import compose
 from efn_compose.compose.space import DonorMap, expanded_groups, segments
@@ -35,6 +34,7 @@ from efn_compose.models import model_variables
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.train.recalibrate import recalibrate
 from efn_compose.train.repair import observed_statistics, repair
+from efn_compose.train.transfer_scores import cosine_neighbours
 
 Tensors = Mapping[str, np.ndarray]
 REPAIR_IMAGES = 500

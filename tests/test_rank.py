@@ -8,10 +8,10 @@ import pytest
 from nano_donors import nano_donor, photo_like
 
 from efn_compose.analysis.rank import plot_rank, pooled_features, rank, rank_table
-from efn_compose.train.transfer_scores import cosine_neighbours, h_score, log_me
 from efn_compose.arch import arch_spec, default_conventions
 from efn_compose.arch.cost import cost
 from efn_compose.errors import DataError
+from efn_compose.train.transfer_scores import cosine_neighbours, h_score, log_me
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(60) % 4

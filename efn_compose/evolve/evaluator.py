@@ -121,6 +121,11 @@ class Evaluator:
                 space.spec, self.setup.conventions, self.data.classes, settings
             )
 
+    @property
+    def model(self) -> ResidentModel | None:
+        """The traced model; None before there are donors."""
+        return self._resident
+
     def evaluate(self, task: EvaluationTask) -> Evaluation:
         """Score a recipe after training; a diverged training is an answer, not an exception."""
         clock, model = _Clock(), self._resident
