@@ -92,6 +92,11 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) ->
     left = Budget(config.budget, clock, 0, 1)
     planned = None if left.is_open else sum(plan.values())
     console = Console(quiet=quiet, stderr=True)
+    if prepared.data.left_out:
+        console.print(
+            f"{len(prepared.data.left_out)} images cannot be decoded and are left out; "
+            f"{folder.path / 'data.json'} lists them."
+        )
     executor = make_executor(prepared)
     try:
         with ConsoleWatcher(planned, executor.workers, console, left) as watcher:

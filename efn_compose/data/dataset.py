@@ -1,7 +1,7 @@
 """The images of a run, resized and split."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from efn_compose.data.options import DataOptions
 from efn_compose.data.sources import load_table
 from efn_compose.data.split import PARTS, Split, split
 from efn_compose.data.table import ImageTable
+from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import DataError
 
 
@@ -27,7 +28,8 @@ class DataSet:
         validation_labels: As above.
         test_images: As above, for the verdict.
         test_labels: As above.
-        split: The image numbers behind each part.
+        split: The image numbers behind each part, counted without those left out.
+        left_out: Images that cannot be decoded and were left out by choice.
     """
 
     name: str
@@ -39,6 +41,7 @@ class DataSet:
     test_images: np.ndarray
     test_labels: np.ndarray
     split: Split
+    left_out: tuple[Unreadable, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -70,7 +73,8 @@ def load_data(
 ) -> DataSet:
     """Load, split and resize the images that the options name.
 
-    Only images that are in the split are decoded.
+    Only images that are in the split are decoded, unless `unreadable_share` allows to leave
+    some out.
 
     Args:
         options: The `[data]` section.
@@ -85,13 +89,14 @@ def load_data(
         >>> load_data(DataOptions(size=32), seed=1).train_images.shape
         (320, 32, 32, 3)
     """
-    table = load_table(options.source)
-    return take_data(
-        table,
-        saved_split or split(table, options, seed),
-        options.size,
-        show_progress=show_progress,
-    )
+    table, left_out = load_table(options.source), []
+    if options.unreadable_share:
+        table, left_out = skip_unreadable(
+            table, at_most=options.unreadable_share, show_progress=show_progress
+        )
+    parts = saved_split or split(table, options, seed)
+    data = take_data(table, parts, options.size, show_progress=show_progress)
+    return replace(data, left_out=tuple(left_out))
 
 
 def take_data(table: ImageTable, parts: Split, size: int, *, show_progress: bool = True) -> DataSet:

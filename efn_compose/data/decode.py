@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -98,6 +98,58 @@ class ImageFiles:
         return str(self.paths[index])
 
 
+def for_each_image(
+    images: ImageSequence,
+    numbers: np.ndarray,
+    work: Callable[[int, np.ndarray], None],
+    show_progress: bool = True,
+) -> list[tuple[int, str]]:
+    """Decode images on all cores and do something with each.
+
+    Args:
+        images: RGB uint8 images by number.
+        numbers: The wanted images.
+        work: Gets the place in `numbers` and the pixels; called from several threads.
+        show_progress: Show a bar on a terminal when it takes more than two seconds.
+
+    Returns:
+        Place and reason of each image that cannot be decoded, in order of places.
+    """
+    failures: list[tuple[int, str]] = []
+
+    def visit(place: int) -> None:
+        try:
+            pixels = images[int(numbers[place])]
+        except ImageError as error:
+            failures.append((place, str(error)))
+            return
+        work(place, pixels)
+
+    # Pillow lets go of the interpreter lock while it decodes and resizes.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        done = pool.map(visit, range(len(numbers)))
+        with closing(_with_progress(done, len(numbers), show_progress)) as ticks:
+            for _ in ticks:
+                pass
+    return sorted(failures)
+
+
+def undecodable(failures: Sequence[tuple[int, str]], total: int) -> DataError:
+    """Return the error that lists images which cannot be decoded."""
+    reasons = sorted(reason for _, reason in failures)
+    listed = [f"- {reason}" for reason in reasons[:LISTED_FAILURES]]
+    if len(reasons) > LISTED_FAILURES:
+        listed.append(f"… and {len(reasons) - LISTED_FAILURES} more")
+    return DataError(
+        describe_problems(
+            f"{len(reasons)} of {total} images cannot be decoded.",
+            listed,
+            "Replace or remove these files and start again, or accept to leave a share of them "
+            "out (data.unreadable_share, --skip-unreadable).",
+        )
+    )
+
+
 def resize_images(
     images: ImageSequence, indices: np.ndarray, size: int, show_progress: bool = True
 ) -> np.ndarray:
@@ -122,31 +174,13 @@ def resize_images(
         (2, 32, 32, 3)
     """
     resized = np.empty((len(indices), size, size, 3), np.uint8)
-    failures: list[str] = []
 
-    def place(position: int) -> None:
-        try:
-            resized[position] = _resize(images[int(indices[position])], size)
-        except ImageError as error:
-            failures.append(str(error))
+    def place(position: int, pixels: np.ndarray) -> None:
+        resized[position] = _resize(pixels, size)
 
-    # Pillow lets go of the interpreter lock while it decodes and resizes.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(place, range(len(indices)))
-        with closing(_with_progress(done, len(indices), show_progress)) as ticks:
-            for _ in ticks:
-                pass
+    failures = for_each_image(images, indices, place, show_progress)
     if failures:
-        listed = [f"- {failure}" for failure in sorted(failures)[:LISTED_FAILURES]]
-        if len(failures) > LISTED_FAILURES:
-            listed.append(f"… and {len(failures) - LISTED_FAILURES} more")
-        raise DataError(
-            describe_problems(
-                f"{len(failures)} of {len(indices)} images cannot be decoded.",
-                listed,
-                "Replace or remove these files and start again.",
-            )
-        )
+        raise undecodable(failures, len(indices))
     return resized
 
 

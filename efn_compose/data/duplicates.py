@@ -1,10 +1,12 @@
 """Images that are in two parts at once: by their pixels, or nearly, by their embeddings."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from efn_compose.data.decode import for_each_image, undecodable
 from efn_compose.data.table import ImageSequence
 from efn_compose.errors import ConfigError
 
@@ -27,21 +29,68 @@ class Duplicate:
     cosine: float = 1.0
 
 
-def pixel_digests(images: ImageSequence) -> list[str]:
+def pixel_digests(images: ImageSequence, show_progress: bool = True) -> list[str]:
     """Return the SHA-256 of each image's size and pixels; equal files in other formats agree.
+
+    Raises:
+        DataError: Some images cannot be decoded; all of them are listed with reasons.
 
     Example:
         >>> one, two = pixel_digests(np.zeros((2, 4, 4, 3), np.uint8))
         >>> one == two
         True
     """
-    digests = []
-    for number in range(len(images)):
-        pixels = np.ascontiguousarray(images[number])
+    digests = [""] * len(images)
+
+    def place(number: int, pixels: np.ndarray) -> None:
         digest = hashlib.sha256(repr(pixels.shape).encode())
-        digest.update(pixels.data)
-        digests.append(digest.hexdigest())
+        digest.update(np.ascontiguousarray(pixels).data)
+        digests[number] = digest.hexdigest()
+
+    failures = for_each_image(images, np.arange(len(images)), place, show_progress)
+    if failures:
+        raise undecodable(failures, len(images))
     return digests
+
+
+def join_duplicates(
+    groups: np.ndarray | None, pairs: Iterable[tuple[int, int]], count: int
+) -> np.ndarray:
+    """Return patient numbers under which duplicates are one patient, so that no fold parts them.
+
+    Args:
+        groups: (image,) patient numbers; None where every image is its own patient.
+        pairs: Image numbers that belong together; whatever hangs together by pairs and
+            patients becomes one.
+        count: Number of images.
+
+    Example:
+        >>> join_duplicates(np.array([7, 7, 8, 9]), [(1, 3)], 4).tolist()
+        [0, 0, 1, 0]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    numbers = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    edges = numbers[np.array(list(pairs), np.int64).reshape(-1, 2)]
+    nodes = int(numbers.max(initial=-1)) + 1
+    links = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(nodes, nodes))
+    return connected_components(links, directed=False)[1].astype(np.int32)[numbers]
+
+
+def equal_pairs(digests: list[str]) -> list[tuple[int, int]]:
+    """Return each image with the first one that equals it: enough to join them all.
+
+    Example:
+        >>> equal_pairs(["a", "b", "a", "a"])
+        [(0, 2), (0, 3)]
+    """
+    first: dict[str, int] = {}
+    return [
+        (first[digest], number)
+        for number, digest in enumerate(digests)
+        if first.setdefault(digest, number) != number
+    ]
 
 
 def equal_across(digests: list[str], part: np.ndarray) -> list[Duplicate]:

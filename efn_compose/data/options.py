@@ -20,6 +20,8 @@ class DataOptions:
         validation_images: Images that decide between candidates during the search.
         test_images: Images seen once, for the verdict.
         metric: What is reported beside the cross-entropy.
+        unreadable_share: Images that cannot be decoded are left out and listed, as long as they
+            are at most this share; 0 refuses the whole set and lists them.
     """
 
     source: str = field(
@@ -40,4 +42,12 @@ class DataOptions:
     )
     metric: Literal["accuracy", "auc"] = field(
         default="accuracy", metadata={"help": "reported beside the cross-entropy"}
+    )
+    unreadable_share: float = field(
+        default=0.0,
+        metadata={
+            "minimum": 0.0,
+            "maximum": 1.0,
+            "help": "largest share of undecodable images to leave out; 0 refuses them",
+        },
     )

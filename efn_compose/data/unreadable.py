@@ -1,12 +1,11 @@
 """Setting aside the images of a table that cannot be decoded, by choice and with a list."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from efn_compose.data.table import ImageError, ImageSequence, ImageTable
+from efn_compose.data.decode import LISTED_FAILURES, for_each_image
+from efn_compose.data.table import ImageSequence, ImageTable
 from efn_compose.errors import DataError
 
 
@@ -43,7 +42,7 @@ class _Chosen:
 
 
 def skip_unreadable(
-    table: ImageTable, *, at_most: float = 0.01
+    table: ImageTable, *, at_most: float = 0.01, show_progress: bool = True
 ) -> tuple[ImageTable, list[Unreadable]]:
     """Return a table without the images that cannot be decoded, and the list of those.
 
@@ -53,6 +52,7 @@ def skip_unreadable(
         table: The images.
         at_most: Largest share of images that may be left out, 0 to 1; more than a few
             point to a wrong folder rather than to damage.
+        show_progress: Show a bar on a terminal when it takes more than two seconds.
 
     Raises:
         DataError: More than that share, or all images of a class, cannot be decoded.
@@ -64,20 +64,14 @@ def skip_unreadable(
         (1797, [])
     """
 
-    def reason(number: int) -> str:
-        try:
-            table.images[number]
-        except ImageError as error:
-            return str(error)
-        return ""
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = list(pool.map(reason, range(len(table))))
-    left_out = [Unreadable(number, why) for number, why in enumerate(reasons) if why]
+    failures = for_each_image(
+        table.images, np.arange(len(table)), lambda place, pixels: None, show_progress
+    )
+    left_out = [Unreadable(number, reason) for number, reason in failures]
     if not left_out:
         return table, []
-    kept = np.array([number for number, why in enumerate(reasons) if not why], np.int64)
-    listed = "\n".join(f"- {image.reason}" for image in left_out[:50])
+    kept = np.setdiff1d(np.arange(len(table)), [image.image for image in left_out])
+    listed = "\n".join(f"- {image.reason}" for image in left_out[:LISTED_FAILURES])
     if len(left_out) > at_most * len(table):
         raise DataError(
             f"{table.name}: {len(left_out)} of {len(table)} images cannot be decoded; at most "

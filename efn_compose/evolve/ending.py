@@ -49,6 +49,7 @@ def describe_data(data: DataSet) -> dict[str, Any]:
         "size": data.size,
         "fingerprint": data.fingerprint,
         "counts": counts,
+        "left_out": [image.reason for image in data.left_out],
     }
 
 
