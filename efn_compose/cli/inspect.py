@@ -1,30 +1,65 @@
-"""`efn-compose inspect`: what a file is, without reading its values.
+"""`efn-compose inspect`: what a file is, and how two files differ.
 
 For our own weight files network, conventions, provenance and recipe; for other libraries'
-checkpoints what `convert` would make of them, and what it would have to be told.
+checkpoints what `convert` would make of them, and what it would have to be told. Values are
+read only to compare two files, tensor by tensor, and to draw them.
 """
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from efn_compose.analysis.weight_comparison import compare_weights
 from efn_compose.arch import parameter_count
 from efn_compose.cli.output import Output
+from efn_compose.donors import Donor, load_donor
+from efn_compose.errors import ConfigError
+from efn_compose.store.atomic import atomic_path
 
-EXAMPLE = "efn-compose inspect efn_magic_weights.h5"
+EXAMPLE = "efn-compose inspect efn_magic_weights.h5 b0.h5 --plot weights.png"
+
+#: What pictures may be written as.
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("file", help="weight file, checkpoint, or package:NAME")
+    parser.add_argument("other", nargs="?", help="a second one: say what differs")
+    parser.add_argument(
+        "--plot",
+        metavar="PICTURE",
+        help="draw stem filters, BatchNorm statistics, kernel scales and differences "
+        "(.png, .svg or .pdf)",
+    )
     parser.add_argument("--dialect", metavar="NAME", help="of a foreign checkpoint")
     parser.add_argument("--arch", help="what a foreign checkpoint's tensors cannot tell")
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
-    """Say what the file is."""
+    """Say what the file is, and what differs."""
+    if options.plot and Path(options.plot).suffix not in PICTURES:
+        raise ConfigError(f"--plot must end in {', '.join(PICTURES)}. Received: {options.plot!r}.")
+    files = [options.file] if options.other is None else [options.file, options.other]
+    if options.other is None:
+        fields, text = _described(options)
+    else:
+        donors = _donors(files, options)
+        found = compare_weights(*donors)
+        fields = {"first": files[0], "second": files[1], **found.to_json()}
+        text = f"{files[0]}\n{files[1]}\n{found.words()}"
+    if options.plot:
+        _write_plot(options.plot, *(donors if options.other else _donors(files, options)))
+        fields["plot"] = options.plot
+        text += f"\n{options.plot}"
+    output.result(fields, text)
+
+
+def _described(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Return what one file is, for machines and for people."""
     fields = _inspect_own(options.file)
     if fields is None:
         from efn_compose.conversion import inspect
@@ -32,7 +67,29 @@ def run(options: argparse.Namespace, output: Output) -> None:
         fields = inspect(options.file, dialect=options.dialect, arch=options.arch)
     # The block list is for machines; people get its summary.
     shown = {key: value for key, value in fields.items() if key != "arch"}
-    output.result(fields, f"{options.file}\n" + "\n".join(_lines(shown, "  ")))
+    return fields, f"{options.file}\n" + "\n".join(_lines(shown, "  "))
+
+
+def _donors(files: list[str], options: argparse.Namespace) -> list[Donor]:
+    """Return the weights of files of any source, each as it is."""
+    from efn_compose.conversion import convert
+    from efn_compose.store.weight_file import is_weight_file
+
+    return [
+        load_donor(file)
+        if is_weight_file(file)
+        else convert(file, dialect=options.dialect, arch=options.arch).donor
+        for file in files
+    ]
+
+
+def _write_plot(path: str, *donors: Donor) -> None:
+    """Draw weights into a file, whole or not at all."""
+    from efn_compose.analysis.weight_plots import plot_weights
+
+    figure = plot_weights(*donors)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format=Path(path).suffix[1:], dpi=110)
 
 
 def _inspect_own(path: str) -> dict[str, Any] | None:

@@ -34,7 +34,12 @@ def direct_sum(
     Args:
         donors_and_target: Two or more donors, then the target network or its name.
         weights: Share of each donor in the logits; default equal shares.
-        fill, extra_repeats, positions, seed, images, dtype: As for `nest`.
+        fill: What new channels hold; this and the following as for `nest`.
+        extra_repeats: Where blocks go that no donor has.
+        positions: Which channels the donors take.
+        seed: Decides random values and positions.
+        images: RGB (image, height, width, 3), values 0-255, to calibrate new channels on.
+        dtype: Of the new tensors.
 
     Returns:
         A donor of the target network.
