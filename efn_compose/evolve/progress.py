@@ -6,11 +6,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from efn_compose.evolve.budget import Budget
 from efn_compose.evolve.search import GeneticSearch
+from efn_compose.evolve.terminal_view import WorkerTally, view
 
 _PHASE_TITLES = {
     "alignment": "Aligning donors",
@@ -57,12 +59,21 @@ class ConsoleWatcher:
             TextColumn("{task.fields[status]}"),
             TimeElapsedColumn(),
             console=console,
-            disable=not self._live,
         )
         self._task = self._bar.add_task("Starting workers", total=planned, status="")
+        self._best: list[float] = []
+        self._donors: dict[str, float] = {}
+        self._workers_done = WorkerTally()
+        self._latest = ""
+        self._screen = (
+            Live(console=console, get_renderable=self._draw, refresh_per_second=4)
+            if self._live and not console.quiet
+            else None
+        )
 
     def __enter__(self) -> "ConsoleWatcher":
-        self._bar.start()
+        if self._screen is not None:
+            self._screen.start()
         return self
 
     def __exit__(
@@ -71,7 +82,20 @@ class ConsoleWatcher:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self._screen is not None:
+            self._screen.stop()
+
+    def _draw(self) -> Group:
+        size = self._console.size
+        below = view(
+            self._best,
+            self._donors,
+            self._workers_done,
+            self._latest,
+            size.width,
+            size.height,
+        )
+        return Group(self._bar.get_renderable(), below)
 
     def set_donors(self, names: list[str]) -> None:
         """Learn the names of all donors."""
@@ -91,12 +115,15 @@ class ConsoleWatcher:
         if not is_replayed:
             self._fresh += 1
             self._tally(record["timing"])
+            self._workers_done.take(record["timing"])
             # Counted from the first answer: what came before is building and tracing.
             self._times.append(time.monotonic())
         self._bar.update(self._task, completed=self._done, status=self._rate())
-        if record["error"] is not None or not is_replayed:
+        self._latest = _describe(record)
+        # A terminal shows the latest one in place; a log keeps them all.
+        if record["error"] is not None or not (is_replayed or self._live):
             total = "" if self._planned is None else f"/{self._planned}"
-            self._print(f"  {self._done:>4}{total}  {_describe(record)}")
+            self._print(f"  {self._done:>4}{total}  {self._latest}")
 
     def on_note(self, text: str) -> None:
         """Something a person should know."""
@@ -128,13 +155,17 @@ class ConsoleWatcher:
             self._print(f"  generation {generation}: every evaluation failed so far")
             return
         donor = search.best_donor()
+        self._best.append(found[best].shrunk)
+        self._donors = {
+            self._title(pure, search): found[pure].mean for pure in search.pure if pure in found
+        }
         losses = [estimate.mean for estimate in found.values()]
         gain = found[best].shrunk - found[donor].shrunk if donor in found else 0.0
         self._print(
             f"  generation {generation:>2}  best {found[best].shrunk:.4f} "
             f"({self._title(best, search)}, {_times(found[best].runs)})  "
             f"best donor {found[donor].shrunk:.4f} ({self._title(donor, search)})  "
-            f"gain {-gain:+.4f}  mean {sum(losses) / len(losses):.4f}  "
+            f"gain {0.0 - gain:+.4f}  mean {sum(losses) / len(losses):.4f}  "
             f"genomes {len(search.table.genomes)}  failed {self._failed}"
             + ("" if self._live else f"  {self._rate()}")
         )
