@@ -154,7 +154,8 @@ class ConsoleWatcher:
         if best is None:
             self._print(f"  generation {generation}: every evaluation failed so far")
             return
-        donor = search.best_donor()
+        # A pure donor in the lead is its own reference, whatever its rank by the plain mean.
+        donor = best if best in search.pure else search.best_donor()
         self._best.append(found[best].shrunk)
         self._donors = {
             self._title(pure, search): found[pure].mean for pure in search.pure if pure in found
