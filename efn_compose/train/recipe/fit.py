@@ -2,7 +2,6 @@
 
 import os
 import time
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -107,14 +106,48 @@ def fit(
     if trainer is not None and (trainer.options, trainer.classes) != (chosen, data.classes):
         raise ConfigError("The trainer was made for other options or another number of classes.")
     inputs = Inputs(data, donor, chosen, augment or AugmentOptions(), seed)
-    weights = class_weights(chosen, data.targets)
-    trainer = trainer or Trainer(donor, data.classes, chosen)
-    trainer.start(donor, seed, weights)
-    training = _Training(trainer, inputs, seed, metric, watcher or Silent())
+    class_weights(chosen, data.targets)  # refuses wrong ones before the network is built
+    return fit_inputs(
+        donor,
+        inputs,
+        trainer or Trainer(donor, data.classes, chosen),
+        metric=metric,
+        state_file=state_file,
+        watcher=watcher,
+    )
+
+
+def fit_inputs(
+    donor: Donor,
+    inputs: Inputs,
+    trainer: Trainer,
+    *,
+    metric: str = "accuracy",
+    state_file: str | os.PathLike[str] | None = None,
+    watcher: FitWatcher | None = None,
+) -> FittedModel:
+    """Train on batches that are made otherwise than `fit` makes them, by another `Inputs`.
+
+    Args:
+        donor: Starting weights.
+        inputs: Data, batches and seed.
+        trainer: The network, under the options of the inputs.
+        metric: As for `fit`.
+        state_file: As for `fit`.
+        watcher: As for `fit`.
+    """
+    chosen = trainer.options
+    trainer.start(donor, inputs.seed, class_weights(chosen, inputs.data.targets))
+    training = _Training(trainer, inputs, metric, watcher or Silent())
     if state_file is None:
         training.run(None, {})
     else:
-        training.run(Path(state_file), _identity(donor, inputs, chosen, augment, seed))
+        identity = {
+            "weights": donor.fingerprint,
+            "options": repr(sorted(asdict(chosen).items())),
+            **inputs.identity(),
+        }
+        training.run(Path(state_file), identity)
     trainer.put(training.best if chosen.keep == "best" else training.last)
     return FittedModel(
         trainer=trainer,
@@ -129,11 +162,9 @@ def fit(
 class _Training:
     """The epochs of one training."""
 
-    def __init__(
-        self, trainer: Trainer, inputs: Inputs, seed: int, metric: str, watcher: FitWatcher
-    ) -> None:
+    def __init__(self, trainer: Trainer, inputs: Inputs, metric: str, watcher: FitWatcher) -> None:
         self.trainer, self.inputs, self.options = trainer, inputs, trainer.options
-        self.seed, self.watcher = seed, watcher
+        self.watcher = watcher
         self.metric = "auc" if self.options.monitor == "auc" else metric
         self.history = History()
         self.best: dict[str, np.ndarray] = {}
@@ -229,10 +260,9 @@ class _Training:
 
     def _score_present(self, seconds: dict[str, float], rate: float) -> dict[str, float]:
         begun, data = time.perf_counter(), self.inputs.data
-        count = min(len(data.train_images), self.options.recalibrate_images)
-        if count > 1 and not self.options.frozen_backbone:
-            chosen = np.random.default_rng([self.seed, 4]).permutation(len(data.train_images))
-            self.trainer.recalibrate(data.train_images[np.sort(chosen[:count])])
+        images = self.inputs.statistics_images(self.options.recalibrate_images)
+        if len(images) > 1 and not self.options.frozen_backbone:
+            self.trainer.recalibrate(images)
         seconds["bn"] = time.perf_counter() - begun
         begun = time.perf_counter()
         found: dict[str, float] = {}
@@ -261,30 +291,6 @@ class _Training:
             kind, _, number = name.partition("/")
             (self.best if kind == "best" else self.last)[number] = values
         return True
-
-
-def _identity(
-    donor: Donor,
-    inputs: Inputs,
-    options: TrainOptions,
-    augment: AugmentOptions | None,
-    seed: int,
-) -> dict[str, str]:
-    """Return what decides a training's result, so that nothing else is continued by mistake."""
-    data = inputs.data
-    digest = 0
-    for images in (data.train_images, data.validation_images):
-        for image in images:
-            digest = zlib.crc32(np.ascontiguousarray(image), digest)
-    for labels in (data.targets, data.validation_labels):
-        digest = zlib.crc32(np.ascontiguousarray(labels), digest)
-    return {
-        "weights": donor.fingerprint,
-        "data": f"{len(data.train_images)} + {len(data.validation_images)} images, {digest:08x}",
-        "options": repr(sorted(asdict(options).items())),
-        "augment": repr(sorted(asdict(augment or AugmentOptions()).items())),
-        "seed": str(seed),
-    }
 
 
 def _diverged(what: str, rate: float) -> RunError:

@@ -1,6 +1,7 @@
 """What the network sees: batches by number, resized, augmented, mixed and scaled."""
 
-from dataclasses import dataclass
+import zlib
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ class Inputs:
         seed: int,
     ) -> None:
         self.data, self._options, self._augment = data, options, augment_options
-        self._seed = seed
+        self.seed = seed
         self._targets = data.targets
         self._batch = min(options.batch_size, len(data.train_images))
         scaling = donor.conventions.preprocessing
@@ -130,7 +131,7 @@ class Inputs:
         Whole batches only: what does not fill a batch waits for the next shuffle.
         """
         count = len(self.data.train_images)
-        generator = np.random.default_rng([self._seed, 2, epoch])
+        generator = np.random.default_rng([self.seed, 2, epoch])
         whole = count // self._batch * self._batch
         batches = generator.permutation(count)[:whole].reshape(-1, self._batch)
         step = self._options.accumulate
@@ -161,9 +162,38 @@ class Inputs:
                 return self._prepare(images, numbers, targets, epoch, step, size)
 
             self._prepared[size] = tf.function(prepare, input_signature=signature, autograph=False)
-        images = self.data.train_images[numbers]
         now = (np.int64(epoch), np.int64(step))
-        return self._prepared[size](images, np.int64(numbers), self._targets[numbers], *now)
+        return self._prepared[size](*self._chosen(numbers), *now)
+
+    def _chosen(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return images, their numbers and their targets."""
+        return self.data.train_images[numbers], np.int64(numbers), self._targets[numbers]
+
+    def statistics_images(self, count: int) -> np.ndarray:
+        """Return up to so many training images, the same all through a training."""
+        return drawn(self.data.train_images, count, self.seed)
+
+    def identity(self) -> dict[str, str]:
+        """Return what decides the batches, beside the training's options."""
+        digest = 0
+        for values in self._everything():
+            for item in values:
+                digest = zlib.crc32(np.ascontiguousarray(item), digest)
+        data = self.data
+        return {
+            "data": f"{len(data.train_images)} + {len(data.validation_images)} images, {digest:08x}",
+            "augment": repr(sorted(asdict(self._augment).items())),
+            "seed": str(self.seed),
+        }
+
+    def _everything(self) -> list[np.ndarray]:
+        data = self.data
+        return [
+            data.train_images,
+            data.validation_images,
+            self._targets,
+            data.validation_labels,
+        ]
 
     def _prepare(
         self, images: Any, numbers: Any, targets: Any, epoch: Any, step: Any, size: int
@@ -172,9 +202,9 @@ class Inputs:
         x = tf.cast(images, tf.float32)
         if size != self.data.size:
             x = tf.image.resize(x, (size, size), antialias=True)
-        x = augment(x, numbers, self._augment, seed=self._seed, epoch=epoch)
+        x = augment(x, numbers, self._augment, seed=self.seed, epoch=epoch)
         if options.augmix:
-            draws = Draws(numbers, epoch, self._seed)
+            draws = Draws(numbers, epoch, self.seed)
             views = [augmix(x, draws, name=name) for name in ("augmix_1", "augmix_2")]
             x = tf.concat([x, *views], axis=0)
         mixers = [
@@ -183,10 +213,16 @@ class Inputs:
             if alpha
         ]
         if mixers:
-            seed = tf.stack([tf.constant(self._seed, tf.int64) * 65_537, step])
+            seed = tf.stack([tf.constant(self.seed, tf.int64) * 65_537, step])
             mixed = [mix(x, targets, seed, alpha) for mix, alpha in mixers]
             turn = step % len(mixed)
             x, targets = (
                 tf.gather(tf.stack([result[part] for result in mixed]), turn) for part in (0, 1)
             )
         return (x - self._mean) * self._scale, targets
+
+
+def drawn(images: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return up to `count` images, drawn at random, in their own order."""
+    chosen = np.random.default_rng([seed, 4]).permutation(len(images))
+    return images[np.sort(chosen[:count])]
