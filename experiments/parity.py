@@ -185,6 +185,7 @@ RECORDED = (
     ("tf_official", "tpu_v1_tiny/model.ckpt", "B0 table, width 0.25, averaged", "ema"),
     ("tf_official", "automl_v2_tiny/model.ckpt", "V2-B0 table, width 0.25, averaged", "ema"),
     ("tf_official", "automl_v2_object_tiny/model.ckpt", "V2-B0 table, width 0.1, TF2 objects", ""),
+    ("tf_official", "automl_v1_object_tiny/model.ckpt", "B1 depths, width 0.1, TF2 objects", ""),
     ("nvidia", "nvidia_tiny/model.pth", "B0 table, width 0.1, averaged", None),
     ("nvidia", "nvidia_widese_tiny/model.pth", "widese, width 0.1", None),
     ("kuangliu", "kuangliu_tiny/model.pth", "CIFAR block, widths 8-32", None),
@@ -195,9 +196,11 @@ def recorded_lines() -> Iterator[Line]:
     """Compare with logits that the original code of uninstallable sources computed."""
     for dialect, file, network, suffix in RECORDED:
         path = ROOT / "tests" / "data" / file
-        arch = {"nvidia_tiny": "b-w0.1-d0.4", "automl_v2_object_tiny": "v2-b-w0.1-d0.3"}.get(
-            path.parent.name
-        )
+        arch = {
+            "nvidia_tiny": "b-w0.1-d0.4",
+            "automl_v2_object_tiny": "v2-b-w0.1-d0.3",
+            "automl_v1_object_tiny": "b-w0.1-d1.1",
+        }.get(path.parent.name)
         donor = convert(path, dialect=dialect, arch=arch).donor
         double, single, sizes = [], [], []
         with np.load(path.parent / "reference.npz") as recorded:

@@ -1,6 +1,6 @@
 """Writes checkpoints and logits of keras_efficientnet_v2, which needs tf-keras as `tf.keras`.
 
-Run in a process of its own: python keras_efficientnet_v2_oracle.py FOLDER
+Run in a process of its own: python keras_efficientnet_v2_oracle.py FOLDER [NETWORK ...]
 """
 
 import os
@@ -20,13 +20,14 @@ V2_BLOCKS = {
 SIDE = 64
 
 
-def main(folder: Path) -> None:
-    """Save every network in every container, and what it answers."""
+def main(folder: Path, wanted: list[str]) -> None:
+    """Save networks in every container, and what it answers."""
     import numpy as np
     from keras_efficientnet_v2 import efficientnet_v1, efficientnet_v2
     from keras_oracles import pixels, randomise
 
     efficientnet_v1.BLOCK_CONFIGS["b0"] = {"width": 0.1, "depth": 0.3}
+    efficientnet_v1.BLOCK_CONFIGS["b1"] = {"width": 0.25, "depth": 1.1}
     common = {
         "input_shape": (SIDE, SIDE, 3),
         "num_classes": 7,
@@ -34,16 +35,18 @@ def main(folder: Path) -> None:
         "pretrained": None,
     }
     networks = {
-        "v1": efficientnet_v1.EfficientNetV1("b0", **common),
-        "v2": efficientnet_v2.EfficientNetV2({"nano": dict(V2_BLOCKS)}, **common),
-        "torch": efficientnet_v2.EfficientNetV2(
+        "v1": lambda: efficientnet_v1.EfficientNetV1("b0", **common),
+        "deep": lambda: efficientnet_v1.EfficientNetV1("b1", **common),
+        "v2": lambda: efficientnet_v2.EfficientNetV2({"nano": dict(V2_BLOCKS)}, **common),
+        "torch": lambda: efficientnet_v2.EfficientNetV2(
             {"nano": dict(V2_BLOCKS)}, is_torch_mode=True, **common
         ),
-        "scaled": efficientnet_v2.EfficientNetV2(
+        "scaled": lambda: efficientnet_v2.EfficientNetV2(
             {"nano": {**V2_BLOCKS, "rescale_mode": "tf"}}, include_preprocessing=True, **common
         ),
     }
-    for name, model in networks.items():
+    for name in wanted:
+        model = networks[name]()
         inputs = pixels() if name == "scaled" else pixels() / 64 - 2
         randomise(model, np.float32(inputs))
         model.save_weights(folder / f"{name}_weights.h5")
@@ -55,4 +58,4 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

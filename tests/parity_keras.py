@@ -71,7 +71,7 @@ def stem_inputs(keras: Any, model: Any, images: np.ndarray) -> np.ndarray:
 
 
 def keras_applications(library: str, variant: str) -> Callable[[Path], Made]:
-    """Return a maker of a nano network of keras.applications or tf_keras.applications."""
+    """Return a maker of a narrow network of keras.applications or tf_keras.applications."""
 
     def make(folder: Path) -> Made:
         from test_converters_keras_applications import build
@@ -100,40 +100,45 @@ def keras_applications(library: str, variant: str) -> Callable[[Path], Made]:
     return make
 
 
-def qubvel(folder: Path) -> Made:
-    """Make a nano network of qubvel/efficientnet, which ends in a softmax."""
-    from efficientnet import inject_tfkeras_modules
-    from efficientnet.model import EfficientNet
+def qubvel(width: float, depth: float) -> Callable[[Path], Made]:
+    """Return a maker of a narrow network of qubvel/efficientnet, which ends in a softmax."""
 
-    build = inject_tfkeras_modules(EfficientNet)
-    network = build(0.1, 0.3, SIDE, weights=None, input_shape=(SIDE, SIDE, 3), classes=7)
-    inputs = (pixels(SIDE, SIDE) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    randomise(network, np.float32(inputs))
-    path = folder / "net.weights.h5"
-    network.save_weights(path)
-    probabilities = np.float64(_logits(network, np.float32(inputs)))
-    return Made(
-        path,
-        inputs,
-        None,
-        np.log(probabilities),
-        f"efficientnet {version('efficientnet')}",
-        error=log_softmax_error,
-    )
+    def make(folder: Path) -> Made:
+        from efficientnet import inject_tfkeras_modules
+        from efficientnet.model import EfficientNet
+
+        build = inject_tfkeras_modules(EfficientNet)
+        shape = (SIDE, SIDE, 3)
+        network = build(width, depth, SIDE, weights=None, input_shape=shape, classes=7)
+        inputs = (pixels(SIDE, SIDE) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        randomise(network, np.float32(inputs))
+        path = folder / "net.weights.h5"
+        network.save_weights(path)
+        probabilities = np.float64(_logits(network, np.float32(inputs)))
+        return Made(
+            path,
+            inputs,
+            None,
+            np.log(probabilities),
+            f"efficientnet {version('efficientnet')}",
+            error=log_softmax_error,
+        )
+
+    return make
 
 
-def keras_cv(kind: str) -> Callable[[Path], Made]:
+def keras_cv(kind: str, width: float, depth: float) -> Callable[[Path], Made]:
     """Return a maker of a small keras-cv backbone; its features are pooled."""
 
     def make(folder: Path) -> Made:
         from test_converters_keras_cv import backbone
 
-        network = backbone(kind)
+        network = backbone(kind, width=width, depth=depth)
         images = pixels(SIDE, SIDE)
         randomise(network, images)
         path = folder / "net.weights.h5"
         network.save_weights(path)
-        arch = "v2-b-w0.1-d0.3" if kind == "v2" else None
+        arch = f"v2-b-w{width}-d{depth}" if kind == "v2" else None
         from converters import convert
 
         inputs = convert(path, arch=arch).donor.preprocess(images)
@@ -143,16 +148,25 @@ def keras_cv(kind: str) -> Callable[[Path], Made]:
     return make
 
 
-def keras_hub(folder: Path) -> Made:
-    """Make a small keras-hub classifier."""
-    from test_converters_keras_hub import backbone, classifier, scaled
+def keras_hub(width: float, depth: float) -> Callable[[Path], Made]:
+    """Return a maker of a small keras-hub classifier."""
 
-    network = classifier(backbone())
-    inputs = scaled(pixels(SIDE, SIDE))
-    randomise(network, inputs)
-    path = folder / "net.keras"
-    network.save(path)
-    return Made(path, inputs, None, _logits(network, inputs), f"keras_hub {version('keras-hub')}")
+    def make(folder: Path) -> Made:
+        from test_converters_keras_hub import backbone, classifier, scaled
+
+        network = classifier(
+            backbone(
+                stackwise_width_coefficients=[width] * 7, stackwise_depth_coefficients=[depth] * 7
+            )
+        )
+        inputs = scaled(pixels(SIDE, SIDE))
+        randomise(network, inputs)
+        path = folder / "net.keras"
+        network.save(path)
+        library = f"keras_hub {version('keras-hub')}"
+        return Made(path, inputs, None, _logits(network, inputs), library)
+
+    return make
 
 
 def keras_efficientnet_v2(name: str) -> Callable[[Path], Made]:
@@ -162,7 +176,7 @@ def keras_efficientnet_v2(name: str) -> Callable[[Path], Made]:
         if importlib.util.find_spec("keras_efficientnet_v2") is None:
             raise ImportError("keras_efficientnet_v2 is not installed")
         script = Path(__file__).parent / "keras_efficientnet_v2_oracle.py"
-        subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
+        subprocess.run([sys.executable, script, folder, name], check=True, capture_output=True)
         with np.load(folder / f"{name}.npz") as recorded:
             inputs, logits = recorded["inputs"], recorded["logits"]
         library = f"keras_efficientnet_v2 {version('keras-efficientnet-v2')}"
@@ -196,14 +210,21 @@ def onnx(name: str, variant: str, arch: str) -> Callable[[Path], Made]:
 
 CASES: tuple[tuple[str, Callable[[Path], Made]], ...] = (
     ("V1 table, width 0.1, depth 0.3", keras_applications("keras", "b-w0.1-d0.3")),
+    ("V1 table, width 0.25, depth 1.1", keras_applications("keras", "b-w0.25-d1.1")),
     ("V2-B table, width 0.1, depth 0.3", keras_applications("keras", "v2-b-w0.1-d0.3")),
+    ("V2-B table, width 0.25, depth 1.2", keras_applications("keras", "v2-b-w0.25-d1.2")),
     ("V1 table, width 0.1, depth 0.3", keras_applications("tf_keras", "b-w0.1-d0.3")),
+    ("V1 table, width 0.25, depth 1.1", keras_applications("tf_keras", "b-w0.25-d1.1")),
     ("V2-B table, width 0.1, depth 0.3", keras_applications("tf_keras", "v2-b-w0.1-d0.3")),
-    ("V1 table, width 0.1, depth 0.3, log-softmax", qubvel),
-    ("Lite table, depth 0.3, pooled features", keras_cv("lite")),
-    ("V2-B table, width 0.1, depth 0.3, pooled features", keras_cv("v2")),
-    ("V1 table, width 0.1, depth 0.3", keras_hub),
+    ("V1 table, width 0.1, depth 0.3, log-softmax", qubvel(0.1, 0.3)),
+    ("V1 table, width 0.25, depth 1.1, log-softmax", qubvel(0.25, 1.1)),
+    ("Lite table, depth 0.3, pooled features", keras_cv("lite", 1.0, 0.3)),
+    ("Lite table, depth 1.1, pooled features", keras_cv("lite", 1.0, 1.1)),
+    ("V2-B table, width 0.1, depth 0.3, pooled features", keras_cv("v2", 0.1, 0.3)),
+    ("V1 table, width 0.1, depth 0.3", keras_hub(0.1, 0.3)),
+    ("V1 table, width 0.25, depth 1.1", keras_hub(0.25, 1.1)),
     ("V1 table, width 0.1, depth 0.3", keras_efficientnet_v2("v1")),
+    ("V1 table, width 0.25, depth 1.1", keras_efficientnet_v2("deep")),
     ("V2 table, nano widths", keras_efficientnet_v2("v2")),
     ("V2 table, nano widths, torch mode", keras_efficientnet_v2("torch")),
     (

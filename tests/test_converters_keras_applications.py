@@ -35,14 +35,15 @@ def library(name: str) -> tuple[Any, Any, Any]:
 
 
 def build(library_name: str, variant: str, shape=(SIDE, SIDE, 3), **options: Any) -> Any:
-    """Return a nano network of a library; V1 with ImageNet scaling in its Normalization."""
+    """Return a narrow network of a library; V1 with ImageNet scaling in its Normalization."""
+    spec = arch_spec(variant)
     _, v1, v2 = library(library_name)
     options = {"weights": None, "classifier_activation": None, "classes": 7, **options}
-    if variant == V2:
+    if spec.family == "v2-b":
         naming = "model_name" if library_name == "tf_keras" else "name"
         options = {naming: "efficientnetv2-b0", **options}
-        return v2.EfficientNetV2(0.1, 0.3, SIDE, input_shape=shape, **options)
-    model = v1.EfficientNet(0.1, 0.3, SIDE, input_shape=shape, **options)
+        return v2.EfficientNetV2(spec.width, spec.depth, SIDE, input_shape=shape, **options)
+    model = v1.EfficientNet(spec.width, spec.depth, SIDE, input_shape=shape, **options)
     set_normalization(model, MEAN, np.square(STD))
     return model
 

@@ -33,7 +33,9 @@ V2_STAGES: dict[str, Any] = {
 }
 
 
-def backbone(kind: str, include_rescaling: bool = True) -> Any:
+def backbone(
+    kind: str, include_rescaling: bool = True, width: float = 0.1, depth: float = 0.3
+) -> Any:
     """Return a small backbone; the base classes fetch nothing from the network."""
     from keras_cv.src.models.backbones.efficientnet_lite import efficientnet_lite_backbone as lite
     from keras_cv.src.models.backbones.efficientnet_v1 import efficientnet_v1_backbone as v1
@@ -41,7 +43,7 @@ def backbone(kind: str, include_rescaling: bool = True) -> Any:
 
     common = {
         "include_rescaling": include_rescaling,
-        "depth_coefficient": 0.3,
+        "depth_coefficient": depth,
         "input_shape": (SIDE, SIDE, 3),
     }
     if kind == "lite":
@@ -49,12 +51,12 @@ def backbone(kind: str, include_rescaling: bool = True) -> Any:
         return lite.EfficientNetLiteBackbone(width_coefficient=1.0, **V1_STAGES, **common)
     if kind == "v1":
         return v1.EfficientNetV1Backbone(
-            width_coefficient=0.1,
+            width_coefficient=width,
             stackwise_squeeze_and_excite_ratios=[0.25] * 7,
             **V1_STAGES,
             **common,
         )
-    return v2.EfficientNetV2Backbone(width_coefficient=0.1, **V2_STAGES, **common)
+    return v2.EfficientNetV2Backbone(width_coefficient=width, **V2_STAGES, **common)
 
 
 @pytest.fixture(scope="module", params=["lite", "v2"])

@@ -18,6 +18,7 @@ from efn_compose.errors import AmbiguousCheckpointError
 
 pytestmark = pytest.mark.parity
 SIDE = 64
+NETWORKS = ("v1", "v2", "torch", "scaled")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("kev2")
     script = Path(__file__).parent / "keras_efficientnet_v2_oracle.py"
     done = subprocess.run(
-        [sys.executable, script, path], check=False, capture_output=True, text=True
+        [sys.executable, script, path, *NETWORKS], check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return path
