@@ -8,7 +8,7 @@ the `tf_` ones, which mix both paddings in one network, are refused.
 
 import re
 
-from converters.timm import has_timm_names, is_edge, refusal, rows, spec_from
+from converters.timm import NAMES, has_timm_names, is_edge, refusal
 from converters.timm_models import timm_model
 from efn_compose.arch import VARIANTS, ArchSpec
 from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
@@ -64,8 +64,8 @@ DIALECT = Dialect(
     recognise=has_timm_names,
     offers=_offers,
     refuse=refusal,
-    spec_from=spec_from,
-    rows=rows,
+    spec_from=NAMES.spec_from,
+    rows=NAMES.rows,
     resolve=_resolve,
     ignore=TORCH_IGNORE,
 )

@@ -21,6 +21,7 @@ from efn_compose.arch import (
     Preprocessing,
     default_conventions,
 )
+from efn_compose.checkpoints.block_names import BlockPlace, PartName
 from efn_compose.checkpoints.dialect import (
     KERAS_CONTAINERS,
     Dialect,
@@ -40,13 +41,7 @@ from efn_compose.checkpoints.keras_config import (
     normalization_weights,
 )
 from efn_compose.checkpoints.keras_head import adopt_head
-from efn_compose.checkpoints.keras_names import (
-    BlockPlace,
-    PartName,
-    keras_rows,
-    output_channels,
-    spec_from_blocks,
-)
+from efn_compose.checkpoints.keras_names import keras_rows, output_channels, spec_from_blocks
 from efn_compose.checkpoints.keras_order import is_numbered, name_by_order, starts_depthwise
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.spec_reading import requested_spec

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from converters.keras_applications import resolve_from_config
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, ArchSpec
+from efn_compose.checkpoints.block_names import BlockPlace
 from efn_compose.checkpoints.dialect import (
     KERAS_CONTAINERS,
     Dialect,
@@ -23,12 +24,7 @@ from efn_compose.checkpoints.dialect import (
 )
 from efn_compose.checkpoints.keras_config import config_layers, config_preprocessing
 from efn_compose.checkpoints.keras_head import adopt_head
-from efn_compose.checkpoints.keras_names import (
-    BlockPlace,
-    keras_rows,
-    output_channels,
-    spec_from_blocks,
-)
+from efn_compose.checkpoints.keras_names import keras_rows, output_channels, spec_from_blocks
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError, describe_problems

@@ -18,6 +18,7 @@ from converters.keras_applications import ENDS, IGNORE, block_places
 from converters.keras_cv import is_v1_backbone
 from efn_compose.arch import PREPROCESSINGS, ArchSpec, Preprocessing, default_conventions
 from efn_compose.checkpoints import keras_h5
+from efn_compose.checkpoints.block_names import BlockPlace
 from efn_compose.checkpoints.dialect import (
     KERAS_CONTAINERS,
     Dialect,
@@ -34,12 +35,7 @@ from efn_compose.checkpoints.keras_backbones import (
 )
 from efn_compose.checkpoints.keras_config import config_layers, normalization_weights
 from efn_compose.checkpoints.keras_head import adopt_head, without_max_pooled_head
-from efn_compose.checkpoints.keras_names import (
-    BlockPlace,
-    keras_rows,
-    output_channels,
-    spec_from_blocks,
-)
+from efn_compose.checkpoints.keras_names import keras_rows, output_channels, spec_from_blocks
 from efn_compose.checkpoints.keras_order import (
     is_composite_numbered,
     is_numbered,

@@ -6,34 +6,18 @@ never uses; it is left out and counted.
 
 import dataclasses
 import re
-from collections.abc import Iterator
 
-from efn_compose.arch import HEAD_LAYER, ArchSpec
+from efn_compose.arch import ArchSpec
 from efn_compose.checkpoints.dialect import (
     TORCH_CONTAINERS,
     Dialect,
     Prepared,
     Request,
     Resolved,
-    Row,
 )
 from efn_compose.checkpoints.family_conventions import resolved
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import (
-    BlockShape,
-    name_spec,
-    spec_from_stages,
-    split_stages,
-)
-from efn_compose.checkpoints.torch_names import (
-    TORCH_IGNORE,
-    batch_norm,
-    biased_conv,
-    conv,
-    dense,
-    depthwise,
-    shape_of,
-)
+from efn_compose.checkpoints.torch_names import TORCH_IGNORE, TorchNames, shape_of
 
 _EXPAND = re.compile(r"(layers\.\d+)\.(conv1|bn1)\..*")
 
@@ -62,46 +46,28 @@ def _prepare(raw: RawCheckpoint, request: Request) -> Prepared:
     )
 
 
-def spec_from(raw: RawCheckpoint, request: Request) -> ArchSpec:
-    """Return the network, widths read from the tensors."""
-    blocks: list[BlockShape] = []
-    while True:
-        prefix = f"layers.{len(blocks)}"
-        dw = shape_of(raw, f"{prefix}.conv2.weight")
-        project = shape_of(raw, f"{prefix}.conv3.weight")
-        squeeze = shape_of(raw, f"{prefix}.se.se1.weight")
-        if dw is None or project is None:
-            break
-        expand = shape_of(raw, f"{prefix}.conv1.weight")
-        width = expand[1] if expand else dw[0]
-        has_expand = expand is not None
-        se_channels = squeeze[0] if squeeze else 0
-        blocks.append(
-            BlockShape("mbconv", dw[-1], width, dw[0], project[0], se_channels, has_expand)
-        )
-    stages = split_stages(blocks, request, str(raw.path))
-    stem = raw.tensors["conv1.weight"].shape[0]
-    spec = spec_from_stages(stem, stages, 0, stem_stride=1, where=str(raw.path))
-    return dataclasses.replace(name_spec(spec), variant="b0-cifar", family="b", resolution=32)
+_PARTS = {
+    "expand_conv": "conv1",
+    "expand_bn": "bn1",
+    "depthwise_conv": "conv2",
+    "depthwise_bn": "bn2",
+    "se_reduce": "se.se1",
+    "se_expand": "se.se2",
+    "project_conv": "conv3",
+    "project_bn": "bn3",
+}
+
+_NAMES = TorchNames(
+    ends={"stem_conv": "conv1", "stem_bn": "bn1", "predictions": "linear"},
+    part_name=lambda place, part: f"layers.{place.index}.{_PARTS[part]}",
+    has_stages=False,
+    stem_stride=1,
+)
 
 
-def rows(spec: ArchSpec, classes: int | None, raw: RawCheckpoint | None = None) -> Iterator[Row]:
-    """Yield the name table."""
-    yield from conv("conv1", "stem_conv")
-    yield from batch_norm("bn1", "stem_bn")
-    for index, block in enumerate(spec.blocks):
-        foreign, layer = f"layers.{index}", block.name
-        if block.has_expand:
-            yield from conv(f"{foreign}.conv1", f"{layer}_expand_conv")
-            yield from batch_norm(f"{foreign}.bn1", f"{layer}_expand_bn")
-        yield from depthwise(f"{foreign}.conv2", f"{layer}_depthwise_conv")
-        yield from batch_norm(f"{foreign}.bn2", f"{layer}_depthwise_bn")
-        yield from biased_conv(f"{foreign}.se.se1", f"{layer}_se_reduce")
-        yield from biased_conv(f"{foreign}.se.se2", f"{layer}_se_expand")
-        yield from conv(f"{foreign}.conv3", f"{layer}_project_conv")
-        yield from batch_norm(f"{foreign}.bn3", f"{layer}_project_bn")
-    if classes is not None:
-        yield from dense("linear", HEAD_LAYER)
+def _spec_from(raw: RawCheckpoint, request: Request) -> ArchSpec:
+    spec = _NAMES.spec_from(raw, request)
+    return dataclasses.replace(spec, variant="b0-cifar", family="b", resolution=32)
 
 
 def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
@@ -122,8 +88,8 @@ DIALECT = Dialect(
     containers=TORCH_CONTAINERS,
     recognise=_recognise,
     prepare=_prepare,
-    spec_from=spec_from,
-    rows=rows,
+    spec_from=_spec_from,
+    rows=_NAMES.rows,
     resolve=_resolve,
     ignore=TORCH_IGNORE,
 )

@@ -3,7 +3,7 @@
 The names are those of `efficientnet_pytorch` without squeeze-and-excite.
 """
 
-from converters.lukemelas import has_squeeze_excite, is_lukemelas_family, rows, spec_from
+from converters.lukemelas import NAMES, has_squeeze_excite, is_lukemelas_family
 from efn_compose.arch import ArchSpec
 from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
 from efn_compose.checkpoints.family_conventions import resolved
@@ -27,8 +27,8 @@ DIALECT = Dialect(
     licence="Apache-2.0",
     containers=TORCH_CONTAINERS,
     recognise=lambda raw: is_lukemelas_family(raw) and not has_squeeze_excite(raw),
-    spec_from=spec_from,
-    rows=rows,
+    spec_from=NAMES.spec_from,
+    rows=NAMES.rows,
     resolve=_resolve,
     ignore=TORCH_IGNORE,
 )

@@ -6,27 +6,11 @@ built for one input size: at a size of another parity chain the library itself
 departs from what the weights were trained with.
 """
 
-from collections.abc import Iterator
-
-from efn_compose.arch import HEAD_LAYER, ArchSpec
-from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved, Row
+from efn_compose.arch import ArchSpec
+from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
 from efn_compose.checkpoints.family_conventions import resolved
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import (
-    BlockShape,
-    name_spec,
-    spec_from_stages,
-    split_stages,
-)
-from efn_compose.checkpoints.torch_names import (
-    TORCH_IGNORE,
-    batch_norm,
-    biased_conv,
-    conv,
-    dense,
-    depthwise,
-    shape_of,
-)
+from efn_compose.checkpoints.torch_names import TORCH_IGNORE, TorchNames
 from efn_compose.errors import AmbiguousCheckpointError
 
 
@@ -40,58 +24,29 @@ def has_squeeze_excite(raw: RawCheckpoint) -> bool:
     return "_blocks.0._se_reduce.weight" in raw.tensors
 
 
-def spec_from(raw: RawCheckpoint, request: Request) -> ArchSpec:
-    """Return the network, widths read from the tensors."""
-    blocks = []
-    while (index := len(blocks)) < 10_000:
-        prefix = f"_blocks.{index}."
-        kernel = shape_of(raw, f"{prefix}_depthwise_conv.weight")
-        project = shape_of(raw, f"{prefix}_project_conv.weight")
-        if kernel is None or project is None:
-            break
-        expand = shape_of(raw, f"{prefix}_expand_conv.weight")
-        squeeze = shape_of(raw, f"{prefix}_se_reduce.weight")
-        blocks.append(
-            BlockShape(
-                kind="mbconv",
-                kernel=kernel[-1],
-                in_channels=expand[1] if expand else kernel[0],
-                mid_channels=kernel[0],
-                out_channels=project[0],
-                se_channels=squeeze[0] if squeeze else 0,
-                has_expand=expand is not None,
-            )
-        )
-    stages = split_stages(blocks, request, str(raw.path))
-    top = shape_of(raw, "_conv_head.weight")
-    stem = raw.tensors["_conv_stem.weight"].shape[0]
-    spec = spec_from_stages(
-        stem, stages, top[0] if top else 0, where=str(raw.path), first_blocks_skip=False
-    )
-    return name_spec(spec)
+_PARTS = {
+    "expand_conv": "_expand_conv",
+    "expand_bn": "_bn0",
+    "depthwise_conv": "_depthwise_conv",
+    "depthwise_bn": "_bn1",
+    "se_reduce": "_se_reduce",
+    "se_expand": "_se_expand",
+    "project_conv": "_project_conv",
+    "project_bn": "_bn2",
+}
 
-
-def rows(spec: ArchSpec, classes: int | None, raw: RawCheckpoint | None = None) -> Iterator[Row]:
-    """Yield the name table."""
-    yield from conv("_conv_stem", "stem_conv")
-    yield from batch_norm("_bn0", "stem_bn")
-    for index, block in enumerate(spec.blocks):
-        foreign, layer = f"_blocks.{index}", block.name
-        if block.has_expand:
-            yield from conv(f"{foreign}._expand_conv", f"{layer}_expand_conv")
-            yield from batch_norm(f"{foreign}._bn0", f"{layer}_expand_bn")
-        yield from depthwise(f"{foreign}._depthwise_conv", f"{layer}_depthwise_conv")
-        yield from batch_norm(f"{foreign}._bn1", f"{layer}_depthwise_bn")
-        if block.se_channels:
-            yield from biased_conv(f"{foreign}._se_reduce", f"{layer}_se_reduce")
-            yield from biased_conv(f"{foreign}._se_expand", f"{layer}_se_expand")
-        yield from conv(f"{foreign}._project_conv", f"{layer}_project_conv")
-        yield from batch_norm(f"{foreign}._bn2", f"{layer}_project_bn")
-    if spec.top_channels:
-        yield from conv("_conv_head", "top_conv")
-        yield from batch_norm("_bn1", "top_bn")
-    if classes is not None:
-        yield from dense("_fc", HEAD_LAYER)
+NAMES = TorchNames(
+    ends={
+        "stem_conv": "_conv_stem",
+        "stem_bn": "_bn0",
+        "top_conv": "_conv_head",
+        "top_bn": "_bn1",
+        "predictions": "_fc",
+    },
+    part_name=lambda place, part: f"_blocks.{place.index}.{_PARTS[part]}",
+    has_stages=False,
+    first_blocks_skip=False,
+)
 
 
 def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
@@ -128,8 +83,8 @@ DIALECT = Dialect(
     licence="Apache-2.0",
     containers=TORCH_CONTAINERS,
     recognise=lambda raw: is_lukemelas_family(raw) and has_squeeze_excite(raw),
-    spec_from=spec_from,
-    rows=rows,
+    spec_from=NAMES.spec_from,
+    rows=NAMES.rows,
     resolve=_resolve,
     ignore=TORCH_IGNORE,
 )

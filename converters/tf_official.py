@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, ArchSpec, default_conventions
+from efn_compose.checkpoints.block_names import BlockPlace
 from efn_compose.checkpoints.dialect import (
     Dialect,
     IgnoreRule,
@@ -19,12 +20,7 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.keras_names import (
-    BlockPlace,
-    keras_rows,
-    output_channels,
-    read_blocks,
-)
+from efn_compose.checkpoints.keras_names import keras_rows, output_channels, read_blocks
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.spec_reading import spec_from_stages, split_stages
 from efn_compose.errors import AmbiguousCheckpointError, describe_problems

@@ -6,22 +6,12 @@ single fused convolution; `conv_exp` and `conv_pwl` a fused block; `conv_pw`,
 `conv_pwl` one without expansion, where `conv_pw` is the projection.
 """
 
-from collections.abc import Iterator
-
 from converters.timm_models import TAGS, timm_conventions
-from efn_compose.arch import HEAD_LAYER, ArchSpec, BlockSpec
-from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved, Row
+from efn_compose.arch import ArchSpec
+from efn_compose.checkpoints.block_names import BlockPlace
+from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import BlockShape, name_spec, spec_from_stages
-from efn_compose.checkpoints.torch_names import (
-    TORCH_IGNORE,
-    batch_norm,
-    biased_conv,
-    conv,
-    dense,
-    depthwise,
-    shape_of,
-)
+from efn_compose.checkpoints.torch_names import TORCH_IGNORE, TorchNames
 
 
 def has_timm_names(raw: RawCheckpoint) -> bool:
@@ -59,75 +49,37 @@ def refusal(raw: RawCheckpoint) -> str | None:
     return None
 
 
-def _block_shape(raw: RawCheckpoint, prefix: str) -> BlockShape | None:
-    def shape(name: str) -> tuple[int, ...] | None:
-        return shape_of(raw, f"{prefix}.{name}.weight")
-
-    squeeze = shape("se.conv_reduce")
-    se_channels = squeeze[0] if squeeze else 0
-    single, fused, dw = shape("conv"), shape("conv_exp"), shape("conv_dw")
-    expand, project = shape("conv_pw"), shape("conv_pwl")
-    if single:
-        out, width, kernel = single[0], single[1], single[-1]
-        return BlockShape("fused", kernel, width, width, out, se_channels, False)
-    if fused and project:
-        mid, width, kernel = fused[0], fused[1], fused[-1]
-        return BlockShape("fused", kernel, width, mid, project[0], se_channels, True)
-    if dw and expand and project:
-        return BlockShape("mbconv", dw[-1], expand[1], dw[0], project[0], se_channels, True)
-    if dw and expand:
-        return BlockShape("mbconv", dw[-1], dw[0], dw[0], expand[0], se_channels, False)
-    return None
-
-
-def spec_from(raw: RawCheckpoint, request: Request) -> ArchSpec:
-    """Return the network, widths read from the tensors."""
-    stages: list[list[BlockShape]] = []
-    while len(stages) < 32:
-        stage: list[BlockShape] = []
-        while block := _block_shape(raw, f"blocks.{len(stages)}.{len(stage)}"):
-            stage.append(block)
-        if not stage:
-            break
-        stages.append(stage)
-    top = shape_of(raw, "conv_head.weight")
-    stem = raw.tensors["conv_stem.weight"].shape[0]
-    return name_spec(spec_from_stages(stem, stages, top[0] if top else 0, where=str(raw.path)))
+def _part_name(place: BlockPlace, part: str) -> str:
+    """Return a part's module; BatchNorms are numbered from the first that the block has."""
+    is_fused = place.kind == "fused"
+    norms = ["expand_bn"] if place.has_expand else []
+    norms += [] if is_fused else ["depthwise_bn"]
+    norms += ["project_bn"]
+    if part in norms:
+        name = f"bn{norms.index(part) + 1}"
+    elif part == "project_conv" and not place.has_expand:
+        name = "conv" if is_fused else "conv_pw"
+    else:
+        name = {
+            "expand_conv": "conv_exp" if is_fused else "conv_pw",
+            "depthwise_conv": "conv_dw",
+            "se_reduce": "se.conv_reduce",
+            "se_expand": "se.conv_expand",
+            "project_conv": "conv_pwl",
+        }.get(part, part)
+    return f"blocks.{place.stage - 1}.{place.repeat - 1}.{name}"
 
 
-def _block_rows(block: BlockSpec) -> Iterator[Row]:
-    foreign, layer = f"blocks.{block.stage - 1}.{block.repeat - 1}", block.name
-    norms = iter(("bn1", "bn2", "bn3"))
-    if block.is_single_conv:
-        yield from conv(f"{foreign}.conv", f"{layer}_project_conv")
-        yield from batch_norm(f"{foreign}.{next(norms)}", f"{layer}_project_bn")
-        return
-    if block.has_expand:
-        name = "conv_exp" if block.kind == "fused" else "conv_pw"
-        yield from conv(f"{foreign}.{name}", f"{layer}_expand_conv")
-        yield from batch_norm(f"{foreign}.{next(norms)}", f"{layer}_expand_bn")
-    if block.kind == "mbconv":
-        yield from depthwise(f"{foreign}.conv_dw", f"{layer}_depthwise_conv")
-        yield from batch_norm(f"{foreign}.{next(norms)}", f"{layer}_depthwise_bn")
-    if block.se_channels:
-        yield from biased_conv(f"{foreign}.se.conv_reduce", f"{layer}_se_reduce")
-        yield from biased_conv(f"{foreign}.se.conv_expand", f"{layer}_se_expand")
-    name = "conv_pwl" if block.has_expand else "conv_pw"
-    yield from conv(f"{foreign}.{name}", f"{layer}_project_conv")
-    yield from batch_norm(f"{foreign}.{next(norms)}", f"{layer}_project_bn")
-
-
-def rows(spec: ArchSpec, classes: int | None, raw: RawCheckpoint | None = None) -> Iterator[Row]:
-    """Yield the name table."""
-    yield from conv("conv_stem", "stem_conv")
-    yield from batch_norm("bn1", "stem_bn")
-    for block in spec.blocks:
-        yield from _block_rows(block)
-    if spec.top_channels:
-        yield from conv("conv_head", "top_conv")
-        yield from batch_norm("bn2", "top_bn")
-    if classes is not None:
-        yield from dense("classifier", HEAD_LAYER)
+NAMES = TorchNames(
+    ends={
+        "stem_conv": "conv_stem",
+        "stem_bn": "bn1",
+        "top_conv": "conv_head",
+        "top_bn": "bn2",
+        "predictions": "classifier",
+    },
+    part_name=_part_name,
+)
 
 
 def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
@@ -147,8 +99,8 @@ DIALECT = Dialect(
     containers=TORCH_CONTAINERS,
     recognise=has_timm_names,
     refuse=refusal,
-    spec_from=spec_from,
-    rows=rows,
+    spec_from=NAMES.spec_from,
+    rows=NAMES.rows,
     resolve=_resolve,
     ignore=TORCH_IGNORE,
     claims=_claims,

@@ -7,28 +7,14 @@ resolution and nowhere else; we run it as TensorFlow's everywhere.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from efn_compose.arch import HEAD_LAYER, PREPROCESSINGS, ArchSpec, Preprocessing
-from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved, Row
+from efn_compose.arch import PREPROCESSINGS, ArchSpec, Preprocessing
+from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
 from efn_compose.checkpoints.family_conventions import resolved
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import (
-    BlockShape,
-    name_spec,
-    spec_from_stages,
-    split_stages,
-)
-from efn_compose.checkpoints.torch_names import (
-    TORCH_IGNORE,
-    batch_norm,
-    biased_conv,
-    conv,
-    dense,
-    depthwise,
-    shape_of,
-)
+from efn_compose.checkpoints.torch_names import TORCH_IGNORE, TorchNames
 from efn_compose.errors import ConversionError
 
 
@@ -52,61 +38,32 @@ def _refuse(raw: RawCheckpoint) -> str | None:
     return None
 
 
-def spec_from(raw: RawCheckpoint, request: Request) -> ArchSpec:
-    """Return the network, widths read from the tensors."""
+_PARTS = {
+    "expand_conv": "expansion.expand_conv",
+    "expand_bn": "expansion.expand_bn",
+    "depthwise_conv": "depthwise_conv.depthwise_conv",
+    "depthwise_bn": "depthwise_conv.depthwise_norm",
+    "se_reduce": "squeeze_excite.reduce",
+    "se_expand": "squeeze_excite.expand",
+    "project_conv": "projection.project_conv",
+    "project_bn": "projection.project_bn",
+}
+
+
+def _names(raw: RawCheckpoint | None) -> TorchNames:
     root = _prefix(raw)
-    blocks: list[BlockShape] = []
-    while True:
-        prefix = f"{root}encoder.blocks.{len(blocks)}"
-        dw = shape_of(raw, f"{prefix}.depthwise_conv.depthwise_conv.weight")
-        project = shape_of(raw, f"{prefix}.projection.project_conv.weight")
-        if dw is None or project is None:
-            break
-        expand = shape_of(raw, f"{prefix}.expansion.expand_conv.weight")
-        squeeze = shape_of(raw, f"{prefix}.squeeze_excite.reduce.weight")
-        width = expand[1] if expand else dw[0]
-        blocks.append(
-            BlockShape(
-                "mbconv",
-                dw[-1],
-                width,
-                dw[0],
-                project[0],
-                squeeze[0] if squeeze else 0,
-                expand is not None,
-            )
-        )
-    stages = split_stages(blocks, request, str(raw.path))
-    top = shape_of(raw, f"{root}encoder.top_conv.weight")
-    stem = raw.tensors[f"{root}embeddings.convolution.weight"].shape[0]
-    spec = spec_from_stages(
-        stem, stages, top[0] if top else 0, where=str(raw.path), first_blocks_skip=False
+    return TorchNames(
+        ends={
+            "stem_conv": f"{root}embeddings.convolution",
+            "stem_bn": f"{root}embeddings.batchnorm",
+            "top_conv": f"{root}encoder.top_conv",
+            "top_bn": f"{root}encoder.top_bn",
+            "predictions": "classifier",
+        },
+        part_name=lambda place, part: f"{root}encoder.blocks.{place.index}.{_PARTS[part]}",
+        has_stages=False,
+        first_blocks_skip=False,
     )
-    return name_spec(spec)
-
-
-def rows(spec: ArchSpec, classes: int | None, raw: RawCheckpoint | None = None) -> Iterator[Row]:
-    """Yield the name table."""
-    root = _prefix(raw)
-    yield from conv(f"{root}embeddings.convolution", "stem_conv")
-    yield from batch_norm(f"{root}embeddings.batchnorm", "stem_bn")
-    for index, block in enumerate(spec.blocks):
-        foreign, layer = f"{root}encoder.blocks.{index}", block.name
-        if block.has_expand:
-            yield from conv(f"{foreign}.expansion.expand_conv", f"{layer}_expand_conv")
-            yield from batch_norm(f"{foreign}.expansion.expand_bn", f"{layer}_expand_bn")
-        yield from depthwise(f"{foreign}.depthwise_conv.depthwise_conv", f"{layer}_depthwise_conv")
-        yield from batch_norm(f"{foreign}.depthwise_conv.depthwise_norm", f"{layer}_depthwise_bn")
-        if block.se_channels:
-            yield from biased_conv(f"{foreign}.squeeze_excite.reduce", f"{layer}_se_reduce")
-            yield from biased_conv(f"{foreign}.squeeze_excite.expand", f"{layer}_se_expand")
-        yield from conv(f"{foreign}.projection.project_conv", f"{layer}_project_conv")
-        yield from batch_norm(f"{foreign}.projection.project_bn", f"{layer}_project_bn")
-    if spec.top_channels:
-        yield from conv(f"{root}encoder.top_conv", "top_conv")
-        yield from batch_norm(f"{root}encoder.top_bn", "top_bn")
-    if classes is not None:
-        yield from dense("classifier", HEAD_LAYER)
 
 
 def depthwise_padding(spec: ArchSpec, resolution: int) -> list[int]:
@@ -199,8 +156,8 @@ DIALECT = Dialect(
     containers=TORCH_CONTAINERS,
     recognise=_recognise,
     refuse=_refuse,
-    spec_from=spec_from,
-    rows=rows,
+    spec_from=lambda raw, request: _names(raw).spec_from(raw, request),
+    rows=lambda spec, classes, raw=None: _names(raw).rows(spec, classes, raw),
     resolve=_resolve,
     ignore=TORCH_IGNORE,
 )

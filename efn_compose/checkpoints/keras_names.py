@@ -5,49 +5,14 @@ Each dialect says how it calls a part ("depthwise_conv" of stage 2, block 1:
 Arrays are canonical already, so layouts are identities.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 from efn_compose.arch import ArchSpec, inventory
+from efn_compose.checkpoints.block_names import PartName, block_layers, read_block
 from efn_compose.checkpoints.dialect import Row
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.spec_reading import BlockShape, spec_from_stages
 from efn_compose.errors import UnmappedTensorError, describe_problems
-
-#: Parts of a block, as canonical layer names end.
-PARTS = (
-    "expand_conv",
-    "expand_bn",
-    "depthwise_conv",
-    "depthwise_bn",
-    "se_reduce",
-    "se_expand",
-    "project_conv",
-    "project_bn",
-)
-
-
-@dataclass(frozen=True)
-class BlockPlace:
-    """Where a block stands, and what decides how sources call its parts.
-
-    Args:
-        index: Number of the block in the network, from 0.
-        stage: Stage, from 1.
-        repeat: Number in its stage, from 1.
-        kind: "mbconv" or "fused".
-        has_expand: Whether it has an expand convolution.
-    """
-
-    index: int
-    stage: int
-    repeat: int
-    kind: str
-    has_expand: bool
-
-
-#: The foreign layer of a part of a block: (place, part) to name.
-PartName = Callable[[BlockPlace, str], str]
 
 
 def keras_rows(
@@ -66,11 +31,7 @@ def keras_rows(
         ends: Foreign layers of stem, top and classifier by canonical layer.
         part_name: Foreign layer of a part of a block.
     """
-    layers = dict(ends)
-    for index, block in enumerate(spec.blocks):
-        place = BlockPlace(index, block.stage, block.repeat, block.kind, block.has_expand)
-        for part in PARTS:
-            layers[f"{block.name}_{part}"] = part_name(place, part)
+    layers = {**ends, **block_layers(spec, part_name)}
     for tensor in inventory(spec, classes):
         foreign = f"{layers[tensor.layer]}/{tensor.role}"
         if tensor.role == "depthwise_kernel" and raw is not None and foreign not in raw.tensors:
@@ -93,7 +54,7 @@ def read_blocks(
     """
     shapes, problems = [], []
     for index, (stage, repeat) in enumerate(places):
-        shape = _read_block(raw, index, stage, repeat, part_name)
+        shape = read_block((index, stage, repeat), part_name, lambda layer, _: _kernel(raw, layer))
         if shape is None:
             problems.append(f"- stage {stage} block {repeat}: no projection kernel")
         else:
@@ -130,38 +91,6 @@ def spec_from_blocks(
         output_channels(raw, top_conv),
         where=str(raw.path),
     )
-
-
-def _read_block(
-    raw: RawCheckpoint, index: int, stage: int, repeat: int, part_name: PartName
-) -> BlockShape | None:
-    # A source's name for a part may depend on the kind of block; try each kind until one fits.
-    for kind, has_expand in (
-        ("mbconv", True),
-        ("mbconv", False),
-        ("fused", True),
-        ("fused", False),
-    ):
-        place = BlockPlace(index, stage, repeat, kind, has_expand)
-        expand = _kernel(raw, part_name(place, "expand_conv")) if has_expand else None
-        project = _kernel(raw, part_name(place, "project_conv"))
-        depthwise = _kernel(raw, part_name(place, "depthwise_conv")) if kind == "mbconv" else None
-        if project is None or (has_expand and expand is None):
-            continue
-        if kind == "mbconv" and depthwise is None:
-            continue
-        first = expand or depthwise or project
-        squeeze = _kernel(raw, part_name(place, "se_reduce"))
-        return BlockShape(
-            kind=kind,
-            kernel=(depthwise or first)[0],
-            in_channels=first[2],
-            mid_channels=expand[3] if expand else first[2],
-            out_channels=project[3],
-            se_channels=squeeze[-1] if squeeze else 0,
-            has_expand=has_expand,
-        )
-    return None
 
 
 def _kernel(raw: RawCheckpoint, layer: str) -> tuple[int, ...] | None:

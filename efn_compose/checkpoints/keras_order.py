@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from efn_compose.checkpoints.block_names import BlockPlace, PartName
 from efn_compose.checkpoints.dialect import Prepared, Request
-from efn_compose.checkpoints.keras_names import BlockPlace, PartName
 from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.spec_reading import BlockShape, split_stages
 from efn_compose.errors import AmbiguousCheckpointError
