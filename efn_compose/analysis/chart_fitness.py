@@ -32,7 +32,13 @@ from efn_compose.analysis.report_svg import (
 )
 from efn_compose.analysis.search_view import SearchView
 
-PHASE_TITLES = {"noise": "noise", "search": "search", "final": "finals", "test": "test"}
+PHASE_TITLES = {
+    "noise": "noise",
+    "rung": "rungs",
+    "search": "search",
+    "final": "finals",
+    "test": "test",
+}
 #: Losses above this quantile may leave the picture, or one diverged epoch would flatten the rest.
 _VISIBLE_QUANTILE = 0.95
 #: Generations that still get a band and a number each.
@@ -55,7 +61,8 @@ class _Series:
 def fitness_figure(run: RunView, search: SearchView, noise: Noise | None) -> Html:
     """Return the figure of all evaluations in the order they were made."""
     series = _series(run)
-    scored = [e for e in run.evaluations if e.loss is not None]
+    # A cheap rung's loss is another quantity; rungs have a picture of their own.
+    scored = [e for e in run.evaluations if e.loss is not None and e.phase != "rung"]
     if not scored:
         return element("p", "No evaluation has a score yet.", class_="quiet")
     low, high = _range([e.loss for e in scored], search.donor_means.values())
@@ -75,6 +82,8 @@ def _series(run: RunView) -> _Series:
     series = _Series([], {}, [], [], [], [])
     seen: set[tuple[float, ...]] = set()
     for e in run.evaluations:
+        if e.phase == "rung":
+            continue
         if e.error is not None or e.loss is None:
             series.failures.append(e)
             continue

@@ -21,7 +21,13 @@ from efn_compose.analysis.timing import Interval, Timing
 #: Workers drawn; a larger cluster is cut off, with a word about it.
 _ROWS = 48
 _UNITS = ((1.0, "seconds"), (60.0, "minutes"), (3600.0, "hours"), (86400.0, "days"))
-_PHASES = {"noise": "noise", "search": "search", "final": "finals", "test": "test"}
+_PHASES = {
+    "noise": "noise",
+    "rung": "cheap rungs",
+    "search": "search",
+    "final": "finals",
+    "test": "test",
+}
 _PHASE_NAMES = {
     "siblings": "Making siblings",
     "noise": "Measuring the noise",
@@ -41,7 +47,7 @@ _WORDS = {
 
 STYLE = """
 .g-noise{fill:var(--mark);opacity:.45}.g-search{fill:var(--mark)}.g-final{fill:var(--ink-2)}
-.g-test{fill:var(--accent)}.g-failed{fill:var(--warn)}
+.g-rung{fill:var(--mark);opacity:.7}.g-test{fill:var(--accent)}.g-failed{fill:var(--warn)}
 .bar{display:block;height:.7rem;background:var(--mark);min-width:1px;margin-top:.4rem}
 .bar.work{background:var(--ink-2)}
 .barcell{width:38%}
@@ -168,7 +174,13 @@ def time_table(clock: Timing) -> Html:
         if clock.overhead_share_with_first is not None:
             words += f", {percent(clock.overhead_share_with_first, 1)} with the first ones"
         words += "."
-    return table(["What", "Time", "Share", ""], rows, numeric=(1, 2), caption=words, wide_column=3)
+    return table(
+        ["What", "Time", "Share", "In proportion"],
+        rows,
+        numeric=(1, 2),
+        caption=words,
+        wide_column=3,
+    )
 
 
 def phase_table(run: RunView) -> Html | None:

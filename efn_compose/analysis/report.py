@@ -13,6 +13,7 @@ from efn_compose.analysis.chart_fitness import fitness_figure
 from efn_compose.analysis.chart_genealogy import genealogy_figure
 from efn_compose.analysis.chart_noise import noise_figure
 from efn_compose.analysis.chart_predictions import predictions_section
+from efn_compose.analysis.chart_rungs import rungs_section
 from efn_compose.analysis.chart_scores import scores_figure
 from efn_compose.analysis.chart_time import phase_table, time_figure, time_table, time_words
 from efn_compose.analysis.donor_map import donor_maps, mixed_genome
@@ -93,6 +94,7 @@ def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
         ("predictions", "Predictions", _predictions(run)),
         ("diversity", "Diversity", [diversity_figure(run, search)]),
         ("noise", "Noise", [*noise_words(noise, search), noise_figure(noise)]),
+        ("rungs", "Rungs", rungs_section(run)),
         ("time", "Time", _time(run, search)),
         ("failures", "Failures", failures(run, search)),
         ("data", "Data", data(run)),
