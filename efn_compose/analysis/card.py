@@ -2,11 +2,12 @@
 
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from efn_compose.analysis.card_loading import loading
+from efn_compose.analysis.card_text import code, inline
 from efn_compose.analysis.commands import reproduce_command
 from efn_compose.analysis.donor_map import DonorMapView, donor_maps
 from efn_compose.analysis.figures import (
@@ -24,16 +25,11 @@ from efn_compose.analysis.origins import origin_words
 from efn_compose.analysis.palette import letter
 from efn_compose.analysis.scoreboard import Scoreboard, scoreboard
 from efn_compose.analysis.search_view import search_view
-from efn_compose.arch import Conventions
 from efn_compose.compose import Recipe
 from efn_compose.donors.licences import licences_of, resulting_licence
-from efn_compose.errors import EfnComposeError
-from efn_compose.store import WeightFile, write_text
+from efn_compose.store import write_text
 from efn_compose.store.run_folder import CARD_FILE, WEIGHTS_FILE
 
-#: What Markdown acts on anywhere; underscores only where no letter or digit is on one side.
-_ACTIVE = re.compile(r"[\\`*{}\[\]|<>~&$]|(?<![^\W_])_|_(?![^\W_])|^[-+#=]")
-_LIST_NUMBER = re.compile(r"^(\d+)([.)])")
 #: Classes named one by one on the card.
 _NAMED_CLASSES = 30
 
@@ -67,31 +63,12 @@ def render_card(run: RunView) -> str:
         _head(run),
         _what(run, board),
         _scores(run, board),
-        *([_loading(run)] if run.result else []),
+        *([loading(run)] if run.result else []),
         _donors(run, maps[0] if maps else None),
         _limits(run, board),
         _recipe(run),
     ]
     return "\n".join(sections)
-
-
-def inline(text: object) -> str:
-    """Return a text from data so that Markdown shows it and does nothing with it.
-
-    Example:
-        >>> inline("a_b <script>")
-        'a_b \\\\<script\\\\>'
-    """
-    escaped = _ACTIVE.sub(r"\\\g<0>", " ".join(clean(text).split()))
-    return _LIST_NUMBER.sub(r"\1\\\2", escaped)
-
-
-def code(text: object) -> str:
-    """Return a text from data as a code span, whatever backticks it holds."""
-    content = " ".join(clean(text).split()) or " "
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", content)), default=0))
-    pad = " " if content.startswith("`") or content.endswith("`") else ""
-    return f"{fence}{pad}{content}{pad}{fence}"
 
 
 def _head(run: RunView) -> str:
@@ -200,81 +177,6 @@ def _interval(board: Scoreboard, seeds: int) -> str:
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _loading(run: RunView) -> str:
-    weights = clean(run.result.get("weights") or WEIGHTS_FILE)
-    size = run.data.get("size", 224)
-    classes = len(run.data.get("class_names") or []) or 10
-    conventions = _conventions(run)
-    lines = [
-        "## Loading",
-        "",
-        "With efn_compose (Keras 3), preprocessing included:",
-        "",
-        "```python",
-        "import efn_compose",
-        "",
-        f"donor = efn_compose.load_donor({json.dumps(weights)})",
-        f"model = donor.build(input_shape=({size}, {size}, 3), classes={classes})  # to logits",
-        "logits = model(donor.preprocess(images_uint8))",
-        "```",
-        "",
-    ]
-    number = run.variant.removeprefix("b")
-    if run.spec is not None and run.spec.family == "b" and number in set("01234567"):
-        for package, title in (("keras", "Keras"), ("tf_keras", "tf-keras")):
-            lines += [
-                f"With {title} alone (its model scales pixels of 0 to 255 itself):",
-                "",
-                "```python",
-                f"import {package}",
-                "",
-                f"model = {package}.applications.EfficientNetB{number}(",
-                f"    include_top=False, weights={json.dumps(weights)}, input_shape=({size}, {size}, 3)",
-                ")",
-                "```",
-                "",
-            ]
-    else:
-        lines += [
-            f"`keras.applications` and `tf_keras.applications` have no {inline(run.variant)}. The file "
-            "is HDF5 in Keras' legacy weight layout (`layer_names`, `weight_names`), so "
-            "`model.load_weights` of Keras 3 and of tf-keras fills any model whose layers have the "
-            "same order and shapes; single arrays are read by name:",
-            "",
-            "```python",
-            "import h5py",
-            "",
-            f"with h5py.File({json.dumps(weights)}) as file:",
-            '    kernel = file["stem_conv/kernel"][()]  # (height, width, in, out)',
-            "```",
-            "",
-        ]
-    if conventions is not None:
-        scaling = conventions.preprocessing
-        lines += [
-            f"Input: RGB, (pixel − ({_numbers(scaling.mean)})) / ({_numbers(scaling.std)}), pixels 0 to "
-            f"255. Padding {conventions.padding}, activation {conventions.activation}, BatchNorm "
-            f"epsilon {conventions.bn_epsilon:g}. None of this can be seen in the tensors.",
-            "",
-        ]
-    return "\n".join(lines)
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
-
-
-def _conventions(run: RunView) -> Conventions | None:
-    path = run.path / str(run.result.get("weights") or WEIGHTS_FILE)
-    if not run.result or path.parent != run.path or not path.is_file():
-        return None
-    try:
-        with WeightFile(path) as file:
-            return file.header.conventions
-    except (EfnComposeError, OSError, KeyError, ValueError):
-        return None
 
 
 def _donors(run: RunView, view: DonorMapView | None) -> str:
