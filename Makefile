@@ -1,6 +1,7 @@
 # Two commands do everything on a machine that has git, make and Python 3.11:
 #   make evolve   install into .venv and run the main job on real weights and real data
 #   make test     install what the tests need as well, lint, and run them
+#   make docs     build the documentation into build/site, strictly
 
 PYTHON ?= python3.11
 VENV   := .venv
@@ -10,13 +11,17 @@ RUN    := runs/quickstart
 # A CPU build of torch 2.13 where pip offers one; tests only.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: evolve test lint format clean
+.PHONY: evolve test docs lint format clean
 
 evolve: $(VENV)/.installed-demo
 	$(BIN)/python -m efn_compose.evolve $(if $(wildcard $(RUN)/environment.json),--resume) $(ARGS)
 
 test: $(VENV)/.installed-test lint
 	$(BIN)/python -m pytest $(ARGS)
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo build/site/index.html
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -38,5 +43,9 @@ $(VENV)/.installed-demo: $(BIN)/python setup.cfg pyproject.toml
 	touch $@
 
 $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[demo,plots,test,parity]'
+	$(BIN)/python -m pip install --quiet --editable '.[demo,plots,docs,test,parity]'
+	touch $@
+
+$(VENV)/.installed-docs: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@

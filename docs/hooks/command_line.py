@@ -1,0 +1,29 @@
+"""The page of commands, written by the commands themselves."""
+
+import importlib
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+_PLACE = "<!-- commands -->"
+
+
+def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Replace the mark on the page by every verb with its help."""
+    return text.replace(_PLACE, _verbs()) if _PLACE in text else text
+
+
+def _verbs() -> str:
+    from efn_compose.cli.command import VERBS, _parser
+
+    parts = []
+    for name, verb in VERBS.items():
+        module = importlib.import_module(verb.module)
+        parts += [
+            f"## {name}",
+            f"{verb.summary[0].upper()}{verb.summary[1:]}.",
+            f"```sh\n{module.EXAMPLE}\n```",
+            f"```text\n{_parser(name, module).format_help().rstrip()}\n```",
+        ]
+    return "\n\n".join(parts)

@@ -1,0 +1,117 @@
+"""The example in every command's help is run as it stands, on files small enough for a test.
+
+A network of the example has a small stand-in under the same file name; what would take minutes
+or never end is replaced word by word, and the replacements are the table below.
+"""
+
+import importlib
+import shlex
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nano_run import NANO, nano_donor, write_nano_experiment
+from PIL import Image
+from report_runs import MadeUpRun
+from test_cli import random_donor
+
+from efn_compose.arch import arch_spec
+from efn_compose.cli import main
+from efn_compose.cli.command import VERBS
+from efn_compose.donors import load_donor
+
+SMALL, WIDE, TWICE = "b-w0.5-d0.3", "b-w0.7-d0.3", "b-w1.4-d0.3"
+#: By verb: words of the example and what stands for them here.
+STAND_INS = {
+    "evolve": {"search.population=40": "search.population=5"},
+    "nest": {"b5": WIDE},
+    "direct-sum": {"b7": TWICE},
+    "shrink": {"b0": SMALL},
+    "align": {"128": "32"},
+    "rank": {"fashion_mnist": "digits", "64": "32"},
+}
+#: By verb: the files that its example must leave, none for those that only say something.
+LEAVES = {
+    "convert": ["lite1.h5"],
+    "export": ["lite1.safetensors"],
+    "inspect": ["weights.png"],
+    "nest": ["b5.h5"],
+    "direct-sum": ["b7.h5"],
+    "shrink": ["b0.h5"],
+    "align": ["aligned/mine.h5", "aligned/theirs.h5"],
+    "rank": ["rank.png"],
+    "augment": ["sheet.png"],
+    "evolve": ["run/efn_magic_weights.h5", "run/report.html", "run/card.md"],
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for label in ("cat", "dog", "owl"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / label).mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(120):
+        label = ("cat", "dog", "owl")[number % 3]
+        pixels = rng.integers(0, 90, (32, 32, 3)) + 60 * (number % 3)
+        image = Image.fromarray(pixels.astype(np.uint8))
+        image.save(tmp_path / "images" / label / f"{number}.png")
+        if number < 30:
+            image.save(tmp_path / "photos" / label / f"{number}.png")
+    return tmp_path
+
+
+def _prepare(verb: str, place: Path) -> None:
+    """Make the files that a verb's example names."""
+    if verb == "evolve":
+        config = write_nano_experiment(place, generations=0, noise_repeats=0, finalists=1)
+        text = config.read_text().replace("siblings = 1", "siblings = 0")
+        (place / "my.toml").write_text(text.replace('align = "auto"', 'align = "never"'))
+    if verb == "report":
+        MadeUpRun(generations=2).search().finals().write(place / "runs" / "quickstart")
+    if verb == "rank":
+        for name, seed in (("lite0", 1), ("lite1", 2)):
+            nano_donor(name, seed, NANO).save(place / f"{name}.h5")
+    if verb in ("nest", "export", "inspect"):
+        random_donor(1).save(place / "efn_magic_weights.h5")
+    if verb == "inspect":
+        random_donor(2).save(place / "b0.h5")
+    if verb == "direct-sum":
+        for name, seed in (("first_b0", 1), ("second_b0", 2)):
+            random_donor(seed).save(place / f"{name}.h5")
+    if verb == "shrink":
+        nano_donor("large", 1, WIDE).save(place / "b5.h5")
+    if verb == "align":
+        random_donor(1).save(place / "mine.h5")
+        random_donor(2).save(place / "theirs.pth")  # named as in the example; ours by content
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "doctor"])
+def test_the_example_of_a_verb_runs(verb, place, monkeypatch, capsys):
+    _prepare(verb, place)
+    # A server would answer for ever; it is up and has drawn its page when this is called.
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", _interrupt)
+    words = shlex.split(importlib.import_module(VERBS[verb].module).EXAMPLE)
+    assert words[:2] == ["efn-compose", verb]
+    replaced = STAND_INS.get(verb, {})
+    assert set(replaced) <= set(words), "the example has changed: change its stand-ins"
+    code = main([replaced.get(word, word) for word in words[1:]])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    assert said.out.strip(), "an example that says nothing teaches nothing"
+    for path in LEAVES.get(verb, []):
+        assert (place / path).stat().st_size > 0
+    if verb == "nest":
+        assert load_donor(place / "b5.h5").spec == arch_spec(WIDE)
+
+
+def _interrupt(server: ThreadingHTTPServer) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_example_of_doctor_is_run_elsewhere():
+    """`test_cli.test_doctor_reports_versions_as_json` runs these very words."""
+    assert importlib.import_module(VERBS["doctor"].module).EXAMPLE == "efn-compose doctor --json"

@@ -1,0 +1,57 @@
+"""The notebooks of the documentation run from top to bottom, and hold what they printed."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="nbclient is in the test extra")
+from nbclient import NotebookClient  # noqa: E402
+
+PAGES = sorted((Path(__file__).parent.parent / "docs" / "notebooks").glob("*.ipynb"))
+ROOT = str(Path(__file__).parent.parent)
+
+
+def _code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _texts(cells):
+    """Return what cells printed, figures of measured or rounded values taken out."""
+    texts = []
+    for cell in cells:
+        for output in cell.outputs:
+            if output.get("name") == "stderr":
+                continue
+            text = output.get("text") or output.get("data", {}).get("text/plain", "")
+            texts.append(re.sub(r"\d[\d.e+-]*", "0", text))
+    return texts
+
+
+@pytest.mark.slow
+def test_notebooks_run_and_print_what_is_stored(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", ROOT)
+    stored = [nbformat.read(page, 4) for page in PAGES]
+    fresh = [nbformat.read(page, 4) for page in PAGES]
+    assert len(PAGES) == 2
+
+    async def run_all():
+        # One kernel each, at once: most of the time is two imports of TensorFlow.
+        clients = [
+            NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
+            for notebook in fresh
+        ]
+        await asyncio.gather(*(client.async_execute() for client in clients))
+
+    asyncio.run(run_all())
+    for one, other in zip(stored, fresh, strict=True):
+        assert _texts(_code(one)) == _texts(_code(other))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_five_lines_are_five():
+    notebook = nbformat.read(next(page for page in PAGES if page.stem == "load_weights"), 4)
+    cells = notebook.cells
+    place = next(n for n, cell in enumerate(cells) if cell.source.startswith("## The five lines"))
+    assert len(cells[place + 1].source.splitlines()) <= 5 + 1  # the last one only shows a number
