@@ -44,12 +44,13 @@ def test_pages_fit_are_readable_and_say_nothing_on_the_console(chromium, pages, 
     for name, path in pages.items():
         with page_of(chromium, path.as_uri(), width, scheme) as (page, said):
             assert overflow(page) <= 0, name
-            if name == "finished" or (width, scheme) == SCREENS[0]:
-                assert violations(page) == [], name
-            for found in picture_texts(page):
-                assert found["contrast"] >= CONTRAST, (name, found)
-                assert found["outside"] <= 1.5, (name, found)
             assert said == [], name
+            for found in picture_texts(page):
+                assert found["outside"] <= 1.5, (name, found)
+                assert found["contrast"] >= CONTRAST, (name, found)
+            # The colours of a scheme are the same at every width.
+            if (width, scheme) in SCREENS[::3] and name != "broken":
+                assert violations(page) == [], name
 
 
 def test_the_keyboard_reaches_every_block_and_shows_what_it_is(chromium, pages):

@@ -42,6 +42,7 @@ LEAVES = {
     "align": ["aligned/mine.h5", "aligned/theirs.h5"],
     "rank": ["rank.png"],
     "augment": ["sheet.png"],
+    "folds": ["folds.csv"],
     "evolve": ["run/efn_magic_weights.h5", "run/report.html", "run/card.md"],
 }
 
@@ -77,6 +78,12 @@ def _prepare(verb: str, place: Path) -> None:
             nano_donor(name, seed, NANO).save(place / f"{name}.h5")
     if verb in ("nest", "export", "inspect"):
         random_donor(1).save(place / "efn_magic_weights.h5")
+    if verb == "folds":
+        # Distinct images: folds refuses none, but says which are the same picture.
+        files = sorted((place / "images").rglob("*.png"))
+        rows = [f"{file.relative_to(place)},{file.parent.name}" for file in files]
+        (place / "lesions.csv").write_text("\n".join(["image,label", *rows]) + "\n")
+        random_donor(1).save(place / "b0.h5")
     if verb == "inspect":
         random_donor(2).save(place / "b0.h5")
     if verb == "direct-sum":
