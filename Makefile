@@ -39,10 +39,12 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.installed-demo: $(BIN)/python setup.cfg pyproject.toml
+	@echo "Installing into $(VENV): about 2 GB of packages, a few minutes, silent unless something fails."
 	$(BIN)/python -m pip install --quiet --editable '.[demo,plots]'
 	touch $@
 
 $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
+	@echo "Installing what the tests compare with into $(VENV): a few minutes more."
 	$(BIN)/python -m pip install --quiet --editable '.[demo,plots,docs,test,parity]'
 	touch $@
 

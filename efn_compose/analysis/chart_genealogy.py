@@ -35,10 +35,10 @@ def genealogy_figure(run: RunView, line: Sequence[Ancestor]) -> Html | None:
     )
     caption = (
         f"From the top, the genome of the map above back to {begin}, over {count(len(line), 'genome')}; "
-        "one square per locus, input left. A dot under a gene: the second parent gave it. A frame: "
-        "new, from neither parent. The journal does not hold parents; these are the earlier genomes "
-        "that explain each child with the fewest new genes. Losses are those of the first evaluation, "
-        "each under its generation's seed."
+        "one square per locus, input left. At the right the second parent, by its evaluation; a dot under "
+        "a gene: that parent gave it. A frame: new, from neither parent. The journal does not hold "
+        "parents; these are the earlier genomes that explain each child with the fewest new genes. "
+        "Losses are those of the first evaluation, each under its generation's seed."
     )
     donors = sorted({gene for one in line for gene in one.genome})
     legend = element(
@@ -87,16 +87,18 @@ def _draw(run: RunView, line: Sequence[Ancestor], width: float) -> Html:
     narrow = width < 500
     loci = len(line[0].genome)
     left = 2.0 if narrow else 190.0
-    cell = min(26.0, (width - left - 4) / max(1, loci))
-    row = 46.0 if narrow else 34.0
+    right = 4.0 if narrow else 84.0
+    cell = min(26.0, (width - left - right) / max(1, loci))
+    row = 54.0 if narrow else 34.0
     side = min(20.0, cell - 1)
     marks: list[object] = []
     for number, one in enumerate(line):
-        top = 6 + row * number + (16 if narrow else 0)
+        top = 6 + row * number + (20 if narrow else 0)
         words = f"generation {one.generation}, #{one.index}"
         loss = loss_text(one.loss) if one.loss is not None else "failed"
         if narrow:
-            marks.append(text(left, top - 4, f"{words}, loss {loss}", "tick"))
+            with_whom = "" if one.second is None else f", with #{one.second_index}"
+            marks.append(text(left, top - 8, f"{words}, loss {loss}{with_whom}", "tick"))
         else:
             marks.append(text(left - 62, top + 14, words, "tick", "end"))
             marks.append(text(left - 12, top + 14, loss, "tick", "end"))
@@ -109,6 +111,9 @@ def _draw(run: RunView, line: Sequence[Ancestor], width: float) -> Html:
                 )
             if place in one.new:
                 marks.append(rectangle(x - 1, top - 1.5, side + 2, 23, "new"))
+        if one.second is not None and not narrow:
+            whom = text(left + cell * loci + 8, top + 14, f"with #{one.second_index}", "tick")
+            marks.append(whom)
         below = [(left + cell * place + side / 2, top + 24.5) for place in one.from_second]
         if below:
             marks.append(dots(below, "taken"))

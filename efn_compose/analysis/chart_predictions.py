@@ -143,7 +143,7 @@ def _picture(sample: SampleView, classes: Sequence[str], names: Sequence[str]) -
         element(
             "span",
             name(shortened(contestant, 18)), ": ", name(shortened(classes[said], 24)),
-            f" {percent(odds)}",
+            ", " + percent(odds).replace(" ", "\N{NO-BREAK SPACE}"),
             class_="right" if said == sample.label else "wrong",
         )
         for contestant, said, odds in zip(names, sample.predicted, sample.confidence, strict=True)

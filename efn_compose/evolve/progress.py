@@ -158,7 +158,7 @@ class ConsoleWatcher:
         donor = best if best in search.pure else search.best_donor()
         self._best.append(found[best].shrunk)
         self._donors = {
-            self._title(pure, search): found[pure].mean for pure in search.pure if pure in found
+            self._title(pure, search): found[pure].shrunk for pure in search.pure if pure in found
         }
         losses = [estimate.mean for estimate in found.values()]
         gain = found[best].shrunk - found[donor].shrunk if donor in found else 0.0
