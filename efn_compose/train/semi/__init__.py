@@ -1,0 +1,6 @@
+"""Training with images that nobody has labelled: Noisy Student and Mean Teacher over the recipe."""
+
+from efn_compose.train.semi.options import SemiOptions
+from efn_compose.train.semi.pseudo_labels import PseudoLabels, pseudo_labels
+
+__all__ = ["PseudoLabels", "SemiOptions", "pseudo_labels"]
