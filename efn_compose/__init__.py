@@ -31,7 +31,7 @@ _PUBLIC = {
 }
 
 #: Folders that are verbs too.
-_CALLABLE_PACKAGES = ("compose", "evolve")
+_CALLABLE_PACKAGES = ("compose", "evolve", "train")
 
 __all__ = ["__version__", *_CALLABLE_PACKAGES, *_PUBLIC]
 

@@ -1,4 +1,4 @@
-"""Trainings from magic, donor and random weights; see seeding.toml beside this file.
+"""Trainings from magic, donor and random weights with the recipe; see seeding.toml beside this file.
 
 Every finished (data set, seed, arm) is one line of results/seeding.jsonl, so that
 an interrupted run goes on where it stopped.
@@ -6,12 +6,12 @@ an interrupted run goes on where it stopped.
 
 import argparse
 import dataclasses
+import functools
 import itertools
-import json
 import os
 import time
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from efn_compose.data.split import Split
 from efn_compose.data.table import ImageTable
 from efn_compose.donors import Donor, load_donor
 from efn_compose.nesting.fills import fresh_values
+from efn_compose.store import Journal, read_journal
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "seeding.jsonl"
@@ -72,7 +73,11 @@ def data_set(name: str, config: Mapping[str, Any]) -> DataSet:
     return load_data(options, config["split_seed"], show_progress=False)
 
 
+Row = dict[str, Any]
+
+
 def starting_points(config: Mapping[str, Any], magic: Path | None) -> dict[str, Donor]:
+    """Return the donors by variant, and the magic weights."""
     found = {}
     for source in config["donors"]:
         donor = convert(source).donor.without_head()
@@ -82,131 +87,212 @@ def starting_points(config: Mapping[str, Any], magic: Path | None) -> dict[str, 
     return found
 
 
-def train(
-    resident: Any, data: DataSet, tensors: Mapping[str, np.ndarray], seed: int, epochs: int
-) -> dict[str, Any]:
-    """Return test accuracy and seconds after each epoch."""
-    import tensorflow as tf
+class Stopwatch:
+    """Notes the processor seconds at the end of each epoch; a busy machine does not count."""
 
-    from efn_compose.train.metrics import accuracy
-    from efn_compose.train.resident import batches
+    def __init__(self) -> None:
+        self.begun = time.process_time()
+        self.seconds: list[float] = []
 
-    train_images, test_images = tf.constant(data.train_images), tf.constant(data.test_images)
-    labels = tf.constant(data.train_labels)
-    resident.load(tensors, seed)
-    accuracies, seconds, spent = [], [], 0.0
-    for epoch in range(epochs):
-        start = time.perf_counter()
-        order = resident.epoch_order(len(data.train_labels), 1000 * seed + epoch)
-        resident.train(train_images, labels, order)
-        resident.recalibrate(train_images, batches(len(data.train_labels), 256))
-        spent += time.perf_counter() - start
-        seconds.append(round(spent, 2))
-        logits = resident.predict(test_images, batches(len(data.test_labels), 256))
-        accuracies.append(round(accuracy(logits, data.test_labels), 4))
-    return {"accuracy": accuracies, "seconds": seconds}
+    def on_update(self, done: int, planned: int, loss: float) -> None:
+        """Do nothing."""
+
+    def on_rates(self, curve: Any) -> None:
+        """Do nothing: a range test is part of the time."""
+
+    def on_epoch(self, history: Any) -> None:
+        """Note the time."""
+        self.seconds.append(round(time.process_time() - self.begun, 2))
+
+
+class Experiment:
+    """Runs jobs; a network that is built and traced serves all trainings like it.
+
+    Args:
+        config: Of seeding.toml.
+        magic: The magic weights, where they are to take part.
+    """
+
+    def __init__(self, config: Mapping[str, Any], magic: Path | None) -> None:
+        self.config = config
+        self.donors = starting_points(config, magic)
+        self._trainers: dict[Any, Any] = {}
+        self.data = functools.cache(lambda name: data_set(name, config))
+
+    def run(self, name: str, seed: int, arm: str) -> Row:
+        """Train once and return accuracy and processor seconds after each epoch."""
+        from efn_compose.train.augment import AugmentOptions
+        from efn_compose.train.recipe import TrainingData, TrainOptions, fit
+
+        config = self.config
+        change = dict(config["ablations"].get(arm.removeprefix("ablation:"), {}))
+        donor = self.donors.get(arm, self.donors[config["ablation_donor"]])
+        if arm == "random":
+            donor = self.donors["lite1"]
+            fresh = {t.name: fresh_values(t, "he", seed) for t in inventory(donor.spec)}
+            donor = donor.replace(tensors=fresh)
+        if scaling := change.pop("preprocessing", None):
+            rules = dataclasses.replace(donor.conventions, preprocessing=PREPROCESSINGS[scaling])
+            donor = donor.replace(conventions=rules)
+        options = TrainOptions(**config["train"] | change)
+        found = self.data(name)
+        scored = slice(config["scored_images"])
+        data = TrainingData(
+            found.class_names,
+            found.train_images,
+            found.train_labels,
+            found.test_images[scored],
+            found.test_labels[scored],
+        )
+        trainer = self._traced(donor, data, options)
+        # Digits and letters are not their mirror images.
+        plain, watch = AugmentOptions(flip_x=0.0), Stopwatch()
+        fitted = fit(donor, data, options, plain, seed=seed, watcher=watch, trainer=trainer)
+        accuracy = [round(r.validation["accuracy"], 4) for r in fitted.history.epochs]
+        row = {"data": name, "seed": seed, "arm": arm}
+        row |= {"accuracy": accuracy, "cpu_seconds": watch.seconds}
+        if options.find_rate:
+            row["rate"] = fitted.history.learning_rate
+        return row
+
+    def _traced(self, donor: Donor, data: Any, options: Any) -> Any:
+        """Return a trainer that has made an update of each kind, so that tracing is not timed."""
+        from efn_compose.train.augment import AugmentOptions
+        from efn_compose.train.recipe import Trainer, TrainingData, TrainOptions, fit
+
+        key = (donor.spec, donor.conventions, data.classes, options)
+        if key not in self._trainers:
+            is_ablation = options != TrainOptions(**self.config["train"])
+            if is_ablation:
+                # Nobody comes back to the one before.
+                self._trainers.clear()
+            trainer = Trainer(donor, data.classes, options)
+            # Different sizes are one trace; few images will do.
+            few = TrainingData(
+                data.class_names,
+                data.train_images[: options.batch_size],
+                data.train_labels[: options.batch_size],
+                data.validation_images[:2],
+                data.validation_labels[:2],
+            )
+            fit(donor, few, options, AugmentOptions(flip_x=0.0), trainer=trainer)
+            self._trainers[key] = trainer
+        return self._trainers[key]
 
 
 def jobs(config: Mapping[str, Any], has_magic: bool) -> Iterator[tuple[str, int, str]]:
+    """Yield (data set, seed, arm): the pilot, the comparison, the ablations."""
     arms = [arm for arm in config["arms"] if arm != "magic" or has_magic]
-    for seed in range(config["seeds"]):
-        for name in config["data_sets"]:
-            yield from ((name, seed, arm) for arm in arms)
-        yield from (("digits", seed, f"ablation:{name}") for name in config["ablations"])
+    for arm, name in itertools.product(arms, config["data_sets"]):
+        if arm not in ("magic", "random"):
+            yield name, config["pilot_seed"], arm
+    for name, seed, arm in itertools.product(config["data_sets"], config["seeds"], arms):
+        yield name, seed, arm
+    for name, seed in itertools.product(config["ablations"], config["seeds"]):
+        yield config["ablation_data"], seed, f"ablation:{name}"
 
 
-def run(config: Mapping[str, Any], magic: Path | None) -> None:
-    from efn_compose.train.resident import ResidentModel, TrainSettings
-
-    rows = read_rows()
-    done = {(row["data"], row["seed"], row["arm"]) for row in rows}
-    donors = starting_points(config, magic)
-    data = {name: data_set(name, config) for name in config["data_sets"]}
-    residents: dict[Any, Any] = {}
+def run(config: Mapping[str, Any], magic: Path | None, part: int, parts: int) -> None:
+    # A journal has one writer: of several processes each has its own.
+    journal = Journal(JOURNAL if parts == 1 else JOURNAL.with_suffix(f".{part}.jsonl"))
+    done = {(row["data"], row["seed"], row["arm"]) for row in read_rows()}
     waiting = [job for job in jobs(config, magic is not None) if job not in done]
-    for number, (name, seed, arm) in enumerate(waiting):
-        change = config["ablations"].get(arm.removeprefix("ablation:"), {})
-        donor = donors.get(arm, donors["lite1"])
-        rules = donor.conventions
-        if "preprocessing" in change:
-            rules = dataclasses.replace(
-                rules, preprocessing=PREPROCESSINGS[change["preprocessing"]]
-            )
-        settings = TrainSettings(
-            batch_size=change.get("batch_size", config["batch_size"]),
-            learning_rate=config["learning_rate"],
-            schedule=change.get("schedule", "constant"),
-        )
-        tensors = donor.tensors
-        if arm == "random":
-            tensors = {t.name: fresh_values(t, "he", seed) for t in inventory(donor.spec)}
-        # One traced model serves all weights of one network under equal conventions.
-        key = (donor.spec, rules, data[name].classes, settings)
-        if key not in residents:
-            residents[key] = ResidentModel(donor.spec, rules, data[name].classes, settings)
-            # Tracing is not training: its seconds are left out.
-            train(residents[key], data[name], tensors, seed, 1)
-        measured = train(residents[key], data[name], tensors, seed, config["epochs"])
-        row = {"data": name, "seed": seed, "arm": arm, **measured}
-        with JOURNAL.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(f"{number + 1}/{len(waiting)} {row}", flush=True)
+    waiting = [job for job in waiting if job[1] % parts == part]
+    experiment = Experiment(config, magic)
+    begun = time.monotonic()
+    for number, job in enumerate(waiting, 1):
+        row = experiment.run(*job)
+        journal.append(row)
+        left = (time.monotonic() - begun) / number * (len(waiting) - number) / 60
+        print(f"{number}/{len(waiting)}, about {left:.0f} min left: {row}", flush=True)
 
 
-def read_rows() -> list[dict[str, Any]]:
-    if not JOURNAL.exists():
-        return []
-    return [json.loads(line) for line in JOURNAL.read_text(encoding="utf-8").splitlines()]
+def read_rows() -> list[Row]:
+    """Return the rows of all journals."""
+    files = sorted(JOURNAL.parent.glob(f"{JOURNAL.stem}*.jsonl"))
+    return [row for file in files for row in read_journal(file).records]
 
 
-def report(config: Mapping[str, Any]) -> str:
-    """Return the tables in Markdown."""
-    rows = read_rows()
-    lines = [
-        "| data | start | seeds | accuracy after each epoch, mean ± SE | seeds that reach the target "
-        "| epochs to it, mean of those | seconds to it, median of those |",
-        "|---|---|---|---|---|---|---|",
+def target(config: Mapping[str, Any], rows: Sequence[Row], data: str) -> float | None:
+    """Return the accuracy to be reached, from the pilot alone; None before there is one."""
+    pilots = [
+        row["accuracy"][config["target_epoch"] - 1]
+        for row in rows
+        if row["data"] == data and row["seed"] == config["pilot_seed"]
     ]
-    names = [*config["arms"], *(f"ablation:{name}" for name in config["ablations"])]
-    for data in config["data_sets"]:
-        target = config["targets"][data]
-        for arm in names:
-            mine = [row for row in rows if (row["data"], row["arm"]) == (data, arm)]
-            if not mine:
-                continue
-            curves = np.array([row["accuracy"] for row in mine])
-            shown = ", ".join(_mean_and_error(column) for column in curves.T)
-            firsts = [np.flatnonzero(curve >= target) for curve in curves]
-            hits = [
-                (int(first[0]) + 1, row["seconds"][first[0]])
-                for first, row in zip(firsts, mine, strict=True)
-                if len(first)
-            ]
-            epochs = f"{np.mean([hit[0] for hit in hits]):.1f}" if hits else "-"
-            seconds = f"{np.median([hit[1] for hit in hits]):.1f}" if hits else "-"
-            lines.append(
-                f"| {data} (target {target:g}) | {arm} | {len(mine)} | {shown} | "
-                f"{len(hits)} of {len(mine)} | {epochs} | {seconds} |"
-            )
+    return int(max(pilots) * 20) / 20 if pilots else None
+
+
+def report(config: Mapping[str, Any], rows: Sequence[Row]) -> str:
+    """Return the tables in Markdown."""
+    published = [row for row in rows if row["seed"] in config["seeds"]]
+    lines = ["## Starts", "", *_head("data", "start")]
+    for data, arm in itertools.product(config["data_sets"], config["arms"]):
+        goal = target(config, rows, data)
+        mine = [row for row in published if (row["data"], row["arm"]) == (data, arm)]
+        lines += [_line(f"{data} (target {goal:g})", arm, mine, goal)] if mine else []
+    data, donor = config["ablation_data"], config["ablation_donor"]
+    base = {r["seed"]: r for r in published if (r["data"], r["arm"]) == (data, donor)}
+    lines += ["", f"## What each part is worth: {data}, from {donor}", "", *_head("change", "")]
+    goal = target(config, rows, data)
+    if base:
+        lines.append(_line("none", "", list(base.values()), goal))
+    for name in config["ablations"]:
+        mine = [row for row in published if row["arm"] == f"ablation:{name}"]
+        pairs = [
+            r["accuracy"][-1] - base[r["seed"]]["accuracy"][-1] for r in mine if r["seed"] in base
+        ]
+        if pairs:
+            lines.append(_line(name, f"{_mean_and_error(np.array(pairs), sign=True)}", mine, goal))
     return "\n".join(lines)
 
 
-def _mean_and_error(values: np.ndarray) -> str:
+def _head(first: str, second: str) -> list[str]:
+    second = second or "last accuracy less that without the change, paired by seed"
+    return [
+        f"| {first} | {second} | seeds | accuracy after each epoch, mean | last, mean ± SE "
+        "| reach the target | epochs to it, mean | processor seconds to it, median |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+
+
+def _line(first: str, second: str, rows: Sequence[Row], goal: float) -> str:
+    curves = np.array([row["accuracy"] for row in rows])
+    hits = [
+        (int(where[0]) + 1, row["cpu_seconds"][where[0]])
+        for row in rows
+        if len(where := np.flatnonzero(np.array(row["accuracy"]) >= goal))
+    ]
+    # A mean over those that arrive would flatter the arms that often do not.
+    is_whole = len(hits) == len(rows)
+    epochs = f"{np.mean([hit[0] for hit in hits]):.1f}" if is_whole else "-"
+    seconds = f"{np.median([hit[1] for hit in hits]):.1f}" if is_whole else "-"
+    shown = ", ".join(f"{value:.3f}" for value in curves.mean(axis=0))
+    last = _mean_and_error(curves[:, -1])
+    return (
+        f"| {first} | {second} | {len(rows)} | {shown} | {last} | {len(hits)} of {len(rows)} "
+        f"| {epochs} | {seconds} |"
+    )
+
+
+def _mean_and_error(values: np.ndarray, sign: bool = False) -> str:
+    mean = f"{values.mean():+.3f}" if sign else f"{values.mean():.3f}"
     if len(values) < 2:
-        return f"{values.mean():.3f}"
-    return f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
+        return mean
+    return f"{mean} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--magic", type=Path, help="efn_magic_weights.h5 of the quickstart")
+    parser.add_argument("--part", default="0/1", help="N/M: the seeds of this one of M processes")
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     config = tomllib.loads((HERE / "seeding.toml").read_text(encoding="utf-8"))
     if options.report:
-        print(report(config))
+        print(report(config, read_rows()))
     else:
-        run(config, options.magic)
+        run(config, options.magic, *map(int, options.part.split("/")))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from nano_run import NANO, nano_donor, write_nano_experiment
 from PIL import Image
 from report_runs import MadeUpRun
 from test_cli import random_donor
+from tiny_recipe import tiny_donor
 
 from efn_compose.arch import arch_spec
 from efn_compose.cli import main
@@ -29,6 +30,7 @@ STAND_INS = {
     "direct-sum": {"b7": TWICE},
     "shrink": {"b0": SMALL},
     "align": {"128": "32"},
+    "train": {"128": "16", "5": "1", "3": "1"},
     "rank": {"fashion_mnist": "digits", "64": "32"},
 }
 #: By verb: the files that its example must leave, none for those that only say something.
@@ -43,6 +45,7 @@ LEAVES = {
     "rank": ["rank.png"],
     "augment": ["sheet.png"],
     "folds": ["folds.csv"],
+    "train": ["runs/photos/last.h5", "runs/photos/leaderboard.md", "runs/photos/curve.png"],
     "evolve": ["run/efn_magic_weights.h5", "run/report.html", "run/card.md"],
 }
 
@@ -78,6 +81,8 @@ def _prepare(verb: str, place: Path) -> None:
             nano_donor(name, seed, NANO).save(place / f"{name}.h5")
     if verb in ("nest", "export", "inspect"):
         random_donor(1).save(place / "efn_magic_weights.h5")
+    if verb == "train":
+        tiny_donor().save(place / "efn_magic_weights.h5")
     if verb == "folds":
         # Distinct images: folds refuses none, but says which are the same picture.
         files = sorted((place / "images").rglob("*.png"))

@@ -291,7 +291,7 @@ class Watcher:
     def on_update(self, done, planned, loss):
         print("update", done, flush=True)
         time.sleep({pause})
-    def on_epoch(self, record): pass
+    def on_epoch(self, history): pass
     def on_rates(self, curve): pass
 
 options = TrainOptions(epochs=4, batch_size=16, ema=0.9, schedule="two_forward_one_back",

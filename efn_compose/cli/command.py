@@ -37,6 +37,7 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "evolve": Verb("efn_compose.cli.evolve", "search for better starting weights for your data"),
+    "train": Verb("efn_compose.cli.train", "train networks from a weight file, folds and seeds"),
     "convert": Verb("efn_compose.cli.convert", "turn another library's checkpoint into a donor"),
     "export": Verb("efn_compose.cli.export", "write a donor as another library loads it"),
     "inspect": Verb("efn_compose.cli.inspect", "say what a weight file or checkpoint is"),

@@ -1,6 +1,6 @@
 """A labelled table of images, not yet resized or split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +31,25 @@ class GreyImages:
 
     def __getitem__(self, index: int, /) -> np.ndarray:
         return np.repeat(self.grey[index][..., None], 3, axis=-1)
+
+
+class ChosenImages:
+    """Some images of a sequence, under new numbers."""
+
+    def __init__(self, images: ImageSequence, numbers: np.ndarray) -> None:
+        self.images, self.numbers = images, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        return self.images[int(self.numbers[index])]
+
+    def name_of(self, index: int) -> str:
+        """Return the image's name, or its number, in the sequence it was chosen from."""
+        number = int(self.numbers[index])
+        name_of = getattr(self.images, "name_of", str)
+        return name_of(number)
 
 
 class ImageError(DataError):
@@ -83,6 +102,15 @@ class ImageTable:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def chosen(self, numbers: np.ndarray) -> "ImageTable":
+        """Return the table of some images, numbered anew in the order given."""
+        return replace(
+            self,
+            images=ChosenImages(self.images, numbers),
+            labels=self.labels[numbers],
+            groups=None if self.groups is None else self.groups[numbers],
+        )
 
     def image_name(self, number: int) -> str:
         """Return the file of an image, or its number in the source where it has no file.

@@ -1,11 +1,11 @@
 """Setting aside the images of a table that cannot be decoded, by choice and with a list."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from efn_compose.data.decode import LISTED_FAILURES, for_each_image
-from efn_compose.data.table import ImageSequence, ImageTable
+from efn_compose.data.table import ImageTable
 from efn_compose.errors import DataError
 
 
@@ -20,25 +20,6 @@ class Unreadable:
 
     image: int
     reason: str
-
-
-class _Chosen:
-    """Some images of a sequence, under new numbers."""
-
-    def __init__(self, images: ImageSequence, numbers: np.ndarray) -> None:
-        self.images, self.numbers = images, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int, /) -> np.ndarray:
-        return self.images[int(self.numbers[index])]
-
-    def name_of(self, index: int) -> str:
-        """Return the image's name, or its number, in the sequence it was chosen from."""
-        number = int(self.numbers[index])
-        name_of = getattr(self.images, "name_of", str)
-        return name_of(number)
 
 
 def skip_unreadable(
@@ -81,6 +62,4 @@ def skip_unreadable(
     if lost:
         names = ", ".join(repr(table.class_names[label]) for label in sorted(lost))
         raise DataError(f"{table.name}: no image of {names} can be decoded.\n{listed}")
-    groups = None if table.groups is None else table.groups[kept]
-    images = _Chosen(table.images, kept)
-    return replace(table, images=images, labels=table.labels[kept], groups=groups), left_out
+    return table.chosen(kept), left_out

@@ -186,7 +186,7 @@ class _Training:
                 self.best = self.last
             if state_file is not None:
                 self._save(state_file, identity)
-            self.watcher.on_epoch(record)
+            self.watcher.on_epoch(self.history)
 
     def _choose_rate(self) -> None:
         self.history.learning_rate = self.options.learning_rate

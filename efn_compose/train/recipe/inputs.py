@@ -112,12 +112,7 @@ class Inputs:
         self._mean = tf.constant(scaling.mean, tf.float32)
         self._scale = 1 / tf.constant(scaling.std, tf.float32)
         self._prepared: dict[int, Any] = {}
-        cells = augment_options.grid_cells
-        bad = [size for size in (*options.sizes, data.size) if size % cells]
-        if augment_options.grid and bad:
-            raise ConfigError(
-                f"augment.grid_cells = {cells} must divide every image size. Received: {bad}."
-            )
+        check_sizes(options, augment_options, data.size)
 
     @property
     def updates_per_epoch(self) -> int:
@@ -226,3 +221,13 @@ def drawn(images: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Return up to `count` images, drawn at random, in their own order."""
     chosen = np.random.default_rng([seed, 4]).permutation(len(images))
     return images[np.sort(chosen[:count])]
+
+
+def check_sizes(options: TrainOptions, augment_options: AugmentOptions, size: int) -> None:
+    """Raise `ConfigError` unless every image size of a training can be cut into the tiles."""
+    cells = augment_options.grid_cells
+    bad = sorted({side for side in (*options.sizes, size) if side % cells})
+    if augment_options.grid and bad:
+        raise ConfigError(
+            f"augment.grid_cells = {cells} must divide every image size. Received: {bad}."
+        )

@@ -9,7 +9,7 @@ from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.train.recalibrate import recalibrate
 from efn_compose.train.recipe.average import MovingAverage, assign_all, step_back
-from efn_compose.train.recipe.history import EpochRecord
+from efn_compose.train.recipe.history import History
 from efn_compose.train.recipe.network import build_network, norm_variables, start
 from efn_compose.train.recipe.optimizers import make_optimizer
 from efn_compose.train.recipe.options import TrainOptions
@@ -26,8 +26,8 @@ class FitWatcher(Protocol):
     def on_update(self, done: int, planned: int, loss: float) -> None:
         """An update was made; `planned` is the training's number of updates."""
 
-    def on_epoch(self, record: EpochRecord) -> None:
-        """An epoch is over, scored and on the disk."""
+    def on_epoch(self, history: History) -> None:
+        """An epoch is over, scored and on the disk: the history's last one."""
 
     def on_rates(self, curve: RateCurve) -> None:
         """A range test is over."""
@@ -39,7 +39,7 @@ class Silent:
     def on_update(self, done: int, planned: int, loss: float) -> None:
         """Do nothing."""
 
-    def on_epoch(self, record: EpochRecord) -> None:
+    def on_epoch(self, history: History) -> None:
         """Do nothing."""
 
     def on_rates(self, curve: RateCurve) -> None:

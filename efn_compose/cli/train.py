@@ -1,0 +1,117 @@
+"""`efn-compose train`: trained networks from a weight file and images.
+
+The donors' own preprocessing, a minimal head, everything trainable. Several folds, seeds and
+networks are a matrix of trainings on all cores, ranked at the end; what a killed run has
+done, the same command with --resume goes on from.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from efn_compose.cli.output import Output
+from efn_compose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from efn_compose.trainings.job import PreparedTrainings
+
+EXAMPLE = (
+    "efn-compose train --weights efn_magic_weights.h5 --data folder:photos --size 128 "
+    "--folds 5 --seeds 3 -o runs/photos"
+)
+ON_INTERRUPT = (
+    "stopped; every finished epoch is in the run folder. The same command with --resume goes on."
+)
+#: Flags by the setting they stand for.
+_FLAGS = {
+    "weights": ("weights.file", "FILE", "weight file of any library, or package:NAME"),
+    "data": ("data.source", "SOURCE", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"),
+    "size": ("data.size", "N", "pixels, height and width"),
+    "variants": ("weights.variants", "A,B", "networks; larger ones get the weights nested"),
+    "folds": ("validation.folds", "N", "that validate in turn; 1: a fifth validates"),
+    "seeds": ("validation.seeds", "N", "trainings per network and fold"),
+    "epochs": ("train.epochs", "N", "passes over the images"),
+    "batch-size": ("train.batch_size", "N", "images per step"),
+    "learning-rate": ("train.learning_rate", "X", "highest rate"),
+    "workers": ("executor.workers", "N", "trainings at once; default: one per core"),
+    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
+    "output": ("run.path", "FOLDER", "run folder, default: runs/ and the configuration's name"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("config", nargs="?", help="TOML file; flags stand over it")
+    for flag, (setting, word, text) in _FLAGS.items():
+        names = ["-o", f"--{flag}"] if flag == "output" else [f"--{flag}"]
+        parser.add_argument(*names, dest=setting, metavar=word, help=text)
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print resolved configuration, trainings and fold quality, then stop",
+    )
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="SECTION.KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="any setting; --dry-run lists all",
+    )
+    parser.set_defaults(on_interrupt=ON_INTERRUPT)
+
+
+def run(options: argparse.Namespace, output: Output) -> None:
+    """Train, or say what would be trained."""
+    from efn_compose.trainings.job import prepare_trainings, train
+
+    if options.dry_run and options.resume:
+        raise ConfigError("--dry-run and --resume exclude each other.")
+    overrides = [
+        *(
+            f"{setting}={getattr(options, setting)}"
+            for setting, _, _ in _FLAGS.values()
+            if getattr(options, setting) is not None
+        ),
+        *options.overrides,
+    ]
+    is_quiet = output.is_quiet or output.as_json
+    if options.dry_run:
+        _describe(prepare_trainings(options.config, overrides, show_progress=not is_quiet), output)
+        return
+    summary = train(options.config, overrides, resume=options.resume, quiet=is_quiet)
+    from efn_compose.trainings.leaderboard import leaderboard_json
+
+    fields = {
+        "folder": str(summary.folder),
+        "weights": str(summary.weights),
+        "predictions": str(summary.predictions),
+        "leaderboard": leaderboard_json(summary.leaderboard),
+        "assessment": summary.assessment,
+    }
+    places = "\n".join(f"  {name:<12} {fields[name]}" for name in ("weights", "predictions"))
+    output.result(fields, f"{summary}\n{places}")
+
+
+def _describe(prepared: "PreparedTrainings", output: Output) -> None:
+    from efn_compose.config import dump_toml
+
+    cells = [cell.name for cell in prepared.cells]
+    quality = str(prepared.images.folds.quality)
+    text = dump_toml(prepared.config, with_help=True)
+    fields = {
+        "config": text,
+        "folder": str(prepared.folder),
+        "trainings": cells,
+        "images": len(prepared.images.table),
+        "quality": quality,
+        "duplicates": len(prepared.images.duplicates),
+    }
+    output.result(
+        fields,
+        f"{text}\nrun folder    {prepared.folder}\nimages        {fields['images']}\n"
+        f"duplicates    {fields['duplicates']} pairs in different folds\n"
+        f"trainings     {len(cells)}: {', '.join(cells[:6])}{', …' if len(cells) > 6 else ''}\n\n"
+        f"{quality}\nNothing was written.",
+    )

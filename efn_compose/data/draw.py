@@ -1,0 +1,37 @@
+"""Taking some images of a table, alike in classes, patients whole."""
+
+import numpy as np
+
+from efn_compose.data.table import ImageTable
+
+
+def draw_images(table: ImageTable, count: int, seed: int) -> ImageTable:
+    """Return about as many images as wanted, at random, classes in proportion.
+
+    Patients are taken whole, so a few images more may come; the last patient decides.
+
+    Args:
+        table: The images.
+        count: Images wanted, at least 1; all where the table has no more.
+        seed: Decides which.
+
+    Example:
+        >>> from efn_compose.data import load_table
+        >>> len(draw_images(load_table("digits"), 100, seed=1))
+        100
+    """
+    if count >= len(table):
+        return table
+    groups = np.arange(len(table)) if table.groups is None else table.groups
+    rng = np.random.default_rng([seed, 0x50E])
+    patients, first, patient_of = np.unique(groups, return_index=True, return_inverse=True)
+    # Patients of a class get places spread evenly over 0 to 1; taken in that order, classes
+    # come in proportion, however many are taken.
+    place = np.empty(len(patients))
+    for label in np.unique(table.labels[first]):
+        members = rng.permutation(np.flatnonzero(table.labels[first] == label))
+        place[members] = (np.arange(len(members)) + rng.random()) / len(members)
+    order = np.argsort(place)
+    sizes = np.bincount(patient_of)[order]
+    taken = order[: int(np.searchsorted(np.cumsum(sizes), count)) + 1]
+    return table.chosen(np.flatnonzero(np.isin(patient_of, taken)))

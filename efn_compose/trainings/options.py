@@ -1,0 +1,115 @@
+"""The sections of a training that no folder below owns, and all sections together."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.store.options import RunOptions
+from efn_compose.train.augment.options import AugmentOptions
+from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.tta.options import TtaOptions
+
+#: One fold in so many validates where folds do not take turns.
+SINGLE_SPLIT = 5
+
+
+@dataclass(frozen=True)
+class WeightOptions:
+    """The `[weights]` section.
+
+    Args:
+        file: Starting weights: a file that any converter reads, or "package:NAME".
+        variants: Networks to train; larger ones of the family start with the weights nested
+            inside, computing the same. Empty: the file's own.
+        fill: What new channels of a larger network start from.
+    """
+
+    file: str = field(default="", metadata={"help": "weight file, or package:NAME"})
+    variants: tuple[str, ...] = field(
+        default=(), metadata={"help": "networks to train; empty: the file's own"}
+    )
+    fill: Literal["he", "replicate", "zero"] = field(
+        default="he", metadata={"help": "new channels of larger networks"}
+    )
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """The `[data]` section of a training.
+
+    Args:
+        source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH".
+        size: Height and width in pixels that every image is resized to.
+        images: Take so many at random, whole patients, classes in proportion; 0: all.
+        metric: What is reported beside cross-entropy and accuracy.
+        unreadable_share: Images that cannot be decoded are left out and listed in
+            `unreadable.csv`, as long as they are at most this share; 0 refuses them.
+    """
+
+    source: str = field(
+        default="", metadata={"help": "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"}
+    )
+    size: int = field(
+        default=64, metadata={"minimum": 8, "maximum": 2048, "help": "pixels, height and width"}
+    )
+    images: int = field(default=0, metadata={"minimum": 0, "help": "take so many; 0: all"})
+    metric: Literal["accuracy", "auc"] = field(
+        default="accuracy", metadata={"help": "auc adds the area under the curve"}
+    )
+    unreadable_share: float = field(
+        default=0.0,
+        metadata={
+            "minimum": 0.0,
+            "maximum": 1.0,
+            "help": "largest share of undecodable images to leave out; 0 refuses them",
+        },
+    )
+
+
+@dataclass(frozen=True)
+class ValidationOptions:
+    """The `[validation]` section.
+
+    Args:
+        folds: Folds that validate in turn; 1: one split, a fifth validates.
+        seeds: Trainings of each network and fold; their seeds count up from `run.seed`.
+        worst_rate: Largest accepted variation of a class's share over the folds.
+        worst_size_distance: Largest accepted Kolmogorov distance between folds in images
+            per patient.
+        duplicates: Equal images in different folds are listed in `duplicates.csv`, stop the
+            run, or are joined, so that no fold parts them.
+        file: Folds of `efn-compose folds -o FILE` to take instead of cutting new ones; `folds`
+            is then their number, or 1 for the first alone.
+    """
+
+    folds: int = field(default=1, metadata={"minimum": 1, "help": "1: a fifth validates"})
+    seeds: int = field(default=1, metadata={"minimum": 1, "help": "per network and fold"})
+    worst_rate: float | None = field(
+        default=None, metadata={"minimum": 0.0, "help": "variation of a class's share over folds"}
+    )
+    worst_size_distance: float | None = field(
+        default=None, metadata={"minimum": 0.0, "help": "between folds, in images per patient"}
+    )
+    duplicates: Literal["list", "refuse", "join"] = field(
+        default="list", metadata={"help": "equal images in different folds"}
+    )
+    file: str = field(default="", metadata={"help": "folds.csv of `efn-compose folds`"})
+
+    @property
+    def cut(self) -> int:
+        """Folds that the table is cut into."""
+        return self.folds if self.folds > 1 else SINGLE_SPLIT
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a training is told; the fields are the sections of its TOML file."""
+
+    run: RunOptions = field(default_factory=RunOptions)
+    weights: WeightOptions = field(default_factory=WeightOptions)
+    data: ImageOptions = field(default_factory=ImageOptions)
+    validation: ValidationOptions = field(default_factory=ValidationOptions)
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    train: TrainOptions = field(default_factory=TrainOptions)
+    tta: TtaOptions = field(default_factory=TtaOptions)
+    executor: ExecutorOptions = field(default_factory=ExecutorOptions)
