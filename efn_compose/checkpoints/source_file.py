@@ -8,6 +8,9 @@ import numpy as np
 
 from efn_compose.errors import UnreadableCheckpointError
 
+#: Most tensors are vectors of a BatchNorm and lie side by side: one read serves hundreds.
+_BUFFER_BYTES = 1 << 20
+
 
 class SourceFile:
     """A file of raw values; it is opened at the first read and closed with its last reader.
@@ -39,7 +42,7 @@ class SourceFile:
             UnreadableCheckpointError: The file ends before.
         """
         if self._file is None:
-            self._file = self.path.open("rb", buffering=0)
+            self._file = self.path.open("rb", buffering=_BUFFER_BYTES)
             weakref.finalize(self, self._file.close)
         self._file.seek(offset)
         values = np.empty(count, dtype)

@@ -8,6 +8,9 @@ that a few bytes can make gigabytes long.
 """
 
 import io
+import itertools
+import math
+import operator
 import pickle
 import struct
 from collections import OrderedDict
@@ -287,10 +290,18 @@ def check_extent(tensor: TensorRef, stored_numel: int, where: str) -> None:
         )
 
 
+def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of an array whose last axis runs fastest."""
+    steps = itertools.accumulate(reversed(shape[1:]), initial=1, func=operator.mul)
+    return tuple(steps)[::-1] if shape else ()
+
+
 def strided(flat: np.ndarray, tensor: TensorRef) -> np.ndarray:
     """Return a tensor's view of its storage; `check_extent` must have passed."""
     if 0 in tensor.shape:
         return np.zeros(tensor.shape, flat.dtype)
+    if tensor.stride == _row_major(tensor.shape):
+        return flat[tensor.offset : tensor.offset + math.prod(tensor.shape)].reshape(tensor.shape)
     return np.lib.stride_tricks.as_strided(
         flat[tensor.offset :],
         tensor.shape,

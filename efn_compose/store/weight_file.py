@@ -31,6 +31,8 @@ HEADER_ATTRIBUTE = "efn_compose"
 DONOR_MAP_GROUP = "donor_map"
 NORMALIZATION_LAYER = "normalization"
 
+_BUFFER_BYTES = 1 << 20
+
 #: Called with a tensor's record, returns its values; lets files be larger than memory.
 TensorSource = Callable[[TensorSpec], np.ndarray]
 
@@ -81,7 +83,8 @@ def write_weights(
     dtype = numpy_dtype(header.dtype).newbyteorder("<")
     with atomic_path(path, header.byte_count) as temporary:
         offsets = lay_out(temporary, slots, names)
-        with temporary.open("r+b", buffering=0) as file:
+        # Not truncated, as a descriptor is opened; hundreds of small tensors lie side by side.
+        with open(os.open(temporary, os.O_WRONLY), "wb", buffering=_BUFFER_BYTES) as file:
             for name, array in extra.items():
                 _write_at(file, offsets[f"{NORMALIZATION_LAYER}/{name}"], array)
             for tensor in header.tensors:
@@ -99,11 +102,10 @@ def write_weights(
 
 
 def _write_at(file: Any, offset: int, values: np.ndarray) -> None:
-    """Write an array's bytes at an offset; one call of the system may write less than asked."""
-    file.seek(offset)
-    left = memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
-    while left:
-        left = left[file.write(left) :]
+    """Write an array's bytes at an offset; going where one is already would empty the buffer."""
+    if file.tell() != offset:
+        file.seek(offset)
+    file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
 
 
 def _finish(
