@@ -79,9 +79,12 @@ def save(name: str, variant: str, folder: Path) -> Saved:
         files["tf-checkpoint"] = folder / "variables"
         model.save_weights(str(files["h5-weights"]))
         model.save_weights(str(files["tf-checkpoint"]))
-        if variant == V1:
-            files["tf-saved-model"] = folder / "saved"
+    if variant == V1:
+        files["tf-saved-model"] = folder / "saved"
+        if name == "tf_keras":
             model.save(str(files["tf-saved-model"]), save_format="tf")
+        else:
+            model.export(str(files["tf-saved-model"]), verbose=False)
     return Saved(model, files, np.asarray(model(pixels(), training=False)))
 
 
