@@ -39,7 +39,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(VENV)/.installed-demo: $(BIN)/python setup.cfg pyproject.toml
-	@echo "Installing into $(VENV): about 2 GB of packages, a few minutes, silent unless something fails."
+	@echo "Installing into $(VENV): about 3 GB of packages, a few minutes, silent unless something fails."
 	$(BIN)/python -m pip install --quiet --editable '.[demo,plots]'
 	touch $@
 

@@ -53,6 +53,16 @@ def test_pages_fit_are_readable_and_say_nothing_on_the_console(chromium, pages, 
                 assert violations(page) == [], name
 
 
+def test_on_paper_nothing_is_cut_off_and_the_ground_is_white(chromium, pages):
+    """A4 less the page's margins of 16 mm is 178 mm, 672 pixels of CSS, also for who reads in the dark."""
+    for path in pages.values():
+        with page_of(chromium, path.as_uri(), 672, "dark") as (page, _):
+            page.emulate_media(media="print")
+            assert overflow(page) <= 0, path.name
+            ground = "getComputedStyle(document.body).backgroundColor"
+            assert page.evaluate(ground) == "rgb(255, 255, 255)"
+
+
 def test_the_keyboard_reaches_every_block_and_shows_what_it_is(chromium, pages):
     with page_of(chromium, pages["finished"].as_uri(), 1280, "light") as (page, _):
         stops = tab_stops(page)

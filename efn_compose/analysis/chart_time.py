@@ -29,12 +29,14 @@ _PHASES = {
     "test": "test",
 }
 _PHASE_NAMES = {
+    "donors": "Making siblings and aligning",
     "siblings": "Making siblings",
     "noise": "Measuring the noise",
     "search": "Search",
     "final": "Finals on fresh seeds",
     "test": "Test, once",
     "finish": "Composing what is written",
+    "predictions": "Predictions to look at",
 }
 _WORDS = {
     "compose": "Compose the candidate's weights",

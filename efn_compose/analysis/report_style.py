@@ -127,6 +127,13 @@ section{margin-top:1.4rem;padding-top:.8rem}
 .wide{display:block}.narrow{display:none}
 a{color:inherit;text-decoration:none}
 .scroll{overflow:visible}
+/* What scrolls on a screen must fit on paper. */
+table{font-size:7.5pt}
+th,td{padding-right:.5rem}
+th:first-child{min-width:0;position:static;background:none}
+.n{white-space:normal}
+td,th{overflow-wrap:anywhere}
+thead th,.matrix td,.matrix th{overflow-wrap:normal}
 svg,.chip,.tile,tr.winner,.box,pre{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 }
 """
