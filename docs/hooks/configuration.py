@@ -1,33 +1,44 @@
 """The page of settings, written from the dataclasses that hold their defaults."""
 
 import dataclasses
+import importlib
 import typing
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
-_PLACE = "<!-- settings -->"
+#: Marks on pages, and the dataclass of sections that each stands for.
+_PLACES = {
+    "<!-- settings -->": "efn_compose.config:RunConfig",
+    "<!-- training settings -->": "efn_compose.trainings.options:TrainConfig",
+}
 
 
 def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Replace the mark on the page by a table for each section."""
-    return text.replace(_PLACE, _sections()) if _PLACE in text else text
+    """Replace each mark on the page by a table for each section."""
+    for mark, schema in _PLACES.items():
+        if mark in text:
+            text = text.replace(mark, _sections(schema))
+    return text
 
 
-def _sections() -> str:
-    from efn_compose.config import RunConfig
+def _sections(place: str) -> str:
+    from efn_compose.cli.quiet_import import import_tensorflow_quietly
 
-    types = typing.get_type_hints(RunConfig)
+    import_tensorflow_quietly()
+    module, _, name = place.partition(":")
+    schema = getattr(importlib.import_module(module), name)
+    types = typing.get_type_hints(schema)
     parts = []
-    for section in dataclasses.fields(RunConfig):
+    for section in dataclasses.fields(schema):
         options = types[section.name]
         words = (options.__doc__ or "").partition("\n\n    Args:")[0]
         rows = [
             _row(f, typing.get_type_hints(options)[f.name]) for f in dataclasses.fields(options)
         ]
         parts += [
-            f"## `[{section.name}]`",
+            f"### `[{section.name}]`",
             "\n".join(line.removeprefix("    ") for line in words.splitlines()),
             "\n".join(["| key | values | default | what it is |", "|---|---|---|---|", *rows]),
         ]
@@ -38,6 +49,8 @@ def _row(setting: dataclasses.Field, kind: object) -> str:
     default = setting.default
     shown = {True: "true", False: "false"}.get(default) if isinstance(default, bool) else None
     if shown is None:
+        if default is dataclasses.MISSING:
+            default = setting.default_factory()
         shown = "[]" if default == () else '""' if default == "" else str(default)
     words = setting.metadata.get("help", "").replace("|", "\\|")
     return f"| `{setting.name}` | {_values(setting, kind)} | `{shown}` | {words} |"
