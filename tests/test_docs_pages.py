@@ -1,0 +1,82 @@
+"""What the pages say holds: links lead somewhere, commands parse, configurations are accepted."""
+
+import importlib
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from efn_compose import toml_options
+from efn_compose.cli.command import VERBS, _parser
+from efn_compose.config import RunConfig
+from efn_compose.trainings.options import TrainConfig
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "converters").glob("*.md"),
+        *(ROOT / "experiments" / "results").glob("*.md"),
+    ]
+)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PICTURE_BYTES = 300_000
+
+
+def _blocks(page: Path, *languages: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return [code for language, code in _BLOCK.findall(text) if language in languages]
+
+
+def _commands(code: str) -> list[list[str]]:
+    """Return the words of each `efn-compose` line; lines that a shell has to complete are left out."""
+    lines = code.replace("\\\n", " ").splitlines()
+    found = [line.strip() for line in lines if line.strip().startswith("efn-compose ")]
+    return [shlex.split(line, comments=True) for line in found if "$" not in line]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for target in _LINK.findall(text):
+        if "://" in target or target.startswith(("#", "mailto:")):
+            continue
+        place = page.parent / target.partition("#")[0]
+        assert place.exists(), f"{page.name}: {target}"
+
+
+def test_pictures_are_small():
+    pictures = list((ROOT / "docs" / "assets").glob("*.png"))
+    assert pictures
+    assert [path.name for path in pictures if path.stat().st_size > PICTURE_BYTES] == []
+
+
+def test_every_command_on_every_page_is_one(capsys):
+    count = 0
+    for page in PAGES:
+        for code in _blocks(page, "sh", "bash"):
+            for words in _commands(code):
+                verb = words[1]
+                assert verb in VERBS, f"{page.name}: {words}"
+                try:
+                    _parser(verb, importlib.import_module(VERBS[verb].module)).parse_args(words[2:])
+                except SystemExit:
+                    pytest.fail(f"{page.name}: {shlex.join(words)}: {capsys.readouterr().err}")
+                count += 1
+    assert count > 30, "the pages' commands are not found any more"
+
+
+def test_every_configuration_on_every_page_is_accepted():
+    count = 0
+    for page in PAGES:
+        for code in _blocks(page, "toml"):
+            tables = tomllib.loads(code)
+            schema = TrainConfig if {"weights", "train"} & set(tables) else RunConfig
+            _, problems = toml_options.build(schema, tables)
+            assert problems == [], f"{page.name}: {code}"
+            count += 1
+    assert count >= 3
