@@ -3,17 +3,16 @@
 Networks that begin at one donor stay in one basin of the loss, so that they may be
 averaged and mixed without alignment. Each generation trains every child for one
 evaluation's epochs; children are averages or mixtures of two parents. What is put up
-in the finals are averages over the last generations, which lie nearer to the middle of
-the basin than any member (Izmailov et al. 2018, arXiv:1803.05407; Wortsman et al. 2022,
-arXiv:2203.05482).
+in the finals are averages over the last generations (`descendants.py`).
 
 Beside the population one network is trained in the plain way, from the best member of
-the first generation on. It is what every average must beat.
+the first generation on. That network, and the average of its own last states, are what
+every average over the population must beat: much of what averaging gains it gains along
+one training too.
 """
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from efn_compose.compose.compose import Tensors
 from efn_compose.donors import Donor
 from efn_compose.donors.lineage import lineages
 from efn_compose.errors import EvaluationError
+from efn_compose.evolve.descendants import MEMORY, Descendants, descendants
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.generational import goes_on
 from efn_compose.evolve.ledger import Purpose
@@ -31,30 +31,14 @@ from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.seeds import derive_seed
 from efn_compose.evolve.tasks import EvaluationTask
 
-#: Journal phases: trainings of members, and scores of averages without training.
-TRAINING, SCORING = "population", "soup"
+#: Journal phase of the trainings of members.
+TRAINING = "population"
 PLAIN = "plain"
-#: Name of the plainly trained network in the finals.
-PLAIN_NETWORK = "trained"
 #: Share of children that are averages; the others take every part from one of two parents.
 _AVERAGE_RATE = 0.5
-#: Generations that averages may reach back.
-_MEMORY = 4
+#: Generations whose networks stay on disk whole; of earlier ones only what averages need does.
+_WHOLE = 2
 _MOST_MEMBERS = 4096
-
-
-@dataclass(frozen=True)
-class Descendants:
-    """What a Lamarckian search hands to the finals.
-
-    Args:
-        networks: Tensors by name: the plainly trained donor first, then the parts of averages.
-        candidates: Averages over the networks, best first by validation loss: name and the
-            names of the networks averaged, one named twice counting twice.
-    """
-
-    networks: dict[str, Tensors]
-    candidates: list[tuple[str, tuple[str, ...]]]
 
 
 class LamarckianSearch:
@@ -76,9 +60,8 @@ class LamarckianSearch:
     ) -> None:
         self.loop, self.donors, self.executor, self.folder = loop, donors, executor, folder
         self._plans: list[list[EvaluationTask]] = []
-        self._losses: list[dict[int, float]] = []
+        self.losses: list[dict[int, float]] = []
         self._latest: tuple[int, list[Tensors]] | None = None
-        self._means: dict[int, Tensors] = {}
 
     def run(self) -> Descendants:
         """Run all generations and return the networks and averages for the finals.
@@ -90,7 +73,7 @@ class LamarckianSearch:
         self._train(self._first())
         while goes_on(self.loop, len(self._plans) - 1, TRAINING):
             self._train(self._children(generator))
-        return self._descendants()
+        return descendants(self)
 
     def _first(self) -> list[EvaluationTask]:
         """Return trainings of all donors, each as often as there is room."""
@@ -107,7 +90,7 @@ class LamarckianSearch:
     def _children(self, generator: random.Random) -> list[EvaluationTask]:
         """Return children of the last generation, and the plain network's next step last."""
         options, generation = self.loop.options, len(self._plans)
-        space, losses = self._space(generation - 1), dict(self._losses[-1])
+        space, losses = self._space(generation - 1), dict(self.losses[-1])
         plain = min(losses, key=losses.get) if generation == 1 else len(self._plans[-1]) - 1
         parents = {(n,): loss for n, loss in losses.items() if generation == 1 or n != plain}
         children = []
@@ -150,9 +133,9 @@ class LamarckianSearch:
                 "journal says why; a smaller fitness.learning_rate often helps."
             )
         self._plans.append(tasks)
-        self._losses.append(losses if generation else self._best_lineage(losses))
+        self.losses.append(losses if generation else self._best_lineage(losses))
         best = min(
-            (loss, (g, n)) for g, found in enumerate(self._losses) for n, loss in found.items()
+            (loss, (g, n)) for g, found in enumerate(self.losses) for n, loss in found.items()
         )
         self.loop.budget.believed(best[1], self.loop.ledger.count)
         fresh = {n: e.weights for n, e in enumerate(found) if e.weights is not None}
@@ -161,22 +144,42 @@ class LamarckianSearch:
         if fresh:
             members = [
                 fresh[n] if n in fresh else self._network(generation, n)
-                for n in sorted(self._losses[generation])
+                for n in sorted(self.losses[generation])
             ]
-            self._remember(generation, members)
-        self.folder.forget(f"generation{generation - _MEMORY:04d}_")
+            self._latest = generation, members
+            self._keep_mean(generation, members)
+        self._forget(generation)
 
-    def _remember(self, generation: int, members: list[Tensors]) -> None:
-        self._latest = generation, members
-        self._means[generation] = _mean(members[:-1] if generation else members)
-        self._means.pop(generation - _MEMORY, None)
+    def _keep_mean(self, generation: int, members: list[Tensors]) -> Tensors:
+        mean = _mean(members[:-1] if generation else members)
+        self.folder.save(_mean_name(generation), mean, self._origin_of_mean(generation))
+        return mean
 
-    def _members(self, generation: int) -> list[Tensors]:
+    def _forget(self, generation: int) -> None:
+        """Remove files that nothing needs any more: all but the means and the plain network."""
+        whole = generation - _WHOLE
+        if whole >= 0:
+            plain = len(self._plans[whole]) - 1 if whole else -1
+            for number in range(len(self._plans[whole])):
+                if number != plain:
+                    self.folder.forget(_name(whole, number))
+        self.folder.forget(f"generation{generation - MEMORY:04d}_*")
+
+    def members(self, generation: int) -> list[Tensors]:
         """Return the living members' tensors: from memory, from disk, or trained again."""
         if self._latest is None or self._latest[0] != generation:
-            numbers = sorted(self._losses[generation])
-            self._remember(generation, [self._network(generation, n) for n in numbers])
+            numbers = sorted(self.losses[generation])
+            self._latest = generation, [self._network(generation, n) for n in numbers]
         return self._latest[1]
+
+    def mean_of(self, generation: int) -> Tensors:
+        """Return the mean of a generation's members: from disk, or made again."""
+        kept = self.folder.load(_mean_name(generation), self._origin_of_mean(generation))
+        return kept or self._keep_mean(generation, self.members(generation))
+
+    def plain(self, generation: int) -> Tensors:
+        """Return the plain network as it was after a generation, from the second one on."""
+        return self._network(generation, len(self._plans[generation]) - 1)
 
     def _network(self, generation: int, number: int) -> Tensors:
         kept = self.folder.load(_name(generation, number), self._origin(generation, number))
@@ -186,7 +189,7 @@ class LamarckianSearch:
         self._seat(generation - 1)
         for _, outcome in self.executor.run([self._plans[generation][number]]):
             found = outcome.value
-            if outcome.error is None and found.loss == self._losses[generation].get(number):
+            if outcome.error is None and found.loss == self.losses[generation].get(number):
                 return found.weights
             reason = outcome.error or f"its loss is {found.loss} now"
             raise EvaluationError(f"{_name(generation, number)} cannot be made again: {reason}.")
@@ -198,9 +201,7 @@ class LamarckianSearch:
             tensors = [donor.tensors for donor in self.donors]
             self.executor.set_donors(self.loop.space, tensors)
             return
-        members = dict(
-            zip(sorted(self._losses[generation]), self._members(generation), strict=True)
-        )
+        members = dict(zip(sorted(self.losses[generation]), self.members(generation), strict=True))
         # Nobody descends from the dead; their seats are only kept so that numbers fit.
         anybody = next(iter(members.values()))
         seats = [members.get(n, anybody) for n in range(len(self._plans[generation]))]
@@ -220,68 +221,9 @@ class LamarckianSearch:
             "recipe": task.recipe.to_json(),
         }
 
-    def _descendants(self) -> Descendants:
-        """Score averages of the last networks and return them, best first."""
-        last = len(self._plans) - 1
-        members = self._members(last)
-        numbers = sorted(self._losses[last])
-        networks: dict[str, Tensors] = {}
-        if last:
-            networks[PLAIN_NETWORK] = members[-1]
-            numbers, members = numbers[:-1], members[:-1]
-        names = [f"generation{last}_member{number}" for number in numbers]
-        networks |= dict(zip(names, members, strict=True))
-        losses = self._losses[last]
-        by_loss = sorted(names, key=lambda name: losses[numbers[names.index(name)]])
-        averages = {"best_member": (by_loss[0],)}
-        for generation in range(last - 1, max(-1, last - _MEMORY), -1):
-            if generation not in self._means:
-                self._members(generation)
-            networks[f"generation{generation}_mean"] = self._means[generation]
-        for depth in (1, 2, _MEMORY):
-            if depth <= last + 1:
-                earlier = [f"generation{g}_mean" for g in range(last - 1, last - depth, -1)]
-                # Members count once each, an earlier generation's mean as often as it had members.
-                averages[f"average_of_{depth}"] = (*names, *(earlier * len(names)))
-        score = _Scoring(self, networks)
-        found = score.score(averages)
-        chosen, loss = [by_loss[0]], found["best_member"]
-        for name in by_loss[1:]:
-            trial = score.score({"greedy": (*chosen, name)})["greedy"]
-            if trial <= loss:
-                chosen, loss = [*chosen, name], trial
-        averages["greedy_average"], found["greedy_average"] = tuple(chosen), loss
-        ranked = sorted((n for n in averages if found[n] < float("inf")), key=found.get)
-        return Descendants(networks, [(name, averages[name]) for name in ranked])
-
-
-class _Scoring:
-    """Scores averages of networks on validation, BatchNorm re-estimated, without training."""
-
-    def __init__(self, search: LamarckianSearch, networks: Mapping[str, Tensors]) -> None:
-        self._loop, self._executor = search.loop, search.executor
-        self._networks = networks
-
-    def score(self, averages: Mapping[str, Sequence[str]]) -> dict[str, float]:
-        """Return validation losses by name; infinite for a failure."""
-        recipes = {n: blend_of(members, list(self._networks)) for n, members in averages.items()}
-        tasks = [EvaluationTask(recipe, seed=0, epochs=0.0) for recipe in recipes.values()]
-        found = self._loop.ledger.evaluate(
-            Purpose(SCORING), tasks, list(recipes), before=self._seat
-        )
-        return {
-            name: float("inf") if e.loss is None else e.loss
-            for name, e in zip(recipes, found, strict=True)
-        }
-
-    def _seat(self) -> None:
-        space = genome_space(self._loop.space.spec, len(self._networks), "stage")
-        self._executor.set_donors(space, list(self._networks.values()))
-
-
-def blend_of(members: Sequence[str], names: Sequence[str]) -> Recipe:
-    """Return the average of named networks as a recipe over all of them."""
-    return Recipe.blend([names.index(member) for member in members], len(names))
+    def _origin_of_mean(self, generation: int) -> dict[str, object]:
+        origins = [self._origin(generation, n) for n in sorted(self.losses[generation])]
+        return {"generation": generation, "mean_of": origins}
 
 
 def _mean(networks: Sequence[Tensors]) -> dict[str, np.ndarray]:
@@ -292,6 +234,10 @@ def _mean(networks: Sequence[Tensors]) -> dict[str, np.ndarray]:
     for values in total.values():
         values /= np.float32(len(networks))
     return total
+
+
+def _mean_name(generation: int) -> str:
+    return f"generation{generation:04d}_mean"
 
 
 def _name(generation: int, number: int) -> str:

@@ -17,7 +17,7 @@ class SearchOptions:
         default="generational",
         metadata={"help": "steady: no worker waits, but the order of answers decides"},
     )
-    population: int = field(default=16, metadata={"minimum": 2, "help": "genomes kept"})
+    population: int = field(default=16, metadata={"minimum": 1, "help": "genomes kept"})
     generations: int = field(default=6, metadata={"minimum": 0, "help": "after the first"})
     inheritance: Literal["baldwin", "lamarck"] = field(
         default="baldwin",

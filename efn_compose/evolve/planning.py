@@ -30,7 +30,8 @@ def planned_evaluations(
         12
     """
     first = max(search.population, donor_count) * (1 + len(search.rungs))
-    contestants = search.finalists + donor_count + 1
+    further = 2 if search.inheritance == "lamarck" else 0  # one trained plainly, and its average
+    contestants = search.finalists + donor_count + 1 + further
     plan = {
         "noise": search.noise_repeats * min(2, donor_count),
         "search": first + search.generations * generation_size(search),
