@@ -27,7 +27,7 @@ DEPTHS = (1, 2, 4, 8, 16)
 MEMORY = max(DEPTHS)
 
 
-class Generations(Protocol):
+class Lineage(Protocol):
     """The networks of a Lamarckian search, by generation and number."""
 
     loop: SearchLoop
@@ -63,7 +63,7 @@ class Descendants:
     references: dict[str, tuple[str, ...]]
 
 
-def descendants(search: Generations) -> Descendants:
+def descendants(search: Lineage) -> Descendants:
     """Score averages of the last networks and return them, best first.
 
     Args:
@@ -85,7 +85,7 @@ def descendants(search: Generations) -> Descendants:
         if generation:
             states.append(f"trained_generation{generation}")
             networks[states[-1]] = search.plain(generation)
-    score = _Scoring(search, networks)
+    score = Scoring(search, networks)
     best_first = sorted(names, key=lambda name: search.losses[last][numbers[names.index(name)]])
     averages = {"best_member": (best_first[0],)}
     for depth in (depth for depth in DEPTHS if depth <= last + 1):
@@ -108,10 +108,17 @@ def descendants(search: Generations) -> Descendants:
     return Descendants(networks, candidates, _plain_average(states, score))
 
 
-class _Scoring:
+class Searched(Protocol):
+    """What scoring needs of a search."""
+
+    loop: SearchLoop
+    executor: Executor
+
+
+class Scoring:
     """Scores averages of networks on validation, BatchNorm re-estimated, without training."""
 
-    def __init__(self, search: Generations, networks: Mapping[str, Tensors]) -> None:
+    def __init__(self, search: Searched, networks: Mapping[str, Tensors]) -> None:
         self._loop, self._executor = search.loop, search.executor
         self._networks = networks
 
@@ -132,7 +139,7 @@ class _Scoring:
         self._executor.set_donors(space, list(self._networks.values()))
 
 
-def _plain_average(states: Sequence[str], score: _Scoring) -> dict[str, tuple[str, ...]]:
+def _plain_average(states: Sequence[str], score: Scoring) -> dict[str, tuple[str, ...]]:
     """Return the best average of the plain network's last states, as many as validation likes."""
     trials = {
         f"{PLAIN_AVERAGE}_{depth}": tuple(states[:depth])

@@ -20,6 +20,7 @@ from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.finals import FinalResult, Finals
 from efn_compose.evolve.founders import Founders
 from efn_compose.evolve.generational import search_generations
+from efn_compose.evolve.halving import HalvingSearch
 from efn_compose.evolve.inheritance import LamarckianSearch
 from efn_compose.evolve.ledger import Ledger, Purpose
 from efn_compose.evolve.lineage_flags import LineageFlags
@@ -262,9 +263,10 @@ class EvolutionRun:
     def _search(self, noise: Noise) -> list[Recipe]:
         """Search, and return what to put up in the finals, best first."""
         loop, options = self._loop(noise), self._options
-        if options.inheritance == "lamarck":
+        if options.inheritance != "baldwin":
             folder = PopulationFolder(self._folder / POPULATION_FOLDER, self.donors[0])
-            found = LamarckianSearch(loop, self.donors, self._executor, folder).run()
+            kind = HalvingSearch if options.inheritance == "halving" else LamarckianSearch
+            found = kind(loop, self.donors, self._executor, folder).run()
             return self._adopt(found)[: options.finalists]
         search = search_steadily(loop) if options.mode == "steady" else search_generations(loop)
         self._effects = tuple(search.table.generation_effects)
