@@ -73,8 +73,8 @@ def load_data(
 ) -> DataSet:
     """Load, split and resize the images that the options name.
 
-    Only images that are in the split are decoded, unless `unreadable_share` allows to leave
-    some out.
+    Only images that are in the split are decoded, unless `unreadable_share` allows to
+    leave some out: then all are, once more.
 
     Args:
         options: The `[data]` section.

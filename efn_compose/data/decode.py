@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from efn_compose.data.table import ImageError, ImageSequence
+from efn_compose.data.table import ImageError, ImageSequence, printable
 from efn_compose.errors import DataError, describe_problems
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def decode_file(path: str | os.PathLike[str]) -> np.ndarray:
         with Image.open(path) as opened:
             return np.asarray(_to_rgb(ImageOps.exif_transpose(opened)))
     except UnidentifiedImageError:
-        raise ImageError(f"{path}: not an image that Pillow knows") from None
+        raise ImageError(f"{printable(path)}: not an image that Pillow knows") from None
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such file") from None
+        raise ImageError(f"{printable(path)}: no such file") from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: too large ({error})") from None
+        raise ImageError(f"{printable(path)}: too large ({error})") from None
     # Pillow's decoders raise these for damaged files, SyntaxError among them.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
-        raise ImageError(f"{path}: {error or type(error).__name__}") from None
+        raise ImageError(f"{printable(path)}: {error or type(error).__name__}") from None
 
 
 def _to_rgb(image: "Image.Image") -> "Image.Image":
@@ -145,7 +145,7 @@ def undecodable(failures: Sequence[tuple[int, str]], total: int) -> DataError:
             f"{len(reasons)} of {total} images cannot be decoded.",
             listed,
             "Replace or remove these files and start again, or accept to leave a share of them "
-            "out (data.unreadable_share, --skip-unreadable).",
+            "out (data.unreadable_share, or --skip-unreadable).",
         )
     )
 

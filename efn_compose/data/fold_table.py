@@ -8,7 +8,7 @@ import numpy as np
 
 from efn_compose.data.fold_quality import measure_folds
 from efn_compose.data.folds import Folds
-from efn_compose.data.table import ImageTable
+from efn_compose.data.table import ImageTable, printable
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.store.atomic import atomic_path
 
@@ -84,13 +84,12 @@ def read_fold_table(table: ImageTable, path: str | os.PathLike[str]) -> Folds:
 
 def _row(table: ImageTable, number: int) -> list[str]:
     label = int(table.labels[number])
-    name = table.class_names[label].encode("utf-8", "surrogateescape")
     return [
         str(number),
         table.image_name(number),
         table.group_name(number) or "",
         str(label),
-        name.decode("utf-8", "backslashreplace"),
+        printable(table.class_names[label]),
     ]
 
 

@@ -20,8 +20,8 @@ class DataOptions:
         validation_images: Images that decide between candidates during the search.
         test_images: Images seen once, for the verdict.
         metric: What is reported beside the cross-entropy.
-        unreadable_share: Images that cannot be decoded are left out and listed, as long as they
-            are at most this share; 0 refuses the whole set and lists them.
+        unreadable_share: Images that cannot be decoded are left out and listed in `data.json`, as
+            long as they are at most this share; 0 refuses the whole set and lists them.
     """
 
     source: str = field(

@@ -113,13 +113,9 @@ class ImageTable:
         )
 
     def image_name(self, number: int) -> str:
-        """Return the file of an image, or its number in the source where it has no file.
-
-        Bytes of a file name that are no UTF-8 are written as backslash escapes.
-        """
+        """Return the file of an image, or its number in the source where it has no file."""
         name_of = getattr(self.images, "name_of", None)
-        name = str(number) if name_of is None else name_of(number)
-        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return printable(str(number) if name_of is None else name_of(number))
 
     def group_name(self, number: int) -> str | None:
         """Return the patient of an image as the source names it, None without patients."""
@@ -127,6 +123,16 @@ class ImageTable:
             return None
         group = int(self.groups[number])
         return str(group) if self.group_names is None else self.group_names[group]
+
+
+def printable(name: object) -> str:
+    """Return a file's name as UTF-8 can hold it; bytes that are none become escapes.
+
+    Example:
+        >>> printable("caf\\udce9.png")
+        'caf\\\\xe9.png'
+    """
+    return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def number_labels(values: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:

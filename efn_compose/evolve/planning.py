@@ -5,28 +5,8 @@ import math
 from efn_compose.evolve.options import BudgetOptions, SearchOptions
 
 
-def lines_left(search: SearchOptions, first: int, generation: int) -> int:
-    """Return how many lines of a halving search are trained in a generation.
-
-    Half of them end whenever the trainings have become twice as long.
-
-    Args:
-        search: Says how many lines go on to the end.
-        first: Number of lines in the first generation.
-        generation: Its number, from 0.
-
-    Example:
-        >>> [lines_left(SearchOptions(lines=1), 8, n) for n in range(9)]
-        [8, 4, 2, 2, 1, 1, 1, 1, 1]
-    """
-    halvings = generation.bit_length()
-    return min(first, max(search.lines, -(-first // 2**halvings)))
-
-
-def generation_size(search: SearchOptions, generation: int = 1) -> int:
+def generation_size(search: SearchOptions) -> int:
     """Return the number of evaluations of a generation after the first, at most."""
-    if search.inheritance == "halving":
-        return lines_left(search, search.population, generation)
     if search.inheritance == "lamarck":
         return search.population + 1  # and one that is trained plainly
     # Each trusted rung sees a brood from which the next takes its share.
@@ -50,13 +30,10 @@ def planned_evaluations(
         12
     """
     first = max(search.population, donor_count) * (1 + len(search.rungs))
-    # Of searches that train on: one network trained plainly; of some, its average.
-    further = {"baldwin": 0, "halving": 1, "lamarck": 2}[search.inheritance]
-    contestants = search.finalists + donor_count + 1 + further
-    later = sum(generation_size(search, n + 1) for n in range(search.generations))
+    contestants = search.finalists + donor_count + 1
     plan = {
         "noise": search.noise_repeats * min(2, donor_count),
-        "search": first + later,
+        "search": first + search.generations * generation_size(search),
         "final": contestants * search.final_seeds,
         "test": search.final_seeds,
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.data.decode import ImageFiles
-from efn_compose.data.table import ImageTable
+from efn_compose.data.table import ImageTable, printable
 from efn_compose.errors import DataError, describe_problems
 
 
@@ -38,7 +38,9 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
         for folder in sorted(root.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
     }
-    problems = [f"- {name}: no images in it" for name, files in by_class.items() if not files]
+    problems = [
+        f"- {printable(name)}: no images in it" for name, files in by_class.items() if not files
+    ]
     if len(by_class) < 2:
         loose = len(_image_files(root)) - sum(len(files) for files in by_class.values())
         problems.append(
@@ -53,7 +55,7 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
     return ImageTable(
         images=ImageFiles([file for files in by_class.values() for file in files]),
         labels=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
-        class_names=tuple(by_class),
+        class_names=tuple(printable(name) for name in by_class),
         name=f"folder:{root}",
     )
 

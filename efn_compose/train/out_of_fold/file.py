@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from efn_compose.data.table import printable
 from efn_compose.errors import ConfigError, DataError, describe_problems
 from efn_compose.store.atomic import atomic_path
 from efn_compose.train.out_of_fold.predictions import Predictions
@@ -100,22 +101,17 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
 
 
 def _to_columns(predictions: Predictions) -> dict[str, np.ndarray | list[str]]:
-    names = [_printable(name) for name in predictions.class_names]
+    names = [printable(name) for name in predictions.class_names]
     columns: dict[str, np.ndarray | list[str]] = {
         "class": [names[label] for label in predictions.label]
     }
     columns |= {name: getattr(predictions, name) for name in _WHOLE}
-    columns |= {name: [_printable(text) for text in getattr(predictions, name)] for name in _TEXT}
+    columns |= {name: [printable(text) for text in getattr(predictions, name)] for name in _TEXT}
     ordered = {name: columns[name] for name in _ORDER}
     return ordered | {
         f"p{number}_{name}": np.ascontiguousarray(predictions.probability[:, number])
         for number, name in enumerate(names)
     }
-
-
-def _printable(text: str) -> str:
-    """Return a text that UTF-8 can hold; bytes of file names that are none become escapes."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _texts(column: np.ndarray | list[str]) -> list[str]:
