@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from efn_compose.arch import variant_name
+from efn_compose.arch import arch_spec, parameter_count, variant_name
 from efn_compose.config import dump_toml
 from efn_compose.evolve.run_clock import RunClock
 from efn_compose.nesting import nest_to_file
+from efn_compose.nesting.progress import byte_progress
 from efn_compose.preparation import Prepared, make_executor, prepare
 from efn_compose.store import RunFolder
 
@@ -131,7 +132,11 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) ->
         folder.write_json("predictions.json", described)
     if config.output.nest_into:
         larger = variant_name(config.output.nest_into)
-        nest_to_file(weights, larger, weights.with_name(f"{weights.stem}_{larger}.h5"))
+        out = weights.with_name(f"{weights.stem}_{larger}.h5")
+        # Float32; the classifier, which the table does not know, is small.
+        size = 4 * parameter_count(arch_spec(larger))
+        with byte_progress(out.name, size, quiet=quiet) as progress:
+            nest_to_file(weights, larger, out, progress=progress)
     return JobSummary(
         folder=folder.path,
         weights=weights,

@@ -70,10 +70,12 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     path = Path(config_path) if config_path is not None else QUICKSTART
     config = load_config(path, overrides)
     donors = load_donors(config.donors.files, config.donors.variant)
-    if len(donors) * (1 + config.donors.siblings) < 2:
+    is_trained_on = config.search.inheritance != "baldwin"
+    if len(donors) * (1 + config.donors.siblings) < 2 and not is_trained_on:
         raise ConfigError(
             "donors.files names one donor and donors.siblings is 0: there is nothing to compose. "
-            "Add a donor of the same network, or --set donors.siblings=2."
+            "Add a donor of the same network, --set donors.siblings=2, or let it train on with "
+            "--set search.inheritance=halving."
         )
     if config.search.granularity == "filter" and config.donors.align == "never":
         _require_one_basis(donors)

@@ -196,11 +196,9 @@ def recorded_lines() -> Iterator[Line]:
     """Compare with logits that the original code of uninstallable sources computed."""
     for dialect, file, network, suffix in RECORDED:
         path = ROOT / "tests" / "data" / file
-        arch = {
-            "nvidia_tiny": "b-w0.1-d0.4",
-            "automl_v2_object_tiny": "v2-b-w0.1-d0.3",
-            "automl_v1_object_tiny": "b-w0.1-d1.1",
-        }.get(path.parent.name)
+        arch = {"nvidia_tiny": "b-w0.1-d0.4", "automl_v2_object_tiny": "v2-b-w0.1-d0.3"}.get(
+            path.parent.name
+        )
         donor = convert(path, dialect=dialect, arch=arch).donor
         double, single, sizes = [], [], []
         with np.load(path.parent / "reference.npz") as recorded:

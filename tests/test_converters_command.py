@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,3 +158,12 @@ def test_verify_fails_a_wrong_conversion(tmp_path, capsys):
     assert not verification.passed
     with pytest.raises(ParityError, match="NOT <"):
         verification.raise_if_failed()
+
+
+def test_inspect_looks_at_either_set_of_weights(capsys):
+    from efn_compose.cli.command import main as cli
+
+    file = str(Path(__file__).parent / "data" / "nvidia_tiny" / "model.pth")
+    for option, taken in (((), "ema_state_dict"), (("--raw",), "state_dict")):
+        assert cli(["inspect", file, "--arch", "b-w0.1-d0.4", "--json", *option]) == 0
+        assert f"weights taken from '{taken}'" in json.loads(capsys.readouterr().out)["notes"]

@@ -156,7 +156,7 @@ def test_inherited_weights_survive_a_kill_and_lost_files(tmp_path):
     name = "efn_magic_weights.h5"
     assert (first / name).read_bytes() == (second / name).read_bytes()
     result = json.loads((first / "result.json").read_text())
-    assert {"donor1", "donor2", "trained"} <= set(result["arms"])
+    assert {"donor1", "donor2", "trained", "trained_average"} <= set(result["arms"])
     trained = [r for r in _journal(first) if r["phase"] == "population"]
     # Each generation starts from the one before: losses fall far below a single epoch's.
     assert trained[-1]["arm"] == "plain"

@@ -13,7 +13,9 @@ from efn_compose.arch import PREPROCESSINGS
 from efn_compose.models.stepwise import StepwiseNetwork
 
 PAGE = Path(__file__).parent.parent / "docs" / "training.md"
-SEEDING = PAGE.read_text(encoding="utf-8").partition("## Validate")[0]
+SEEDING = (
+    PAGE.read_text(encoding="utf-8").partition("## Seed a model")[2].partition("## Validate")[0]
+)
 EXAMPLES = re.findall(r"```python\n(.*?)```", SEEDING, re.DOTALL)
 LIBRARIES = ("keras_hub", "efficientnet", "timm")
 

@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dialect", metavar="NAME", help="of a foreign checkpoint")
     parser.add_argument("--arch", help="what a foreign checkpoint's tensors cannot tell")
+    parser.add_argument(
+        "--raw", action="store_true", help="the raw weights instead of the averaged (EMA) ones"
+    )
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
@@ -64,7 +67,9 @@ def _described(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if fields is None:
         from efn_compose.conversion import inspect
 
-        fields = inspect(options.file, dialect=options.dialect, arch=options.arch)
+        fields = inspect(
+            options.file, dialect=options.dialect, arch=options.arch, ema=not options.raw
+        )
     # The block list is for machines; people get its summary.
     shown = {key: value for key, value in fields.items() if key != "arch"}
     return fields, f"{options.file}\n" + "\n".join(_lines(shown, "  "))
@@ -78,7 +83,7 @@ def _donors(files: list[str], options: argparse.Namespace) -> list[Donor]:
     return [
         load_donor(file)
         if is_weight_file(file)
-        else convert(file, dialect=options.dialect, arch=options.arch).donor
+        else convert(file, dialect=options.dialect, arch=options.arch, ema=not options.raw).donor
         for file in files
     ]
 

@@ -24,10 +24,12 @@ from efn_compose.evolve.tasks import (
     Evaluation,
     EvaluationTask,
     FinishTask,
+    LearnedSoupTask,
     PredictionTask,
     SaliencyTask,
     SiblingTask,
 )
+from efn_compose.train.learned_soup import LearnedSoup, SoupLearner
 from efn_compose.train.metrics import scores
 from efn_compose.train.probe import probe_scores
 from efn_compose.train.resident import ResidentModel, TrainSettings, batches
@@ -200,6 +202,19 @@ class Evaluator:
         # One thread in linear algebra too: results must not depend on where this runs.
         with threadpool_limits(self.setup.threads):
             return align(task.donors, images, seed=task.seed).donors
+
+    def learn_soup(self, task: LearnedSoupTask) -> LearnedSoup:
+        """Return segment weights of all donors, learned on training images."""
+        model, count = self._resident, len(self.data.train_labels)
+        # Dropout begins as in any training of this seed; weights are overwritten.
+        model.load(self.donors[0], task.seed)
+        learner = SoupLearner(
+            model.model, self.space.spec, self.setup.conventions, self.data.classes, self.donors
+        )
+        order = model.epoch_order(count, task.seed, task.epochs)
+        return learner.learn(
+            self._images["train"], self._train_labels, order, seed=task.seed, rate=task.rate
+        )
 
     def saliency(self, task: SaliencyTask) -> dict[str, np.ndarray]:
         """Return how much each unit of a donor moves the residual stream, by expanded group."""

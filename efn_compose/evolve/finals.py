@@ -1,7 +1,7 @@
 """Finals: finalists against every donor and the average on fresh seeds, and what comes of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.errors import EvaluationError
@@ -54,6 +54,7 @@ class Finals:
         seeds: Number of fresh seeds per contestant.
         ledger: Answers evaluation tasks.
         watcher: Told about phases.
+        references: Further recipes to beat, by name.
     """
 
     space: GenomeSpace
@@ -63,6 +64,7 @@ class Finals:
     seeds: int
     ledger: Ledger
     watcher: RunWatcher
+    references: Mapping[str, Recipe] = field(default_factory=dict)
 
     def decide(self, finalists: Sequence[Recipe], *, with_average: bool = True) -> FinalResult:
         """Run all contestants, choose, test, and conclude.
@@ -78,7 +80,7 @@ class Finals:
         references = {
             name: Recipe.genome(self.space.pure(number))
             for number, name in enumerate(self.donor_names)
-        }
+        } | dict(self.references)
         if with_average:
             references[AVERAGE] = Recipe.average(len(self.donor_names))
         self.watcher.on_phase("final", (len(recipes) + len(references)) * self.seeds)

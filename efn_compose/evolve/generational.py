@@ -52,7 +52,9 @@ def goes_on(loop: SearchLoop, generation: int, phase: str = "search") -> bool:
 
 
 def _ending(loop: SearchLoop, generation: int) -> dict[str, Any] | None:
-    event = loop.budget.ending_of_search(loop.ledger.count, generation_size(loop.options))
+    event = loop.budget.ending_of_search(
+        loop.ledger.count, generation_size(loop.options, generation + 1)
+    )
     if event is not None:
         loop.watcher.on_note(f"The search ends: {event['timing']['words']}.")
         return {**event, "generation": generation}

@@ -17,14 +17,19 @@ class SearchOptions:
         default="generational",
         metadata={"help": "steady: no worker waits, but the order of answers decides"},
     )
-    population: int = field(default=16, metadata={"minimum": 2, "help": "genomes kept"})
+    population: int = field(default=16, metadata={"minimum": 1, "help": "genomes kept"})
     generations: int = field(default=6, metadata={"minimum": 0, "help": "after the first"})
-    inheritance: Literal["baldwin", "lamarck"] = field(
+    inheritance: Literal["baldwin", "lamarck", "halving"] = field(
         default="baldwin",
         metadata={
-            "help": "lamarck: trained candidates become the next generation's donors; what is "
-            "written is an average of the last ones"
+            "help": "lamarck: trained candidates become the next generation's donors; halving: the "
+            "better half of them trains on, the last ones to the end; what both write is an "
+            "average of the last states"
         },
+    )
+    lines: int = field(
+        default=1,
+        metadata={"minimum": 1, "help": "halving: how many trainings go on to the end"},
     )
     reference: Literal["depth", "budget"] = field(
         default="depth",
@@ -71,12 +76,12 @@ class SearchOptions:
     final_seeds: int = field(default=5, metadata={"minimum": 2, "help": "fresh seeds per finalist"})
 
     def __post_init__(self) -> None:
-        if self.inheritance == "lamarck" and self.mode == "steady":
+        if self.inheritance != "baldwin" and self.mode == "steady":
             raise ConfigError(
-                "search.inheritance = 'lamarck' needs generations: its parents are the last one. "
-                "Received search.mode = 'steady'. Use search.mode = 'generational'."
+                f"search.inheritance = {self.inheritance!r} needs generations: its parents are the "
+                "last one. Received search.mode = 'steady'. Use search.mode = 'generational'."
             )
-        if self.rungs and (self.mode == "steady" or self.inheritance == "lamarck"):
+        if self.rungs and (self.mode == "steady" or self.inheritance != "baldwin"):
             raise ConfigError(
                 "search.rungs are for generations of composed weights: they are calibrated on the "
                 f"first one. Received search.mode = {self.mode!r} and search.inheritance = "

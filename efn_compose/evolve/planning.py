@@ -5,8 +5,28 @@ import math
 from efn_compose.evolve.options import BudgetOptions, SearchOptions
 
 
-def generation_size(search: SearchOptions) -> int:
+def lines_left(search: SearchOptions, first: int, generation: int) -> int:
+    """Return how many lines of a halving search are trained in a generation.
+
+    Half of them end whenever the trainings have become twice as long.
+
+    Args:
+        search: Says how many lines go on to the end.
+        first: Number of lines in the first generation.
+        generation: Its number, from 0.
+
+    Example:
+        >>> [lines_left(SearchOptions(lines=1), 8, n) for n in range(9)]
+        [8, 4, 2, 2, 1, 1, 1, 1, 1]
+    """
+    halvings = generation.bit_length()
+    return min(first, max(search.lines, -(-first // 2**halvings)))
+
+
+def generation_size(search: SearchOptions, generation: int = 1) -> int:
     """Return the number of evaluations of a generation after the first, at most."""
+    if search.inheritance == "halving":
+        return lines_left(search, search.population, generation)
     if search.inheritance == "lamarck":
         return search.population + 1  # and one that is trained plainly
     # Each trusted rung sees a brood from which the next takes its share.
@@ -30,10 +50,13 @@ def planned_evaluations(
         12
     """
     first = max(search.population, donor_count) * (1 + len(search.rungs))
-    contestants = search.finalists + donor_count + 1
+    # Of searches that train on: one network trained plainly; of some, its average.
+    further = {"baldwin": 0, "halving": 1, "lamarck": 2}[search.inheritance]
+    contestants = search.finalists + donor_count + 1 + further
+    later = sum(generation_size(search, n + 1) for n in range(search.generations))
     plan = {
         "noise": search.noise_repeats * min(2, donor_count),
-        "search": first + search.generations * generation_size(search),
+        "search": first + later,
         "final": contestants * search.final_seeds,
         "test": search.final_seeds,
     }

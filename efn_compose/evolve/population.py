@@ -48,7 +48,7 @@ class PopulationFolder:
         fits = network.provenance.get("population") == dict(origin)
         return dict(network.tensors) if fits else None
 
-    def forget(self, prefix: str) -> None:
-        """Remove the files whose names begin so."""
-        for path in self._folder.glob(f"{prefix}*.h5"):
+    def forget(self, pattern: str) -> None:
+        """Remove the files whose names fit, `*` standing for anything."""
+        for path in self._folder.glob(f"{pattern}.h5"):
             path.unlink(missing_ok=True)

@@ -144,7 +144,8 @@ class ConsoleWatcher:
         self._print(f"Workers' time: {parts}; everything else {rest:.1%}")
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        # A log is cut by nobody; a terminal breaks between words.
+        self._console.print(text, highlight=False, markup=False, soft_wrap=not self._live)
 
     def on_generation(self, generation: int, search: GeneticSearch) -> None:
         """A generation was told to the search."""

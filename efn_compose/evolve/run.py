@@ -14,17 +14,14 @@ from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.budget import Budget
+from efn_compose.evolve.descendants import PLAIN_NETWORK, Descendants, blend_of
 from efn_compose.evolve.estimates import paired_noise
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.finals import FinalResult, Finals
 from efn_compose.evolve.founders import Founders
 from efn_compose.evolve.generational import search_generations
-from efn_compose.evolve.inheritance import (
-    PLAIN_NETWORK,
-    Descendants,
-    LamarckianSearch,
-    blend_of,
-)
+from efn_compose.evolve.halving import HalvingSearch
+from efn_compose.evolve.inheritance import LamarckianSearch
 from efn_compose.evolve.ledger import Ledger, Purpose
 from efn_compose.evolve.lineage_flags import LineageFlags
 from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
@@ -149,6 +146,8 @@ class EvolutionRun:
         self.donors: list[Donor] = []
         #: The first so many donors are contestants of the finals, later ones parts of averages.
         self._contestants = 0
+        #: Averages that compositions must beat besides donors.
+        self._references: dict[str, Recipe] = {}
         self._effects: tuple[float, ...] = ()
         self._lineages = LineageFlags((), (), True)
         self.space = genome_space(self._base[0].spec, len(self._base), search.granularity)
@@ -264,9 +263,10 @@ class EvolutionRun:
     def _search(self, noise: Noise) -> list[Recipe]:
         """Search, and return what to put up in the finals, best first."""
         loop, options = self._loop(noise), self._options
-        if options.inheritance == "lamarck":
+        if options.inheritance != "baldwin":
             folder = PopulationFolder(self._folder / POPULATION_FOLDER, self.donors[0])
-            found = LamarckianSearch(loop, self.donors, self._executor, folder).run()
+            kind = HalvingSearch if options.inheritance == "halving" else LamarckianSearch
+            found = kind(loop, self.donors, self._executor, folder).run()
             return self._adopt(found)[: options.finalists]
         search = search_steadily(loop) if options.mode == "steady" else search_generations(loop)
         self._effects = tuple(search.table.generation_effects)
@@ -286,6 +286,9 @@ class EvolutionRun:
         if self._on_donors is not None:
             self._on_donors(self.donors, self.space)
         names = [donor.name for donor in self.donors]
+        self._references = {
+            name: blend_of(members, names) for name, members in found.references.items()
+        }
         return [blend_of(members, names) for _, members in found.candidates]
 
     def _finals(self, finalists: Sequence[Recipe]) -> FinalResult:
@@ -297,6 +300,7 @@ class EvolutionRun:
             seeds=self._options.final_seeds,
             ledger=self._ledger,
             watcher=self._watcher,
+            references=self._references,
         )
         is_whole = self._contestants == len(self.donors)
         return finals.decide(finalists, with_average=is_whole)

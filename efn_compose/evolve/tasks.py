@@ -11,6 +11,7 @@ from efn_compose.donors import Donor
 
 if TYPE_CHECKING:
     from efn_compose.evolve.evaluator import Evaluator
+    from efn_compose.train.learned_soup import LearnedSoup
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,27 @@ class AlignTask:
 
 
 @dataclass(frozen=True)
+class LearnedSoupTask:
+    """Learn how much of each donor goes into each segment of their average.
+
+    The answer's weights make a recipe, `Recipe.by_segment`, that is evaluated like any other.
+
+    Args:
+        seed: Decides order, dropout and a fresh classifier.
+        epochs: Passes over the training images; a step costs about what a training step does.
+        rate: Of Adam, for the numbers behind the weights.
+    """
+
+    seed: int
+    epochs: float = 1.0
+    rate: float = 0.1
+
+    def run(self, evaluator: "Evaluator") -> "LearnedSoup":
+        """Answer the task in a worker."""
+        return evaluator.learn_soup(self)
+
+
+@dataclass(frozen=True)
 class SaliencyTask:
     """Weigh the units of a donor on training images.
 
@@ -131,7 +153,15 @@ class SaliencyTask:
         return evaluator.saliency(self)
 
 
-Task = EvaluationTask | SiblingTask | PredictionTask | FinishTask | AlignTask | SaliencyTask
+Task = (
+    EvaluationTask
+    | SiblingTask
+    | PredictionTask
+    | FinishTask
+    | AlignTask
+    | LearnedSoupTask
+    | SaliencyTask
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,246 @@
+"""One budget, many ways to spend it; see scoreboard.toml beside this file.
+
+Every finished (data set, seed, arm) is one line of results/scoreboard.jsonl, so that an
+interrupted run goes on where it stopped.
+"""
+
+import argparse
+import json
+import os
+import time
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+HERE = Path(__file__).parent
+JOURNAL = HERE / "results" / "scoreboard.jsonl"
+
+
+def finished() -> list[dict[str, Any]]:
+    """Return the measurements made so far; a torn last line is ignored."""
+    rows = []
+    for line in JOURNAL.read_text(encoding="utf-8").splitlines() if JOURNAL.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def pending(config: Mapping[str, Any], arms: Sequence[str]) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield seed, data set and the arms that are still to be measured."""
+    done = {(row["data"], row["seed"], row["arm"]) for row in finished()}
+    for seed in range(1, config["seeds"] + 1):
+        for source in config["data_sets"]:
+            left = [arm for arm in arms if (source, seed, arm) not in done]
+            if left:
+                yield seed, source, left
+
+
+def run(config: Mapping[str, Any], only: Sequence[str]) -> None:
+    """Measure everything that is not yet in the journal."""
+    from scoreboard_arms import ARMS, Bench
+    from seeding import data_set
+
+    from efn_compose.evolve.evaluator import WorkerSetup
+    from efn_compose.evolve.options import FitnessOptions
+    from efn_compose.preparation import load_donors
+
+    donors = load_donors(config["donors"])
+    setup = WorkerSetup(donors[0].conventions, FitnessOptions(**config["fitness"]))
+    for seed, source, arms in pending(config, only or list(ARMS)):
+        data = data_set(source, {**config, "split_seed": seed})
+        bench = Bench(setup.make_evaluator(data), data, donors, config, seed)
+        for arm in arms:
+            started = time.perf_counter()
+            start = ARMS[arm](bench)
+            row = {"data": source, "seed": seed, "arm": arm, "epochs": start.epochs}
+            row |= {"verdict_epochs": start.verdict_epochs, "note": start.note}
+            row |= measure(bench, start.networks)
+            row["seconds"] = round(time.perf_counter() - started, 1)
+            with JOURNAL.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+
+
+def measure(bench: Any, networks: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    """Return test scores as they are, after one epoch, and along a fine-tuning.
+
+    The rate of the fine-tuning is chosen on validation, for every arm anew. An ensemble
+    is scored as it is only.
+    """
+    from efn_compose.arch import HEAD_LAYER
+    from efn_compose.train.metrics import scores
+
+    row: dict[str, Any] = {}
+    first = networks[0]
+    if f"{HEAD_LAYER}/kernel" in first:
+        logits = np.mean([bench.probabilities(network) for network in networks], axis=0)
+        row["as_is"] = scores(np.log(logits + 1e-12), bench.data.test_labels, "accuracy")
+    if len(networks) > 1:
+        return row
+    curves = {rate: fine_tune(bench, first, rate) for rate in bench.config["fine_tune_rates"]}
+    rate = min(curves, key=lambda r: curves[r]["validation"][-1]["loss"])
+    return row | {"rate": rate, "test": curves[rate]["test"]}
+
+
+def fine_tune(bench: Any, tensors: Mapping[str, np.ndarray], rate: float) -> dict[str, Any]:
+    """Return validation and test scores after each epoch of a fine-tuning at one rate."""
+    curves: dict[str, list[Any]] = {"validation": [], "test": []}
+    for epoch in range(bench.config["fine_tune_epochs"]):
+        tensors = bench.train(tensors, "fine-tuning", epoch, rate=rate)
+        found = bench.score(tensors, "validation", "test")
+        for part, values in curves.items():
+            values.append(found[part])
+    return curves
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number (Holm 1979)."""
+    order = np.argsort(chances)
+    corrected, highest = np.empty(len(order)), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * chances[place]))
+        corrected[place] = highest
+    return corrected.tolist()
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
+    """Return the mean difference of pairs, half its 95 % interval, and the chance of a paired t."""
+    from scipy import stats
+
+    difference = np.subtract(first, second)
+    count = len(difference)
+    error = difference.std(ddof=1) / np.sqrt(count)
+    if error == 0:
+        return float(difference.mean()), 0.0, 1.0 if difference.mean() == 0 else 0.0
+    chance = 2 * stats.t.sf(abs(difference.mean()) / error, count - 1)
+    return float(difference.mean()), float(error * stats.t.ppf(0.975, count - 1)), float(chance)
+
+
+def endpoint(row: Mapping[str, Any], name: str, metric: str) -> float | None:
+    """Return one endpoint of a row; None where the arm has none."""
+    if name == "as is":
+        return row["as_is"][metric] if "as_is" in row else None
+    if "test" not in row:
+        return None
+    return row["test"][0 if name == "one epoch" else -1][metric]
+
+
+ENDPOINTS = ("as is", "one epoch", "fine-tuned")
+
+
+def report(config: Mapping[str, Any], arms: Sequence[str]) -> str:
+    """Return the tables in Markdown."""
+    rows, lines = finished(), []
+    for source in config["data_sets"]:
+        mine = [row for row in rows if row["data"] == source]
+        lines += ["", f"## {source}", ""]
+        lines += [*_scores(mine, arms, config), "", *_comparisons(mine, arms)]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(rows: Sequence[Mapping[str, Any]], arms: Sequence[str], config: Any) -> list[str]:
+    heads = [f"{name}: accuracy, NLL" for name in ENDPOINTS]
+    lines = [
+        f"| arm | seeds | epochs, + verdict | {' | '.join(heads)} | epochs to the donor's final accuracy |",
+        "|---" * (4 + len(heads)) + "|",
+    ]
+    finals = [endpoint(r, "fine-tuned", "accuracy") for r in rows if r["arm"] == "best donor"]
+    target = float(np.mean(finals)) if finals else None
+    for arm in arms:
+        ours = [row for row in rows if row["arm"] == arm]
+        if not ours:
+            continue
+        cells = []
+        for name in ENDPOINTS:
+            pair = [[endpoint(r, name, metric) for r in ours] for metric in ("accuracy", "loss")]
+            if None in pair[0]:
+                cells.append("–")
+                continue
+            cells.append(f"{_mean(pair[0], 100, 1)} %, {_mean(pair[1], 1, 3)}")
+        spent = f"{np.mean([r['epochs'] for r in ours]):.0f}"
+        extra = np.mean([r["verdict_epochs"] for r in ours])
+        spent += f" + {extra:.0f}" if extra else ""
+        cells.append(_epochs_to(ours, target, config["fine_tune_epochs"]))
+        lines.append(f"| {arm} | {len(ours)} | {spent} | {' | '.join(cells)} |")
+    return lines
+
+
+def _mean(values: Sequence[float], factor: float, digits: int) -> str:
+    values = np.multiply(values, factor)
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}"
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
+
+
+def _epochs_to(rows: Sequence[Mapping[str, Any]], target: float | None, most: int) -> str:
+    """Return the mean number of epochs to a target accuracy; 0 where it is there at once."""
+    if target is None or any("test" not in row for row in rows):
+        return "–"
+    needed = []
+    for row in rows:
+        curve = [row["as_is"]["accuracy"] if "as_is" in row else 0.0]
+        curve += [found["accuracy"] for found in row["test"]]
+        needed.append(next((n for n, value in enumerate(curve) if value >= target), most + 1))
+    missed = sum(n > most for n in needed)
+    words = f"{np.mean(needed):.1f}"
+    return words + (f" (not reached by {missed}, counted as {most + 1})" if missed else "")
+
+
+def _comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
+    """Return paired differences of what the product writes to every other arm."""
+    by_arm = {a: {r["seed"]: r for r in rows if r["arm"] == a} for a in arms}
+    ours = by_arm.get("lamarck", {})
+    lines = [
+        "| lamarck minus | seeds | as is: accuracy | one epoch: accuracy | fine-tuned: accuracy "
+        "| fine-tuned: NLL | Holm-corrected chance of the last but one |",
+        "|---" * 7 + "|",
+    ]
+    found = []
+    for arm in arms:
+        seeds = sorted(set(ours) & set(by_arm[arm]))
+        if arm == "lamarck" or len(seeds) < 2:
+            continue
+        cells, chance = [], 1.0
+        wanted = [(name, "accuracy") for name in ENDPOINTS] + [("fine-tuned", "loss")]
+        for name, metric in wanted:
+            pairs = [
+                [endpoint(x[seed], name, metric) for seed in seeds] for x in (ours, by_arm[arm])
+            ]
+            if None in pairs[0] + pairs[1]:
+                cells.append("–")
+                continue
+            mean, half, p = paired(*pairs)
+            factor, unit = (100, " points") if metric == "accuracy" else (1, "")
+            digits = 1 if metric == "accuracy" else 3
+            cells.append(f"{mean * factor:+.{digits}f} ± {half * factor:.{digits}f}{unit}")
+            chance = p if (name, metric) == ("fine-tuned", "accuracy") else chance
+        found.append((arm, len(seeds), cells, chance))
+    for (arm, count, cells, _), chance in zip(found, holm([f[3] for f in found]), strict=True):
+        lines.append(f"| {arm} | {count} | {' | '.join(cells)} | {chance:.3f} |")
+    return lines if found else []
+
+
+def main() -> None:
+    """Run the experiment, or print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--report", action="store_true", help="print the tables and stop")
+    parser.add_argument("--arms", nargs="*", default=[], help="only these")
+    parser.add_argument("--data", nargs="*", default=[], help="only these data sets")
+    options = parser.parse_args()
+    config = tomllib.loads((HERE / "scoreboard.toml").read_text(encoding="utf-8"))
+    if not options.report:
+        run({**config, "data_sets": options.data or config["data_sets"]}, options.arms)
+    from scoreboard_arms import ARMS
+
+    print(report(config, list(ARMS)))
+
+
+if __name__ == "__main__":
+    main()

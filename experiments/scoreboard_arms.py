@@ -1,0 +1,361 @@
+"""The arms of the scoreboard: every way of spending one budget of epochs on starting weights."""
+
+import copy
+import dataclasses
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from efn_compose.compose import Recipe, genome_space
+from efn_compose.compose.merges import mega, task_arithmetic, ties
+from efn_compose.compose.soups import blend, greedy_soup
+from efn_compose.data.dataset import DataSet
+from efn_compose.donors import Donor
+from efn_compose.donors.options import DonorOptions
+from efn_compose.evolve.evaluator import INFERENCE_BATCH, Evaluator
+from efn_compose.evolve.executor import answer
+from efn_compose.evolve.options import FitnessOptions, SearchOptions
+from efn_compose.evolve.run import EvolutionRun
+from efn_compose.evolve.tasks import EvaluationTask
+from efn_compose.store.journal import Journal
+from efn_compose.train.metrics import log_softmax
+from efn_compose.train.resident import batches
+
+Tensors = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Starting weights that an arm made, and what they cost.
+
+    Args:
+        networks: One set of tensors; several where the arm is an ensemble.
+        epochs: Passes over the training images that were spent on them.
+        verdict_epochs: Further ones that a run's finals took, which decide what is written.
+        note: Anything worth keeping, such as the members of a soup.
+    """
+
+    networks: Sequence[Tensors]
+    epochs: float
+    note: Any = None
+    verdict_epochs: float = 0.0
+
+
+class InProcess:
+    """An executor over an evaluator that others use too; the traced model is shared."""
+
+    workers = 1
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.epochs = 0.0
+
+    def set_donors(self, space: Any, donors: Sequence[Tensors]) -> None:
+        """Give the evaluator its donors."""
+        self.evaluator.set_donors(space, donors)
+
+    def run(self, tasks: Any) -> Any:
+        """Answer tasks in order, counting the epochs they train for."""
+        for position, task in enumerate(tasks):
+            is_sibling = hasattr(task, "share_count")
+            self.epochs += 1 / task.share_count if is_sibling else getattr(task, "epochs", 0.0)
+            yield position, answer(self.evaluator, task, worker=0)
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class Quiet:
+    """A watcher that says nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **keywords: None
+
+
+@dataclass
+class Bench:
+    """One data set and one pipeline seed.
+
+    Args:
+        evaluator: Holds the data and the traced model.
+        data: The images.
+        donors: Harmonised, headless donors of one network.
+        config: The experiment's settings.
+        seed: Of the pipeline: order, heads, search.
+    """
+
+    evaluator: Evaluator
+    data: DataSet
+    donors: Sequence[Donor]
+    config: Mapping[str, Any]
+    seed: int
+
+    def train(
+        self,
+        tensors: Tensors,
+        purpose: str,
+        number: int,
+        epochs: float = 1.0,
+        rate: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return weights after some epochs, classifier included."""
+        self._seat(tensors)
+        task = EvaluationTask(
+            Recipe.genome(self._space.pure(0)),
+            self.draw(purpose, number),
+            epochs,
+            parts=(),
+            head_seed=self.head_seed,
+            keep_weights=True,
+        )
+        model = self.evaluator.model
+        usual = model.settings
+        if rate is not None:
+            model.settings = dataclasses.replace(usual, learning_rate=rate)
+        try:
+            return dict(self.evaluator.evaluate(task).weights)
+        finally:
+            model.settings = usual
+
+    def score(self, tensors: Tensors, *parts: str) -> Mapping[str, Mapping[str, float]]:
+        """Return scores without training, BatchNorm statistics re-estimated."""
+        self._seat(tensors)
+        task = EvaluationTask(Recipe.genome(self._space.pure(0)), self.head_seed, 0.0, parts)
+        found = self.evaluator.evaluate(task)
+        return found.scores or {part: {"loss": float("inf"), "accuracy": 0.0} for part in parts}
+
+    def probabilities(self, tensors: Tensors) -> np.ndarray:
+        """Return (image, class) of the test images, without training."""
+        self.score(tensors, "validation")
+        order = batches(len(self.data.test_labels), INFERENCE_BATCH)
+        logits = self.evaluator.model.predict(tf.constant(self.data.test_images), order)
+        return np.exp(log_softmax(logits))
+
+    def validation_loss(self, tensors: Tensors) -> float:
+        """Return the search-validation loss."""
+        return self.score(tensors, "validation")["validation"]["loss"]
+
+    def _seat(self, tensors: Tensors) -> None:
+        self.evaluator.set_donors(self._space, [tensors])
+
+    @cached_property
+    def _space(self) -> Any:
+        return genome_space(self.donors[0].spec, 1, "block")
+
+    def draw(self, purpose: str, number: int = 0) -> int:
+        """Return a seed for a purpose and a number within it."""
+        entropy = [self.seed, zlib.crc32(purpose.encode()), number]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+    @property
+    def head_seed(self) -> int:
+        """Common to all that is averaged: heads drawn apart are no use to an average."""
+        return self.draw("head")
+
+    @property
+    def budget(self) -> int:
+        """Epochs that an arm may spend."""
+        return self.config["budget"]
+
+    @cached_property
+    def best_donor(self) -> Donor:
+        """The donor whose first epoch validates best; its cost is left out for all arms alike."""
+        if len(self.donors) == 1:
+            return self.donors[0]
+        losses = [
+            self.validation_loss(self.train(d.tensors, "noise", n))
+            for n, d in enumerate(self.donors)
+        ]
+        return self.donors[int(np.argmin(losses))]
+
+    @cached_property
+    def plain(self) -> list[Tensors]:
+        """The best donor trained for the whole budget: its weights after each of the last epochs."""
+        self._seat(self.best_donor.tensors)
+        model, kept = self.evaluator.model, []
+        model.load(self.best_donor.tensors, self.draw("plain"), self.head_seed)
+        images = tf.constant(self.data.train_images), tf.constant(self.data.train_labels)
+        for epoch in range(self.budget):
+            # One training: nothing is reset between epochs, the optimizer's state least of all.
+            order = model.epoch_order(len(self.data.train_labels), self.draw("plain", epoch))
+            model.train(*images, order)
+            kept = [*kept, model.tensors(with_head=True)][-self.config["memory"] :]
+        return kept
+
+    @cached_property
+    def siblings(self) -> list[Donor]:
+        """Independent fine-tunings of the best donor that together cost the budget."""
+        count = self.config["siblings"]
+        epochs = self.budget // count
+        found = []
+        for number in range(count):
+            weights = self.best_donor.tensors
+            for epoch in range(epochs):
+                weights = self.train(weights, "sibling", number * 1000 + epoch)
+            found.append(_donor(self.best_donor, f"sibling{number}", weights))
+        return found
+
+
+def _donor(like: Donor, name: str, tensors: Tensors) -> Donor:
+    return Donor(name, like.spec, like.conventions, tensors, like.provenance)
+
+
+def _mean(networks: Sequence[Tensors]) -> dict[str, np.ndarray]:
+    return {
+        name: np.mean([n[name] for n in networks], axis=0, dtype=np.float64).astype(np.float32)
+        for name in networks[0]
+    }
+
+
+def best_donor(bench: Bench) -> Start:
+    """The donor as it is."""
+    return Start([bench.best_donor.tensors], 0)
+
+
+def trained(bench: Bench) -> Start:
+    """The best donor simply trained for the whole budget."""
+    return Start([bench.plain[-1]], bench.budget)
+
+
+def trained_average(bench: Bench) -> Start:
+    """The same, averaged over its last epochs (stochastic weight averaging)."""
+    depths = [n for n in (2, 4, 8, 16) if n <= len(bench.plain)]
+    averages = {n: _mean(bench.plain[-n:]) for n in depths}
+    losses = {n: bench.validation_loss(a) for n, a in averages.items()}
+    chosen = min(losses, key=losses.get)
+    return Start([averages[chosen]], bench.budget, {"epochs averaged": chosen})
+
+
+def best_sibling(bench: Bench) -> Start:
+    """The sibling that validates best."""
+    losses = [bench.validation_loss(s.tensors) for s in bench.siblings]
+    return Start([bench.siblings[int(np.argmin(losses))].tensors], bench.budget)
+
+
+def uniform(bench: Bench) -> Start:
+    """The plain average of the siblings."""
+    return Start([blend(bench.siblings, _equal(bench.siblings)).tensors], bench.budget)
+
+
+def greedy(bench: Bench) -> Start:
+    """The greedy soup of the siblings."""
+    found = greedy_soup(bench.siblings, lambda d: -bench.validation_loss(d.tensors))
+    return Start([found.donor.tensors], bench.budget, {"members": found.members})
+
+
+def arithmetic(bench: Bench) -> Start:
+    """Task arithmetic: the sum of the siblings' differences, scaled on validation."""
+    return _merged(bench, task_arithmetic, (0.1, 0.2, 0.3, 0.5))
+
+
+def trimmed(bench: Bench) -> Start:
+    """TIES: differences trimmed, their signs elected, scaled on validation."""
+    return _merged(bench, lambda b, d, scale: ties(b, d, scale=scale), (0.5, 1.0, 1.5))
+
+
+def _merged(bench: Bench, merge: Callable[..., Donor], scales: Sequence[float]) -> Start:
+    # Differences need a base with the classifier that all siblings began with.
+    start = bench.best_donor
+    base = _donor(start, "base", bench.train(start.tensors, "base", 0, epochs=0.0))
+    merged = [merge(base, bench.siblings, scale=scale).tensors for scale in scales]
+    losses = [bench.validation_loss(m) for m in merged]
+    best = int(np.argmin(losses))
+    return Start([merged[best]], bench.budget, {"scale": scales[best]})
+
+
+def ensemble(bench: Bench) -> Start:
+    """All siblings side by side, logits averaged: an upper reference, not one network."""
+    return Start([s.tensors for s in bench.siblings], bench.budget)
+
+
+def _equal(donors: Sequence[Donor]) -> list[float]:
+    return [1 / len(donors)] * len(donors)
+
+
+def genetic(bench: Bench) -> Start:
+    """The product's search over compositions of short siblings (`inheritance = "baldwin"`)."""
+    return _search(bench, "genetic", breeding="genetic")
+
+
+def random_search(bench: Bench) -> Start:
+    """The same search with random genomes."""
+    return _search(bench, "genetic", breeding="random")
+
+
+def lamarck(bench: Bench) -> Start:
+    """The product's search that lets trained candidates be parents (`inheritance = "lamarck"`)."""
+    return _search(bench, "lamarck", inheritance="lamarck")
+
+
+def _search(bench: Bench, name: str, **options: Any) -> Start:
+    config = bench.config
+    settings = config["searches"][name]
+    executor = InProcess(bench.evaluator)
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder) / "evaluations.jsonl")
+        run = EvolutionRun(
+            donors=[bench.best_donor],
+            options=DonorOptions(siblings=settings["siblings"]),
+            data_fingerprint=bench.data.fingerprint,
+            search=SearchOptions(**config["guards"], **settings["search"], **options),
+            fitness=FitnessOptions(**config["fitness"]),
+            seed=bench.seed,
+            executor=executor,
+            journal=journal,
+            folder=Path(folder),
+            watcher=Quiet(),
+        )
+        result = run.run()
+        verdict = sum(r["epochs"] for r in journal if r["phase"] in ("final", "test"))
+        # Images that people look at are predicted by two more trainings.
+        verdict += 2 * config["fitness"].get("epochs", 1.0)
+        journal.close()
+    weights = copy.deepcopy(dict(result.weights))
+    spent = executor.epochs - verdict
+    return Start([weights], spent, {"written": result.verdict.winner}, verdict)
+
+
+def whole_blends(bench: Bench) -> Start:
+    """MeGA's scheme: one blend factor for the whole network, over the same short siblings."""
+    donor, epochs = bench.best_donor, 0.0
+    settings = bench.config["searches"]["genetic"]
+    count, population = settings["siblings"], settings["search"]["population"]
+    donors = [donor]
+    for number in range(count):
+        weights = bench.train(donor.tensors, "mega_sibling", number, 0.5)
+        donors.append(_donor(donor, f"sibling{number}", weights).without_head())
+        epochs += 0.5
+    spent = 0
+
+    def evaluate(candidate: Donor) -> float:
+        nonlocal spent
+        spent += 1
+        return -bench.validation_loss(bench.train(candidate.tensors, "mega", 0))
+
+    generations = int((bench.budget - epochs) / population) - 1
+    found = mega(donors, evaluate, population=population, generations=generations, seed=bench.seed)
+    return Start([found.donor.tensors], epochs + spent, {"weights": found.weights})
+
+
+ARMS: dict[str, Callable[[Bench], Start]] = {
+    "best donor": best_donor,
+    "trained for the whole budget": trained,
+    "trained, last epochs averaged": trained_average,
+    "best of siblings": best_sibling,
+    "uniform soup of siblings": uniform,
+    "greedy soup of siblings": greedy,
+    "task arithmetic": arithmetic,
+    "TIES": trimmed,
+    "lamarck": lamarck,
+    "genetic search": genetic,
+    "random search": random_search,
+    "MeGA's scheme": whole_blends,
+    "ensemble of siblings": ensemble,
+}

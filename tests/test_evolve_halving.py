@@ -1,0 +1,145 @@
+"""Halving: the better half trains on, and what is written is an average along one line."""
+
+import json
+
+import numpy as np
+import pytest
+from fake_executor import FakeExecutor
+from nano_run import nano_donor
+from test_evolve_run import QuietWatcher
+
+from efn_compose.donors.options import DonorOptions
+from efn_compose.evolve.options import FitnessOptions, SearchOptions
+from efn_compose.evolve.planning import lines_left, planned_evaluations
+from efn_compose.evolve.run import EvolutionRun
+from efn_compose.evolve.tasks import Evaluation, EvaluationTask, Outcome
+from efn_compose.store.journal import Journal
+
+KERNEL = "stem_conv/kernel"
+
+
+class _Trainer(FakeExecutor):
+    """Training halves the distance of every weight to a goal, plus noise of the seed's own."""
+
+    def answer(self, task):
+        self.asked.append(task)
+        tensors = dict(task.recipe.compose(self._space, self._donors))
+        if not isinstance(task, EvaluationTask):
+            return Outcome(tensors, None, 0, 0.01)
+        noise = np.random.default_rng(task.seed)
+        if task.epochs:
+            tensors[KERNEL] = (tensors[KERNEL] + 1) / 2
+            tensors[KERNEL] = tensors[KERNEL] + noise.normal(0, 0.2, tensors[KERNEL].shape)
+            tensors[KERNEL] = tensors[KERNEL].astype(np.float32)
+        loss = float(np.square(tensors[KERNEL] - 1).mean())
+        scores = {part: {"loss": loss, "accuracy": 0.5} for part in task.parts}
+        weights = tensors if task.keep_weights else None
+        return Outcome(Evaluation(scores, 1.0, weights=weights), None, 0, 0.01)
+
+
+def _run(folder, executor=None, **options):
+    options = {"population": 6, "generations": 9, "final_seeds": 2, "noise_repeats": 2} | options
+    search = SearchOptions(inheritance="halving", **options)
+    journal = Journal(folder / "evaluations.jsonl")
+    run = EvolutionRun(
+        donors=[nano_donor("a", 1), nano_donor("b", 2)],
+        options=DonorOptions(siblings=0, align="never"),
+        data_fingerprint="none",
+        search=search,
+        fitness=FitnessOptions(),
+        seed=1,
+        executor=executor or _Trainer(),
+        journal=journal,
+        folder=folder,
+        watcher=QuietWatcher(),
+    )
+    result = run.run()
+    records = list(journal)
+    journal.close()
+    for record in records:
+        record.pop("timing")
+    return result, records
+
+
+def _generation(records, number):
+    return [r for r in records if r["phase"] == "population" and r["generation"] == number]
+
+
+def test_half_of_the_lines_end_whenever_the_trainings_have_doubled(tmp_path):
+    _, records = _run(tmp_path)
+    assert [len(_generation(records, n)) for n in range(10)] == [6, 3, 2, 2, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("first", [1, 2, 5, 16])
+@pytest.mark.parametrize("lines", [1, 3])
+def test_the_number_of_lines_is_what_halving_at_every_power_of_two_gives(first, lines):
+    options, expected, left = SearchOptions(lines=lines), [], first
+    for depth in range(1, 20):
+        expected.append(left)
+        if depth & (depth - 1) == 0:  # the trainings have become 1, 2, 4, 8 … epochs long
+            left = min(left, max(lines, -(-left // 2)))
+    assert [lines_left(options, first, n) for n in range(19)] == expected
+
+
+def test_the_best_lines_go_on_and_the_first_generation_holds_every_donor(tmp_path):
+    _, records = _run(tmp_path)
+    genomes = [tuple(r["recipe"]["values"]) for r in _generation(records, 0)]
+    assert {(0,) * len(genomes[0]), (1,) * len(genomes[0])} <= set(genomes)
+    for number in range(1, 10):
+        before = [r["scores"]["validation"]["loss"] for r in _generation(records, number - 1)]
+        parents = [r["recipe"]["values"][0] for r in _generation(records, number)]
+        ranked = sorted(range(len(before)), key=lambda n: before[n])
+        assert parents == ranked[: len(parents)]
+
+
+def test_what_is_put_up_is_the_mean_of_a_lines_states(tmp_path):
+    class Remembering(_Trainer):
+        def __init__(self):
+            super().__init__()
+            self.states = {}
+
+        def answer(self, task):
+            outcome = super().answer(task)
+            if getattr(task, "keep_weights", False):
+                self.states[outcome.value.loss] = outcome.value.weights[KERNEL]
+            return outcome
+
+    executor = Remembering()
+    result, records = _run(tmp_path, executor)
+    # The last line's states are the best of their generation from the fourth on.
+    line = [_generation(records, n)[0]["scores"]["validation"]["loss"] for n in range(9, 1, -1)]
+    states = [executor.states[loss] for loss in line]
+    expected = {depth: np.mean(states[:depth], axis=0) for depth in (2, 4, 8)}
+    scored = {r["arm"]: r["scores"]["validation"]["loss"] for r in records if r["phase"] == "soup"}
+    for depth, mean in expected.items():
+        error = float(np.square(mean - 1).mean())
+        assert scored[f"line0_average_of_{depth}"] == pytest.approx(error, rel=1e-4)
+    assert result.verdict.winner in result.arms
+    assert {"a", "b", "trained"} <= set(result.arms)
+
+
+def test_evaluations_are_as_planned(tmp_path):
+    _, records = _run(tmp_path)
+    plan = planned_evaluations(
+        SearchOptions(
+            inheritance="halving", population=6, generations=9, final_seeds=2, noise_repeats=2
+        ),
+        donor_count=2,
+    )
+    assert sum(r["phase"] == "population" for r in records) == plan["search"]
+    assert sum(r["phase"] == "final" for r in records) <= plan["final"]
+
+
+@pytest.mark.parametrize("kept", [1, 8, 14, 20])
+def test_a_run_resumed_anywhere_ends_like_one_never_stopped(tmp_path, kept):
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    whole.mkdir(), resumed.mkdir()
+    first, records = _run(whole)
+    lines = (whole / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    (resumed / "evaluations.jsonl").write_bytes(b"".join(lines[:kept]))
+    # None of the networks of the first process are there: all are made again, to the same bits.
+    second, again = _run(resumed)
+    assert again == records
+    assert json.dumps(second.verdict.words) == json.dumps(first.verdict.words)
+    for name, values in first.weights.items():
+        np.testing.assert_array_equal(values, second.weights[name])

@@ -1,0 +1,92 @@
+"""A learned soup: its gradient against finite differences, and what it learns."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from nano_donors import nano_donor, photo_like
+
+from efn_compose.compose import Recipe, genome_space
+from efn_compose.compose.space import segments
+from efn_compose.data import DataSet
+from efn_compose.evolve.evaluator import WorkerSetup
+from efn_compose.evolve.options import FitnessOptions
+from efn_compose.evolve.tasks import EvaluationTask, LearnedSoupTask
+from efn_compose.models import build_model
+from efn_compose.train.learned_soup import SoupLearner, softmax
+
+VARIANT, CLASSES = "b-w0.1-d0.3", 3
+GOOD = nano_donor(VARIANT, seed=0, classes=CLASSES)
+SPEC = GOOD.spec
+IMAGES = photo_like(24, 32, seed=3)
+
+
+@pytest.fixture(scope="module")
+def learner():
+    model = build_model(SPEC, GOOD.conventions, classes=CLASSES, dropout=0.0, bn_momentum=0.9)
+    donors = [nano_donor(VARIANT, seed=seed, classes=CLASSES).tensors for seed in range(3)]
+    return SoupLearner(model, SPEC, GOOD.conventions, CLASSES, donors)
+
+
+def test_the_gradient_is_that_of_finite_differences(learner):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(len(segments(SPEC)), 3)) * 0.5
+    batch = tf.constant(IMAGES), tf.constant(np.arange(24) % 3, tf.int32)
+    loss, gradients = learner.gradients(softmax(logits), {}, *batch)
+    found = learner.logit_gradient(logits, gradients)
+    assert not learner.learns_head and np.isfinite(loss)
+    directions = [rng.normal(size=logits.shape) for _ in range(3)]
+    # One number each of stem, a block with squeeze-and-excite, and top (with the classifier).
+    for segment in (0, 3, len(logits) - 1):
+        directions.append(np.zeros(logits.shape))
+        directions[-1][segment, 1] = 1.0
+    step = 0.001
+    for direction in directions:
+        ends = [
+            learner.gradients(softmax(logits + sign * step * direction), {}, *batch)[0]
+            for sign in (1, -1)
+        ]
+        slope = (ends[0] - ends[1]) / (2 * step)
+        assert (found * direction).sum() == pytest.approx(slope, rel=0.02, abs=1e-3)
+
+
+def test_a_spoilt_part_is_avoided_and_where_donors_agree_nothing_is_learned(learner):
+    """Labels are what one donor says; the other is that donor with noise in its top."""
+    rng = np.random.default_rng(0)
+    top = ("top_conv/kernel", "predictions/kernel")
+    spoilt = {
+        name: values + 2 * values.std() * rng.normal(size=values.shape).astype(np.float32)
+        if name in top
+        else values
+        for name, values in GOOD.tensors.items()
+    }
+    learner.donors = [spoilt, GOOD.tensors]
+    for name, values in GOOD.tensors.items():
+        learner._variables[name].assign(values)
+    labels = learner.model(GOOD.preprocess(IMAGES), training=True).numpy().argmax(axis=1)
+    assert len(set(labels.tolist())) > 1
+    order = np.tile(np.arange(24, dtype=np.int32), (25, 1))
+    soup = learner.learn(tf.constant(IMAGES), tf.constant(labels, tf.int32), order)
+    np.testing.assert_allclose(soup.weights[:-1], 0.5, atol=0.02)
+    assert soup.weights[-1, 1] > 0.7
+    assert soup.losses[-1] < soup.losses[0] - 0.05
+
+
+def test_a_worker_learns_a_soup_and_evaluates_it_like_any_recipe():
+    images = np.concatenate([photo_like(16, 32, seed=seed) // 3 + 60 * seed for seed in range(3)])
+    labels = np.repeat(np.arange(3), 16).astype(np.int32)
+    parts = {f"{part}_images": images for part in ("train", "validation", "test")}
+    parts |= {f"{part}_labels": labels for part in ("train", "validation", "test")}
+    data = DataSet(name="made up", class_names=("a", "b", "c"), split=None, **parts)
+    fitness = FitnessOptions(batch_size=12)
+    evaluator = WorkerSetup(GOOD.conventions, fitness).make_evaluator(data)
+    donors = [nano_donor(VARIANT, seed=seed, classes=None).tensors for seed in range(2)]
+    space = genome_space(SPEC, 2, "block", lineages=(0, 0))
+    evaluator.set_donors(space, donors)
+    task = LearnedSoupTask(seed=3, epochs=2.0)
+    soup = task.run(evaluator)
+    assert soup.weights.shape == (len(segments(SPEC)), 2) and len(soup.losses) == 8
+    assert np.abs(soup.weights - 0.5).max() > 0.05
+    assert soup.losses[-1] < soup.losses[0]  # the fresh classifier learns along
+    recipe = Recipe.by_segment(soup.weights)
+    found = evaluator.evaluate(EvaluationTask(recipe, seed=1))
+    assert found.error is None and np.isfinite(found.loss)
