@@ -136,7 +136,7 @@ class Evaluator:
         with clock.phase("assign"):
             model.load(tensors, task.seed, task.head_seed)
         with clock.phase("epoch"):
-            train_loss = self._train(task.seed, task.epochs)
+            train_loss = self._train(task.seed, task.epochs, self._rate(task, tensors))
         with clock.phase("bn"):
             # Once is enough: training reads batch statistics, and this replaces the moving ones.
             self._recalibrate()
@@ -228,8 +228,9 @@ class Evaluator:
 
     def predict(self, task: PredictionTask) -> dict[str, np.ndarray]:
         """Return the class (image,) int32 and its probability (image,) float32 of all test images."""
-        self._resident.load(task.recipe.compose(self.space, self.donors), task.seed)
-        self._train(task.seed, task.epochs)
+        tensors = task.recipe.compose(self.space, self.donors)
+        self._resident.load(tensors, task.seed)
+        self._train(task.seed, task.epochs, self._rate(task, tensors))
         self._recalibrate()
         order = batches(len(self.data.test_labels), INFERENCE_BATCH)
         logits = self._resident.predict(self._images["test"], order).astype(np.float64)
@@ -252,8 +253,13 @@ class Evaluator:
     def _recalibrate(self) -> None:
         self._resident.recalibrate(self._images["train"], self._recalibration_order)
 
-    def _train(self, seed: int, epochs: float) -> float:
+    def _train(self, seed: int, epochs: float, rate: float = 1.0) -> float:
         if epochs == 0:
             return 0.0
         order = self._resident.epoch_order(len(self.data.train_labels), seed, epochs)
-        return self._resident.train(self._images["train"], self._train_labels, order)
+        return self._resident.train(self._images["train"], self._train_labels, order, rate)
+
+    def _rate(self, task: EvaluationTask | PredictionTask, tensors: Tensors) -> float:
+        """Return the factor of the learning rate for a task's weights."""
+        is_trained = self._resident.keeps_head(tensors)
+        return self.setup.fitness.final_rate if task.gentle and is_trained else 1.0

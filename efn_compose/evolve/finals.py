@@ -43,6 +43,8 @@ class FinalResult:
 class Finals:
     """Evaluates contestants on seeds that the search never used.
 
+    Weights that bring their classifier are trained at `fitness.final_rate` of the rate.
+
     The choice among finalists is made on search-validation; only the chosen one is
     then scored on test, beside what was never subject to choice.
 
@@ -115,7 +117,9 @@ class Finals:
         left = dict(recipes)
         evaluations: dict[str, list[Evaluation]] = {name: [] for name in recipes}
         for seed in self._seeds():
-            tasks = [EvaluationTask(recipe, seed, self.epochs) for recipe in left.values()]
+            tasks = [
+                EvaluationTask(recipe, seed, self.epochs, gentle=True) for recipe in left.values()
+            ]
             found = self.ledger.evaluate(Purpose("final"), tasks, list(left))
             for name, evaluation in zip(left, found, strict=True):
                 evaluations[name].append(evaluation)
@@ -133,7 +137,10 @@ class Finals:
     ) -> dict[str, Arm | None]:
         """Evaluate recipes on all fresh seeds, seed by seed; None for an arm that failed."""
         pairs = [(name, seed) for seed in self._seeds() for name in recipes]
-        tasks = [EvaluationTask(recipes[name], seed, self.epochs, parts) for name, seed in pairs]
+        tasks = [
+            EvaluationTask(recipes[name], seed, self.epochs, parts, gentle=True)
+            for name, seed in pairs
+        ]
         found = self.ledger.evaluate(purpose, tasks, [name for name, _ in pairs])
         by_name: dict[str, list[Evaluation]] = {name: [] for name in recipes}
         for (name, _), evaluation in zip(pairs, found, strict=True):

@@ -290,6 +290,7 @@ def _head(purpose: Purpose, task: EvaluationTask, arm: str) -> dict[str, Any]:
         "parts": list(task.parts),
         **({} if task.head_seed is None else {"head_seed": task.head_seed}),
         **({"probe": True} if task.probe else {}),
+        **({"gentle": True} if task.gentle else {}),
     }
 
 

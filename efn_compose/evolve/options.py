@@ -99,6 +99,14 @@ class FitnessOptions:
     schedule: Literal["constant", "cosine"] = field(
         default="constant", metadata={"help": "of the rate over the epoch"}
     )
+    final_rate: float = field(
+        default=0.1,
+        metadata={
+            "minimum": 0.0,
+            "help": "in the finals, factor of the rate for weights that bring their classifier: a "
+            "rate that searches well throws a trained network off its place",
+        },
+    )
     label_smoothing: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     dropout: float = field(default=0.2, metadata={"minimum": 0.0, "maximum": 0.95})
     recalibrate_images: int = field(

@@ -51,7 +51,9 @@ def predict_test(finals: FinalResult, epochs: float, executor: Executor) -> Pred
     if not others:
         return None
     names = [donor, others[0]]
-    tasks = [PredictionTask(finals.recipes[name], finals.seed, epochs) for name in names]
+    tasks = [
+        PredictionTask(finals.recipes[name], finals.seed, epochs, gentle=True) for name in names
+    ]
     answers = {}
     for number, outcome in executor.run(tasks):
         if outcome.error is not None:

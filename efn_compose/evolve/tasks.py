@@ -26,6 +26,7 @@ class EvaluationTask:
         head_seed: Decides a fresh head alone; None: `seed` does.
         keep_weights: Whether the answer holds the weights after training.
         probe: Score untrained features by closed-form classifiers instead; see `train.probe`.
+        gentle: Train weights that bring their classifier at `fitness.final_rate` of the rate.
     """
 
     recipe: Recipe
@@ -35,6 +36,7 @@ class EvaluationTask:
     head_seed: int | None = None
     keep_weights: bool = False
     probe: bool = False
+    gentle: bool = False
 
     def run(self, evaluator: "Evaluator") -> "Evaluation":
         """Answer the task in a worker."""
@@ -72,11 +74,13 @@ class PredictionTask:
         recipe: How the weights are made.
         seed: As above.
         epochs: As above.
+        gentle: As above.
     """
 
     recipe: Recipe
     seed: int
     epochs: float = 1.0
+    gentle: bool = False
 
     def run(self, evaluator: "Evaluator") -> dict[str, np.ndarray]:
         """Answer the task in a worker."""

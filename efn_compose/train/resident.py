@@ -148,17 +148,20 @@ class ResidentModel:
             orders.append(order.reshape(steps_per_epoch, batch))
         return np.concatenate(orders)[:steps].astype(np.int32)
 
-    def train(self, images: tf.Tensor, labels: tf.Tensor, order: np.ndarray) -> float:
+    def train(
+        self, images: tf.Tensor, labels: tf.Tensor, order: np.ndarray, rate: float = 1.0
+    ) -> float:
         """Train over an order of images and return the mean training loss.
 
         Args:
             images: uint8 (image, height, width, 3), resident.
             labels: int32 (image,).
             order: Image numbers (step, image).
+            rate: Factor of the settings' learning rate.
         """
         self._momentum.assign(TRAINING_MOMENTUM)
         settings = self.settings
-        rates = step_rates(len(order), settings.learning_rate, settings.schedule)
+        rates = step_rates(len(order), settings.learning_rate * rate, settings.schedule)
         return float(self._train_epoch(images, labels, tf.constant(order), tf.constant(rates)))
 
     def recalibrate(self, images: tf.Tensor, order: np.ndarray) -> None:
@@ -196,11 +199,17 @@ class ResidentModel:
             if with_head or not name.startswith(f"{HEAD_LAYER}/")
         }
 
+    def keeps_head(self, tensors: Mapping[str, np.ndarray]) -> bool:
+        """Return whether loading keeps a classifier among tensors: it has this model's classes."""
+        kernel, bias = (f"{HEAD_LAYER}/{role}" for role in ("kernel", "bias"))
+        shape = tuple(self._variables[kernel].shape)
+        return kernel in tensors and tensors[kernel].shape == shape and bias in tensors
+
     def _head(self, tensors: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
         """Return the classifier among tensors, or a fresh one (Glorot uniform, zero bias)."""
         kernel, bias = (f"{HEAD_LAYER}/{role}" for role in ("kernel", "bias"))
         shape = tuple(self._variables[kernel].shape)
-        if kernel in tensors and tensors[kernel].shape == shape and bias in tensors:
+        if self.keeps_head(tensors):
             return {kernel: tensors[kernel], bias: tensors[bias]}
         limit = np.sqrt(6.0 / sum(shape))
         draw = np.random.default_rng([seed, 1]).uniform(-limit, limit, shape)
