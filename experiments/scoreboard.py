@@ -133,6 +133,8 @@ def endpoint(row: Mapping[str, Any], name: str, metric: str) -> float | None:
 
 
 ENDPOINTS = ("as is", "one epoch", "fine-tuned")
+#: The arm that all others are compared with: what the product recommends.
+OURS = "halving"
 
 
 def report(config: Mapping[str, Any], arms: Sequence[str]) -> str:
@@ -196,16 +198,16 @@ def _epochs_to(rows: Sequence[Mapping[str, Any]], target: float | None, most: in
 def _comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
     """Return paired differences of what the product writes to every other arm."""
     by_arm = {a: {r["seed"]: r for r in rows if r["arm"] == a} for a in arms}
-    ours = by_arm.get("lamarck", {})
+    ours = by_arm.get(OURS, {})
     lines = [
-        "| lamarck minus | seeds | as is: accuracy | one epoch: accuracy | fine-tuned: accuracy "
+        f"| {OURS} minus | seeds | as is: accuracy | one epoch: accuracy | fine-tuned: accuracy "
         "| fine-tuned: NLL | Holm-corrected chance of the last but one |",
         "|---" * 7 + "|",
     ]
     found = []
     for arm in arms:
         seeds = sorted(set(ours) & set(by_arm[arm]))
-        if arm == "lamarck" or len(seeds) < 2:
+        if arm == OURS or len(seeds) < 2:
             continue
         cells, chance = [], 1.0
         wanted = [(name, "accuracy") for name in ENDPOINTS] + [("fine-tuned", "loss")]

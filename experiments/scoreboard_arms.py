@@ -294,6 +294,11 @@ def lamarck(bench: Bench) -> Start:
     return _search(bench, "lamarck", inheritance="lamarck")
 
 
+def halving(bench: Bench) -> Start:
+    """The product's search that trains the better half on (`inheritance = "halving"`)."""
+    return _search(bench, "halving", inheritance="halving")
+
+
 def _search(bench: Bench, name: str, **options: Any) -> Start:
     config = bench.config
     settings = config["searches"][name]
@@ -353,6 +358,7 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "greedy soup of siblings": greedy,
     "task arithmetic": arithmetic,
     "TIES": trimmed,
+    "halving": halving,
     "lamarck": lamarck,
     "genetic search": genetic,
     "random search": random_search,
