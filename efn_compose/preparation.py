@@ -185,9 +185,13 @@ def make_executor(prepared: Prepared) -> Any:
 
     options = prepared.config.executor
     device = "cpu" if options.device == "auto" else options.device
+    fitness = prepared.config.fitness
+    if fitness.loss == "auto":
+        trains_on = prepared.config.search.inheritance != "baldwin"
+        fitness = dataclasses.replace(fitness, loss="calibrated" if trains_on else "plain")
     setup = WorkerSetup(
         conventions=prepared.donors[0].conventions,
-        fitness=prepared.config.fitness,
+        fitness=fitness,
         augment=prepared.config.augment,
         metric=prepared.config.data.metric,
         device=device,

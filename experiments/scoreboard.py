@@ -81,7 +81,9 @@ def measure(bench: Any, networks: Sequence[Mapping[str, np.ndarray]]) -> dict[st
     first = networks[0]
     if f"{HEAD_LAYER}/kernel" in first:
         logits = np.mean([bench.probabilities(network) for network in networks], axis=0)
-        row["as_is"] = scores(np.log(logits + 1e-12), bench.data.test_labels, "accuracy")
+        row["as_is"] = scores(
+            np.log(logits + 1e-12), bench.data.test_labels, "accuracy", is_calibrated=True
+        )
     if len(networks) > 1:
         return row
     curves = {rate: fine_tune(bench, first, rate) for rate in bench.config["fine_tune_rates"]}

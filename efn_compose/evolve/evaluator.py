@@ -151,7 +151,8 @@ class Evaluator:
                         f"(mean training loss {train_loss:g})",
                         seconds=clock.seconds,
                     )
-                found[part] = scores(logits, labels, self.setup.metric)
+                is_calibrated = self.setup.fitness.loss == "calibrated"
+                found[part] = scores(logits, labels, self.setup.metric, is_calibrated=is_calibrated)
         if not math.isfinite(train_loss):
             return Evaluation(
                 error=f"training diverged: training loss is {train_loss}", seconds=clock.seconds

@@ -96,6 +96,13 @@ class FitnessOptions:
     epochs: float = field(default=1.0, metadata={"minimum": 0.0, "help": "passes over the data"})
     batch_size: int = field(default=32, metadata={"minimum": 1, "help": "images per step"})
     learning_rate: float = field(default=1e-3, metadata={"minimum": 0.0, "help": "of Adam"})
+    loss: Literal["auto", "plain", "calibrated"] = field(
+        default="auto",
+        metadata={
+            "help": "calibrated: cross-entropy at the best temperature, since what trained long is "
+            "too sure of itself; auto: so where search.inheritance trains on"
+        },
+    )
     schedule: Literal["constant", "cosine"] = field(
         default="constant", metadata={"help": "of the rate over the epoch"}
     )

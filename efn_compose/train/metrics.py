@@ -61,9 +61,49 @@ def area_under_curve(logits: np.ndarray, labels: np.ndarray) -> float:
     )
 
 
-def scores(logits: np.ndarray, labels: np.ndarray, metric: str) -> dict[str, float]:
-    """Return loss, accuracy and, where `metric` is "auc", the area under the curve."""
-    found = {"loss": cross_entropy(logits, labels), "accuracy": accuracy(logits, labels)}
+def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Return what logits must be divided by for the smallest cross-entropy, 0.05 to 50.
+
+    Guo et al. 2017 (arXiv:1706.04599). The cross-entropy is convex in the inverse temperature,
+    so that its slope has one root.
+
+    Args:
+        logits: (image, class).
+        labels: int (image,).
+
+    Example:
+        >>> round(best_temperature(np.array([[6.0, 0.0]] * 4), np.array([0, 0, 0, 1])), 2)
+        5.46
+    """
+    logits = logits.astype(np.float64)
+    true = logits[np.arange(len(labels)), labels]
+
+    def slope(inverse: float) -> float:
+        chances = np.exp(log_softmax(logits * inverse))
+        return float(((chances * logits).sum(axis=1) - true).mean())
+
+    low, high = 1 / 50, 1 / 0.05
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 1 / (low * high) ** 0.5
+
+
+def scores(
+    logits: np.ndarray, labels: np.ndarray, metric: str, *, is_calibrated: bool = False
+) -> dict[str, float]:
+    """Return loss, accuracy and, where `metric` is "auc", the area under the curve.
+
+    Args:
+        logits: (image, class).
+        labels: int (image,).
+        metric: "accuracy" or "auc".
+        is_calibrated: Take the loss at the temperature that suits these images best: a network
+            that trained long is too sure of itself, and one number repairs that.
+    """
+    temperature = best_temperature(logits, labels) if is_calibrated else 1.0
+    loss = cross_entropy(logits / temperature, labels)
+    found = {"loss": loss, "accuracy": accuracy(logits, labels)}
     if metric == "auc":
         found["auc"] = area_under_curve(logits, labels)
     return found

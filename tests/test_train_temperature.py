@@ -1,0 +1,34 @@
+"""The best temperature against brute force and theorems."""
+
+import numpy as np
+import pytest
+
+from efn_compose.train.metrics import best_temperature, cross_entropy, scores
+
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 5, 400)
+LOGITS = RNG.normal(size=(400, 5)) + 2 * np.eye(5)[LABELS]
+
+
+@pytest.mark.parametrize("scale", [0.2, 1.0, 7.0])
+def test_no_other_temperature_of_a_fine_grid_is_better(scale):
+    logits = LOGITS * scale
+    found = cross_entropy(logits / best_temperature(logits, LABELS), LABELS)
+    grid = [cross_entropy(logits / t, LABELS) for t in np.geomspace(0.05, 50, 2000)]
+    assert found <= min(grid) + 1e-9
+    assert found == pytest.approx(min(grid), abs=1e-4)
+
+
+def test_the_calibrated_loss_does_not_depend_on_the_logits_scale():
+    losses = [scores(LOGITS * s, LABELS, "accuracy", is_calibrated=True)["loss"] for s in (0.5, 9)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+    assert losses[0] < scores(LOGITS * 9, LABELS, "accuracy")["loss"]
+
+
+def test_logits_that_are_true_log_odds_need_no_temperature():
+    # Labels drawn from the very probabilities: the best temperature tends to 1.
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(40_000, 3))
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (rng.random((40_000, 1)) > chances.cumsum(axis=1)).sum(axis=1)
+    assert best_temperature(logits, labels) == pytest.approx(1, abs=0.03)
