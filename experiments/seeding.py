@@ -195,16 +195,18 @@ def jobs(config: Mapping[str, Any], has_magic: bool) -> Iterator[tuple[str, int,
 def run(config: Mapping[str, Any], magic: Path | None, part: int, parts: int) -> None:
     # A journal has one writer: of several processes each has its own.
     journal = Journal(JOURNAL if parts == 1 else JOURNAL.with_suffix(f".{part}.jsonl"))
-    done = {(row["data"], row["seed"], row["arm"]) for row in read_rows()}
-    waiting = [job for job in jobs(config, magic is not None) if job not in done]
-    waiting = [job for job in waiting if job[1] % parts == part]
+    waiting = [job for job in jobs(config, magic is not None) if job[1] % parts == part]
     experiment = Experiment(config, magic)
-    begun = time.monotonic()
+    made, begun = 0, time.monotonic()
     for number, job in enumerate(waiting, 1):
+        # Looked up each time: another process may have done it meanwhile.
+        if job in {(row["data"], row["seed"], row["arm"]) for row in read_rows()}:
+            continue
         row = experiment.run(*job)
         journal.append(row)
-        left = (time.monotonic() - begun) / number * (len(waiting) - number) / 60
-        print(f"{number}/{len(waiting)}, about {left:.0f} min left: {row}", flush=True)
+        made += 1
+        left = (time.monotonic() - begun) / made * (len(waiting) - number) / 60
+        print(f"{number}/{len(waiting)}, at most {left:.0f} min left: {row}", flush=True)
 
 
 def read_rows() -> list[Row]:
