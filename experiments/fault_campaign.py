@@ -30,6 +30,8 @@ sys.path.insert(0, str(TESTS))
 from fake_executor import fake_evaluation  # noqa: E402
 
 NODES, CPUS = 3, 1
+#: Seconds to wait for an answer before the next kill comes nevertheless.
+PATIENCE = 45.0
 #: Of 100 kills: workers, drivers, nodes, the head.
 SHARES = {"worker": 55, "driver": 20, "node": 22, "head": 3}
 
@@ -132,6 +134,12 @@ class Campaign:
         )
         self.driver: subprocess.Popen | None = None
         self.restarts = self.ended_alone = 0
+        self.was_idle = False
+
+    @property
+    def idle_kills(self) -> int:
+        """Kills that came though no answer had come since the one before."""
+        return sum(json.loads(line)["idle"] for line in self.log.open())
 
     def fight(self) -> None:
         """Attack until the run has ended."""
@@ -139,7 +147,7 @@ class Campaign:
         try:
             self._start_driver()
             while not (self.run / "result.json").exists():
-                time.sleep(self.random.uniform(0.3, 2.5))
+                self._wait_for_work()
                 if self.driver.poll() is not None and not (self.run / "result.json").exists():
                     self.ended_alone += 1
                     if self.ended_alone > 30:
@@ -152,6 +160,14 @@ class Campaign:
             if self.driver is not None and self.driver.poll() is None:
                 self.driver.kill()
             self.cluster.close()
+
+    def _wait_for_work(self) -> None:
+        """Wait for an answer since the last kill, though not for ever, and a moment more."""
+        seen, end = _count(self.run), time.monotonic() + PATIENCE
+        while _count(self.run) == seen and self.driver.poll() is None and time.monotonic() < end:
+            time.sleep(0.2)
+        self.was_idle = _count(self.run) == seen
+        time.sleep(self.random.uniform(0.1, 2.0))
 
     def _start_cluster(self) -> None:
         self.cluster = self._make_cluster()
@@ -197,7 +213,8 @@ class Campaign:
             self._start_driver()
         self.kills[kind] += 1
         with self.log.open("a") as log:
-            log.write(json.dumps({"kind": kind, "time": round(time.time(), 1)}) + "\n")
+            entry = {"kind": kind, "time": round(time.time(), 1), "idle": self.was_idle}
+            log.write(json.dumps(entry) + "\n")
         print(f"\r{self.mode}: {self.kills.total()} kills, {_count(self.run)} lines", end="")
 
 
@@ -229,7 +246,7 @@ def judge(campaign: Campaign, folder: Path) -> dict[str, object]:
     answer = {
         "mode": campaign.mode,
         "kills": dict(campaign.kills),
-        "drivers started": campaign.restarts,
+        "kills before any answer since the last": campaign.idle_kills,
         "evaluations": len(evaluations),
         "asked again": sum(t.get("attempts", 1) > 1 for t in timing),
         "lost": len(evaluations) - 1 - max(r["index"] for r in evaluations),

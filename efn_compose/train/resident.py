@@ -15,6 +15,7 @@ from keras import layers
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.models import build_model, model_variables
+from efn_compose.models.small_maps import SmallMapDepthwise
 from efn_compose.train.augment import AugmentOptions, augment
 
 #: Share of old BatchNorm statistics kept per training step; forgets the donor within an epoch.
@@ -60,8 +61,8 @@ class ResidentModel:
         >>> logits = model.predict(validation_images)  # doctest: +SKIP
     """
 
-    #: Class of the depthwise convolutions; `SmallMapDepthwise` is faster on small images.
-    depthwise_layer = layers.DepthwiseConv2D
+    #: Class of the depthwise convolutions: Keras' own, or one that computes the same.
+    depthwise_layer: type[layers.DepthwiseConv2D] = SmallMapDepthwise
 
     def __init__(
         self, spec: ArchSpec, conventions: Conventions, classes: int, settings: TrainSettings
