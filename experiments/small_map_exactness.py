@@ -23,6 +23,7 @@ from keras import layers  # noqa: E402
 
 from efn_compose.donors import Donor  # noqa: E402
 from efn_compose.models import build_model, model_variables  # noqa: E402
+from efn_compose.models.fast_layers import LayerKinds  # noqa: E402
 from efn_compose.models.small_maps import SmallMapDepthwise  # noqa: E402
 from efn_compose.preparation import load_donors  # noqa: E402
 
@@ -36,7 +37,12 @@ def train(
     """Return the loss of each step and the first step's gradients."""
     keras.config.set_dtype_policy(dtype)
     model = build_model(
-        donor.spec, donor.conventions, classes=CLASSES, dropout=0.0, depthwise_layer=layer
+        donor.spec,
+        donor.conventions,
+        input_shape=(SIZE, SIZE, 3),
+        classes=CLASSES,
+        dropout=0.0,
+        kinds=LayerKinds(layer),
     )
     rng = np.random.default_rng(0)
     variables = model_variables(model, donor.spec, CLASSES)

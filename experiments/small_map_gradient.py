@@ -20,6 +20,7 @@ import tensorflow as tf  # noqa: E402
 from keras import layers  # noqa: E402
 
 from efn_compose.arch import arch_spec, default_conventions  # noqa: E402
+from efn_compose.models.fast_layers import LayerKinds  # noqa: E402
 from efn_compose.models.small_maps import SmallMapDepthwise  # noqa: E402
 from efn_compose.train import resident  # noqa: E402
 
@@ -39,9 +40,9 @@ def main() -> None:
     labels = tf.constant(rng.integers(0, 10, args.images), tf.int32)
     models = {}
     for name, layer in (("Keras", layers.DepthwiseConv2D), ("ours", SmallMapDepthwise)):
-        resident.ResidentModel.depthwise_layer = layer
+        resident.ResidentModel.kinds = LayerKinds(layer)
         models[name] = resident.ResidentModel(
-            spec, default_conventions(spec), 10, resident.TrainSettings(dropout=0.0)
+            spec, default_conventions(spec), 10, resident.TrainSettings(dropout=0.0), args.size
         )
     start = models["Keras"].tensors()
     order = models["Keras"].epoch_order(args.images, seed=1)

@@ -7,22 +7,29 @@ from keras import config, layers
 
 from efn_compose.arch import arch_spec, default_conventions
 from efn_compose.models import build_model
+from efn_compose.models.fast_layers import LayerKinds
 from efn_compose.models.small_maps import SmallMapDepthwise, filter_gradient
 
 
 @pytest.mark.parametrize("size", [3, 5])
-@pytest.mark.parametrize("shape", [(8, 1, 1, 6), (4, 2, 2, 5), (3, 1, 3, 4), (2, 4, 5, 3)])
-def test_filter_gradient_equals_the_operator(size, shape):
+@pytest.mark.parametrize(("stride", "padding"), [(1, "SAME"), (2, "SAME"), (2, "VALID")])
+@pytest.mark.parametrize("shape", [(8, 1, 1, 6), (4, 2, 2, 5), (3, 1, 3, 4), (2, 7, 6, 3)])
+def test_filter_gradient_equals_the_operator(size, stride, padding, shape):
+    if padding == "VALID":
+        shape = (shape[0], shape[1] + size - 1, shape[2] + size - 1, shape[3])
     rng = np.random.default_rng(0)
-    x, dy = (tf.constant(rng.normal(size=shape), tf.float32) for _ in range(2))
+    x = tf.constant(rng.normal(size=shape), tf.float32)
+    kernel = tf.zeros((size, size, shape[-1], 1))
+    out = tf.nn.depthwise_conv2d(x, kernel, (1, stride, stride, 1), padding).shape
+    dy = tf.constant(rng.normal(size=out), tf.float32)
     expected = tf.nn.depthwise_conv2d_backprop_filter(
-        x, (size, size, shape[-1], 1), dy, (1, 1, 1, 1), "SAME"
+        x, kernel.shape, dy, (1, stride, stride, 1), padding
     )
-    found = filter_gradient(x, dy, size)
+    found = filter_gradient(x, dy, size, stride, padding)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (3, 1), (6, 1), (4, 2)])
+@pytest.mark.parametrize(("side", "stride"), [(1, 1), (2, 1), (3, 1), (6, 1), (2, 2), (4, 2)])
 def test_the_layer_and_its_gradients_equal_keras(side, stride):
     rng = np.random.default_rng(1)
     x = tf.Variable(rng.normal(size=(4, side, side, 3)), dtype=tf.float32)
@@ -51,7 +58,12 @@ def _losses_of_training(kind, weights, pixels, labels):
     """Return the loss of every step of plain gradient descent in float64."""
     spec = arch_spec("lite-w0.25-d0.3")
     model = build_model(
-        spec, default_conventions(spec), classes=3, dropout=0.0, depthwise_layer=kind
+        spec,
+        default_conventions(spec),
+        input_shape=(32, 32, 3),
+        classes=3,
+        dropout=0.0,
+        kinds=LayerKinds(kind),
     )
     weights = weights or [variable.numpy() for variable in model.weights]
     model.set_weights(weights)

@@ -120,7 +120,7 @@ class Evaluator:
                 augment=None if self.setup.augment.is_off else self.setup.augment,
             )
             self._resident = ResidentModel(
-                space.spec, self.setup.conventions, self.data.classes, settings
+                space.spec, self.setup.conventions, self.data.classes, settings, self.data.size
             )
 
     @property

@@ -9,6 +9,7 @@ from keras import layers
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, BlockSpec, Conventions, inventory
 from efn_compose.errors import InventoryMismatchError, describe_problems
+from efn_compose.models.fast_layers import LayerKinds
 
 InputShape = tuple[int | None, int | None, int]
 
@@ -31,7 +32,7 @@ def build_model(
     dropout: float | None = None,
     drop_connect: float = 0.0,
     bn_momentum: Any = None,
-    depthwise_layer: type[layers.DepthwiseConv2D] = layers.DepthwiseConv2D,
+    kinds: LayerKinds | None = None,
 ) -> keras.Model:
     """Build the network of an ArchSpec with fresh weights.
 
@@ -46,8 +47,7 @@ def build_model(
         drop_connect: Rate of stochastic depth at the last block, 0-1, rising
             linearly from 0 at the first.
         bn_momentum: Overrides the conventions' momentum; may be a `tf.Variable`.
-        depthwise_layer: Class of the depthwise convolutions, Keras' own or one that
-            computes the same.
+        kinds: Classes of its layers; Keras' own by default, or some that compute the same.
 
     Returns:
         A functional model from preprocessed float input to logits.
@@ -57,7 +57,7 @@ def build_model(
         >>> spec = arch_spec("b-w0.1-d0.3")
         >>> model = build_model(spec, default_conventions(spec), classes=10)  # doctest: +SKIP
     """
-    builder = _Builder(conventions, bn_momentum, depthwise_layer)
+    builder = _Builder(conventions, bn_momentum, kinds or LayerKinds())
     image = keras.Input(input_shape or (None, None, 3), name="image")
     x = builder.conv(image, "stem_conv", spec.stem_channels, kernel=3, stride=spec.stem_stride)
     x = builder.norm_act(x, "stem_bn")
@@ -82,9 +82,9 @@ class _Builder:
         self,
         conventions: Conventions,
         bn_momentum: Any,
-        depthwise_layer: type[layers.DepthwiseConv2D],
+        kinds: LayerKinds,
     ) -> None:
-        self.depthwise_layer = depthwise_layer
+        self.kinds = kinds
         self.symmetric = conventions.padding == "symmetric"
         self.epsilon = conventions.bn_epsilon
         self.activation = conventions.activation
@@ -111,7 +111,7 @@ class _Builder:
 
     def depthwise(self, x: Any, name: str, kernel: int, stride: int) -> Any:
         x, padding = self._padded(x, name, kernel, stride)
-        return self.depthwise_layer(
+        return self.kinds.depthwise(
             kernel,
             strides=stride,
             padding=padding,
@@ -121,7 +121,7 @@ class _Builder:
         )(x)
 
     def norm(self, x: Any, name: str) -> Any:
-        layer = layers.BatchNormalization(epsilon=self.epsilon, momentum=self.momentum, name=name)
+        layer = self.kinds.norm(epsilon=self.epsilon, momentum=self.momentum, name=name)
         if self.momentum_variable is not None:
             # Read at run time, so that one traced step serves training and re-estimation.
             layer.momentum = self.momentum_variable
@@ -135,11 +135,11 @@ class _Builder:
 
     def squeeze_excite(self, x: Any, block: BlockSpec) -> Any:
         gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{block.name}_se_squeeze")(x)
-        gate = layers.Conv2D(
+        gate = self.kinds.gate(
             block.se_channels, 1, kernel_initializer=_KERNEL_INIT, name=f"{block.name}_se_reduce"
         )(gate)
         gate = self.act(gate, f"{block.name}_se_activation")
-        gate = layers.Conv2D(
+        gate = self.kinds.gate(
             block.mid_channels, 1, kernel_initializer=_KERNEL_INIT, name=f"{block.name}_se_expand"
         )(gate)
         gate = layers.Activation("sigmoid", name=f"{block.name}_se_gate")(gate)

@@ -1,9 +1,9 @@
-"""Depthwise convolution whose filter gradient is fast on tiny maps.
+"""Depthwise convolution whose filter gradient is fast on small maps.
 
 TensorFlow's gradient with respect to a 5 × 5 depthwise filter takes many times as long
-as its forward pass. On maps of one or two pixels, where small images spend their last
-stages, nearly all of the filter meets padding, and a sum of products of shifted slices
-gives the same numbers sooner.
+as its forward pass. On maps of a few pixels, where small images spend their last stages,
+most of the filter meets padding, and a sum of products of slices gives the same numbers
+sooner: each tap of the filter multiplies only the pixels that it meets.
 """
 
 from typing import Any
@@ -11,59 +11,80 @@ from typing import Any
 import tensorflow as tf
 from keras import layers
 
-#: Pixels of a map, height times width, up to which slices are faster, by filter size: measured.
-SMALL_MAPS = {3: 4, 5: 9}
+#: Pixels of the output, height times width, up to which slices are faster, by filter size and
+#: stride: measured (experiments/results/engine.md).
+SMALL_MAPS = {(3, 1): 4, (5, 1): 16, (3, 2): 1, (5, 2): 1}
 
 
 class SmallMapDepthwise(layers.DepthwiseConv2D):
-    """A `DepthwiseConv2D` that differs from it in the speed of its gradient alone.
+    """A `DepthwiseConv2D` that differs from it in the speed of its filter's gradient alone.
 
-    Only stride 1 with padding "same" takes the other path, and of that only small maps;
-    which they are is seen when it runs.
+    Only small maps whose size is known when the network is traced take the other path.
     """
 
     def call(self, inputs: Any) -> Any:
         """Return the convolution of images (image, height, width, channel)."""
-        is_plain = self.strides == (1, 1) and self.padding == "same"
-        if not is_plain or self.depth_multiplier != 1 or self.kernel_size[0] not in SMALL_MAPS:
+        if self.depth_multiplier != 1 or self.use_bias or self.dilation_rate != (1, 1):
             return super().call(inputs)
-        return _depthwise(inputs, tf.convert_to_tensor(self.kernel))
+        out = self.compute_output_shape(inputs.shape)
+        most = SMALL_MAPS.get((self.kernel_size[0], self.strides[0]), 0)
+        if None in out[1:3] or out[1] * out[2] > most:
+            return super().call(inputs)
+        kernel = tf.cast(tf.convert_to_tensor(self.kernel), inputs.dtype)
+        return _depthwise(inputs, kernel, self.strides[0], self.padding.upper())
 
 
-@tf.custom_gradient
-def _depthwise(x: tf.Tensor, kernel: tf.Tensor) -> Any:
-    ones = (1, 1, 1, 1)
+def _depthwise(x: tf.Tensor, kernel: tf.Tensor, stride: int, padding: str) -> tf.Tensor:
+    strides = (1, stride, stride, 1)
 
-    def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        dx = tf.nn.depthwise_conv2d_backprop_input(tf.shape(x), kernel, dy, ones, "SAME")
-        is_small = tf.shape(x)[1] * tf.shape(x)[2] <= SMALL_MAPS[int(kernel.shape[0])]
-        dk = tf.cond(
-            is_small,
-            lambda: filter_gradient(x, dy, int(kernel.shape[0])),
-            lambda: tf.nn.depthwise_conv2d_backprop_filter(x, tf.shape(kernel), dy, ones, "SAME"),
-        )
-        return dx, dk
+    @tf.custom_gradient
+    def convolve(x: tf.Tensor, kernel: tf.Tensor) -> Any:
+        def gradient(dy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            dx = tf.nn.depthwise_conv2d_backprop_input(tf.shape(x), kernel, dy, strides, padding)
+            return dx, filter_gradient(x, dy, int(kernel.shape[0]), stride, padding)
 
-    return tf.nn.depthwise_conv2d(x, kernel, ones, "SAME"), gradient
+        return tf.nn.depthwise_conv2d(x, kernel, strides, padding), gradient
+
+    return convolve(x, kernel)
 
 
-def filter_gradient(x: tf.Tensor, dy: tf.Tensor, size: int) -> tf.Tensor:
-    """Return the gradient of a stride-1 "same" depthwise convolution's filter.
+def filter_gradient(
+    x: tf.Tensor, dy: tf.Tensor, size: int, stride: int = 1, padding: str = "SAME"
+) -> tf.Tensor:
+    """Return the gradient of a depthwise convolution's filter.
 
     Args:
-        x: Its input, (image, height, width, channel).
-        dy: Gradient of its output, same shape.
-        size: Height and width of the filter, odd.
+        x: Its input, (image, height, width, channel), sizes known.
+        dy: Gradient of its output, (image, height, width, channel), sizes known.
+        size: Height and width of the filter.
+        stride: Of the convolution.
+        padding: "SAME" or "VALID".
 
     Returns:
         (size, size, channel, 1).
     """
-    reach = size // 2
-    height, width = tf.shape(x)[1], tf.shape(x)[2]
-    padded = tf.pad(x, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    rows, columns = (
+        [_meeting(tap, x.shape[axis], dy.shape[axis], size, stride, padding) for tap in range(size)]
+        for axis in (1, 2)
+    )
+    nothing = tf.zeros((x.shape[3],), x.dtype)
     taps = [
-        tf.reduce_sum(padded[:, i : i + height, j : j + width] * dy, axis=(0, 1, 2))
-        for i in range(size)
-        for j in range(size)
+        tf.reduce_sum(x[:, r[0], c[0]] * dy[:, r[1], c[1]], axis=(0, 1, 2)) if r and c else nothing
+        for r in rows
+        for c in columns
     ]
     return tf.reshape(tf.stack(taps), (size, size, -1, 1))
+
+
+def _meeting(
+    tap: int, length: int, out_length: int, size: int, stride: int, padding: str
+) -> tuple[slice, slice] | None:
+    """Return which inputs a tap meets along one axis, and for which outputs; None for none."""
+    before = 0
+    if padding == "SAME":
+        before = max((out_length - 1) * stride + size - length, 0) // 2
+    met = [o for o in range(out_length) if 0 <= o * stride + tap - before < length]
+    if not met:
+        return None
+    first, last = (o * stride + tap - before for o in (met[0], met[-1]))
+    return slice(first, last + 1, stride), slice(met[0], met[-1] + 1)

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.models import build_model, model_variables
-from efn_compose.models.small_maps import SmallMapDepthwise
+from efn_compose.models.fast_layers import FAST_LAYERS, LayerKinds
 from efn_compose.train.augment import AugmentOptions, augment
 
 #: Share of old BatchNorm statistics kept per training step; forgets the donor within an epoch.
@@ -53,6 +52,8 @@ class ResidentModel:
         conventions: How the weights want to be run; its preprocessing is applied here.
         classes: Width of the classifier.
         settings: Batch size, learning rate, smoothing, dropout.
+        size: Height and width of all images in pixels, where they are known: small maps
+            train faster then. None leaves them open.
 
     Example:
         >>> model = ResidentModel(spec, conventions, 10, TrainSettings())  # doctest: +SKIP
@@ -61,21 +62,27 @@ class ResidentModel:
         >>> logits = model.predict(validation_images)  # doctest: +SKIP
     """
 
-    #: Class of the depthwise convolutions: Keras' own, or one that computes the same.
-    depthwise_layer: type[layers.DepthwiseConv2D] = SmallMapDepthwise
+    #: Classes of the layers: Keras' own, or some that compute the same sooner.
+    kinds: LayerKinds = FAST_LAYERS
 
     def __init__(
-        self, spec: ArchSpec, conventions: Conventions, classes: int, settings: TrainSettings
+        self,
+        spec: ArchSpec,
+        conventions: Conventions,
+        classes: int,
+        settings: TrainSettings,
+        size: int | None = None,
     ) -> None:
         self.spec, self.classes, self.settings = spec, classes, settings
         self._momentum = tf.Variable(TRAINING_MOMENTUM, trainable=False, dtype=tf.float32)
         self.model = build_model(
             spec,
             conventions,
+            input_shape=(size, size, 3),
             classes=classes,
             dropout=settings.dropout,
             bn_momentum=self._momentum,
-            depthwise_layer=self.depthwise_layer,
+            kinds=self.kinds,
         )
         self._variables = model_variables(self.model, spec, classes)
         self._trainable = [variable.value for variable in self.model.trainable_variables]
@@ -87,8 +94,8 @@ class ResidentModel:
         self._augment_seed = tf.Variable(0, trainable=False, dtype=tf.int64)
         self._mean = tf.constant(conventions.preprocessing.mean, tf.float32)
         self._scale = 1 / tf.constant(conventions.preprocessing.std, tf.float32)
-        # Sizes are left open, so that one trace serves all splits, shares and numbers of steps.
-        images = tf.TensorSpec((None, None, None, 3), tf.uint8)
+        # Numbers are left open, so that one trace serves all splits, shares and numbers of steps.
+        images = tf.TensorSpec((None, size, size, 3), tf.uint8)
         labels = tf.TensorSpec((None,), tf.int32)
         order = tf.TensorSpec((None, None), tf.int32)
         rates = tf.TensorSpec((None,), tf.float32)
