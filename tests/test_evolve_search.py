@@ -115,6 +115,21 @@ def test_failed_genomes_are_known_but_never_ranked():
     assert table.genomes == {(0,), (1,)}
 
 
+def test_leaders_are_the_first_of_a_full_ranking():
+    generator = random.Random(3)
+    table = FitnessTable()
+    for _ in range(20):
+        drawn = {(generator.randrange(40),): round(generator.gauss(1, 0.2), 1) for _ in range(8)}
+        failed = {(generator.randrange(40),): None} if generator.random() < 0.5 else {}
+        table.add_generation({**drawn, **failed})
+        found = table.estimates()
+        # Rounded losses tie: the smaller genome comes first.
+        ranked = sorted(found, key=lambda genome: (found[genome].shrunk, genome))
+        for count in (1, 5, 100):
+            assert list(table.leaders(count)) == ranked[:count]
+        assert table.leaders(3) == {genome: found[genome].shrunk for genome in ranked[:3]}
+
+
 def test_shrinkage_picks_better_genomes_than_the_smallest_single_score():
     """Brute force: true losses N(0, 1), noise N(0, 1), half of the genomes run three times."""
     gain = []

@@ -8,14 +8,19 @@ trusted less than one that shone three times, or the search crowns luck.
 
 import math
 import statistics
-from collections.abc import Container, Iterable, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from efn_compose.compose import Genome
 
 #: Share of the spread that is always taken for real. Without it a run whose noise is overrated
 #: believes nothing, and what was run most often wins by that alone.
 _LEAST_SIGNAL = 0.1
+#: Keeps a division by zero from being tried where its result is not used.
+_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,14 @@ class FitnessTable:
     def __init__(self, noise_variance: float = 0.0, noise_freedom: int = 0) -> None:
         self._prior = (noise_variance, noise_freedom)
         self._runs: dict[Genome, list[float]] = {}
-        # Kept beside the runs, so that a generation costs no second look at all earlier scores.
-        self._means: dict[Genome, float] = {}
-        self._squares: dict[Genome, list[float]] = {}
         self._failed: set[Genome] = set()
+        # Kept beside the runs, so that a belief costs no second look at all earlier scores: by
+        # the number of a genome, its mean and its number of runs, 0 once it failed.
+        self._genomes: list[Genome] = []
+        self._numbers: dict[Genome, int] = {}
+        self._means = array("d")
+        self._counts = array("d")
+        self._repeated: set[int] = set()
         #: Estimated luck of each generation's seed, the first being 0.
         self.generation_effects: list[float] = []
 
@@ -97,7 +106,7 @@ class FitnessTable:
             losses: By genome; genomes of earlier generations link this one to them.
         """
         finite = {genome: loss for genome, loss in losses.items() if loss is not None}
-        self._failed |= set(losses) - set(finite)
+        self._fail(set(losses) - set(finite))
         believed = self.estimates(finite)
         links = [loss - believed[g].shrunk for g, loss in finite.items() if g in believed]
         effect = _mean(links) if links else 0.0
@@ -112,54 +121,87 @@ class FitnessTable:
             losses: By genome; None is a failure.
         """
         finite = {genome: loss for genome, loss in losses.items() if loss is not None}
-        self._failed |= set(losses) - set(finite)
+        self._fail(set(losses) - set(finite))
         self._add(finite, self.generation_effects[number])
 
     def _add(self, losses: dict[Genome, float], effect: float) -> None:
         for genome, loss in losses.items():
-            runs = self._runs.setdefault(genome, [])
+            number = self._numbers.setdefault(genome, len(self._numbers))
+            if number == len(self._genomes):
+                self._genomes.append(genome)
+                self._runs[genome] = []
+                self._means.append(0.0)
+                self._counts.append(0)
+            runs = self._runs[genome]
             runs.append(loss - effect)
-            mean = self._means[genome] = _mean(runs)
-            self._squares[genome] = [(run - mean) ** 2 for run in runs]
+            self._means[number] = _mean(runs)
+            self._counts[number] = 0 if genome in self._failed else len(runs)
+            if len(runs) > 1:
+                self._repeated.add(number)
+
+    def _fail(self, genomes: Iterable[Genome]) -> None:
+        self._failed.update(genomes)
+        for genome in genomes:
+            if genome in self._numbers:
+                self._counts[self._numbers[genome]] = 0
 
     def noise_variance(self) -> float:
         """Return the variance of one run around its genome's mean, measured and repeated runs pooled."""
-        repeated = [runs for runs in self._runs.values() if len(runs) > 1]
+        repeated = [self._runs[self._genomes[number]] for number in sorted(self._repeated)]
         freedom = sum(len(runs) - 1 for runs in repeated)
-        squares = sum(
-            square
-            for genome, runs in self._runs.items()
-            if len(runs) > 1
-            for square in self._squares[genome]
-        )
+        squares = sum((run - _mean(runs)) ** 2 for runs in repeated for run in runs)
         variance, prior_freedom = self._prior
         total = freedom + prior_freedom
         return (squares + variance * prior_freedom) / total if total else 0.0
 
-    def estimates(self, wanted: Container[Genome] | None = None) -> dict[Genome, Estimate]:
+    def estimates(self, wanted: Collection[Genome] | None = None) -> dict[Genome, Estimate]:
         """Return the estimate of every genome that did not fail.
 
         Args:
             wanted: Only these; every genome by default. What is believed of them rests on all.
         """
-        means = {g: mean for g, mean in self._means.items() if g not in self._failed}
-        if not means:
-            return {}
-        noise = self.noise_variance()
-        centre = statistics.median(means.values())
-        # Spread of the better half: a tail of wrecked mixtures says nothing about the good ones.
-        better = [(centre - mean) ** 2 for mean in means.values() if mean <= centre]
-        noise_of_means = noise * _mean([1 / len(self._runs[genome]) for genome in means])
-        signal = max(_mean(better) - noise_of_means, _LEAST_SIGNAL * _mean(better))
+        alive, shrunk = self._beliefs()
+        numbers = alive.tolist()
+        if wanted is not None:
+            known = {self._numbers[genome] for genome in wanted if genome in self._numbers}
+            numbers = sorted(number for number in known if self._counts[number])
+        found = zip(numbers, shrunk[np.searchsorted(alive, numbers)].tolist(), strict=True)
         return {
-            genome: Estimate(
-                mean=mean,
-                shrunk=centre + (mean - centre) * _weight(signal, noise / len(self._runs[genome])),
-                runs=len(self._runs[genome]),
+            self._genomes[number]: Estimate(
+                mean=self._means[number], shrunk=belief, runs=int(self._counts[number])
             )
-            for genome, mean in means.items()
-            if wanted is None or genome in wanted
+            for number, belief in found
         }
+
+    def leaders(self, count: int) -> dict[Genome, float]:
+        """Return the best genomes and what is believed of their losses, best first.
+
+        Args:
+            count: How many; ties go to the smaller genome.
+        """
+        alive, shrunk = self._beliefs()
+        if not len(alive):
+            return {}
+        last = np.partition(shrunk, min(count, len(shrunk)) - 1)[min(count, len(shrunk)) - 1]
+        near = [(float(shrunk[p]), self._genomes[alive[p]]) for p in np.flatnonzero(shrunk <= last)]
+        return {genome: belief for belief, genome in sorted(near)[:count]}
+
+    def _beliefs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of all genomes that did not fail, and their shrunk means."""
+        counts = np.array(self._counts)
+        alive = np.flatnonzero(counts)
+        if not len(alive):
+            return alive, counts
+        means, counts = np.array(self._means)[alive], counts[alive]
+        noise = self.noise_variance()
+        centre = float(np.median(means))
+        # Spread of the better half: a tail of wrecked mixtures says nothing about the good ones.
+        better = _mean(((centre - means[means <= centre]) ** 2).tolist())
+        noise_of_means = noise * _mean((1 / counts).tolist())
+        signal = max(better - noise_of_means, _LEAST_SIGNAL * better)
+        noises = noise / counts
+        weights = np.where(signal + noises > 0, signal / np.maximum(signal + noises, _TINY), 1.0)
+        return alive, centre + (means - centre) * weights
 
     def ranked(self) -> list[Genome]:
         """Return all genomes that did not fail, best first; ties go to the smaller genome."""
@@ -170,7 +212,3 @@ class FitnessTable:
 def _mean(values: Iterable[float]) -> float:
     values = list(values)
     return math.fsum(values) / len(values)
-
-
-def _weight(signal: float, noise: float) -> float:
-    return signal / (signal + noise) if signal + noise > 0 else 1.0

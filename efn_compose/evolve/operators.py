@@ -1,8 +1,7 @@
 """Selection, crossover and mutation with DEAP; the only file that imports it.
 
 DEAP draws from Python's global generator. Every call here lends it the search's
-own generator and puts the caller's back, so that a search is reproducible and
-disturbs nobody. Genomes are tuples outside and lists inside: DEAP's crossover
+own one instead, so that a search is reproducible and disturbs nobody. Genomes are tuples outside and lists inside: DEAP's crossover
 silently loses genes of numpy arrays.
 """
 
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from deap import base, tools
+from deap.tools import crossover, mutation, selection
 
 from efn_compose.compose import Genome, GenomeSpace
 from efn_compose.compose.unit_space import FRACTIONS, RANDOM_RULES
@@ -25,6 +25,10 @@ _STAGE_MUTATION_RATE = 0.25
 _BLOCK_MUTATION_RATE = 0.25
 #: Exponent of the law by which mutation strengths and lengths of runs are drawn.
 _TAIL = 1.5
+
+
+#: Files of DEAP that draw.
+_DRAWING = (crossover, mutation, selection)
 
 
 class _Fitness(base.Fitness):
@@ -54,14 +58,14 @@ class _Individuals(Sequence):
 
 @contextmanager
 def _borrowed(generator: random.Random) -> Iterator[None]:
-    """Let DEAP draw from `generator` for a while."""
-    state = random.getstate()
-    random.setstate(generator.getstate())
+    """Let DEAP draw from `generator` for a while: to its files, it is the module `random`."""
+    for module in _DRAWING:
+        module.random = generator
     try:
         yield
     finally:
-        generator.setstate(random.getstate())
-        random.setstate(state)
+        for module in _DRAWING:
+            module.random = random
 
 
 def select(

@@ -102,7 +102,7 @@ class GeneticSearch:
 
     def best_donor(self) -> Genome:
         """Return the pure donor believed best."""
-        found = self.table.estimates()
+        found = self.table.estimates(self.pure)
         alive = [genome for genome in self.pure if genome in found] or self.pure[:1]
         return min(alive, key=lambda genome: (found[genome].mean if genome in found else 0, genome))
 

@@ -1,6 +1,7 @@
 """What every search loop works with, whether it waits for generations or not."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from efn_compose.compose import Genome, GenomeSpace, Recipe
 from efn_compose.evolve.budget import Budget
@@ -56,5 +57,8 @@ class SearchLoop:
 
     def arm(self, genome: Genome) -> str:
         """Return the donor's name for a pure genome, nothing for others."""
-        pure = {self.space.pure(n): name for n, name in enumerate(self.donor_names)}
-        return pure.get(genome, "")
+        return self._names_of_pure.get(genome, "")
+
+    @cached_property
+    def _names_of_pure(self) -> dict[Genome, str]:
+        return {self.space.pure(n): name for n, name in enumerate(self.donor_names)}

@@ -1,11 +1,14 @@
 """Seeds derived from the run's one seed, so that nothing else is random."""
 
+import functools
+
 import numpy as np
 
 #: What a seed is for; part of its derivation, so that purposes never share one.
 PURPOSES = ("search", "generation", "noise", "final", "sibling", "partition", "member")
 
 
+@functools.lru_cache(maxsize=4096)
 def derive_seed(run_seed: int, purpose: str, number: int = 0) -> int:
     """Return a seed in [0, 2**31) for a purpose and a number within it.
 

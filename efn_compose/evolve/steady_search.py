@@ -146,12 +146,12 @@ class SteadySearch(GeneticSearch):
 
     def _form_beliefs(self) -> None:
         self._formed = self._told
-        found = self.table.estimates()
-        ranked = sorted(found, key=lambda genome: (found[genome].shrunk, genome))
-        if not ranked:
+        options = self.options
+        leaders = self.table.leaders(max(options.population, options.elites))
+        if not leaders:
             return
+        ranked = list(leaders)
         self.believed_best = ranked[0]
-        self._parents = {g: found[g].shrunk for g in ranked[: self.options.population]}
-        donors = [genome for genome in self.pure if genome in found] or self.pure[:1]
-        best_donor = min(donors, key=lambda g: (found[g].mean if g in found else 0, g))
-        self._links = list(dict.fromkeys([*ranked[: self.options.elites], best_donor]))
+        self._parents = {g: leaders[g] for g in ranked[: options.population]}
+        best_donor = self.best_donor()
+        self._links = list(dict.fromkeys([*ranked[: options.elites], best_donor]))
