@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from efn_compose.arch import arch_spec, parameter_count, variant_name
+from efn_compose.batch_size import with_batch_size
 from efn_compose.config import dump_toml
 from efn_compose.evolve.run_clock import RunClock
 from efn_compose.nesting import nest_to_file
@@ -61,14 +62,16 @@ def evolve(
         >>> evolve("experiments/quickstart.toml", ["search.generations=2"])  # doctest: +SKIP
     """
     clock = RunClock()
-    prepared = prepare(config_path, overrides)
+    prepared, note = with_batch_size(prepare(config_path, overrides), resume)
     text = dump_toml(prepared.config)
     opener = RunFolder.resume if resume else RunFolder.create
     with opener(prepared.folder, text, prepared.identity) as folder:
-        return _run(prepared, folder, quiet, clock)
+        return _run(prepared, folder, quiet, clock, note)
 
 
-def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) -> JobSummary:
+def _run(
+    prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock, note: str
+) -> JobSummary:
     from rich.console import Console
 
     from efn_compose.analysis import write_card, write_report
@@ -102,6 +105,8 @@ def _run(prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock) ->
     try:
         with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
             executor.note = watcher.on_note
+            if note:
+                watcher.on_note(note)
             watcher.after_generation = LiveReport(folder.path).draw
             run = EvolutionRun(
                 donors=prepared.donors,

@@ -6,6 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from efn_compose.batch_size import with_batch_size
 from efn_compose.config import dump_toml
 from efn_compose.errors import ConfigError
 from efn_compose.preparation import Prepared, make_executor
@@ -30,6 +31,7 @@ def measure_noise(prepared: Prepared, seeds: int) -> dict[str, Any]:
 
     if seeds < 2:
         raise ConfigError(f"A spread needs at least 2 seeds. Received: {seeds}.")
+    prepared, _ = with_batch_size(prepared)
     config = prepared.config
     space = genome_space(prepared.donors[0].spec, len(prepared.donors), config.search.granularity)
     recipe = Recipe.genome(space.pure(0))
@@ -69,6 +71,7 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
     from efn_compose.evolve.planning import planned_evaluations
     from efn_compose.evolve.tasks import EvaluationTask
 
+    prepared, batch_note = with_batch_size(prepared)
     config = prepared.config
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
     space = genome_space(prepared.donors[0].spec, donor_count, config.search.granularity)
@@ -108,6 +111,8 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         "genomes": f"about 10^{sum(map(math.log10, space.cardinalities)):.0f}",
         "evaluations": plan,
         "workers": workers,
+        "batch_size": config.fitness.batch_size,
+        "batch_size_note": batch_note,
         "seconds_per_evaluation": round(seconds, 3),
         "estimated_seconds": round(estimated, 1),
         "disk_bytes": disk,

@@ -23,6 +23,7 @@ from efn_compose.arch import arch_spec, default_conventions  # noqa: E402
 from efn_compose.models.fast_layers import LayerKinds  # noqa: E402
 from efn_compose.models.small_maps import SmallMapDepthwise  # noqa: E402
 from efn_compose.train import resident  # noqa: E402
+from efn_compose.train.placement import Placement  # noqa: E402
 
 
 def main() -> None:
@@ -40,9 +41,13 @@ def main() -> None:
     labels = tf.constant(rng.integers(0, 10, args.images), tf.int32)
     models = {}
     for name, layer in (("Keras", layers.DepthwiseConv2D), ("ours", SmallMapDepthwise)):
-        resident.ResidentModel.kinds = LayerKinds(layer)
         models[name] = resident.ResidentModel(
-            spec, default_conventions(spec), 10, resident.TrainSettings(dropout=0.0), args.size
+            spec,
+            default_conventions(spec),
+            10,
+            resident.TrainSettings(dropout=0.0),
+            args.size,
+            Placement(layers=LayerKinds(layer)),
         )
     start = models["Keras"].tensors()
     order = models["Keras"].epoch_order(args.images, seed=1)

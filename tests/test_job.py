@@ -191,8 +191,11 @@ def test_resuming_a_finished_run_changes_nothing(finished, tmp_path):
 def test_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
     config = write_nano_experiment(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    done = _evolve(config, "--dry-run")
+    done = _evolve(config, "--dry-run", "--set", "fitness.batch_size=0")
     assert sorted(tmp_path.rglob("*")) == before
+    # 48 training images: more than 3 at a time would make fewer than 16 steps.
+    assert "batch         Batch size 3: a worker took" in done.stdout
+    assert "batch_size = 3" in done.stdout
     # 2 donors with a sibling each: noise 2 * 2, search 5 + 2*5, finals (2 + 4 + 1) * 2, test 2.
     assert "35 (noise 4, search 15, final 14, test 2)" in done.stdout
     assert "population = 5" in done.stdout

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 ORDER = (
     "errors", "callable_package", "arch", "checkpoints", "store", "donors", "nesting", "compose",
     "models", "data", "train", "selfsup", "evolve", "analysis", "toml_options", "config", "conversion", "seeding", "preparation",
-    "rehearsal", "job", "trainings", "cli",
+    "batch_size", "rehearsal", "job", "trainings", "cli",
 )  # fmt: skip
 
 #: Imports against the order, inside functions, that are part of the design: module -> imported folder.

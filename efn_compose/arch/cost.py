@@ -15,11 +15,13 @@ class Cost:
         multiply_adds: Multiplications with an addition in convolutions and the
             classifier; the literature calls this number FLOPs.
         activations: Elements that convolutions and the classifier put out.
+        largest_map: Elements of the largest of these outputs.
     """
 
     parameters: int
     multiply_adds: int
     activations: int
+    largest_map: int
 
 
 def cost(spec: ArchSpec, size: int, classes: int | None = None) -> Cost:
@@ -44,7 +46,9 @@ def cost(spec: ArchSpec, size: int, classes: int | None = None) -> Cost:
         counter.conv(spec.blocks[-1].out_channels, spec.top_channels, 1)
     if classes is not None:
         counter.add(features * classes, classes)
-    return Cost(parameter_count(spec, classes), counter.multiply_adds, counter.activations)
+    return Cost(
+        parameter_count(spec, classes), counter.multiply_adds, counter.activations, counter.largest
+    )
 
 
 class _Counter:
@@ -54,10 +58,12 @@ class _Counter:
         self.side = side
         self.multiply_adds = 0
         self.activations = 0
+        self.largest = 0
 
     def add(self, multiply_adds: int, activations: int) -> None:
         self.multiply_adds += multiply_adds
         self.activations += activations
+        self.largest = max(self.largest, activations)
 
     def conv(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> None:
         self.side = -(-self.side // stride)

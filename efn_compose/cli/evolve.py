@@ -131,6 +131,7 @@ def _plan_text(plan: dict) -> str:
         f"genome        {plan['genes']} genes, {plan['genomes']} genomes\n"
         f"evaluations   {sum(evaluations.values())} ({phases})\n"
         f"workers       {plan['workers']}\n"
+        f"batch         {plan['batch_size_note'] or plan['batch_size']}\n"
         f"evaluation    {plan['seconds_per_evaluation']:.2f} s each, measured\n"
         f"time          about {_duration(plan['estimated_seconds'])}\n"
         f"disk          {plan['disk_bytes'] / 1e6:,.0f} MB of {plan['free_bytes'] / 1e6:,.0f} MB free\n"

@@ -1,10 +1,12 @@
 """Preparing TensorFlow in a worker process: threads, visible devices, determinism."""
 
+import functools
 import os
 import warnings
+from typing import Any
 
 
-def prepare_device(device: str, threads: int, gpu_memory_mb: int = 0) -> None:
+def prepare_device(device: str, threads: int, gpu_memory_mb: int = 0) -> Any:
     """Configure TensorFlow before its first operation; later calls change nothing.
 
     Args:
@@ -13,12 +15,15 @@ def prepare_device(device: str, threads: int, gpu_memory_mb: int = 0) -> None:
             the whole card; "tpu" connects to the local chip.
         threads: Threads per operation. Part of what a result depends on.
         gpu_memory_mb: Most that this process may take of its GPU; 0 for all of it.
+
+    Returns:
+        The `tf.distribute.TPUStrategy` of a TPU worker, None on other devices.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     if tf.config.threading.get_intra_op_parallelism_threads() == threads and device == "cpu":
-        return
+        return None
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -31,17 +36,26 @@ def prepare_device(device: str, threads: int, gpu_memory_mb: int = 0) -> None:
             else:
                 tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
-        if os.environ.get("TF_NUM_INTRAOP_THREADS") == str(threads):
-            return
-        warnings.warn(
-            "TensorFlow already runs in this process, with the threads and devices it was given "
-            f"then. Scores may differ in their last bits from those of workers with {threads}.",
-            stacklevel=2,
-        )
-        return
+        if os.environ.get("TF_NUM_INTRAOP_THREADS") != str(threads):
+            warnings.warn(
+                "TensorFlow already runs in this process, with the threads and devices it was "
+                "given then. Scores may differ in their last bits from those of workers with "
+                f"{threads}.",
+                stacklevel=2,
+            )
     if device == "gpu":
         tf.config.experimental.enable_op_determinism()
-    if device == "tpu":
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
-        tf.config.experimental_connect_to_cluster(resolver)
-        tf.tpu.experimental.initialize_tpu_system(resolver)
+    return _tpu_strategy() if device == "tpu" else None
+
+
+@functools.cache
+def _tpu_strategy() -> Any:
+    """Connect to the chip that Ray gave this process, and return its strategy of one replica."""
+    import tensorflow as tf
+
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="local")
+    tf.config.experimental_connect_to_cluster(resolver)
+    topology = tf.tpu.experimental.initialize_tpu_system(resolver)
+    # One worker, one core: a step's result must not depend on how many cores share it.
+    cores = tf.tpu.experimental.DeviceAssignment.build(topology, num_replicas=1)
+    return tf.distribute.TPUStrategy(resolver, experimental_device_assignment=cores)

@@ -21,6 +21,7 @@ from efn_compose.evolve.devices import prepare_device
 from efn_compose.evolve.options import FitnessAugmentOptions, FitnessOptions
 from efn_compose.evolve.tasks import (
     AlignTask,
+    BatchSizeTask,
     Evaluation,
     EvaluationTask,
     FinishTask,
@@ -30,12 +31,11 @@ from efn_compose.evolve.tasks import (
     SiblingTask,
 )
 from efn_compose.train.learned_soup import LearnedSoup, SoupLearner
+from efn_compose.train.memory import inference_batch, largest_batch, peak_bytes, training_bytes
 from efn_compose.train.metrics import scores
+from efn_compose.train.placement import USABLE_SHARE, Placement, accelerator_bytes
 from efn_compose.train.probe import probe_scores
 from efn_compose.train.resident import ResidentModel, TrainSettings, batches
-
-#: Images per pass where no gradient is needed; larger than a training batch, and faster.
-INFERENCE_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ class WorkerSetup:
 
     def make_evaluator(self, data: DataSet) -> "Evaluator":
         """Prepare this process' device and return an evaluator on it."""
-        prepare_device(self.device, self.threads, self.gpu_memory_mb)
-        return Evaluator(self, data)
+        strategy = prepare_device(self.device, self.threads, self.gpu_memory_mb)
+        fitness = self.fitness
+        placement = Placement(self.device, fitness.precision, fitness.xla, strategy)
+        return Evaluator(self, data, placement)
 
 
 class _Clock:
@@ -86,6 +88,7 @@ class Evaluator:
     Args:
         setup: Conventions and fitness.
         data: Images and labels of all parts.
+        placement: How the model runs on the device.
 
     Example:
         >>> evaluator = Evaluator(setup, data)  # doctest: +SKIP
@@ -93,18 +96,19 @@ class Evaluator:
         >>> evaluator.evaluate(EvaluationTask(Recipe.genome(space.pure(0)), seed=1))  # doctest: +SKIP
     """
 
-    def __init__(self, setup: WorkerSetup, data: DataSet) -> None:
+    def __init__(
+        self, setup: WorkerSetup, data: DataSet, placement: Placement | None = None
+    ) -> None:
         self.setup, self.data = setup, data
+        self._placement = placement or Placement(setup.device, setup.fitness.precision)
         self.space: GenomeSpace | None = None
         self.donors: Sequence[Tensors] = ()
         self._resident: ResidentModel | None = None
         self._images = {
-            part: tf.constant(getattr(data, f"{part}_images"))
+            part: self._placement.hold(getattr(data, f"{part}_images"))
             for part in ("train", "validation", "test")
         }
         self._train_labels = tf.constant(data.train_labels)
-        count = min(len(data.train_labels), setup.fitness.recalibrate_images)
-        self._recalibration_order = batches(count, INFERENCE_BATCH)
 
     def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
         """Take the donors that genomes number, replacing earlier ones."""
@@ -120,8 +124,16 @@ class Evaluator:
                 augment=None if self.setup.augment.is_off else self.setup.augment,
             )
             self._resident = ResidentModel(
-                space.spec, self.setup.conventions, self.data.classes, settings, self.data.size
+                space.spec,
+                self.setup.conventions,
+                self.data.classes,
+                settings,
+                self.data.size,
+                self._placement,
             )
+            self._batch = inference_batch(space.spec, self.data.size)
+            count = min(len(self.data.train_labels), fitness.recalibrate_images)
+            self._recalibration_order = batches(count, self._batch)
 
     @property
     def model(self) -> ResidentModel | None:
@@ -144,7 +156,7 @@ class Evaluator:
         with clock.phase("score"):
             for part in task.parts:
                 labels = getattr(self.data, f"{part}_labels")
-                logits = model.predict(self._images[part], batches(len(labels), INFERENCE_BATCH))
+                logits = model.predict(self._images[part], batches(len(labels), self._batch))
                 if not np.isfinite(logits).all():
                     return Evaluation(
                         error=f"training diverged: {part} logits are not finite "
@@ -176,7 +188,7 @@ class Evaluator:
             found = {}
             for part in task.parts:
                 labels = getattr(data, f"{part}_labels")
-                features = model.features(self._images[part], batches(len(labels), INFERENCE_BATCH))
+                features = model.features(self._images[part], batches(len(labels), self._batch))
                 if not (np.isfinite(features).all() and np.isfinite(train).all()):
                     error = f"the untrained features of {part} images are not finite"
                     return Evaluation(error=error, seconds=clock.seconds)
@@ -233,7 +245,7 @@ class Evaluator:
         self._resident.load(tensors, task.seed)
         self._train(task.seed, task.epochs, self._rate(task, tensors))
         self._recalibrate()
-        order = batches(len(self.data.test_labels), INFERENCE_BATCH)
+        order = batches(len(self.data.test_labels), self._batch)
         logits = self._resident.predict(self._images["test"], order).astype(np.float64)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         confidence = (odds / odds.sum(axis=1, keepdims=True)).max(axis=1)
@@ -250,6 +262,21 @@ class Evaluator:
         self._resident.load(tensors, seed=0)
         self._recalibrate()
         return self._resident.tensors(with_head=f"{HEAD_LAYER}/kernel" in tensors)
+
+    def try_batches(self, task: BatchSizeTask) -> list[tuple[int, int]]:
+        """Return the batch sizes that fit and the peak of memory with each, in bytes."""
+        device, model = self._placement.device, self._resident
+        limit = task.limit_bytes
+        if device == "gpu":
+            limit = min(limit, USABLE_SHARE * accelerator_bytes())
+        model.load(self.donors[0], seed=0)
+
+        def step(batch: int) -> None:
+            order = batches(batch, batch) % len(self.data.train_labels)
+            model.train(self._images["train"], self._train_labels, order)
+
+        each = training_bytes(self.space.spec, self.data.size)
+        return list(largest_batch(step, lambda: peak_bytes(device), limit, task.most, each))
 
     def _recalibrate(self) -> None:
         self._resident.recalibrate(self._images["train"], self._recalibration_order)

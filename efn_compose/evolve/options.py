@@ -94,7 +94,18 @@ class FitnessOptions:
     """[fitness]: what one evaluation does with a set of weights."""
 
     epochs: float = field(default=1.0, metadata={"minimum": 0.0, "help": "passes over the data"})
-    batch_size: int = field(default=32, metadata={"minimum": 1, "help": "images per step"})
+    batch_size: int = field(
+        default=32,
+        metadata={"minimum": 0, "help": "images per step; 0: the largest that fits, found once"},
+    )
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = field(
+        default="auto",
+        metadata={"help": "auto: float32 on processors, mixed_float16 on GPUs, bfloat16 on TPUs"},
+    )
+    xla: bool = field(
+        default=False,
+        metadata={"help": "compile the steps; slower on processors, always so on TPUs"},
+    )
     learning_rate: float = field(default=1e-3, metadata={"minimum": 0.0, "help": "of Adam"})
     loss: Literal["auto", "plain", "calibrated"] = field(
         default="auto",

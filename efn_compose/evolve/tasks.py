@@ -157,8 +157,26 @@ class SaliencyTask:
         return evaluator.saliency(self)
 
 
+@dataclass(frozen=True)
+class BatchSizeTask:
+    """Find the largest batch that a worker's memory holds, by trying.
+
+    Args:
+        limit_bytes: Memory that a worker may take; its card's where that is less.
+        most: Largest batch worth trying.
+    """
+
+    limit_bytes: float
+    most: int
+
+    def run(self, evaluator: "Evaluator") -> list[tuple[int, int]]:
+        """Answer the task in a worker."""
+        return evaluator.try_batches(self)
+
+
 Task = (
-    EvaluationTask
+    BatchSizeTask
+    | EvaluationTask
     | SiblingTask
     | PredictionTask
     | FinishTask

@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.models import build_model, model_variables
-from efn_compose.models.fast_layers import FAST_LAYERS, LayerKinds
+from efn_compose.train.adam import FusedAdam
 from efn_compose.train.augment import AugmentOptions, augment
+from efn_compose.train.placement import Placement, replica_state
 
 #: Share of old BatchNorm statistics kept per training step; forgets the donor within an epoch.
 TRAINING_MOMENTUM = 0.9
-_ADAM_BETA_1, _ADAM_BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-7
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class ResidentModel:
         settings: Batch size, learning rate, smoothing, dropout.
         size: Height and width of all images in pixels, where they are known: small maps
             train faster then. None leaves them open.
+        placement: Device, precision, compilation; one processor by default.
 
     Example:
         >>> model = ResidentModel(spec, conventions, 10, TrainSettings())  # doctest: +SKIP
@@ -62,9 +63,6 @@ class ResidentModel:
         >>> logits = model.predict(validation_images)  # doctest: +SKIP
     """
 
-    #: Classes of the layers: Keras' own, or some that compute the same sooner.
-    kinds: LayerKinds = FAST_LAYERS
-
     def __init__(
         self,
         spec: ArchSpec,
@@ -72,26 +70,12 @@ class ResidentModel:
         classes: int,
         settings: TrainSettings,
         size: int | None = None,
+        placement: Placement | None = None,
     ) -> None:
         self.spec, self.classes, self.settings = spec, classes, settings
-        self._momentum = tf.Variable(TRAINING_MOMENTUM, trainable=False, dtype=tf.float32)
-        self.model = build_model(
-            spec,
-            conventions,
-            input_shape=(size, size, 3),
-            classes=classes,
-            dropout=settings.dropout,
-            bn_momentum=self._momentum,
-            kinds=self.kinds,
-        )
-        self._variables = model_variables(self.model, spec, classes)
-        self._trainable = [variable.value for variable in self.model.trainable_variables]
-        self._slots = [
-            (tf.Variable(tf.zeros_like(v), False), tf.Variable(tf.zeros_like(v), False))
-            for v in self._trainable
-        ]
-        self._step = tf.Variable(0.0, trainable=False)
-        self._augment_seed = tf.Variable(0, trainable=False, dtype=tf.int64)
+        self.placement = placement or Placement()
+        with self.placement.building():
+            self._build(conventions, size)
         self._mean = tf.constant(conventions.preprocessing.mean, tf.float32)
         self._scale = 1 / tf.constant(conventions.preprocessing.std, tf.float32)
         # Numbers are left open, so that one trace serves all splits, shares and numbers of steps.
@@ -99,12 +83,30 @@ class ResidentModel:
         labels = tf.TensorSpec((None,), tf.int32)
         order = tf.TensorSpec((None, None), tf.int32)
         rates = tf.TensorSpec((None,), tf.float32)
-        self._train_epoch = tf.function(
-            self._train_steps, input_signature=(images, labels, order, rates)
+        traced = self.placement.traced
+        self._train_epoch = traced(self._train_steps, (images, labels, order, rates))
+        self._recalibrate = traced(self._recalibrate_steps, (images, order))
+        self._predict = traced(self._predict_steps, (images, order))
+        self._features = traced(self._feature_steps, (images, order))
+
+    def _build(self, conventions: Conventions, size: int | None) -> None:
+        """Make the network and all variables."""
+        self._momentum = replica_state(TRAINING_MOMENTUM)
+        self.model = build_model(
+            self.spec,
+            conventions,
+            input_shape=(size, size, 3),
+            classes=self.classes,
+            dropout=self.settings.dropout,
+            bn_momentum=self._momentum,
+            kinds=self.placement.kinds,
         )
-        self._recalibrate = tf.function(self._recalibrate_steps, input_signature=(images, order))
-        self._predict = tf.function(self._predict_steps, input_signature=(images, order))
-        self._features = tf.function(self._feature_steps, input_signature=(images, order))
+        self._variables = model_variables(self.model, self.spec, self.classes)
+        self._trainable = [variable.value for variable in self.model.trainable_variables]
+        self._adam = FusedAdam(self._trainable, self.placement.policy == "mixed_float16")
+        #: Steps made, those included that loss scaling left out.
+        self._step = replica_state(0, tf.int64)
+        self._augment_seed = replica_state(0, tf.int64)
         head_input = self.model.get_layer(HEAD_LAYER).input
         #: What the classifier reads, of the same layers and weights.
         self._backbone = keras.Model(self.model.input, head_input)
@@ -126,10 +128,8 @@ class ResidentModel:
             variable.value.assign(tensors[name])
         for name, values in self._head(tensors, seed if head_seed is None else head_seed).items():
             self._variables[name].value.assign(values)
-        for first, second in self._slots:
-            first.assign(tf.zeros_like(first))
-            second.assign(tf.zeros_like(second))
-        self._step.assign(0.0)
+        self._adam.reset()
+        self._step.assign(0)
         self._augment_seed.assign(seed % (1 << 32))
         self._reset_dropout(seed)
 
@@ -254,35 +254,17 @@ class ResidentModel:
             target = tf.one_hot(tf.gather(labels, numbers), self.classes)
             smoothing = self.settings.label_smoothing
             target = target * (1 - smoothing) + smoothing / self.classes
-            epoch = tf.cast(self._step, tf.int32) // per_epoch
+            step = tf.convert_to_tensor(self._step)
+            epoch = tf.cast(step, tf.int32) // per_epoch
             pixels = self._augmented(images, numbers, epoch)
             with tf.GradientTape() as tape:
-                logits = self.model(pixels, training=True)
+                logits = tf.cast(self.model(pixels, training=True), tf.float32)
                 loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
-            self._adam(tape.gradient(loss, self._trainable), rates[number])
+                scaled = self._adam.scaled(loss)
+            self._adam.apply(tape.gradient(scaled, self._trainable), rates[number])
+            self._step.assign(step + 1)
             loss_sum += loss
         return loss_sum / tf.cast(tf.shape(order)[0], tf.float32)
-
-    def _adam(self, gradients: list[tf.Tensor], rate: tf.Tensor) -> None:
-        """One fused kernel per variable: about a tenth of the graph Keras' optimizer makes."""
-        self._step.assign_add(1.0)
-        power_1 = tf.pow(_ADAM_BETA_1, self._step)
-        power_2 = tf.pow(_ADAM_BETA_2, self._step)
-        for variable, gradient, (first, second) in zip(
-            self._trainable, gradients, self._slots, strict=True
-        ):
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle,
-                m=first.handle,
-                v=second.handle,
-                beta1_power=power_1,
-                beta2_power=power_2,
-                lr=rate,
-                beta1=_ADAM_BETA_1,
-                beta2=_ADAM_BETA_2,
-                epsilon=_ADAM_EPSILON,
-                grad=gradient,
-            )
 
     def _recalibrate_steps(self, images: tf.Tensor, order: tf.Tensor) -> None:
         for number in tf.range(tf.shape(order)[0]):
@@ -303,7 +285,7 @@ class ResidentModel:
         found = tf.TensorArray(tf.float32, size=count)
         for number in tf.range(count):
             values = model(self._input(images, order[number]), training=False)
-            found = found.write(number, values)
+            found = found.write(number, tf.cast(values, tf.float32))
         return tf.reshape(found.stack(), (count * batch, width))
 
 

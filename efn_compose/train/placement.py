@@ -1,0 +1,129 @@
+"""How a resident model runs on its device: number formats, compilation, strategy.
+
+Processors compute in float32. GPUs take mixed precision: activations of 16 bits, weights, sums and
+statistics of 32. TPUs do so in bfloat16, compiled, under a `TPUStrategy`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from efn_compose.models.fast_layers import FAST_LAYERS, FusedBatchNormalization, LayerKinds
+
+Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+_BEST_PRECISION = {"cpu": "float32", "gpu": "mixed_float16", "tpu": "mixed_bfloat16"}
+#: Of an accelerator's memory, what images may take for good; networks need the rest.
+_SHARE_FOR_IMAGES = 0.25
+#: Of an accelerator's memory, what may be used at all: some is lost between pieces.
+USABLE_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how.
+
+    Args:
+        device: "cpu", "gpu" or "tpu".
+        precision: A Keras dtype policy; "auto" takes float32 on processors, float16 on GPUs
+            and bfloat16 on TPUs.
+        compiled: Whether XLA compiles the steps; TPUs always do.
+        strategy: The `tf.distribute.TPUStrategy` of a TPU worker, with one replica.
+        layers: Classes of layers; the device's fastest that compute the same by default.
+
+    Example:
+        >>> Placement("gpu").policy, Placement().policy
+        ('mixed_float16', 'float32')
+    """
+
+    device: str = "cpu"
+    precision: Precision = "auto"
+    compiled: bool = False
+    strategy: tf.distribute.Strategy | None = None
+    layers: LayerKinds | None = None
+
+    @property
+    def policy(self) -> str:
+        """The dtype policy of the network's layers."""
+        return _BEST_PRECISION[self.device] if self.precision == "auto" else self.precision
+
+    @property
+    def kinds(self) -> LayerKinds:
+        """Classes of layers to build of."""
+        if self.layers is not None:
+            return self.layers
+        if self.device == "tpu" or self.compiled:
+            return LayerKinds()  # XLA fuses BatchNorm by itself
+        return FAST_LAYERS if self.device == "cpu" else LayerKinds(norm=FusedBatchNormalization)
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Build a model and its variables in here."""
+        before = keras.config.dtype_policy()
+        with ExitStack() as stack:
+            if self.strategy is not None:
+                stack.enter_context(self.strategy.scope())
+            keras.config.set_dtype_policy(self.policy)
+            stack.callback(keras.config.set_dtype_policy, before)
+            yield
+
+    def traced(
+        self, function: Callable[..., Any], signature: Sequence[tf.TensorSpec]
+    ) -> Callable[..., Any]:
+        """Return a function that is traced once and runs on the device.
+
+        Args:
+            function: Of tensors.
+            signature: Their shapes; sizes left open need no second trace. Compiled
+                functions want all sizes known, so there they are traced once per shape.
+        """
+        strategy = self.strategy
+        if strategy is not None:
+            run = tf.function(lambda *tensors: strategy.run(function, args=tensors))
+
+            def one_replica(*tensors: tf.Tensor) -> Any:
+                found = run(*tensors)
+                return None if found is None else strategy.experimental_local_results(found)[0]
+
+            return one_replica
+        if self.compiled:
+            return tf.function(function, jit_compile=True)
+        return tf.function(function, input_signature=signature)
+
+    def hold(self, images: np.ndarray) -> tf.Tensor:
+        """Return images as a tensor: on the accelerator where they fit, else in main memory."""
+        if self.device == "gpu" and images.nbytes > _SHARE_FOR_IMAGES * accelerator_bytes():
+            with tf.device("CPU:0"):
+                return tf.constant(images)
+        return tf.constant(images)
+
+
+def replica_state(value: Any, dtype: Any = None) -> tf.Variable:
+    """Return a variable, not trained, that a replica may set inside a loop."""
+    return tf.Variable(
+        value,
+        trainable=False,
+        dtype=dtype,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )
+
+
+def accelerator_bytes() -> float:
+    """Return the memory of this process' accelerator in bytes, infinite where none says."""
+    for gpu in tf.config.list_logical_devices("GPU"):
+        limit = _gpu_limit(gpu.name)
+        if limit:
+            return limit
+    return float("inf")
+
+
+def _gpu_limit(name: str) -> float:
+    """Return the bytes a logical GPU may take; 0 where TensorFlow does not say."""
+    from tensorflow.python.client import device_lib
+
+    return next((d.memory_limit for d in device_lib.list_local_devices() if d.name == name), 0)

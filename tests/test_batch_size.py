@@ -1,0 +1,70 @@
+"""Finding the batch size: never tries what cannot fit, keeps an epoch's steps, is found once."""
+
+from types import SimpleNamespace
+
+import pytest
+import tensorflow as tf
+
+from efn_compose.arch import arch_spec
+from efn_compose.batch_size import with_batch_size
+from efn_compose.config import RunConfig, dump_toml, load_config
+from efn_compose.preparation import Prepared
+from efn_compose.train.memory import inference_batch, largest_batch
+
+
+class Memory:
+    """A device that takes so many bytes per image above what it takes anyway."""
+
+    def __init__(self, each, fixed, capacity=float("inf")):
+        self.each, self.fixed, self.capacity = each, fixed, capacity
+        self.tried, self.highest = [], fixed
+
+    def step(self, batch):
+        self.tried.append(batch)
+        if self.fixed + self.each * batch > self.capacity:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        self.highest = max(self.highest, self.fixed + self.each * batch)
+
+    def peak(self):
+        return self.highest
+
+
+@pytest.mark.parametrize("hidden", [1, 3000])
+def test_nothing_is_tried_that_would_not_fit(hidden):
+    """Also where what tracing took hides the growth of the first steps."""
+    memory = Memory(each=10, fixed=1000)
+    memory.highest = max(memory.highest, hidden)
+    found = list(largest_batch(memory.step, memory.peak, 5000, 1024, bytes_each=10))
+    assert max(memory.tried) * 10 + 1000 <= 5000
+    assert found[-1][0] == 256
+
+
+def test_a_refusal_ends_the_trial():
+    memory = Memory(each=10, fixed=0, capacity=1000)
+    found = list(largest_batch(memory.step, memory.peak, 1e9, 1024, bytes_each=1))
+    assert [batch for batch, _ in found] == [8, 16, 32, 64]
+    assert memory.tried[-1] == 128
+
+
+def test_no_more_than_leaves_an_epoch_its_steps():
+    memory = Memory(each=10, fixed=0)
+    assert list(largest_batch(memory.step, memory.peak, 1e9, 20, bytes_each=1))[-1][0] == 16
+
+
+def test_a_resumed_run_keeps_the_number_found_when_it_began(tmp_path):
+    (tmp_path / "config.toml").write_text(
+        dump_toml(load_config(overrides=["fitness.batch_size=48"], schema=RunConfig))
+    )
+    config = load_config(overrides=["fitness.batch_size=0"])
+    prepared = Prepared(config, [], SimpleNamespace(), tmp_path)
+    found, note = with_batch_size(prepared, resume=True)
+    assert found.config.fitness.batch_size == 48
+    assert "Batch size 48" in note
+
+
+def test_batches_without_gradients_follow_from_network_and_size_alone():
+    b0, b5 = arch_spec("b0"), arch_spec("b5")
+    assert inference_batch(b0, 32) == 256
+    assert inference_batch(b5, 456) < inference_batch(b0, 224) < 256
+    # Input, output and one map in the making of B5's widest layer: 144 channels at 228 pixels.
+    assert inference_batch(b5, 456) * 228 * 228 * 144 * 4 * 3 < 2**30
