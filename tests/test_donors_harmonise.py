@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from nano_donors import nano_donor, photo_like
 
-from efn_compose.arch import PREPROCESSINGS
+from efn_compose.arch import PREPROCESSINGS, Preprocessing
 from efn_compose.donors.harmonise import harmonise, require_harmonised
 from efn_compose.errors import IncompatibleDonorsError
 from efn_compose.models.stepwise import StepwiseNetwork
@@ -95,3 +95,20 @@ def test_require_harmonised_names_the_field():
         require_harmonised([nano_donor(), nano_donor(bn_epsilon=0.01)])
     with pytest.raises(IncompatibleDonorsError, match="At least one donor"):
         require_harmonised([])
+
+
+def test_a_scaling_that_was_stored_in_float32_is_the_same_scaling():
+    exact = nano_donor(classes=None)
+    scaling = exact.conventions.preprocessing
+    rounded = Preprocessing(
+        *(tuple(float(np.float32(v / 255)) * 255 for v in vs) for vs in (scaling.mean, scaling.std))
+    )
+    conventions = dataclasses.replace(exact.conventions, preprocessing=rounded)
+    other = exact.replace(name="stored", conventions=conventions)
+    first, second = harmonise([exact, other])
+    assert second.conventions == first.conventions
+    assert all(second.tensors[name] is values for name, values in other.tensors.items())
+    far = Preprocessing(scaling.mean, tuple(v * 1.001 for v in scaling.std))
+    conventions = dataclasses.replace(exact.conventions, preprocessing=far)
+    with pytest.raises(IncompatibleDonorsError, match="preprocessing"):
+        harmonise([exact, exact.replace(name="far", conventions=conventions)])

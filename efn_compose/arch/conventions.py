@@ -1,6 +1,7 @@
 """What tensors never reveal: padding, BatchNorm epsilon, activation, input scaling."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +34,17 @@ class Preprocessing:
                 "Preprocessing needs three means and three positive stds on the 0-255 scale. "
                 f"Received: mean={self.mean}, std={self.std}."
             )
+
+    def is_close(self, other: "Preprocessing") -> bool:
+        """Return whether two scalings differ by no more than storing one in float32 makes them.
+
+        Example:
+            >>> rounded = Preprocessing(PREPROCESSINGS["imagenet"].mean, (58.395, 57.12000006, 57.375))
+            >>> rounded.is_close(PREPROCESSINGS["imagenet"])
+            True
+        """
+        pairs = zip((*self.mean, *self.std), (*other.mean, *other.std), strict=True)
+        return all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6) for a, b in pairs)
 
 
 #: Input scalings in use, by the name the field gives them (mean and std on 0-255 RGB).

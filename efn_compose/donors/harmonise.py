@@ -60,7 +60,7 @@ def harmonise(
         if donor.conventions.bn_epsilon != bn_epsilon:
             _fold_epsilon(tensors, donor.conventions.bn_epsilon, bn_epsilon)
             done["bn_epsilon"] = {"from": donor.conventions.bn_epsilon, "to": bn_epsilon}
-        if donor.conventions.preprocessing != reference.conventions.preprocessing:
+        if not donor.conventions.preprocessing.is_close(reference.conventions.preprocessing):
             old, new = donor.conventions.preprocessing, reference.conventions.preprocessing
             _fold_preprocessing(tensors, old, new)
             done["preprocessing"] = {
@@ -135,7 +135,9 @@ def _require_foldable(donors: Sequence[Donor], fold_preprocessing: bool) -> None
             )
         for field in sorted(refused):
             ours, theirs = getattr(reference.conventions, field), getattr(donor.conventions, field)
-            if ours != theirs:
+            # Keras stores its scaling in float32: 58.39500052 is 58.395.
+            is_same = ours.is_close(theirs) if field == "preprocessing" else ours == theirs
+            if not is_same:
                 lines.append(f"{field}: {ours!r} and {theirs!r}")
                 steps.add(_FIELD_STEPS[field])
         problems += [f"≠ {reference.name} and {donor.name}: {line}" for line in lines]
