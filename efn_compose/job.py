@@ -76,6 +76,7 @@ def _run(
 
     from efn_compose.analysis import write_card, write_report
     from efn_compose.analysis.live_report import LiveReport
+    from efn_compose.evolve.board import open_board
     from efn_compose.evolve.budget import Budget
     from efn_compose.evolve.ending import (
         describe_data,
@@ -102,12 +103,15 @@ def _run(
             f"{folder.path / 'data.json'} lists them."
         )
     executor = make_executor(prepared)
+    board = open_board(folder.path)
     try:
         with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
             executor.note = watcher.on_note
             if note:
                 watcher.on_note(note)
             watcher.after_generation = LiveReport(folder.path).draw
+            if board is not None:
+                watcher.after_evaluation = board.take
             run = EvolutionRun(
                 donors=prepared.donors,
                 options=config.donors,
@@ -129,6 +133,8 @@ def _run(
             watcher.print_time()
     finally:
         executor.close()
+        if board is not None:
+            board.close()
     weights = folder.path / config.output.weights_name
     digest = write_magic_weights(weights, result)
     folder.write_json("result.json", describe_result(result, weights.name, digest))

@@ -43,6 +43,8 @@ class ConsoleWatcher:
     ) -> None:
         #: Called whenever a generation is over, such as to draw the report.
         self.after_generation: Callable[[], None] = lambda: None
+        #: Called with every journal record and whether it is replayed.
+        self.after_evaluation: Callable[[dict[str, Any], bool], None] = lambda *_: None
         self._budget = budget
         self._console, self._planned, self._workers = console, planned, workers
         self._live = console.is_terminal
@@ -118,6 +120,7 @@ class ConsoleWatcher:
             self._workers_done.take(record["timing"])
             # Counted from the first answer: what came before is building and tracing.
             self._times.append(time.monotonic())
+        self.after_evaluation(record, is_replayed)
         self._bar.update(self._task, completed=self._done, status=self._rate())
         self._latest = _describe(record)
         # A terminal shows the latest one in place; a log keeps them all.
