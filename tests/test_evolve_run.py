@@ -1,7 +1,9 @@
 """Whole runs on an executor without networks: phases, order, resuming. No TensorFlow."""
 
 import dataclasses
+import itertools
 import json
+import time
 
 import pytest
 from fake_executor import FakeExecutor
@@ -159,3 +161,16 @@ def test_until_no_better_ends_a_search_that_has_converged(tmp_path):
     searched = [line for line in lines_without_timing(tmp_path) if line.get("phase") == "search"]
     assert len(searched) > 45
     assert _events(tmp_path)[0]["limit"] == "no better"
+
+
+def test_setting_the_computers_clock_changes_nothing(tmp_path, monkeypatch):
+    calm, jumping = tmp_path / "calm", tmp_path / "jumping"
+    calm.mkdir(), jumping.mkdir()
+    run_search(calm, FakeExecutor(), budget=BudgetOptions(hours=1.0, evaluations=40))
+    jumps = itertools.cycle([2e9, -86400.0, 1.7e9, 0.0])
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    run_search(jumping, FakeExecutor(), budget=BudgetOptions(hours=1.0, evaluations=40))
+    assert lines_without_timing(jumping) == lines_without_timing(calm)
+    lines = [json.loads(line) for line in (jumping / "evaluations.jsonl").open()]
+    elapsed = [line["timing"]["elapsed"] for line in lines]
+    assert elapsed == sorted(elapsed) and elapsed[0] >= 0 and elapsed[-1] < 600
