@@ -36,6 +36,8 @@ PHASE_TITLES = {
     "noise": "noise",
     "rung": "rungs",
     "search": "search",
+    "population": "population",
+    "soup": "averages",
     "final": "finals",
     "test": "test",
 }

@@ -25,6 +25,8 @@ _PHASES = {
     "noise": "noise",
     "rung": "cheap rungs",
     "search": "search",
+    "population": "trained population",
+    "soup": "averages",
     "final": "finals",
     "test": "test",
 }
@@ -33,6 +35,8 @@ _PHASE_NAMES = {
     "siblings": "Making siblings",
     "noise": "Measuring the noise",
     "search": "Search",
+    "population": "Training generations",
+    "soup": "Scoring averages",
     "final": "Finals on fresh seeds",
     "test": "Test, once",
     "finish": "Composing what is written",
@@ -49,7 +53,7 @@ _WORDS = {
 
 STYLE = """
 .g-noise{fill:var(--mark);opacity:.45}.g-search{fill:var(--mark)}.g-final{fill:var(--ink-2)}
-.g-rung{fill:var(--mark);opacity:.7}.g-test{fill:var(--accent)}.g-failed{fill:var(--warn)}
+.g-rung,.g-soup{fill:var(--mark);opacity:.7}.g-population{fill:var(--mark)}.g-test{fill:var(--accent)}.g-failed{fill:var(--warn)}
 .bar{display:block;height:.7rem;background:var(--mark);min-width:1px;margin-top:.4rem}
 .bar.work{background:var(--ink-2)}
 .barcell{width:38%}
