@@ -1,8 +1,10 @@
 """Small random donors whose output depends on their input, for tests without real weights."""
 
+import dataclasses
+
 import numpy as np
 
-from efn_compose.arch import arch_spec, default_conventions, inventory
+from efn_compose.arch import ArchSpec, arch_spec, default_conventions, inventory
 from efn_compose.donors import Donor
 
 #: One nano network per wiring: V1 with a stage-1 repeat, Lite, V2-Bx with a stage-1 repeat.
@@ -24,8 +26,31 @@ def photo_like(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
+def small_v2_s() -> ArchSpec:
+    """Return V2-S at an eighth of its width, at most two repeats per stage: stem is stage 1."""
+    whole = arch_spec("v2-s")
+
+    def narrow(channels: int | None) -> int | None:
+        return None if channels is None else channels // 8
+
+    blocks = tuple(
+        dataclasses.replace(
+            block,
+            in_channels=narrow(block.in_channels),
+            mid_channels=narrow(block.mid_channels),
+            out_channels=narrow(block.out_channels),
+            se_channels=narrow(block.se_channels),
+        )
+        for block in whole.blocks
+        if block.repeat <= 2
+    )
+    return dataclasses.replace(
+        whole, stem_channels=narrow(whole.stem_channels), top_channels=160, blocks=blocks
+    )
+
+
 def nano_donor(
-    variant: str = "lite-w0.25-d0.3",
+    variant: str | ArchSpec = "lite-w0.25-d0.3",
     seed: int = 0,
     classes: int | None = 7,
     images: np.ndarray | None = None,
@@ -33,14 +58,12 @@ def nano_donor(
     **conventions: object,
 ) -> Donor:
     """Return a random donor whose BatchNorm statistics are those of images, then perturbed."""
-    import dataclasses
-
     import tensorflow as tf
 
     from efn_compose.models.stepwise import StepwiseNetwork
 
     rng = np.random.default_rng(seed)
-    spec = arch_spec(variant)
+    spec = variant if isinstance(variant, ArchSpec) else arch_spec(variant)
     rules = dataclasses.replace(default_conventions(spec), **conventions)
     tensors = {}
     for tensor in inventory(spec, classes):

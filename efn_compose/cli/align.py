@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="procrustes",
         help="map of the residual streams, default: %(default)s",
     )
+    parser.add_argument(
+        "--cache",
+        metavar="FOLDER",
+        help="keeps aligned donors, found again by the hashes of donors and images; "
+        "default: .cache in the output folder",
+    )
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
 
 
@@ -50,12 +56,16 @@ def run(options: argparse.Namespace, output: Output) -> None:
     donors = load_donors(options.files, options.variant)
     reference = _number_of(options.reference, donors)
     images, _ = image_reader(options, is_quiet=output.is_quiet)(options.images)
-    alignment = align(donors, images, reference=reference, method=options.method, seed=options.seed)
     folder = Path(options.output)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be created ({error.strerror}).") from None
+    cache = Path(options.cache) if options.cache else folder / ".cache"
+    for needed in (folder, cache):
+        try:
+            needed.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{needed}: cannot be created ({error.strerror}).") from None
+    alignment = align(
+        donors, images, reference=reference, method=options.method, seed=options.seed, cache=cache
+    )
     paths = [folder / f"{donor.name}.h5" for donor in alignment.donors]
     for donor, path in zip(alignment.donors, paths, strict=True):
         donor.save(path)
@@ -63,7 +73,11 @@ def run(options: argparse.Namespace, output: Output) -> None:
         "reference": donors[reference].name,
         "images": len(images),
         "donors": {
-            donor.name: {"file": str(path), "matches": _matches(alignment, donor.name)}
+            donor.name: {
+                "file": str(path),
+                "cached": donor.name in alignment.reused,
+                "matches": _matches(alignment, donor.name),
+            }
             for donor, path in zip(alignment.donors, paths, strict=True)
         },
     }
@@ -96,7 +110,7 @@ def _matches(alignment: "Alignment", name: str) -> dict[str, dict[str, Any]]:
 def _text(fields: dict[str, Any]) -> list[str]:
     lines = [f"in the basis of {fields['reference']}, fitted on {fields['images']} images"]
     for name, donor in fields["donors"].items():
-        lines.append(f"{donor['file']}")
+        lines.append(f"{donor['file']}{' (found in the cache)' * donor['cached']}")
         if not donor["matches"]:
             same = "the reference" if name == fields["reference"] else "of the reference's lineage"
             lines.append(f"  unchanged: {same}")

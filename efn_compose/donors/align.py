@@ -76,10 +76,12 @@ class Alignment:
     Args:
         donors: In the order given; the reference and its lineage are unchanged.
         matches: By donor name, one record per group; empty for the reference's lineage.
+        reused: Names of donors that were found in the cache.
     """
 
     donors: list[Donor]
     matches: Mapping[str, Sequence[GroupMatch]]
+    reused: tuple[str, ...] = ()
 
 
 def align(
@@ -133,6 +135,7 @@ def align(
         )
     options = {"positions": positions, "batch_size": batch_size, "seed": seed}
     aligned, matches = list(donors), {}
+    reused: list[str] = []
     for group in lineages(donors):
         label = donors[group[0]].provenance.get(LINEAGE_KEY, donors[group[0]].fingerprint)
         for number in group:
@@ -143,7 +146,9 @@ def align(
         first = donors[group[0]]
         key = _cache_key(donors[reference], first, images, method, options)
         stored = _read_cache(cache, key, [aligned[number] for number in group])
-        if stored is None:
+        if stored is not None:
+            reused += [donor.name for donor in stored]
+        else:
             stored = _align_lineage(
                 [aligned[number] for number in group], donors[reference], images, method, options
             )
@@ -153,7 +158,7 @@ def align(
             matches[donor.name] = [
                 GroupMatch(**match) for match in donor.provenance[ALIGNED_KEY]["groups"]
             ]
-    return Alignment(aligned, matches)
+    return Alignment(aligned, matches, tuple(reused))
 
 
 def _align_lineage(
