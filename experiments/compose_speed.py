@@ -1,9 +1,14 @@
 """How fast weights are composed, next to how fast this machine copies memory.
 
 Random arrays of the size of a network, two donors, half of the units of every
-block taken from the second. "Copy" is the time numpy takes to copy the same
-tensors; gates: under 100 ms for B0, under 1 s for B7, and no more than twice
-the copy. Times are the best of several runs, taken in turn.
+block taken from the second, into buffers that are kept from candidate to
+candidate. "Assign" is what a worker does with the result: all weights into
+TensorFlow variables, both slots of the optimizer to zero. "Copy" is the time numpy
+takes to copy the mixed tensors. Gates: compose and assign under 100 ms for B0 and
+1 s for B7, and compose at half of the copy's bandwidth. A copy moves each byte
+twice (read, write), a mixture three times (both donors are read); so there are two
+shares: of the copy's time, and of its bandwidth in bytes moved. Times are the best
+of several runs, taken in turn, on one thread.
 
     python experiments/compose_speed.py -o experiments/results/compose_speed.md
 
@@ -11,11 +16,15 @@ Expected: one minute.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import numpy as np
+import tensorflow as tf
 
 from efn_compose.arch import arch_spec, channel_groups, inventory
 from efn_compose.compose import compose
@@ -53,6 +62,20 @@ def measure(variant: str, repeats: int) -> str:
     mixed = [name for name in composed if composed[name] is not donors[0][name]]
     targets = {name: np.empty_like(composed[name]) for name in mixed}
 
+    variables = {name: tf.Variable(array) for name, array in donors[0].items()}
+    slots = [
+        [tf.Variable(tf.zeros_like(variables[tensor.name])) for _ in range(2)]
+        for tensor in inventory(spec)
+        if tensor.is_trainable
+    ]
+
+    def assign() -> None:
+        for name, variable in variables.items():
+            variable.assign(composed[name])
+        for pair in slots:
+            for slot in pair:
+                slot.assign(tf.zeros_like(slot))
+
     def copy() -> None:
         for name in mixed:
             np.copyto(targets[name], donors[0][name])
@@ -60,6 +83,7 @@ def measure(variant: str, repeats: int) -> str:
     jobs: dict[str, Callable[[], object]] = {
         "compose": lambda: compose(spec, donors, donor_map),
         "into buffers": lambda: compose(spec, donors, donor_map, out=targets),
+        "assign": assign,
         "copy": copy,
     }
     best = dict.fromkeys(jobs, np.inf)
@@ -72,8 +96,9 @@ def measure(variant: str, repeats: int) -> str:
     share = best["copy"] / best["into buffers"]
     return (
         f"| {variant} | {size / 2**20:.0f} MiB | {1e3 * best['compose']:.1f} ms | "
-        f"{1e3 * best['into buffers']:.1f} ms | "
-        f"{1e3 * best['copy']:.1f} ms | {100 * share:.0f} % |"
+        f"{1e3 * best['into buffers']:.1f} ms | {1e3 * best['assign']:.1f} ms | "
+        f"{1e3 * (best['into buffers'] + best['assign']):.1f} ms | "
+        f"{1e3 * best['copy']:.1f} ms | {100 * share:.0f} % | {150 * share:.0f} % |"
     )
 
 
@@ -83,15 +108,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     lines = [
         "# Compose speed",
         "",
         "Two donors, half of the units of every block from each; one thread, float32. Best of "
         f"{options.repeats} runs.",
-        "Made by `python experiments/compose_speed.py -o experiments/results/compose_speed.md`.",
+        "A copy reads and writes, a mixture reads twice and writes; hence two shares.",
+        f"Made by `python experiments/compose_speed.py --repeats {options.repeats} "
+        "-o experiments/results/compose_speed.md`.",
         "",
-        "| network | mixed tensors | compose | into buffers | copying | share of copy bandwidth |",
-        "|---|---|---|---|---|---|",
+        "| network | mixed tensors | compose | into buffers | assign | buffers + assign | copying "
+        "| share of the copy's time | of its bandwidth |",
+        "|---|---|---|---|---|---|---|---|---|",
         *(measure(variant, options.repeats) for variant in VARIANTS),
     ]
     text = "\n".join(lines) + "\n"

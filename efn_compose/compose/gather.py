@@ -1,17 +1,22 @@
 """Take each channel of a tensor from one of several donors, near the speed of a copy."""
 
+import threading
 from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
 #: Elements blended at a time, so that the three passes stay in the cache.
-BLOCK = 32768
+BLOCK = 16384
+
+#: Elements of which whole rows are copied at a time; overwritten before they leave the cache.
+ROW_BLOCK = 1 << 16
 
 #: Rows at least this long are copied, shorter ones blended.
 LONG_ROW = 16
 
 _WORDS = {2: np.uint16, 4: np.uint32, 8: np.uint64}
+_memory = threading.local()
 
 
 class Selection:
@@ -60,25 +65,32 @@ class Selection:
     def _copy_rows(
         self, donors: Sequence[np.ndarray], mixed: np.ndarray, shape: tuple[int, int, int]
     ) -> None:
-        target = mixed.reshape(shape)
-        np.copyto(mixed, donors[self.first])
-        for number, rows in self.rows.items():
-            source = donors[number].reshape(shape)
-            for made, given in zip(target, source, strict=True):
-                made[rows] = given[rows]
+        target, base = mixed.reshape(shape), donors[self.first].reshape(shape)
+        step = max(1, ROW_BLOCK // shape[2])
+        sources = [
+            (donors[number].reshape(shape), rows, np.searchsorted(rows, range(0, shape[1], step)))
+            for number, rows in self.rows.items()
+        ]
+        for block in range(len(target)):
+            for piece, start in enumerate(range(0, shape[1], step)):
+                target[block, start : start + step] = base[block, start : start + step]
+                for source, rows, ends in sources:
+                    stop = ends[piece + 1] if piece + 1 < len(ends) else len(rows)
+                    part = rows[ends[piece] : stop]
+                    target[block, part] = source[block, part]
 
     def _blend_columns(
         self, donors: Sequence[np.ndarray], mixed: np.ndarray, tail: int, word: type
     ) -> None:
-        lanes = len(self.units) * tail
-        made, base = (array.reshape(-1, lanes).view(word) for array in (mixed, donors[self.first]))
+        made, base = (array.reshape(-1).view(word) for array in (mixed, donors[self.first]))
         if not self.rows:
             np.copyto(made, base)
             return
+        # Masks as long as a block: the passes run over flat memory, not row by row.
         masks = self._masks_for(tail, word)
-        sources = [(donors[number].reshape(-1, lanes).view(word), mask) for number, mask in masks]
-        step = max(1, BLOCK // lanes)
-        scratch = np.empty((min(step, len(made)), lanes), word)
+        sources = [(donors[number].reshape(-1).view(word), mask) for number, mask in masks]
+        step = len(masks[0][1])
+        scratch = _scratch(step, word)
         for start in range(0, len(made), step):
             part = slice(start, start + step)
             target, origin = made[part], base[part]
@@ -86,16 +98,27 @@ class Selection:
             for source, mask in sources:
                 # b where the mask is set, else a: a ^ ((a ^ b) & mask).
                 np.bitwise_xor(origin, source[part], out=difference)
-                np.bitwise_and(difference, mask, out=difference)
+                np.bitwise_and(difference, mask[: len(target)], out=difference)
                 np.bitwise_xor(origin, difference, out=target)
                 origin = target
 
     def _masks_for(self, tail: int, word: type) -> list[tuple[int, np.ndarray]]:
-        """Return for each further donor its number and all bits set in its lanes."""
+        """Return for each further donor its number and all bits set in its lanes, row after row."""
         if (tail, word) not in self._masks:
             lanes = np.repeat(self.units, tail)
+            rows = max(1, BLOCK // len(lanes))
             full = np.iinfo(word).max
             self._masks[tail, word] = [
-                (number, np.where(lanes == number, full, 0).astype(word)) for number in self.rows
+                (number, np.tile(np.where(lanes == number, full, 0).astype(word), rows))
+                for number in self.rows
             ]
         return self._masks[tail, word]
+
+
+def _scratch(size: int, word: type) -> np.ndarray:
+    """Return this thread's working memory: fresh pages for every tensor would cost more than the work."""
+    kept = getattr(_memory, "bytes", None)
+    needed = size * np.dtype(word).itemsize
+    if kept is None or len(kept) < needed:
+        kept = _memory.bytes = np.empty(needed, np.uint8)
+    return kept[:needed].view(word)
