@@ -19,7 +19,7 @@ from efn_compose.compose.soups import blend, greedy_soup
 from efn_compose.data.dataset import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
-from efn_compose.evolve.evaluator import INFERENCE_BATCH, Evaluator
+from efn_compose.evolve.evaluator import Evaluator
 from efn_compose.evolve.executor import answer
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
 from efn_compose.evolve.run import EvolutionRun
@@ -134,7 +134,7 @@ class Bench:
     def probabilities(self, tensors: Tensors) -> np.ndarray:
         """Return (image, class) of the test images, without training."""
         self.score(tensors, "validation")
-        order = batches(len(self.data.test_labels), INFERENCE_BATCH)
+        order = batches(len(self.data.test_labels), self.evaluator.inference_batch)
         logits = self.evaluator.model.predict(tf.constant(self.data.test_images), order)
         return np.exp(log_softmax(logits))
 

@@ -131,9 +131,10 @@ class Evaluator:
                 self.data.size,
                 self._placement,
             )
-            self._batch = inference_batch(space.spec, self.data.size)
+            #: Images per pass where no gradient is needed.
+            self.inference_batch = inference_batch(space.spec, self.data.size)
             count = min(len(self.data.train_labels), fitness.recalibrate_images)
-            self._recalibration_order = batches(count, self._batch)
+            self._recalibration_order = batches(count, self.inference_batch)
 
     @property
     def model(self) -> ResidentModel | None:
@@ -156,7 +157,9 @@ class Evaluator:
         with clock.phase("score"):
             for part in task.parts:
                 labels = getattr(self.data, f"{part}_labels")
-                logits = model.predict(self._images[part], batches(len(labels), self._batch))
+                logits = model.predict(
+                    self._images[part], batches(len(labels), self.inference_batch)
+                )
                 if not np.isfinite(logits).all():
                     return Evaluation(
                         error=f"training diverged: {part} logits are not finite "
@@ -188,7 +191,9 @@ class Evaluator:
             found = {}
             for part in task.parts:
                 labels = getattr(data, f"{part}_labels")
-                features = model.features(self._images[part], batches(len(labels), self._batch))
+                features = model.features(
+                    self._images[part], batches(len(labels), self.inference_batch)
+                )
                 if not (np.isfinite(features).all() and np.isfinite(train).all()):
                     error = f"the untrained features of {part} images are not finite"
                     return Evaluation(error=error, seconds=clock.seconds)
@@ -245,7 +250,7 @@ class Evaluator:
         self._resident.load(tensors, task.seed)
         self._train(task.seed, task.epochs, self._rate(task, tensors))
         self._recalibrate()
-        order = batches(len(self.data.test_labels), self._batch)
+        order = batches(len(self.data.test_labels), self.inference_batch)
         logits = self._resident.predict(self._images["test"], order).astype(np.float64)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         confidence = (odds / odds.sum(axis=1, keepdims=True)).max(axis=1)
