@@ -11,8 +11,10 @@ Result:  experiments/results/semi_supervised.md
 
 import argparse
 import dataclasses
+import json
 import os
 import time
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -26,7 +28,7 @@ from efn_compose.nesting.fills import fresh_values
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.evaluation import assess
 from efn_compose.train.metrics import log_softmax
-from efn_compose.train.recipe import Trainer, TrainingData, TrainOptions, fit
+from efn_compose.train.recipe import FittedModel, Trainer, TrainingData, TrainOptions, fit
 from efn_compose.train.semi import SemiOptions
 from efn_compose.train.semi.mean_teacher import MeanTeacherTrainer, mean_teacher, teacher_options
 from efn_compose.train.semi.noisy_student import STUDENT_AUGMENT, repeated, run_rounds
@@ -34,6 +36,8 @@ from efn_compose.train.semi.noisy_student import STUDENT_AUGMENT, repeated, run_
 LABELLED, UNLABELLED, SIZE, NETWORK = 100, 1000, 32, "lite-w0.25-d0.3"
 #: 0.25 labelled in what a student sees: 1,000 pseudo-labels and 334 labelled, or 13 passes over 100.
 PASSES = 13
+BASE = "labels alone"
+JOURNAL = Path(__file__).parent / "results" / "semi_supervised.jsonl"
 
 
 def parts(seed: int) -> tuple[TrainingData, np.ndarray, np.ndarray, TrainingData]:
@@ -60,65 +64,85 @@ def parts(seed: int) -> tuple[TrainingData, np.ndarray, np.ndarray, TrainingData
     return few, unknown, labels[rest], every
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=10)
-    chosen = parser.parse_args()
+def run(seed: int, epochs: int) -> None:
+    """Train all arms of a seed; each is one line of the journal."""
     spec = arch_spec(NETWORK)
     fresh = {tensor.name: fresh_values(tensor, "he", 1) for tensor in inventory(spec)}
     donor = Donor("random", spec, default_conventions(spec), fresh)
     # The last epoch is scored, none is chosen: the test images decide nothing.
-    options = TrainOptions(epochs=chosen.epochs, batch_size=32, dropout=0.2, learning_rate=3e-3)
+    options = TrainOptions(epochs=epochs, batch_size=32, dropout=0.2, learning_rate=3e-3)
     semi = SemiOptions(rounds=2, confidence=0.5, teacher_passes=PASSES, consistency=10.0)
     trainer = Trainer(donor, 10, options)
     pair = MeanTeacherTrainer(donor, 10, teacher_options(options, semi))
     # A mirrored digit is none.
     plain = AugmentOptions(flip_x=0.0)
     heavy = dataclasses.replace(STUDENT_AUGMENT, flip_x=0.0)
-    found: dict[str, list[tuple[float, float, float]]] = {}
+    few, unknown, truth, every = parts(seed)
 
-    for seed in range(chosen.seeds):
-        few, unknown, truth, every = parts(seed)
-
-        def note(arm: str, fitted, start: float, few=few, seed=seed) -> None:
-            given = np.exp(log_softmax(fitted.predict(few.validation_images)))
-            score = assess(few.validation_labels, given)
-            row = (score.accuracy.value, score.loss, time.perf_counter() - start)
-            found.setdefault(arm, []).append(row)
-            print(f"seed {seed} {arm}: {row[0]:.4f} {row[1]:.4f} {row[2]:.0f} s", flush=True)
-
-        def train(what, seen, number, seed=seed, unknown=unknown, truth=truth):
-            start = time.perf_counter()
-            fitted = fit(donor, what, options, seen, seed=seed, trainer=trainer)
-            names = ("labels alone", "Noisy Student, round 1", "Noisy Student, round 2")
-            note(names[number], fitted, start)
-            right = (fitted.predict(unknown).argmax(1) == truth).mean()
-            print(f"  right on the unlabelled images: {right:.4f}", flush=True)
-            return fitted
-
-        run_rounds(few, unknown, semi, train, plain, heavy)
-        start = time.perf_counter()
-        fitted = fit(donor, repeated(few, PASSES), options, heavy, seed=seed, trainer=trainer)
-        note("labels alone, the student's augmentation", fitted, start)
-        start = time.perf_counter()
-        fitted = mean_teacher(donor, few, unknown, semi, options, plain, seed=seed, trainer=pair)
-        note("Mean Teacher", fitted, start)
-        start = time.perf_counter()
-        fitted = fit(donor, every, options, plain, seed=seed, trainer=trainer)
-        note("all 1,100 labels", fitted, start)
-
-    print("| arm | accuracy, mean ± SE | minus labels alone, mean ± SE | loss | seconds |")
-    print("|---|---|---|---|---|")
-    base = np.array(found["labels alone"])
-    for arm, rows in found.items():
-        rows = np.array(rows)
-        gain = rows[:, 0] - base[:, 0]
-        error = [values.std(ddof=1) / np.sqrt(len(values)) for values in (rows[:, 0], gain)]
-        print(
-            f"| {arm} | {rows[:, 0].mean():.3f} ± {error[0]:.3f} | {gain.mean():+.3f} ± {error[1]:.3f} "
-            f"| {rows[:, 1].mean():.3f} | {rows[:, 2].mean():.0f} |"
+    def note(arm: str, fitted: FittedModel, start: float) -> None:
+        seconds = time.perf_counter() - start
+        score = assess(
+            few.validation_labels, np.exp(log_softmax(fitted.predict(few.validation_images)))
         )
+        row = {
+            "seed": seed,
+            "arm": arm,
+            "accuracy": score.accuracy.value,
+            "loss": score.loss,
+            "right_on_unlabelled": float((fitted.predict(unknown).argmax(1) == truth).mean()),
+            "seconds": round(seconds, 1),
+        }
+        with JOURNAL.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+    def train(what: TrainingData, seen: AugmentOptions, number: int) -> FittedModel:
+        start = time.perf_counter()
+        fitted = fit(donor, what, options, seen, seed=seed, trainer=trainer)
+        names = (BASE, "Noisy Student, round 1", "Noisy Student, round 2")
+        note(names[number], fitted, start)
+        return fitted
+
+    run_rounds(few, unknown, semi, train, plain, heavy)
+    start = time.perf_counter()
+    fitted = fit(donor, repeated(few, PASSES), options, heavy, seed=seed, trainer=trainer)
+    note("labels alone, the student's augmentation", fitted, start)
+    start = time.perf_counter()
+    fitted = mean_teacher(donor, few, unknown, semi, options, plain, seed=seed, trainer=pair)
+    note("Mean Teacher", fitted, start)
+    start = time.perf_counter()
+    fitted = fit(donor, every, options, plain, seed=seed, trainer=trainer)
+    note("all 1,100 labels", fitted, start)
+
+
+def report(rows: list[dict]) -> str:
+    """Return the table in Markdown."""
+    lines = [
+        "| arm | accuracy, mean ± SE | minus labels alone, mean ± SE | loss | right on the unlabelled |",
+        "|---|---|---|---|---|",
+    ]
+    base = {row["seed"]: row["accuracy"] for row in rows if row["arm"] == BASE}
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        mine = [row for row in rows if row["arm"] == arm]
+        accuracy = np.array([row["accuracy"] for row in mine])
+        gain = accuracy - [base[row["seed"]] for row in mine]
+        shown = [
+            f"{values.mean():{sign}.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
+            for values, sign in ((accuracy, ""), (gain, "+"))
+        ]
+        means = [np.mean([row[key] for row in mine]) for key in ("loss", "right_on_unlabelled")]
+        lines.append(f"| {arm} | {shown[0]} | {shown[1]} | {means[0]:.3f} | {means[1]:.3f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=10)
+    chosen = parser.parse_args()
+    for seed in chosen.seeds:
+        run(seed, chosen.epochs)
+    print(report([json.loads(line) for line in JOURNAL.read_text(encoding="utf-8").splitlines()]))
 
 
 if __name__ == "__main__":

@@ -102,6 +102,27 @@ def test_an_interrupted_matrix_goes_on_and_ends_the_same(undisturbed, place, mon
     assert (place / "interrupted" / name).read_bytes() == undisturbed.predictions.read_bytes()
 
 
+def test_unlabelled_images_from_a_folder_without_classes(place, tmp_path, capsys):
+    method = "noisy-student"
+    images, _ = quarters(40, seed=4)
+    known = np.load(place / "images.npz")["images"][:3]
+    (tmp_path / "new").mkdir()
+    for number, image in enumerate([*images, *known]):
+        Image.fromarray(image).save(tmp_path / "new" / f"bild {number} ø.png")
+    command = ["train", "--semi", method, "--unlabelled", f"folder:{tmp_path / 'new'}"]
+    changes = {"validation__folds": 1, "validation__seeds": 1, "train__batch_size": 16}
+    more = {"semi__confidence": 0.0, "semi__rounds": 1, "semi__decay": 0.5}
+    words = settings(place, method, **changes, **more)
+    assert main([*command, "--set", *words]) == 0
+    said = capsys.readouterr()
+    assert "3 unlabelled images are among the labelled ones" in said.err
+    history = (place / method / "history.jsonl").read_text().splitlines()
+    assert len(history) == 2
+    assert (place / method / "last.h5").exists() and not list((place / method).glob("state*"))
+    # A fifth of 64 images, four classes in equal parts.
+    assert len(read_predictions(place / method / "out_of_fold.parquet")) in (12, 13)
+
+
 @pytest.mark.slow
 def test_workers_of_ray_make_what_one_process_makes(undisturbed, place):
     changes = {"executor__kind": "ray", "executor__workers": 2}
@@ -119,6 +140,11 @@ def test_what_cannot_be_trained_is_said_before_anything_is_written(place, capsys
         ({"validation__folds": 17}, "class '0' is in 16 images"),
         ({"augment__grid": 0.5, "augment__grid_cells": 5}, "grid_cells = 5"),
         ({"data__source": ""}, "Name your images"),
+        ({"semi__method": "noisy-student"}, "semi.unlabelled is empty"),
+        (
+            {"semi__method": "mean-teacher", "semi__unlabelled": "digits", "train__mixup": 0.2},
+            "two views",
+        ),
         ({"weights__file": ""}, "Name a weight file"),
     ]
     for changes, words in wrong:

@@ -32,6 +32,8 @@ _FLAGS = {
     "epochs": ("train.epochs", "N", "passes over the images"),
     "batch-size": ("train.batch_size", "N", "images per step"),
     "learning-rate": ("train.learning_rate", "X", "highest rate"),
+    "semi": ("semi.method", "METHOD", "noisy-student or mean-teacher: use unlabelled images"),
+    "unlabelled": ("semi.unlabelled", "SOURCE", "those images; folder:PATH needs no classes"),
     "workers": ("executor.workers", "N", "trainings at once; default: one per core"),
     "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
     "output": ("run.path", "FOLDER", "run folder, default: runs/ and the configuration's name"),

@@ -20,6 +20,7 @@ from efn_compose.data.duplicates import (
 )
 from efn_compose.data.fold_table import read_fold_table
 from efn_compose.data.folds import Folds, make_folds
+from efn_compose.data.unlabelled import load_unlabelled
 from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import ConfigError, DataError, describe_problems
 from efn_compose.train.recipe.inputs import TrainingData
@@ -38,12 +39,14 @@ class FoldedImages:
         labels: (image,) int32.
         class_names: One per class.
         fold: (image,) int64.
+        unlabelled: (image, size, size, 3) uint8, images without labels; None without any.
     """
 
     images: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
     fold: np.ndarray
+    unlabelled: np.ndarray | None = None
 
     def part(self, fold: int) -> tuple[TrainingData, np.ndarray]:
         """Return the data of the training that a fold validates, and the fold's image numbers."""
@@ -63,6 +66,8 @@ class FoldedImages:
         digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
         for values in (self.images, self.labels, self.fold):
             digest.update(np.ascontiguousarray(values).data)
+        if self.unlabelled is not None:
+            digest.update(np.ascontiguousarray(self.unlabelled).data)
         return digest.hexdigest()
 
 
@@ -76,6 +81,7 @@ class PreparedImages:
         folds: With their quality table.
         unreadable: Images that were left out.
         duplicates: Equal images in different folds.
+        known: Unlabelled images left out since they are among the labelled ones.
     """
 
     table: ImageTable
@@ -83,6 +89,7 @@ class PreparedImages:
     folds: Folds
     unreadable: Sequence[Unreadable]
     duplicates: Sequence[Duplicate]
+    known: int = 0
 
 
 def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> PreparedImages:
@@ -125,8 +132,34 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
                 "Remove one of each, or set validation.duplicates = 'join'.",
             )
         )
-    folded = FoldedImages(images, table.labels, tuple(table.class_names), folds.fold)
-    return PreparedImages(table, folded, folds, unreadable, duplicates)
+    unlabelled, known = _unlabelled(config, set(digests), show_progress)
+    folded = FoldedImages(images, table.labels, tuple(table.class_names), folds.fold, unlabelled)
+    return PreparedImages(table, folded, folds, unreadable, duplicates, known)
+
+
+def _unlabelled(
+    config: TrainConfig, labelled: set[str], show_progress: bool
+) -> tuple[np.ndarray | None, int]:
+    """Return the unlabelled images, and how many were left out since they have labels."""
+    semi = config.semi
+    if semi.method == "none":
+        return None, 0
+    if not semi.unlabelled:
+        raise ConfigError(
+            f"semi.method is {semi.method!r} but semi.unlabelled is empty. Name the images without "
+            "labels: folder:PATH, csv:PATH, npz:PATH, digits or fashion_mnist."
+        )
+    source = load_unlabelled(semi.unlabelled)
+    order = np.random.default_rng([config.run.seed, 5]).permutation(len(source))
+    chosen = np.sort(order[: semi.unlabelled_images or len(source)])
+    images = resize_images(source, chosen, config.data.size, show_progress)
+    # Validation images among them would be seen in training.
+    is_new = np.array([digest not in labelled for digest in pixel_digests(images, show_progress)])
+    if not is_new.any():
+        raise DataError(
+            f"semi.unlabelled: all images of {semi.unlabelled} are among the labelled ones."
+        )
+    return images[is_new], int((~is_new).sum())
 
 
 def _folds(table: ImageTable, digests: list[str], options: ValidationOptions, seed: int) -> Folds:

@@ -176,10 +176,13 @@ def _check_recipe(config: TrainConfig, classes: int) -> None:
     from efn_compose.train.recipe.inputs import check_sizes
     from efn_compose.train.recipe.losses import class_weights
     from efn_compose.train.recipe.optimizers import make_optimizer
+    from efn_compose.train.semi.mean_teacher import teacher_options
 
     make_optimizer(config.train, config.train.learning_rate)
     class_weights(config.train, np.eye(classes))
     check_sizes(config.train, config.augment, config.data.size)
+    if config.semi.method == "mean-teacher":
+        teacher_options(config.train, config.semi)
 
 
 def _run(prepared: PreparedTrainings, folder: RunFolder, quiet: bool) -> TrainSummary:
@@ -230,6 +233,8 @@ def _warnings(prepared: PreparedTrainings) -> Iterator[str]:
     images = prepared.images
     if images.unreadable:
         yield f"{len(images.unreadable)} images cannot be decoded and are left out: unreadable.csv"
+    if images.known:
+        yield f"{images.known} unlabelled images are among the labelled ones and are left out"
     if images.duplicates:
         yield (
             f"{len(images.duplicates)} pairs of equal images are in different folds, which flatters "
@@ -252,6 +257,7 @@ def _results(
         train=config.train,
         augment=config.augment,
         tta=config.tta,
+        semi=config.semi,
         metric="auc" if "auc" in (config.data.metric, config.train.monitor) else "accuracy",
         device="cpu" if options.device == "auto" else options.device,
         gpu_memory_mb=options.gpu_memory_mb,

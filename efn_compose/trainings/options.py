@@ -7,6 +7,7 @@ from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.semi.options import SemiOptions
 from efn_compose.train.tta.options import TtaOptions
 
 #: One fold in so many validates where folds do not take turns.
@@ -111,5 +112,6 @@ class TrainConfig:
     validation: ValidationOptions = field(default_factory=ValidationOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
+    semi: SemiOptions = field(default_factory=SemiOptions)
     tta: TtaOptions = field(default_factory=TtaOptions)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)

@@ -13,10 +13,12 @@ from efn_compose.store import atomic_path, write_text
 from efn_compose.store.journal import to_line
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.metrics import log_softmax
-from efn_compose.train.recipe import FittedModel, History, Trainer, TrainOptions, fit
+from efn_compose.train.recipe import FittedModel, History, Trainer, TrainOptions
 from efn_compose.train.recipe.network import has_donor_head, head_arrays, trained_donor
 from efn_compose.train.recipe.rate_finder import RateCurve
 from efn_compose.train.recipe.trainer import FitWatcher, Silent
+from efn_compose.train.semi.fit import fit_with_unlabelled, make_trainer
+from efn_compose.train.semi.options import SemiOptions
 from efn_compose.train.tta import make_views, predict_views
 from efn_compose.train.tta.options import TtaOptions
 from efn_compose.trainings.cells import Cell, CellResult, write_answers
@@ -36,6 +38,7 @@ class TrainingSetup:
         train: The recipe.
         augment: What is done to each training image.
         tta: Views of each validation image.
+        semi: What is done with unlabelled images.
         metric: "accuracy" or "auc".
         threads: TensorFlow threads of a worker; 0: as this process has them.
         device: "cpu", "gpu" or "tpu".
@@ -47,6 +50,7 @@ class TrainingSetup:
     train: TrainOptions
     augment: AugmentOptions
     tta: TtaOptions
+    semi: SemiOptions
     metric: str = "accuracy"
     threads: int = 1
     device: str = "cpu"
@@ -91,9 +95,11 @@ class TrainingWorker:
             )
         watcher = _FolderWatcher(folder, cell.name, self.watch(cell.name))
         state = folder / STATE_FILE
-        fitted = fit(
+        fitted = fit_with_unlabelled(
             donor,
             data,
+            self.data.unlabelled,
+            setup.semi,
             setup.train,
             setup.augment,
             seed=cell.seed,
@@ -110,14 +116,18 @@ class TrainingWorker:
             probability = predict_views(fitted.predict, images, views, merge=setup.tta.merge)
         write_answers(folder, numbers, probability.astype(np.float32))
         _write_weights(folder, fitted, donor)
-        state.unlink(missing_ok=True)
+        for done in folder.glob(f"{state.stem}*{state.suffix}"):
+            done.unlink()
         return _result(fitted, setup.train.keep, numbers, probability.astype(np.float32))
 
     def _traced(self, variant: str, donor: Donor, classes: int) -> Trainer:
         if self._trainer is None or self._trainer[0] != variant:
             # The old network's memory first.
             self._trainer = None
-            self._trainer = (variant, Trainer(donor, classes, self.setup.train))
+            self._trainer = (
+                variant,
+                make_trainer(donor, classes, self.setup.train, self.setup.semi),
+            )
         return self._trainer[1]
 
 

@@ -34,7 +34,7 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
             "Expected one subfolder per class with images in it."
         )
     by_class = {
-        folder.name: _image_files(folder)
+        folder.name: image_files(folder)
         for folder in sorted(root.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
     }
@@ -42,7 +42,7 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
         f"- {printable(name)}: no images in it" for name, files in by_class.items() if not files
     ]
     if len(by_class) < 2:
-        loose = len(_image_files(root)) - sum(len(files) for files in by_class.values())
+        loose = len(image_files(root)) - sum(len(files) for files in by_class.values())
         problems.append(
             f"- expected at least two subfolders, one per class; found {len(by_class)}"
             f" (and {loose} images beside them)"
@@ -60,7 +60,8 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
     )
 
 
-def _image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """Return the images below a folder, sorted; hidden files and folders are passed over."""
     from PIL import Image
 
     suffixes = Image.registered_extensions()

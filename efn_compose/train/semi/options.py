@@ -14,9 +14,9 @@ class SemiOptions:
     """The `[semi]` section.
 
     Args:
-        method: "none"; "noisy_student" (Xie et al. 2019, arXiv:1911.04252): a teacher labels,
+        method: "none"; "noisy-student" (Xie et al. 2019, arXiv:1911.04252): a teacher labels,
             a student with heavy augmentation learns from labels and pseudo-labels and
-            becomes the teacher; or "mean_teacher" (Tarvainen and Valpola 2017,
+            becomes the teacher; or "mean-teacher" (Tarvainen and Valpola 2017,
             arXiv:1703.01780): the network agrees with the average of its past weights.
         unlabelled: Source of the unlabelled images, as `data.source`; its labels are not read.
         unlabelled_images: How many of them, drawn at random; 0: all.
@@ -38,7 +38,7 @@ class SemiOptions:
         decay: Mean Teacher: of the teacher's average, where `train.ema` is 0.
     """
 
-    method: Literal["none", "noisy_student", "mean_teacher"] = field(
+    method: Literal["none", "noisy-student", "mean-teacher"] = field(
         default="none", metadata={"help": "of using unlabelled images"}
     )
     unlabelled: str = field(default="", metadata={"help": "their source, as data.source"})
