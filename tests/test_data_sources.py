@@ -337,3 +337,20 @@ def test_fingerprint_changes_with_pixels_labels_and_split_only(tmp_path):
     seen = {hashlib.sha256(image).hexdigest() for image in images}
     parts = (first.train_images, first.validation_images, first.test_images)
     assert seen == {hashlib.sha256(image).hexdigest() for part in parts for image in part}
+
+
+def test_unlabelled_images_need_no_classes_and_missing_ones_are_named(tmp_path):
+    from efn_compose.data.unlabelled import load_unlabelled
+
+    save(tmp_path / "deep" / "b ø.png", colour=(1, 2, 3))
+    save(tmp_path / "a.png", colour=(4, 5, 6))
+    (tmp_path / "notes.txt").write_text("no image")
+    images = load_unlabelled(f"folder:{tmp_path}")
+    assert [tuple(images[number][0, 0]) for number in range(len(images))] == [(4, 5, 6), (1, 2, 3)]
+    (tmp_path / "nothing").mkdir()
+    for path, words in (("absent", "no such folder"), ("nothing", "no images below")):
+        with pytest.raises(DataError, match=words):
+            load_unlabelled(f"folder:{tmp_path / path}")
+    assert len(load_unlabelled("digits")) == 1797
+    with pytest.raises(DataError, match="Unknown data source 'foldr:x'"):
+        load_unlabelled("foldr:x")

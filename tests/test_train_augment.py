@@ -10,7 +10,7 @@ from efn_compose.train.augment import AugmentOptions, augment
 from efn_compose.train.augment.colour import apply_colour, hue_turn, saturation
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.augment.erase import punch_holes, shuffle_tiles
-from efn_compose.train.augment.geometry import resample, rotation
+from efn_compose.train.augment.geometry import drawn_matrix, resample, rotation
 from efn_compose.train.augment.mix import augmix, beta_shares, consistency_loss, cutmix, mixup
 from efn_compose.train.augment.randaugment import OPERATIONS, chosen_operations
 
@@ -145,3 +145,53 @@ def test_augmix_stays_between_its_views_and_the_loss_is_the_divergence():
     mean = p.mean(0)
     wanted = np.mean([stats.entropy(view, mean, axis=1) for view in p], axis=0)
     np.testing.assert_allclose(consistency_loss(*map(tf.constant, logits)), wanted, rtol=1e-4)
+
+
+def test_strengths_are_uniform_in_the_ranges_they_are_documented_with():
+    draws, count = Draws(tf.range(4000), 3, 8), tf.constant(4000)
+
+    def matrices(**options):
+        return drawn_matrix(draws, AugmentOptions(flip_x=0.0, **options), count).numpy()
+
+    turned = matrices(rotation=30.0)
+    angle = np.degrees(np.arctan2(turned[:, 1, 0], turned[:, 0, 0]))
+    stretched = matrices(stretch=0.25)
+    logs = np.log(stretched[:, (0, 1), (0, 1)]) / np.log(1.25)
+    flat = tf.fill((4000, 2, 2, 3), 100.0)
+
+    def seen(**options):
+        found = augment(flat, tf.range(4000), AugmentOptions(flip_x=0.0, **options), seed=8)
+        return found.numpy()[:, 0, 0, 0]
+
+    cases = {
+        "rotation": angle / 30,
+        "stretch, width": logs[:, 0],
+        "stretch, height": logs[:, 1],
+        "brightness": (seen(brightness=0.1) - 100) / 25.5,
+        "contrast": ((seen(contrast=0.2) - 127.5) / (100 - 127.5) - 1) / 0.2,
+    }
+    for name, values in cases.items():
+        assert stats.kstest(values, stats.uniform(-1, 2).cdf).pvalue > 1e-3, name
+    # The two sides are stretched independently.
+    assert abs(np.corrcoef(logs.T)[0, 1]) < 5 / np.sqrt(4000)
+    red = tf.tile(tf.constant([[[[200.0, 100.0, 100.0]]]]), (4000, 2, 2, 1))
+    options = AugmentOptions(flip_x=0.0, hue=0.1)
+    colours = augment(red, tf.range(4000), options, seed=8).numpy()[:, 0, 0]
+    # The angle about the grey axis, from the red one.
+    across = np.sqrt(3) / 2 * (colours[:, 1] - colours[:, 2])
+    along = colours[:, 0] - (colours[:, 1] + colours[:, 2]) / 2
+    share = np.arctan2(across, along) / (2 * np.pi)
+    assert stats.kstest(share / 0.1, stats.uniform(-1, 2).cdf).pvalue > 1e-3
+
+
+def test_hairs_and_rulers_are_on_as_many_images_as_asked():
+    images = tf.fill((1500, 24, 24, 3), 200.0)
+    for name, share in (("hairs", 0.3), ("ruler", 0.4)):
+        options = AugmentOptions(flip_x=0.0, **{name: share})
+        seen = augment(images, tf.range(1500), options, seed=2).numpy()
+        marked = (seen < 150).any(axis=(1, 2, 3))
+        # Of six hairs each is there with probability 0.6: none at all is rare.
+        there = share * (1 - 0.4**6 if name == "hairs" else 1)
+        assert stats.binomtest(int(marked.sum()), 1500, there).pvalue > 1e-3, name
+        # Thin things: they hide little of the image.
+        assert (seen[marked] < 150).mean() < 0.35
