@@ -136,14 +136,15 @@ class Team:
             process.join()
 
 
-def measure(size: int, batch: int, images: int, rounds: int) -> dict[str, object]:
+def measure(size: int, batch: int, images: int, rounds: int, cores: int) -> dict[str, object]:
     """Return rates and their ratio at one image size."""
-    cores = os.cpu_count() or 1
     teams = {
         "ours": Team(ours, cores, 1, size, batch, images),
-        f"PyTorch, {cores} processes": Team(torch, cores, 1, size, batch, images),
-        f"PyTorch, 1 process of {cores} threads": Team(torch, 1, cores, size, batch, images),
+        f"PyTorch, processes: {cores}": Team(torch, cores, 1, size, batch, images),
     }
+    if cores > 1:
+        name = f"PyTorch, 1 process of {cores} threads"
+        teams[name] = Team(torch, 1, cores, size, batch, images)
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in teams}
     try:
         for _ in range(rounds):
@@ -176,9 +177,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--images", type=int, default=256, help="per process and round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     for size in args.sizes:
-        print(json.dumps(measure(size, args.batch, args.images, args.rounds)), flush=True)
+        print(
+            json.dumps(measure(size, args.batch, args.images, args.rounds, args.cores)), flush=True
+        )
 
 
 if __name__ == "__main__":
