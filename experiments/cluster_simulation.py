@@ -122,6 +122,7 @@ def simulate(mode: str, workers: int, evaluations: int, population: int, path: P
         "simulated hours": round(executor.now / 3600, 2),
         "idle share": round(1 - executor.busy / (executor.now * workers), 4) if executor.now else 0,
         "driver CPU ms per evaluation": round(used / ledger.count * 1000, 3),
+        "processor seconds": round(time.process_time() - processor, 1),
         "wall seconds": round(time.perf_counter() - wall, 1),
         "memory MB": watcher.megabytes,
         "best": "".join(map(str, best)),
@@ -147,6 +148,7 @@ def main() -> None:
             again = simulate(mode, args.workers, args.evaluations, args.population, path)
             found["journal MB"] = round(path.stat().st_size / 1e6, 1)
             found["replay wall seconds"] = again["wall seconds"]
+            found["replay processor seconds"] = again["processor seconds"]
             found["replay equal"] = again["best"] == found["best"]
             found["evaluated again"] = again["evaluations"] - args.evaluations
             print(json.dumps(found), flush=True)
