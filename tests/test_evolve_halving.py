@@ -118,6 +118,17 @@ def test_what_is_put_up_is_the_mean_of_a_lines_states(tmp_path):
     assert {"a", "b", "trained"} <= set(result.arms)
 
 
+def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
+    result, records = _run(tmp_path)
+    number = 0  # the best line is trained first from the fifth generation on
+    for generation in range(9, 0, -1):
+        number = _generation(records, generation)[number]["recipe"]["values"][0]
+    start = _generation(records, 0)[number]["recipe"]["values"]
+    hosts = result.start.segments
+    assert list(hosts.values()) == start
+    assert result.flags[-1].startswith("Donors of different lineages") or len(set(start)) == 1
+
+
 def test_evaluations_are_as_planned(tmp_path):
     _, records = _run(tmp_path)
     plan = planned_evaluations(

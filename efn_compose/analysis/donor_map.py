@@ -140,6 +140,11 @@ def _written(
         return None
     winner = str(run.result.get("winner", ""))
     values = tuple(v for v in Recipe.stored_values(recipe) if isinstance(v, int | float))
+    hosts, units = _split_map(run.result.get("donor_map"))
+    if run.result.get("is_start") and hosts:
+        title = "What was written was trained on in this run; this is the composition it began as"
+        units = {**units, **(filters or {})}
+        return _view(run.spec, title, hosts, units, saliency)
     if recipe.get("kind") == "average":
         return DonorMapView("What was written: the average of all donors", (), values)
     if recipe.get("kind") == "segments":
@@ -151,7 +156,6 @@ def _written(
     title = "What was written: the composed weights"
     if winner not in (COMPOSED, AVERAGE):
         title = f"What was written: donor {winner}, unmixed"
-    hosts, units = _split_map(run.result.get("donor_map"))
     found = run.genomes.decode(values) or DonorMap({})
     hosts = hosts or dict(found.segments)
     units = {**found.units, **units, **(filters or {})}

@@ -108,6 +108,14 @@ class Recipe:
         """Return the donor map of a genome; None for averages."""
         return space.decode(self.values) if self.kind == "genome" else None
 
+    def donors_used(self, space: GenomeSpace) -> tuple[int, ...]:
+        """Return the numbers of all donors that a recipe takes anything from, ascending."""
+        donor_map = self.donor_map(space)
+        if donor_map is not None:
+            return donor_map.donors
+        shares = self._shares(space, space.donor_count)
+        return tuple(int(number) for number in np.flatnonzero(shares.any(axis=0)))
+
     def is_mixed(self, space: GenomeSpace) -> bool:
         """Return whether weights of more than one donor meet."""
         donor_map = self.donor_map(space)

@@ -6,10 +6,10 @@ the better, as long as the members still learn.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from efn_compose.compose import Recipe, genome_space
+from efn_compose.compose import Genome, Recipe, genome_space
 from efn_compose.compose.compose import Tensors
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.ledger import Purpose
@@ -56,11 +56,13 @@ class Descendants:
         candidates: Averages over the networks, best first by validation loss: name and the
             names of the networks averaged, one named twice counting twice.
         references: Averages that are no candidates but what these must beat.
+        starts: By network, the genome its line began as, where lines never meet.
     """
 
     networks: dict[str, Tensors]
     candidates: list[tuple[str, tuple[str, ...]]]
     references: dict[str, tuple[str, ...]]
+    starts: dict[str, Genome] = field(default_factory=dict)
 
 
 def descendants(search: Lineage) -> Descendants:

@@ -57,7 +57,8 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
     """Write the winner's starting weights and return the file's SHA-256.
 
     The file carries the recipe, the donors with licence and fingerprint, the donor of
-    every filter, and which blocks are averages. It holds no time, so that equal runs
+    every filter, and which blocks are averages. Weights that were trained on carry the
+    donors of the filters that their training began with. It holds no time, so that equal runs
     write equal bytes.
     """
     host = result.donors[0]
@@ -77,7 +78,7 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
         "lineages": [list(names) for names in result.lineages],
         "flags": list(result.flags),
     }
-    donor_map = result.winner.donor_map(result.space)
+    donor_map = _donor_map(result)
     recipe = {
         **result.winner.to_json(),
         "granularity": result.space.granularity,
@@ -97,7 +98,7 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
 
 def describe_result(result: RunResult, weights_name: str, weights_sha256: str) -> dict[str, Any]:
     """Return the verdict for machines; JSON values."""
-    donor_map = result.winner.donor_map(result.space)
+    donor_map = _donor_map(result)
     return {
         "schema_version": RESULT_SCHEMA,
         "winner": result.verdict.winner,
@@ -118,6 +119,7 @@ def describe_result(result: RunResult, weights_name: str, weights_sha256: str) -
         "recipe": result.winner.to_json(),
         "donor_map": dict(donor_map.segments) if donor_map is not None else None,
         "blends": _blends(donor_map),
+        "is_start": result.start is not None,
         "noise": {
             "arm": result.noise.arm,
             "losses": list(result.noise.losses),
@@ -129,6 +131,11 @@ def describe_result(result: RunResult, weights_name: str, weights_sha256: str) -
         "weights": weights_name,
         "weights_sha256": weights_sha256,
     }
+
+
+def _donor_map(result: RunResult) -> DonorMap | None:
+    """Return where every part comes from; of weights that trained on, where they began."""
+    return result.start or result.winner.donor_map(result.space)
 
 
 def _blends(donor_map: DonorMap | None) -> dict[str, dict[str, float]]:

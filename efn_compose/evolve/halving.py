@@ -79,9 +79,9 @@ class HalvingSearch(Generations):
         self.folder.forget(f"generation{generation - MEMORY:04d}_*")
 
     def _line(self, number: int) -> list[tuple[int, int]]:
-        """Return a member of the last generation and its ancestors, latest first."""
+        """Return a member of the last generation and all its ancestors, latest first."""
         found = []
-        for generation in range(len(self.plans) - 1, max(-1, len(self.plans) - 1 - MEMORY), -1):
+        for generation in range(len(self.plans) - 1, -1, -1):
             found.append((generation, number))
             if generation:
                 space = self.space(generation - 1)
@@ -92,15 +92,18 @@ class HalvingSearch(Generations):
     def _descendants(self) -> Descendants:
         """Score averages along every line that is left and return them, best first."""
         losses = self.losses[-1]
-        networks, averages = {}, {}
+        networks, averages, starts = {}, {}, {}
         for line, last in enumerate(sorted(losses, key=lambda n: (losses[n], n))):
             names = []
-            for generation, number in self._line(last):
+            ancestors = self._line(last)
+            start = self.plans[0][ancestors[-1][1]].recipe.values
+            for generation, number in ancestors[:MEMORY]:
                 # The best line's latest state is what its averages must beat.
                 is_first = not networks
                 name = PLAIN_NETWORK if is_first else f"line{line}_generation{generation}"
                 networks[name] = self.network(generation, number)
                 names.append(name)
+                starts[name] = start
             averages |= {
                 f"line{line}_average_of_{depth}": tuple(names[:depth])
                 for depth in DEPTHS
@@ -110,4 +113,4 @@ class HalvingSearch(Generations):
             averages = {"line0_latest": (PLAIN_NETWORK,)}
         found = Scoring(self, networks).score(averages)
         ranked = sorted((n for n in averages if found[n] < float("inf")), key=found.get)
-        return Descendants(networks, [(name, averages[name]) for name in ranked], {})
+        return Descendants(networks, [(name, averages[name]) for name in ranked], {}, starts)

@@ -58,12 +58,7 @@ class LineageFlags:
 
     def of_winner(self, recipe: Recipe, space: GenomeSpace) -> list[str]:
         """Return what to say of what was written, one sentence each."""
-        donor_map = recipe.donor_map(space)
-        if donor_map is not None:
-            used = donor_map.donors
-        else:
-            count = len(self.names)
-            used = [n for n in range(count) if any(recipe.values[n::count])]
+        donor_map, used = recipe.donor_map(space), recipe.donors_used(space)
         mixed = {self.lineages[number] for number in used if number < len(self.lineages)}
         if len(mixed) < 2:
             return []

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.compose import GenomeSpace, Recipe, genome_space
+from efn_compose.compose import DonorMap, Genome, GenomeSpace, Recipe, genome_space
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
@@ -83,6 +83,8 @@ class RunResult:
         predictions: What best donor and challenger make of each test image, for people to look at.
         lineages: Names of the donors of each lineage.
         flags: What a person must know about lineages that were mixed, one sentence each.
+        start: What the written weights' training began as, where they were trained on; its
+            donor numbers are those of the first donors.
     """
 
     donors: tuple[Donor, ...]
@@ -98,6 +100,7 @@ class RunResult:
     predictions: Predictions | None = None
     lineages: tuple[tuple[str, ...], ...] = ()
     flags: tuple[str, ...] = ()
+    start: DonorMap | None = None
 
 
 class EvolutionRun:
@@ -146,6 +149,8 @@ class EvolutionRun:
         self.donors: list[Donor] = []
         #: The first so many donors are contestants of the finals, later ones parts of averages.
         self._contestants = 0
+        #: By number of a trained network, what its line began as.
+        self._starts: dict[int, Genome] = {}
         #: Averages that compositions must beat besides donors.
         self._references: dict[str, Recipe] = {}
         self._effects: tuple[float, ...] = ()
@@ -180,6 +185,7 @@ class EvolutionRun:
             predictions=predictions,
             lineages=tuple(map(tuple, self._lineages.groups)),
             flags=self._flags(finals.winner),
+            start=self._start_of(finals.winner),
         )
 
     def measure_noise(self) -> Noise:
@@ -274,7 +280,7 @@ class EvolutionRun:
 
     def _adopt(self, found: Descendants) -> list[Recipe]:
         """Number the networks of a Lamarckian search after the donors; return its averages."""
-        first = self.donors[0]
+        first, self._founded = self.donors[0], self.space
         origin = {**first.provenance, "trained": "on the run's training images, in this run"}
         self.donors += [
             first.replace(name=name, tensors=tensors, provenance=origin)
@@ -286,10 +292,22 @@ class EvolutionRun:
         if self._on_donors is not None:
             self._on_donors(self.donors, self.space)
         names = [donor.name for donor in self.donors]
+        self._starts = {
+            number: found.starts[donor.name]
+            for number, donor in enumerate(self.donors)
+            if donor.name in found.starts
+        }
         self._references = {
             name: blend_of(members, names) for name, members in found.references.items()
         }
         return [blend_of(members, names) for _, members in found.candidates]
+
+    def _start_of(self, winner: Recipe) -> DonorMap | None:
+        """Return what the winner's line began as; None where it was not trained on."""
+        numbers = winner.donors_used(self.space)
+        found = [self._starts[number] for number in numbers if number in self._starts]
+        is_one_line = len(found) == len(numbers) and all(start == found[0] for start in found)
+        return self._founded.decode(found[0]) if found and is_one_line else None
 
     def _finals(self, finalists: Sequence[Recipe]) -> FinalResult:
         finals = Finals(
