@@ -235,6 +235,8 @@ def report(config: Mapping[str, Any], rows: Sequence[Row]) -> str:
         lines += [_line(f"{data} (target {goal:g})", arm, mine, goal)] if mine else []
     data, donor = config["ablation_data"], config["ablation_donor"]
     base = {r["seed"]: r for r in published if (r["data"], r["arm"]) == (data, donor)}
+    if not any(row["arm"].startswith("ablation:") for row in published):
+        return "\n".join(lines)
     lines += ["", f"## What each part is worth: {data}, from {donor}", "", *_head("change", "")]
     goal = target(config, rows, data)
     if base:
