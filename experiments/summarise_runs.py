@@ -40,7 +40,13 @@ def summary(runs: list[Path]) -> str:
     ]
     lines += [_row(run) for run in runs]
     for run in runs:
-        lines += ["", f"**{run.name}.** {_result(run)['verdict']}"]
+        lines += ["", f"**{run.name}.** {_result(run)['verdict']}", ""]
+        lines += ["| contestant | test loss | test accuracy |", "|---|---|---|"]
+        lines += [
+            f"| {name} | {' | '.join(_scores(arm))} |"
+            for name, arm in _result(run)["arms"].items()
+            if arm["test_loss"]
+        ]
     return "\n".join(lines) + "\n"
 
 
