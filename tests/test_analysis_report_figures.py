@@ -262,3 +262,29 @@ def test_licence_of_the_result_forgets_nobody(licences, name, commerce):
 def test_licence_of_a_network_nested_beside_the_first_counts():
     nested = {"licence": "MIT", "steps": [{"provenance_of_others": [{"licence": "CC-BY-NC-4.0"}]}]}
     assert resulting_licence([nested]).allows_commerce is False
+
+
+def test_trained_networks_are_not_taken_for_the_donors_of_their_number():
+    from types import SimpleNamespace
+
+    from efn_compose.analysis.chart_fitness import _series
+    from efn_compose.analysis.journal_view import EvaluationView
+
+    def line(phase, generation, kind, values, arm=""):
+        scores = {"validation": {"loss": 1.0}}
+        rest = {"seconds": {}, "wall_seconds": 1.0, "worker": 0, "memory_mb": 0.0, "attempts": 1}
+        return EvaluationView(
+            0, phase, generation, arm, kind, values, 1, scores, None, finished=None, **rest
+        )
+
+    founder = line("population", 0, "genome", (1, 1))
+    child = line("population", 1, "genome", (1, 1))
+    average = line("soup", 0, "average", (0.0, 0.5, 0.5))
+    finalist = line("final", 0, "average", (0.0, 0.5, 0.5), "finalist1")
+    uniform = line("final", 0, "average", (0.5, 0.5), "uniform_average")
+    genomes = SimpleNamespace(pure_donor=lambda values: int(values[0]))
+    evaluations = [founder, child, average, finalist, uniform]
+    series = _series(SimpleNamespace(evaluations=evaluations, genomes=genomes))
+    assert series.donors == {1: [founder]}
+    assert series.composed == [child, average]
+    assert (series.finalists, series.averages) == ([finalist], [uniform])

@@ -31,6 +31,7 @@ from efn_compose.analysis.report_svg import (
     y_axis,
 )
 from efn_compose.analysis.search_view import SearchView
+from efn_compose.evolve.verdict import AVERAGE
 
 PHASE_TITLES = {
     "noise": "noise",
@@ -89,11 +90,12 @@ def _series(run: RunView) -> _Series:
         if e.error is not None or e.loss is None:
             series.failures.append(e)
             continue
-        donor = run.genomes.pure_donor(e.values) if e.kind == "genome" else None
+        is_founder = e.kind == "genome" and not e.is_descendant
+        donor = run.genomes.pure_donor(e.values) if is_founder else None
         if donor is not None:
             series.donors.setdefault(donor, []).append(e)
         elif e.phase in ("final", "test"):
-            (series.finalists if e.kind == "genome" else series.averages).append(e)
+            (series.averages if e.arm == AVERAGE else series.finalists).append(e)
         else:
             series.composed.append(e)
         if e.phase == "search":

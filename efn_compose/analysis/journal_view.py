@@ -86,6 +86,11 @@ class EvaluationView:
         return self.score("validation", "loss")
 
     @property
+    def is_descendant(self) -> bool:
+        """Whether the numbers in its recipe are those of trained networks, not of donors."""
+        return self.phase == "soup" or (self.phase == "population" and self.generation > 0)
+
+    @property
     def recipe(self) -> tuple[str, tuple[float, ...]]:
         """What was evaluated, hashable."""
         return self.kind, self.values
