@@ -306,8 +306,10 @@ job.evolve = evolve
 sys.exit(main(["evolve"]))
 """
     with subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A suite that a shell started in the background has inherited a deaf ear.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         assert process.stdout.readline() == "running\n"
         time.sleep(0.1)
         process.send_signal(number)
