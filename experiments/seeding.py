@@ -125,7 +125,11 @@ class Experiment:
         from efn_compose.train.recipe import TrainingData, TrainOptions, fit
 
         config = self.config
-        change = dict(config["ablations"].get(arm.removeprefix("ablation:"), {}))
+        # TOML has lists; options are compared and hashed.
+        change = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in config["ablations"].get(arm.removeprefix("ablation:"), {}).items()
+        }
         donor = self.donors.get(arm, self.donors[config["ablation_donor"]])
         if arm == "random":
             donor = self.donors["lite1"]
