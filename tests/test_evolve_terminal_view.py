@@ -56,6 +56,14 @@ def test_many_workers_take_one_line():
     ]
 
 
+class _Table(dict):
+    def estimates(self, wanted):
+        return {genome: self[genome] for genome in wanted}
+
+    def mean(self):
+        return 0.33
+
+
 def _watch(console):
     best, donor = (0, 1), (0, 0)
     estimates = {
@@ -64,7 +72,7 @@ def _watch(console):
     }
     search = SimpleNamespace(
         pure=[donor], best=lambda: best, best_donor=lambda: donor,
-        table=SimpleNamespace(estimates=lambda: estimates, genomes=estimates),
+        table=_Table(estimates),
     )  # fmt: skip
     timing = {"seconds": {"epoch": 1.0}, "wall_seconds": 1.2, "worker": 0, "memory_mb": 800.0}
     scores = {"validation": {"loss": 0.3125}}

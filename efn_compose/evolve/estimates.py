@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.compose import Genome
+from efn_compose.evolve.packed_genomes import pack, unpack
 
 #: Share of the spread that is always taken for real. Without it a run whose noise is overrated
 #: believes nothing, and what was run most often wins by that alone.
@@ -77,22 +78,31 @@ class FitnessTable:
 
     def __init__(self, noise_variance: float = 0.0, noise_freedom: int = 0) -> None:
         self._prior = (noise_variance, noise_freedom)
-        self._runs: dict[Genome, list[float]] = {}
-        self._failed: set[Genome] = set()
-        # Kept beside the runs, so that a belief costs no second look at all earlier scores: by
-        # the number of a genome, its mean and its number of runs, 0 once it failed.
-        self._genomes: list[Genome] = []
-        self._numbers: dict[Genome, int] = {}
+        # A night's search tries hundreds of thousands of genomes, nearly all of them once: what is
+        # kept of each is its bytes, a number, its mean and its number of runs, 0 once it failed.
+        self._genomes: list[bytes] = []
+        self._numbers: dict[bytes, int] = {}
+        self._failed: set[bytes] = set()
         self._means = array("d")
         self._counts = array("d")
-        self._repeated: set[int] = set()
+        #: Single runs of those that were run more than once, by their number.
+        self._runs: dict[int, list[float]] = {}
         #: Estimated luck of each generation's seed, the first being 0.
         self.generation_effects: list[float] = []
 
     @property
     def genomes(self) -> set[Genome]:
         """All genomes ever scored, failures included."""
-        return set(self._runs) | self._failed
+        return {unpack(packed) for packed in (*self._genomes, *self._failed)}
+
+    def __contains__(self, genome: Genome) -> bool:
+        """Return whether a genome was ever scored, failures included."""
+        packed = pack(genome)
+        return packed in self._numbers or packed in self._failed
+
+    def __len__(self) -> int:
+        """Return the number of genomes ever scored, failures included."""
+        return len(self._genomes) + sum(packed not in self._numbers for packed in self._failed)
 
     def add_generation(self, losses: dict[Genome, float | None]) -> None:
         """Add the losses of one generation, all run under one seed; None is a failure.
@@ -126,28 +136,27 @@ class FitnessTable:
 
     def _add(self, losses: dict[Genome, float], effect: float) -> None:
         for genome, loss in losses.items():
-            number = self._numbers.setdefault(genome, len(self._numbers))
+            packed = pack(genome)
+            number = self._numbers.setdefault(packed, len(self._numbers))
             if number == len(self._genomes):
-                self._genomes.append(genome)
-                self._runs[genome] = []
-                self._means.append(0.0)
-                self._counts.append(0)
-            runs = self._runs[genome]
+                self._genomes.append(packed)
+                self._means.append(loss - effect)
+                self._counts.append(packed not in self._failed)
+                continue
+            runs = self._runs.setdefault(number, [self._means[number]])
             runs.append(loss - effect)
             self._means[number] = _mean(runs)
-            self._counts[number] = 0 if genome in self._failed else len(runs)
-            if len(runs) > 1:
-                self._repeated.add(number)
+            self._counts[number] = 0 if packed in self._failed else len(runs)
 
     def _fail(self, genomes: Iterable[Genome]) -> None:
-        self._failed.update(genomes)
-        for genome in genomes:
-            if genome in self._numbers:
-                self._counts[self._numbers[genome]] = 0
+        for packed in map(pack, genomes):
+            self._failed.add(packed)
+            if packed in self._numbers:
+                self._counts[self._numbers[packed]] = 0
 
     def noise_variance(self) -> float:
         """Return the variance of one run around its genome's mean, measured and repeated runs pooled."""
-        repeated = [self._runs[self._genomes[number]] for number in sorted(self._repeated)]
+        repeated = [self._runs[number] for number in sorted(self._runs)]
         freedom = sum(len(runs) - 1 for runs in repeated)
         squares = sum((run - _mean(runs)) ** 2 for runs in repeated for run in runs)
         variance, prior_freedom = self._prior
@@ -163,11 +172,12 @@ class FitnessTable:
         alive, shrunk = self._beliefs()
         numbers = alive.tolist()
         if wanted is not None:
-            known = {self._numbers[genome] for genome in wanted if genome in self._numbers}
+            found = (self._numbers.get(pack(genome)) for genome in wanted)
+            known = {number for number in found if number is not None}
             numbers = sorted(number for number in known if self._counts[number])
         found = zip(numbers, shrunk[np.searchsorted(alive, numbers)].tolist(), strict=True)
         return {
-            self._genomes[number]: Estimate(
+            unpack(self._genomes[number]): Estimate(
                 mean=self._means[number], shrunk=belief, runs=int(self._counts[number])
             )
             for number, belief in found
@@ -183,8 +193,16 @@ class FitnessTable:
         if not len(alive):
             return {}
         last = np.partition(shrunk, min(count, len(shrunk)) - 1)[min(count, len(shrunk)) - 1]
-        near = [(float(shrunk[p]), self._genomes[alive[p]]) for p in np.flatnonzero(shrunk <= last)]
+        near = [
+            (float(shrunk[p]), unpack(self._genomes[alive[p]]))
+            for p in np.flatnonzero(shrunk <= last)
+        ]
         return {genome: belief for belief, genome in sorted(near)[:count]}
+
+    def mean(self) -> float:
+        """Return the mean of the mean losses of all genomes that did not fail, NaN of none."""
+        counts, means = np.array(self._counts), np.array(self._means)
+        return float(means[counts > 0].mean()) if counts.any() else math.nan
 
     def _beliefs(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of all genomes that did not fail, and their shrunk means."""

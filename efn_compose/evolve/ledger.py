@@ -165,11 +165,13 @@ class Ledger:
                 raise self._mismatch({"phase"})
             return
 
-        numbers: list[int] = []
+        # Which ask a position of the executor's answers.
+        numbers: dict[int, int] = {}
 
         def tasks() -> Iterator[EvaluationTask]:
+            positions = itertools.count()
             for number, (_, task) in list(pending.items()):
-                numbers.append(number)
+                numbers[next(positions)] = number
                 yield task
             while not has_ended:
                 event = ending()
@@ -177,11 +179,11 @@ class Ledger:
                     self._write_event({**event, "asked": asked})
                 if event is not None or not ask():
                     return
-                numbers.append(asked - 1)
+                numbers[next(positions)] = asked - 1
                 yield pending[asked - 1][1]
 
         for position, outcome in self._executor.run(tasks()):
-            number = numbers[position]
+            number = numbers.pop(position)
             head, _ = pending.pop(number)
             evaluation = self._record({**head, "ask": number, "asked": asked}, outcome)
             asker.tell(number, evaluation)

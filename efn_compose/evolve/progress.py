@@ -153,25 +153,24 @@ class ConsoleWatcher:
     def on_generation(self, generation: int, search: GeneticSearch) -> None:
         """A generation was told to the search."""
         self.after_generation()
-        found = search.table.estimates()
         best = search.best()
         if best is None:
             self._print(f"  generation {generation}: every evaluation failed so far")
             return
         # A pure donor in the lead is its own reference, whatever its rank by the plain mean.
         donor = best if best in search.pure else search.best_donor()
+        found = search.table.estimates({best, donor, *search.pure})
         self._best.append(found[best].shrunk)
         self._donors = {
             self._title(pure, search): found[pure].shrunk for pure in search.pure if pure in found
         }
-        losses = [estimate.mean for estimate in found.values()]
         gain = found[best].shrunk - found[donor].shrunk if donor in found else 0.0
         self._print(
             f"  generation {generation:>2}  best {found[best].shrunk:.4f} "
             f"({self._title(best, search)}, {_times(found[best].runs)})  "
             f"best donor {found[donor].shrunk:.4f} ({self._title(donor, search)})  "
-            f"gain {0.0 - gain:+.4f}  mean {sum(losses) / len(losses):.4f}  "
-            f"genomes {len(search.table.genomes)}  failed {self._failed}"
+            f"gain {0.0 - gain:+.4f}  mean {search.table.mean():.4f}  "
+            f"genomes {len(search.table)}  failed {self._failed}"
             + ("" if self._live else f"  {self._rate()}")
         )
 

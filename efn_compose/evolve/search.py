@@ -58,22 +58,24 @@ class GeneticSearch:
         Args:
             factor: Newcomers per place; more than 1 where cheap rungs will reject some.
         """
-        found = self.table.estimates()
-        if self.generation == 0 or not found:
+        options = self.options
+        leaders = self.table.leaders(max(options.population, options.elites))
+        if self.generation == 0 or not leaders:
             return [], self._first()
-        ranked = self.table.ranked()
+        ranked = list(leaders)
         reruns = list(dict.fromkeys([*ranked[: self.options.elites], self.best_donor()]))
         count = math.ceil(self.newcomers_wanted(reruns) * factor)
-        if self.options.breeding == "random":
-            return reruns, self._drawn(self._known, count)
+        known = Known(self.table, self._rejected)
+        if options.breeding == "random":
+            return reruns, self._drawn(known, count)
         children = breed(
-            {genome: found[genome].shrunk for genome in ranked[: self.options.population]},
-            self._known,
+            {genome: leaders[genome] for genome in ranked[: options.population]},
+            known,
             count,
             self.space,
-            tournament=self.options.tournament,
-            crossover_rate=self.options.crossover_rate,
-            mutations=self.options.mutations,
+            tournament=options.tournament,
+            crossover_rate=options.crossover_rate,
+            mutations=options.mutations,
             generator=self._generator,
         )
         return reruns, children
@@ -86,10 +88,6 @@ class GeneticSearch:
         """Forget newcomers for good: cheap rungs found them wanting."""
         self._rejected.update(genomes)
 
-    @property
-    def _known(self) -> set[Genome]:
-        return self.table.genomes | self._rejected
-
     def tell(self, losses: dict[Genome, float | None]) -> None:
         """Take the losses of the genomes asked for; None is a failed evaluation."""
         self.table.add_generation(losses)
@@ -97,8 +95,7 @@ class GeneticSearch:
 
     def best(self) -> Genome | None:
         """Return the genome believed best; None if all failed."""
-        ranked = self.table.ranked()
-        return ranked[0] if ranked else None
+        return next(iter(self.table.leaders(1)), None)
 
     def best_donor(self) -> Genome:
         """Return the pure donor believed best."""
@@ -108,7 +105,8 @@ class GeneticSearch:
 
     def finalists(self, count: int) -> list[Genome]:
         """Return the best genomes that mix donors, best first."""
-        return [genome for genome in self.table.ranked() if genome not in self.pure][:count]
+        leaders = self.table.leaders(count + len(self.pure))
+        return [genome for genome in leaders if genome not in self.pure][:count]
 
     def _first(self) -> list[Genome]:
         """Return all pure donors, then genomes with few switches of donor along depth."""
@@ -125,3 +123,13 @@ class GeneticSearch:
             if genome not in known and genome not in genomes:
                 genomes.append(genome)
         return genomes
+
+
+class Known:
+    """Genomes that are not to be tried again, looked up where they are kept anyway."""
+
+    def __init__(self, *places: Container[Genome]) -> None:
+        self._places = places
+
+    def __contains__(self, genome: object) -> bool:
+        return any(genome in place for place in self._places)

@@ -14,7 +14,7 @@ from efn_compose.compose import Genome, GenomeSpace
 from efn_compose.evolve.operators import breed, few_switches
 from efn_compose.evolve.options import SearchOptions
 from efn_compose.evolve.planning import generation_size
-from efn_compose.evolve.search import GeneticSearch
+from efn_compose.evolve.search import GeneticSearch, Known
 
 #: Beliefs are formed anew after this share of new answers: rarely once there are many.
 _NEWS = 0.01
@@ -70,7 +70,9 @@ class SteadySearch(GeneticSearch):
         self._next_wave = 1
         self._asked = self._told = self._formed = 0
         self._pending: dict[int, tuple[Genome, int]] = {}
-        self._asked_for: set[Genome] = set()
+        #: Asked for, and not in the table yet.
+        self._open: set[Genome] = set()
+        self._asked_for = Known(self.table, self._open)
         self._parents: dict[Genome, float] = {}
         self._links: list[Genome] = []
 
@@ -82,7 +84,7 @@ class SteadySearch(GeneticSearch):
         if genome is None:
             return None
         self._left -= 1
-        self._asked_for.add(genome)
+        self._open.add(genome)
         self._pending[self._asked] = genome, self.wave
         self._asked += 1
         return genome, self.wave
@@ -142,6 +144,7 @@ class SteadySearch(GeneticSearch):
             self.table.add_to_generation(number, held)
         elif held:
             self.table.add_generation(held)
+        self._open.difference_update(held)
         held.clear()
 
     def _form_beliefs(self) -> None:
