@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import Literal
 
 from efn_compose.cli.output import Output
-from efn_compose.store.environment import describe_environment
+from efn_compose.store.environment import (
+    affine_cores,
+    cpu_quota,
+    describe_environment,
+    usable_cores,
+)
 
 EXAMPLE = "efn-compose doctor --json"
 
@@ -203,18 +208,11 @@ def _probe(script: str) -> tuple[dict | None, str]:
 
 def check_machine() -> Iterator[Check]:
     """Look at cores, threads, memory and shared memory."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota = cpu_quota()
-    found = f"{usable} usable of {os.cpu_count()}"
-    if quota is not None and quota < usable:
-        yield Check(
-            "Cores",
-            "warning",
-            f"{found}, but limited to {quota:g} by the container",
-            f"--set executor.workers={max(1, int(quota))}",
-        )
-    else:
-        yield Check("Cores", "good", found)
+    found = f"{usable_cores()} usable of {os.cpu_count()}"
+    if quota is not None and quota < affine_cores():
+        found += f", since the container is limited to {quota:g}"
+    yield Check("Cores", "good", found)
     threads = {key: os.environ[key] for key in THREAD_VARIABLES if key in os.environ}
     yield Check(
         "Thread settings",
@@ -242,15 +240,6 @@ def check_machine() -> Iterator[Check]:
 
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-
-
-def cpu_quota() -> float | None:
-    """Return the cores that the container may use, None where it sets no limit."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return None
 
 
 def memory_bytes() -> int | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.store.environment import usable_cores
 
 #: Ray's name for a switch that works everywhere.
 _CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -38,7 +39,7 @@ def start_ray(options: ExecutorOptions) -> bool:
             ray.init(address=options.address, log_to_driver=False, logging_level="ERROR")
             return True
         ray.init(
-            num_cpus=max(options.workers, os.cpu_count() or 1),
+            num_cpus=max(options.workers, usable_cores()),
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",

@@ -55,13 +55,45 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": affine_cores(),
         "packages": package_versions(),
         "revision": git_revision(),
         "command": sys.argv,
     }
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may keep busy, at least 1.
+
+    Fewer than the machine has where a batch system or `taskset` gives some of them, or where a
+    container is held to a quota.
+
+    Example:
+        >>> 1 <= usable_cores() <= os.cpu_count()
+        True
+    """
+    quota = cpu_quota()
+    return affine_cores() if quota is None else max(1, min(affine_cores(), int(quota)))
+
+
+def affine_cores() -> int:
+    """Return the number of cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_quota(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
+    """Return the cores that the container may use, None where it sets no limit.
+
+    Args:
+        limit: The control group's file.
+    """
+    try:
+        quota, period = limit.read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
 
 
 def git_revision() -> str | None:
