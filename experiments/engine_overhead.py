@@ -3,19 +3,22 @@
     python experiments/engine_overhead.py
 
 Lite0 at 32 px, 512 training images: small evaluations, where overhead weighs most. One worker and two take
-turns: the same executor is given one task at a time, then as many as it wants. Memory is the peak
+turns: the same executor is given one task at a time, then as many as it wants. Rounds are long: at the
+end of each a worker waits for the other, half an evaluation on average. Memory is the peak
 of each worker, over evaluations of 64 images. --evaluations makes it smaller.
 """
 
 import argparse
 import json
 import os
+import statistics
 import time
 from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import psutil
 
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.evaluator import WorkerSetup
@@ -53,34 +56,54 @@ def tasks(space: GenomeSpace, count: int) -> list[EvaluationTask]:
     return [EvaluationTask(Recipe.genome(genome), number) for number, genome in enumerate(drawn)]
 
 
-def measure_workers(evaluations: int, workers: int) -> dict[str, object]:
-    """Return the share of overhead and what further workers add."""
+def processor_seconds() -> float:
+    """Return the processor time of this process, of Ray and of all workers."""
+    found = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return sum(sum(process.cpu_times()[:2]) for process in found)
+
+
+def measure_workers(evaluations: int, workers: int, rounds: int) -> dict[str, object]:
+    """Return the share of overhead, what further workers add, and where the rest of it goes."""
     executor, space = start(512, workers)
-    wall, work, together = {1: 0.0, workers: 0.0}, {1: 0.0, workers: 0.0}, 0.0
-    rounds = 4
+    wall, inside = ({count: [] for count in (1, workers)} for _ in range(2))
+    work = used = 0.0
+    given = {count: tasks(space, evaluations * count // rounds) for count in wall}
+    stolen = psutil.cpu_times().steal
+    began_all = time.perf_counter()
     for _ in range(rounds):
-        for count in (1, workers):
-            given = tasks(space, evaluations * count // rounds)
-            began = time.perf_counter()
-            groups = [[task] for task in given] if count == 1 else [given]
+        for count, drawn in given.items():
+            began, before = time.perf_counter(), processor_seconds()
+            groups = [[task] for task in drawn] if count == 1 else [drawn]
             outcomes = [outcome for group in groups for _, outcome in executor.run(group)]
-            wall[count] += (time.perf_counter() - began) / len(given)
-            for outcome in outcomes:
-                work[count] += sum(outcome.value.seconds[name] for name in WORK) / len(given)
-                together += outcome.seconds / len(given) if count == 1 else 0.0
+            wall[count].append((time.perf_counter() - began) / len(drawn))
+            inside[count].append(sum(outcome.seconds for outcome in outcomes) / len(drawn))
+            if count == 1:
+                used += processor_seconds() - before
+                work += sum(o.value.seconds[name] for o in outcomes for name in WORK) / len(drawn)
+    stolen = (psutil.cpu_times().steal - stolen) / (time.perf_counter() - began_all)
     executor.close()
+    ratios = [one / all_of_them for one, all_of_them in zip(wall[1], wall[workers], strict=True)]
+    beside = statistics.mean(inside[workers]) / statistics.mean(inside[1])
+    busy = sum(inside[workers]) / sum(wall[workers]) / workers
+    alone = sum(wall[1])
     return {
-        "seconds per evaluation": {n: round(s / rounds, 3) for n, s in wall.items()},
-        f"{workers} workers over 1": round(wall[1] / wall[workers], 3),
-        "overhead of one worker": round(1 - work[1] / wall[1], 4),
-        "of that outside the worker": round(1 - together / wall[1], 4),
+        "evaluations": {count: rounds * len(drawn) for count, drawn in given.items()},
+        "seconds per evaluation": {n: round(statistics.mean(s), 3) for n, s in wall.items()},
+        f"{workers} workers over 1": round(statistics.median(ratios), 3),
+        "range over rounds": [round(min(ratios), 3), round(max(ratios), 3)],
+        "an evaluation beside others, times alone": round(beside, 3),
+        f"of the time of {workers} workers, without a task": round(1 - busy, 4),
+        "processors used by one worker, driver and Ray": round(used / alone / len(given[1]), 3),
+        "overhead of one worker": round(1 - work / alone, 4),
+        "of that outside the worker": round(1 - sum(inside[1]) / alone, 4),
         "load": round(os.getloadavg()[0], 1),
+        "processors stolen by the host": round(stolen, 3),
     }
 
 
-def measure_memory(evaluations: int, workers: int) -> dict[str, object]:
+def measure_memory(evaluations: int, workers: int, images: int) -> dict[str, object]:
     """Return how each worker's peak of memory grows."""
-    executor, space = start(64, workers)
+    executor, space = start(images, workers)
     peaks: dict[int, list[float]] = {}
     for _, outcome in executor.run(tasks(space, evaluations * workers)):
         peaks.setdefault(outcome.worker, []).append(outcome.memory_mb)
@@ -100,14 +123,16 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--evaluations", type=int, default=200, help="per worker, for memory")
-    parser.add_argument("--timed", type=int, default=16, help="evaluations per worker, for time")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--timed", type=int, default=32, help="evaluations per worker, for time")
+    parser.add_argument("--rounds", type=int, default=4, help="they are divided into")
+    parser.add_argument("--images", type=int, default=64, help="of an evaluation, for memory")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--parts", nargs="+", default=["time", "memory"])
     args = parser.parse_args()
     if "time" in args.parts:
-        print(json.dumps(measure_workers(args.timed, args.workers)), flush=True)
+        print(json.dumps(measure_workers(args.timed, args.workers, args.rounds)), flush=True)
     if "memory" in args.parts:
-        print(json.dumps(measure_memory(args.evaluations, args.workers)), flush=True)
+        print(json.dumps(measure_memory(args.evaluations, args.workers, args.images)), flush=True)
 
 
 if __name__ == "__main__":
