@@ -79,7 +79,8 @@ def find_batch_size(prepared: Prepared) -> BatchSize:
         raise ConfigError(
             "fitness.batch_size = 0, but no batch fits in a worker's memory "
             f"({limit / 1e6:,.0f} MB): {outcome.error or 'even the smallest is too large'}. "
-            "Use fewer workers, smaller images (data.size), or a smaller network."
+            "Raise executor.memory_limit_mb, or use fewer workers, smaller images (data.size), or a "
+            "smaller network."
         )
     images, peak = outcome.value[-1]
     if 2 * images > most:

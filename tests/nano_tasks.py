@@ -53,6 +53,17 @@ class Worker:
         return os.getpid()
 
 
+class Grower:
+    """A task that leaves its process so many MB larger, and says which one it is."""
+
+    def __init__(self, megabytes):
+        self.megabytes = megabytes
+
+    def run(self, evaluator):
+        evaluator.donors = b"x" * (self.megabytes << 20)
+        return os.getpid()
+
+
 class Hoarder:
     """A task that asks for more memory than its process may have."""
 

@@ -6,7 +6,7 @@ import time
 import nano_tasks
 import psutil
 import pytest
-from nano_tasks import Bomb, Hoarder, PlainSetup, Priority, Raiser, Sleeper, Worker
+from nano_tasks import Bomb, Grower, Hoarder, PlainSetup, Priority, Raiser, Sleeper, Worker
 
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
@@ -92,9 +92,21 @@ def test_an_evaluation_far_above_the_median_is_asked_again(make, tmp_path, monke
 
 
 def test_a_worker_that_grew_is_replaced_after_its_answer(make):
+    first = dict(make(workers=1).run([Worker()]))[0]
+    executor = make(workers=1, memory_limit_mb=int(first.memory_mb) + 300)
+    outcomes = dict(executor.run([Worker(), Grower(100), Grower(500), Worker()]))
+    processes = [outcomes[n].value for n in range(4)]
+    assert processes[0] == processes[1] == processes[2] != processes[3]
+
+
+def test_a_worker_that_begins_above_its_limit_is_kept_until_it_grows(make):
+    """Else every answer of a run with many images would cost a worker and a trace."""
     executor = make(workers=1, memory_limit_mb=1)
-    outcomes = [outcome.value for _, outcome in executor.run([Worker()] * 3)]
-    assert len(set(outcomes)) == 3
+    outcomes = dict(executor.run([Worker(), Worker(), Grower(1000), Worker(), Worker()]))
+    processes = [outcomes[n].value for n in range(5)]
+    assert len(set(processes[:3])) == len(set(processes[3:])) == 1
+    assert processes[2] != processes[3]
+    assert len([note for note in executor.notes if "executor.memory_limit_mb = 1." in note]) == 1
 
 
 def test_workers_have_the_priority_of_the_process_they_work_for(make):

@@ -9,6 +9,9 @@ from efn_compose.evolve.run_clock import RunClock
 
 #: Finals take longer than the latest evaluations say: they score two splits, and workers wait.
 _MARGIN = 1.2
+#: What follows the last evaluation takes about as long as so many: two trainings for the pictures
+#: of the report, and the composing of what is written.
+_AFTERWARDS = 3
 
 
 class Budget:
@@ -54,8 +57,9 @@ class Budget:
     def reserve_seconds(self) -> float:
         """Return the time to keep for finals and test, at the latest evaluations' pace."""
         each = self.clock.seconds_per_evaluation or 0.0
-        # Finals wait for all workers three times: finalists, references, test.
-        return _MARGIN * each * (self._ending / self.workers + 3 * (self.workers > 1))
+        # All workers are waited for four times: finalists, references, test, pictures.
+        ending = self._ending + _AFTERWARDS
+        return _MARGIN * each * (ending / self.workers + 4 * (self.workers > 1))
 
     def believed(self, best: Genome | None, count: int) -> None:
         """Learn who is believed best after so many evaluations."""

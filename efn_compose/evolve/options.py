@@ -161,7 +161,8 @@ class ExecutorOptions:
     address: str = field(default="", metadata={"help": "of a running Ray cluster"})
     retries: int = field(default=2, metadata={"minimum": 0, "help": "after a worker died"})
     memory_limit_mb: int = field(
-        default=6000, metadata={"minimum": 0, "help": "per worker before it is replaced; 0: never"}
+        default=6000,
+        metadata={"minimum": 0, "help": "a worker may grow to before it is replaced; 0: never"},
     )
     hang_seconds: float = field(
         default=900.0,

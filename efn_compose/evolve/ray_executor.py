@@ -35,6 +35,8 @@ _START_SECONDS = 600.0
 _LOOK_SECONDS = 5.0
 #: Workers that die in a row before any of them stands up: starting more is pointless.
 _MOST_START_FAILURES = 5
+#: Times its memory after the first answer, what a worker may grow to that begins above the limit.
+_GROWTH = 1.5
 
 
 class _Worker:
@@ -77,6 +79,8 @@ class _Member:
     is_known: bool = False
     is_warm: bool = False
     is_reported: bool = False
+    #: Memory after its first answer.
+    first_mb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class RayExecutor:
         self._idle: deque[int] = deque()
         self._start_failures = 0
         self._looked = self._born = time.monotonic()
-        self._has_stood = False
+        self._has_stood = self._is_large_reported = False
         self._top_up(resources)
 
     @property
@@ -222,11 +226,32 @@ class RayExecutor:
         else:
             self._members[one.number].is_warm = True
             self._limit.take(task_kind(one.task), outcome.seconds)
-            if 0 < self._options.memory_limit_mb < outcome.memory_mb:
+            if self._has_outgrown(one.number, outcome.memory_mb):
                 self._replace(one.number)
             else:
                 self._idle.append(one.number)
         yield one.position, replace(outcome, attempts=one.attempt)
+
+    def _has_outgrown(self, number: int, memory_mb: float) -> bool:
+        """Return whether a worker has grown beyond what it may take.
+
+        One that is above the limit from the beginning holds what the task needs, such as many
+        images: a new one would be there again, and the run would only start workers.
+        """
+        limit, member = self._options.memory_limit_mb, self._members[number]
+        if not limit:
+            return False
+        is_first = not member.first_mb
+        member.first_mb = member.first_mb or memory_mb
+        if member.first_mb <= limit:
+            return memory_mb > limit
+        if is_first and not self._is_large_reported:
+            self._is_large_reported = True
+            self.note(
+                f"Workers begin with {memory_mb:,.0f} MB, more than executor.memory_limit_mb = "
+                f"{limit:,}. They are kept until they have grown to {_GROWTH:g} times as much."
+            )
+        return memory_mb > _GROWTH * member.first_mb
 
     def _collect(self, one: _Running, reference: Any) -> tuple[Outcome | None, str]:
         """Return the outcome, or None and why there is none."""
