@@ -3,21 +3,35 @@
 import math
 import shutil
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from efn_compose.batch_size import with_batch_size
 from efn_compose.config import dump_toml
+from efn_compose.data import DataSet
 from efn_compose.errors import ConfigError
 from efn_compose.preparation import Prepared, make_executor
 
+#: Trainings after the last evaluation: two for the pictures of the report.
+_PICTURES = 2
 
-def measure_noise(prepared: Prepared, seeds: int) -> dict[str, Any]:
+
+def _silent(text: str) -> None:
+    """Say nothing."""
+
+
+def measure_noise(
+    prepared: Prepared, seeds: int, note: Callable[[str], None] = _silent
+) -> dict[str, Any]:
     """Return how much the first donor's scores vary over seeds; writes nothing.
 
     Args:
         prepared: Configuration, donors and data.
         seeds: Number of seeds, at least 2.
+        note: Told how far it is.
 
     Returns:
         The donor's name, its losses, and mean and standard deviation by metric.
@@ -42,7 +56,7 @@ def measure_noise(prepared: Prepared, seeds: int) -> dict[str, Any]:
     executor = make_executor(prepared)
     try:
         executor.set_donors(space, [donor.tensors for donor in prepared.donors])
-        outcomes = dict(executor.run(tasks))
+        outcomes = _watched(executor, tasks, note)
     finally:
         executor.close()
     failed = [o.error or o.value.error for o in outcomes.values() if o.error or o.value.error]
@@ -60,12 +74,16 @@ def measure_noise(prepared: Prepared, seeds: int) -> dict[str, Any]:
     }
 
 
-def dry_run(prepared: Prepared) -> dict[str, Any]:
-    """Return what a run would cost, from one measured evaluation; writes nothing.
+def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[str, Any]:
+    """Return what a run would cost, from a measured evaluation per worker; writes nothing.
+
+    Args:
+        prepared: Configuration, donors and data.
+        note: Told how far it is.
 
     Returns:
-        Resolved configuration (TOML text), genome size, evaluations by phase,
-        seconds per evaluation, workers, estimated seconds, bytes on disk.
+        Resolved configuration (TOML text), data, genome size, evaluations by phase, seconds per
+        evaluation, workers, estimated seconds, bytes in memory and on disk.
     """
     from efn_compose.compose import Recipe, genome_space
     from efn_compose.evolve.planning import planned_evaluations
@@ -81,21 +99,23 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         first = genome_space(space.spec, len(prepared.donors), config.search.granularity)
         executor.set_donors(first, [donor.tensors for donor in prepared.donors])
         task = EvaluationTask(Recipe.genome(first.pure(0)), 1, config.fitness.epochs)
-        # Every worker's first task traces the network; the second is what all others cost.
-        outcomes = [o for _, o in executor.run([task] * (2 * executor.workers))]
         workers = executor.workers
+        # Every worker's first task traces the network; the second is what all others cost.
+        outcomes = list(_watched(executor, [task] * (2 * workers), note).values())
     finally:
         executor.close()
     failed = [outcome.error or outcome.value.error for outcome in outcomes]
     if any(failed):
         raise ConfigError(f"A first evaluation failed: {next(filter(None, failed))}.")
-    seconds = min(outcome.seconds for outcome in outcomes)
-    start = max(outcome.seconds for outcome in outcomes)
-    estimated = start + sum(plan.values()) * seconds / workers
+    times = sorted(outcome.seconds for outcome in outcomes)
+    seconds, start = statistics.fmean(times[:workers]), times[-1]
+    # Siblings of a donor share the training images: together they cost about an evaluation.
+    others = _PICTURES + (len(prepared.donors) if config.donors.siblings else 0)
+    estimated = start + (sum(plan.values()) + others) * seconds / workers
     hours = config.budget.hours
     if hours:
         # What is left of the hours once noise, finals and test are done goes to the search.
-        rest = sum(count for phase, count in plan.items() if phase != "search")
+        rest = others + sum(count for phase, count in plan.items() if phase != "search")
         spare = hours * 3600 - start - rest * seconds / workers
         plan["search"] = max(config.search.population, int(spare * workers / seconds))
         estimated = hours * 3600
@@ -103,6 +123,12 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
     bytes_per_file = sum(array.nbytes for array in tensors.values())
     disk = bytes_per_file * (1 + config.donors.siblings * len(prepared.donors))
     return {
+        "data": _describe(prepared.data),
+        "siblings": config.donors.siblings * len(prepared.donors),
+        "image_bytes": _image_bytes(prepared.data),
+        "donor_bytes": bytes_per_file * donor_count,
+        "worker_bytes": round(1e6 * max(outcome.memory_mb for outcome in outcomes)),
+        "device": config.executor.device,
         "config": dump_toml(config),
         "run_folder": str(prepared.folder),
         "network": space.spec.variant,
@@ -118,6 +144,41 @@ def dry_run(prepared: Prepared) -> dict[str, Any]:
         "disk_bytes": disk,
         "free_bytes": shutil.disk_usage(_existing_parent(prepared.folder)).free,
     }
+
+
+def _watched(executor: Any, tasks: list[Any], note: Callable[[str], None]) -> dict[int, Any]:
+    """Return the outcomes of tasks by position, saying how far it is."""
+    workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
+    note(f"Measuring {len(tasks)} evaluations on {workers}; the first ones trace the network, too")
+    outcomes = {}
+    for position, outcome in executor.run(tasks):
+        outcomes[position] = outcome
+        note(f"  {len(outcomes)} of {len(tasks)}: {outcome.seconds:.1f} s")
+    return outcomes
+
+
+def _describe(data: DataSet) -> dict[str, Any]:
+    """Return what the images are, so that a mistake in a table is seen before a night."""
+    parts = {
+        "train": data.train_labels,
+        "validation": data.validation_labels,
+        "test": data.test_labels,
+    }
+    counts = {part: np.bincount(labels, minlength=data.classes) for part, labels in parts.items()}
+    return {
+        "source": data.name,
+        "size": data.size,
+        "images": {part: len(labels) for part, labels in parts.items()},
+        "classes": {
+            name: {part: int(count[number]) for part, count in counts.items()}
+            for number, name in enumerate(data.class_names)
+        },
+        "left_out": len(data.left_out),
+    }
+
+
+def _image_bytes(data: DataSet) -> int:
+    return data.train_images.nbytes + data.validation_images.nbytes + data.test_images.nbytes
 
 
 def _existing_parent(path: Path) -> Path:

@@ -199,6 +199,11 @@ def test_dry_run_tells_the_cost_and_writes_nothing(tmp_path):
     # 2 donors with a sibling each: noise 2 * 2, search 5 + 2*5, finals (2 + 4 + 1) * 2, test 2.
     assert "35 (noise 4, search 15, final 14, test 2)" in done.stdout
     assert "population = 5" in done.stdout
+    # 40 images of each of three classes, split evenly: 48, 36 and 36 images of 32 x 32 x 3 bytes.
+    assert "120 images of 32 px (train 48, validation 36, test 36)" in done.stdout
+    assert "test: 0: 16/12/12, 1: 16/12/12, 2: 16/12/12" in done.stdout
+    assert "images 0 MB" in done.stdout and "2 siblings are made of them" in done.stdout
+    assert "Measuring 2 evaluations on 1 worker" in done.stderr
 
 
 @pytest.mark.slow

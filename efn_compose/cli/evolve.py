@@ -10,6 +10,8 @@ from efn_compose.cli.output import Output
 from efn_compose.errors import ConfigError
 
 EXAMPLE = "efn-compose evolve my.toml --set search.population=40 data.source=folder:images"
+#: More classes than these are counted, not listed.
+_MOST_CLASSES = 12
 ON_INTERRUPT = (
     "stopped; every finished evaluation is in the run folder. "
     "The same command with --resume goes on."
@@ -79,11 +81,11 @@ def run(options: argparse.Namespace, output: Output) -> None:
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(chosen)} exclude each other.")
     if options.noise is not None:
-        found = rehearsal.measure_noise(prepare(config, overrides), options.noise)
+        found = rehearsal.measure_noise(prepare(config, overrides), options.noise, output.note)
         output.result(found, _noise_text(found))
         return
     if options.dry_run:
-        plan = rehearsal.dry_run(prepare(config, overrides))
+        plan = rehearsal.dry_run(prepare(config, overrides), output.note)
         output.result(plan, _plan_text(plan))
         return
     summary = job.evolve(
@@ -127,16 +129,39 @@ def _plan_text(plan: dict) -> str:
         f"{plan['config']}\n"
         f"run folder    {plan['run_folder']}\n"
         f"network       {plan['network']}\n"
-        f"donors        {', '.join(plan['donors'])}\n"
+        f"donors        {_donor_text(plan)}\n"
+        f"data          {_data_text(plan['data'])}\n"
         f"genome        {plan['genes']} genes, {plan['genomes']} genomes\n"
         f"evaluations   {sum(evaluations.values())} ({phases})\n"
-        f"workers       {plan['workers']}\n"
+        f"workers       {plan['workers']}"
+        f"{'' if plan['device'] == 'auto' else ' on ' + plan['device']}\n"
         f"batch         {plan['batch_size_note'] or plan['batch_size']}\n"
         f"evaluation    {plan['seconds_per_evaluation']:.2f} s each, measured\n"
-        f"time          about {_duration(plan['estimated_seconds'])}\n"
+        f"time          about {_duration(plan['estimated_seconds'])}, start and siblings included\n"
+        f"memory        {plan['worker_bytes'] / 1e6:,.0f} MB per worker, measured; images "
+        f"{plan['image_bytes'] / 1e6:,.0f} MB and donors {plan['donor_bytes'] / 1e6:,.0f} MB, "
+        "once more per node\n"
         f"disk          {plan['disk_bytes'] / 1e6:,.0f} MB of {plan['free_bytes'] / 1e6:,.0f} MB free\n"
         "Nothing was written."
     )
+
+
+def _donor_text(plan: dict) -> str:
+    names = ", ".join(plan["donors"])
+    return f"{names}; {plan['siblings']} siblings are made of them" if plan["siblings"] else names
+
+
+def _data_text(data: dict) -> str:
+    """Return the images in words, by class where there are few."""
+    parts = ", ".join(f"{part} {count:,}" for part, count in data["images"].items())
+    total, classes = sum(data["images"].values()), data["classes"]
+    text = f"{data['source']}: {total:,} images of {data['size']} px ({parts})"
+    if data["left_out"]:
+        text += f", {data['left_out']} more cannot be decoded"
+    if len(classes) > _MOST_CLASSES:
+        return f"{text}, {len(classes)} classes"
+    found = (f"{name}: {'/'.join(map(str, counts.values()))}" for name, counts in classes.items())
+    return f"{text}\n              by class, train/validation/test: {', '.join(found)}"
 
 
 def _noise_text(found: dict) -> str:
