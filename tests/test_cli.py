@@ -242,6 +242,8 @@ def test_doctor_reports_versions_as_json():
     assert document["is_ready"] is (result.returncode == 0) is True
     assert version("tensorflow") == checks["tensorflow"]["found"]
     assert checks["TensorFlow runs"]["status"] == "good"
+    # It was started and answered: what a run could use is named.
+    assert re.search(r"offers \d+ CPU.*first answer", checks["Ray runs"]["found"])
     for check in document["checks"]:
         assert (check["status"] == "good") == (check["advice"] == "")
 

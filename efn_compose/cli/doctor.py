@@ -49,8 +49,18 @@ print(json.dumps({
 }))
 """
 RAY_PROBE = """
-import json, ray
-print(json.dumps({"ray": ray.__version__}))
+import json, time
+start = time.perf_counter()
+import ray
+from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.ray_session import start_ray, words
+start_ray(ExecutorOptions())
+answer = ray.get(ray.remote(lambda: 6 * 7).remote(), timeout=100)
+print(json.dumps({
+    "ray": ray.__version__, "answer": answer, "offers": words(ray.cluster_resources()),
+    "seconds": time.perf_counter() - start,
+}))
+ray.shutdown()
 """
 
 
@@ -170,17 +180,21 @@ def check_tensorflow() -> Iterator[Check]:
 
 
 def check_ray() -> Iterator[Check]:
-    """Import Ray in a process of its own."""
+    """Start Ray as a run does, in a process of its own, and let it answer."""
     probe, problem = _probe(RAY_PROBE)
-    if probe is None:
+    if probe is None or probe["answer"] != 42:
         yield Check(
-            "Ray imports",
+            "Ray runs",
             "warning",
-            problem,
-            "Without it set executor.kind to serial, or reinstall.",
+            problem or "it gives wrong answers",
+            "Without it: --set executor.kind=serial. Shared memory and free ports are what it needs.",
         )
     else:
-        yield Check("Ray imports", "good", probe["ray"])
+        yield Check(
+            "Ray runs",
+            "good",
+            f"{probe['ray']}, offers {probe['offers']}, first answer after {probe['seconds']:.1f} s",
+        )
 
 
 def _probe(script: str) -> tuple[dict | None, str]:
