@@ -118,6 +118,34 @@ def test_what_is_put_up_is_the_mean_of_a_lines_states(tmp_path):
     assert {"a", "b", "trained"} <= set(result.arms)
 
 
+@pytest.mark.parametrize("lookahead", [1, 2, 3])
+def test_a_line_goes_on_from_the_mean_of_its_last_states(tmp_path, lookahead):
+    class Remembering(_Trainer):
+        def __init__(self):
+            super().__init__()
+            self.starts, self.states = [], []
+
+        def answer(self, task):
+            outcome = super().answer(task)
+            if getattr(task, "keep_weights", False):
+                self.starts.append(task.recipe.compose(self._space, self._donors)[KERNEL])
+                self.states.append(outcome.value.weights[KERNEL])
+            return outcome
+
+    executor = Remembering()
+    _run(tmp_path, executor, population=2, lines=2, generations=6, lookahead=lookahead)
+    losses = [float(np.square(state - 1).mean()) for state in executor.states]
+    lines = [[0], [1]]  # numbers of trainings, the better line of the generation before first
+    for generation in range(1, 7):
+        lines.sort(key=lambda line: losses[line[-1]])
+        for place, line in enumerate(lines):
+            reach = 1 if generation % lookahead else lookahead
+            expected = np.mean([executor.states[n] for n in line[-reach:]], axis=0)
+            start = executor.starts[2 * generation + place]
+            np.testing.assert_allclose(start, expected, rtol=1e-6)
+            line.append(2 * generation + place)
+
+
 def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
     result, records = _run(tmp_path)
     number = 0  # the best line is trained first from the fifth generation on

@@ -13,6 +13,7 @@ from efn_compose.compose import Genome, Recipe, genome_space
 from efn_compose.compose.compose import Tensors
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.ledger import Purpose
+from efn_compose.evolve.options import MEMORY
 from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.tasks import EvaluationTask
 
@@ -23,8 +24,7 @@ PLAIN_NETWORK = "trained"
 #: Name of the average over its last states.
 PLAIN_AVERAGE = "trained_average"
 #: Generations that averages may reach back.
-DEPTHS = (1, 2, 4, 8, 16)
-MEMORY = max(DEPTHS)
+DEPTHS = tuple(2**n for n in range(MEMORY.bit_length()))
 
 
 class Lineage(Protocol):

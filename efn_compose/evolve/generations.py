@@ -123,6 +123,10 @@ class Generations:
             self._latest = generation, [self.network(generation, n) for n in numbers]
         return self._latest[1]
 
+    def parents(self, generation: int) -> dict[int, Tensors]:
+        """Return by number what the next generation starts from: the living members."""
+        return dict(zip(sorted(self.losses[generation]), self.members(generation), strict=True))
+
     def network(self, generation: int, number: int) -> Tensors:
         """Return one member's tensors.
 
@@ -175,7 +179,7 @@ class Generations:
             tensors = [donor.tensors for donor in self.donors]
             self.executor.set_donors(self.loop.space, tensors)
             return
-        members = dict(zip(sorted(self.losses[generation]), self.members(generation), strict=True))
+        members = self.parents(generation)
         # Nobody descends from the dead; their seats are only kept so that numbers fit.
         anybody = next(iter(members.values()))
         seats = [members.get(n, anybody) for n in range(len(self.plans[generation]))]

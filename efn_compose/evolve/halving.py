@@ -4,8 +4,10 @@ Donors and compositions begin side by side. Whenever the trainings have become t
 long, the worse half ends (successive halving, Jamieson & Talwalkar 2016,
 arXiv:1502.07943), so that most of the budget goes into depth and little into choosing.
 Each generation goes on from the trained weights of the one before, with a fresh optimizer:
-its first steps are large, and the states it visits lie apart. What is put up in the finals
-are averages over these states (Izmailov et al. 2018, arXiv:1803.05407).
+its first steps are large, and the states it visits lie apart. Every few generations it goes
+on from their mean instead of the latest (one step back after k forward: Zhang et al. 2019,
+arXiv:1907.08610), and what is put up in the finals are averages over longer stretches of
+them (Izmailov et al. 2018, arXiv:1803.05407).
 """
 
 import itertools
@@ -13,10 +15,12 @@ import random
 from collections import Counter
 
 from efn_compose.compose import Genome, Recipe
-from efn_compose.evolve.descendants import DEPTHS, MEMORY, PLAIN_NETWORK, Descendants, Scoring
+from efn_compose.compose.compose import Tensors
+from efn_compose.evolve.descendants import DEPTHS, PLAIN_NETWORK, Descendants, Scoring
 from efn_compose.evolve.generational import goes_on
-from efn_compose.evolve.generations import TRAINING, Generations, name_of
+from efn_compose.evolve.generations import TRAINING, Generations, mean_of_networks, name_of
 from efn_compose.evolve.operators import few_switches
+from efn_compose.evolve.options import MEMORY
 from efn_compose.evolve.planning import lines_left
 from efn_compose.evolve.tasks import EvaluationTask
 
@@ -34,6 +38,18 @@ class HalvingSearch(Generations):
         while goes_on(self.loop, len(self.plans) - 1, TRAINING):
             self._advance(self._next())
         return self._descendants()
+
+    def parents(self, generation: int) -> dict[int, Tensors]:
+        """Return where each line goes on from: its latest state, or the mean of the last few."""
+        reach = self.loop.options.lookahead
+        if reach == 1 or (generation + 1) % reach:
+            return super().parents(generation)
+        return {
+            number: mean_of_networks(
+                [self.network(*state) for state in self._line(generation, number)[:reach]]
+            )
+            for number in sorted(self.losses[generation])
+        }
 
     def _first(self) -> list[EvaluationTask]:
         """Return trainings of all donors and of compositions of them, until there is no room."""
@@ -78,10 +94,10 @@ class HalvingSearch(Generations):
                 self.folder.forget(name_of(generation, number))
         self.folder.forget(f"generation{generation - MEMORY:04d}_*")
 
-    def _line(self, number: int) -> list[tuple[int, int]]:
-        """Return a member of the last generation and all its ancestors, latest first."""
+    def _line(self, latest: int, number: int) -> list[tuple[int, int]]:
+        """Return a member of a generation and all its ancestors, latest first."""
         found = []
-        for generation in range(len(self.plans) - 1, -1, -1):
+        for generation in range(latest, -1, -1):
             found.append((generation, number))
             if generation:
                 space = self.space(generation - 1)
@@ -95,7 +111,7 @@ class HalvingSearch(Generations):
         networks, averages, starts = {}, {}, {}
         for line, last in enumerate(sorted(losses, key=lambda n: (losses[n], n))):
             names = []
-            ancestors = self._line(last)
+            ancestors = self._line(len(self.plans) - 1, last)
             start = self.plans[0][ancestors[-1][1]].recipe.values
             for generation, number in ancestors[:MEMORY]:
                 # The best line's latest state is what its averages must beat.

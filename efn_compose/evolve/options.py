@@ -8,6 +8,9 @@ from efn_compose.errors import ConfigError
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.augment.parts import parts_of
 
+#: Generations that averages along a training may reach back.
+MEMORY = 16
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -30,6 +33,15 @@ class SearchOptions:
     lines: int = field(
         default=1,
         metadata={"minimum": 1, "help": "halving: how many trainings go on to the end"},
+    )
+    lookahead: int = field(
+        default=2,
+        metadata={
+            "minimum": 1,
+            "maximum": MEMORY,
+            "help": "halving: after so many generations a training goes on from the mean of its "
+            "last so many states; 1: always from the latest",
+        },
     )
     reference: Literal["depth", "budget"] = field(
         default="depth",
