@@ -1,7 +1,7 @@
 """One budget, many ways to spend it; see scoreboard.toml beside this file.
 
-Every finished (data set, seed, arm) is one line of results/scoreboard.jsonl, so that an
-interrupted run goes on where it stopped.
+Every finished (setting, data set, seed, arm) is one line of results/scoreboard.jsonl, so that
+an interrupted run goes on where it stopped.
 """
 
 import argparse
@@ -32,17 +32,32 @@ def finished() -> list[dict[str, Any]]:
     return rows
 
 
-def pending(config: Mapping[str, Any], arms: Sequence[str]) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield seed, data set and the arms that are still to be measured."""
-    done = {(row["data"], row["seed"], row["arm"]) for row in finished()}
-    for seed in range(1, config["seeds"] + 1):
-        for source in config["data_sets"]:
-            left = [arm for arm in arms if (source, seed, arm) not in done]
-            if left:
-                yield seed, source, left
+def pending(
+    config: Mapping[str, Any], options: argparse.Namespace
+) -> Iterator[tuple[int, str, str, list[str]]]:
+    """Yield seed, setting, data set and the arms that are still to be measured, seed by seed."""
+    done = {(row["setting"], row["data"], row["seed"], row["arm"]) for row in finished()}
+    for seed in options.seeds or range(1, config["seeds"] + 1):
+        for name, setting in config["settings"].items():
+            for source in setting.get("data_sets", config["data_sets"]):
+                arms = [arm for arm in setting["arms"] if not options.arms or arm in options.arms]
+                left = [arm for arm in arms if (name, source, seed, arm) not in done]
+                wanted = name in (options.settings or config["settings"])
+                if left and wanted and source in (options.data or config["data_sets"]):
+                    yield seed, name, source, left
 
 
-def run(config: Mapping[str, Any], only: Sequence[str]) -> None:
+def merged(config: Mapping[str, Any], setting: str) -> dict[str, Any]:
+    """Return the experiment's options with those of one setting in their place."""
+    own = config["settings"][setting]
+    searches = {
+        name: {**search, **own.get("searches", {}).get(name, {})}
+        for name, search in config["searches"].items()
+    }
+    return {**config, **own, "searches": searches}
+
+
+def run(config: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Measure everything that is not yet in the journal."""
     from scoreboard_arms import ARMS, Bench
     from seeding import data_set
@@ -51,17 +66,18 @@ def run(config: Mapping[str, Any], only: Sequence[str]) -> None:
     from efn_compose.evolve.options import FitnessOptions
     from efn_compose.preparation import load_donors
 
-    donors = load_donors(config["donors"])
-    setup = WorkerSetup(donors[0].conventions, FitnessOptions(**config["fitness"]))
-    for seed, source, arms in pending(config, only or list(ARMS)):
+    for seed, setting, source, arms in pending(config, options):
+        own = merged(config, setting)
+        donors = load_donors(own["donors"], own.get("variant", ""))
+        setup = WorkerSetup(donors[0].conventions, FitnessOptions(**config["fitness"]))
         data = data_set(source, {**config, "split_seed": seed})
-        bench = Bench(setup.make_evaluator(data), data, donors, config, seed)
+        bench = Bench(setup.make_evaluator(data), data, donors, own, seed)
         for arm in arms:
             started = time.perf_counter()
             start = ARMS[arm](bench)
-            row = {"data": source, "seed": seed, "arm": arm, "epochs": start.epochs}
-            row |= {"verdict_epochs": start.verdict_epochs, "note": start.note}
-            row |= measure(bench, start.networks)
+            row = {"setting": setting, "data": source, "seed": seed, "arm": arm}
+            row |= {"epochs": start.epochs, "verdict_epochs": start.verdict_epochs}
+            row |= {"note": start.note, **measure(bench, start.networks)}
             row["seconds"] = round(time.perf_counter() - started, 1)
             with JOURNAL.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -139,13 +155,15 @@ ENDPOINTS = ("as is", "one epoch", "fine-tuned")
 OURS = "halving"
 
 
-def report(config: Mapping[str, Any], arms: Sequence[str]) -> str:
+def report(config: Mapping[str, Any]) -> str:
     """Return the tables in Markdown."""
     rows, lines = finished(), []
-    for source in config["data_sets"]:
-        mine = [row for row in rows if row["data"] == source]
-        lines += ["", f"## {source}", ""]
-        lines += [*_scores(mine, arms, config), "", *_comparisons(mine, arms)]
+    for setting, own in config["settings"].items():
+        for source in own.get("data_sets", config["data_sets"]):
+            mine = [row for row in rows if (row["setting"], row["data"]) == (setting, source)]
+            if mine:
+                lines += ["", f"## {setting}: {source}", ""]
+                lines += [*_scores(mine, own["arms"], config), "", *_comparisons(mine, own["arms"])]
     return "\n".join(lines) + "\n"
 
 
@@ -235,15 +253,15 @@ def main() -> None:
     """Run the experiment, or print its tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--report", action="store_true", help="print the tables and stop")
-    parser.add_argument("--arms", nargs="*", default=[], help="only these")
+    parser.add_argument("--settings", nargs="*", default=[], help="only these")
     parser.add_argument("--data", nargs="*", default=[], help="only these data sets")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[], help="only these")
+    parser.add_argument("--arms", nargs="*", default=[], help="only these")
     options = parser.parse_args()
     config = tomllib.loads((HERE / "scoreboard.toml").read_text(encoding="utf-8"))
     if not options.report:
-        run({**config, "data_sets": options.data or config["data_sets"]}, options.arms)
-    from scoreboard_arms import ARMS
-
-    print(report(config, list(ARMS)))
+        run(config, options)
+    print(report(config))
 
 
 if __name__ == "__main__":

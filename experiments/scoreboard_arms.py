@@ -23,7 +23,7 @@ from efn_compose.evolve.evaluator import Evaluator
 from efn_compose.evolve.executor import answer
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
 from efn_compose.evolve.run import EvolutionRun
-from efn_compose.evolve.tasks import EvaluationTask
+from efn_compose.evolve.tasks import EvaluationTask, LearnedSoupTask
 from efn_compose.store.journal import Journal
 from efn_compose.train.metrics import log_softmax
 from efn_compose.train.resident import batches
@@ -87,7 +87,7 @@ class Bench:
         evaluator: Holds the data and the traced model.
         data: The images.
         donors: Harmonised, headless donors of one network.
-        config: The experiment's settings.
+        config: The experiment's options, those of its setting included.
         seed: Of the pipeline: order, heads, search.
     """
 
@@ -178,29 +178,43 @@ class Bench:
     @cached_property
     def plain(self) -> list[Tensors]:
         """The best donor trained for the whole budget: its weights after each of the last epochs."""
+        return self.train_plainly(np.ones(self.budget), self.config["memory"])
+
+    def train_plainly(self, rates: np.ndarray, memory: int) -> list[Tensors]:
+        """Return the last states of one training of the best donor, a factor of the rate per epoch."""
         self._seat(self.best_donor.tensors)
         model, kept = self.evaluator.model, []
         model.load(self.best_donor.tensors, self.draw("plain"), self.head_seed)
         images = tf.constant(self.data.train_images), tf.constant(self.data.train_labels)
-        for epoch in range(self.budget):
+        for epoch, rate in enumerate(rates):
             # One training: nothing is reset between epochs, the optimizer's state least of all.
             order = model.epoch_order(len(self.data.train_labels), self.draw("plain", epoch))
-            model.train(*images, order)
-            kept = [*kept, model.tensors(with_head=True)][-self.config["memory"] :]
+            model.train(*images, order, float(rate))
+            kept = [*kept, model.tensors(with_head=True)][-memory:]
         return kept
 
     @cached_property
     def siblings(self) -> list[Donor]:
-        """Independent fine-tunings of the best donor that together cost the budget."""
+        """Independent fine-tunings of the donors in turn, which together cost the budget."""
         count = self.config["siblings"]
         epochs = self.budget // count
         found = []
         for number in range(count):
-            weights = self.best_donor.tensors
+            donor = self.donors[number % len(self.donors)]
+            weights = donor.tensors
             for epoch in range(epochs):
                 weights = self.train(weights, "sibling", number * 1000 + epoch)
-            found.append(_donor(self.best_donor, f"sibling{number}", weights))
+            found.append(_donor(donor, f"sibling{number}", weights))
         return found
+
+    def learned(self, donors: Sequence[Donor], epochs: float) -> tuple[dict[str, Any], Any]:
+        """Return the soup of donors whose weights, segment by segment, are learned, and these."""
+        space = genome_space(self.donors[0].spec, len(donors), "block")
+        tensors = [donor.tensors for donor in donors]
+        self.evaluator.set_donors(space, tensors)
+        found = self.evaluator.learn_soup(LearnedSoupTask(self.draw("soup"), epochs))
+        soup = Recipe.by_segment(found.weights).compose(space, tensors)
+        return dict(soup), found.weights.round(3).tolist()
 
 
 def _donor(like: Donor, name: str, tensors: Tensors) -> Donor:
@@ -233,6 +247,12 @@ def trained_average(bench: Bench) -> Start:
     return Start([averages[chosen]], bench.budget, {"epochs averaged": chosen})
 
 
+def trained_falling(bench: Bench) -> Start:
+    """The same, the rate falling to zero over the whole budget (cosine)."""
+    rates = (1 + np.cos(np.pi * (np.arange(bench.budget) + 0.5) / bench.budget)) / 2
+    return Start([bench.train_plainly(rates, 1)[-1]], bench.budget)
+
+
 def best_sibling(bench: Bench) -> Start:
     """The sibling that validates best."""
     losses = [bench.validation_loss(s.tensors) for s in bench.siblings]
@@ -248,6 +268,13 @@ def greedy(bench: Bench) -> Start:
     """The greedy soup of the siblings."""
     found = greedy_soup(bench.siblings, lambda d: -bench.validation_loss(d.tensors))
     return Start([found.donor.tensors], bench.budget, {"members": found.members})
+
+
+def learned(bench: Bench) -> Start:
+    """The soup of siblings whose weights are learned, segment by segment."""
+    epochs = bench.config["soup_epochs"]
+    soup, weights = bench.learned(bench.siblings, epochs)
+    return Start([soup], bench.budget + epochs, {"weights": weights})
 
 
 def arithmetic(bench: Bench) -> Start:
@@ -299,6 +326,11 @@ def halving(bench: Bench) -> Start:
     return _search(bench, "halving", inheritance="halving")
 
 
+def halving_latest(bench: Bench) -> Start:
+    """The same, every training going on from its latest state (`lookahead = 1`)."""
+    return _search(bench, "halving", inheritance="halving", lookahead=1)
+
+
 def _search(bench: Bench, name: str, **options: Any) -> Start:
     config = bench.config
     settings = config["searches"][name]
@@ -306,7 +338,7 @@ def _search(bench: Bench, name: str, **options: Any) -> Start:
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "evaluations.jsonl")
         run = EvolutionRun(
-            donors=[bench.best_donor],
+            donors=bench.donors,
             options=DonorOptions(siblings=settings["siblings"]),
             data_fingerprint=bench.data.fingerprint,
             search=SearchOptions(**config["guards"], **settings["search"], **options),
@@ -329,15 +361,14 @@ def _search(bench: Bench, name: str, **options: Any) -> Start:
 
 def whole_blends(bench: Bench) -> Start:
     """MeGA's scheme: one blend factor for the whole network, over the same short siblings."""
-    donor, epochs = bench.best_donor, 0.0
     settings = bench.config["searches"]["genetic"]
     count, population = settings["siblings"], settings["search"]["population"]
-    donors = [donor]
-    for number in range(count):
+    donors, epochs, spent = list(bench.donors), 0.0, 0
+    for number in range(count * len(bench.donors)):
+        donor = bench.donors[number // count]
         weights = bench.train(donor.tensors, "mega_sibling", number, 0.5)
         donors.append(_donor(donor, f"sibling{number}", weights).without_head())
         epochs += 0.5
-    spent = 0
 
     def evaluate(candidate: Donor) -> float:
         nonlocal spent
@@ -353,12 +384,15 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "best donor": best_donor,
     "trained for the whole budget": trained,
     "trained, last epochs averaged": trained_average,
+    "trained, rate falling": trained_falling,
     "best of siblings": best_sibling,
     "uniform soup of siblings": uniform,
     "greedy soup of siblings": greedy,
+    "learned soup of siblings": learned,
     "task arithmetic": arithmetic,
     "TIES": trimmed,
     "halving": halving,
+    "halving, latest states": halving_latest,
     "lamarck": lamarck,
     "genetic search": genetic,
     "random search": random_search,
