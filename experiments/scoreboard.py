@@ -102,20 +102,20 @@ def measure(bench: Any, networks: Sequence[Mapping[str, np.ndarray]]) -> dict[st
         )
     if len(networks) > 1:
         return row
-    curves = {rate: fine_tune(bench, first, rate) for rate in bench.config["fine_tune_rates"]}
-    rate = min(curves, key=lambda r: curves[r]["validation"][-1]["loss"])
-    return row | {"rate": rate, "test": curves[rate]["test"]}
+    tuned = {rate: fine_tune(bench, first, rate) for rate in bench.config["fine_tune_rates"]}
+    validation = {rate: bench.score(t[-1], "validation")["validation"] for rate, t in tuned.items()}
+    rate = min(validation, key=lambda r: validation[r]["loss"])
+    curve = [bench.score(tensors, "test")["test"] for tensors in tuned[rate]]
+    return row | {"rate": rate, "validation": validation[rate], "test": curve}
 
 
-def fine_tune(bench: Any, tensors: Mapping[str, np.ndarray], rate: float) -> dict[str, Any]:
-    """Return validation and test scores after each epoch of a fine-tuning at one rate."""
-    curves: dict[str, list[Any]] = {"validation": [], "test": []}
+def fine_tune(bench: Any, tensors: Mapping[str, np.ndarray], rate: float) -> list[Any]:
+    """Return the weights after each epoch of a fine-tuning at one rate."""
+    found = []
     for epoch in range(bench.config["fine_tune_epochs"]):
         tensors = bench.train(tensors, "fine-tuning", epoch, rate=rate)
-        found = bench.score(tensors, "validation", "test")
-        for part, values in curves.items():
-            values.append(found[part])
-    return curves
+        found.append(tensors)
+    return found
 
 
 def holm(chances: Sequence[float]) -> list[float]:
@@ -170,8 +170,9 @@ def report(config: Mapping[str, Any]) -> str:
 def _scores(rows: Sequence[Mapping[str, Any]], arms: Sequence[str], config: Any) -> list[str]:
     heads = [f"{name}: accuracy, NLL" for name in ENDPOINTS]
     lines = [
-        f"| arm | seeds | epochs, + verdict | {' | '.join(heads)} | epochs to the donor's final accuracy |",
-        "|---" * (4 + len(heads)) + "|",
+        f"| arm | seeds | epochs, + verdict | {' | '.join(heads)} | epochs to the donor's final accuracy "
+        "| NLL, test minus validation |",
+        "|---" * (5 + len(heads)) + "|",
     ]
     finals = [endpoint(r, "fine-tuned", "accuracy") for r in rows if r["arm"] == "best donor"]
     target = float(np.mean(finals)) if finals else None
@@ -190,6 +191,8 @@ def _scores(rows: Sequence[Mapping[str, Any]], arms: Sequence[str], config: Any)
         extra = np.mean([r["verdict_epochs"] for r in ours])
         spent += f" + {extra:.0f}" if extra else ""
         cells.append(_epochs_to(ours, target, config["fine_tune_epochs"]))
+        gaps = [r["test"][-1]["loss"] - r["validation"]["loss"] for r in ours if "test" in r]
+        cells.append(_mean(gaps, 1, 3) if gaps else "–")
         lines.append(f"| {arm} | {len(ours)} | {spent} | {' | '.join(cells)} |")
     return lines
 

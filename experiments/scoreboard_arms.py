@@ -353,10 +353,11 @@ def _search(bench: Bench, name: str, **options: Any) -> Start:
         verdict = sum(r["epochs"] for r in journal if r["phase"] in ("final", "test"))
         # Images that people look at are predicted by two more trainings.
         verdict += 2 * config["fitness"].get("epochs", 1.0)
+        note = {"written": result.verdict.winner, "evaluations": sum(1 for _ in journal)}
         journal.close()
     weights = copy.deepcopy(dict(result.weights))
     spent = executor.epochs - verdict
-    return Start([weights], spent, {"written": result.verdict.winner}, verdict)
+    return Start([weights], spent, note, verdict)
 
 
 def whole_blends(bench: Bench) -> Start:
