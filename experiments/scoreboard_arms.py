@@ -373,11 +373,13 @@ def whole_blends(bench: Bench) -> Start:
 
     def evaluate(candidate: Donor) -> float:
         nonlocal spent
+        if epochs + spent + 1 > bench.budget:
+            return -np.inf  # the budget is spent: nobody is trained any more
         spent += 1
         return -bench.validation_loss(bench.train(candidate.tensors, "mega", 0))
 
-    generations = int((bench.budget - epochs) / population) - 1
-    found = mega(donors, evaluate, population=population, generations=generations, seed=bench.seed)
+    # As many generations as it takes: how many children are new is a matter of chance.
+    found = mega(donors, evaluate, population=population, generations=bench.budget, seed=bench.seed)
     return Start([found.donor.tensors], epochs + spent, {"weights": found.weights})
 
 
