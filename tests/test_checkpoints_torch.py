@@ -158,6 +158,28 @@ def test_extension_codes_are_refused():
         safe_unpickle(io.BytesIO(b"\x80\x02\x82\x01."), "x")
 
 
+@pytest.mark.parametrize(
+    "state", [{"dtype": "float16", "call": "x"}, (None, {"__defaults__": (1,)})]
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("torch FloatStorage", "torch float32", "torch.storage UntypedStorage", "torch Size"),
+        *("torch._utils _rebuild_tensor_v2", "_codecs encode", "collections OrderedDict"),
+        "torch device",
+    ],
+)
+def test_a_file_cannot_change_how_the_next_one_is_read(tmp_path, name, state):
+    path = save(state_dict(), tmp_path / "a.pth", "torch-zip")
+    built = pickle.dumps(state, 2)[2:-1]
+    data = b"\x80\x02c" + name.replace(" ", "\n").encode() + b"\n" + built + b"b."
+    with pytest.raises(UnreadableCheckpointError):
+        safe_unpickle(io.BytesIO(data), "x")
+    for key, value in torch.load(path, weights_only=True).items():
+        ours = read_checkpoint(path).tensors[key].load().astype(np.float64)
+        np.testing.assert_array_equal(ours, value.detach().double().numpy())
+
+
 def test_a_huge_memo_index_costs_nothing():
     """The C unpickler would allocate 16 GB here."""
     data = b"\x80\x02}r" + struct.pack("<I", 1 << 30) + b"."

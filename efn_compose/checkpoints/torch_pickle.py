@@ -53,22 +53,34 @@ _TORCH_DTYPES: dict[str, str] = {
 }  # fmt: skip
 
 
+class _Fixed:
+    """Something a pickle may use but not change: pickles can set attributes of what they name.
+
+    What they name is shared by all files that this process reads.
+    """
+
+    def __setstate__(self, state: Any) -> None:
+        raise UnreadableCheckpointError(
+            f"changes a {type(self).__name__}, which no PyTorch file does"
+        )
+
+
 @dataclass(frozen=True)
-class StorageType:
+class StorageType(_Fixed):
     """Stand-in for a torch storage class; the dtype is None for untyped storage."""
 
     dtype: str | None
 
 
 @dataclass(frozen=True)
-class TorchDtype:
+class TorchDtype(_Fixed):
     """Stand-in for a torch dtype."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class StorageRef:
+class StorageRef(_Fixed):
     """A storage by its key in the file, with its declared number of elements."""
 
     key: str
@@ -78,7 +90,7 @@ class StorageRef:
 
 
 @dataclass(frozen=True)
-class TensorRef:
+class TensorRef(_Fixed):
     """A tensor by its storage, in elements."""
 
     storage: StorageRef
@@ -97,6 +109,16 @@ class Inert:
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
+
+
+@dataclass(frozen=True)
+class _Function(_Fixed):
+    """A function that a pickle may call."""
+
+    call: Callable[..., Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.call(*arguments)
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> TensorRef:
@@ -126,19 +148,20 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 
 
 def _allowed() -> dict[tuple[str, str], Any]:
+    rebuild, parameter = _Function(_rebuild_tensor), _Function(_rebuild_parameter)
     table: dict[tuple[str, str], Any] = {
         ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor_v3,
-        ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-        ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+        ("torch._utils", "_rebuild_tensor"): rebuild,
+        ("torch._utils", "_rebuild_tensor_v2"): rebuild,
+        ("torch._utils", "_rebuild_tensor_v3"): _Function(_rebuild_tensor_v3),
+        ("torch._utils", "_rebuild_parameter"): parameter,
+        ("torch._utils", "_rebuild_parameter_with_state"): parameter,
         ("torch", "Size"): tuple,
         ("torch", "device"): Inert,
         ("torch.storage", "UntypedStorage"): StorageType(None),
         # Settings and scores in training checkpoints; nothing of them is used but plain values.
         ("argparse", "Namespace"): Inert,
-        ("_codecs", "encode"): _encode,
+        ("_codecs", "encode"): _Function(_encode),
         ("numpy", "dtype"): Inert,
     }
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
