@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from efn_compose.checkpoints.containers import detect_container, read_checkpoint
@@ -63,6 +64,24 @@ def test_every_tensor_equals_torch(tmp_path, container):
         np.testing.assert_array_equal(
             ours.load().astype(np.float64), tensor.detach().double().numpy(), err_msg=name
         )
+
+
+@pytest.mark.parametrize("container", [*LAYOUTS, "safetensors"])
+def test_a_large_tensor_is_copied_into_any_layout(tmp_path, container):
+    """Read in several slabs, the last of them short, and with its axes in another order."""
+    tensors = {"w": torch.randn(301, 900, 2), "half": torch.randn(700, 501).half()}
+    path = tmp_path / "a.pth"
+    if container == "safetensors":
+        safetensors.torch.save_file(tensors, path)
+    else:
+        save(tensors, path, container)
+    raw = read_checkpoint(path)
+    for name, tensor in tensors.items():
+        order = range(tensor.ndim)[::-1]
+        turned = np.empty(tensor.shape[::-1], np.float32)
+        raw.tensors[name].copy_to(turned.transpose(order))
+        np.testing.assert_array_equal(turned, tensor.float().permute(*order).numpy())
+        np.testing.assert_array_equal(raw.tensors[name].load(), tensor.numpy())
 
 
 @pytest.mark.parametrize("container", LAYOUTS)
@@ -251,10 +270,11 @@ def test_a_storage_shorter_than_its_tensor_is_refused(tmp_path):
         read_checkpoint(rewrite(path, {"data/0": b"\0" * 8}))
 
 
-def test_a_flipped_bit_is_noticed(tmp_path):
-    path = save({"w": torch.zeros(1000)}, tmp_path / "a.pth", "torch-zip")
+@pytest.mark.parametrize("count", [1000, 400_000])
+def test_a_flipped_bit_is_noticed(tmp_path, count):
+    path = save({"w": torch.zeros(count, 1)}, tmp_path / "a.pth", "torch-zip")
     data = bytearray(path.read_bytes())
-    data[data.find(b"\0" * 4000) + 2000] ^= 1
+    data[data.find(b"\0" * 4 * count) + 3 * count] ^= 1
     path.write_bytes(data)
     with pytest.raises(UnreadableCheckpointError, match="checksum"):
         read_checkpoint(path).tensors["w"].load()

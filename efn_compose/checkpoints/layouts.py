@@ -7,6 +7,7 @@ Height and width are never exchanged.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -38,6 +39,10 @@ class Layout:
         """Whether canonical and foreign arrays are the same."""
         return not self.squeeze and not self.leading and self.transpose == tuple(range(self.rank))
 
+    @cached_property
+    def _back(self) -> tuple[int, ...]:
+        return tuple(map(int, np.argsort(self.transpose)))
+
     def canonical_shape(self, shape: tuple[int, ...]) -> tuple[int, ...] | None:
         """Return the canonical shape of a foreign one, or None where it cannot have this layout."""
         if self.name == "identity":
@@ -57,13 +62,16 @@ class Layout:
 
     def to_foreign(self, array: np.ndarray) -> np.ndarray:
         """Return a canonical array in foreign layout, C-contiguous."""
+        moved = self.foreign_view(array)
+        return np.ascontiguousarray(moved).reshape(moved.shape)
+
+    def foreign_view(self, array: np.ndarray) -> np.ndarray:
+        """Return a C-contiguous canonical array seen in foreign layout; what is written there is in it."""
         if self.name == "identity":
-            return np.ascontiguousarray(array).reshape(array.shape)
+            return array
         kept = array.reshape(array.shape[self.leading :]) if self.leading else array
-        moved = kept.transpose(np.argsort(self.transpose))
-        for axis in self.squeeze:
-            moved = np.expand_dims(moved, axis)
-        return np.ascontiguousarray(moved)
+        moved = kept.transpose(self._back)
+        return np.expand_dims(moved, self.squeeze) if self.squeeze else moved
 
 
 _ALL = (

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from efn_compose.checkpoints.source_file import StoredValues
+
 
 @dataclass(frozen=True)
 class RawTensor:
@@ -25,6 +27,17 @@ class RawTensor:
     shape: tuple[int, ...]
     dtype: str
     load: Callable[[], np.ndarray]
+
+    def copy_to(self, target: np.ndarray) -> None:
+        """Read the values into an array of as many, of any strides and type.
+
+        Args:
+            target: Array of the tensor's shape, or of one with more or fewer axes of length one.
+        """
+        if isinstance(self.load, StoredValues) and target.shape == self.shape:
+            self.load.copy_to(target)
+        else:
+            target[...] = self.load().reshape(target.shape)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """Reads safetensors files: a JSON header of names, types and offsets, then raw values."""
 
 import json
-import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
-from efn_compose.checkpoints.source_file import SourceFile
+from efn_compose.checkpoints.source_file import SourceFile, StoredValues
 from efn_compose.checkpoints.state_dict import config_beside, strip_prefixes
 from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.errors import (
@@ -58,7 +60,7 @@ def read(path: Path, *, container: str = "safetensors", ema: bool = True) -> Raw
     names = strip_prefixes([name for _, _, name, _, _ in entries], notes)
     file = SourceFile(path)
     tensors = {
-        new: RawTensor(new, shape, dtype, _loader(file, start + begin, dtype, shape))
+        new: RawTensor(new, shape, dtype, _values(file, start + begin, dtype, shape))
         for new, (begin, _, _, dtype, shape) in zip(names, entries, strict=True)
     }
     metadata |= config_beside(path, notes)
@@ -110,5 +112,9 @@ def _check_layout(
         )
 
 
-def _loader(file: SourceFile, offset: int, dtype: str, shape: tuple[int, ...]):
-    return lambda: file.read(offset, math.prod(shape), numpy_dtype(dtype)).reshape(shape)
+def _values(
+    file: SourceFile, offset: int, dtype: str, shape: tuple[int, ...]
+) -> Callable[[], np.ndarray]:
+    if 0 in shape:
+        return lambda: np.zeros(shape, numpy_dtype(dtype))
+    return StoredValues(file, lambda: offset, shape, numpy_dtype(dtype))

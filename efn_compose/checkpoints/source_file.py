@@ -1,6 +1,10 @@
-"""The file that a checkpoint's tensors are read from, opened once."""
+"""The file that a checkpoint's tensors are read from, opened once, and the values in it."""
 
+import math
 import weakref
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -8,8 +12,12 @@ import numpy as np
 
 from efn_compose.errors import UnreadableCheckpointError
 
-#: Most tensors are vectors of a BatchNorm and lie side by side: one read serves hundreds.
-_BUFFER_BYTES = 1 << 20
+#: Most tensors are vectors of a BatchNorm and lie side by side: one read serves many. What is
+#: larger goes past the buffer.
+_BUFFER_BYTES = 1 << 16
+#: Larger tensors are read so much at a time, which a processor's cache holds while it is checked
+#: and its axes are reordered.
+_SLAB_BYTES = 1 << 18
 
 
 class SourceFile:
@@ -41,15 +49,81 @@ class SourceFile:
         Raises:
             UnreadableCheckpointError: The file ends before.
         """
+        values = np.empty(count, dtype)
+        self.read_into(offset, values)
+        return values
+
+    def read_into(self, offset: int, values: np.ndarray) -> None:
+        """Fill an array (value,) with what begins at a byte of the file.
+
+        Raises:
+            UnreadableCheckpointError: The file ends before.
+        """
         if self._file is None:
             self._file = self.path.open("rb", buffering=_BUFFER_BYTES)
             weakref.finalize(self, self._file.close)
         self._file.seek(offset)
-        values = np.empty(count, dtype)
         left = memoryview(values.view(np.uint8))
         while left:
             read = self._file.readinto(left)
             if not read:
                 raise UnreadableCheckpointError(f"{self.path}: truncated while it was read.")
             left = left[read:]
+
+
+@dataclass(frozen=True)
+class StoredValues:
+    """A tensor that lies in a file whole, its last axis running fastest; read when called.
+
+    Args:
+        file: The file.
+        find: Returns the byte where the values begin.
+        shape: Shape; every length is at least one.
+        dtype: Type of the values.
+        crc: CRC-32 of their bytes where the file says one.
+        damaged: What to say where it is another one.
+
+    Raises:
+        UnreadableCheckpointError: When read: the file ends before, or the checksum is wrong.
+
+    Example:
+        >>> StoredValues(file, lambda: 64, (32, 3, 3, 3), dtype)().shape  # doctest: +SKIP
+        (32, 3, 3, 3)
+    """
+
+    file: SourceFile
+    find: Callable[[], int]
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    crc: int | None = None
+    damaged: str = ""
+
+    def __call__(self) -> np.ndarray:
+        """Return the values in an array of their own."""
+        values = np.empty(self.shape, self.dtype)
+        self.copy_to(values)
         return values
+
+    def copy_to(self, target: np.ndarray) -> None:
+        """Read the values into an array of their shape, of any strides and type.
+
+        The memory needed is that of a slab, whatever the size of the tensor.
+        """
+        offset, crc = self.find(), 0
+        row = math.prod(self.shape[1:])
+        rows = self.shape[0] if self.shape else 1
+        step = max(1, _SLAB_BYTES // (row * self.dtype.itemsize))
+        slab = np.empty(min(rows, step) * row, self.dtype)
+        for first in range(0, rows, step):
+            last = min(first + step, rows)
+            part = slab[: (last - first) * row]
+            self.file.read_into(offset, part)
+            offset += part.nbytes
+            if self.crc is not None:
+                crc = zlib.crc32(part.view(np.uint8), crc)
+            if step >= rows:
+                target[...] = part.reshape(self.shape)
+            else:
+                target[first:last] = part.reshape(last - first, *self.shape[1:])
+        if self.crc is not None and crc != self.crc:
+            raise UnreadableCheckpointError(self.damaged)

@@ -2,18 +2,20 @@
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.source_file import SourceFile
+from efn_compose.checkpoints.source_file import SourceFile, StoredValues
 from efn_compose.checkpoints.state_dict import unwrap
 from efn_compose.checkpoints.torch_pickle import (
     StorageRef,
     TensorRef,
     check_extent,
+    is_row_major,
     safe_unpickle,
     storage_from_id,
     strided,
@@ -56,7 +58,7 @@ def read(path: Path, *, container: str = "torch-legacy", ema: bool = True) -> Ra
         if ref.storage.key not in offsets:
             raise UnreadableCheckpointError(f"{where}: its storage is not in the file.")
         check_extent(ref, storages[ref.storage.key].numel, where)
-        return lambda: _values(source, offsets[ref.storage.key], ref)
+        return _values(source, offsets[ref.storage.key], ref)
 
     return unwrap(content, path, container, load, ema=ema)
 
@@ -91,11 +93,18 @@ def _storage_offsets(
     return offsets
 
 
-def _values(source: SourceFile, start: int, ref: TensorRef) -> np.ndarray:
-    """Read only the part of the storage that the tensor spans."""
+def _values(source: SourceFile, start: int, ref: TensorRef) -> Callable[[], np.ndarray]:
+    """Return what reads only the part of the storage that the tensor spans."""
     dtype = numpy_dtype(ref.dtype)
     if 0 in ref.shape:
-        return np.zeros(ref.shape, dtype)
-    span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
-    flat = source.read(start + ref.offset * dtype.itemsize, span, dtype)
-    return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
+        return lambda: np.zeros(ref.shape, dtype)
+    begin = start + ref.offset * dtype.itemsize
+    if is_row_major(ref):
+        return StoredValues(source, lambda: begin, ref.shape, dtype)
+
+    def read() -> np.ndarray:
+        span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
+        flat = source.read(begin, span, dtype)
+        return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
+
+    return read

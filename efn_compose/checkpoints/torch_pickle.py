@@ -319,11 +319,22 @@ def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(steps)[::-1] if shape else ()
 
 
+def is_row_major(tensor: TensorRef) -> bool:
+    """Return whether a tensor's elements lie side by side, the last axis running fastest."""
+    return tensor.stride == _row_major(tensor.shape)
+
+
+def is_whole(tensor: TensorRef, stored_bytes: int) -> bool:
+    """Return whether a tensor is its storage, element by element."""
+    needed = math.prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize
+    return tensor.offset == 0 and needed == stored_bytes and is_row_major(tensor)
+
+
 def strided(flat: np.ndarray, tensor: TensorRef) -> np.ndarray:
     """Return a tensor's view of its storage; `check_extent` must have passed."""
     if 0 in tensor.shape:
         return np.zeros(tensor.shape, flat.dtype)
-    if tensor.stride == _row_major(tensor.shape):
+    if is_row_major(tensor):
         return flat[tensor.offset : tensor.offset + math.prod(tensor.shape)].reshape(tensor.shape)
     return np.lib.stride_tricks.as_strided(
         flat[tensor.offset :],

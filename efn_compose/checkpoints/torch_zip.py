@@ -4,17 +4,19 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.source_file import SourceFile
+from efn_compose.checkpoints.source_file import SourceFile, StoredValues
 from efn_compose.checkpoints.state_dict import unwrap
 from efn_compose.checkpoints.torch_pickle import (
     MAX_PICKLE_BYTES,
     TensorRef,
     check_extent,
+    is_whole,
     safe_unpickle,
     strided,
 )
@@ -58,7 +60,7 @@ def read(path: Path, *, container: str = "torch-zip", ema: bool = True) -> RawCh
         if info is None:
             raise UnreadableCheckpointError(f"{where}: its storage is not in the archive.")
         check_extent(ref, info.file_size // numpy_dtype(ref.dtype).itemsize, where)
-        return lambda: _values(source, info, ref, where)
+        return _values(source, info, ref, where)
 
     return unwrap(content, path, container, load, ema=ema)
 
@@ -100,25 +102,38 @@ def _check_byte_order(path: Path, archive: zipfile.ZipFile, root: str) -> None:
         raise UnreadableCheckpointError(f"{path}: byte order {order!r:.20}; only little is read.")
 
 
-def _values(source: SourceFile, info: zipfile.ZipInfo, ref: TensorRef, where: str) -> np.ndarray:
+def _values(
+    source: SourceFile, info: zipfile.ZipInfo, ref: TensorRef, where: str
+) -> Callable[[], np.ndarray]:
+    """Return what reads a tensor; its storage is checked against the checksum in the archive."""
     dtype = numpy_dtype(ref.dtype)
     if 0 in ref.shape:
-        return np.zeros(ref.shape, dtype)
-    header = source.read(info.header_offset, _LOCAL_HEADER.size, np.dtype(np.uint8)).tobytes()
-    if header[:4] != b"PK\x03\x04":
-        raise UnreadableCheckpointError(f"{where}: damaged member {info.filename!r}.")
-    name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
-    start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
-    span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
-    if 2 * span * dtype.itemsize <= info.file_size:
-        # A slice of a storage that many tensors share: reading all of it each time is quadratic.
-        flat = source.read(start + ref.offset * dtype.itemsize, span, dtype)
-        return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
-    flat = source.read(start, info.file_size, np.dtype(np.uint8))
-    if zlib.crc32(flat) != info.CRC:
-        raise UnreadableCheckpointError(
-            f"{where}: checksum of {info.filename!r} is wrong: the file is damaged. Fetch it again "
-            "(files saved with checksums switched off must be saved again with them)."
-        )
-    whole = flat[: flat.size // dtype.itemsize * dtype.itemsize].view(dtype)
-    return strided(whole, ref)
+        return lambda: np.zeros(ref.shape, dtype)
+
+    def find() -> int:
+        header = source.read(info.header_offset, _LOCAL_HEADER.size, np.dtype(np.uint8)).tobytes()
+        if header[:4] != b"PK\x03\x04":
+            raise UnreadableCheckpointError(f"{where}: damaged member {info.filename!r}.")
+        name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
+        return info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+
+    damaged = (
+        f"{where}: checksum of {info.filename!r} is wrong: the file is damaged. Fetch it again "
+        "(files saved with checksums switched off must be saved again with them)."
+    )
+    if is_whole(ref, info.file_size):
+        return StoredValues(source, find, ref.shape, dtype, info.CRC, damaged)
+
+    def read() -> np.ndarray:
+        span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
+        if 2 * span * dtype.itemsize <= info.file_size:
+            # A slice of a storage that many tensors share: reading all of it each time is quadratic.
+            flat = source.read(find() + ref.offset * dtype.itemsize, span, dtype)
+            return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
+        flat = source.read(find(), info.file_size, np.dtype(np.uint8))
+        if zlib.crc32(flat) != info.CRC:
+            raise UnreadableCheckpointError(damaged)
+        whole = flat[: flat.size // dtype.itemsize * dtype.itemsize].view(dtype)
+        return strided(whole, ref)
+
+    return read

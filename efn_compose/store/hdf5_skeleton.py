@@ -108,8 +108,16 @@ def stored_type(dtype: str) -> Any:
 
 def _write_names(group: Any, attribute: str, names: Sequence[str]) -> None:
     """Write an attribute that lists names, as h5py writes an array of bytes."""
-    from h5py import h5a, h5s, h5t
+    from h5py import h5a
+
+    values, kind, space = _name_list(tuple(names))
+    h5a.create(group, attribute.encode(), kind, space).write(values)
+
+
+@cache
+def _name_list(names: tuple[str, ...]) -> tuple[np.ndarray, Any, Any]:
+    """Return an array of names, its HDF5 type and its space: a hundred layers share a few lists."""
+    from h5py import h5s, h5t
 
     values = np.array(names, dtype="S")
-    space = h5s.create_simple(values.shape)
-    h5a.create(group, attribute.encode(), h5t.py_create(values.dtype), space).write(values)
+    return values, h5t.py_create(values.dtype), h5s.create_simple(values.shape)

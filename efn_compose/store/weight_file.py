@@ -26,12 +26,12 @@ from efn_compose.errors import WeightFileError, describe_problems
 from efn_compose.store.atomic import atomic_path
 from efn_compose.store.hdf5_skeleton import Slot, lay_out, stored_type
 from efn_compose.store.weight_header import WeightHeader
+from efn_compose.store.write_behind import WriteBehind
 
 HEADER_ATTRIBUTE = "efn_compose"
 DONOR_MAP_GROUP = "donor_map"
 NORMALIZATION_LAYER = "normalization"
 
-_BUFFER_BYTES = 1 << 20
 #: glibc learns from blocks up to 32 MB.
 _LEARNED_BYTES = 31 << 20
 
@@ -54,7 +54,8 @@ def write_weights(
         path: File to create or replace, usually `.h5`.
         header: What the file says about itself; decides which tensors it holds.
         source: Arrays by canonical name, or a function from a tensor's record to
-            its array, called once per tensor in network order.
+            its array, called once per tensor in network order. An array must not change
+            after it was returned: it is written while the next one is made.
         donor_map: For composed weights, the donor number of each channel by group
             name; unsigned 8-bit arrays of shape (channel,).
         progress: Called with the number of bytes after each tensor.
@@ -86,10 +87,9 @@ def write_weights(
     _keep_freed_memory(header)
     with atomic_path(path, header.byte_count) as temporary:
         offsets = lay_out(temporary, slots, names)
-        # Not truncated, as a descriptor is opened; hundreds of small tensors lie side by side.
-        with open(os.open(temporary, os.O_WRONLY), "wb", buffering=_BUFFER_BYTES) as file:
+        with WriteBehind(temporary) as file:
             for name, array in extra.items():
-                _write_at(file, offsets[f"{NORMALIZATION_LAYER}/{name}"], array)
+                file.write(offsets[f"{NORMALIZATION_LAYER}/{name}"], array)
             for tensor in header.tensors:
                 values = np.asarray(source(tensor))
                 if values.dtype != dtype:
@@ -97,9 +97,10 @@ def write_weights(
                         values = values.astype(dtype)
                 # After the cast: float16 ends at 65,504.
                 _check_values(str(path), tensor, values)
-                _write_at(file, offsets[tensor.name], values)
+                file.write(offsets[tensor.name], values)
                 if progress is not None:
                     progress(values.nbytes)
+                del values
         # The names that make it a weight file come last: what is interrupted is none.
         _finish(temporary, list(layers), final_header() if final_header else header, donor_map)
 
@@ -114,13 +115,6 @@ def _keep_freed_memory(header: WeightHeader) -> None:
     largest = max(tensor.size for tensor in header.tensors) * numpy_dtype(header.dtype).itemsize
     block = np.empty(min(largest, _LEARNED_BYTES), np.uint8)
     del block
-
-
-def _write_at(file: Any, offset: int, values: np.ndarray) -> None:
-    """Write an array's bytes at an offset; going where one is already would empty the buffer."""
-    if file.tell() != offset:
-        file.seek(offset)
-    file.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
 
 
 def _finish(

@@ -1,0 +1,104 @@
+"""Writing arrays to places in a file while the next ones are being made.
+
+A thread writes, and asks the system to begin storing what was written: by the time the last
+array is there, most of the file is on the disk, and the sync that makes it safe has little to
+wait for.
+"""
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+import numpy as np
+
+#: Arrays that lie side by side are written together, so many bytes at a time.
+_RUN_BYTES = 1 << 20
+#: Linux takes 1,024 buffers at once.
+_RUN_ARRAYS = 1000
+#: More is not left to the thread: it would stay in memory beside what is made next.
+_BEHIND_BYTES = 16 << 20
+
+
+class WriteBehind:
+    """A file whose bytes are given in order of place, with gaps where one likes.
+
+    Args:
+        path: An existing file; what is not written stays as it is.
+
+    Raises:
+        OSError: At the next call after a write failed, or on leaving.
+
+    Example:
+        >>> with WriteBehind(path) as file:  # doctest: +SKIP
+        ...     file.write(2048, np.zeros(8, np.float32))
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        # Not truncated, as a descriptor is opened.
+        self._file = os.open(path, os.O_WRONLY)
+        self._thread = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+        self._run: list[np.ndarray] = []
+        self._start = self._end = 0
+
+    def __enter__(self) -> "WriteBehind":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._hand_over()
+                self._wait()
+        finally:
+            self._thread.shutdown()
+            os.close(self._file)
+
+    def write(self, offset: int, values: np.ndarray) -> None:
+        """Write an array's bytes, in C order.
+
+        Args:
+            offset: Byte where they begin.
+            values: The array; it must not change before the file is left.
+        """
+        if not values.nbytes:
+            return
+        is_next = offset == self._end and len(self._run) < _RUN_ARRAYS
+        if self._run and not (is_next and self._end - self._start < _RUN_BYTES):
+            self._hand_over()
+        if not self._run:
+            self._start = self._end = offset
+        self._run.append(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+        self._end += values.nbytes
+        if self._end - self._start > _BEHIND_BYTES:
+            self._hand_over()
+            self._wait()
+
+    def _hand_over(self) -> None:
+        if self._run:
+            self._wait()
+            self._writing = self._thread.submit(_write, self._file, self._start, self._run)
+            self._run = []
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+
+def _write(file: int, start: int, arrays: list[np.ndarray]) -> None:
+    left, offset = [memoryview(array) for array in arrays], start
+    while left:
+        written = os.pwritev(file, left, offset)
+        offset += written
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if written:
+            left[0] = left[0][written:]
+    if hasattr(os, "posix_fadvise"):
+        # Pages "not needed" any more are sent to the disk now instead of at the sync.
+        os.posix_fadvise(file, start, offset - start, os.POSIX_FADV_DONTNEED)
