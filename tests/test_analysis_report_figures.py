@@ -8,7 +8,8 @@ import pytest
 from report_runs import MadeUpRun
 
 from efn_compose.analysis.donor_map import donor_maps
-from efn_compose.analysis.journal_view import EvaluationView, read_run
+from efn_compose.analysis.evaluation_view import EvaluationView
+from efn_compose.analysis.journal_view import read_run
 from efn_compose.analysis.palette import (
     DARK,
     DONORS_DARK,
@@ -268,7 +269,7 @@ def test_trained_networks_are_not_taken_for_the_donors_of_their_number():
     from types import SimpleNamespace
 
     from efn_compose.analysis.chart_fitness import _series
-    from efn_compose.analysis.journal_view import EvaluationView
+    from efn_compose.analysis.evaluation_view import EvaluationView
 
     def line(phase, generation, kind, values, arm=""):
         scores = {"validation": {"loss": 1.0}}

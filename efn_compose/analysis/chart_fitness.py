@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from efn_compose.analysis.evaluation_view import EvaluationView
 from efn_compose.analysis.figures import count, loss_text
-from efn_compose.analysis.journal_view import EvaluationView, RunView
+from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.markup import Html, element
 from efn_compose.analysis.noise import Noise
 from efn_compose.analysis.palette import donor_class, letter

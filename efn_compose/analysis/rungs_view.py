@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.analysis.journal_view import EvaluationView, RunView
+from efn_compose.analysis.evaluation_view import EvaluationView
+from efn_compose.analysis.journal_view import RunView
 
 #: Genomes that a correlation needs; the search asks for as many before it trusts a rung.
 FEWEST = 6

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.analysis.journal_view import EvaluationView, RunView
+from efn_compose.analysis.evaluation_view import EvaluationView
+from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.noise import noise_of
 from efn_compose.evolve.estimates import FitnessTable, paired_noise
 

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from efn_compose.analysis.journal_view import EvaluationView
+from efn_compose.analysis.evaluation_view import EvaluationView
 
 #: Phases of an evaluation that are its purpose; the rest is overhead.
 WORK_PHASES = ("bn", "epoch", "score")
