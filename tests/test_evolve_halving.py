@@ -133,13 +133,14 @@ def test_a_line_goes_on_from_the_mean_of_its_last_states(tmp_path, lookahead):
             return outcome
 
     executor = Remembering()
-    _run(tmp_path, executor, population=2, lines=2, generations=6, lookahead=lookahead)
+    _run(tmp_path, executor, population=2, lines=2, generations=10, lookahead=lookahead)
     losses = [float(np.square(state - 1).mean()) for state in executor.states]
     lines = [[0], [1]]  # numbers of trainings, the better line of the generation before first
-    for generation in range(1, 7):
+    for generation in range(1, 11):
         lines.sort(key=lambda line: losses[line[-1]])
         for place, line in enumerate(lines):
-            reach = 1 if generation % lookahead else lookahead
+            reach = max(lookahead, generation // 3)
+            reach = 1 if lookahead == 1 or generation % lookahead else reach
             expected = np.mean([executor.states[n] for n in line[-reach:]], axis=0)
             start = executor.starts[2 * generation + place]
             np.testing.assert_allclose(start, expected, rtol=1e-6)

@@ -5,9 +5,9 @@ long, the worse half ends (successive halving, Jamieson & Talwalkar 2016,
 arXiv:1502.07943), so that most of the budget goes into depth and little into choosing.
 Each generation goes on from the trained weights of the one before, with a fresh optimizer:
 its first steps are large, and the states it visits lie apart. Every few generations it goes
-on from their mean instead of the latest (one step back after k forward: Zhang et al. 2019,
-arXiv:1907.08610), and what is put up in the finals are averages over longer stretches of
-them (Izmailov et al. 2018, arXiv:1803.05407).
+on from the mean of the last third of them instead of the latest (one step back after k
+forward: Zhang et al. 2019, arXiv:1907.08610). What is put up in the finals are averages
+over them (Izmailov et al. 2018, arXiv:1803.05407).
 """
 
 import itertools
@@ -23,6 +23,9 @@ from efn_compose.evolve.operators import few_switches
 from efn_compose.evolve.options import MEMORY
 from efn_compose.evolve.planning import lines_left
 from efn_compose.evolve.tasks import EvaluationTask
+
+#: A line goes on from the mean of one in so many of its states, the latest.
+_SHARE = 3
 
 
 class HalvingSearch(Generations):
@@ -41,9 +44,10 @@ class HalvingSearch(Generations):
 
     def parents(self, generation: int) -> dict[int, Tensors]:
         """Return where each line goes on from: its latest state, or the mean of the last few."""
-        reach = self.loop.options.lookahead
-        if reach == 1 or (generation + 1) % reach:
+        length, every = generation + 1, self.loop.options.lookahead
+        if every == 1 or length % every:
             return super().parents(generation)
+        reach = min(MEMORY, max(every, length // _SHARE))
         return {
             number: mean_of_networks(
                 [self.network(*state) for state in self._line(generation, number)[:reach]]

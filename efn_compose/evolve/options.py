@@ -39,8 +39,8 @@ class SearchOptions:
         metadata={
             "minimum": 1,
             "maximum": MEMORY,
-            "help": "halving: after so many generations a training goes on from the mean of its "
-            "last so many states; 1: always from the latest",
+            "help": "halving: every so many generations a training goes on from the mean of the "
+            "last third of its states, so many at least; 1: always from the latest",
         },
     )
     reference: Literal["depth", "budget"] = field(
