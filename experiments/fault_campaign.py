@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,6 +129,7 @@ class Campaign:
         self.log = folder / f"kills_{mode}.jsonl"
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.kills = Counter(json.loads(line)["kind"] for line in lines)
+        self._began, self._killed_before = time.monotonic(), self.kills.total()
         self.random = random.Random(seed * 1_000_003 + len(lines))
         self._make_cluster = lambda: LocalCluster(
             Path(tempfile.mkdtemp(prefix="fc", dir="/tmp")), first=self.random.randrange(20, 120)
@@ -215,7 +217,21 @@ class Campaign:
         with self.log.open("a") as log:
             entry = {"kind": kind, "time": round(time.time(), 1), "idle": self.was_idle}
             log.write(json.dumps(entry) + "\n")
-        print(f"\r{self.mode}: {self.kills.total()} kills, {_count(self.run)} lines", end="")
+        self._show()
+
+    def _show(self) -> None:
+        """Say how far it is: a line that is overwritten on a terminal, every tenth kill elsewhere."""
+        kills = self.kills.total()
+        each = (time.monotonic() - self._began) / (kills - self._killed_before)
+        left = max(0, self.wanted - kills) * each / 60
+        text = (
+            f"{self.mode}: {kills} of {self.wanted} kills, {_count(self.run)} lines, about "
+            f"{left:.0f} min left"
+        )
+        if sys.stderr.isatty():
+            print(f"\r{text}", end="", file=sys.stderr)
+        elif kills % 10 == 0:
+            print(text, file=sys.stderr, flush=True)
 
 
 def _count(run: Path) -> int:
@@ -254,6 +270,8 @@ def judge(campaign: Campaign, folder: Path) -> dict[str, object]:
         "failed": sum(r["error"] is not None for r in evaluations),
     }
     calm = folder / f"calm_{campaign.mode}"
+    # What an earlier attempt to judge left.
+    shutil.rmtree(calm, ignore_errors=True)
     if campaign.mode == "generational":
         drive(calm, campaign.mode, campaign.generations, "")
         answer["journal equal"] = found == records(calm)
