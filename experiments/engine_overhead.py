@@ -45,7 +45,10 @@ def start(images: int, workers: int) -> tuple[RayExecutor, GenomeSpace]:
     )
     space = GenomeSpace(donor.spec, 2, "block")
     executor.set_donors(space, [donor.tensors, tensors])
-    list(executor.run(tasks(space, 2 * workers)))
+    # A worker's first answer traces; one that starts late would do so while it is timed.
+    warm: set[int] = set()
+    while len(warm) < workers:
+        warm |= {outcome.worker for _, outcome in executor.run(tasks(space, 2 * workers))}
     return executor, space
 
 

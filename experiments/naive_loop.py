@@ -1,29 +1,42 @@
 """Evaluations per hour: our workers against the loop a user would write, KerasTuner and Ray Tune.
 
-    python experiments/naive_loop.py --candidates 4 --arms ours naive keras_tuner ray_tune
+    python experiments/naive_loop.py --candidates 20 --arms ours naive keras_tuner ray_tune
 
 A candidate is a mixture of two Lite0 donors, trained for one epoch of 2,048 images at 32 px in batches
 of 32 and scored on 512 others. The naive loop, KerasTuner's and Ray Tune's trial all do the same:
 build the network, assign the candidate's weights, compile, fit, evaluate. Ours trains as long, and
-re-estimates BatchNorm statistics on 1,024 images besides. Arms take turns, one round each, until
-every one has made its candidates; what starts only once (processes, our one trace) is stated apart.
-On a machine that others use too the wall clock says little: processor time of all processes of an arm
-is given beside it.
+re-estimates BatchNorm statistics on 1,024 images besides. Every arm has all cores (`--cores`; by
+default those this process may use): the naive loop and KerasTuner as TensorFlow's threads, ours and
+Ray Tune as one process per core, one thread each. Ray Tune may keep its processes from trial to trial.
+
+Arms take turns, a round each, until every one has made its candidates. What starts only once is stated
+apart: importing TensorFlow, Ray itself (shared by ours and Ray Tune), our processes and their one
+trace. Ray Tune starts its processes anew in every round, which counts as its work. On a machine that
+others use too the wall clock says little: processor time of all processes is given beside it.
 """
 
 import argparse
+import contextlib
 import json
+import logging
 import os
 import sys
 import tempfile
+import threading
 import time
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+#: Ray Tune draws a table of its trials in every round otherwise.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import numpy as np
 import psutil
+
+from efn_compose.cli.quiet_import import import_tensorflow_quietly
 
 TRAIN, VALIDATION, SIZE, CLASSES, BATCH = 2048, 512, 32, 10, 32
 
@@ -49,6 +62,17 @@ def make_donors() -> list:
         for name, values in donor.tensors.items()
     }
     return [donor, donor.replace(name="disturbed", tensors=tensors)]
+
+
+def start_ray_once(cores: int) -> None:
+    """Start a Ray with places for our workers and for as many trials of Ray Tune.
+
+    Workers of ours that idle keep their places: in a Ray of `cores` no trial would ever start.
+    """
+    from efn_compose.evolve.options import ExecutorOptions
+    from efn_compose.evolve.ray_session import start_ray
+
+    start_ray(ExecutorOptions(workers=2 * cores))
 
 
 def genomes(space: object, count: int) -> list[tuple[int, ...]]:
@@ -81,7 +105,7 @@ def build_and_fit(genome: tuple[int, ...], donors: list, data: dict[str, np.ndar
 class Ours:
     """The executor a run uses, one worker per core."""
 
-    def __init__(self, donors: list, data: dict[str, np.ndarray], count: int) -> None:
+    def __init__(self, donors: list, data: dict[str, np.ndarray], count: int, cores: int) -> None:
         from types import SimpleNamespace
 
         from efn_compose.compose import GenomeSpace
@@ -92,19 +116,24 @@ class Ours:
         held = SimpleNamespace(**data, classes=CLASSES, size=SIZE)
         held.test_images, held.test_labels = data["validation_images"], data["validation_labels"]
         setup = WorkerSetup(donors[0].conventions, FitnessOptions(batch_size=BATCH))
-        self.executor = RayExecutor(setup, held, ExecutorOptions())
+        self.executor = RayExecutor(setup, held, ExecutorOptions(workers=cores))
         self.space = GenomeSpace(donors[0].spec, 2, "block")
         self.executor.set_donors(self.space, [donor.tensors for donor in donors])
         self.left = genomes(self.space, count)
-        self.run(self.executor.workers)
+        # A worker's first answer traces; one that starts late would do so while it is timed.
+        self.warm: set[int] = set()
+        while len(self.warm) < cores:
+            self.run(cores)
 
     def run(self, count: int) -> int:
         """Evaluate some candidates; return how many."""
         from efn_compose.compose import Recipe
         from efn_compose.evolve.tasks import EvaluationTask
 
-        tasks = [EvaluationTask(Recipe.genome(genome), 1) for genome in self.left[:count]]
+        chosen = (self.left * count)[:count]
+        tasks = [EvaluationTask(Recipe.genome(genome), 1) for genome in chosen]
         for _, outcome in self.executor.run(tasks):
+            self.warm.add(outcome.worker)
             if outcome.error or outcome.value.error:
                 raise RuntimeError(outcome.error or outcome.value.error)
         return len(tasks)
@@ -117,10 +146,13 @@ class Ours:
 class Naive:
     """One process, one candidate after another."""
 
-    def __init__(self, donors: list, data: dict[str, np.ndarray], count: int) -> None:
+    def __init__(self, donors: list, data: dict[str, np.ndarray], count: int, cores: int) -> None:
+        import keras
+
         from efn_compose.compose import GenomeSpace
 
-        self.donors, self.data = donors, data
+        keras.ops.zeros(1)  # TensorFlow is loaded and has its threads
+        self.donors, self.data, self.cores = donors, data, cores
         self.all = genomes(GenomeSpace(donors[0].spec, 2, "block"), count)
 
     def run(self, count: int) -> int:
@@ -159,7 +191,7 @@ class KerasTuner(Naive):
                 max_trials=count,
                 directory=folder,
             )
-            tuner.search()
+            tuner.search(verbose=0)
         return count
 
 
@@ -171,8 +203,6 @@ class RayTune(Naive):
         import ray
         from ray import tune
 
-        if not ray.is_initialized():
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         donors, data = ray.put(self.donors), ray.put(self.data)
         all_genomes, root = self.all, str(Path(__file__).parent.parent)
 
@@ -188,6 +218,7 @@ class RayTune(Naive):
             tuner = tune.Tuner(
                 tune.with_resources(trial, {"cpu": 1}),
                 param_space={"candidate": tune.grid_search(list(range(count)))},
+                tune_config=tune.TuneConfig(max_concurrent_trials=self.cores, reuse_actors=True),
                 run_config=tune.RunConfig(storage_path=folder, verbose=0),
             )
             if tuner.fit().errors:
@@ -200,16 +231,73 @@ ARMS: dict[str, Callable] = {
 }  # fmt: skip
 
 
-def processor_seconds() -> float:
-    """Return the processor time of this process and of all that it started, ended ones included."""
-    total = 0.0
-    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-        try:
-            times = process.cpu_times()
-        except psutil.NoSuchProcess:
-            continue
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
+class ProcessorTime:
+    """Counts the processor time of this process and of all that it started.
+
+    Ray's processes vanish with what they used: nobody waits for them as for children. So all are
+    looked at twice a second, and what was seen last counts.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, float], float] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        with self._lock, contextlib.suppress(psutil.Error):
+            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    used = process.cpu_times()
+                    self._seen[process.pid, process.create_time()] = used.user + used.system
+        return sum(self._seen.values())
+
+    def _watch(self) -> None:
+        while True:
+            self.seconds()
+            time.sleep(0.5)
+
+
+@dataclass
+class Measured:
+    """What an arm took, over all rounds."""
+
+    evaluations: int = 0
+    wall: float = 0.0
+    processor: float = 0.0
+    #: Processor seconds of the whole machine.
+    machine: float = 0.0
+
+
+def machine_seconds() -> float:
+    """Return the processor time of everything on this machine."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
+
+
+def measure(
+    arms: dict[str, object], candidates: int, rounds: int, ours_times: int
+) -> dict[str, Measured]:
+    """Return what each arm took; they take turns."""
+    found = {name: Measured() for name in arms}
+    start, used = time.perf_counter(), ProcessorTime()
+    for number in range(rounds):
+        for name, arm in arms.items():
+            one, times = found[name], ours_times if name == "ours" else 1
+            began, before, all_before = time.perf_counter(), used.seconds(), machine_seconds()
+            one.evaluations += arm.run(times * candidates // rounds)
+            one.wall += time.perf_counter() - began
+            one.processor += used.seconds() - before
+            one.machine += machine_seconds() - all_before
+            print(
+                f"round {number + 1} of {rounds}: {name} {one.wall / one.evaluations:.1f} s each, "
+                f"{one.processor / one.evaluations:.1f} s of processor time",
+                file=sys.stderr,
+                flush=True,
+            )
+        left = (time.perf_counter() - start) / (number + 1) * (rounds - number - 1) / 60
+        print(f"about {left:.0f} min left", file=sys.stderr, flush=True)
+    return found
 
 
 def main() -> None:
@@ -218,38 +306,49 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=["ours", "naive"])
+    parser.add_argument(
+        "--cores", type=int, default=len(os.sched_getaffinity(0)), help="that each arm may use"
+    )
+    parser.add_argument(
+        "--ours-times", type=int, default=1, help="as many candidates for ours: they are short"
+    )
     args = parser.parse_args()
+    import_tensorflow_quietly()
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     donors, data = make_donors(), make_data()
+    began = time.perf_counter()
+    start_ray_once(args.cores)
+    ray_seconds = time.perf_counter() - began
     arms, starts = {}, {}
     for name in args.arms:
         began = time.perf_counter()
-        arms[name] = ARMS[name](donors, data, args.candidates)
+        arms[name] = ARMS[name](donors, data, args.candidates, args.cores)
         starts[name] = time.perf_counter() - began
-    wall = dict.fromkeys(arms, 0.0)
-    processor, counts = dict.fromkeys(arms, 0.0), dict.fromkeys(arms, 0)
-    for _ in range(args.rounds):
-        for name, arm in arms.items():
-            began, used = time.perf_counter(), processor_seconds()
-            counts[name] += arm.run(args.candidates // args.rounds)
-            wall[name] += time.perf_counter() - began
-            processor[name] += processor_seconds() - used
+        if name in ("ours", "ray_tune"):
+            starts[name] += ray_seconds
+    measured = measure(arms, args.candidates, args.rounds, args.ours_times)
     for arm in arms.values():
         arm.close()
     found = {
         name: {
-            "evaluations": counts[name],
-            "wall seconds each": round(wall[name] / counts[name], 2),
-            "processor seconds each": round(processor[name] / counts[name], 2),
+            "evaluations": one.evaluations,
+            "wall seconds each": round(one.wall / one.evaluations, 2),
+            # Starting once, for as many candidates as every arm was asked for.
+            "with its start": round(one.wall / one.evaluations + starts[name] / args.candidates, 2),
+            "processor seconds each": round(one.processor / one.evaluations, 2),
             "start seconds": round(starts[name], 1),
+            "processors used by others": round((one.machine - one.processor) / one.wall, 2),
         }
-        for name in arms
+        for name, one in measured.items()
     }
     for name, values in found.items():
         if name != "ours" and "ours" in found:
-            for clock in ("wall", "processor"):
-                key = f"{clock} seconds each"
-                values[f"times ours, {clock}"] = round(values[key] / found["ours"][key], 2)
-        print(json.dumps({"arm": name, **values, "load": round(os.getloadavg()[0], 1)}), flush=True)
+            for key in ("wall seconds each", "with its start", "processor seconds each"):
+                ratio = round(values[key] / found["ours"][key], 2)
+                values[f"times ours, {key.removesuffix(' seconds each')}"] = ratio
+        line = {"arm": name, **values, "cores": args.cores, "load": round(os.getloadavg()[0], 1)}
+        print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
