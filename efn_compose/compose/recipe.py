@@ -116,6 +116,13 @@ class Recipe:
         shares = self._shares(space, space.donor_count)
         return tuple(int(number) for number in np.flatnonzero(shares.any(axis=0)))
 
+    def host(self, space: GenomeSpace) -> int:
+        """Return the number of the donor that most of the network comes from; the first of equals."""
+        donor_map = self.donor_map(space)
+        if donor_map is not None:
+            return int(np.argmax(np.bincount(list(donor_map.segments.values()))))
+        return int(np.argmax(self._shares(space, space.donor_count).sum(axis=0)))
+
     def is_mixed(self, space: GenomeSpace) -> bool:
         """Return whether weights of more than one donor meet."""
         donor_map = self.donor_map(space)

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.arch import HEAD_LAYER, Conventions
-from efn_compose.compose import GenomeSpace
+from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.compose.compose import Tensors
 from efn_compose.compose.units import contributions
 from efn_compose.data import DataSet
@@ -35,6 +35,7 @@ from efn_compose.train.memory import inference_batch, largest_batch, peak_bytes,
 from efn_compose.train.metrics import scores
 from efn_compose.train.placement import USABLE_SHARE, Placement, accelerator_bytes
 from efn_compose.train.probe import probe_scores
+from efn_compose.train.refit import REFIT_IMAGES, CompositionRefit
 from efn_compose.train.resident import ResidentModel, TrainSettings, batches
 
 
@@ -113,6 +114,9 @@ class Evaluator:
     def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
         """Take the donors that genomes number, replacing earlier ones."""
         self.space, self.donors = space, donors
+        self._refit = CompositionRefit(
+            space.spec, self.setup.conventions, donors, self.data.train_images[:REFIT_IMAGES]
+        )
         if self._resident is None:
             fitness = self.setup.fitness
             settings = TrainSettings(
@@ -145,7 +149,7 @@ class Evaluator:
         """Score a recipe after training; a diverged training is an answer, not an exception."""
         clock, model = _Clock(), self._resident
         with clock.phase("compose"):
-            tensors = task.recipe.compose(self.space, self.donors)
+            tensors = self._composed(task.recipe)
         with clock.phase("assign"):
             model.load(tensors, task.seed, task.head_seed)
         with clock.phase("epoch"):
@@ -179,7 +183,7 @@ class Evaluator:
         """Score a recipe's untrained features; all alike get BatchNorm statistics re-estimated."""
         clock, model = _Clock(), self._resident
         with clock.phase("compose"):
-            tensors = task.recipe.compose(self.space, self.donors)
+            tensors = self._composed(task.recipe)
         with clock.phase("assign"):
             model.load(tensors, task.seed, task.head_seed)
         with clock.phase("bn"):
@@ -246,7 +250,7 @@ class Evaluator:
 
     def predict(self, task: PredictionTask) -> dict[str, np.ndarray]:
         """Return the class (image,) int32 and its probability (image,) float32 of all test images."""
-        tensors = task.recipe.compose(self.space, self.donors)
+        tensors = self._composed(task.recipe)
         self._resident.load(tensors, task.seed)
         self._train(task.seed, task.epochs, self._rate(task, tensors))
         self._recalibrate()
@@ -261,7 +265,7 @@ class Evaluator:
 
     def finish(self, task: FinishTask) -> dict[str, np.ndarray]:
         """Return a recipe's weights, statistics re-estimated where donors were mixed."""
-        tensors = task.recipe.compose(self.space, self.donors)
+        tensors = self._composed(task.recipe)
         if not task.recipe.is_mixed(self.space):
             return {name: np.array(values) for name, values in tensors.items()}
         self._resident.load(tensors, seed=0)
@@ -282,6 +286,18 @@ class Evaluator:
 
         each = training_bytes(self.space.spec, self.data.size)
         return list(largest_batch(step, lambda: peak_bytes(device), limit, task.most, each))
+
+    def _composed(self, recipe: Recipe) -> Tensors:
+        """Return a recipe's tensors, refitted where that is wanted and donors meet."""
+        tensors = recipe.compose(self.space, self.donors)
+        # What brings a classifier was trained whole, and is read as it was trained.
+        is_trained = f"{HEAD_LAYER}/kernel" in tensors
+        if not self.setup.fitness.refit or is_trained or not recipe.is_mixed(self.space):
+            return tensors
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(self.setup.threads):
+            return self._refit.apply(tensors, recipe.host(self.space))
 
     def _recalibrate(self) -> None:
         self._resident.recalibrate(self._images["train"], self._recalibration_order)

@@ -4,10 +4,10 @@ Donors and compositions begin side by side. Whenever the trainings have become t
 long, the worse half ends (successive halving, Jamieson & Talwalkar 2016,
 arXiv:1502.07943), so that most of the budget goes into depth and little into choosing.
 Each generation goes on from the trained weights of the one before, with a fresh optimizer:
-its first steps are large, and the states it visits lie apart. Every few generations it goes
-on from the mean of the last third of them instead of the latest (one step back after k
-forward: Zhang et al. 2019, arXiv:1907.08610). What is put up in the finals are averages
-over them (Izmailov et al. 2018, arXiv:1803.05407).
+its first steps are large, and the states it visits lie apart. What is put up in the finals
+are averages over them (Izmailov et al. 2018, arXiv:1803.05407). On request a line goes on
+from such an average every few generations (one step back after k forward: Zhang et al.
+2019, arXiv:1907.08610).
 """
 
 import itertools

@@ -35,12 +35,13 @@ class SearchOptions:
         metadata={"minimum": 1, "help": "halving: how many trainings go on to the end"},
     )
     lookahead: int = field(
-        default=2,
+        default=1,
         metadata={
             "minimum": 1,
             "maximum": MEMORY,
             "help": "halving: every so many generations a training goes on from the mean of the "
-            "last third of its states, so many at least; 1: always from the latest",
+            "last third of its states, so many at least; 1: always from the latest, which measured "
+            "better",
         },
     )
     reference: Literal["depth", "budget"] = field(
@@ -139,6 +140,13 @@ class FitnessOptions:
     )
     label_smoothing: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
     dropout: float = field(default=0.2, metadata={"minimum": 0.0, "maximum": 0.95})
+    refit: bool = field(
+        default=False,
+        metadata={
+            "help": "before the epoch, fit the project convolutions of mixed blocks to their host's "
+            "outputs on training images; averages get it too"
+        },
+    )
     recalibrate_images: int = field(
         default=1024,
         metadata={

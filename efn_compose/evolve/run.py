@@ -243,6 +243,11 @@ class EvolutionRun:
         found = self._lineages.of_search()
         if winner is not None:
             found += self._lineages.of_winner(winner, self.space)
+            if self._fitness.refit and winner.is_mixed(self.space):
+                found.append(
+                    "The project convolutions of mixed blocks were refitted to their host's outputs "
+                    "(fitness.refit): the donor map says where their filters began."
+                )
         return tuple(found)
 
     def _loop(self, noise: Noise) -> SearchLoop:
