@@ -326,9 +326,9 @@ def halving(bench: Bench) -> Start:
     return _search(bench, "halving", inheritance="halving")
 
 
-def halving_latest(bench: Bench) -> Start:
-    """The same, every training going on from its latest state (`lookahead = 1`)."""
-    return _search(bench, "halving", inheritance="halving", lookahead=1)
+def halving_lookahead(bench: Bench) -> Start:
+    """The same, every second generation going on from a mean of states (`lookahead = 2`)."""
+    return _search(bench, "halving", inheritance="halving", lookahead=2)
 
 
 def _search(bench: Bench, name: str, **options: Any) -> Start:
@@ -395,7 +395,7 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "task arithmetic": arithmetic,
     "TIES": trimmed,
     "halving": halving,
-    "halving, latest states": halving_latest,
+    "halving, lookahead": halving_lookahead,
     "lamarck": lamarck,
     "genetic search": genetic,
     "random search": random_search,
