@@ -65,14 +65,19 @@ def processor_seconds() -> float:
     return sum(sum(process.cpu_times()[:2]) for process in found)
 
 
+def machine_seconds() -> float:
+    """Return the processor time of everything on this machine, and of what its host took from it."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
+
+
 def measure_workers(evaluations: int, workers: int, rounds: int) -> dict[str, object]:
     """Return the share of overhead, what further workers add, and where the rest of it goes."""
     executor, space = start(512, workers)
     wall, inside = ({count: [] for count in (1, workers)} for _ in range(2))
     work = used = 0.0
     given = {count: tasks(space, evaluations * count // rounds) for count in wall}
-    stolen = psutil.cpu_times().steal
-    began_all = time.perf_counter()
+    ours, all_of_them = processor_seconds(), machine_seconds()
     for _ in range(rounds):
         for count, drawn in given.items():
             began, before = time.perf_counter(), processor_seconds()
@@ -83,9 +88,10 @@ def measure_workers(evaluations: int, workers: int, rounds: int) -> dict[str, ob
             if count == 1:
                 used += processor_seconds() - before
                 work += sum(o.value.seconds[name] for o in outcomes for name in WORK) / len(drawn)
-    stolen = (psutil.cpu_times().steal - stolen) / (time.perf_counter() - began_all)
+    others = (machine_seconds() - all_of_them) - (processor_seconds() - ours)
+    others /= sum(sum(s) * len(given[n]) for n, s in wall.items())
     executor.close()
-    ratios = [one / all_of_them for one, all_of_them in zip(wall[1], wall[workers], strict=True)]
+    ratios = [one / several for one, several in zip(wall[1], wall[workers], strict=True)]
     beside = statistics.mean(inside[workers]) / statistics.mean(inside[1])
     busy = sum(inside[workers]) / sum(wall[workers]) / workers
     alone = sum(wall[1])
@@ -100,7 +106,7 @@ def measure_workers(evaluations: int, workers: int, rounds: int) -> dict[str, ob
         "overhead of one worker": round(1 - work / alone, 4),
         "of that outside the worker": round(1 - sum(inside[1]) / alone, 4),
         "load": round(os.getloadavg()[0], 1),
-        "processors stolen by the host": round(stolen, 3),
+        "processors used by others": round(others, 3),
     }
 
 
