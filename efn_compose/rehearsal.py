@@ -3,7 +3,9 @@
 import math
 import shutil
 import statistics
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from efn_compose.data import DataSet
 from efn_compose.errors import ConfigError
 from efn_compose.preparation import Prepared, make_executor
 
+#: Evaluations shorter than this are measured a few times more.
+_SHORT_SECONDS = 10.0
 #: Trainings after the last evaluation: two for the pictures of the report.
 _PICTURES = 2
 
@@ -94,21 +98,17 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
     space = genome_space(prepared.donors[0].spec, donor_count, config.search.granularity)
     plan = planned_evaluations(config.search, donor_count, config.budget)
+    began = time.perf_counter()
     executor = make_executor(prepared)
     try:
         first = genome_space(space.spec, len(prepared.donors), config.search.granularity)
         executor.set_donors(first, [donor.tensors for donor in prepared.donors])
         task = EvaluationTask(Recipe.genome(first.pure(0)), 1, config.fitness.epochs)
+        pace = _measure_pace(executor, task, began, note)
         workers = executor.workers
-        # Every worker's first task traces the network; the second is what all others cost.
-        outcomes = list(_watched(executor, [task] * (2 * workers), note).values())
     finally:
         executor.close()
-    failed = [outcome.error or outcome.value.error for outcome in outcomes]
-    if any(failed):
-        raise ConfigError(f"A first evaluation failed: {next(filter(None, failed))}.")
-    times = sorted(outcome.seconds for outcome in outcomes)
-    seconds, start = statistics.fmean(times[:workers]), times[-1]
+    seconds, start = pace.seconds, pace.start
     # Siblings of a donor share the training images: together they cost about an evaluation.
     others = _PICTURES + (len(prepared.donors) if config.donors.siblings else 0)
     estimated = start + (sum(plan.values()) + others) * seconds / workers
@@ -127,7 +127,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         "siblings": config.donors.siblings * len(prepared.donors),
         "image_bytes": _image_bytes(prepared.data),
         "donor_bytes": bytes_per_file * donor_count,
-        "worker_bytes": round(1e6 * max(outcome.memory_mb for outcome in outcomes)),
+        "worker_bytes": round(1e6 * pace.memory_mb),
         "device": config.executor.device,
         "config": dump_toml(config),
         "run_folder": str(prepared.folder),
@@ -146,10 +146,51 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     }
 
 
-def _watched(executor: Any, tasks: list[Any], note: Callable[[str], None]) -> dict[int, Any]:
+@dataclass(frozen=True)
+class _Pace:
+    """How fast workers are, and how large.
+
+    Args:
+        seconds: Of an evaluation in a worker.
+        start: Seconds until workers are there and have traced the network.
+        memory_mb: Peak of the largest worker.
+    """
+
+    seconds: float
+    start: float
+    memory_mb: float
+
+
+def _measure_pace(executor: Any, task: Any, began: float, note: Callable[[str], None]) -> _Pace:
+    """Evaluate a few times in every worker; `began` is when the executor was asked for.
+
+    Raises:
+        ConfigError: An evaluation failed.
+    """
+    workers = executor.workers
+    # Every worker's first task traces the network; the second is about what all others cost.
+    why = "; a worker's first one also traces the network"
+    outcomes = list(_watched(executor, [task] * (2 * workers), note, why).values())
+    seconds = statistics.fmean(sorted(outcome.seconds for outcome in outcomes)[:workers])
+    start = time.perf_counter() - began - seconds
+    if seconds < _SHORT_SECONDS:
+        # Where evaluations are short, the second one's caches are still cold.
+        why = "; they are short"
+        more = list(_watched(executor, [task] * (3 * workers), note, why).values())
+        outcomes += more
+        seconds = statistics.median(outcome.seconds for outcome in more)
+    failed = [outcome.error or outcome.value.error for outcome in outcomes]
+    if any(failed):
+        raise ConfigError(f"A first evaluation failed: {next(filter(None, failed))}.")
+    return _Pace(seconds, start, max(outcome.memory_mb for outcome in outcomes))
+
+
+def _watched(
+    executor: Any, tasks: list[Any], note: Callable[[str], None], why: str = ""
+) -> dict[int, Any]:
     """Return the outcomes of tasks by position, saying how far it is."""
     workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
-    note(f"Measuring {len(tasks)} evaluations on {workers}; the first ones trace the network, too")
+    note(f"Measuring {len(tasks)} evaluations on {workers}{why}")
     outcomes = {}
     for position, outcome in executor.run(tasks):
         outcomes[position] = outcome
