@@ -125,9 +125,9 @@ class ResidentModel:
         for name, variable in self._variables.items():
             if name.startswith(f"{HEAD_LAYER}/"):
                 continue
-            variable.value.assign(tensors[name])
+            variable.value.assign(tensors[name], read_value=False)
         for name, values in self._head(tensors, seed if head_seed is None else head_seed).items():
-            self._variables[name].value.assign(values)
+            self._variables[name].value.assign(values, read_value=False)
         self._adam.reset()
         self._step.assign(0)
         self._augment_seed.assign(seed % (1 << 32))
