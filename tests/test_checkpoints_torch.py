@@ -199,13 +199,22 @@ def test_a_file_cannot_change_how_the_next_one_is_read(tmp_path, name, state):
         np.testing.assert_array_equal(ours, value.detach().double().numpy())
 
 
-def test_a_huge_memo_index_costs_nothing():
-    """The C unpickler would allocate 16 GB here."""
-    data = b"\x80\x02}r" + struct.pack("<I", 1 << 30) + b"."
+@pytest.mark.parametrize("before", [b"}", b"}(X\x03\0\0\0(}.K\x07u", b"}q\x07h\x07r\1\0\0\0"])
+@pytest.mark.parametrize("index", [1 << 30, 1 << 16, 0x70000000, 255 << 16])
+def test_a_huge_memo_index_costs_nothing(before, index):
+    """The interpreter in C would allocate up to 16 GB here."""
+    data = b"\x80\x02" + before + b"r" + struct.pack("<I", index) + b"."
     tracemalloc.start()
-    assert safe_unpickle(io.BytesIO(data), "x") == {}
-    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    assert isinstance(safe_unpickle(io.BytesIO(data), "x"), dict)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 19
     tracemalloc.stop()
+
+
+def test_a_text_longer_than_the_pickle_is_refused():
+    for length in (5, 1 << 31, (1 << 32) - 1):
+        data = b"\x80\x02X" + struct.pack("<I", length) + b"abc."
+        with pytest.raises(CheckpointError):
+            safe_unpickle(io.BytesIO(data), "x")
 
 
 def test_an_endless_pickle_is_cut_off():

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
-from efn_compose.checkpoints.torch_pickle import Inert, TensorRef
+from efn_compose.checkpoints.torch_globals import Inert
+from efn_compose.checkpoints.torch_tensors import TensorRef
 from efn_compose.errors import UnreadableCheckpointError, describe_problems
 
 #: Where averaged weights are, in order of preference.

@@ -11,13 +11,13 @@ import numpy as np
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.source_file import SourceFile, StoredValues
 from efn_compose.checkpoints.state_dict import unwrap
-from efn_compose.checkpoints.torch_pickle import (
+from efn_compose.checkpoints.torch_globals import storage_from_id
+from efn_compose.checkpoints.torch_pickle import safe_unpickle
+from efn_compose.checkpoints.torch_tensors import (
     StorageRef,
     TensorRef,
     check_extent,
     is_row_major,
-    safe_unpickle,
-    storage_from_id,
     strided,
 )
 from efn_compose.checkpoints.values import numpy_dtype

@@ -12,14 +12,8 @@ import numpy as np
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.source_file import SourceFile, StoredValues
 from efn_compose.checkpoints.state_dict import unwrap
-from efn_compose.checkpoints.torch_pickle import (
-    MAX_PICKLE_BYTES,
-    TensorRef,
-    check_extent,
-    is_whole,
-    safe_unpickle,
-    strided,
-)
+from efn_compose.checkpoints.torch_pickle import MAX_PICKLE_BYTES, safe_unpickle
+from efn_compose.checkpoints.torch_tensors import TensorRef, check_extent, is_whole, strided
 from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
