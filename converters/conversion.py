@@ -101,7 +101,7 @@ def inspect(
         'lite0'
     """
     source = local_source(path)
-    raw = read_checkpoint(source.path, ema=ema)
+    raw = read_checkpoint(source.path, ema=ema, hashed=True)
     request = Request(arch=arch or source.arch, ema=ema)
     name = dialect or source.dialect
     fits = [chosen_dialect(raw, name)] if name else candidate_dialects(raw, request.arch)
@@ -127,7 +127,7 @@ def inspect(
         try:
             prepared = prepare(raw, candidate, request)
             spec = read_spec(prepared.raw, candidate, request)
-            classes = classes_in(prepared.raw, candidate, spec)
+            classes = classes_in(prepared.raw, candidate.rows(spec, 1, prepared.raw))
             found |= {
                 "variant": spec.variant,
                 "family": spec.family,

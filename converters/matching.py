@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from converters.recognition import chosen_dialect
@@ -21,7 +20,7 @@ from efn_compose.checkpoints.mapping import (
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.spec_reading import requested_spec
 from efn_compose.donors import Donor
-from efn_compose.errors import ConversionError, describe_problems
+from efn_compose.errors import ConversionError, WeightFileError, describe_problems
 from efn_compose.store import WeightHeader, write_weights
 
 
@@ -60,10 +59,8 @@ class MatchedCheckpoint:
         Raises:
             ConversionError: Values are not finite, or variances negative; all are listed.
         """
-        with ThreadPoolExecutor(1) as pool:
-            sha256 = self._hashing(pool)
-            tensors = self.tensors.read_all()
-        report = self._report(sha256.result())
+        tensors = self.tensors.read_all()
+        report = self._report()
         donor = Donor(
             name=self.raw.path.stem,
             spec=self.spec,
@@ -92,28 +89,31 @@ class MatchedCheckpoint:
                 f"{path} is the source file; writing there would destroy it. Choose another output "
                 "path."
             )
-        with ThreadPoolExecutor(1) as pool:
-            sha256 = self._hashing(pool)
+        report: list[ConversionReport] = []
+
+        def final_header() -> WeightHeader:
+            report.append(self._report())
+            return dataclasses.replace(self._header, provenance=report[0].provenance())
+
+        try:
             write_weights(
                 path,
                 self._header,
-                lambda tensor: self.tensors[tensor.name],
+                lambda tensor: self.tensors.read(tensor.name),
                 progress=progress,
-                final_header=lambda: dataclasses.replace(
-                    self._header, provenance=self._report(sha256.result()).provenance()
-                ),
+                final_header=final_header,
             )
-        return self._report(sha256.result())
-
-    def _hashing(self, pool: ThreadPoolExecutor) -> "Future[str]":
-        # Hashing leaves Python's lock alone, so it costs no time beside the reading.
-        return pool.submit(lambda: self.raw.sha256)
+        except WeightFileError:
+            # The writer looks at every value, and stops at the first bad one: name all.
+            self.tensors.read_all()
+            raise
+        return report[0]
 
     @property
     def _header(self) -> WeightHeader:
         return WeightHeader(self.spec, self.resolved.conventions, self.classes)
 
-    def _report(self, sha256: str) -> ConversionReport:
+    def _report(self) -> ConversionReport:
         return ConversionReport(
             source=self.source,
             container=self.raw.container,
@@ -121,7 +121,7 @@ class MatchedCheckpoint:
             variant=self.spec.variant,
             classes=self.classes,
             parameters=parameter_count(self.spec, self.classes),
-            sha256=sha256,
+            sha256=self.raw.sha256,
             licence=str(self.resolved.provenance.get("licence", self.dialect.licence)),
             mapping=self.mapping,
             resolved=self.resolved,
@@ -146,7 +146,7 @@ def match_checkpoint(
     """
     source = local_source(path)
     request = Request(arch=arch or source.arch, ema=ema)
-    raw = read_checkpoint(source.path, ema=ema)
+    raw = read_checkpoint(source.path, ema=ema, hashed=True)
     chosen = chosen_dialect(raw, dialect or source.dialect, request.arch)
     return match_raw(raw, chosen, request, source=source.label)
 
@@ -157,9 +157,12 @@ def match_raw(
     """Match a checkpoint that is already open; see `match_checkpoint`."""
     prepared = prepare(raw, dialect, request)
     spec = read_spec(prepared.raw, dialect, request)
-    classes = classes_in(prepared.raw, dialect, spec)
+    # The table is the same whatever the width of the classifier.
+    rows = tuple(dialect.rows(spec, 1, prepared.raw))
+    classes = classes_in(prepared.raw, rows)
+    if classes is None:
+        rows = tuple(dialect.rows(spec, None, prepared.raw))
     resolved = dialect.resolve(prepared.raw, spec, request)
-    rows = dialect.rows(spec, classes, prepared.raw)
     tensors, mapping = match_tensors(prepared.raw, rows, spec, classes, dialect.ignore)
     mapping = dataclasses.replace(
         mapping, folded=prepared.folded, ignored=prepared.ignored + mapping.ignored

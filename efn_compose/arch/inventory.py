@@ -171,6 +171,19 @@ def inventory(spec: ArchSpec, classes: int | None = None) -> tuple[TensorSpec, .
         >>> len(inventory(arch_spec("b0"), classes=1000))
         311
     """
+    if classes is None:
+        return _headless(spec)
+    last = block_groups(spec)[spec.blocks[-1].name][2] if not spec.top_channels else "top"
+    shape = (spec.feature_channels, classes)
+    return (
+        *_headless(spec),
+        TensorSpec(HEAD_LAYER, "kernel", shape, (Axis(last, "in"), _FIXED)),
+        TensorSpec(HEAD_LAYER, "bias", (classes,), (_FIXED,)),
+    )
+
+
+@lru_cache(maxsize=64)
+def _headless(spec: ArchSpec) -> tuple[TensorSpec, ...]:
     tensors = [_conv("stem_conv", 3, 3, spec.stem_channels, None, "stem")]
     tensors += _batch_norm("stem_bn", spec.stem_channels, "stem")
     last = "stem"
@@ -182,11 +195,6 @@ def inventory(spec: ArchSpec, classes: int | None = None) -> tuple[TensorSpec, .
         stream_channels = spec.blocks[-1].out_channels
         tensors.append(_conv("top_conv", 1, stream_channels, spec.top_channels, last, "top"))
         tensors += _batch_norm("top_bn", spec.top_channels, "top")
-        last = "top"
-    if classes is not None:
-        shape = (spec.feature_channels, classes)
-        tensors.append(TensorSpec(HEAD_LAYER, "kernel", shape, (Axis(last, "in"), _FIXED)))
-        tensors.append(TensorSpec(HEAD_LAYER, "bias", (classes,), (_FIXED,)))
     return tuple(tensors)
 
 

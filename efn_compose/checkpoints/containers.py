@@ -1,5 +1,6 @@
 """Recognising a file's container by its bytes, and handing it to the reader of that container."""
 
+import dataclasses
 import importlib
 import os
 import zipfile
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.source_hash import SourceHash
 from efn_compose.errors import UnreadableCheckpointError
 
 TORCH_LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
@@ -60,13 +62,13 @@ def detect_container(path: str | os.PathLike[str]) -> str:
             return "tf-checkpoint"
         raise UnreadableCheckpointError(f"{path}: no such file.")
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(512)
         file.seek(max(0, path.stat().st_size - 8))
         tail = file.read(8)
     if head.startswith(HDF5_MAGIC[:4]):
         return _hdf5_kind(path)
     if head.startswith(b"PK\x03\x04"):
-        return _zip_kind(path)
+        return _zip_kind(path, head)
     if head.startswith(TORCH_LEGACY_MAGIC):
         return "torch-legacy"
     if tail == TF_INDEX_MAGIC or path.name.endswith(".index"):
@@ -86,12 +88,16 @@ def detect_container(path: str | os.PathLike[str]) -> str:
     )
 
 
-def read_checkpoint(path: str | os.PathLike[str], *, ema: bool = True) -> RawCheckpoint:
+def read_checkpoint(
+    path: str | os.PathLike[str], *, ema: bool = True, hashed: bool = False
+) -> RawCheckpoint:
     """Read a checkpoint of any container; tensors are loaded on demand.
 
     Args:
         path: A file, a SavedModel folder, or the prefix of a TF checkpoint.
         ema: Whether the averaged weights are taken where a file holds both sets.
+        hashed: Whether a thread begins to hash the files at once; otherwise `RawCheckpoint.sha256`
+            does when it is asked.
 
     Raises:
         CheckpointError: Missing, damaged, unsafe, or of no known container.
@@ -106,7 +112,9 @@ def read_checkpoint(path: str | os.PathLike[str], *, ema: bool = True) -> RawChe
     read: Reader = getattr(importlib.import_module(module), function)
     if container == "tf-checkpoint" and path.name.endswith(".index"):
         path = path.with_name(path.name.removesuffix(".index"))
-    return read(path, container=container, ema=ema)
+    begun = SourceHash(path) if hashed and path.is_file() else None
+    raw = read(path, container=container, ema=ema)
+    return dataclasses.replace(raw, hash=begun) if begun and raw.path == path else raw
 
 
 def _hdf5_kind(path: Path) -> str:
@@ -122,7 +130,11 @@ def _has_layer_names(file: Any) -> bool:
     return "layer_names" in file.attrs or "layer_names0" in file.attrs
 
 
-def _zip_kind(path: Path) -> str:
+def _zip_kind(path: Path, head: bytes) -> str:
+    # PyTorch's first member is its pickle: no need to read through the directory twice.
+    name_length = int.from_bytes(head[26:28], "little")
+    if head[30 : 30 + name_length].endswith(b"/data.pkl"):
+        return "torch-zip"
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

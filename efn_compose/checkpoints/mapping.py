@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, TensorSpec, inventory
-from efn_compose.checkpoints.dialect import Dialect, IgnoreRule, Row
+from efn_compose.checkpoints.dialect import IgnoreRule, Row
 from efn_compose.checkpoints.layouts import LAYOUTS
 from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.values import all_finite
@@ -47,9 +47,14 @@ class MappingReport:
         }
 
 
-def classes_in(raw: RawCheckpoint, dialect: Dialect, spec: ArchSpec) -> int | None:
-    """Return the width of the classifier in a checkpoint, or None where it has none."""
-    for row in dialect.rows(spec, 1, raw):
+def classes_in(raw: RawCheckpoint, rows: Iterable[Row]) -> int | None:
+    """Return the width of the classifier in a checkpoint, or None where it has none.
+
+    Args:
+        raw: The checkpoint.
+        rows: Its name table, with a classifier.
+    """
+    for row in rows:
         if row.canonical == f"{HEAD_LAYER}/kernel" and row.foreign in raw.tensors:
             shape = LAYOUTS[row.layout].canonical_shape(raw.tensors[row.foreign].shape)
             return None if shape is None else int(shape[-1])
@@ -58,7 +63,9 @@ def classes_in(raw: RawCheckpoint, dialect: Dialect, spec: ArchSpec) -> int | No
 
 @dataclass(frozen=True)
 class MatchedTensors(Mapping[str, np.ndarray]):
-    """A checkpoint's tensors under canonical names, read and checked when asked for.
+    """A checkpoint's tensors under canonical names, read when asked for.
+
+    Indexing checks the values; `read` leaves that to whoever takes them.
 
     Args:
         raw: The checkpoint.
@@ -78,7 +85,7 @@ class MatchedTensors(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Return one tensor, float32; raise with all bad tensors if this one is bad."""
-        values = self._read(name)
+        values = self.read(name)
         if self._problem(name, values):
             self.read_all()
         return values
@@ -91,7 +98,7 @@ class MatchedTensors(Mapping[str, np.ndarray]):
         """
         tensors, problems = {}, []
         for name in self.expected:
-            tensors[name] = self._read(name)
+            tensors[name] = self.read(name)
             if problem := self._problem(name, tensors[name]):
                 problems.append(problem)
         if problems:
@@ -104,7 +111,8 @@ class MatchedTensors(Mapping[str, np.ndarray]):
             )
         return tensors
 
-    def _read(self, name: str) -> np.ndarray:
+    def read(self, name: str) -> np.ndarray:
+        """Return one tensor, float32, as it is in the file."""
         row = self.rows[name]
         values = np.empty(self.expected[name].shape, np.float32)
         self.raw.tensors[row.foreign].copy_to(LAYOUTS[row.layout].foreign_view(values))

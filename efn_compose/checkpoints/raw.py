@@ -1,15 +1,14 @@
 """What every reader returns: foreign names, shapes, and values on demand."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from efn_compose.checkpoints.source_file import StoredValues
+from efn_compose.checkpoints.source_hash import SourceHash
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ class RawCheckpoint:
         tensors: By foreign name, in the file's order, prefixes stripped.
         metadata: What the file or a `config.json` beside it says about itself.
         notes: What unwrapping did: which key was taken, which prefix stripped.
+        hash: The hash of the source where one was begun with the reading.
     """
 
     path: Path
@@ -59,18 +59,9 @@ class RawCheckpoint:
     tensors: Mapping[str, RawTensor]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    hash: SourceHash | None = None
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """SHA-256 of the source file's bytes (of all files of a TF checkpoint, in name order)."""
-        digest = hashlib.sha256()
-        files = (
-            [self.path]
-            if self.path.is_file()
-            else sorted(self.path.parent.glob(f"{self.path.name}.*"))
-        )
-        for path in files:
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-        return digest.hexdigest()
+        return (self.hash or SourceHash(self.path)).result()

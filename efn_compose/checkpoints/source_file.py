@@ -53,22 +53,32 @@ class SourceFile:
         self.read_into(offset, values)
         return values
 
+    def read_bytes(self, offset: int, count: int) -> bytes:
+        """Return bytes; fewer where the file ends before."""
+        file = self._opened()
+        file.seek(offset)
+        return file.read(count)
+
     def read_into(self, offset: int, values: np.ndarray) -> None:
         """Fill an array (value,) with what begins at a byte of the file.
 
         Raises:
             UnreadableCheckpointError: The file ends before.
         """
-        if self._file is None:
-            self._file = self.path.open("rb", buffering=_BUFFER_BYTES)
-            weakref.finalize(self, self._file.close)
-        self._file.seek(offset)
+        file = self._opened()
+        file.seek(offset)
         left = memoryview(values.view(np.uint8))
         while left:
-            read = self._file.readinto(left)
+            read = file.readinto(left)
             if not read:
                 raise UnreadableCheckpointError(f"{self.path}: truncated while it was read.")
             left = left[read:]
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._file = self.path.open("rb", buffering=_BUFFER_BYTES)
+            weakref.finalize(self, self._file.close)
+        return self._file
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class StoredValues:
         shape: Shape; every length is at least one.
         dtype: Type of the values.
         crc: CRC-32 of their bytes where the file says one.
-        damaged: What to say where it is another one.
+        where: File and tensor, for the message where it is another one.
 
     Raises:
         UnreadableCheckpointError: When read: the file ends before, or the checksum is wrong.
@@ -96,7 +106,7 @@ class StoredValues:
     shape: tuple[int, ...]
     dtype: np.dtype
     crc: int | None = None
-    damaged: str = ""
+    where: str = ""
 
     def __call__(self) -> np.ndarray:
         """Return the values in an array of their own."""
@@ -126,4 +136,12 @@ class StoredValues:
             else:
                 target[first:last] = part.reshape(last - first, *self.shape[1:])
         if self.crc is not None and crc != self.crc:
-            raise UnreadableCheckpointError(self.damaged)
+            raise wrong_checksum(self.where)
+
+
+def wrong_checksum(where: str) -> UnreadableCheckpointError:
+    """Return the error for values that are not those of their checksum."""
+    return UnreadableCheckpointError(
+        f"{where}: its checksum is wrong: the file is damaged. Fetch it again (files saved with "
+        "checksums switched off must be saved again with them)."
+    )

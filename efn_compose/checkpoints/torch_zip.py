@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.source_file import SourceFile, StoredValues
+from efn_compose.checkpoints.source_file import SourceFile, StoredValues, wrong_checksum
 from efn_compose.checkpoints.state_dict import unwrap
 from efn_compose.checkpoints.torch_pickle import MAX_PICKLE_BYTES, safe_unpickle
 from efn_compose.checkpoints.torch_tensors import TensorRef, check_extent, is_whole, strided
@@ -105,18 +105,14 @@ def _values(
         return lambda: np.zeros(ref.shape, dtype)
 
     def find() -> int:
-        header = source.read(info.header_offset, _LOCAL_HEADER.size, np.dtype(np.uint8)).tobytes()
-        if header[:4] != b"PK\x03\x04":
+        header = source.read_bytes(info.header_offset, _LOCAL_HEADER.size)
+        if header[:4] != b"PK\x03\x04" or len(header) != _LOCAL_HEADER.size:
             raise UnreadableCheckpointError(f"{where}: damaged member {info.filename!r}.")
         name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
         return info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
 
-    damaged = (
-        f"{where}: checksum of {info.filename!r} is wrong: the file is damaged. Fetch it again "
-        "(files saved with checksums switched off must be saved again with them)."
-    )
     if is_whole(ref, info.file_size):
-        return StoredValues(source, find, ref.shape, dtype, info.CRC, damaged)
+        return StoredValues(source, find, ref.shape, dtype, info.CRC, where)
 
     def read() -> np.ndarray:
         span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
@@ -126,7 +122,7 @@ def _values(
             return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
         flat = source.read(find(), info.file_size, np.dtype(np.uint8))
         if zlib.crc32(flat) != info.CRC:
-            raise UnreadableCheckpointError(damaged)
+            raise wrong_checksum(where)
         whole = flat[: flat.size // dtype.itemsize * dtype.itemsize].view(dtype)
         return strided(whole, ref)
 

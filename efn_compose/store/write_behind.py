@@ -13,6 +13,8 @@ import numpy as np
 
 #: Arrays that lie side by side are written together, so many bytes at a time.
 _RUN_BYTES = 1 << 20
+#: The disk is sent on its way so many bytes at a time.
+_STORE_BYTES = 4 << 20
 #: Linux takes 1,024 buffers at once.
 _RUN_ARRAYS = 1000
 #: More is not left to the thread: it would stay in memory beside what is made next.
@@ -39,7 +41,7 @@ class WriteBehind:
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
         self._run: list[np.ndarray] = []
-        self._start = self._end = 0
+        self._start = self._end = self._stored = 0
 
     def __enter__(self) -> "WriteBehind":
         return self
@@ -81,7 +83,7 @@ class WriteBehind:
     def _hand_over(self) -> None:
         if self._run:
             self._wait()
-            self._writing = self._thread.submit(_write, self._file, self._start, self._run)
+            self._writing = self._thread.submit(self._write, self._start, self._run)
             self._run = []
 
     def _wait(self) -> None:
@@ -89,16 +91,17 @@ class WriteBehind:
             self._writing.result()
             self._writing = None
 
-
-def _write(file: int, start: int, arrays: list[np.ndarray]) -> None:
-    left, offset = [memoryview(array) for array in arrays], start
-    while left:
-        written = os.pwritev(file, left, offset)
-        offset += written
-        while left and written >= len(left[0]):
-            written -= len(left.pop(0))
-        if written:
-            left[0] = left[0][written:]
-    if hasattr(os, "posix_fadvise"):
-        # Pages "not needed" any more are sent to the disk now instead of at the sync.
-        os.posix_fadvise(file, start, offset - start, os.POSIX_FADV_DONTNEED)
+    def _write(self, start: int, arrays: list[np.ndarray]) -> None:
+        left, offset = [memoryview(array) for array in arrays], start
+        while left:
+            written = os.pwritev(self._file, left, offset)
+            offset += written
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if written:
+                left[0] = left[0][written:]
+        if offset - self._stored >= _STORE_BYTES and hasattr(os, "posix_fadvise"):
+            # Pages "not needed" any more go to the disk now instead of at the sync.
+            length = offset - self._stored
+            os.posix_fadvise(self._file, self._stored, length, os.POSIX_FADV_DONTNEED)
+            self._stored = offset
