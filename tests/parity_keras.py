@@ -60,6 +60,14 @@ def float64(keras: Any) -> Iterator[None]:
         put(old)
 
 
+def in_double(keras: Any, build: Callable[[], Any], single: Any) -> Any:
+    """Return a network like another one in float64, with the values of that one."""
+    with float64(keras):
+        double = build()
+        double.set_weights(single.get_weights())
+    return double
+
+
 def _logits(model: Any, images: np.ndarray) -> np.ndarray:
     return np.asarray(model(images, training=False))
 
@@ -104,12 +112,16 @@ def qubvel(width: float, depth: float) -> Callable[[Path], Made]:
     """Return a maker of a narrow network of qubvel/efficientnet, which ends in a softmax."""
 
     def make(folder: Path) -> Made:
+        import keras
         from efficientnet import inject_tfkeras_modules
         from efficientnet.model import EfficientNet
 
-        build = inject_tfkeras_modules(EfficientNet)
-        shape = (SIDE, SIDE, 3)
-        network = build(width, depth, SIDE, weights=None, input_shape=shape, classes=7)
+        def build() -> Any:
+            network = inject_tfkeras_modules(EfficientNet)
+            shape = (SIDE, SIDE, 3)
+            return network(width, depth, SIDE, weights=None, input_shape=shape, classes=7)
+
+        network = build()
         inputs = (pixels(SIDE, SIDE) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
         randomise(network, np.float32(inputs))
         path = folder / "net.weights.h5"
@@ -118,7 +130,7 @@ def qubvel(width: float, depth: float) -> Callable[[Path], Made]:
         return Made(
             path,
             inputs,
-            None,
+            np.log(_logits(in_double(keras, build, network), inputs)),
             np.log(probabilities),
             f"efficientnet {version('efficientnet')}",
             error=log_softmax_error,
@@ -133,15 +145,16 @@ def keras_cv(kind: str, width: float, depth: float) -> Callable[[Path], Made]:
     def make(folder: Path) -> Made:
         from test_converters_keras_cv import backbone
 
+        from converters import convert
+
         network = backbone(kind, width=width, depth=depth)
         images = pixels(SIDE, SIDE)
         randomise(network, images)
         path = folder / "net.weights.h5"
         network.save_weights(path)
         arch = f"v2-b-w{width}-d{depth}" if kind == "v2" else None
-        from converters import convert
-
-        inputs = convert(path, arch=arch).donor.preprocess(images)
+        scaling = convert(path, arch=arch).donor.conventions.preprocessing
+        inputs = (np.float64(images) - scaling.mean) / scaling.std
         pooled = _logits(network, images).mean(axis=(1, 2))
         return Made(path, inputs, None, pooled, f"keras_cv {version('keras-cv')}", {"arch": arch})
 
@@ -152,25 +165,34 @@ def keras_hub(width: float, depth: float) -> Callable[[Path], Made]:
     """Return a maker of a small keras-hub classifier."""
 
     def make(folder: Path) -> Made:
+        import keras
         from test_converters_keras_hub import backbone, classifier, scaled
 
-        network = classifier(
-            backbone(
-                stackwise_width_coefficients=[width] * 7, stackwise_depth_coefficients=[depth] * 7
+        def build() -> Any:
+            return classifier(
+                backbone(
+                    stackwise_width_coefficients=[width] * 7,
+                    stackwise_depth_coefficients=[depth] * 7,
+                )
             )
-        )
+
+        network = build()
         inputs = scaled(pixels(SIDE, SIDE))
         randomise(network, inputs)
         path = folder / "net.keras"
         network.save(path)
+        double = _logits(in_double(keras, build, network), np.float64(inputs))
         library = f"keras_hub {version('keras-hub')}"
-        return Made(path, inputs, None, _logits(network, inputs), library)
+        return Made(path, inputs, double, _logits(network, inputs), library)
 
     return make
 
 
 def keras_efficientnet_v2(name: str) -> Callable[[Path], Made]:
-    """Return a maker of a nano network of keras_efficientnet_v2, in a process of its own."""
+    """Return a maker of a nano network of keras_efficientnet_v2, in a process of its own.
+
+    The library's classifier is float32 whatever the policy: no float64 figure.
+    """
 
     def make(folder: Path) -> Made:
         if importlib.util.find_spec("keras_efficientnet_v2") is None:
