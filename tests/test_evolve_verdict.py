@@ -55,6 +55,19 @@ def test_the_average_can_win():
     assert verdict.winner == AVERAGE
 
 
+@pytest.mark.parametrize(("losses", "wins"), [((0.1, 0.2, 0.05), True), ((0.3, 0.4, 0.2), False)])
+def test_what_was_trained_on_is_compared_with_its_own_like_and_with_the_best_donor(losses, wins):
+    rival = _arm("latest_state", (0.3, 0.35, 0.25))
+    verdict = give_verdict(_arm(COMPOSED, losses), None, [*DONORS, rival])
+    assert verdict.winner == (COMPOSED if wins else "latest_state")
+    like, donor = "the latest state of the training they average", "the best donor, b"
+    first = f"The composed weights beat {like} on" if wins else f"Nothing beat {like} by more"
+    assert verdict.words.startswith(first)
+    mean = sum(losses if wins else (0.3, 0.35, 0.25)) / 3 - 0.8
+    assert f"what was written is better than {donor}: {mean:+.4f}" in verdict.words
+    assert "relative to it" in verdict.words
+
+
 def test_no_survivor_writes_the_best_donor():
     verdict = give_verdict(None, None, DONORS)
     assert (verdict.winner, verdict.validation) == ("b", None)

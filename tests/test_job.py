@@ -161,6 +161,13 @@ def test_inherited_weights_survive_a_kill_and_lost_files(tmp_path):
     # Each generation starts from the one before: losses fall far below a single epoch's.
     assert trained[-1]["arm"] == "plain"
     assert trained[-1]["train_loss"] < min(r["train_loss"] for r in trained[:3])
+    # What was trained brings its classifier, and the card says so and how to keep it.
+    card, classes = (first / "card.md").read_text(), load_donor(first / name).classes
+    if result["winner"].startswith("donor"):
+        assert (classes, "without a classifier" in card) == (None, True)
+    else:
+        assert (classes, "with the classifier of the run" in card) == (3, True)
+        assert "donor.build(input_shape=(32, 32, 3))" in card
 
 
 def _unit_space(run):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from efn_compose.analysis.card_loading import loading
+from efn_compose.analysis.card_loading import has_classifier, loading
 from efn_compose.analysis.card_text import code, inline
 from efn_compose.analysis.commands import reproduce_command
 from efn_compose.analysis.donor_map import DonorMapView, donor_maps
@@ -25,6 +25,7 @@ from efn_compose.analysis.origins import origin_words
 from efn_compose.analysis.palette import letter
 from efn_compose.analysis.scoreboard import Scoreboard, scoreboard
 from efn_compose.analysis.search_view import search_view
+from efn_compose.analysis.stored_values import recipe_values
 from efn_compose.compose import Recipe
 from efn_compose.donors.licences import licences_of, resulting_licence
 from efn_compose.store import write_text
@@ -98,7 +99,8 @@ def _what(run: RunView, board: Scoreboard) -> str:
         return "\n".join(lines)
     lines += [
         f"Starting weights {code(weights)} for training an EfficientNet on data like "
-        f"{inline(run.data.get('name', 'unknown'))}, without a classifier. "
+        f"{inline(run.data.get('name', 'unknown'))}, "
+        f"{'with the classifier of the run' if has_classifier(run) else 'without a classifier'}. "
         f"{_made(run, board)}",
         "",
         f"**Verdict.** {inline(run.result.get('verdict', ''))}",
@@ -112,6 +114,15 @@ def _what(run: RunView, board: Scoreboard) -> str:
 
 def _made(run: RunView, board: Scoreboard) -> str:
     donors = count(len(run.donors), "donor")
+    if has_classifier(run):
+        recipe = run.result.get("recipe")
+        used = sum(weight > 0 for weight in recipe_values(recipe)) if recipe else "several"
+        states = f"the average of {used} states" if board.winner == "composed" else "one state"
+        return (
+            f"They are {states} of a training on the run's training images. Scores on those, and "
+            "on the validation images they were chosen on, are too good; the test images are listed "
+            "in split.json."
+        )
     if board.winner == "composed":
         unit = run.granularity or "part"
         return f"A genetic algorithm chose one of {donors} for every {unit} of the network."
@@ -128,12 +139,12 @@ def _scores(run: RunView, board: Scoreboard) -> str:
     if not board.arms:
         return "\n".join([*lines, "The finals have not been run.", ""])
     metrics = list(dict.fromkeys(metric for arm in board.arms for metric in arm.test_scores))
-    head = ["Contestant", "Test loss", "vs best donor", *(f"Test {m}" for m in metrics)]
-    head += ["Validation loss", "vs best donor"]
+    head = ["Contestant", "Test loss", f"vs {board.reference}", *(f"Test {m}" for m in metrics)]
+    head += ["Validation loss", f"vs {board.reference}"]
     lines += [_row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
     for arm in board.arms:
         mark = " **(written)**" if arm.name == board.winner else ""
-        reference = "best donor" if arm.name == board.best_donor else None
+        reference = board.reference if arm.name == board.best_donor else None
         lines.append(
             _row(
                 [
@@ -151,8 +162,8 @@ def _scores(run: RunView, board: Scoreboard) -> str:
     passes = "one epoch" if epochs == 1 else f"{epochs} epochs"
     lines += [
         "",
-        f"Each contestant was trained for {passes} from these starting weights with a fresh "
-        f"classifier, on {count(seeds, 'fresh seed')} common to all: mean ± standard error over "
+        f"Each contestant was trained for {passes} from its weights as they are, with a fresh "
+        f"classifier where it brings none, on {count(seeds, 'fresh seed')} common to all: mean ± standard error over "
         "seeds, mean cross-entropy in nats. Differences are paired by seed; negative is better. "
         f"{_interval(board, seeds)}"
         "The errors cover the luck of training, not the luck of drawing the images.",
@@ -170,7 +181,7 @@ def _interval(board: Scoreboard, seeds: int) -> str:
     if arm is None or found is None:
         return ""
     return (
-        f"The 95 % interval of {arm.title.lower()} minus best donor on test is "
+        f"The 95 % interval of {arm.title.lower()} minus {board.reference} on test is "
         f"{interval_text(found, seeds)} (Student's t). "
     )
 

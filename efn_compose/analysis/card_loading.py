@@ -9,11 +9,17 @@ from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.markup import clean
 from efn_compose.arch import Conventions
 from efn_compose.errors import EfnComposeError
+from efn_compose.evolve.verdict import RIVALS
 from efn_compose.store import WeightFile
 from efn_compose.store.run_folder import WEIGHTS_FILE
 
 #: Variants that timm publishes under the name of their family's first letters.
 _TIMM = {*(f"b{number}" for number in range(9)), *(f"lite{number}" for number in range(5))}
+
+
+def has_classifier(run: RunView) -> bool:
+    """Return whether what was written was trained in the run and brings its classifier."""
+    return run.trains_on and run.result.get("winner") in ("composed", *RIVALS)
 
 
 def loading(run: RunView) -> str:
@@ -22,6 +28,8 @@ def loading(run: RunView) -> str:
     size = run.data.get("size", 224)
     classes = len(run.data.get("class_names") or []) or 10
     conventions = _conventions(run)
+    # Weights that were trained bring their classifier; naming classes would draw a fresh one.
+    head = "" if has_classifier(run) else f", classes={classes}"
     lines = [
         "## Loading",
         "",
@@ -31,7 +39,7 @@ def loading(run: RunView) -> str:
         "import efn_compose",
         "",
         f"donor = efn_compose.load_donor({json.dumps(weights)})",
-        f"model = donor.build(input_shape=({size}, {size}, 3), classes={classes})  # to logits",
+        f"model = donor.build(input_shape=({size}, {size}, 3){head})  # to logits",
         "logits = model(donor.preprocess(images_uint8))",
         "```",
         "",

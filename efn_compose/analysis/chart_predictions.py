@@ -10,6 +10,7 @@ from efn_compose.analysis.markup import Html, element, name
 from efn_compose.analysis.predictions_view import PredictionsView, SampleView
 from efn_compose.analysis.report_parts import table
 from efn_compose.analysis.report_svg import shortened
+from efn_compose.evolve.verdict import RIVALS
 
 #: Classes up to which the whole matrix is drawn; above, the commonest confusions are listed.
 _MATRIX_CLASSES = 12
@@ -44,9 +45,10 @@ def predictions_section(view: PredictionsView | None, classes: Sequence[str]) ->
     donor, challenger = (view.confusion[n] for n in (view.best_donor, view.challenger))
     titles = {"composed": "Composed", "uniform_average": "Uniform average"}
     names = [titles.get(n, n) for n in (view.best_donor, view.challenger)]
+    kind = "best rival" if view.best_donor in RIVALS else "best donor"
     words = element(
         "p",
-        "Best donor ", name(names[0]), f": {_right(donor)}. Challenger ", name(names[1]),
+        f"{kind.capitalize()} ", name(names[0]), f": {_right(donor)}. Challenger ", name(names[1]),
         f": {_right(challenger)}. Both were trained once more as in the finals, under their first "
         "seed; it is one training of several, for looking at, and decided nothing.",
     )  # fmt: skip
@@ -62,7 +64,7 @@ def predictions_section(view: PredictionsView | None, classes: Sequence[str]) ->
     cases = itertools.groupby(view.samples, key=lambda sample: sample.case)
     samples = [
         [
-            element("h3", f"Test images where {case}"),
+            element("h3", f"Test images where {case}".replace("best donor", kind)),
             element("ul", [_picture(s, classes, names) for s in group], class_="samples"),
         ]
         for case, group in cases

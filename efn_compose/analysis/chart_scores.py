@@ -40,7 +40,7 @@ def scores_figure(run: RunView, board: Scoreboard) -> Html | None:
 
     seeds = len(reference.losses(board.part))
     caption = (
-        f"Difference in {board.part} loss to the best donor, {board.best_donor}: left of the line is "
+        f"Difference in {board.part} loss to {board.reference_title}: left of the line is "
         f"better. The large mark is the mean over {count(seeds, 'seed')}, the thick bar ± 1 standard "
         f"error, the thin one the 95 % interval (± {interval_factor(seeds):.2f} standard errors), the "
         "small marks are the single seeds. Where the thin bar crosses the line, so few seeds do not "
@@ -89,7 +89,7 @@ def _draw(
         marks.append(text(x, frame.bottom + 16, words, "tick", "middle"))
     zero = frame.x(0.0)
     marks.append(line(zero, frame.top - 4, zero, frame.bottom + 3, "frame"))
-    unit = f"{board.part} loss minus that of the best donor (nats)"
+    unit = f"{board.part} loss minus that of the {board.reference} (nats)"
     marks.append(text(frame.right, frame.bottom + 35, unit, "axis", "end"))
     for number, arm in enumerate(arms):
         y = frame.top + row * (number + 0.5) + (9 if narrow else 0)

@@ -223,11 +223,12 @@ def time_words(run: RunView, clock: Timing, search: SearchView) -> Html:
             f"{clock.evaluations_per_hour:,.0f} evaluations per hour on "
             f"{count(len(clock.workers), 'worker')}, over {duration(clock.busy_seconds)} of work."
         )
-    words.append(
-        f"The search evaluated {count(search.genomes, 'different genome')}; "
-        f"{count(search.reruns, 'evaluation')} re-ran known ones on purpose, under the seed of a later "
-        "generation. "
-    )
+    if not run.trains_on:
+        words.append(
+            f"The search evaluated {count(search.genomes, 'different genome')}; "
+            f"{count(search.reruns, 'evaluation')} re-ran known ones on purpose, under the seed of a "
+            "later generation. "
+        )
     words.append(
         "No recipe was paid for twice under one seed."
         if not search.repeats

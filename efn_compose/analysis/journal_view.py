@@ -105,6 +105,11 @@ class RunView:
             return "finished"
         return "going on" if self.owner else "interrupted"
 
+    @property
+    def trains_on(self) -> bool:
+        """Whether trained candidates became donors, so that what was written may be trained."""
+        return self.setting("search", "inheritance", "baldwin") != "baldwin"
+
     def setting(self, section: str, key: str, default: Any = None) -> Any:
         """Return a configuration value."""
         table = self.config.get(section)

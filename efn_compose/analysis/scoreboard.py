@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from efn_compose.analysis.journal_view import RunView
-from efn_compose.evolve.verdict import AVERAGE, COMPOSED, Difference, paired_difference
+from efn_compose.evolve.verdict import AVERAGE, COMPOSED, RIVALS, Difference, paired_difference
 
 ArmKind = Literal["composed", "average", "donor"]
 
@@ -61,6 +61,16 @@ class Scoreboard:
     def arm(self, name: str) -> ArmView | None:
         """Return an arm by name."""
         return next((arm for arm in self.arms if arm.name == name), None)
+
+    @property
+    def reference(self) -> str:
+        """What others are compared with: the best donor, or what was made of one."""
+        return "best rival" if self.best_donor in RIVALS else "best donor"
+
+    @property
+    def reference_title(self) -> str:
+        """The same by its name, in a sentence."""
+        return RIVALS.get(self.best_donor, f"the best donor, {self.best_donor}")
 
     def difference(self, arm: ArmView, part: str = "") -> Difference | None:
         """Return arm minus best donor over common seeds; None where it cannot be formed."""

@@ -37,7 +37,7 @@ def headline(run: RunView, board: Scoreboard, search: SearchView) -> str:
     if run.result:
         if board.winner in ("composed", "uniform_average"):
             return _victory(board)
-        return f"Nothing beat the best donor, {board.best_donor}."
+        return f"Nothing beat {board.reference_title}."
     if not run.evaluations:
         return "No evaluation has finished yet."
     best = search.best
@@ -57,10 +57,10 @@ def _victory(board: Scoreboard) -> str:
     )
     found = board.difference(arm, "test") if arm is not None else None
     if found is None or found.is_clearly_better:
-        return f"{who} the best donor, {board.best_donor}."
+        return f"{who} {board.reference_title}."
     if found.is_clearly_worse:
-        return f"{who} the best donor, {board.best_donor}, on validation, but not on test."
-    return f"{who} the best donor, {board.best_donor}, on validation; the test leaves it open."
+        return f"{who} {board.reference_title}, on validation, but not on test."
+    return f"{who} {board.reference_title}, on validation; the test leaves it open."
 
 
 def verdict_words(run: RunView) -> Html:
@@ -96,7 +96,7 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
         found = board.difference(challenger)
         entries.append(
             (
-                f"{challenger.title} against best donor, {part} loss",
+                f"{challenger.title} against {board.reference}, {part} loss",
                 difference_text(found),
                 _interval_words(challenger, found),
             )
@@ -106,7 +106,7 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
                 (
                     "Test accuracy",
                     mean_and_error(challenger.test_scores["accuracy"], 2, 100) + " %",
-                    f"best donor {mean_and_error(reference.test_scores['accuracy'], 2, 100)}\u00a0%",
+                    f"{board.reference} {mean_and_error(reference.test_scores['accuracy'], 2, 100)}\u00a0%",
                 )
             )
     entries.append(
@@ -128,7 +128,8 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
 
 
 def _evaluation_words(run: RunView, search: SearchView, clock: Timing) -> str:
-    words = f"{count(search.genomes, 'genome')}, {count(len(search.failures), 'failure')}"
+    tried = [] if run.trains_on else [count(search.genomes, "genome")]
+    words = ", ".join([*tried, count(len(search.failures), "failure")])
     found = outlook(run, clock)
     if found is None:
         return words
@@ -175,7 +176,7 @@ def scoreboard_table(run: RunView, board: Scoreboard) -> Html:
         if arm.name == board.winner:
             label.append(element("small", " written", class_="quiet"))
         elif arm.name == board.best_donor:
-            label.append(element("small", " best donor", class_="quiet"))
+            label.append(element("small", f" {board.reference}", class_="quiet"))
         if arm.name == board.best_donor:
             relative = "reference"
         else:
@@ -194,11 +195,11 @@ def scoreboard_table(run: RunView, board: Scoreboard) -> Html:
         )
         classes.append("winner" if arm.name == board.winner else "")
     seeds = max(len(arm.validation_loss) for arm in board.arms)
-    head = ["Contestant", "Test loss", "vs best donor"]
+    head = ["Contestant", "Test loss", f"vs {board.reference}"]
     head += [
         f"Test {metric}" + (" (%)" if metric in ("accuracy", "auc") else "") for metric in metrics
     ]
-    head += ["Validation loss", "vs best donor"]
+    head += ["Validation loss", f"vs {board.reference}"]
     caption = (
         f"Mean ± standard error over {count(seeds, 'fresh seed')}, the same for all; losses in nats. "
         "Differences are paired by seed, and negative ones are better. The decision is made on "

@@ -21,6 +21,8 @@ from efn_compose.evolve.tasks import EvaluationTask
 SCORING = "soup"
 #: Name of the plainly trained network in the finals.
 PLAIN_NETWORK = "trained"
+#: Name of the latest state of the training whose averages are put up.
+LATEST_STATE = "latest_state"
 #: Name of the average over its last states.
 PLAIN_AVERAGE = "trained_average"
 #: Generations that averages may reach back.

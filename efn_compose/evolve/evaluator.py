@@ -148,10 +148,7 @@ class Evaluator:
     def evaluate(self, task: EvaluationTask) -> Evaluation:
         """Score a recipe after training; a diverged training is an answer, not an exception."""
         clock, model = _Clock(), self._resident
-        with clock.phase("compose"):
-            tensors = self._composed(task.recipe)
-        with clock.phase("assign"):
-            model.load(tensors, task.seed, task.head_seed)
+        tensors = self._begin(task, clock)
         with clock.phase("epoch"):
             train_loss = self._train(task.seed, task.epochs, self._rate(task, tensors))
         with clock.phase("bn"):
@@ -182,10 +179,7 @@ class Evaluator:
     def probe(self, task: EvaluationTask) -> Evaluation:
         """Score a recipe's untrained features; all alike get BatchNorm statistics re-estimated."""
         clock, model = _Clock(), self._resident
-        with clock.phase("compose"):
-            tensors = self._composed(task.recipe)
-        with clock.phase("assign"):
-            model.load(tensors, task.seed, task.head_seed)
+        self._begin(task, clock)
         with clock.phase("bn"):
             self._recalibrate()
         with clock.phase("score"):
@@ -286,6 +280,14 @@ class Evaluator:
 
         each = training_bytes(self.space.spec, self.data.size)
         return list(largest_batch(step, lambda: peak_bytes(device), limit, task.most, each))
+
+    def _begin(self, task: EvaluationTask, clock: _Clock) -> Tensors:
+        """Compose a task's recipe, load it into the model, and return its tensors."""
+        with clock.phase("compose"):
+            tensors = self._composed(task.recipe)
+        with clock.phase("assign"):
+            self._resident.load(tensors, task.seed, task.head_seed)
+        return tensors
 
     def _composed(self, recipe: Recipe) -> Tensors:
         """Return a recipe's tensors, refitted where that is wanted and donors meet."""

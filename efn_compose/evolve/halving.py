@@ -16,7 +16,7 @@ from collections import Counter
 
 from efn_compose.compose import Genome, Recipe
 from efn_compose.compose.compose import Tensors
-from efn_compose.evolve.descendants import DEPTHS, PLAIN_NETWORK, Descendants, Scoring
+from efn_compose.evolve.descendants import DEPTHS, LATEST_STATE, Descendants, Scoring
 from efn_compose.evolve.generational import goes_on
 from efn_compose.evolve.generations import TRAINING, Generations, mean_of_networks, name_of
 from efn_compose.evolve.operators import few_switches
@@ -120,7 +120,7 @@ class HalvingSearch(Generations):
             for generation, number in ancestors[:MEMORY]:
                 # The best line's latest state is what its averages must beat.
                 is_first = not networks
-                name = PLAIN_NETWORK if is_first else f"line{line}_generation{generation}"
+                name = LATEST_STATE if is_first else f"line{line}_generation{generation}"
                 networks[name] = self.network(generation, number)
                 names.append(name)
                 starts[name] = start
@@ -130,7 +130,7 @@ class HalvingSearch(Generations):
                 if 1 < depth <= len(names)
             }
         if not averages:
-            averages = {"line0_latest": (PLAIN_NETWORK,)}
+            averages = {"line0_latest": (LATEST_STATE,)}
         found = Scoring(self, networks).score(averages)
         ranked = sorted((n for n in averages if found[n] < float("inf")), key=found.get)
         return Descendants(networks, [(name, averages[name]) for name in ranked], {}, starts)

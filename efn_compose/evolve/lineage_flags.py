@@ -38,16 +38,22 @@ class LineageFlags:
             found.setdefault(number, []).append(name)
         return list(found.values())
 
-    def of_search(self) -> list[str]:
-        """Return what to say of a search that mixes all donors, one sentence each."""
+    def of_search(self, *, with_average: bool = True) -> list[str]:
+        """Return what to say of a search that mixes all donors, one sentence each.
+
+        Args:
+            with_average: Whether the uniform average of all donors is a contestant.
+        """
         if len(self.groups) < 2:
             return []
         listed = "; ".join(", ".join(group) for group in self.groups)
-        flags = [
-            f"The donors are of {len(self.groups)} lineages ({listed}), so their uniform average "
-            "starts from nothing that any of them knew; it is a contestant to beat, not to expect "
-            "anything of."
-        ]
+        flags = []
+        if with_average:
+            flags.append(
+                f"The donors are of {len(self.groups)} lineages ({listed}), so their uniform average "
+                "starts from nothing that any of them knew; it is a contestant to beat, not to expect "
+                "anything of."
+            )
         if not self.is_aligned:
             flags.append(
                 "Donors of different lineages are mixed without alignment: where parts of "

@@ -14,7 +14,7 @@ from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.budget import Budget
-from efn_compose.evolve.descendants import PLAIN_NETWORK, Descendants, blend_of
+from efn_compose.evolve.descendants import LATEST_STATE, PLAIN_NETWORK, Descendants, blend_of
 from efn_compose.evolve.estimates import paired_noise
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.finals import FinalResult, Finals
@@ -240,7 +240,7 @@ class EvolutionRun:
         """Return what must be said about lineages that are mixed."""
         if self._options.inheritance == "lamarck":
             return ()  # a population descends from one donor
-        found = self._lineages.of_search()
+        found = self._lineages.of_search(with_average=self._options.inheritance == "baldwin")
         if winner is not None:
             found += self._lineages.of_winner(winner, self.space)
             if self._fitness.refit and winner.is_mixed(self.space):
@@ -293,7 +293,7 @@ class EvolutionRun:
         ]
         self.space = genome_space(first.spec, len(self.donors), "stage")
         self._executor.set_donors(self.space, [donor.tensors for donor in self.donors])
-        self._contestants += PLAIN_NETWORK in found.networks
+        self._contestants += next(iter(found.networks)) in (PLAIN_NETWORK, LATEST_STATE)
         if self._on_donors is not None:
             self._on_donors(self.donors, self.space)
         names = [donor.name for donor in self.donors]

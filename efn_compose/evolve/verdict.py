@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 COMPOSED = "composed"
 AVERAGE = "uniform_average"
+#: Contestants that come of donors without being one, as people read them.
+RIVALS = {
+    "trained": "the best donor plainly trained",
+    "trained_average": "the average along the best donor plainly trained",
+    "latest_state": "the latest state of the training they average",
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def give_verdict(composed: Arm | None, average: Arm | None, donors: Sequence[Arm
     challenger = choose_challenger([arm for arm in (composed, average) if arm is not None])
     if challenger is None:
         words = (
-            f"No composed candidate survived, so the best donor, {best.name}, was written. "
+            f"No composed candidate survived, so {_title(best)} was written. "
             "The journal says why the others failed."
         )
         return Verdict(best.name, best.name, None, None, words)
@@ -128,28 +134,33 @@ def give_verdict(composed: Arm | None, average: Arm | None, donors: Sequence[Arm
     winner = challenger if validation.is_clearly_better else best
     words = _words(challenger, best, validation, test)
     others = [arm for arm in (composed, average) if arm is not None and arm is not challenger]
+    if best.name in RIVALS:
+        real = [arm for arm in donors if arm.name not in RIVALS]
+        others += sorted(real, key=lambda arm: (arm.mean, arm.name))[:1]
     words += "".join(_rival_words(winner, arm) for arm in others)
     return Verdict(winner.name, best.name, validation, test, words)
 
 
 def _title(arm: Arm) -> str:
     titles = {COMPOSED: "the composed weights", AVERAGE: "the uniform average of all donors"}
+    titles |= RIVALS
     return titles.get(arm.name, f"the best donor, {arm.name},")
 
 
 def _words(challenger: Arm, best: Arm, validation: Difference, test: Difference | None) -> str:
     seeds = len(challenger.validation_loss)
     change = f"{validation.mean:+.4f} ± {validation.standard_error:.4f}"
-    title = _title(challenger)
+    title, is_donor = _title(challenger), best.name not in RIVALS
+    it = "the donor" if is_donor else "it"
     if not validation.is_clearly_better:
         return (
-            f"Nothing beat the best donor, {best.name}, by more than one standard error, so the "
-            f"best donor was written. The closest challenger was {title}: validation loss "
-            f"{change} relative to the donor, over {seeds} fresh seeds."
+            f"Nothing beat {_title(best)} by more than one standard error, so "
+            f"{'the best donor' if is_donor else 'that'} was written. The closest challenger was "
+            f"{title}: validation loss {change} relative to {it}, over {seeds} fresh seeds."
         )
     words = (
-        f"{title.capitalize()} beat the best donor, {best.name}, on search-validation: loss "
-        f"{change} relative to the donor, over {seeds} fresh seeds"
+        f"{title.capitalize()} beat {_title(best)} on search-validation: loss {change} relative to "
+        f"{it}, over {seeds} fresh seeds"
     )
     if test is None:
         return words + "."
