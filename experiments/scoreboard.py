@@ -5,6 +5,7 @@ an interrupted run goes on where it stopped.
 """
 
 import argparse
+import itertools
 import json
 import os
 import time
@@ -19,6 +20,9 @@ import numpy as np
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "scoreboard.jsonl"
+PAGE = HERE / "results" / "scoreboard.md"
+#: What people write stands above, what the journal says below.
+MARK = "<!-- Below this line: python experiments/scoreboard.py --report -->\n"
 
 
 def finished() -> list[dict[str, Any]]:
@@ -159,8 +163,12 @@ def report(config: Mapping[str, Any]) -> str:
     """Return the tables in Markdown."""
     rows, lines = finished(), []
     for setting, own in config["settings"].items():
+        ours = [row for row in rows if row["setting"] == setting]
+        pooled = _comparisons(ours, own["arms"])
+        if pooled:
+            lines += ["", f"## {setting}: all data sets together", "", *pooled]
         for source in own.get("data_sets", config["data_sets"]):
-            mine = [row for row in rows if (row["setting"], row["data"]) == (setting, source)]
+            mine = [row for row in ours if row["data"] == source]
             if mine:
                 lines += ["", f"## {setting}: {source}", ""]
                 lines += [*_scores(mine, own["arms"], config), "", *_comparisons(mine, own["arms"])]
@@ -220,24 +228,21 @@ def _epochs_to(rows: Sequence[Mapping[str, Any]], target: float | None, most: in
 
 def _comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
     """Return paired differences of what the product writes to every other arm."""
-    by_arm = {a: {r["seed"]: r for r in rows if r["arm"] == a} for a in arms}
+    by_arm = {a: {(r["data"], r["seed"]): r for r in rows if r["arm"] == a} for a in arms}
     ours = by_arm.get(OURS, {})
     lines = [
-        f"| {OURS} minus | seeds | as is: accuracy | one epoch: accuracy | fine-tuned: accuracy "
-        "| fine-tuned: NLL | Holm-corrected chance of the last but one |",
-        "|---" * 7 + "|",
+        f"| {OURS} minus | pairs | as is: accuracy | as is: NLL | one epoch: accuracy "
+        "| one epoch: NLL | fine-tuned: accuracy | fine-tuned: NLL | p of the last, by Holm |",
+        "|---" * 9 + "|",
     ]
     found = []
     for arm in arms:
-        seeds = sorted(set(ours) & set(by_arm[arm]))
-        if arm == OURS or len(seeds) < 2:
+        keys = sorted(set(ours) & set(by_arm[arm]))
+        if arm == OURS or len(keys) < 2:
             continue
         cells, chance = [], 1.0
-        wanted = [(name, "accuracy") for name in ENDPOINTS] + [("fine-tuned", "loss")]
-        for name, metric in wanted:
-            pairs = [
-                [endpoint(x[seed], name, metric) for seed in seeds] for x in (ours, by_arm[arm])
-            ]
+        for name, metric in itertools.product(ENDPOINTS, ("accuracy", "loss")):
+            pairs = [[endpoint(x[key], name, metric) for key in keys] for x in (ours, by_arm[arm])]
             if None in pairs[0] + pairs[1]:
                 cells.append("–")
                 continue
@@ -245,17 +250,19 @@ def _comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list
             factor, unit = (100, " points") if metric == "accuracy" else (1, "")
             digits = 1 if metric == "accuracy" else 3
             cells.append(f"{mean * factor:+.{digits}f} ± {half * factor:.{digits}f}{unit}")
-            chance = p if (name, metric) == ("fine-tuned", "accuracy") else chance
-        found.append((arm, len(seeds), cells, chance))
+            chance = p if (name, metric) == ("fine-tuned", "loss") else chance
+        found.append((arm, len(keys), cells, chance))
     for (arm, count, cells, _), chance in zip(found, holm([f[3] for f in found]), strict=True):
         lines.append(f"| {arm} | {count} | {' | '.join(cells)} | {chance:.3f} |")
     return lines if found else []
 
 
 def main() -> None:
-    """Run the experiment, or print its tables."""
+    """Run the experiment, or only make its tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--report", action="store_true", help="print the tables and stop")
+    parser.add_argument(
+        "--report", action="store_true", help="write and print the tables, and stop"
+    )
     parser.add_argument("--settings", nargs="*", default=[], help="only these")
     parser.add_argument("--data", nargs="*", default=[], help="only these data sets")
     parser.add_argument("--seeds", nargs="*", type=int, default=[], help="only these")
@@ -264,7 +271,10 @@ def main() -> None:
     config = tomllib.loads((HERE / "scoreboard.toml").read_text(encoding="utf-8"))
     if not options.report:
         run(config, options)
-    print(report(config))
+    tables = report(config)
+    written = PAGE.read_text(encoding="utf-8").partition(MARK)[0]
+    PAGE.write_text(written + MARK + tables, encoding="utf-8")
+    print(tables)
 
 
 if __name__ == "__main__":

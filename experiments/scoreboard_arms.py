@@ -311,6 +311,11 @@ def genetic(bench: Bench) -> Start:
     return _search(bench, "genetic", breeding="genetic")
 
 
+def genetic_refitted(bench: Bench) -> Start:
+    """The same with donors in one channel basis and mixed blocks refitted before each epoch."""
+    return _search(bench, "genetic", align="auto", refit=True)
+
+
 def random_search(bench: Bench) -> Start:
     """The same search with random genomes."""
     return _search(bench, "genetic", breeding="random")
@@ -331,18 +336,22 @@ def halving_lookahead(bench: Bench) -> Start:
     return _search(bench, "halving", inheritance="halving", lookahead=2)
 
 
-def _search(bench: Bench, name: str, **options: Any) -> Start:
+def _search(
+    bench: Bench, name: str, *, align: str = "never", refit: bool = False, **options: Any
+) -> Start:
     config = bench.config
     settings = config["searches"][name]
-    executor = InProcess(bench.evaluator)
+    fitness = FitnessOptions(**config["fitness"], refit=refit)
+    executor, usual = InProcess(bench.evaluator), bench.evaluator.setup
+    bench.evaluator.setup = dataclasses.replace(usual, fitness=fitness)
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "evaluations.jsonl")
         run = EvolutionRun(
             donors=bench.donors,
-            options=DonorOptions(siblings=settings["siblings"]),
+            options=DonorOptions(siblings=settings["siblings"], align=align),
             data_fingerprint=bench.data.fingerprint,
             search=SearchOptions(**config["guards"], **settings["search"], **options),
-            fitness=FitnessOptions(**config["fitness"]),
+            fitness=fitness,
             seed=bench.seed,
             executor=executor,
             journal=journal,
@@ -355,6 +364,7 @@ def _search(bench: Bench, name: str, **options: Any) -> Start:
         verdict += 2 * config["fitness"].get("epochs", 1.0)
         note = {"written": result.verdict.winner, "evaluations": sum(1 for _ in journal)}
         journal.close()
+    bench.evaluator.setup = usual
     weights = copy.deepcopy(dict(result.weights))
     spent = executor.epochs - verdict
     return Start([weights], spent, note, verdict)
@@ -398,6 +408,7 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "halving, lookahead": halving_lookahead,
     "lamarck": lamarck,
     "genetic search": genetic,
+    "genetic search, aligned and refitted": genetic_refitted,
     "random search": random_search,
     "MeGA's scheme": whole_blends,
     "ensemble of siblings": ensemble,
