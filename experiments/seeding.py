@@ -292,7 +292,9 @@ def _mean_and_error(values: np.ndarray, sign: bool = False) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--magic", type=Path, help="efn_magic_weights.h5 of the quickstart")
+    parser.add_argument(
+        "--magic", type=Path, help="efn_magic_weights.h5 of experiments/genetic.toml"
+    )
     parser.add_argument("--part", default="0/1", help="N/M: the seeds of this one of M processes")
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()

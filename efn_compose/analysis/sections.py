@@ -25,7 +25,7 @@ from efn_compose.analysis.scoreboard import ArmView, Scoreboard
 from efn_compose.analysis.search_view import SearchView
 from efn_compose.analysis.timing import Timing
 from efn_compose.donors.licences import licences_of, resulting_licence
-from efn_compose.evolve.verdict import Difference
+from efn_compose.evolve.verdict import RIVALS, Difference
 
 #: Characters of a failure's reason; the journal has all of it.
 _REASON = 600
@@ -55,6 +55,8 @@ def _victory(board: Scoreboard) -> str:
     who = (
         "Composed weights beat" if board.winner == "composed" else "The average of all donors beats"
     )
+    if board.best_donor in RIVALS:
+        who += " every donor, and"
     found = board.difference(arm, "test") if arm is not None else None
     if found is None or found.is_clearly_better:
         return f"{who} {board.reference_title}."

@@ -21,7 +21,9 @@ ON_INTERRUPT = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "config", nargs="?", help="TOML file; default: the quickstart, about ten minutes on 2 cores"
+        "config",
+        nargs="?",
+        help="TOML file; default: the quickstart, about five minutes on 2 cores",
     )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument(

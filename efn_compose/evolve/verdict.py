@@ -11,7 +11,7 @@ AVERAGE = "uniform_average"
 RIVALS = {
     "trained": "the best donor plainly trained",
     "trained_average": "the average along the best donor plainly trained",
-    "latest_state": "the latest state of the training they average",
+    "latest_state": "the latest state of their own training",
 }
 
 
