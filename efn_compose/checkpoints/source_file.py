@@ -123,14 +123,17 @@ class StoredValues:
         row = math.prod(self.shape[1:])
         rows = self.shape[0] if self.shape else 1
         step = max(1, _SLAB_BYTES // (row * self.dtype.itemsize))
-        slab = np.empty(min(rows, step) * row, self.dtype)
+        is_same = target.dtype == self.dtype and target.flags.c_contiguous
+        values = target.reshape(-1) if is_same else np.empty(min(rows, step) * row, self.dtype)
         for first in range(0, rows, step):
             last = min(first + step, rows)
-            part = slab[: (last - first) * row]
+            part = values[first * row : last * row] if is_same else values[: (last - first) * row]
             self.file.read_into(offset, part)
             offset += part.nbytes
             if self.crc is not None:
                 crc = zlib.crc32(part.view(np.uint8), crc)
+            if is_same:
+                continue
             if step >= rows:
                 target[...] = part.reshape(self.shape)
             else:
