@@ -1,5 +1,6 @@
 """Tasks that misbehave; sent whole to workers, which do not see this folder."""
 
+import atexit
 import dataclasses
 import os
 import pathlib
@@ -62,6 +63,16 @@ class Grower:
     def run(self, evaluator):
         evaluator.donors = b"x" * (self.megabytes << 20)
         return os.getpid()
+
+
+class Farewell:
+    """A task that has its process leave a file when it ends by itself."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def run(self, evaluator):
+        atexit.register(pathlib.Path(self.path).touch)
 
 
 class Hoarder:

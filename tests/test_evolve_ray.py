@@ -6,7 +6,17 @@ import time
 import nano_tasks
 import psutil
 import pytest
-from nano_tasks import Bomb, Grower, Hoarder, PlainSetup, Priority, Raiser, Sleeper, Worker
+from nano_tasks import (
+    Bomb,
+    Farewell,
+    Grower,
+    Hoarder,
+    PlainSetup,
+    Priority,
+    Raiser,
+    Sleeper,
+    Worker,
+)
 
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
@@ -107,6 +117,18 @@ def test_a_worker_that_begins_above_its_limit_is_kept_until_it_grows(make):
     assert len(set(processes[:3])) == len(set(processes[3:])) == 1
     assert processes[2] != processes[3]
     assert len([note for note in executor.notes if "executor.memory_limit_mb = 1." in note]) == 1
+
+
+def test_idle_workers_end_by_themselves_and_clean_up(make, tmp_path):
+    """Killed ones leave TensorFlow's temporary files behind, ten for each worker."""
+    executor = make(workers=2)
+    left = [tmp_path / "first", tmp_path / "second"]
+    assert all(o.error is None for _, o in executor.run([Farewell(str(path)) for path in left]))
+    executor.close()
+    end = time.monotonic() + 10
+    while not all(path.exists() for path in left) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert all(path.exists() for path in left)
 
 
 def test_workers_have_the_priority_of_the_process_they_work_for(make):

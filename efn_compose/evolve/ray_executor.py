@@ -31,6 +31,8 @@ from efn_compose.evolve.worker_check import describe_mismatch, describe_process,
 
 #: The first task of a worker also builds and traces the network.
 _START_SECONDS = 600.0
+#: What an idle worker may take to end by itself.
+_END_SECONDS = 5.0
 #: How often the cluster is looked at for nodes that joined or left.
 _LOOK_SECONDS = 5.0
 #: Workers that die in a row before any of them stands up: starting more is pointless.
@@ -197,9 +199,13 @@ class RayExecutor:
 
     def close(self) -> None:
         """Stop all workers, and Ray if this executor started it."""
+        # Idle ones end by themselves, so that TensorFlow removes its temporary files.
+        ending = [self._members[n].actor.__ray_terminate__.remote() for n in self._idle]
+        if ending and self._ray.is_initialized():
+            self._ray.wait(ending, num_returns=len(ending), timeout=_END_SECONDS)
         for member in self._members.values():
             self._ray.kill(member.actor)
-        self._members = {}
+        self._members, self._idle = {}, deque()
         if self._owns_ray and self._ray.is_initialized():
             self._ray.shutdown()
 
