@@ -143,20 +143,24 @@ def keras_cv(kind: str, width: float, depth: float) -> Callable[[Path], Made]:
     """Return a maker of a small keras-cv backbone; its features are pooled."""
 
     def make(folder: Path) -> Made:
+        import keras
         from test_converters_keras_cv import backbone
 
-        from converters import convert
+        def build() -> Any:
+            return backbone(kind, width=width, depth=depth)
 
-        network = backbone(kind, width=width, depth=depth)
+        network = build()
         images = pixels(SIDE, SIDE)
         randomise(network, images)
         path = folder / "net.weights.h5"
         network.save_weights(path)
-        arch = f"v2-b-w{width}-d{depth}" if kind == "v2" else None
-        scaling = convert(path, arch=arch).donor.conventions.preprocessing
-        inputs = (np.float64(images) - scaling.mean) / scaling.std
-        pooled = _logits(network, images).mean(axis=(1, 2))
-        return Made(path, inputs, None, pooled, f"keras_cv {version('keras-cv')}", {"arch": arch})
+        twice = in_double(keras, build, network)
+        inputs = stem_inputs(keras, twice, np.float64(images))
+        single = _logits(network, images).mean(axis=(1, 2))
+        # The blocks of V2 lose half of the digits even so, and we have not found where.
+        double = _logits(twice, np.float64(images)).mean(axis=(1, 2)) if kind == "lite" else None
+        options = {"arch": f"v2-b-w{width}-d{depth}"} if kind == "v2" else {}
+        return Made(path, inputs, double, single, f"keras_cv {version('keras-cv')}", options)
 
     return make
 
