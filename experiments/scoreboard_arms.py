@@ -260,8 +260,9 @@ def best_sibling(bench: Bench) -> Start:
 
 
 def uniform(bench: Bench) -> Start:
-    """The plain average of the siblings."""
-    return Start([blend(bench.siblings, _equal(bench.siblings)).tensors], bench.budget)
+    """The plain average of the siblings, of strangers too: what that is worth is the question."""
+    soup = blend(bench.siblings, _equal(bench.siblings), allow_unrelated=True)
+    return Start([soup.tensors], bench.budget)
 
 
 def greedy(bench: Bench) -> Start:
