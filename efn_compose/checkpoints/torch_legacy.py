@@ -18,7 +18,7 @@ from efn_compose.checkpoints.torch_tensors import (
     TensorRef,
     check_extent,
     is_row_major,
-    strided,
+    read_span,
 )
 from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
@@ -98,13 +98,7 @@ def _values(source: SourceFile, start: int, ref: TensorRef) -> Callable[[], np.n
     dtype = numpy_dtype(ref.dtype)
     if 0 in ref.shape:
         return lambda: np.zeros(ref.shape, dtype)
-    begin = start + ref.offset * dtype.itemsize
     if is_row_major(ref):
+        begin = start + ref.offset * dtype.itemsize
         return StoredValues(source, lambda: begin, ref.shape, dtype)
-
-    def read() -> np.ndarray:
-        span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
-        flat = source.read(begin, span, dtype)
-        return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
-
-    return read
+    return lambda: read_span(source, start, ref)

@@ -1,5 +1,6 @@
 """Where a PyTorch file keeps a tensor: storage, offset, shape and strides, and views made of them."""
 
+import dataclasses
 import itertools
 import math
 import operator
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from efn_compose.checkpoints.source_file import SourceFile
 from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
@@ -63,12 +65,34 @@ def check_extent(tensor: TensorRef, stored_numel: int, where: str) -> None:
         numel *= length
     if numel == 0:
         return
-    last = tensor.offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
-    if numel > stored_numel or last >= stored_numel:
+    if numel > stored_numel or tensor.offset + _span(tensor) > stored_numel:
         raise UnsafeCheckpointError(
             f"{where}: declares {numel} elements (shape {shape}, stride {stride}, offset "
             f"{tensor.offset}) but its storage holds {stored_numel}; refused."
         )
+
+
+def _span(tensor: TensorRef) -> int:
+    """Return how many elements of its storage a tensor reaches across; none of its axes is empty."""
+    return 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride, strict=True))
+
+
+def span_bytes(tensor: TensorRef) -> int:
+    """Return the same in bytes."""
+    return _span(tensor) * numpy_dtype(tensor.dtype).itemsize
+
+
+def read_span(source: SourceFile, start: int, tensor: TensorRef) -> np.ndarray:
+    """Return a tensor, reading no more of its storage than it reaches across.
+
+    Args:
+        source: The file.
+        start: Byte where the storage begins.
+        tensor: `check_extent` must have passed.
+    """
+    dtype = numpy_dtype(tensor.dtype)
+    flat = source.read(start + tensor.offset * dtype.itemsize, _span(tensor), dtype)
+    return strided(flat, dataclasses.replace(tensor, offset=0))
 
 
 def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:

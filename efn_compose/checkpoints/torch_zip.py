@@ -13,7 +13,14 @@ from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.checkpoints.source_file import SourceFile, StoredValues, wrong_checksum
 from efn_compose.checkpoints.state_dict import unwrap
 from efn_compose.checkpoints.torch_pickle import MAX_PICKLE_BYTES, safe_unpickle
-from efn_compose.checkpoints.torch_tensors import TensorRef, check_extent, is_whole, strided
+from efn_compose.checkpoints.torch_tensors import (
+    TensorRef,
+    check_extent,
+    is_whole,
+    read_span,
+    span_bytes,
+    strided,
+)
 from efn_compose.checkpoints.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
@@ -115,11 +122,9 @@ def _values(
         return StoredValues(source, find, ref.shape, dtype, info.CRC, where)
 
     def read() -> np.ndarray:
-        span = 1 + sum((n - 1) * s for n, s in zip(ref.shape, ref.stride, strict=True))
-        if 2 * span * dtype.itemsize <= info.file_size:
+        if 2 * span_bytes(ref) <= info.file_size:
             # A slice of a storage that many tensors share: reading all of it each time is quadratic.
-            flat = source.read(find() + ref.offset * dtype.itemsize, span, dtype)
-            return strided(flat, TensorRef(ref.storage, ref.dtype, 0, ref.shape, ref.stride))
+            return read_span(source, find(), ref)
         flat = source.read(find(), info.file_size, np.dtype(np.uint8))
         if zlib.crc32(flat) != info.CRC:
             raise wrong_checksum(where)
