@@ -9,7 +9,7 @@ from efn_compose.analysis.journal_view import RunView
 from efn_compose.analysis.markup import clean
 from efn_compose.arch import Conventions
 from efn_compose.errors import EfnComposeError
-from efn_compose.evolve.verdict import RIVALS
+from efn_compose.evolve.verdict import COMPOSED, RIVALS
 from efn_compose.store import WeightFile
 from efn_compose.store.run_folder import WEIGHTS_FILE
 
@@ -19,7 +19,7 @@ _TIMM = {*(f"b{number}" for number in range(9)), *(f"lite{number}" for number in
 
 def has_classifier(run: RunView) -> bool:
     """Return whether what was written was trained in the run and brings its classifier."""
-    return run.trains_on and run.result.get("winner") in ("composed", *RIVALS)
+    return run.trains_on and run.result.get("winner") in (COMPOSED, *RIVALS)
 
 
 def loading(run: RunView) -> str:

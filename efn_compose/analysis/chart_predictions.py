@@ -10,7 +10,7 @@ from efn_compose.analysis.markup import Html, element, name
 from efn_compose.analysis.predictions_view import PredictionsView, SampleView
 from efn_compose.analysis.report_parts import table
 from efn_compose.analysis.report_svg import shortened
-from efn_compose.evolve.verdict import RIVALS
+from efn_compose.evolve.verdict import reference_kind
 
 #: Classes up to which the whole matrix is drawn; above, the commonest confusions are listed.
 _MATRIX_CLASSES = 12
@@ -45,7 +45,7 @@ def predictions_section(view: PredictionsView | None, classes: Sequence[str]) ->
     donor, challenger = (view.confusion[n] for n in (view.best_donor, view.challenger))
     titles = {"composed": "Composed", "uniform_average": "Uniform average"}
     names = [titles.get(n, n) for n in (view.best_donor, view.challenger)]
-    kind = "best rival" if view.best_donor in RIVALS else "best donor"
+    kind = reference_kind(view.best_donor)
     words = element(
         "p",
         f"{kind.capitalize()} ", name(names[0]), f": {_right(donor)}. Challenger ", name(names[1]),

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from efn_compose.analysis.journal_view import RunView
-from efn_compose.evolve.verdict import AVERAGE, COMPOSED, RIVALS, Difference, paired_difference
+from efn_compose.evolve.verdict import (
+    AVERAGE,
+    COMPOSED,
+    Difference,
+    paired_difference,
+    reference_kind,
+    reference_title,
+)
 
 ArmKind = Literal["composed", "average", "donor"]
 
@@ -65,12 +72,12 @@ class Scoreboard:
     @property
     def reference(self) -> str:
         """What others are compared with: the best donor, or what was made of one."""
-        return "best rival" if self.best_donor in RIVALS else "best donor"
+        return reference_kind(self.best_donor)
 
     @property
     def reference_title(self) -> str:
         """The same by its name, in a sentence."""
-        return RIVALS.get(self.best_donor, f"the best donor, {self.best_donor}")
+        return reference_title(self.best_donor)
 
     def difference(self, arm: ArmView, part: str = "") -> Difference | None:
         """Return arm minus best donor over common seeds; None where it cannot be formed."""

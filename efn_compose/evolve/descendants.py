@@ -16,15 +16,10 @@ from efn_compose.evolve.ledger import Purpose
 from efn_compose.evolve.options import MEMORY
 from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.tasks import EvaluationTask
+from efn_compose.evolve.verdict import PLAIN_AVERAGE, PLAIN_NETWORK
 
 #: Journal phase of scores of averages, without training.
 SCORING = "soup"
-#: Name of the plainly trained network in the finals.
-PLAIN_NETWORK = "trained"
-#: Name of the latest state of the training whose averages are put up.
-LATEST_STATE = "latest_state"
-#: Name of the average over its last states.
-PLAIN_AVERAGE = "trained_average"
 #: Generations that averages may reach back.
 DEPTHS = tuple(2**n for n in range(MEMORY.bit_length()))
 
@@ -54,7 +49,8 @@ class Descendants:
     """What a Lamarckian search hands to the finals.
 
     Args:
-        networks: Tensors by name: the plainly trained donor first, then the parts of averages.
+        networks: Tensors by name: a contestant first where there is one (`verdict.RIVALS`), then
+            the parts of averages.
         candidates: Averages over the networks, best first by validation loss: name and the
             names of the networks averaged, one named twice counting twice.
         references: Averages that are no candidates but what these must beat.

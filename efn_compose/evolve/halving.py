@@ -16,13 +16,14 @@ from collections import Counter
 
 from efn_compose.compose import Genome, Recipe
 from efn_compose.compose.compose import Tensors
-from efn_compose.evolve.descendants import DEPTHS, LATEST_STATE, Descendants, Scoring
+from efn_compose.evolve.descendants import DEPTHS, Descendants, Scoring
 from efn_compose.evolve.generational import goes_on
 from efn_compose.evolve.generations import TRAINING, Generations, mean_of_networks, name_of
 from efn_compose.evolve.operators import few_switches
 from efn_compose.evolve.options import MEMORY
 from efn_compose.evolve.planning import lines_left
 from efn_compose.evolve.tasks import EvaluationTask
+from efn_compose.evolve.verdict import LATEST_STATE
 
 #: A line goes on from the mean of one in so many of its states, the latest.
 _SHARE = 3

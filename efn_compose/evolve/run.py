@@ -14,7 +14,7 @@ from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.budget import Budget
-from efn_compose.evolve.descendants import LATEST_STATE, PLAIN_NETWORK, Descendants, blend_of
+from efn_compose.evolve.descendants import Descendants, blend_of
 from efn_compose.evolve.estimates import paired_noise
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.finals import FinalResult, Finals
@@ -34,7 +34,7 @@ from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.seeds import derive_seed
 from efn_compose.evolve.steady import search_steadily
 from efn_compose.evolve.tasks import EvaluationTask, FinishTask
-from efn_compose.evolve.verdict import Arm, Verdict
+from efn_compose.evolve.verdict import RIVALS, Arm, Verdict
 from efn_compose.evolve.watcher import RunWatcher
 from efn_compose.store.journal import Journal
 
@@ -293,7 +293,7 @@ class EvolutionRun:
         ]
         self.space = genome_space(first.spec, len(self.donors), "stage")
         self._executor.set_donors(self.space, [donor.tensors for donor in self.donors])
-        self._contestants += next(iter(found.networks)) in (PLAIN_NETWORK, LATEST_STATE)
+        self._contestants += next(iter(found.networks)) in RIVALS
         if self._on_donors is not None:
             self._on_donors(self.donors, self.space)
         names = [donor.name for donor in self.donors]

@@ -7,12 +7,35 @@ from dataclasses import dataclass
 
 COMPOSED = "composed"
 AVERAGE = "uniform_average"
+PLAIN_NETWORK = "trained"
+PLAIN_AVERAGE = "trained_average"
+LATEST_STATE = "latest_state"
 #: Contestants that come of donors without being one, as people read them.
 RIVALS = {
-    "trained": "the best donor plainly trained",
-    "trained_average": "the average along the best donor plainly trained",
-    "latest_state": "the latest state of their own training",
+    PLAIN_NETWORK: "the best donor plainly trained",
+    PLAIN_AVERAGE: "the average along the best donor plainly trained",
+    LATEST_STATE: "the latest state of their own training",
 }
+
+
+def reference_kind(name: str) -> str:
+    """Return what a contestant is that others are compared with.
+
+    Example:
+        >>> reference_kind("lite1"), reference_kind("latest_state")
+        ('best donor', 'best rival')
+    """
+    return "best rival" if name in RIVALS else "best donor"
+
+
+def reference_title(name: str) -> str:
+    """Return the same in a sentence.
+
+    Example:
+        >>> reference_title("lite1"), reference_title("trained")
+        ('the best donor, lite1', 'the best donor plainly trained')
+    """
+    return RIVALS.get(name, f"the best donor, {name}")
 
 
 @dataclass(frozen=True)
@@ -143,8 +166,8 @@ def give_verdict(composed: Arm | None, average: Arm | None, donors: Sequence[Arm
 
 def _title(arm: Arm) -> str:
     titles = {COMPOSED: "the composed weights", AVERAGE: "the uniform average of all donors"}
-    titles |= RIVALS
-    return titles.get(arm.name, f"the best donor, {arm.name},")
+    comma = "" if arm.name in RIVALS else ","
+    return titles.get(arm.name, f"{reference_title(arm.name)}{comma}")
 
 
 def _words(challenger: Arm, best: Arm, validation: Difference, test: Difference | None) -> str:
