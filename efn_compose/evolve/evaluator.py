@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -212,11 +212,8 @@ class Evaluator:
 
     def align(self, task: AlignTask) -> list[Donor]:
         """Return donors in the first one's channel basis, fitted on training images."""
-        from threadpoolctl import threadpool_limits
-
         images = self.data.train_images[: task.image_count]
-        # One thread in linear algebra too: results must not depend on where this runs.
-        with threadpool_limits(self.setup.threads):
+        with self._own_threads():
             return align(task.donors, images, seed=task.seed).donors
 
     def learn_soup(self, task: LearnedSoupTask) -> LearnedSoup:
@@ -234,12 +231,10 @@ class Evaluator:
 
     def saliency(self, task: SaliencyTask) -> dict[str, np.ndarray]:
         """Return how much each unit of a donor moves the residual stream, by expanded group."""
-        from threadpoolctl import threadpool_limits
-
         images = self.data.train_images[: task.image_count]
         tensors = dict(self.donors[task.donor])
         donor = Donor("donor", self.space.spec, self.setup.conventions, tensors)
-        with threadpool_limits(self.setup.threads):
+        with self._own_threads():
             return contributions(donor, channel_deviations(donor, images, seed=task.seed))
 
     def predict(self, task: PredictionTask) -> dict[str, np.ndarray]:
@@ -289,6 +284,12 @@ class Evaluator:
             self._resident.load(tensors, task.seed, task.head_seed)
         return tensors
 
+    def _own_threads(self) -> AbstractContextManager:
+        """Hold linear algebra to the worker's threads: results must not depend on where it runs."""
+        from threadpoolctl import threadpool_limits
+
+        return threadpool_limits(self.setup.threads)
+
     def _composed(self, recipe: Recipe) -> Tensors:
         """Return a recipe's tensors, refitted where that is wanted and donors meet."""
         tensors = recipe.compose(self.space, self.donors)
@@ -296,9 +297,7 @@ class Evaluator:
         is_trained = f"{HEAD_LAYER}/kernel" in tensors
         if not self.setup.fitness.refit or is_trained or not recipe.is_mixed(self.space):
             return tensors
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(self.setup.threads):
+        with self._own_threads():
             return self._refit.apply(tensors, recipe.host(self.space))
 
     def _recalibrate(self) -> None:

@@ -5,17 +5,17 @@ reads them with coefficients that belonged to another set. One ridge regression 
 on unlabelled images, finds those that bring the block's output nearest to the host's.
 """
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 from efn_compose.arch import ArchSpec, Conventions, inventory
+from efn_compose.compose.averaging import Tensors
 from efn_compose.compose.space import segment_of
 from efn_compose.donors import Donor
 from efn_compose.train.repair import RefitTarget, repair
-
-Tensors = Mapping[str, np.ndarray]
 
 #: Training images that compositions are refitted on.
 REFIT_IMAGES = 200
@@ -62,8 +62,7 @@ class CompositionRefit:
         if not mixed:
             return dict(tensors)
         whole = self._target(host)
-        outputs = {block: whole.outputs[block] for block in mixed}
-        target = RefitTarget(outputs, whole.seed, whole.positions)
+        target = dataclasses.replace(whole, outputs={b: whole.outputs[b] for b in mixed})
         return repair(self.spec, self.conventions, tensors, self._inputs, refit=target)
 
     def mixed_blocks(self, tensors: Tensors, host: int) -> list[str]:
