@@ -19,8 +19,6 @@ from efn_compose.preparation import Prepared, make_executor
 
 #: Evaluations shorter than this are measured a few times more.
 _SHORT_SECONDS = 10.0
-#: Trainings after the last evaluation: two for the pictures of the report.
-_PICTURES = 2
 
 
 def _silent(text: str) -> None:
@@ -90,7 +88,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         evaluation, workers, estimated seconds, bytes in memory and on disk.
     """
     from efn_compose.compose import Recipe, genome_space
-    from efn_compose.evolve.planning import planned_evaluations
+    from efn_compose.evolve.planning import PICTURES, planned_evaluations
     from efn_compose.evolve.tasks import EvaluationTask
 
     prepared, batch_note = with_batch_size(prepared)
@@ -110,7 +108,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         executor.close()
     seconds, start = pace.seconds, pace.start
     # Siblings of a donor share the training images: together they cost about an evaluation.
-    others = _PICTURES + (len(prepared.donors) if config.donors.siblings else 0)
+    others = PICTURES + (len(prepared.donors) if config.donors.siblings else 0)
     estimated = start + (sum(plan.values()) + others) * seconds / workers
     hours = config.budget.hours
     if hours:

@@ -22,6 +22,7 @@ from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.evaluator import Evaluator
 from efn_compose.evolve.executor import answer
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
+from efn_compose.evolve.planning import PICTURES
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.tasks import EvaluationTask, LearnedSoupTask
 from efn_compose.store.journal import Journal
@@ -361,8 +362,7 @@ def _search(
         )
         result = run.run()
         verdict = sum(r["epochs"] for r in journal if r["phase"] in ("final", "test"))
-        # Images that people look at are predicted by two more trainings.
-        verdict += 2 * config["fitness"].get("epochs", 1.0)
+        verdict += PICTURES * fitness.epochs
         note = {"written": result.verdict.winner, "evaluations": sum(1 for _ in journal)}
         journal.close()
     bench.evaluator.setup = usual

@@ -5,13 +5,14 @@ from typing import Any
 
 from efn_compose.compose import Genome
 from efn_compose.evolve.options import BudgetOptions
+from efn_compose.evolve.planning import PICTURES
 from efn_compose.evolve.run_clock import RunClock
 
 #: Finals take longer than the latest evaluations say: they score two splits, and workers wait.
 _MARGIN = 1.2
-#: What follows the last evaluation takes about as long as so many: two trainings for the pictures
-#: of the report, and the composing of what is written.
-_AFTERWARDS = 3
+#: What follows the last evaluation takes about as long as so many: the pictures of the report, and
+#: the composing of what is written.
+_AFTERWARDS = PICTURES + 1
 
 
 class Budget:

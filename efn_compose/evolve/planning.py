@@ -4,6 +4,9 @@ import math
 
 from efn_compose.evolve.options import BudgetOptions, SearchOptions
 
+#: Trainings after the last evaluation, for the pictures of the report: best donor and challenger.
+PICTURES = 2
+
 
 def lines_left(search: SearchOptions, first: int, generation: int) -> int:
     """Return how many lines of a halving search are trained in a generation.
