@@ -19,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import psutil
+from naive_loop import machine_seconds
 
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.evaluator import WorkerSetup
@@ -63,12 +64,6 @@ def processor_seconds() -> float:
     """Return the processor time of this process, of Ray and of all workers."""
     found = [psutil.Process(), *psutil.Process().children(recursive=True)]
     return sum(sum(process.cpu_times()[:2]) for process in found)
-
-
-def machine_seconds() -> float:
-    """Return the processor time of everything on this machine, and of what its host took from it."""
-    times = psutil.cpu_times()
-    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
 
 
 def measure_workers(evaluations: int, workers: int, rounds: int) -> dict[str, object]:

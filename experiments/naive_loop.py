@@ -270,7 +270,7 @@ class Measured:
 
 
 def machine_seconds() -> float:
-    """Return the processor time of everything on this machine."""
+    """Return the processor time of everything on this machine, and of what its host took from it."""
     times = psutil.cpu_times()
     return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
 

@@ -37,6 +37,22 @@ class _Trainer(FakeExecutor):
         return Outcome(Evaluation(scores, 1.0, weights=weights), None, 0, 0.01)
 
 
+class _Remembering(_Trainer):
+    """Keeps of every training what it started from, what it came to, and its loss."""
+
+    def __init__(self):
+        super().__init__()
+        self.starts, self.states, self.losses = [], [], []
+
+    def answer(self, task):
+        outcome = super().answer(task)
+        if getattr(task, "keep_weights", False):
+            self.starts.append(task.recipe.compose(self._space, self._donors)[KERNEL])
+            self.states.append(outcome.value.weights[KERNEL])
+            self.losses.append(outcome.value.loss)
+        return outcome
+
+
 def _run(folder, executor=None, **options):
     options = {"population": 6, "generations": 9, "final_seeds": 2, "noise_repeats": 2} | options
     search = SearchOptions(inheritance="halving", **options)
@@ -93,22 +109,12 @@ def test_the_best_lines_go_on_and_the_first_generation_holds_every_donor(tmp_pat
 
 
 def test_what_is_put_up_is_the_mean_of_a_lines_states(tmp_path):
-    class Remembering(_Trainer):
-        def __init__(self):
-            super().__init__()
-            self.states = {}
-
-        def answer(self, task):
-            outcome = super().answer(task)
-            if getattr(task, "keep_weights", False):
-                self.states[outcome.value.loss] = outcome.value.weights[KERNEL]
-            return outcome
-
-    executor = Remembering()
+    executor = _Remembering()
     result, records = _run(tmp_path, executor)
+    by_loss = dict(zip(executor.losses, executor.states, strict=True))
     # The last line's states are the best of their generation from the fourth on.
     line = [_generation(records, n)[0]["scores"]["validation"]["loss"] for n in range(9, 1, -1)]
-    states = [executor.states[loss] for loss in line]
+    states = [by_loss[loss] for loss in line]
     expected = {depth: np.mean(states[:depth], axis=0) for depth in (2, 4, 8)}
     scored = {r["arm"]: r["scores"]["validation"]["loss"] for r in records if r["phase"] == "soup"}
     for depth, mean in expected.items():
@@ -120,19 +126,7 @@ def test_what_is_put_up_is_the_mean_of_a_lines_states(tmp_path):
 
 @pytest.mark.parametrize("lookahead", [1, 2, 3])
 def test_a_line_goes_on_from_the_mean_of_its_last_states(tmp_path, lookahead):
-    class Remembering(_Trainer):
-        def __init__(self):
-            super().__init__()
-            self.starts, self.states = [], []
-
-        def answer(self, task):
-            outcome = super().answer(task)
-            if getattr(task, "keep_weights", False):
-                self.starts.append(task.recipe.compose(self._space, self._donors)[KERNEL])
-                self.states.append(outcome.value.weights[KERNEL])
-            return outcome
-
-    executor = Remembering()
+    executor = _Remembering()
     _run(tmp_path, executor, population=2, lines=2, generations=10, lookahead=lookahead)
     losses = [float(np.square(state - 1).mean()) for state in executor.states]
     lines = [[0], [1]]  # numbers of trainings, the better line of the generation before first
