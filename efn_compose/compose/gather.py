@@ -7,10 +7,7 @@ from math import prod
 import numpy as np
 
 #: Elements blended at a time, so that the three passes stay in the cache.
-BLOCK = 16384
-
-#: Elements of which whole rows are copied at a time; overwritten before they leave the cache.
-ROW_BLOCK = 1 << 16
+BLOCK = 32768
 
 #: Rows at least this long are copied, shorter ones blended.
 LONG_ROW = 16
@@ -35,8 +32,8 @@ class Selection:
     def __init__(self, units: np.ndarray) -> None:
         self.units = np.asarray(units)
         first, *rest = np.flatnonzero(np.bincount(self.units)).tolist()
-        self.first = first
-        self.rows = {number: np.flatnonzero(self.units == number) for number in rest}
+        self.first, self.rest = first, rest
+        self._owned = {number: self.units == number for number in (first, *rest)}
         self._masks: dict[tuple[int, type], list[tuple[int, np.ndarray]]] = {}
 
     def gather(
@@ -65,25 +62,18 @@ class Selection:
     def _copy_rows(
         self, donors: Sequence[np.ndarray], mixed: np.ndarray, shape: tuple[int, int, int]
     ) -> None:
-        target, base = mixed.reshape(shape), donors[self.first].reshape(shape)
-        step = max(1, ROW_BLOCK // shape[2])
-        sources = [
-            (donors[number].reshape(shape), rows, np.searchsorted(rows, range(0, shape[1], step)))
-            for number, rows in self.rows.items()
-        ]
-        for block in range(len(target)):
-            for piece, start in enumerate(range(0, shape[1], step)):
-                target[block, start : start + step] = base[block, start : start + step]
-                for source, rows, ends in sources:
-                    stop = ends[piece + 1] if piece + 1 < len(ends) else len(rows)
-                    part = rows[ends[piece] : stop]
-                    target[block, part] = source[block, part]
+        # A row is one item of many bytes: numpy moves it whole, and each donor only its own.
+        row = np.dtype((np.void, shape[2] * mixed.itemsize))
+        target = mixed.reshape(shape).view(row)[..., 0]
+        for number, is_own in self._owned.items():
+            source = np.ascontiguousarray(donors[number]).reshape(shape).view(row)[..., 0]
+            np.copyto(target, source, where=is_own)
 
     def _blend_columns(
         self, donors: Sequence[np.ndarray], mixed: np.ndarray, tail: int, word: type
     ) -> None:
         made, base = (array.reshape(-1).view(word) for array in (mixed, donors[self.first]))
-        if not self.rows:
+        if not self.rest:
             np.copyto(made, base)
             return
         # Masks as long as a block: the passes run over flat memory, not row by row.
@@ -110,7 +100,7 @@ class Selection:
             full = np.iinfo(word).max
             self._masks[tail, word] = [
                 (number, np.tile(np.where(lanes == number, full, 0).astype(word), rows))
-                for number in self.rows
+                for number in self.rest
             ]
         return self._masks[tail, word]
 
