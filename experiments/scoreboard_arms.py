@@ -333,6 +333,11 @@ def halving(bench: Bench) -> Start:
     return _search(bench, "halving", inheritance="halving")
 
 
+def halving_finals_included(bench: Bench) -> Start:
+    """The same, so much shorter that its finals lie within the budget too."""
+    return _search(bench, "halving_finals_included", inheritance="halving")
+
+
 def halving_lookahead(bench: Bench) -> Start:
     """The same, every second generation going on from a mean of states (`lookahead = 2`)."""
     return _search(bench, "halving", inheritance="halving", lookahead=2)
@@ -352,7 +357,7 @@ def _search(
             donors=bench.donors,
             options=DonorOptions(siblings=settings["siblings"], align=align),
             data_fingerprint=bench.data.fingerprint,
-            search=SearchOptions(**config["guards"], **settings["search"], **options),
+            search=SearchOptions(**{**config["guards"], **settings["search"], **options}),
             fitness=fitness,
             seed=bench.seed,
             executor=executor,
@@ -406,6 +411,7 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "task arithmetic": arithmetic,
     "TIES": trimmed,
     "halving": halving,
+    "halving, finals included": halving_finals_included,
     "halving, lookahead": halving_lookahead,
     "lamarck": lamarck,
     "genetic search": genetic,
