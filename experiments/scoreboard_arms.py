@@ -333,6 +333,11 @@ def halving(bench: Bench) -> Start:
     return _search(bench, "halving", inheritance="halving")
 
 
+def halving_aligned(bench: Bench) -> Start:
+    """The same, the donors in one channel basis (`donors.align = "auto"`)."""
+    return _search(bench, "halving", inheritance="halving", align="auto")
+
+
 def halving_finals_included(bench: Bench) -> Start:
     """The same, so much shorter that its finals lie within the budget too."""
     return _search(bench, "halving_finals_included", inheritance="halving")
@@ -411,6 +416,7 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "task arithmetic": arithmetic,
     "TIES": trimmed,
     "halving": halving,
+    "halving, aligned": halving_aligned,
     "halving, finals included": halving_finals_included,
     "halving, lookahead": halving_lookahead,
     "lamarck": lamarck,
