@@ -14,6 +14,7 @@ _PUBLIC = {
     "Donor": "efn_compose.donors",
     "GenomeSpace": "efn_compose.compose",
     "Recipe": "efn_compose.compose",
+    "absorb_statistics": "efn_compose.train.absorb",
     "align": "efn_compose.donors.align",
     "arch_spec": "efn_compose.arch",
     "convert": "efn_compose.conversion",

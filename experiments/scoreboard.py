@@ -54,10 +54,8 @@ def pending(
 def merged(config: Mapping[str, Any], setting: str) -> dict[str, Any]:
     """Return the experiment's options with those of one setting in their place."""
     own = config["settings"][setting]
-    searches = {
-        name: {**search, **own.get("searches", {}).get(name, {})}
-        for name, search in config["searches"].items()
-    }
+    usual, special = config["searches"], own.get("searches", {})
+    searches = {n: {**usual.get(n, {}), **special.get(n, {})} for n in (*usual, *special)}
     return {**config, **own, "searches": searches}
 
 

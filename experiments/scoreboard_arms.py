@@ -26,6 +26,7 @@ from efn_compose.evolve.planning import PICTURES
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.tasks import EvaluationTask, LearnedSoupTask
 from efn_compose.store.journal import Journal
+from efn_compose.train.absorb import absorb_statistics
 from efn_compose.train.metrics import log_softmax
 from efn_compose.train.resident import batches
 
@@ -124,6 +125,12 @@ class Bench:
             return dict(self.evaluator.evaluate(task).weights)
         finally:
             model.settings = usual
+
+    @cached_property
+    def absorbed(self) -> "Bench":
+        """The same bench, its donors written over the statistics of the training images."""
+        donors = [absorb_statistics(donor, self.data.train_images) for donor in self.donors]
+        return dataclasses.replace(self, donors=donors)
 
     def score(self, tensors: Tensors, *parts: str) -> Mapping[str, Mapping[str, float]]:
         """Return scores without training, BatchNorm statistics re-estimated."""
@@ -323,6 +330,11 @@ def random_search(bench: Bench) -> Start:
     return _search(bench, "genetic", breeding="random")
 
 
+def random_refitted(bench: Bench) -> Start:
+    """Random genomes over donors in one channel basis, mixed blocks refitted."""
+    return _search(bench, "genetic", align="auto", refit=True, breeding="random")
+
+
 def lamarck(bench: Bench) -> Start:
     """The product's search that lets trained candidates be parents (`inheritance = "lamarck"`)."""
     return _search(bench, "lamarck", inheritance="lamarck")
@@ -336,6 +348,11 @@ def halving(bench: Bench) -> Start:
 def halving_aligned(bench: Bench) -> Start:
     """The same, the donors in one channel basis (`donors.align = "auto"`)."""
     return _search(bench, "halving", inheritance="halving", align="auto")
+
+
+def halving_refitted(bench: Bench) -> Start:
+    """Halving that begins with refitted compositions of aligned donors too."""
+    return _search(bench, "halving_refitted", inheritance="halving", align="auto", refit=True)
 
 
 def halving_finals_included(bench: Bench) -> Start:
@@ -417,12 +434,20 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "TIES": trimmed,
     "halving": halving,
     "halving, aligned": halving_aligned,
+    "halving, aligned and refitted": halving_refitted,
     "halving, finals included": halving_finals_included,
     "halving, lookahead": halving_lookahead,
     "lamarck": lamarck,
     "genetic search": genetic,
     "genetic search, aligned and refitted": genetic_refitted,
     "random search": random_search,
+    "random search, aligned and refitted": random_refitted,
     "MeGA's scheme": whole_blends,
     "ensemble of siblings": ensemble,
+}
+
+#: Said after an arm's name: the same from donors whose statistics were absorbed.
+ABSORBED = ", absorbed"
+ARMS |= {
+    f"{name}{ABSORBED}": lambda bench, arm=arm: arm(bench.absorbed) for name, arm in ARMS.items()
 }

@@ -30,6 +30,7 @@ STAND_INS = {
     "direct-sum": {"b7": TWICE},
     "shrink": {"b0": SMALL},
     "align": {"128": "32"},
+    "absorb": {"128": "32"},
     "train": {"128": "16", "5": "1", "3": "1"},
     "rank": {"fashion_mnist": "digits", "64": "32"},
 }
@@ -42,6 +43,7 @@ LEAVES = {
     "direct-sum": ["b7.h5"],
     "shrink": ["b0.h5"],
     "align": ["aligned/mine.h5", "aligned/theirs.h5"],
+    "absorb": ["b0_absorbed.h5"],
     "rank": ["rank.png"],
     "augment": ["sheet.png"],
     "folds": ["folds.csv"],
@@ -96,6 +98,8 @@ def _prepare(verb: str, place: Path) -> None:
             random_donor(seed).save(place / f"{name}.h5")
     if verb == "shrink":
         nano_donor("large", 1, WIDE).save(place / "b5.h5")
+    if verb == "absorb":
+        random_donor(1).save(place / "b0.pth")  # named as in the example; ours by content
     if verb == "align":
         random_donor(1).save(place / "mine.h5")
         random_donor(2).save(place / "theirs.pth")  # named as in the example; ours by content

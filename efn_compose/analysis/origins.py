@@ -18,6 +18,8 @@ def origin_words(provenance: Mapping[str, Any]) -> str:
             parts.append(_step_words(step))
     if provenance.get("aligned"):
         parts.append("channels aligned to another donor")
+    if provenance.get("absorbed"):
+        parts.append("BatchNorm rewritten for the training images' statistics, function kept")
     sibling = provenance.get("sibling")
     if isinstance(sibling, Mapping):
         share, total = sibling.get("share"), sibling.get("share_count")

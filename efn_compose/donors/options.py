@@ -18,6 +18,9 @@ class DonorOptions:
             one, on training images. Mixtures then keep more of both, but an aligned donor may
             itself train worse than the original; "never" leaves donors as they are.
         align_images: Training images the alignment is fitted on.
+        absorb: Write every donor over the BatchNorm statistics of the training images, its
+            function kept, so that training begins where the donor left off.
+        absorb_images: Training images whose statistics these are.
     """
 
     files: tuple[str, ...] = field(
@@ -34,4 +37,14 @@ class DonorOptions:
     )
     align_images: int = field(
         default=200, metadata={"minimum": 2, "help": "training images for that, unlabelled"}
+    )
+    absorb: bool = field(
+        default=False,
+        metadata={
+            "help": "rewrite BatchNorm for the training images' statistics, the function kept: "
+            "training no longer begins by undoing the donor"
+        },
+    )
+    absorb_images: int = field(
+        default=320, metadata={"minimum": 2, "help": "training images for that, unlabelled"}
     )

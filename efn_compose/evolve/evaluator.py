@@ -20,6 +20,7 @@ from efn_compose.donors.align import align
 from efn_compose.evolve.devices import prepare_device
 from efn_compose.evolve.options import FitnessAugmentOptions, FitnessOptions
 from efn_compose.evolve.tasks import (
+    AbsorbTask,
     AlignTask,
     BatchSizeTask,
     Evaluation,
@@ -30,6 +31,7 @@ from efn_compose.evolve.tasks import (
     SaliencyTask,
     SiblingTask,
 )
+from efn_compose.train.absorb import absorb_statistics
 from efn_compose.train.learned_soup import LearnedSoup, SoupLearner
 from efn_compose.train.memory import inference_batch, largest_batch, peak_bytes, training_bytes
 from efn_compose.train.metrics import scores
@@ -215,6 +217,10 @@ class Evaluator:
         images = self.data.train_images[: task.image_count]
         with self._own_threads():
             return align(task.donors, images, seed=task.seed).donors
+
+    def absorb(self, task: AbsorbTask) -> Donor:
+        """Return a donor of the same function, written over the statistics of training images."""
+        return absorb_statistics(task.donor, self.data.train_images[: task.image_count])
 
     def learn_soup(self, task: LearnedSoupTask) -> LearnedSoup:
         """Return segment weights of all donors, learned on training images."""

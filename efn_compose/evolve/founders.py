@@ -1,4 +1,4 @@
-"""The donors a search begins with: aligned, given siblings, numbered, their units weighed."""
+"""The donors a search begins with: aligned, their statistics absorbed, given siblings, numbered, their units weighed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from efn_compose.compose.space import Granularity
 from efn_compose.donors import Donor
 from efn_compose.donors.lineage import lineage_numbers
 from efn_compose.donors.options import DonorOptions
+from efn_compose.evolve.absorption import FOLDER as ABSORBED_FOLDER
+from efn_compose.evolve.absorption import absorb_donors
 from efn_compose.evolve.alignment import FOLDER as ALIGNED_FOLDER
 from efn_compose.evolve.alignment import align_donors, needs_alignment
 from efn_compose.evolve.executor import Executor
@@ -25,7 +27,7 @@ class Founders:
     Everything made is kept in the run folder and not made again.
 
     Args:
-        options: Alignment and siblings.
+        options: Alignment, absorption and siblings.
         granularity: What one gene moves.
         seed: The run's seed.
         data_fingerprint: Of the data set that the executor's workers hold.
@@ -49,7 +51,7 @@ class Founders:
             donors: Harmonised, headless donors of one network.
 
         Raises:
-            EvaluationError: Alignment, a sibling or a weighing failed.
+            EvaluationError: Alignment, absorption, a sibling or a weighing failed.
         """
         options = self.options
         found, space = list(donors), self._number(donors)
@@ -59,6 +61,13 @@ class Founders:
             found = align_donors(
                 found, options.align_images, self.seed, self.data_fingerprint, self.executor, aligned
             )  # fmt: skip
+            space = self._number(found)
+        if options.absorb:
+            self.watcher.on_phase("absorption", 0)
+            absorbed = self.folder / ABSORBED_FOLDER
+            found = absorb_donors(
+                found, options.absorb_images, self.data_fingerprint, self.executor, absorbed
+            )
             space = self._number(found)
         if options.siblings:
             self.watcher.on_phase("siblings", 0)

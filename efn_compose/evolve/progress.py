@@ -16,6 +16,7 @@ from efn_compose.evolve.terminal_view import WorkerTally, view
 
 _PHASE_TITLES = {
     "alignment": "Aligning donors",
+    "absorption": "Absorbing the images' statistics",
     "siblings": "Making siblings",
     "noise": "Measuring the noise",
     "search": "Searching",

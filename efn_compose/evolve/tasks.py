@@ -118,6 +118,23 @@ class AlignTask:
 
 
 @dataclass(frozen=True)
+class AbsorbTask:
+    """Write a donor over the statistics of training images, its function kept.
+
+    Args:
+        donor: The donor.
+        image_count: Training images to take the statistics of.
+    """
+
+    donor: Donor
+    image_count: int
+
+    def run(self, evaluator: "Evaluator") -> Donor:
+        """Answer the task in a worker."""
+        return evaluator.absorb(self)
+
+
+@dataclass(frozen=True)
 class LearnedSoupTask:
     """Learn how much of each donor goes into each segment of their average.
 
@@ -181,6 +198,7 @@ Task = (
     | PredictionTask
     | FinishTask
     | AlignTask
+    | AbsorbTask
     | LearnedSoupTask
     | SaliencyTask
 )

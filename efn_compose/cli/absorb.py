@@ -1,0 +1,37 @@
+"""`efn-compose absorb`: a donor rewritten for the statistics of your images, its function kept.
+
+Training replaces the statistics a checkpoint normalises with by those of each batch. Where your
+images look different from those it was made for, this alone undoes much of it. Rewritten, a
+donor computes what it did and goes on doing so when training begins. Needs some hundred images,
+without labels, at the size of later trainings.
+"""
+
+import argparse
+
+from efn_compose.cli.images import add_image_arguments, image_reader
+from efn_compose.cli.output import Output
+
+EXAMPLE = "efn-compose absorb b0.pth --images folder:photos --size 128 -o b0_absorbed.h5"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("file", metavar="FILE", help="a weight file or package:NAME")
+    add_image_arguments(parser, "take their statistics", count=320, is_required=True)
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="the .h5 file to write"
+    )
+
+
+def run(options: argparse.Namespace, output: Output) -> None:
+    """Rewrite the donor and say what was written."""
+    from efn_compose.preparation import load_entry
+    from efn_compose.train.absorb import absorb_statistics
+
+    donor = load_entry(options.file)
+    images, _ = image_reader(options, is_quiet=output.is_quiet)(options.images)
+    absorb_statistics(donor, images).save(options.output)
+    fields = {"file": str(options.output), "donor": donor.name, "images": len(images)}
+    output.result(
+        fields, f"{options.output}: {donor.name}, the statistics of {len(images)} images absorbed"
+    )

@@ -1,0 +1,109 @@
+"""Write a network's BatchNorm over the statistics of other images, its function kept.
+
+A checkpoint normalises with the statistics of the images it was trained on. Training replaces
+them by those of each batch from the first step on, and where the new images look different, at
+another size or from another world, this alone undoes much of what the network can do before
+it has learned anything. Gamma and beta can take up the difference beforehand: the network
+computes what it did, and what a batch normalises to is what the stored statistics gave.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from efn_compose.donors import Donor
+from efn_compose.errors import DataError
+from efn_compose.models.stepwise import StepwiseNetwork
+
+#: Provenance key that says so.
+ABSORBED_KEY = "absorbed"
+
+_NORM = "_bn"
+#: Images that pass through the network together.
+_BATCH = 50
+
+Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def absorb_statistics(donor: Donor, images: np.ndarray) -> Donor:
+    """Return a donor of the same function whose BatchNorm statistics are those of the images.
+
+    With m, v stored, m', v' observed and e the network's epsilon, gamma becomes
+    gamma * sqrt((v' + e) / (v + e)), and beta grows by gamma * (m' - m) / sqrt(v + e).
+    Logits stay what they were, in inference, for any image. In training, where batches
+    bring their own statistics, they now begin near those logits.
+
+    Args:
+        donor: The donor, with or without classifier.
+        images: uint8 (image, height, width, 3), unlabelled, of the size that is trained at;
+            some hundred.
+
+    Returns:
+        A donor of new BatchNorm tensors; all others are shared. `provenance["absorbed"]`
+        holds the number of images and their size.
+
+    Raises:
+        DataError: There are fewer than two images.
+
+    Example:
+        >>> donor = absorb_statistics(donor, train_images[:300])  # doctest: +SKIP
+    """
+    if len(images) < 2:
+        raise DataError(
+            f"Statistics need at least 2 images; some hundred are usual. Received: {len(images)}."
+        )
+    tensors = dict(donor.tensors)
+    for norm, (mean, variance) in _observed(donor, images).items():
+        tensors |= _rewritten(tensors, norm, mean, variance, donor.conventions.bn_epsilon)
+    record = {"images": len(images), "size": list(images.shape[1:3])}
+    provenance = {**donor.provenance, ABSORBED_KEY: record}
+    return donor.replace(tensors=tensors, provenance=provenance)
+
+
+def _rewritten(
+    tensors: Mapping[str, np.ndarray],
+    norm: str,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    epsilon: float,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield a BatchNorm's new tensors by name."""
+    roles = ("gamma", "beta", "moving_mean", "moving_variance")
+    gamma, beta, old_mean, old_variance = (
+        tensors[f"{norm}/{role}"].astype(np.float64) for role in roles
+    )
+    slope = gamma / np.sqrt(old_variance + epsilon)
+    new = (slope * np.sqrt(variance + epsilon), beta + slope * (mean - old_mean), mean, variance)
+    for role, values in zip(roles, new, strict=True):
+        name = f"{norm}/{role}"
+        yield name, values.astype(tensors[name].dtype)
+
+
+def _observed(donor: Donor, images: np.ndarray) -> Statistics:
+    """Return the mean and variance (channel,) of what each BatchNorm reads, float64."""
+    network = StepwiseNetwork.of(donor)
+    found: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
+
+    def observe(layer: str, x: tf.Tensor) -> None:
+        if not layer.endswith(_NORM):
+            return
+        mean, variance = tf.nn.moments(x, tuple(range(len(x.shape) - 1)))
+        part = (len(x), mean.numpy().astype(np.float64), variance.numpy().astype(np.float64))
+        found[layer] = _pooled(found[layer], part) if layer in found else part
+
+    for start in range(0, len(images), _BATCH):
+        network.run(donor.preprocess(images[start : start + _BATCH]), before=observe)
+    return {layer: (mean, variance) for layer, (_, mean, variance) in found.items()}
+
+
+def _pooled(
+    first: tuple[int, np.ndarray, np.ndarray], second: tuple[int, np.ndarray, np.ndarray]
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return number, mean and variance of two sets together (Chan, Golub & LeVeque 1983)."""
+    count = first[0] + second[0]
+    share = second[0] / count
+    apart = second[1] - first[1]
+    mean = first[1] + apart * share
+    variance = (1 - share) * first[2] + share * second[2] + share * (1 - share) * apart**2
+    return count, mean, variance

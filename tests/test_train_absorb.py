@@ -1,0 +1,107 @@
+"""Absorbing statistics: the same function, and training begins with it.
+
+The truth is Keras: its BatchNorm in inference, and in training over one batch of all images.
+"""
+
+import keras
+import numpy as np
+import pytest
+from nano_donors import NANO_VARIANTS, nano_donor, photo_like
+from nano_run import write_nano_experiment
+
+from efn_compose.cli import main
+from efn_compose.donors import load_donor
+from efn_compose.errors import DataError
+from efn_compose.train.absorb import absorb_statistics
+
+
+def dimmed(count: int, seed: int) -> np.ndarray:
+    """Return images that look unlike those a nano donor's statistics come from."""
+    return (photo_like(count, seed=seed) // 4 + 20).astype(np.uint8)
+
+
+def outputs(donor, images: np.ndarray, *, training: bool) -> np.ndarray:
+    """Return Keras' logits; dropout and dropped blocks are set to nothing."""
+    model = donor.build(input_shape=(*images.shape[1:3], 3))
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
+    return np.asarray(model(donor.preprocess(images), training=training))
+
+
+@pytest.fixture
+def in_double():
+    """Keras' layers in float64: nano networks amplify rounding where images are foreign to them."""
+    usual = keras.config.dtype_policy(), keras.config.floatx()
+    keras.config.set_dtype_policy("float64")
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_dtype_policy(usual[0])
+    keras.config.set_floatx(usual[1])
+
+
+@pytest.fixture(scope="module", params=NANO_VARIANTS)
+def donor(request):
+    return nano_donor(request.param, images=photo_like(40), dtype="float64")
+
+
+@pytest.mark.usefixtures("in_double")
+def test_the_function_is_kept_for_any_image(donor):
+    absorbed = absorb_statistics(donor, dimmed(70, seed=1))
+    for images in (dimmed(9, seed=2), photo_like(9, seed=3)):
+        before = outputs(donor, images, training=False)
+        now = outputs(absorbed, images, training=False)
+        np.testing.assert_allclose(now, before, atol=1e-9 * np.abs(before).max())
+
+
+@pytest.mark.usefixtures("in_double")
+def test_training_begins_with_what_inference_gave(donor):
+    images = dimmed(70, seed=1)
+    before = outputs(donor, images, training=False)
+    absorbed = absorb_statistics(donor, images)
+    now = outputs(absorbed, images, training=True)
+    np.testing.assert_allclose(now, before, atol=1e-3 * np.abs(before).max())
+    # Without it, the first step already sees another network.
+    then = outputs(donor, images, training=True)
+    assert np.abs(then - before).max() > 0.1 * np.abs(before).max()
+
+
+def test_only_batchnorm_changes_and_the_provenance_says_so(donor):
+    images = dimmed(20, seed=1)
+    absorbed = absorb_statistics(donor, images)
+    changed = {n for n, v in donor.tensors.items() if absorbed.tensors[n] is not v}
+    assert changed == {name for name in donor.tensors if "_bn/" in name}
+    assert absorbed.provenance["absorbed"] == {"images": 20, "size": [32, 32]}
+
+
+def test_one_image_is_refused(donor):
+    with pytest.raises(DataError, match="at least 2 images"):
+        absorb_statistics(donor, dimmed(1, seed=1))
+
+
+def test_a_run_absorbs_the_statistics_of_its_training_images(tmp_path):
+    config = write_nano_experiment(
+        tmp_path, population=2, generations=0, noise_repeats=0, finalists=1
+    )
+    settings = ("donors.absorb=true", "donors.align=never", "donors.siblings=0")
+    command = ["evolve", str(config), *(word for s in settings for word in ("--set", s))]
+    assert main(command) == 0
+    images = photo_like(6)
+    for number in (1, 2):
+        original = load_donor(tmp_path / f"donor{number}.h5").without_head()
+        (path,) = (tmp_path / "run" / "absorbed").glob(f"donor{number}-*.h5")
+        absorbed = load_donor(path)
+        assert absorbed.provenance["absorbed"]["images"] == 48
+        before = features(original, images)
+        np.testing.assert_allclose(
+            features(absorbed, images), before, atol=2e-4 * np.abs(before).max()
+        )
+        written = path.stat().st_mtime_ns
+    assert main([*command, "--resume"]) == 0
+    assert path.stat().st_mtime_ns == written
+
+
+def features(donor, images: np.ndarray) -> np.ndarray:
+    """Return Keras' last feature map."""
+    model = donor.build(input_shape=(*images.shape[1:3], 3), include_top=False)
+    return np.asarray(model(donor.preprocess(images), training=False))
