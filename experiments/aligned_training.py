@@ -32,6 +32,7 @@ from efn_compose.donors import Donor, harmonise
 from efn_compose.donors.align import align
 from efn_compose.models import model_variables
 from efn_compose.models.stepwise import StepwiseNetwork
+from efn_compose.train.absorb import absorb_statistics
 from efn_compose.train.recalibrate import recalibrate
 from efn_compose.train.repair import observed_statistics, repair
 from efn_compose.train.transfer_scores import cosine_neighbours
@@ -69,6 +70,8 @@ def arms(host: Donor, other: Donor, images: np.ndarray) -> dict[str, dict[str, T
         "Lite1": {"none": host.tensors},
         "Lite0": {"none": other.tensors},
         "Lite0, aligned": {"none": aligned.tensors},
+        "Lite1, statistics absorbed": {"none": absorb_statistics(host, images).tensors},
+        "Lite0, statistics absorbed": {"none": absorb_statistics(other, images).tensors},
     }
     maps = {"half of stage 4's units": unit_map(host, (4,)), "stages 5-7": stage_map(host, 5)}
     observed = observed_statistics(host, inputs)

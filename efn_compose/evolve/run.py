@@ -108,7 +108,7 @@ class EvolutionRun:
 
     Args:
         donors: Harmonised, headless donors.
-        options: Alignment and siblings.
+        options: Alignment, absorption and siblings.
         data_fingerprint: Of the data set that the executor's workers hold.
         search: Population, generations, finals.
         fitness: Epochs per evaluation.
