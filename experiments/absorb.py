@@ -7,7 +7,9 @@ Donors: ImageNet Lite1 and Lite0 nested into Lite1; data, sizes and splits of sc
 - the average of Lite1 and aligned Lite0, project convolutions refitted to Lite1's outputs;
 - control: the average of Lite1 and *itself with shuffled kernels*, refitted alike, so that no
   second network takes part;
-- Lite1, its BatchNorm rewritten for the images' statistics, its function unchanged.
+- Lite1, its BatchNorm rewritten for the images' statistics, its function unchanged;
+- Lite1 trained with BatchNorm frozen in inference mode, as Keras' guide to fine-tuning advises:
+  plain `fit`, its own head and order of images.
 
     python experiments/absorb.py -o experiments/results/absorb.md
 
@@ -24,17 +26,20 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import numpy as np
 import scoreboard
-from scoreboard_arms import Bench
+from scoreboard_bench import Bench
 from seeding import data_set
 
 from efn_compose.compose import Recipe, genome_space
+from efn_compose.donors import Donor
 from efn_compose.donors.align import align
 from efn_compose.evolve.evaluator import WorkerSetup
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.tasks import FinishTask
 from efn_compose.preparation import load_donors
+from efn_compose.train.metrics import scores
 
 HERE = Path(__file__).parent
 RATE = 1e-3
@@ -89,8 +94,29 @@ def measure(bench: Bench, tensors: Tensors) -> list[tuple[float, float]]:
     for epoch in range(max(EPOCHS)):
         tensors = bench.train(tensors, "fine-tuning", epoch, rate=RATE)
         if epoch + 1 in EPOCHS:
-            scores = bench.score(tensors, "test")["test"]
-            found.append((scores["accuracy"], scores["loss"]))
+            result = bench.score(tensors, "test")["test"]
+            found.append((result["accuracy"], result["loss"]))
+    return found
+
+
+def measure_frozen(bench: Bench, donor: Donor) -> list[tuple[float, float]]:
+    """Return the same of a training in Keras whose BatchNorm keeps its stored statistics."""
+    data = bench.data
+    keras.utils.set_random_seed(bench.seed)
+    model = donor.build(input_shape=(data.size, data.size, 3), classes=data.classes)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(RATE), loss)
+    inputs, found = donor.preprocess(data.train_images), []
+    batch = bench.evaluator.setup.fitness.batch_size
+    for epoch in range(max(EPOCHS)):
+        model.fit(inputs, data.train_labels, batch_size=batch, verbose=0)
+        if epoch + 1 in EPOCHS:
+            logits = model.predict(donor.preprocess(data.test_images), verbose=0)
+            result = scores(logits, data.test_labels, "accuracy", is_calibrated=True)
+            found.append((result["accuracy"], result["loss"]))
     return found
 
 
@@ -141,6 +167,8 @@ def main() -> None:
             for name, tensors in starts(bench):
                 rows.setdefault((source, name), []).append(measure(bench, tensors))
                 print(source, seed, name, rows[source, name][-1], flush=True)
+            frozen = rows.setdefault((source, "Lite1, BatchNorm frozen"), [])
+            frozen.append(measure_frozen(bench, donors[0]))
         command = f"python experiments/absorb.py --seeds {options.seeds} -o {options.output}"
         options.output.write_text(table(rows, command), encoding="utf-8")
 

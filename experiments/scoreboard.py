@@ -61,7 +61,8 @@ def merged(config: Mapping[str, Any], setting: str) -> dict[str, Any]:
 
 def run(config: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Measure everything that is not yet in the journal."""
-    from scoreboard_arms import ARMS, Bench
+    from scoreboard_arms import ARMS
+    from scoreboard_bench import Bench
     from seeding import data_set
 
     from efn_compose.evolve.evaluator import WorkerSetup
@@ -153,8 +154,11 @@ def endpoint(row: Mapping[str, Any], name: str, metric: str) -> float | None:
 
 
 ENDPOINTS = ("as is", "one epoch", "fine-tuned")
-#: The arm that all others are compared with: what the product recommends.
-OURS = "halving"
+#: The arms that others are compared with: what the product recommends, and the same with its
+#: donors' statistics absorbed.
+OURS, OURS_ABSORBED = "halving", "halving, absorbed"
+#: What the second is compared with besides absorbed arms.
+PLAIN = ("best donor", "trained for the whole budget", "trained, last epochs averaged", OURS)
 
 
 def report(config: Mapping[str, Any]) -> str:
@@ -162,14 +166,15 @@ def report(config: Mapping[str, Any]) -> str:
     rows, lines = finished(), []
     for setting, own in config["settings"].items():
         ours = [row for row in rows if row["setting"] == setting]
-        pooled = _comparisons(ours, own["arms"])
+        pooled = _both_comparisons(ours, own["arms"])
         if pooled:
             lines += ["", f"## {setting}: all data sets together", "", *pooled]
         for source in own.get("data_sets", config["data_sets"]):
             mine = [row for row in ours if row["data"] == source]
             if mine:
                 lines += ["", f"## {setting}: {source}", ""]
-                lines += [*_scores(mine, own["arms"], config), "", *_comparisons(mine, own["arms"])]
+                lines += [*_scores(mine, own["arms"], config), ""]
+                lines += _both_comparisons(mine, own["arms"])
     return "\n".join(lines) + "\n"
 
 
@@ -224,19 +229,26 @@ def _epochs_to(rows: Sequence[Mapping[str, Any]], target: float | None, most: in
     return words + (f" (not reached by {missed}, counted as {most + 1})" if missed else "")
 
 
-def _comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
-    """Return paired differences of what the product writes to every other arm."""
+def _both_comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
+    plain = [arm for arm in arms if not arm.endswith(", absorbed")]
+    rivals = [arm for arm in arms if arm in PLAIN or arm.endswith(", absorbed")]
+    first, second = _comparisons(rows, plain, OURS), _comparisons(rows, rivals, OURS_ABSORBED)
+    return first + [""] * bool(first and second) + second
+
+
+def _comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str], best: str) -> list[str]:
+    """Return paired differences of one arm to others."""
     by_arm = {a: {(r["data"], r["seed"]): r for r in rows if r["arm"] == a} for a in arms}
-    ours = by_arm.get(OURS, {})
+    ours = by_arm.get(best, {})
     lines = [
-        f"| {OURS} minus | pairs | as is: accuracy | as is: NLL | one epoch: accuracy "
+        f"| {best} minus | pairs | as is: accuracy | as is: NLL | one epoch: accuracy "
         "| one epoch: NLL | fine-tuned: accuracy | fine-tuned: NLL | p of the last, by Holm |",
         "|---" * 9 + "|",
     ]
     found = []
     for arm in arms:
         keys = sorted(set(ours) & set(by_arm[arm]))
-        if arm == OURS or len(keys) < 2:
+        if arm == best or len(keys) < 2:
             continue
         cells, chance = [], 1.0
         for name, metric in itertools.product(ENDPOINTS, ("accuracy", "loss")):

@@ -1,0 +1,170 @@
+"""One data set and one pipeline seed of the scoreboard: trains, scores, and keeps what arms share."""
+
+import dataclasses
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from efn_compose.compose import Recipe, genome_space
+from efn_compose.data.dataset import DataSet
+from efn_compose.donors import Donor
+from efn_compose.evolve.evaluator import Evaluator
+from efn_compose.evolve.tasks import EvaluationTask, LearnedSoupTask
+from efn_compose.train.absorb import absorb_statistics
+from efn_compose.train.metrics import log_softmax
+from efn_compose.train.resident import batches
+
+Tensors = Mapping[str, np.ndarray]
+
+
+@dataclass
+class Bench:
+    """One data set and one pipeline seed.
+
+    Args:
+        evaluator: Holds the data and the traced model.
+        data: The images.
+        donors: Harmonised, headless donors of one network.
+        config: The experiment's options, those of its setting included.
+        seed: Of the pipeline: order, heads, search.
+    """
+
+    evaluator: Evaluator
+    data: DataSet
+    donors: Sequence[Donor]
+    config: Mapping[str, Any]
+    seed: int
+
+    def train(
+        self,
+        tensors: Tensors,
+        purpose: str,
+        number: int,
+        epochs: float = 1.0,
+        rate: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return weights after some epochs, classifier included."""
+        self._seat(tensors)
+        task = EvaluationTask(
+            Recipe.genome(self._space.pure(0)),
+            self.draw(purpose, number),
+            epochs,
+            parts=(),
+            head_seed=self.head_seed,
+            keep_weights=True,
+        )
+        model = self.evaluator.model
+        usual = model.settings
+        if rate is not None:
+            model.settings = dataclasses.replace(usual, learning_rate=rate)
+        try:
+            return dict(self.evaluator.evaluate(task).weights)
+        finally:
+            model.settings = usual
+
+    @cached_property
+    def absorbed(self) -> "Bench":
+        """The same bench, its donors written over the statistics of the training images."""
+        donors = [absorb_statistics(donor, self.data.train_images) for donor in self.donors]
+        return dataclasses.replace(self, donors=donors)
+
+    def score(self, tensors: Tensors, *parts: str) -> Mapping[str, Mapping[str, float]]:
+        """Return scores without training, BatchNorm statistics re-estimated."""
+        self._seat(tensors)
+        task = EvaluationTask(Recipe.genome(self._space.pure(0)), self.head_seed, 0.0, parts)
+        found = self.evaluator.evaluate(task)
+        return found.scores or {part: {"loss": float("inf"), "accuracy": 0.0} for part in parts}
+
+    def probabilities(self, tensors: Tensors) -> np.ndarray:
+        """Return (image, class) of the test images, without training."""
+        self.score(tensors, "validation")
+        order = batches(len(self.data.test_labels), self.evaluator.inference_batch)
+        logits = self.evaluator.model.predict(tf.constant(self.data.test_images), order)
+        return np.exp(log_softmax(logits))
+
+    def validation_loss(self, tensors: Tensors) -> float:
+        """Return the search-validation loss."""
+        return self.score(tensors, "validation")["validation"]["loss"]
+
+    def _seat(self, tensors: Tensors) -> None:
+        self.evaluator.set_donors(self._space, [tensors])
+
+    @cached_property
+    def _space(self) -> Any:
+        return genome_space(self.donors[0].spec, 1, "block")
+
+    def draw(self, purpose: str, number: int = 0) -> int:
+        """Return a seed for a purpose and a number within it."""
+        entropy = [self.seed, zlib.crc32(purpose.encode()), number]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+    @property
+    def head_seed(self) -> int:
+        """Common to all that is averaged: heads drawn apart are no use to an average."""
+        return self.draw("head")
+
+    @property
+    def budget(self) -> int:
+        """Epochs that an arm may spend."""
+        return self.config["budget"]
+
+    @cached_property
+    def best_donor(self) -> Donor:
+        """The donor whose first epoch validates best; its cost is left out for all arms alike."""
+        if len(self.donors) == 1:
+            return self.donors[0]
+        losses = [
+            self.validation_loss(self.train(d.tensors, "noise", n))
+            for n, d in enumerate(self.donors)
+        ]
+        return self.donors[int(np.argmin(losses))]
+
+    @cached_property
+    def plain(self) -> list[Tensors]:
+        """The best donor trained for the whole budget: its weights after each of the last epochs."""
+        return self.train_plainly(np.ones(self.budget), self.config["memory"])
+
+    def train_plainly(self, rates: np.ndarray, memory: int) -> list[Tensors]:
+        """Return the last states of one training of the best donor, a factor of the rate per epoch."""
+        self._seat(self.best_donor.tensors)
+        model, kept = self.evaluator.model, []
+        model.load(self.best_donor.tensors, self.draw("plain"), self.head_seed)
+        images = tf.constant(self.data.train_images), tf.constant(self.data.train_labels)
+        for epoch, rate in enumerate(rates):
+            # One training: nothing is reset between epochs, the optimizer's state least of all.
+            order = model.epoch_order(len(self.data.train_labels), self.draw("plain", epoch))
+            model.train(*images, order, float(rate))
+            kept = [*kept, model.tensors(with_head=True)][-memory:]
+        return kept
+
+    @cached_property
+    def siblings(self) -> list[Donor]:
+        """Independent fine-tunings of the donors in turn, which together cost the budget."""
+        count = self.config["siblings"]
+        epochs = self.budget // count
+        found = []
+        for number in range(count):
+            donor = self.donors[number % len(self.donors)]
+            weights = donor.tensors
+            for epoch in range(epochs):
+                weights = self.train(weights, "sibling", number * 1000 + epoch)
+            found.append(donor_of(donor, f"sibling{number}", weights))
+        return found
+
+    def learned(self, donors: Sequence[Donor], epochs: float) -> tuple[dict[str, Any], Any]:
+        """Return the soup of donors whose weights, segment by segment, are learned, and these."""
+        space = genome_space(self.donors[0].spec, len(donors), "block")
+        tensors = [donor.tensors for donor in donors]
+        self.evaluator.set_donors(space, tensors)
+        found = self.evaluator.learn_soup(LearnedSoupTask(self.draw("soup"), epochs))
+        soup = Recipe.by_segment(found.weights).compose(space, tensors)
+        return dict(soup), found.weights.round(3).tolist()
+
+
+def donor_of(like: Donor, name: str, tensors: Tensors) -> Donor:
+    return Donor(name, like.spec, like.conventions, tensors, like.provenance)
