@@ -8,22 +8,21 @@ computes what it did, and what a batch normalises to is what the stored statisti
 """
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 
 import numpy as np
-import tensorflow as tf
 
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
-from efn_compose.models.stepwise import StepwiseNetwork
+from efn_compose.train.repair import observed_statistics
 
 #: Provenance key that says so.
 ABSORBED_KEY = "absorbed"
 
-_NORM = "_bn"
+#: Roles of the stored statistics.
+_MOVING = ("moving_mean", "moving_variance")
 #: Images that pass through the network together.
 _BATCH = 50
-
-Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 def absorb_statistics(donor: Donor, images: np.ndarray) -> Donor:
@@ -69,7 +68,7 @@ def _rewritten(
     epsilon: float,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield a BatchNorm's new tensors by name."""
-    roles = ("gamma", "beta", "moving_mean", "moving_variance")
+    roles = ("gamma", "beta", *_MOVING)
     gamma, beta, old_mean, old_variance = (
         tensors[f"{norm}/{role}"].astype(np.float64) for role in roles
     )
@@ -80,21 +79,15 @@ def _rewritten(
         yield name, values.astype(tensors[name].dtype)
 
 
-def _observed(donor: Donor, images: np.ndarray) -> Statistics:
+def _observed(donor: Donor, images: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the mean and variance (channel,) of what each BatchNorm reads, float64."""
-    network = StepwiseNetwork.of(donor)
-    found: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
-
-    def observe(layer: str, x: tf.Tensor) -> None:
-        if not layer.endswith(_NORM):
-            return
-        mean, variance = tf.nn.moments(x, tuple(range(len(x.shape) - 1)))
-        part = (len(x), mean.numpy().astype(np.float64), variance.numpy().astype(np.float64))
-        found[layer] = _pooled(found[layer], part) if layer in found else part
-
+    norms = [name.removesuffix("/gamma") for name in donor.tensors if name.endswith("/gamma")]
+    parts = []
     for start in range(0, len(images), _BATCH):
-        network.run(donor.preprocess(images[start : start + _BATCH]), before=observe)
-    return {layer: (mean, variance) for layer, (_, mean, variance) in found.items()}
+        batch = images[start : start + _BATCH]
+        found = observed_statistics(donor, donor.preprocess(batch))
+        parts.append({n: (len(batch), *(found[f"{n}/{role}"] for role in _MOVING)) for n in norms})
+    return {norm: reduce(_pooled, [part[norm] for part in parts])[1:] for norm in norms}
 
 
 def _pooled(
