@@ -1,13 +1,12 @@
 """Absorption inside a run: every donor is rewritten for the statistics of the training images."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from efn_compose.donors import Donor, load_donor
-from efn_compose.errors import CheckpointError, EvaluationError
+from efn_compose.donors import Donor
+from efn_compose.errors import EvaluationError
 from efn_compose.evolve.executor import Executor
+from efn_compose.evolve.kept_donors import kept_donor, path_of
 from efn_compose.evolve.tasks import AbsorbTask
 
 FOLDER = "absorbed"
@@ -38,9 +37,12 @@ def absorb_donors(
     Raises:
         EvaluationError: A donor could not be rewritten.
     """
-    paths = [folder / _file_name(donor, image_count, data_fingerprint) for donor in donors]
-    found = {n: made for n, path in enumerate(paths) if (made := _kept(path)) is not None}
-    missing = [number for number in range(len(donors)) if number not in found]
+    paths = [
+        path_of(folder, donor, [donor.fingerprint, image_count, data_fingerprint])
+        for donor in donors
+    ]
+    found = [kept_donor(path, donor.name) for path, donor in zip(paths, donors, strict=True)]
+    missing = [number for number, donor in enumerate(found) if donor is None]
     folder.mkdir(exist_ok=True)
     tasks = [AbsorbTask(donors[number], image_count) for number in missing]
     for position, outcome in executor.run(tasks):
@@ -52,16 +54,4 @@ def absorb_donors(
             )
         found[number] = outcome.value
         found[number].save(paths[number])
-    return [found[number].replace(name=donor.name) for number, donor in enumerate(donors)]
-
-
-def _file_name(donor: Donor, image_count: int, data_fingerprint: str) -> str:
-    parts = json.dumps([donor.fingerprint, image_count, data_fingerprint])
-    return f"{donor.name}-{hashlib.sha256(parts.encode()).hexdigest()[:16]}.h5"
-
-
-def _kept(path: Path) -> Donor | None:
-    try:
-        return load_donor(path)
-    except CheckpointError:
-        return None  # not made yet, or not whole
+    return found

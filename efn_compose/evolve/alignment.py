@@ -1,14 +1,13 @@
 """Alignment inside a run: independent donors get one channel basis before they are mixed."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from efn_compose.donors import Donor, load_donor
+from efn_compose.donors import Donor
 from efn_compose.donors.lineage import lineages
-from efn_compose.errors import CheckpointError, EvaluationError
+from efn_compose.errors import EvaluationError
 from efn_compose.evolve.executor import Executor
+from efn_compose.evolve.kept_donors import kept_donor, path_of
 from efn_compose.evolve.seeds import derive_seed
 from efn_compose.evolve.tasks import AlignTask
 
@@ -49,15 +48,10 @@ def align_donors(
     """
     seed = derive_seed(run_seed, "partition")
     parts = [[donor.fingerprint for donor in donors], image_count, seed, data_fingerprint]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-    paths = [folder / f"{donor.name}-{key}.h5" for donor in donors]
-    try:
-        return [
-            load_donor(path).replace(name=donor.name)
-            for path, donor in zip(paths, donors, strict=True)
-        ]
-    except CheckpointError:
-        pass  # not made yet, or not whole
+    paths = [path_of(folder, donor, parts) for donor in donors]
+    kept = [kept_donor(path, donor.name) for path, donor in zip(paths, donors, strict=True)]
+    if None not in kept:
+        return kept
     folder.mkdir(exist_ok=True)
     for _, outcome in executor.run([AlignTask(tuple(donors), image_count, seed)]):
         if outcome.error is not None:

@@ -1,4 +1,4 @@
-"""The donors a search begins with: aligned, their statistics absorbed, given siblings, numbered, their units weighed."""
+"""The donors a search begins with: aligned, absorbed, given siblings, numbered, weighed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from efn_compose.donors import Donor, load_donor
-from efn_compose.errors import CheckpointError, EvaluationError
+from efn_compose.donors import Donor
+from efn_compose.errors import EvaluationError
 from efn_compose.evolve.executor import Executor
+from efn_compose.evolve.kept_donors import kept_donor
 from efn_compose.evolve.seeds import derive_seed
 from efn_compose.evolve.tasks import SiblingTask
 
@@ -76,12 +77,6 @@ def _origin(donor: Donor, task: SiblingTask) -> dict[str, object]:
 
 
 def _kept(folder: Path, donor: Donor, task: SiblingTask) -> Donor | None:
-    path = folder / f"{_name(donor, task)}.h5"
-    if not path.is_file():
-        return None
-    try:
-        sibling = load_donor(path)
-    except CheckpointError:
-        return None
-    fits = sibling.provenance.get("sibling") == _origin(donor, task)
-    return sibling.replace(name=_name(donor, task)) if fits else None
+    sibling = kept_donor(folder / f"{_name(donor, task)}.h5", _name(donor, task))
+    fits = sibling is not None and sibling.provenance.get("sibling") == _origin(donor, task)
+    return sibling if fits else None

@@ -1,0 +1,24 @@
+"""Donors that a run makes once: kept in its folder, found again by what they were made from."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from efn_compose.donors import Donor, load_donor
+from efn_compose.errors import CheckpointError
+
+
+def path_of(folder: Path, donor: Donor, made_from: Sequence[Any]) -> Path:
+    """Return the file of a donor whose name says what it was made from."""
+    key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
+    return folder / f"{donor.name}-{key}.h5"
+
+
+def kept_donor(path: Path, name: str) -> Donor | None:
+    """Return the donor of a file under a name; None if it was not made yet, or is not whole."""
+    try:
+        return load_donor(path).replace(name=name)
+    except CheckpointError:
+        return None
