@@ -154,9 +154,11 @@ def endpoint(row: Mapping[str, Any], name: str, metric: str) -> float | None:
 
 
 ENDPOINTS = ("as is", "one epoch", "fine-tuned")
-#: The arms that others are compared with: what the product recommends, and the same with its
-#: donors' statistics absorbed.
-OURS, OURS_ABSORBED = "halving", "halving, absorbed"
+#: The arm that others are compared with: what the product recommends. It is so once more from
+#: donors whose statistics were absorbed.
+OURS = "halving"
+#: Said after an arm's name: the same from donors whose statistics were absorbed.
+ABSORBED = ", absorbed"
 #: What the second is compared with besides absorbed arms.
 PLAIN = ("best donor", "trained for the whole budget", "trained, last epochs averaged", OURS)
 
@@ -230,9 +232,9 @@ def _epochs_to(rows: Sequence[Mapping[str, Any]], target: float | None, most: in
 
 
 def _both_comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
-    plain = [arm for arm in arms if not arm.endswith(", absorbed")]
-    rivals = [arm for arm in arms if arm in PLAIN or arm.endswith(", absorbed")]
-    first, second = _comparisons(rows, plain, OURS), _comparisons(rows, rivals, OURS_ABSORBED)
+    plain = [arm for arm in arms if not arm.endswith(ABSORBED)]
+    rivals = [arm for arm in arms if arm in PLAIN or arm.endswith(ABSORBED)]
+    first, second = _comparisons(rows, plain, OURS), _comparisons(rows, rivals, OURS + ABSORBED)
     return first + [""] * bool(first and second) + second
 
 

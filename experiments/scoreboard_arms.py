@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scoreboard_bench import Bench, Tensors, donor_of
+from scoreboard import ABSORBED
+from scoreboard_bench import Bench, Tensors
 
 from efn_compose.compose.merges import mega, task_arithmetic, ties
 from efn_compose.compose.soups import blend, greedy_soup
@@ -141,7 +142,7 @@ def trimmed(bench: Bench) -> Start:
 def _merged(bench: Bench, merge: Callable[..., Donor], scales: Sequence[float]) -> Start:
     # Differences need a base with the classifier that all siblings began with.
     start = bench.best_donor
-    base = donor_of(start, "base", bench.train(start.tensors, "base", 0, epochs=0.0))
+    base = start.replace(name="base", tensors=bench.train(start.tensors, "base", 0, epochs=0.0))
     merged = [merge(base, bench.siblings, scale=scale).tensors for scale in scales]
     losses = [bench.validation_loss(m) for m in merged]
     best = int(np.argmin(losses))
@@ -248,7 +249,7 @@ def whole_blends(bench: Bench) -> Start:
     for number in range(count * len(bench.donors)):
         donor = bench.donors[number // count]
         weights = bench.train(donor.tensors, "mega_sibling", number, 0.5)
-        donors.append(donor_of(donor, f"sibling{number}", weights).without_head())
+        donors.append(donor.replace(name=f"sibling{number}", tensors=weights).without_head())
         epochs += 0.5
 
     def evaluate(candidate: Donor) -> float:
@@ -288,8 +289,7 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "ensemble of siblings": ensemble,
 }
 
-#: Said after an arm's name: the same from donors whose statistics were absorbed.
-ABSORBED = ", absorbed"
+# Every arm once more, from donors whose statistics were absorbed.
 ARMS |= {
     f"{name}{ABSORBED}": lambda bench, arm=arm: arm(bench.absorbed) for name, arm in ARMS.items()
 }

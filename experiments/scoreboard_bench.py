@@ -153,7 +153,7 @@ class Bench:
             weights = donor.tensors
             for epoch in range(epochs):
                 weights = self.train(weights, "sibling", number * 1000 + epoch)
-            found.append(donor_of(donor, f"sibling{number}", weights))
+            found.append(donor.replace(name=f"sibling{number}", tensors=weights))
         return found
 
     def learned(self, donors: Sequence[Donor], epochs: float) -> tuple[dict[str, Any], Any]:
@@ -164,7 +164,3 @@ class Bench:
         found = self.evaluator.learn_soup(LearnedSoupTask(self.draw("soup"), epochs))
         soup = Recipe.by_segment(found.weights).compose(space, tensors)
         return dict(soup), found.weights.round(3).tolist()
-
-
-def donor_of(like: Donor, name: str, tensors: Tensors) -> Donor:
-    return Donor(name, like.spec, like.conventions, tensors, like.provenance)

@@ -19,7 +19,7 @@ def origin_words(provenance: Mapping[str, Any]) -> str:
     if provenance.get("aligned"):
         parts.append("channels aligned to another donor")
     if provenance.get("absorbed"):
-        parts.append("BatchNorm rewritten for the training images' statistics, function kept")
+        parts.append("BatchNorm rewritten for other images' statistics, function kept")
     sibling = provenance.get("sibling")
     if isinstance(sibling, Mapping):
         share, total = sibling.get("share"), sibling.get("share_count")

@@ -46,7 +46,7 @@ VERBS: dict[str, Verb] = {
     "shrink": Verb("efn_compose.cli.shrink", "cut a network to a smaller one"),
     "report": Verb("efn_compose.cli.report", "draw a run's report again, follow or compare runs"),
     "align": Verb("efn_compose.cli.align", "bring independent donors into one channel basis"),
-    "absorb": Verb("efn_compose.cli.absorb", "rewrite donors for your images' statistics"),
+    "absorb": Verb("efn_compose.cli.absorb", "rewrite a donor for your images' statistics"),
     "rank": Verb("efn_compose.cli.rank", "say which donor suits a data set, without training"),
     "folds": Verb("efn_compose.cli.folds", "cut data into folds that do not lie"),
     "augment": Verb("efn_compose.cli.augment", "draw what augmentation makes of your images"),
