@@ -17,7 +17,6 @@ Expected: a quarter of an hour on one idle core.
 """
 
 import argparse
-import dataclasses
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -61,13 +60,10 @@ def shuffled(tensors: Tensors, seed: int) -> dict[str, np.ndarray]:
 
 def refitted_average(bench: Bench, first: Tensors, second: Tensors) -> Tensors:
     """Return the mean of two networks, its project convolutions refitted to the first's outputs."""
-    evaluator, usual = bench.evaluator, bench.evaluator.setup
-    fitness = dataclasses.replace(usual.fitness, refit=True)
-    evaluator.setup = dataclasses.replace(usual, fitness=fitness)
-    evaluator.set_donors(genome_space(bench.donors[0].spec, 2, "block"), [first, second])
-    found = evaluator.finish(FinishTask(Recipe.average(2)))
-    evaluator.setup = usual
-    return found
+    space = genome_space(bench.donors[0].spec, 2, "block")
+    with bench.fitness(refit=True):
+        bench.evaluator.set_donors(space, [first, second])
+        return bench.evaluator.finish(FinishTask(Recipe.average(2)))
 
 
 def starts(bench: Bench) -> Iterator[tuple[str, Tensors]]:

@@ -1,7 +1,6 @@
 """The arms of the scoreboard: every way of spending one budget of epochs on starting weights."""
 
 import copy
-import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.evaluator import Evaluator
 from efn_compose.evolve.executor import answer
-from efn_compose.evolve.options import FitnessOptions, SearchOptions
+from efn_compose.evolve.options import SearchOptions
 from efn_compose.evolve.planning import PICTURES
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.store.journal import Journal
@@ -213,14 +212,12 @@ def _search(
 ) -> Start:
     config = bench.config
     settings = config["searches"][name]
-    fitness = FitnessOptions(**config["fitness"], refit=refit)
-    executor, usual = InProcess(bench.evaluator), bench.evaluator.setup
-    bench.evaluator.setup = dataclasses.replace(usual, fitness=fitness)
-    with tempfile.TemporaryDirectory() as folder:
+    executor = InProcess(bench.evaluator)
+    with bench.fitness(refit=refit) as fitness, tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "evaluations.jsonl")
         run = EvolutionRun(
-            donors=bench.donors,
-            options=DonorOptions(siblings=settings["siblings"], align=align),
+            donors=bench.given,
+            options=DonorOptions(siblings=settings["siblings"], align=align, absorb=bench.absorb),
             data_fingerprint=bench.data.fingerprint,
             search=SearchOptions(**{**config["guards"], **settings["search"], **options}),
             fitness=fitness,
@@ -235,7 +232,6 @@ def _search(
         verdict += PICTURES * fitness.epochs
         note = {"written": result.verdict.winner, "evaluations": sum(1 for _ in journal)}
         journal.close()
-    bench.evaluator.setup = usual
     weights = copy.deepcopy(dict(result.weights))
     spent = executor.epochs - verdict
     return Start([weights], spent, note, verdict)

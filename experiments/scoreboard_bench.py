@@ -2,7 +2,8 @@
 
 import dataclasses
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ from efn_compose.compose import Recipe, genome_space
 from efn_compose.data.dataset import DataSet
 from efn_compose.donors import Donor
 from efn_compose.evolve.evaluator import Evaluator
+from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.tasks import EvaluationTask, LearnedSoupTask
 from efn_compose.train.absorb import absorb_statistics
 from efn_compose.train.metrics import log_softmax
@@ -29,16 +31,41 @@ class Bench:
     Args:
         evaluator: Holds the data and the traced model.
         data: The images.
-        donors: Harmonised, headless donors of one network.
+        given: Harmonised, headless donors of one network.
         config: The experiment's options, those of its setting included.
         seed: Of the pipeline: order, heads, search.
+        absorb: Every arm begins with donors written over the training images' statistics.
     """
 
     evaluator: Evaluator
     data: DataSet
-    donors: Sequence[Donor]
+    given: Sequence[Donor]
     config: Mapping[str, Any]
     seed: int
+    absorb: bool = False
+
+    @cached_property
+    def donors(self) -> Sequence[Donor]:
+        """The donors that arms begin with."""
+        if not self.absorb:
+            return self.given
+        return [absorb_statistics(donor, self.data.train_images) for donor in self.given]
+
+    @cached_property
+    def absorbed(self) -> "Bench":
+        """The same bench, its donors written over the statistics of the training images."""
+        return dataclasses.replace(self, absorb=True)
+
+    @contextmanager
+    def fitness(self, **changes: Any) -> Iterator[FitnessOptions]:
+        """Let the evaluator measure with other options for a while."""
+        usual = self.evaluator.setup
+        fitness = dataclasses.replace(usual.fitness, **changes)
+        self.evaluator.setup = dataclasses.replace(usual, fitness=fitness)
+        try:
+            yield fitness
+        finally:
+            self.evaluator.setup = usual
 
     def train(
         self,
@@ -66,12 +93,6 @@ class Bench:
             return dict(self.evaluator.evaluate(task).weights)
         finally:
             model.settings = usual
-
-    @cached_property
-    def absorbed(self) -> "Bench":
-        """The same bench, its donors written over the statistics of the training images."""
-        donors = [absorb_statistics(donor, self.data.train_images) for donor in self.donors]
-        return dataclasses.replace(self, donors=donors)
 
     def score(self, tensors: Tensors, *parts: str) -> Mapping[str, Mapping[str, float]]:
         """Return scores without training, BatchNorm statistics re-estimated."""
