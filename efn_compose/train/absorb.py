@@ -14,6 +14,7 @@ import numpy as np
 
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
+from efn_compose.train.memory import inference_batch
 from efn_compose.train.repair import observed_statistics
 
 #: Provenance key that says so.
@@ -21,7 +22,7 @@ ABSORBED_KEY = "absorbed"
 
 #: Roles of the stored statistics.
 _MOVING = ("moving_mean", "moving_variance")
-#: Images that pass through the network together.
+#: Images that pass through the network together; fewer where memory asks for it.
 _BATCH = 50
 
 
@@ -35,8 +36,8 @@ def absorb_statistics(donor: Donor, images: np.ndarray) -> Donor:
 
     Args:
         donor: The donor, with or without classifier.
-        images: uint8 (image, height, width, 3), unlabelled, of the size that is trained at;
-            some hundred.
+        images: (image, height, width, 3), values 0-255, unlabelled, of the size that is trained
+            at; some hundred.
 
     Returns:
         A donor of new BatchNorm tensors; all others are shared. `provenance["absorbed"]`
@@ -82,9 +83,10 @@ def _rewritten(
 def _observed(donor: Donor, images: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the mean and variance (channel,) of what each BatchNorm reads, float64."""
     norms = [name.removesuffix("/gamma") for name in donor.tensors if name.endswith("/gamma")]
+    size = min(_BATCH, inference_batch(donor.spec, max(images.shape[1:3])))
     parts = []
-    for start in range(0, len(images), _BATCH):
-        batch = images[start : start + _BATCH]
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
         found = observed_statistics(donor, donor.preprocess(batch))
         parts.append({n: (len(batch), *(found[f"{n}/{role}"] for role in _MOVING)) for n in norms})
     return {norm: reduce(_pooled, [part[norm] for part in parts])[1:] for norm in norms}

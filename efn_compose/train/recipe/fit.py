@@ -7,9 +7,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, RunError
+from efn_compose.train.absorb import absorb_statistics
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.metrics import scores
 from efn_compose.train.recipe.history import EpochRecord, History
@@ -137,7 +139,8 @@ def fit_inputs(
         watcher: As for `fit`.
     """
     chosen = trainer.options
-    trainer.start(donor, inputs.seed, class_weights(chosen, inputs.data.targets))
+    begun = absorbed(donor, inputs, chosen)
+    trainer.start(begun, inputs.seed, class_weights(chosen, inputs.data.targets))
     training = _Training(trainer, inputs, metric, watcher or Silent())
     if state_file is None:
         training.run(None, {})
@@ -151,12 +154,23 @@ def fit_inputs(
     trainer.put(training.best if chosen.keep == "best" else training.last)
     return FittedModel(
         trainer=trainer,
-        donor=trained_donor(trainer.model, donor),
+        donor=trained_donor(trainer.model, begun),
         head=head_arrays(trainer.model),
         history=training.history,
         last=training.last,
         best=training.best,
     )
+
+
+def absorbed(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:
+    """Return the starting weights, rewritten for the statistics of images of the first epoch's size."""
+    images = inputs.statistics_images(options.absorb_images)
+    if len(images) < 2:
+        return donor  # not wanted, or nothing that has statistics
+    size = options.size_in(0, inputs.data.size)
+    if size != inputs.data.size:
+        images = tf.image.resize(images, (size, size), antialias=True).numpy()
+    return absorb_statistics(donor, images)
 
 
 class _Training:
