@@ -40,8 +40,10 @@ def measure_noise(
 
     Raises:
         ConfigError: Fewer than two seeds, or an evaluation failed.
+        EvaluationError: The donor's statistics could not be absorbed.
     """
     from efn_compose.compose import Recipe, genome_space
+    from efn_compose.evolve.absorption import absorb_donors
     from efn_compose.evolve.seeds import derive_seed
     from efn_compose.evolve.tasks import EvaluationTask
 
@@ -49,7 +51,8 @@ def measure_noise(
         raise ConfigError(f"A spread needs at least 2 seeds. Received: {seeds}.")
     prepared, _ = with_batch_size(prepared)
     config = prepared.config
-    space = genome_space(prepared.donors[0].spec, len(prepared.donors), config.search.granularity)
+    donors = list(prepared.donors[:1])
+    space = genome_space(donors[0].spec, 1, config.search.granularity)
     recipe = Recipe.genome(space.pure(0))
     tasks = [
         EvaluationTask(recipe, derive_seed(config.run.seed, "noise", number), config.fitness.epochs)
@@ -57,7 +60,10 @@ def measure_noise(
     ]
     executor = make_executor(prepared)
     try:
-        executor.set_donors(space, [donor.tensors for donor in prepared.donors])
+        if config.donors.absorb:
+            count, data = config.donors.absorb_images, prepared.data.fingerprint
+            donors = absorb_donors(donors, count, data, executor, None)
+        executor.set_donors(space, [donors[0].tensors])
         outcomes = _watched(executor, tasks, note)
     finally:
         executor.close()
@@ -67,7 +73,7 @@ def measure_noise(
     scores = [outcomes[number].value.scores["validation"] for number in range(seeds)]
     columns = {metric: [score[metric] for score in scores] for metric in scores[0]}
     return {
-        "donor": prepared.donors[0].name,
+        "donor": donors[0].name,
         "losses": columns["loss"],
         "spread": {
             metric: {"mean": statistics.fmean(values), "deviation": statistics.stdev(values)}

@@ -219,7 +219,7 @@ def test_the_noise_command_agrees_with_the_runs_own_measurement(finished, tmp_pa
     found = json.loads(_evolve(config, "--noise", "2", "--json").stdout)
     records = _journal(finished[0] / "run")
     noise = [r for r in records if (r["phase"], r["arm"]) == ("noise", "donor1")]
-    # Aligning leaves the first donor as it is, so the same seeds give the same scores.
+    # Aligning leaves the first donor as it is, absorbing does not: both have to be followed.
     assert found["losses"] == [record["scores"]["validation"]["loss"] for record in noise]
     assert found["spread"]["loss"]["deviation"] == pytest.approx(np.std(found["losses"], ddof=1))
     assert not (tmp_path / "run").exists()

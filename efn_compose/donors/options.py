@@ -39,7 +39,7 @@ class DonorOptions:
         default=200, metadata={"minimum": 2, "help": "training images for that, unlabelled"}
     )
     absorb: bool = field(
-        default=False,
+        default=True,
         metadata={
             "help": "rewrite BatchNorm for the training images' statistics, the function kept: "
             "training no longer begins by undoing the donor"

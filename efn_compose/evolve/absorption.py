@@ -17,19 +17,19 @@ def absorb_donors(
     image_count: int,
     data_fingerprint: str,
     executor: Executor,
-    folder: Path,
+    folder: Path | None,
 ) -> list[Donor]:
     """Rewrite donors' BatchNorm for the statistics of training images, function kept.
 
-    Rewritten donors are kept in the run folder under a name that says what they were made
-    from, and not made again.
+    Rewritten donors are kept in a folder under a name that says what they were made from, and
+    not made again.
 
     Args:
         donors: Harmonised, headless donors of one network.
         image_count: Training images to take the statistics of.
         data_fingerprint: Of the data set the images come from.
         executor: Its workers do it, a donor each.
-        folder: Where rewritten donors are kept.
+        folder: Where rewritten donors are kept; None: nowhere.
 
     Returns:
         Donors in the given order and with the given names.
@@ -38,12 +38,15 @@ def absorb_donors(
         EvaluationError: A donor could not be rewritten.
     """
     paths = [
-        path_of(folder, donor, [donor.fingerprint, image_count, data_fingerprint])
+        folder and path_of(folder, donor, [donor.fingerprint, image_count, data_fingerprint])
         for donor in donors
     ]
-    found = [kept_donor(path, donor.name) for path, donor in zip(paths, donors, strict=True)]
+    found = [
+        path and kept_donor(path, donor.name) for path, donor in zip(paths, donors, strict=True)
+    ]
     missing = [number for number, donor in enumerate(found) if donor is None]
-    folder.mkdir(exist_ok=True)
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
     tasks = [AbsorbTask(donors[number], image_count) for number in missing]
     for position, outcome in executor.run(tasks):
         number = missing[position]
@@ -53,5 +56,6 @@ def absorb_donors(
                 f"{outcome.error}. Without: --set donors.absorb=false."
             )
         found[number] = outcome.value
-        found[number].save(paths[number])
+        if paths[number] is not None:
+            outcome.value.save(paths[number])
     return found
