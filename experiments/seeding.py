@@ -34,6 +34,8 @@ JOURNAL = HERE / "results" / "seeding.jsonl"
 #: Pictures that scikit-image brings along.
 PICTURES = ("brick", "grass", "gravel", "camera", "coins", "moon", "astronaut", "coffee")
 PICTURES += ("chelsea", "page", "text")
+#: Said after a start's name: the statistics of the training images are not absorbed.
+AS_IT_IS = " as it is"
 
 
 def textures(config: Mapping[str, Any]) -> DataSet:
@@ -130,7 +132,10 @@ class Experiment:
             key: tuple(value) if isinstance(value, list) else value
             for key, value in config["ablations"].get(arm.removeprefix("ablation:"), {}).items()
         }
-        donor = self.donors.get(arm, self.donors[config["ablation_donor"]])
+        start = arm.removesuffix(AS_IT_IS)
+        if start != arm:
+            change["absorb_images"] = 0
+        donor = self.donors.get(start, self.donors[config["ablation_donor"]])
         if arm == "random":
             donor = self.donors["lite1"]
             fresh = {t.name: fresh_values(t, "he", seed) for t in inventory(donor.spec)}
@@ -148,7 +153,7 @@ class Experiment:
             found.test_images[scored],
             found.test_labels[scored],
         )
-        trainer = self._traced(donor, data, options)
+        trainer = self._traced(donor, data, options, is_last=arm.startswith("ablation:"))
         # Digits and letters are not their mirror images.
         plain, watch = AugmentOptions(flip_x=0.0), Stopwatch()
         fitted = fit(donor, data, options, plain, seed=seed, watcher=watch, trainer=trainer)
@@ -159,17 +164,15 @@ class Experiment:
             row["rate"] = fitted.history.learning_rate
         return row
 
-    def _traced(self, donor: Donor, data: Any, options: Any) -> Any:
+    def _traced(self, donor: Donor, data: Any, options: Any, *, is_last: bool) -> Any:
         """Return a trainer that has made an update of each kind, so that tracing is not timed."""
         from efn_compose.train.augment import AugmentOptions
-        from efn_compose.train.recipe import Trainer, TrainingData, TrainOptions, fit
+        from efn_compose.train.recipe import Trainer, TrainingData, fit
 
         key = (donor.spec, donor.conventions, data.classes, options)
         if key not in self._trainers:
-            is_ablation = options != TrainOptions(**self.config["train"])
-            if is_ablation:
-                # Nobody comes back to the one before.
-                self._trainers.clear()
+            if is_last:
+                self._trainers.clear()  # nobody comes back to the one before
             trainer = Trainer(donor, data.classes, options)
             # Different sizes are one trace; few images will do.
             few = TrainingData(
@@ -186,9 +189,9 @@ class Experiment:
 
 def jobs(config: Mapping[str, Any], has_magic: bool) -> Iterator[tuple[str, int, str]]:
     """Yield (data set, seed, arm): the pilot, the comparison, the ablations."""
-    arms = [arm for arm in config["arms"] if arm != "magic" or has_magic]
+    arms = [arm for arm in config["arms"] if arm.removesuffix(AS_IT_IS) != "magic" or has_magic]
     for arm, name in itertools.product(arms, config["data_sets"]):
-        if arm not in ("magic", "random"):
+        if arm.removesuffix(AS_IT_IS) not in ("magic", "random"):
             yield name, config["pilot_seed"], arm
     for name, seed, arm in itertools.product(config["data_sets"], config["seeds"], arms):
         yield name, seed, arm
@@ -292,9 +295,7 @@ def _mean_and_error(values: np.ndarray, sign: bool = False) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--magic", type=Path, help="efn_magic_weights.h5 of experiments/genetic.toml"
-    )
+    parser.add_argument("--magic", type=Path, help="efn_magic_weights.h5 of the quickstart")
     parser.add_argument("--part", default="0/1", help="N/M: the seeds of this one of M processes")
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
