@@ -60,9 +60,9 @@ def measure_noise(
     ]
     executor = make_executor(prepared)
     try:
-        if config.donors.absorb:
-            count, data = config.donors.absorb_images, prepared.data.fingerprint
-            donors = absorb_donors(donors, count, data, executor, None)
+        if config.donors.absorb != "never":
+            part, count = config.donors.absorb, config.donors.absorb_images
+            donors = absorb_donors(donors, part, count, prepared.data.fingerprint, executor, None)
         executor.set_donors(space, [donors[0].tensors])
         outcomes = _watched(executor, tasks, note)
     finally:

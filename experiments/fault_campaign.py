@@ -94,7 +94,7 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
         try:
             result = EvolutionRun(
                 donors=[nano_donor(name, n, "lite0") for n, name in enumerate("ab")],
-                options=DonorOptions(siblings=0, align="never", absorb=False),
+                options=DonorOptions(siblings=0, align="never", absorb="never"),
                 data_fingerprint="none",
                 search=SearchOptions(population=24, generations=generations, mode=mode),
                 fitness=FitnessOptions(),

@@ -159,6 +159,8 @@ ENDPOINTS = ("as is", "one epoch", "fine-tuned")
 OURS = "halving"
 #: Said after an arm's name: the same from donors whose statistics were absorbed.
 ABSORBED = ", absorbed"
+#: And from donors whose last BatchNorm was left as it is.
+BODY_ABSORBED = ", body absorbed"
 #: What the second is compared with besides absorbed arms.
 PLAIN = ("best donor", "trained for the whole budget", "trained, last epochs averaged", OURS)
 

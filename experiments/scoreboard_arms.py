@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scoreboard import ABSORBED
+from scoreboard import ABSORBED, BODY_ABSORBED
 from scoreboard_bench import Bench, Tensors
 
 from efn_compose.compose.merges import mega, task_arithmetic, ties
@@ -287,5 +287,7 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
 
 # Every arm once more, from donors whose statistics were absorbed.
 ARMS |= {
-    f"{name}{ABSORBED}": lambda bench, arm=arm: arm(bench.absorbed) for name, arm in ARMS.items()
+    f"{name}{said}": lambda bench, arm=arm, of=of: arm(getattr(bench, of))
+    for name, arm in list(ARMS.items())
+    for said, of in ((ABSORBED, "absorbed"), (BODY_ABSORBED, "body_absorbed"))
 }

@@ -34,7 +34,8 @@ class Bench:
         given: Harmonised, headless donors of one network.
         config: The experiment's options, those of its setting included.
         seed: Of the pipeline: order, heads, search.
-        absorb: Every arm begins with donors written over the training images' statistics.
+        absorb: Which part of the donors is written over the training images' statistics before
+            every arm.
     """
 
     evaluator: Evaluator
@@ -42,19 +43,25 @@ class Bench:
     given: Sequence[Donor]
     config: Mapping[str, Any]
     seed: int
-    absorb: bool = False
+    absorb: str = "never"
 
     @cached_property
     def donors(self) -> Sequence[Donor]:
         """The donors that arms begin with."""
-        if not self.absorb:
+        if self.absorb == "never":
             return self.given
-        return [absorb_statistics(donor, self.data.train_images) for donor in self.given]
+        images = self.data.train_images
+        return [absorb_statistics(donor, images, self.absorb) for donor in self.given]
 
     @cached_property
     def absorbed(self) -> "Bench":
         """The same bench, its donors written over the statistics of the training images."""
-        return dataclasses.replace(self, absorb=True)
+        return dataclasses.replace(self, absorb="all")
+
+    @cached_property
+    def body_absorbed(self) -> "Bench":
+        """The same, the last BatchNorm left as it is."""
+        return dataclasses.replace(self, absorb="body")
 
     @contextmanager
     def fitness(self, **changes: Any) -> Iterator[FitnessOptions]:

@@ -134,7 +134,7 @@ class Experiment:
         }
         start = arm.removesuffix(AS_IT_IS)
         if start != arm:
-            change["absorb_images"] = 0
+            change["absorb"] = "never"
         donor = self.donors.get(start, self.donors[config["ablation_donor"]])
         if arm == "random":
             donor = self.donors["lite1"]

@@ -59,7 +59,7 @@ def _run(folder, executor=None, **options):
     journal = Journal(folder / "evaluations.jsonl")
     run = EvolutionRun(
         donors=[nano_donor("a", 1), nano_donor("b", 2)],
-        options=DonorOptions(siblings=0, align="never", absorb=False),
+        options=DonorOptions(siblings=0, align="never", absorb="never"),
         data_fingerprint="none",
         search=search,
         fitness=FitnessOptions(),

@@ -48,7 +48,7 @@ def run_search(folder, executor, options=OPTIONS, **parts):
     journal = Journal(folder / "evaluations.jsonl")
     run = EvolutionRun(
         donors=DONORS,
-        options=DonorOptions(siblings=0, align="never", absorb=False),
+        options=DonorOptions(siblings=0, align="never", absorb="never"),
         data_fingerprint="none",
         search=options,
         fitness=FitnessOptions(),

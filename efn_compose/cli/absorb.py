@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a weight file or package:NAME")
     add_image_arguments(parser, "take their statistics", count=320, is_required=True)
     parser.add_argument(
+        "--body",
+        action="store_true",
+        help="leave the last BatchNorm as it is: better for a fresh classifier",
+    )
+    parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="the .h5 file to write"
     )
 
@@ -30,8 +35,9 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
     donor = load_entry(options.file)
     images, _ = image_reader(options, is_quiet=output.is_quiet)(options.images)
-    absorb_statistics(donor, images).save(options.output)
-    fields = {"file": str(options.output), "donor": donor.name, "images": len(images)}
+    part = "body" if options.body else "all"
+    absorb_statistics(donor, images, part).save(options.output)
+    fields = {"file": str(options.output), "donor": donor.name, "images": len(images), "part": part}
     output.result(
         fields, f"{options.output}: {donor.name}, the statistics of {len(images)} images absorbed"
     )

@@ -18,8 +18,10 @@ class DonorOptions:
             one, on training images. Mixtures then keep more of both, but an aligned donor may
             itself train worse than the original; "never" leaves donors as they are.
         align_images: Training images the alignment is fitted on.
-        absorb: Write every donor over the BatchNorm statistics of the training images, its
-            function kept, so that training begins where the donor left off.
+        absorb: Write every donor over the BatchNorm statistics of the training images, so that
+            training does not begin by undoing what it computes: "body" leaves the last
+            BatchNorm to the fresh classifier, "all" keeps the function to the end, "never"
+            leaves donors as they are.
         absorb_images: Training images whose statistics these are.
     """
 
@@ -38,12 +40,9 @@ class DonorOptions:
     align_images: int = field(
         default=200, metadata={"minimum": 2, "help": "training images for that, unlabelled"}
     )
-    absorb: bool = field(
-        default=True,
-        metadata={
-            "help": "rewrite BatchNorm for the training images' statistics, the function kept: "
-            "training no longer begins by undoing the donor"
-        },
+    absorb: Literal["body", "all", "never"] = field(
+        default="body",
+        metadata={"help": "rewrite BatchNorm for the training images' statistics"},
     )
     absorb_images: int = field(
         default=320, metadata={"minimum": 2, "help": "training images for that, unlabelled"}

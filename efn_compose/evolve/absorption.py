@@ -8,12 +8,14 @@ from efn_compose.errors import EvaluationError
 from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.kept_donors import kept_donor, path_of
 from efn_compose.evolve.tasks import AbsorbTask
+from efn_compose.train.absorb import Part
 
 FOLDER = "absorbed"
 
 
 def absorb_donors(
     donors: Sequence[Donor],
+    part: Part,
     image_count: int,
     data_fingerprint: str,
     executor: Executor,
@@ -26,6 +28,7 @@ def absorb_donors(
 
     Args:
         donors: Harmonised, headless donors of one network.
+        part: Of each donor: all, or its body.
         image_count: Training images to take the statistics of.
         data_fingerprint: Of the data set the images come from.
         executor: Its workers do it, a donor each.
@@ -38,7 +41,7 @@ def absorb_donors(
         EvaluationError: A donor could not be rewritten.
     """
     paths = [
-        folder and path_of(folder, donor, [donor.fingerprint, image_count, data_fingerprint])
+        folder and path_of(folder, donor, [donor.fingerprint, part, image_count, data_fingerprint])
         for donor in donors
     ]
     found = [
@@ -47,13 +50,13 @@ def absorb_donors(
     missing = [number for number, donor in enumerate(found) if donor is None]
     if folder is not None:
         folder.mkdir(exist_ok=True)
-    tasks = [AbsorbTask(donors[number], image_count) for number in missing]
+    tasks = [AbsorbTask(donors[number], image_count, part) for number in missing]
     for position, outcome in executor.run(tasks):
         number = missing[position]
         if outcome.error is not None:
             raise EvaluationError(
                 f"The statistics of donor {donors[number].name!r} cannot be absorbed: "
-                f"{outcome.error}. Without: --set donors.absorb=false."
+                f"{outcome.error}. Without: --set donors.absorb=never."
             )
         found[number] = outcome.value
         if paths[number] is not None:

@@ -220,7 +220,7 @@ class Evaluator:
 
     def absorb(self, task: AbsorbTask) -> Donor:
         """Return a donor of the same function, written over the statistics of training images."""
-        return absorb_statistics(task.donor, self.data.train_images[: task.image_count])
+        return absorb_statistics(task.donor, self.data.train_images[: task.image_count], task.part)
 
     def learn_soup(self, task: LearnedSoupTask) -> LearnedSoup:
         """Return segment weights of all donors, learned on training images."""

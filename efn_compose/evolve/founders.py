@@ -62,12 +62,13 @@ class Founders:
                 found, options.align_images, self.seed, self.data_fingerprint, self.executor, aligned
             )  # fmt: skip
             space = self._number(found)
-        if options.absorb:
+        if options.absorb != "never":
             self.watcher.on_phase("absorption", 0)
             absorbed = self.folder / ABSORBED_FOLDER
             found = absorb_donors(
-                found, options.absorb_images, self.data_fingerprint, self.executor, absorbed
-            )
+                found, options.absorb, options.absorb_images, self.data_fingerprint,
+                self.executor, absorbed,
+            )  # fmt: skip
             space = self._number(found)
         if options.siblings:
             self.watcher.on_phase("siblings", 0)

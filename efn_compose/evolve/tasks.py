@@ -8,6 +8,7 @@ import numpy as np
 
 from efn_compose.compose import Recipe
 from efn_compose.donors import Donor
+from efn_compose.train.absorb import Part
 
 if TYPE_CHECKING:
     from efn_compose.evolve.evaluator import Evaluator
@@ -124,10 +125,12 @@ class AbsorbTask:
     Args:
         donor: The donor.
         image_count: Training images to take the statistics of.
+        part: Of the donor: all, or its body.
     """
 
     donor: Donor
     image_count: int
+    part: Part
 
     def run(self, evaluator: "Evaluator") -> Donor:
         """Answer the task in a worker."""

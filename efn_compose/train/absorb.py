@@ -9,6 +9,7 @@ computes what it did, and what a batch normalises to is what the stored statisti
 
 from collections.abc import Iterator, Mapping
 from functools import reduce
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from efn_compose.errors import DataError
 from efn_compose.train.memory import inference_batch
 from efn_compose.train.repair import observed_statistics
 
+#: "body" leaves the last BatchNorm, which the classifier reads, as it is.
+Part = Literal["all", "body"]
+
 #: Provenance key that says so.
 ABSORBED_KEY = "absorbed"
 
@@ -24,9 +28,10 @@ ABSORBED_KEY = "absorbed"
 _MOVING = ("moving_mean", "moving_variance")
 #: Images that pass through the network together; fewer where memory asks for it.
 _BATCH = 50
+_LAST = "top_bn"
 
 
-def absorb_statistics(donor: Donor, images: np.ndarray) -> Donor:
+def absorb_statistics(donor: Donor, images: np.ndarray, part: Part = "all") -> Donor:
     """Return a donor of the same function whose BatchNorm statistics are those of the images.
 
     With m, v stored, m', v' observed and e the network's epsilon, gamma becomes
@@ -34,14 +39,21 @@ def absorb_statistics(donor: Donor, images: np.ndarray) -> Donor:
     Logits stay what they were, in inference, for any image. In training, where batches
     bring their own statistics, they now begin near those logits.
 
+    On images unlike those of the checkpoint the last features are often a few times smaller
+    than a classifier was made for, and a fresh one then learns slowly. With "body" the last
+    BatchNorm stays as it is: in training it brings each feature to the size it had, and only
+    what the network computes before it is kept.
+
     Args:
         donor: The donor, with or without classifier.
         images: (image, height, width, 3), values 0-255, unlabelled, of the size that is trained
             at; some hundred.
+        part: "all" keeps the function, for a classifier that stays; "body" prepares for a fresh
+            one.
 
     Returns:
         A donor of new BatchNorm tensors; all others are shared. `provenance["absorbed"]`
-        holds the number of images and their size.
+        holds the number of images, their size and the part.
 
     Raises:
         DataError: There are fewer than two images.
@@ -55,8 +67,10 @@ def absorb_statistics(donor: Donor, images: np.ndarray) -> Donor:
         )
     tensors = dict(donor.tensors)
     for norm, (mean, variance) in _observed(donor, images).items():
+        if part == "body" and norm == _LAST:
+            continue
         tensors |= _rewritten(tensors, norm, mean, variance, donor.conventions.bn_epsilon)
-    record = {"images": len(images), "size": list(images.shape[1:3])}
+    record = {"images": len(images), "size": list(images.shape[1:3]), "part": part}
     provenance = {**donor.provenance, ABSORBED_KEY: record}
     return donor.replace(tensors=tensors, provenance=provenance)
 

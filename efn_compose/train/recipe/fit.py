@@ -165,12 +165,12 @@ def fit_inputs(
 def absorbed(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:
     """Return the starting weights, rewritten for the statistics of images of the first epoch's size."""
     images = inputs.statistics_images(options.absorb_images)
-    if len(images) < 2:
-        return donor  # not wanted, or nothing that has statistics
+    if options.absorb == "never" or len(images) < 2:
+        return donor  # a single image has no statistics
     size = options.size_in(0, inputs.data.size)
     if size != inputs.data.size:
         images = tf.image.resize(images, (size, size), antialias=True).numpy()
-    return absorb_statistics(donor, images)
+    return absorb_statistics(donor, images, options.absorb)
 
 
 class _Training:

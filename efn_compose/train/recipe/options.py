@@ -48,9 +48,10 @@ class TrainOptions:
         augmix: Weight of AugMix's consistency loss; 0: off.
         sizes: Progressive resizing: image sizes in turn, for equal shares of the epochs.
         ema: Decay of a moving average of the weights, which is what is scored and kept; 0: off.
-        absorb_images: Training images whose BatchNorm statistics the starting weights are
-            rewritten for, their function kept; 0: begin with those of the weight file, which
-            the first batches undo.
+        absorb: Write the starting weights over the BatchNorm statistics of the training images,
+            so that the first batches do not undo what they compute: "body" leaves the last
+            BatchNorm to the fresh classifier, "all" keeps the function to the end.
+        absorb_images: Training images whose statistics these are.
         recalibrate_images: Training images that BatchNorm statistics are re-estimated on after
             every epoch; 0: keep Keras' moving averages.
         precision: Of activations; weights and loss stay float32.
@@ -99,9 +100,11 @@ class TrainOptions:
     augmix: float = _number(0.0, "weight of the consistency loss; 0: off")
     sizes: tuple[int, ...] = field(default=(), metadata={"help": "progressive resizing"})
     ema: float = _number(0.0, "decay of the weights' average; 0: off", 0.0, 0.999999)
+    absorb: Literal["body", "all", "never"] = field(
+        default="body", metadata={"help": "rewrite BatchNorm for the images' statistics"}
+    )
     absorb_images: int = field(
-        default=320,
-        metadata={"minimum": 0, "help": "whose statistics the start is rewritten for; 0: none"},
+        default=320, metadata={"minimum": 2, "help": "training images for that"}
     )
     recalibrate_images: int = field(
         default=1024, metadata={"minimum": 0, "help": "for BatchNorm statistics; 0: do not"}
