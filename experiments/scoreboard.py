@@ -161,7 +161,9 @@ OURS = "halving"
 ABSORBED = ", absorbed"
 #: And from donors whose last BatchNorm was left as it is.
 BODY_ABSORBED = ", body absorbed"
-#: What the second is compared with besides absorbed arms.
+#: What composition without a search comes to from such donors.
+SOUP = "uniform soup of siblings" + ABSORBED
+#: What the last two are compared with besides absorbed arms.
 PLAIN = ("best donor", "trained for the whole budget", "trained, last epochs averaged", OURS)
 
 
@@ -234,10 +236,11 @@ def _epochs_to(rows: Sequence[Mapping[str, Any]], target: float | None, most: in
 
 
 def _both_comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
-    plain = [arm for arm in arms if not arm.endswith(ABSORBED)]
-    rivals = [arm for arm in arms if arm in PLAIN or arm.endswith(ABSORBED)]
-    first, second = _comparisons(rows, plain, OURS), _comparisons(rows, rivals, OURS + ABSORBED)
-    return first + [""] * bool(first and second) + second
+    plain = [arm for arm in arms if not arm.endswith((ABSORBED, BODY_ABSORBED))]
+    rivals = [arm for arm in arms if arm in PLAIN or arm not in plain]
+    found = [_comparisons(rows, plain, OURS)]
+    found += [_comparisons(rows, rivals, arm) for arm in (OURS + ABSORBED, SOUP)]
+    return "\n\n".join("\n".join(table) for table in found if table).split("\n")
 
 
 def _comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str], best: str) -> list[str]:
