@@ -240,7 +240,7 @@ def _both_comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) ->
     rivals = [arm for arm in arms if arm in PLAIN or arm not in plain]
     found = [_comparisons(rows, plain, OURS)]
     found += [_comparisons(rows, rivals, arm) for arm in (OURS + ABSORBED, SOUP)]
-    return "\n\n".join("\n".join(table) for table in found if table).split("\n")
+    return "\n\n".join("\n".join(table) for table in found if table).splitlines()
 
 
 def _comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str], best: str) -> list[str]:
