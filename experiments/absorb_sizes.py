@@ -57,37 +57,46 @@ def measure(bench: Bench, start: str, rate: float) -> dict[str, Any]:
     return row
 
 
-def best(rows: Sequence[Mapping[str, Any]], epoch: str) -> Mapping[str, float]:
-    """Return the test scores of the rate that validates best after an epoch."""
-    return min((row[epoch] for row in rows), key=lambda s: s["validation"]["loss"])["test"]
+def best(rows: Sequence[Mapping[str, Any]], epoch: str) -> Mapping[str, Any]:
+    """Return the scores of the rate that validates best after an epoch."""
+    return min((row[epoch] for row in rows), key=lambda s: s["validation"]["loss"])
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the lines of the table in Markdown; a seed counts where all starts have it."""
-    heads = [f"{when}: accuracy, NLL | less that as it is" for when in ("one epoch", "four epochs")]
+    """Yield the lines of the table in Markdown; a seed counts where the pair has it."""
+    ends = itertools.product(("1", str(EPOCHS)), ("validation", "test"))
+    heads = [f"epoch {epoch}, {part}" for epoch, part in ends]
     yield f"| data | size, px | seeds | start | {' | '.join(heads)} |"
     yield "|---" * 8 + "|"
-    for source, size in itertools.product(DATA, SIZES):
-        mine = [row for row in rows if (row["data"], row["size"]) == (source, size)]
+    for source, size, start in itertools.product(DATA, SIZES, STARTS):
         runs = {
-            (start, seed): [r for r in mine if (r["start"], r["seed"]) == (start, seed)]
-            for start, seed in itertools.product(STARTS, SEEDS)
+            (name, seed): [
+                r
+                for r in rows
+                if (r["data"], r["size"], r["start"], r["seed"]) == (source, size, name, seed)
+            ]
+            for name, seed in itertools.product((PLAIN, start), SEEDS)
         }
-        whole = [n for n in SEEDS if all(len(runs[start, n]) == len(RATES) for start in STARTS)]
-        for start in STARTS if whole else ():
-            cells = []
-            for epoch in ("1", str(EPOCHS)):
-                found, base = (
-                    [best(runs[name, seed], epoch) for seed in whole] for name in (start, PLAIN)
-                )
-                accuracy, loss = (np.array([s[m] for s in found]) for m in ("accuracy", "loss"))
-                cells.append(f"{100 * accuracy.mean():.1f} %, {loss.mean():.3f}")
-                accuracy -= [s["accuracy"] for s in base]
-                loss -= [s["loss"] for s in base]
-                cells.append(f"{_difference(100 * accuracy, 1)} points, {_difference(loss, 3)}")
-                if start == PLAIN:
-                    cells[-1] = ""
-            yield f"| {source} | {size} | {len(whole)} | {start} | {' | '.join(cells)} |"
+        whole = [n for n in SEEDS if all(len(runs[s, n]) == len(RATES) for s in (PLAIN, start))]
+        if not whole:
+            continue
+        cells = []
+        for epoch, part in itertools.product(("1", str(EPOCHS)), ("validation", "test")):
+            found, base = (
+                np.array([list(best(runs[name, seed], epoch)[part].values()) for seed in whole])
+                for name in (start, PLAIN)
+            )
+            names = list(best(runs[start, whole[0]], epoch)[part])
+            accuracy, loss = (names.index(metric) for metric in ("accuracy", "loss"))
+            found, base = found[:, [accuracy, loss]], base[:, [accuracy, loss]]
+            if start == PLAIN:
+                mean = found.mean(axis=0)
+                cells.append(f"{100 * mean[0]:.1f} %, {mean[1]:.3f}")
+            else:
+                points, nats = (found - base).T
+                cells.append(f"{_difference(100 * points, 1)} points, {_difference(nats, 3)}")
+        name = start if start == PLAIN else f"{start}, less that"
+        yield f"| {source} | {size} | {len(whole)} | {name} | {' | '.join(cells)} |"
 
 
 def _difference(values: np.ndarray, digits: int) -> str:
