@@ -83,12 +83,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         cells = []
         for epoch, part in itertools.product(("1", str(EPOCHS)), ("validation", "test")):
             found, base = (
-                np.array([list(best(runs[name, seed], epoch)[part].values()) for seed in whole])
+                np.array(
+                    [
+                        [best(runs[name, seed], epoch)[part][m] for m in ("accuracy", "loss")]
+                        for seed in whole
+                    ]
+                )
                 for name in (start, PLAIN)
             )
-            names = list(best(runs[start, whole[0]], epoch)[part])
-            accuracy, loss = (names.index(metric) for metric in ("accuracy", "loss"))
-            found, base = found[:, [accuracy, loss]], base[:, [accuracy, loss]]
             if start == PLAIN:
                 mean = found.mean(axis=0)
                 cells.append(f"{100 * mean[0]:.1f} %, {mean[1]:.3f}")
