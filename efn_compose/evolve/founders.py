@@ -54,14 +54,13 @@ class Founders:
             EvaluationError: Alignment, absorption, a sibling or a weighing failed.
         """
         options = self.options
-        found, space = list(donors), self._number(donors)
+        found = list(donors)
         if options.align == "auto" and needs_alignment(found):
             self.watcher.on_phase("alignment", 0)
             aligned = self.folder / ALIGNED_FOLDER
             found = align_donors(
                 found, options.align_images, self.seed, self.data_fingerprint, self.executor, aligned
             )  # fmt: skip
-            space = self._number(found)
         if options.absorb != "never":
             self.watcher.on_phase("absorption", 0)
             absorbed = self.folder / ABSORBED_FOLDER
@@ -69,7 +68,7 @@ class Founders:
                 found, options.absorb, options.absorb_images, self.data_fingerprint,
                 self.executor, absorbed,
             )  # fmt: skip
-            space = self._number(found)
+        space = self._number(found)
         if options.siblings:
             self.watcher.on_phase("siblings", 0)
             kept = self.folder / SIBLING_FOLDER
