@@ -22,6 +22,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from scoreboard import mean_and_error
 from scoreboard_bench import Bench
 from seeding import data_set
 
@@ -96,17 +97,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 cells.append(f"{100 * mean[0]:.1f} %, {mean[1]:.3f}")
             else:
                 points, nats = (found - base).T
-                cells.append(f"{_difference(100 * points, 1)} points, {_difference(nats, 3)}")
+                cells.append(
+                    f"{mean_and_error(points, 100, 1, '+')} points, {mean_and_error(nats, 1, 3, '+')}"
+                )
         name = start if start == PLAIN else f"{start}, less that"
         yield f"| {source} | {size} | {len(whole)} | {name} | {' | '.join(cells)} |"
-
-
-def _difference(values: np.ndarray, digits: int) -> str:
-    """Return a mean and its standard error."""
-    text = f"{values.mean():+.{digits}f}"
-    if len(values) < 2:
-        return text
-    return f"{text} ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
 
 
 def main() -> None:

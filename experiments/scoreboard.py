@@ -172,7 +172,7 @@ def report(config: Mapping[str, Any]) -> str:
     rows, lines = finished(), []
     for setting, own in config["settings"].items():
         ours = [row for row in rows if row["setting"] == setting]
-        pooled = _both_comparisons(ours, own["arms"])
+        pooled = _all_comparisons(ours, own["arms"])
         if pooled:
             lines += ["", f"## {setting}: all data sets together", "", *pooled]
         for source in own.get("data_sets", config["data_sets"]):
@@ -180,7 +180,7 @@ def report(config: Mapping[str, Any]) -> str:
             if mine:
                 lines += ["", f"## {setting}: {source}", ""]
                 lines += [*_scores(mine, own["arms"], config), ""]
-                lines += _both_comparisons(mine, own["arms"])
+                lines += _all_comparisons(mine, own["arms"])
     return "\n".join(lines) + "\n"
 
 
@@ -203,22 +203,25 @@ def _scores(rows: Sequence[Mapping[str, Any]], arms: Sequence[str], config: Any)
             if None in pair[0]:
                 cells.append("–")
                 continue
-            cells.append(f"{_mean(pair[0], 100, 1)} %, {_mean(pair[1], 1, 3)}")
+            cells.append(f"{mean_and_error(pair[0], 100, 1)} %, {mean_and_error(pair[1], 1, 3)}")
         spent = f"{np.mean([r['epochs'] for r in ours]):.0f}"
         extra = np.mean([r["verdict_epochs"] for r in ours])
         spent += f" + {extra:.0f}" if extra else ""
         cells.append(_epochs_to(ours, target, config["fine_tune_epochs"]))
         gaps = [r["test"][-1]["loss"] - r["validation"]["loss"] for r in ours if "test" in r]
-        cells.append(_mean(gaps, 1, 3) if gaps else "–")
+        cells.append(mean_and_error(gaps, 1, 3) if gaps else "–")
         lines.append(f"| {arm} | {len(ours)} | {spent} | {' | '.join(cells)} |")
     return lines
 
 
-def _mean(values: Sequence[float], factor: float, digits: int) -> str:
+def mean_and_error(values: Sequence[float], factor: float, digits: int, sign: str = "") -> str:
+    """Return a mean and, of several values, its standard error; "+" shows every sign."""
     values = np.multiply(values, factor)
     if len(values) < 2:
-        return f"{values[0]:.{digits}f}"
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
+        return f"{values[0]:{sign}.{digits}f}"
+    return (
+        f"{values.mean():{sign}.{digits}f} ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
+    )
 
 
 def _epochs_to(rows: Sequence[Mapping[str, Any]], target: float | None, most: int) -> str:
@@ -235,12 +238,14 @@ def _epochs_to(rows: Sequence[Mapping[str, Any]], target: float | None, most: in
     return words + (f" (not reached by {missed}, counted as {most + 1})" if missed else "")
 
 
-def _both_comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
+def _all_comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
     plain = [arm for arm in arms if not arm.endswith((ABSORBED, BODY_ABSORBED))]
     rivals = [arm for arm in arms if arm in PLAIN or arm not in plain]
-    found = [_comparisons(rows, plain, OURS)]
-    found += [_comparisons(rows, rivals, arm) for arm in (OURS + ABSORBED, SOUP)]
-    return "\n\n".join("\n".join(table) for table in found if table).splitlines()
+    lines: list[str] = []
+    for best, others in ((OURS, plain), (OURS + ABSORBED, rivals), (SOUP, rivals)):
+        table = _comparisons(rows, others, best)
+        lines += [""] * bool(lines and table) + table
+    return lines
 
 
 def _comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str], best: str) -> list[str]:

@@ -10,10 +10,14 @@ from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import CheckpointError
 
 
+def key_of(made_from: Sequence[Any]) -> str:
+    """Return what stands for everything that something was made from: 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+
+
 def path_of(folder: Path, donor: Donor, made_from: Sequence[Any]) -> Path:
     """Return the file of a donor whose name says what it was made from."""
-    key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:16]
-    return folder / f"{donor.name}-{key}.h5"
+    return folder / f"{donor.name}-{key_of(made_from)[:16]}.h5"
 
 
 def kept_donor(path: Path, name: str) -> Donor | None:

@@ -1,7 +1,5 @@
 """How much each unit of each donor matters on the user's images, measured once per run."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import numpy as np
 from efn_compose.donors import Donor
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.executor import Executor
+from efn_compose.evolve.kept_donors import key_of
 from efn_compose.evolve.seeds import derive_seed
 from efn_compose.evolve.tasks import SaliencyTask
 from efn_compose.store.atomic import atomic_path
@@ -42,8 +41,7 @@ def measure_saliency(
         EvaluationError: A measurement failed.
     """
     seed = derive_seed(run_seed, "partition")
-    parts = [[donor.fingerprint for donor in donors], image_count, seed, data_fingerprint]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    key = key_of([[donor.fingerprint for donor in donors], image_count, seed, data_fingerprint])
     kept = _kept(folder / FILE, key, len(donors))
     if kept is not None:
         return kept

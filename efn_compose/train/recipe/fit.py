@@ -164,8 +164,10 @@ def fit_inputs(
 
 def absorbed(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:
     """Return the starting weights, rewritten for the statistics of images of the first epoch's size."""
+    if options.absorb == "never":
+        return donor
     images = inputs.statistics_images(options.absorb_images)
-    if options.absorb == "never" or len(images) < 2:
+    if len(images) < 2:
         return donor  # a single image has no statistics
     size = options.size_in(0, inputs.data.size)
     if size != inputs.data.size:
