@@ -20,7 +20,7 @@ class DonorOptions:
         align_images: Training images the alignment is fitted on.
         absorb: Write every donor over the BatchNorm statistics of the training images, so that
             training does not begin by undoing what it computes: "body" leaves the last
-            BatchNorm to the fresh classifier, "all" keeps the function to the end, "never"
+            BatchNorm to the fresh classifier, "all" absorbs that one too, "never"
             leaves donors as they are.
         absorb_images: Training images whose statistics these are.
     """

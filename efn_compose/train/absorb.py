@@ -41,15 +41,15 @@ def absorb_statistics(donor: Donor, images: np.ndarray, part: Part = "all") -> D
 
     On images unlike those of the checkpoint the last features are often a few times smaller
     than a classifier was made for, and a fresh one then learns slowly. With "body" the last
-    BatchNorm stays as it is: in training it brings each feature to the size it had, and only
-    what the network computes before it is kept.
+    BatchNorm stays as it is: inference is the same all the same, and in training that layer
+    brings each feature to the size it had.
 
     Args:
         donor: The donor, with or without classifier.
         images: (image, height, width, 3), values 0-255, unlabelled, of the size that is trained
             at; some hundred.
-        part: "all" keeps the function, for a classifier that stays; "body" prepares for a fresh
-            one.
+        part: "all" lets training begin with the logits, for a classifier that stays; "body" with
+            what the last BatchNorm reads, for a fresh one.
 
     Returns:
         A donor of new BatchNorm tensors; all others are shared. `provenance["absorbed"]`

@@ -50,7 +50,7 @@ class TrainOptions:
         ema: Decay of a moving average of the weights, which is what is scored and kept; 0: off.
         absorb: Write the starting weights over the BatchNorm statistics of the training images,
             so that the first batches do not undo what they compute: "body" leaves the last
-            BatchNorm to the fresh classifier, "all" keeps the function to the end.
+            BatchNorm to the fresh classifier, "all" absorbs that one too.
         absorb_images: Training images whose statistics these are.
         recalibrate_images: Training images that BatchNorm statistics are re-estimated on after
             every epoch; 0: keep Keras' moving averages.
