@@ -9,6 +9,7 @@ from nano_run import nano_donor
 from test_evolve_run import QuietWatcher
 
 from efn_compose.donors.options import DonorOptions
+from efn_compose.errors import ConfigError
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
 from efn_compose.evolve.planning import lines_left, planned_evaluations
 from efn_compose.evolve.run import EvolutionRun
@@ -141,6 +142,59 @@ def test_a_line_goes_on_from_the_mean_of_its_last_states(tmp_path, lookahead):
             line.append(2 * generation + place)
 
 
+def test_branches_set_out_from_the_mean_of_all_in_orders_of_their_own(tmp_path):
+    executor = _Remembering()
+    result, records = _run(tmp_path, executor, population=4, generations=9, branches=3)
+    sizes = [len(_generation(records, n)) for n in range(10)]
+    assert sizes == [4, 2, 3, 3, 3, 3, 3, 3, 3, 3]  # the last line is left for the third
+    trainings = np.split(np.arange(len(executor.starts)), np.cumsum(sizes)[:-1])
+    for number in range(3, 10):
+        before, now = trainings[number - 1], trainings[number]
+        mean = np.mean([executor.states[n] for n in before], axis=0)
+        for n in now:
+            np.testing.assert_allclose(executor.starts[n], mean, rtol=1e-6)
+        assert len({r["seed"] for r in _generation(records, number)}) == 3
+    # What is put up are means of the line's states, which are means of its branches.
+    states = [np.mean([executor.states[n] for n in t], axis=0) for t in trainings[:1:-1]]
+    scored = {r["arm"]: r["scores"]["validation"]["loss"] for r in records if r["phase"] == "soup"}
+    for depth in (2, 4, 8):
+        error = float(np.square(np.mean(states[:depth], axis=0) - 1).mean())
+        assert scored[f"line0_average_of_{depth}"] == pytest.approx(error, rel=1e-4)
+    latest = next(d for d in result.donors if d.name == "latest_state")
+    np.testing.assert_allclose(latest.tensors[KERNEL], states[0], rtol=1e-6)
+    assert result.start is not None
+
+
+def test_branches_of_one_number_see_one_order_whatever_their_line(tmp_path):
+    _, records = _run(tmp_path, population=2, lines=2, generations=2, branches=2)
+    for number in range(3):
+        seeds = [r["seed"] for r in _generation(records, number)]
+        assert seeds[:2] == seeds[2:] and len(set(seeds)) == 2
+
+
+def test_a_branch_that_fails_is_left_out_of_the_mean(tmp_path):
+    class Failing(_Remembering):
+        def answer(self, task):
+            if len(self.starts) == 4 and getattr(task, "keep_weights", False):
+                self.starts.append(None), self.states.append(None), self.losses.append(None)
+                return Outcome(None, "no memory left", 0, 0.01)
+            return super().answer(task)
+
+    executor = Failing()
+    _, records = _run(tmp_path, executor, population=2, generations=2, branches=3)
+    # Two starts, then twice three branches of which the last but one of the first three fails.
+    assert [r["error"] is not None for r in _generation(records, 1)] == [False, False, True]
+    mean = np.mean([executor.states[2], executor.states[3]], axis=0)
+    for start in executor.starts[5:]:
+        np.testing.assert_allclose(start, mean, rtol=1e-6)
+    assert len(executor.starts) == 8
+
+
+def test_only_halving_has_branches():
+    with pytest.raises(ConfigError, match="branches"):
+        SearchOptions(branches=2)
+
+
 def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
     result, records = _run(tmp_path)
     number = 0  # the best line is trained first from the fifth generation on
@@ -152,27 +206,27 @@ def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
     assert result.flags[-1].startswith("Donors of different lineages") or len(set(start)) == 1
 
 
-def test_evaluations_are_as_planned(tmp_path):
-    _, records = _run(tmp_path)
-    plan = planned_evaluations(
-        SearchOptions(
-            inheritance="halving", population=6, generations=9, final_seeds=2, noise_repeats=2
-        ),
-        donor_count=2,
-    )
+@pytest.mark.parametrize(
+    "shape", [{}, {"branches": 3}, {"population": 2, "lines": 2, "branches": 2}]
+)
+def test_evaluations_are_as_planned(tmp_path, shape):
+    _, records = _run(tmp_path, **shape)
+    options = {"population": 6, "generations": 9, "final_seeds": 2, "noise_repeats": 2} | shape
+    plan = planned_evaluations(SearchOptions(inheritance="halving", **options), donor_count=2)
     assert sum(r["phase"] == "population" for r in records) == plan["search"]
     assert sum(r["phase"] == "final" for r in records) <= plan["final"]
 
 
 @pytest.mark.parametrize("kept", [1, 8, 14, 20])
-def test_a_run_resumed_anywhere_ends_like_one_never_stopped(tmp_path, kept):
+@pytest.mark.parametrize("shape", [{"lookahead": 2}, {"branches": 2}])
+def test_a_run_resumed_anywhere_ends_like_one_never_stopped(tmp_path, kept, shape):
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     whole.mkdir(), resumed.mkdir()
-    first, records = _run(whole, lookahead=2)
+    first, records = _run(whole, **shape)
     lines = (whole / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
     (resumed / "evaluations.jsonl").write_bytes(b"".join(lines[:kept]))
     # None of the networks of the first process are there: all are made again, to the same bits.
-    second, again = _run(resumed, lookahead=2)
+    second, again = _run(resumed, **shape)
     assert again == records
     assert json.dumps(second.verdict.words) == json.dumps(first.verdict.words)
     for name, values in first.weights.items():

@@ -23,6 +23,8 @@ from efn_compose.evolve.tasks import EvaluationTask
 #: Journal phase of the trainings of members.
 TRAINING = "population"
 _MOST_MEMBERS = 4096
+#: Generations of which members that live on in a mean stay on disk whole.
+WHOLE = 2
 
 
 class Generations:
@@ -145,6 +147,19 @@ class Generations:
             reason = outcome.error or f"its loss is {found.loss} now"
             raise EvaluationError(f"{name_of(generation, number)} cannot be made again: {reason}.")
         raise EvaluationError("The executor did not answer.")
+
+    def mean(self, generation: int, numbers: Sequence[int]) -> Tensors:
+        """Return the mean of some of a generation's members: from disk, or made and kept."""
+        name = f"generation{generation:04d}_mean{numbers[0]:02d}"
+        parts = [self.origin(generation, number) for number in numbers]
+        origin = {"generation": generation, "mean_of": parts}
+        kept = self.folder.load(name, origin)
+        if kept is not None:
+            return kept
+        living = dict(zip(sorted(self.losses[generation]), self.members(generation), strict=True))
+        mean = mean_of_networks([living[number] for number in numbers])
+        self.folder.save(name, mean, origin)
+        return mean
 
     def origin(self, generation: int, number: int) -> dict[str, object]:
         """Return what a member is made from; decides whether a kept file is it."""

@@ -13,14 +13,13 @@ one training too.
 
 import dataclasses
 import random
-from typing import Any
 
 from efn_compose.compose import Recipe
 from efn_compose.compose.compose import Tensors
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.descendants import Descendants, descendants
 from efn_compose.evolve.generational import goes_on
-from efn_compose.evolve.generations import TRAINING, Generations, mean_of_networks, name_of
+from efn_compose.evolve.generations import TRAINING, WHOLE, Generations, name_of
 from efn_compose.evolve.operators import mix, select
 from efn_compose.evolve.options import MEMORY
 from efn_compose.evolve.tasks import EvaluationTask
@@ -28,8 +27,6 @@ from efn_compose.evolve.tasks import EvaluationTask
 PLAIN = "plain"
 #: Share of children that are averages; the others take every part from one of two parents.
 _AVERAGE_RATE = 0.5
-#: Generations whose networks stay on disk whole; of earlier ones only what averages need does.
-_WHOLE = 2
 
 
 class LamarckianSearch(Generations):
@@ -89,38 +86,24 @@ class LamarckianSearch(Generations):
         is_fresh = self.is_fresh
         self.settle(losses)
         if is_fresh:
-            self._keep_mean(generation)
+            self.mean_of(generation)  # it is kept
         self._forget(generation)
 
     def mean_of(self, generation: int) -> Tensors:
         """Return the mean of a generation's members: from disk, or made again."""
-        kept = self.folder.load(_mean_name(generation), self._origin_of_mean(generation))
-        return kept or self._keep_mean(generation)
+        numbers = sorted(self.losses[generation])
+        return self.mean(generation, numbers[:-1] if generation else numbers)
 
     def plain(self, generation: int) -> Tensors:
         """Return the plain network as it was after a generation, from the second one on."""
         return self.network(generation, len(self.plans[generation]) - 1)
 
-    def _keep_mean(self, generation: int) -> Tensors:
-        members = self.members(generation)
-        mean = mean_of_networks(members[:-1] if generation else members)
-        self.folder.save(_mean_name(generation), mean, self._origin_of_mean(generation))
-        return mean
-
     def _forget(self, generation: int) -> None:
         """Remove files that nothing needs any more: all but the means and the plain network."""
-        whole = generation - _WHOLE
+        whole = generation - WHOLE
         if whole >= 0:
             plain = len(self.plans[whole]) - 1 if whole else -1
             for number in range(len(self.plans[whole])):
                 if number != plain:
                     self.folder.forget(name_of(whole, number))
         self.folder.forget(f"generation{generation - MEMORY:04d}_*")
-
-    def _origin_of_mean(self, generation: int) -> dict[str, Any]:
-        origins = [self.origin(generation, n) for n in sorted(self.losses[generation])]
-        return {"generation": generation, "mean_of": origins}
-
-
-def _mean_name(generation: int) -> str:
-    return f"generation{generation:04d}_mean"

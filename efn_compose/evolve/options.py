@@ -34,6 +34,14 @@ class SearchOptions:
         default=1,
         metadata={"minimum": 1, "help": "halving: how many trainings go on to the end"},
     )
+    branches: int = field(
+        default=1,
+        metadata={
+            "minimum": 1,
+            "help": "halving: trainings that each of these is split into, side by side, averaged "
+            "after every generation; one per worker uses them all",
+        },
+    )
     lookahead: int = field(
         default=1,
         metadata={
@@ -93,6 +101,12 @@ class SearchOptions:
             raise ConfigError(
                 f"search.inheritance = {self.inheritance!r} needs generations: its parents are the "
                 "last one. Received search.mode = 'steady'. Use search.mode = 'generational'."
+            )
+        if self.branches > 1 and self.inheritance != "halving":
+            raise ConfigError(
+                f"search.branches = {self.branches} splits the trainings of search.inheritance = "
+                f"'halving'. Received search.inheritance = {self.inheritance!r}. Use 'halving', or "
+                "leave search.branches at 1."
             )
         if self.rungs and (self.mode == "steady" or self.inheritance != "baldwin"):
             raise ConfigError(

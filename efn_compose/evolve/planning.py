@@ -26,10 +26,24 @@ def lines_left(search: SearchOptions, first: int, generation: int) -> int:
     return min(first, max(search.lines, -(-first // 2**halvings)))
 
 
+def branches_of(search: SearchOptions, first: int, generation: int) -> int:
+    """Return as how many branches each line of a halving search is trained in a generation.
+
+    Lines branch once as few are left as go on to the end.
+
+    Example:
+        >>> search = SearchOptions(inheritance="halving", branches=4)
+        >>> [branches_of(search, 8, n) for n in range(6)]
+        [1, 1, 1, 1, 4, 4]
+    """
+    return search.branches if lines_left(search, first, generation) <= search.lines else 1
+
+
 def generation_size(search: SearchOptions, generation: int = 1) -> int:
     """Return the number of evaluations of a generation after the first, at most."""
     if search.inheritance == "halving":
-        return lines_left(search, search.population, generation)
+        first = search.population
+        return lines_left(search, first, generation) * branches_of(search, first, generation)
     if search.inheritance == "lamarck":
         return search.population + 1  # and one that is trained plainly
     # Each trusted rung sees a brood from which the next takes its share.
@@ -53,6 +67,8 @@ def planned_evaluations(
         12
     """
     first = max(search.population, donor_count) * (1 + len(search.rungs))
+    if search.inheritance == "halving":
+        first *= branches_of(search, first, 0)
     # Of searches that train on: one network trained plainly; of some, its average.
     further = {"baldwin": 0, "halving": 1, "lamarck": 2}[search.inheritance]
     contestants = search.finalists + donor_count + 1 + further
