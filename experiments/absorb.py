@@ -80,8 +80,9 @@ def starts(bench: Bench) -> Iterator[tuple[str, Tensors]]:
         "average of Lite1 and Lite1 shuffled, refitted",
         refitted_average(bench, lite1.tensors, shuffled(lite1.tensors, bench.seed)),
     )
-    yield "Lite1, statistics absorbed", bench.absorbed.donors[0].tensors
-    yield "Lite0, statistics absorbed", bench.absorbed.donors[1].tensors
+    absorbed = bench.variation("all", bench.rate)
+    yield "Lite1, statistics absorbed", absorbed.donors[0].tensors
+    yield "Lite0, statistics absorbed", absorbed.donors[1].tensors
 
 
 def measure(bench: Bench, tensors: Tensors) -> list[tuple[float, float]]:

@@ -161,9 +161,13 @@ OURS = "halving"
 ABSORBED = ", absorbed"
 #: And from donors whose last BatchNorm was left as it is.
 BODY_ABSORBED = ", body absorbed"
+#: Said last: what makes the weights trains at the smaller rate.
+SMALLER_RATE = ", smaller rate"
 #: What composition without a search comes to from such donors.
 SOUP = "uniform soup of siblings" + ABSORBED
-#: What the last two are compared with besides absorbed arms.
+#: What a run with four workers comes to, unless told otherwise about absorbing.
+BRANCHES = "halving, four branches" + BODY_ABSORBED
+#: What the last three are compared with besides absorbed arms.
 PLAIN = ("best donor", "trained for the whole budget", "trained, last epochs averaged", OURS)
 
 
@@ -239,10 +243,12 @@ def _epochs_to(rows: Sequence[Mapping[str, Any]], target: float | None, most: in
 
 
 def _all_comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[str]:
-    plain = [arm for arm in arms if not arm.endswith((ABSORBED, BODY_ABSORBED))]
+    plain = [arm for arm in arms if "absorbed" not in arm]
     rivals = [arm for arm in arms if arm in PLAIN or arm not in plain]
     lines: list[str] = []
-    for best, others in ((OURS, plain), (OURS + ABSORBED, rivals), (SOUP, rivals)):
+    firsts = [(OURS, plain), (OURS + ABSORBED, rivals), (SOUP, rivals)]
+    firsts += [(BRANCHES, rivals), (BRANCHES + SMALLER_RATE, rivals)]
+    for best, others in firsts:
         table = _comparisons(rows, others, best)
         lines += [""] * bool(lines and table) + table
     return lines

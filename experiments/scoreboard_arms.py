@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scoreboard import ABSORBED, BODY_ABSORBED
+from scoreboard import ABSORBED, BODY_ABSORBED, SMALLER_RATE
 from scoreboard_bench import Bench, Tensors
 
 from efn_compose.compose.merges import mega, task_arithmetic, ties
@@ -202,6 +202,16 @@ def halving_finals_included(bench: Bench) -> Start:
     return _search(bench, "halving_finals_included", inheritance="halving")
 
 
+def halving_branches(bench: Bench) -> Start:
+    """Halving whose last line is four trainings side by side, one mean after every epoch."""
+    return _search(bench, "halving_branches", inheritance="halving")
+
+
+def halving_branches_as_long(bench: Bench) -> Start:
+    """The same for as many epochs as the plain line: four times the budget, in the same time."""
+    return _search(bench, "halving_branches_as_long", inheritance="halving")
+
+
 def halving_lookahead(bench: Bench) -> Start:
     """The same, every second generation going on from a mean of states (`lookahead = 2`)."""
     return _search(bench, "halving", inheritance="halving", lookahead=2)
@@ -274,6 +284,8 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "halving": halving,
     "halving, aligned": halving_aligned,
     "halving, aligned and refitted": halving_refitted,
+    "halving, four branches": halving_branches,
+    "halving, four branches as long": halving_branches_as_long,
     "halving, finals included": halving_finals_included,
     "halving, lookahead": halving_lookahead,
     "lamarck": lamarck,
@@ -285,9 +297,12 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "ensemble of siblings": ensemble,
 }
 
-# Every arm once more, from donors whose statistics were absorbed.
+# Every arm once more, from donors whose statistics were absorbed, and at the smaller rate.
 ARMS |= {
-    f"{name}{said}": lambda bench, arm=arm, of=of: arm(getattr(bench, of))
+    f"{name}{of}{at}": lambda bench, arm=arm, absorb=absorb, at=at: arm(
+        bench.variation(absorb, bench.config["smaller_rate"] if at else bench.rate)
+    )
     for name, arm in list(ARMS.items())
-    for said, of in ((ABSORBED, "absorbed"), (BODY_ABSORBED, "body_absorbed"))
+    for of, absorb in (("", "never"), (ABSORBED, "all"), (BODY_ABSORBED, "body"))
+    for at in ("", SMALLER_RATE)
 }

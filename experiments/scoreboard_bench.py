@@ -4,7 +4,7 @@ import dataclasses
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,7 @@ class Bench:
         seed: Of the pipeline: order, heads, search.
         absorb: Which part of the donors is written over the training images' statistics before
             every arm.
+        rate: Learning rate of every training that makes starting weights.
     """
 
     evaluator: Evaluator
@@ -44,6 +45,19 @@ class Bench:
     config: Mapping[str, Any]
     seed: int
     absorb: str = "never"
+    rate: float = 0.0
+    _variations: dict[tuple[str, float], "Bench"] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rate = self.rate or self.evaluator.setup.fitness.learning_rate
+
+    def variation(self, absorb: str, rate: float) -> "Bench":
+        """Return the bench of the same data and seed with other donors or another rate."""
+        key = absorb, rate
+        if key not in self._variations:
+            own = dataclasses.replace(self, absorb=absorb, rate=rate, _variations={})
+            self._variations[key] = own
+        return self._variations[key]
 
     @cached_property
     def donors(self) -> Sequence[Donor]:
@@ -53,26 +67,29 @@ class Bench:
         images = self.data.train_images
         return [absorb_statistics(donor, images, self.absorb) for donor in self.given]
 
-    @cached_property
-    def absorbed(self) -> "Bench":
-        """The same bench, its donors written over the statistics of the training images."""
-        return dataclasses.replace(self, absorb="all")
-
-    @cached_property
-    def body_absorbed(self) -> "Bench":
-        """The same, the last BatchNorm left as it is."""
-        return dataclasses.replace(self, absorb="body")
-
     @contextmanager
     def fitness(self, **changes: Any) -> Iterator[FitnessOptions]:
-        """Let the evaluator measure with other options for a while."""
+        """Let the evaluator measure at this bench's rate and with other options for a while."""
         usual = self.evaluator.setup
-        fitness = dataclasses.replace(usual.fitness, **changes)
+        fitness = dataclasses.replace(usual.fitness, learning_rate=self.rate, **changes)
         self.evaluator.setup = dataclasses.replace(usual, fitness=fitness)
         try:
-            yield fitness
+            with self._training_at(self.rate):
+                yield fitness
         finally:
             self.evaluator.setup = usual
+
+    @contextmanager
+    def _training_at(self, rate: float) -> Iterator[None]:
+        """Let the traced model train at another rate for a while."""
+        self._seat(self.donors[0].tensors)  # there is no model before
+        model = self.evaluator.model
+        usual = model.settings
+        model.settings = dataclasses.replace(usual, learning_rate=rate)
+        try:
+            yield
+        finally:
+            model.settings = usual
 
     def train(
         self,
@@ -83,7 +100,6 @@ class Bench:
         rate: float | None = None,
     ) -> dict[str, np.ndarray]:
         """Return weights after some epochs, classifier included."""
-        self._seat(tensors)
         task = EvaluationTask(
             Recipe.genome(self._space.pure(0)),
             self.draw(purpose, number),
@@ -92,14 +108,9 @@ class Bench:
             head_seed=self.head_seed,
             keep_weights=True,
         )
-        model = self.evaluator.model
-        usual = model.settings
-        if rate is not None:
-            model.settings = dataclasses.replace(usual, learning_rate=rate)
-        try:
+        with self._training_at(self.rate if rate is None else rate):
+            self._seat(tensors)
             return dict(self.evaluator.evaluate(task).weights)
-        finally:
-            model.settings = usual
 
     def score(self, tensors: Tensors, *parts: str) -> Mapping[str, Mapping[str, float]]:
         """Return scores without training, BatchNorm statistics re-estimated."""
@@ -159,15 +170,17 @@ class Bench:
 
     def train_plainly(self, rates: np.ndarray, memory: int) -> list[Tensors]:
         """Return the last states of one training of the best donor, a factor of the rate per epoch."""
-        self._seat(self.best_donor.tensors)
-        model, kept = self.evaluator.model, []
-        model.load(self.best_donor.tensors, self.draw("plain"), self.head_seed)
+        start = self.best_donor.tensors
         images = tf.constant(self.data.train_images), tf.constant(self.data.train_labels)
-        for epoch, rate in enumerate(rates):
-            # One training: nothing is reset between epochs, the optimizer's state least of all.
-            order = model.epoch_order(len(self.data.train_labels), self.draw("plain", epoch))
-            model.train(*images, order, float(rate))
-            kept = [*kept, model.tensors(with_head=True)][-memory:]
+        kept = []
+        with self._training_at(self.rate):
+            model = self.evaluator.model
+            model.load(start, self.draw("plain"), self.head_seed)
+            for epoch, rate in enumerate(rates):
+                # One training: nothing is reset between epochs, the optimizer's state least of all.
+                order = model.epoch_order(len(self.data.train_labels), self.draw("plain", epoch))
+                model.train(*images, order, float(rate))
+                kept = [*kept, model.tensors(with_head=True)][-memory:]
         return kept
 
     @cached_property
