@@ -84,7 +84,7 @@ def _run(
         describe_result,
         write_magic_weights,
     )
-    from efn_compose.evolve.planning import planned_evaluations
+    from efn_compose.evolve.planning import idle_note, planned_evaluations
     from efn_compose.evolve.predictions import describe_predictions
     from efn_compose.evolve.progress import ConsoleWatcher
     from efn_compose.evolve.run import EvolutionRun
@@ -107,8 +107,10 @@ def _run(
     try:
         with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
             executor.note = watcher.on_note
-            if note:
-                watcher.on_note(note)
+            idle = idle_note(config.search, donor_count, executor.workers)
+            for words in (note, f"{idle}." if idle else ""):
+                if words:
+                    watcher.on_note(words)
             watcher.after_generation = LiveReport(folder.path).draw
             if board is not None:
                 watcher.after_evaluation = board.take

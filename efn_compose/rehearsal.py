@@ -94,7 +94,15 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         evaluation, workers, estimated seconds, bytes in memory and on disk.
     """
     from efn_compose.compose import Recipe, genome_space
-    from efn_compose.evolve.planning import PICTURES, planned_evaluations
+    from efn_compose.evolve.alignment import needs_alignment
+    from efn_compose.evolve.planning import (
+        PICTURES,
+        evaluations_within,
+        idle_note,
+        kept_networks,
+        planned_evaluations,
+        rounds_of_search,
+    )
     from efn_compose.evolve.tasks import EvaluationTask
 
     prepared, batch_note = with_batch_size(prepared)
@@ -115,17 +123,23 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     seconds, start = pace.seconds, pace.start
     # Siblings of a donor share the training images: together they cost about an evaluation.
     others = PICTURES + (len(prepared.donors) if config.donors.siblings else 0)
-    estimated = start + (sum(plan.values()) + others) * seconds / workers
+    rest = others + sum(count for phase, count in plan.items() if phase != "search")
+    rounds = rounds_of_search(config.search, donor_count, plan["search"], workers)
+    estimated = start + (rounds + rest / workers) * seconds
     hours = config.budget.hours
     if hours:
         # What is left of the hours once noise, finals and test are done goes to the search.
-        rest = others + sum(count for phase, count in plan.items() if phase != "search")
-        spare = hours * 3600 - start - rest * seconds / workers
-        plan["search"] = max(config.search.population, int(spare * workers / seconds))
+        rounds = (hours * 3600 - start) / seconds - rest / workers
+        plan["search"] = evaluations_within(config.search, donor_count, rounds, workers)
         estimated = hours * 3600
     tensors = prepared.donors[0].tensors
     bytes_per_file = sum(array.nbytes for array in tensors.values())
-    disk = bytes_per_file * (1 + config.donors.siblings * len(prepared.donors))
+    options = config.donors
+    # What is written; aligned and absorbed copies and siblings of donors; generations.
+    copies = options.siblings + (options.absorb != "never")
+    copies += options.align == "auto" and needs_alignment(prepared.donors)
+    files = 1 + copies * len(prepared.donors) + kept_networks(config.search, donor_count)
+    disk = bytes_per_file * files
     return {
         "data": _describe(prepared.data),
         "siblings": config.donors.siblings * len(prepared.donors),
@@ -141,6 +155,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         "genomes": f"about 10^{sum(map(math.log10, space.cardinalities)):.0f}",
         "evaluations": plan,
         "workers": workers,
+        "idle_note": idle_note(config.search, donor_count, workers),
         "batch_size": config.fitness.batch_size,
         "batch_size_note": batch_note,
         "seconds_per_evaluation": round(seconds, 3),

@@ -11,7 +11,7 @@ from test_evolve_run import QuietWatcher
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
-from efn_compose.evolve.planning import lines_left, planned_evaluations
+from efn_compose.evolve.planning import kept_networks, lines_left, planned_evaluations
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
@@ -215,6 +215,23 @@ def test_evaluations_are_as_planned(tmp_path, shape):
     plan = planned_evaluations(SearchOptions(inheritance="halving", **options), donor_count=2)
     assert sum(r["phase"] == "population" for r in records) == plan["search"]
     assert sum(r["phase"] == "final" for r in records) <= plan["final"]
+
+
+@pytest.mark.parametrize(
+    "shape", [{"generations": 20}, {"generations": 20, "branches": 3}, {"lines": 2, "branches": 2}]
+)
+def test_no_more_networks_lie_on_disk_than_are_planned(tmp_path, shape):
+    counts = []
+
+    class Counting(_Trainer):
+        def answer(self, task):
+            counts.append(len(list((tmp_path / "population").glob("*.h5"))))
+            return super().answer(task)
+
+    _run(tmp_path, Counting(), **shape)
+    options = {"population": 6, "generations": 9} | shape
+    planned = kept_networks(SearchOptions(inheritance="halving", **options), donor_count=2)
+    assert max(counts) == planned
 
 
 @pytest.mark.parametrize("kept", [1, 8, 14, 20])

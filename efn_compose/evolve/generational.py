@@ -53,7 +53,7 @@ def goes_on(loop: SearchLoop, generation: int, phase: str = "search") -> bool:
 
 def _ending(loop: SearchLoop, generation: int) -> dict[str, Any] | None:
     event = loop.budget.ending_of_search(
-        loop.ledger.count, generation_size(loop.options, generation + 1)
+        loop.ledger.count, generation_size(loop.options, generation + 1, len(loop.donor_names))
     )
     if event is not None:
         loop.watcher.on_note(f"The search ends: {event['timing']['words']}.")

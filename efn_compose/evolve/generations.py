@@ -23,8 +23,6 @@ from efn_compose.evolve.tasks import EvaluationTask
 #: Journal phase of the trainings of members.
 TRAINING = "population"
 _MOST_MEMBERS = 4096
-#: Generations of which members that live on in a mean stay on disk whole.
-WHOLE = 2
 
 
 class Generations:

@@ -29,13 +29,12 @@ from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.generational import goes_on
 from efn_compose.evolve.generations import (
     TRAINING,
-    WHOLE,
     Generations,
     mean_of_networks,
     name_of,
 )
 from efn_compose.evolve.operators import few_switches
-from efn_compose.evolve.options import MEMORY
+from efn_compose.evolve.options import MEMORY, WHOLE
 from efn_compose.evolve.planning import branches_of, lines_left
 from efn_compose.evolve.population import PopulationFolder
 from efn_compose.evolve.search_loop import SearchLoop

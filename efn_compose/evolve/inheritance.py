@@ -19,9 +19,9 @@ from efn_compose.compose.compose import Tensors
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.descendants import Descendants, descendants
 from efn_compose.evolve.generational import goes_on
-from efn_compose.evolve.generations import TRAINING, WHOLE, Generations, name_of
+from efn_compose.evolve.generations import TRAINING, Generations, name_of
 from efn_compose.evolve.operators import mix, select
-from efn_compose.evolve.options import MEMORY
+from efn_compose.evolve.options import MEMORY, WHOLE
 from efn_compose.evolve.tasks import EvaluationTask
 
 PLAIN = "plain"

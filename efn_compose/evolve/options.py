@@ -10,6 +10,8 @@ from efn_compose.train.augment.parts import parts_of
 
 #: Generations that averages along a training may reach back.
 MEMORY = 16
+#: Generations of which members that live on in a mean stay on disk whole.
+WHOLE = 2
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """How many evaluations each phase of a run makes."""
 
+import itertools
 import math
 
-from efn_compose.evolve.options import BudgetOptions, SearchOptions
+from efn_compose.evolve.options import MEMORY, WHOLE, BudgetOptions, SearchOptions
 
 #: Trainings after the last evaluation, for the pictures of the report: best donor and challenger.
 PICTURES = 2
@@ -39,11 +40,13 @@ def branches_of(search: SearchOptions, first: int, generation: int) -> int:
     return search.branches if lines_left(search, first, generation) <= search.lines else 1
 
 
-def generation_size(search: SearchOptions, generation: int = 1) -> int:
-    """Return the number of evaluations of a generation after the first, at most."""
+def generation_size(search: SearchOptions, generation: int = 1, donor_count: int = 1) -> int:
+    """Return the number of evaluations of a generation, at most."""
+    first = max(search.population, donor_count)
     if search.inheritance == "halving":
-        first = search.population
         return lines_left(search, first, generation) * branches_of(search, first, generation)
+    if generation == 0:
+        return first * (1 + len(search.rungs))
     if search.inheritance == "lamarck":
         return search.population + 1  # and one that is trained plainly
     # Each trusted rung sees a brood from which the next takes its share.
@@ -66,20 +69,111 @@ def planned_evaluations(
         >>> planned_evaluations(SearchOptions(population=4, generations=2), donor_count=2)["search"]
         12
     """
-    first = max(search.population, donor_count) * (1 + len(search.rungs))
-    if search.inheritance == "halving":
-        first *= branches_of(search, first, 0)
     # Of searches that train on: one network trained plainly; of some, its average.
     further = {"baldwin": 0, "halving": 1, "lamarck": 2}[search.inheritance]
     contestants = search.finalists + donor_count + 1 + further
-    later = sum(generation_size(search, n + 1) for n in range(search.generations))
+    sizes = [generation_size(search, n, donor_count) for n in range(search.generations + 1)]
     plan = {
         "noise": search.noise_repeats * min(2, donor_count),
-        "search": first + later,
+        "search": sum(sizes),
         "final": contestants * search.final_seeds,
         "test": search.final_seeds,
     }
     if budget is not None and budget.evaluations:
         rest = plan["noise"] + plan["final"] + plan["test"]
-        plan["search"] = max(first, budget.evaluations - rest)
+        plan["search"] = max(sizes[0], budget.evaluations - rest)
     return plan
+
+
+def rounds_of_search(
+    search: SearchOptions, donor_count: int, evaluations: int, workers: int
+) -> float:
+    """Return for how many evaluations, one after the other, a search lasts.
+
+    A generation is awaited whole: where it is smaller than the workers are many, some have
+    nothing to do.
+
+    Example:
+        >>> search = SearchOptions(inheritance="halving", population=1, generations=9)
+        >>> rounds_of_search(search, donor_count=1, evaluations=10, workers=4)
+        10
+        >>> rounds_of_search(SearchOptions(mode="steady"), 1, evaluations=10, workers=4)
+        2.5
+    """
+    if search.mode == "steady":
+        return evaluations / workers
+    sizes = (generation_size(search, n, donor_count) for n in itertools.count())
+    rounds = 0
+    while evaluations > 0:
+        size = min(evaluations, next(sizes))
+        rounds += math.ceil(size / workers)
+        evaluations -= size
+    return rounds
+
+
+def evaluations_within(search: SearchOptions, donor_count: int, rounds: float, workers: int) -> int:
+    """Return how many evaluations a search makes that lasts for so many, its first generation at least.
+
+    Example:
+        >>> search = SearchOptions(inheritance="halving", population=1, branches=2)
+        >>> evaluations_within(search, donor_count=1, rounds=10, workers=4)
+        20
+    """
+    if search.mode == "steady":
+        return max(search.population, int(rounds * workers))
+    found = 0
+    for generation in itertools.count():
+        size = generation_size(search, generation, donor_count)
+        rounds -= math.ceil(size / workers)
+        if generation and rounds < 0:
+            return found
+        found += size
+    raise AssertionError
+
+
+def kept_networks(search: SearchOptions, donor_count: int) -> int:
+    """Return how many trained networks a search keeps on disk at once, at most.
+
+    Example:
+        >>> kept_networks(SearchOptions(inheritance="halving", population=1, generations=30), 1)
+        16
+        >>> kept_networks(SearchOptions(), donor_count=3)
+        0
+    """
+    if search.inheritance == "baldwin":
+        return 0
+    first = max(search.population, donor_count)
+    generations = range(search.generations + 1)
+    if search.inheritance == "lamarck":  # a mean and the plain network; the latest whole
+        return 2 * min(MEMORY, len(generations)) + WHOLE * max(first, search.population)
+    lines = [lines_left(search, first, n + 1) for n in generations]
+    branches = [branches_of(search, first, n) for n in generations]
+    most = 0
+    for latest in generations:
+        recent = range(max(0, latest - MEMORY + 1), latest + 1)
+        means = sum(lines[n] for n in recent)
+        most = max(most, means + sum(
+            lines[n] * branches[n] for n in recent if branches[n] > 1 and n > latest - WHOLE
+        ))  # fmt: skip
+    return most
+
+
+def idle_note(search: SearchOptions, donor_count: int, workers: int) -> str:
+    """Return what to say where a halving search ends with fewer trainings than workers, or nothing.
+
+    Example:
+        >>> idle_note(SearchOptions(inheritance="halving", branches=2), 1, workers=2)
+        ''
+    """
+    if search.inheritance != "halving":
+        return ""
+    lines = min(max(search.population, donor_count), search.lines)
+    idle = workers - lines * search.branches
+    wanted = workers // lines
+    if idle <= 0 or wanted == search.branches:
+        return ""
+    left = "one training is" if lines * search.branches == 1 else "few trainings are"
+    return (
+        f"{idle} of {workers} workers will have nothing to do once {left} left; "
+        f"search.branches = {wanted} would use them, in the same time"
+    )
