@@ -13,6 +13,7 @@ import numpy as np
 
 from efn_compose.data.table import ImageError, ImageSequence, printable
 from efn_compose.errors import DataError, describe_problems
+from efn_compose.store.environment import usable_cores
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -126,7 +127,7 @@ def for_each_image(
         work(place, pixels)
 
     # Pillow lets go of the interpreter lock while it decodes and resizes.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         done = pool.map(visit, range(len(numbers)))
         with closing(_with_progress(done, len(numbers), show_progress)) as ticks:
             for _ in ticks:
