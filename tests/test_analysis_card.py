@@ -1,5 +1,6 @@
 """The model card: true scores, every donor's licence, code that runs, names that stay text."""
 
+import dataclasses
 import json
 import re
 
@@ -184,3 +185,14 @@ def test_the_card_loads_in_timm_as_the_export_says(tmp_path):
     report = export(donor, to="timm", path=tmp_path / "magic.safetensors")
     (wanted,) = re.findall(r"create_model\('([^']+)'", report.to_json()["load"])
     assert f'name = "{wanted}"' in card
+
+
+@pytest.mark.parametrize("branches", [1, 3])
+def test_what_was_trained_says_how(finished, branches):
+    run = read_run(finished[1])
+    search = {"inheritance": "halving", "branches": branches}
+    run = dataclasses.replace(run, config={**run.config, "search": search})
+    run.result["winner"] = "composed"
+    words = text_of(html_of(render_card(run))[1])
+    assert ("of 3 branches, averaged after every generation" in words) == (branches == 3)
+    assert "on the run's training images" in words

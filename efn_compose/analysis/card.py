@@ -118,8 +118,13 @@ def _made(run: RunView, board: Scoreboard) -> str:
         recipe = run.result.get("recipe")
         used = sum(weight > 0 for weight in recipe_values(recipe)) if recipe else "several"
         states = f"the average of {used} states" if board.winner == "composed" else "one state"
+        search = run.config.get("search")
+        branches = search.get("branches", 1) if isinstance(search, dict) else 1
+        split = (
+            f" of {branches} branches, averaged after every generation," if branches != 1 else ""
+        )
         return (
-            f"They are {states} of a training on the run's training images. Scores on those, and "
+            f"They are {states} of a training{split} on the run's training images. Scores on those, and "
             "on the validation images they were chosen on, are too good; the test images are listed "
             "in split.json."
         )
