@@ -11,7 +11,6 @@ Expected: an hour on one idle core, most of it at 224 px.
 """
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import tomllib
@@ -49,7 +48,7 @@ COUNTS = {"train_images": 320, "validation_images": 200, "test_images": 400}
 
 def measure(bench: Bench, start: str, rate: float) -> dict[str, Any]:
     """Return validation and test scores after the first and the last epoch."""
-    donor = dataclasses.replace(bench, absorb=STARTS[start]).donors[0]
+    donor = bench.variation(STARTS[start], bench.rate).donors[0]
     tensors, row = donor.tensors, {}
     for epoch in range(EPOCHS):
         tensors = bench.train(tensors, "fine-tuning", epoch, rate=rate)
