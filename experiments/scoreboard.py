@@ -175,16 +175,22 @@ def report(config: Mapping[str, Any]) -> str:
     """Return the tables in Markdown."""
     rows, lines = finished(), []
     for setting, own in config["settings"].items():
-        ours = [row for row in rows if row["setting"] == setting]
-        pooled = _all_comparisons(ours, own["arms"])
+        shared = own.get("shared", {})
+        ours = [
+            row
+            for row in rows
+            if row["setting"] == setting or row["arm"] in shared.get(row["setting"], ())
+        ]
+        arms = [*itertools.chain.from_iterable(shared.values()), *own["arms"]]
+        pooled = _all_comparisons(ours, arms)
         if pooled:
             lines += ["", f"## {setting}: all data sets together", "", *pooled]
         for source in own.get("data_sets", config["data_sets"]):
             mine = [row for row in ours if row["data"] == source]
             if mine:
                 lines += ["", f"## {setting}: {source}", ""]
-                lines += [*_scores(mine, own["arms"], config), ""]
-                lines += _all_comparisons(mine, own["arms"])
+                lines += [*_scores(mine, arms, config), ""]
+                lines += _all_comparisons(mine, arms)
     return "\n".join(lines) + "\n"
 
 
