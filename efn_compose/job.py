@@ -84,7 +84,7 @@ def _run(
         describe_result,
         write_magic_weights,
     )
-    from efn_compose.evolve.planning import idle_note, planned_evaluations
+    from efn_compose.evolve.planning import planned_evaluations, workers_note
     from efn_compose.evolve.predictions import describe_predictions
     from efn_compose.evolve.progress import ConsoleWatcher
     from efn_compose.evolve.run import EvolutionRun
@@ -107,10 +107,12 @@ def _run(
     try:
         with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
             executor.note = watcher.on_note
-            idle = idle_note(config.search, donor_count, executor.workers)
-            for words in (note, f"{idle}." if idle else ""):
-                if words:
-                    watcher.on_note(words)
+            notes = [note]
+            if not len(folder.journal):  # a run that goes on keeps its search as it is
+                words = workers_note(config.search, donor_count, executor.workers, config.budget)
+                notes.append(f"{words}." if words else "")
+            for words in filter(None, notes):
+                watcher.on_note(words)
             watcher.after_generation = LiveReport(folder.path).draw
             if board is not None:
                 watcher.after_evaluation = board.take

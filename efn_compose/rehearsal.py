@@ -96,12 +96,12 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     from efn_compose.compose import Recipe, genome_space
     from efn_compose.evolve.alignment import needs_alignment
     from efn_compose.evolve.planning import (
-        PICTURES,
         evaluations_within,
-        idle_note,
         kept_networks,
         planned_evaluations,
+        rounds_of_rest,
         rounds_of_search,
+        workers_note,
     )
     from efn_compose.evolve.tasks import EvaluationTask
 
@@ -122,14 +122,14 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         executor.close()
     seconds, start = pace.seconds, pace.start
     # Siblings of a donor share the training images: together they cost about an evaluation.
-    others = PICTURES + (len(prepared.donors) if config.donors.siblings else 0)
-    rest = others + sum(count for phase, count in plan.items() if phase != "search")
+    rest = rounds_of_rest(config.search, donor_count, workers)
+    rest += math.ceil(len(prepared.donors) / workers) if config.donors.siblings else 0
     rounds = rounds_of_search(config.search, donor_count, plan["search"], workers)
-    estimated = start + (rounds + rest / workers) * seconds
+    estimated = start + (rounds + rest) * seconds
     hours = config.budget.hours
     if hours:
         # What is left of the hours once noise, finals and test are done goes to the search.
-        rounds = (hours * 3600 - start) / seconds - rest / workers
+        rounds = (hours * 3600 - start) / seconds - rest
         plan["search"] = evaluations_within(config.search, donor_count, rounds, workers)
         estimated = hours * 3600
     tensors = prepared.donors[0].tensors
@@ -138,7 +138,9 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     # What is written; aligned and absorbed copies and siblings of donors; generations.
     copies = options.siblings + (options.absorb != "never")
     copies += options.align == "auto" and needs_alignment(prepared.donors)
-    files = 1 + copies * len(prepared.donors) + kept_networks(config.search, donor_count)
+    files = (
+        1 + copies * len(prepared.donors) + kept_networks(config.search, donor_count, config.budget)
+    )
     disk = bytes_per_file * files
     return {
         "data": _describe(prepared.data),
@@ -155,7 +157,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         "genomes": f"about 10^{sum(map(math.log10, space.cardinalities)):.0f}",
         "evaluations": plan,
         "workers": workers,
-        "idle_note": idle_note(config.search, donor_count, workers),
+        "workers_note": workers_note(config.search, donor_count, workers, config.budget),
         "batch_size": config.fitness.batch_size,
         "batch_size_note": batch_note,
         "seconds_per_evaluation": round(seconds, 3),

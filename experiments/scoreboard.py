@@ -165,9 +165,9 @@ BODY_ABSORBED = ", body absorbed"
 SMALLER_RATE = ", smaller rate"
 #: What composition without a search comes to from such donors.
 SOUP = "uniform soup of siblings" + ABSORBED
-#: What a run with four workers comes to, unless told otherwise about absorbing.
+#: Halving that spends the same on four workers, in a quarter of the time.
 BRANCHES = "halving, four branches" + BODY_ABSORBED
-#: What the last three are compared with besides absorbed arms.
+#: What the last ones are compared with besides absorbed arms.
 PLAIN = ("best donor", "trained for the whole budget", "trained, last epochs averaged", OURS)
 
 

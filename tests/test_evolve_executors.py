@@ -6,6 +6,7 @@ import pytest
 from nano_run import nano_donor, write_nano_experiment
 from nano_tasks import Bomb, Raiser
 
+from efn_compose.arch import HEAD_LAYER
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.data import DataOptions, load_data
 from efn_compose.evolve.evaluator import WorkerSetup
@@ -133,6 +134,40 @@ def test_nothing_leaks_into_a_pure_donor(serial):
     finished = dict(serial.run([FinishTask(Recipe.genome(SPACE.pure(1)))]))[0].value
     for name, values in finished.items():
         np.testing.assert_array_equal(values, DONORS[1].tensors[name])
+
+
+def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(data):
+    import keras
+
+    # A large rate, so that two trainings of few steps part.
+    setup = WorkerSetup(DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=3e-2))
+    executor = SerialExecutor(setup, data)
+    executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
+    tasks = [
+        EvaluationTask(Recipe.genome(SPACE.pure(0)), seed, head_seed=1, keep_weights=True)
+        for seed in (1, 2)
+    ]
+    trained = [outcome.value.weights for _, outcome in executor.run(tasks)]
+    mean = {name: (values + trained[1][name]) / 2 for name, values in trained[0].items()}
+    executor.set_donors(SPACE, [mean, trained[0]])
+    finish = [FinishTask(Recipe.genome(SPACE.pure(number))) for number in range(2)]
+    found = {number: outcome.value for number, outcome in executor.run(finish)}
+    # What the last convolution gives for the training images, as Keras computes it.
+    donor = DONORS[0].replace(tensors=found[0]).without_head()
+    model = donor.build(input_shape=(32, 32, 3), include_top=False)
+    body = keras.Model(model.inputs, model.get_layer("top_conv").output)
+    output = body.predict(donor.preprocess(data.train_images), verbose=0).astype(np.float64)
+    for role, value in (
+        ("moving_mean", output.mean(axis=(0, 1, 2))),
+        ("moving_variance", output.var(axis=(0, 1, 2))),
+    ):
+        np.testing.assert_allclose(found[0][f"top_bn/{role}"], value, rtol=1e-3, atol=1e-5)
+        assert not np.allclose(mean[f"top_bn/{role}"], value, rtol=1e-3, atol=1e-5)
+    for name in ("stem_conv/kernel", f"{HEAD_LAYER}/kernel"):
+        np.testing.assert_array_equal(found[0][name], mean[name])
+    # A network as it was trained has its statistics already.
+    for name, values in trained[0].items():
+        np.testing.assert_allclose(found[1][name], values, rtol=1e-5, atol=1e-7)
 
 
 def test_a_diverging_training_is_a_failed_evaluation(data):

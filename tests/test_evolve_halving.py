@@ -12,6 +12,7 @@ from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
 from efn_compose.evolve.planning import kept_networks, lines_left, planned_evaluations
+from efn_compose.evolve.population import PopulationFolder
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
@@ -218,20 +219,74 @@ def test_evaluations_are_as_planned(tmp_path, shape):
 
 
 @pytest.mark.parametrize(
-    "shape", [{"generations": 20}, {"generations": 20, "branches": 3}, {"lines": 2, "branches": 2}]
+    "shape",
+    [{"generations": 20}, {"generations": 20, "branches": 3}, {"lines": 2, "branches": 2}],
 )
-def test_no_more_networks_lie_on_disk_than_are_planned(tmp_path, shape):
-    counts = []
+def test_no_more_networks_lie_on_disk_than_are_planned(tmp_path, shape, monkeypatch):
+    counts, save = [], PopulationFolder.save
 
-    class Counting(_Trainer):
-        def answer(self, task):
-            counts.append(len(list((tmp_path / "population").glob("*.h5"))))
-            return super().answer(task)
+    def counting(*arguments):
+        save(*arguments)
+        counts.append(len(list((tmp_path / "population").glob("*.h5"))))
 
-    _run(tmp_path, Counting(), **shape)
+    monkeypatch.setattr(PopulationFolder, "save", counting)
+    _run(tmp_path, **shape)
     options = {"population": 6, "generations": 9} | shape
     planned = kept_networks(SearchOptions(inheritance="halving", **options), donor_count=2)
     assert max(counts) == planned
+
+
+def _trainings(executor):
+    return sum(isinstance(t, EvaluationTask) and t.keep_weights for t in executor.asked)
+
+
+class _Failing(_Trainer):
+    """Fails one training, counted from 0."""
+
+    def __init__(self, number):
+        super().__init__()
+        self._number = number
+
+    def answer(self, task):
+        if getattr(task, "keep_weights", False) and _trainings(self) == self._number:
+            self.asked.append(task)
+            return Outcome(None, "no memory left", 0, 0.01)
+        return super().answer(task)
+
+
+@pytest.mark.parametrize("number", [4, 9, 14])
+def test_a_line_that_lost_a_branch_is_not_trained_again_at_the_end(tmp_path, number):
+    executor = _Failing(number)
+    _, records = _run(tmp_path, executor, population=2, generations=8, branches=2)
+    assert _trainings(executor) == sum(r["phase"] == "population" for r in records) == 18
+
+
+class _Killed(BaseException):
+    """The end of a process."""
+
+
+@pytest.mark.parametrize("name", ["generation0005_mean00", "generation0005_member01"])
+def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
+    tmp_path, name, monkeypatch
+):
+    save = PopulationFolder.save
+
+    def killing(self, file, *arguments):
+        if file == name:
+            raise _Killed
+        save(self, file, *arguments)
+
+    shape = {"population": 2, "generations": 8, "branches": 2}
+    with monkeypatch.context() as context, pytest.raises(_Killed):
+        context.setattr(PopulationFolder, "save", killing)
+        _run(tmp_path, **shape)
+    executor = _Trainer()
+    _, records = _run(tmp_path, executor, **shape)
+    left = sum(r["phase"] == "population" and r["generation"] > 5 for r in records)
+    assert _trainings(executor) <= left + 2 * 2
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    assert _run(undisturbed, **shape)[1] == records
 
 
 @pytest.mark.parametrize("kept", [1, 8, 14, 20])

@@ -118,11 +118,8 @@ def _made(run: RunView, board: Scoreboard) -> str:
         recipe = run.result.get("recipe")
         used = sum(weight > 0 for weight in recipe_values(recipe)) if recipe else "several"
         states = f"the average of {used} states" if board.winner == "composed" else "one state"
-        search = run.config.get("search")
-        branches = search.get("branches", 1) if isinstance(search, dict) else 1
-        split = (
-            f" of {branches} branches, averaged after every generation," if branches != 1 else ""
-        )
+        branches = _branches(run)
+        split = f" of {branches} branches, averaged after every generation," if branches > 1 else ""
         return (
             f"They are {states} of a training{split} on the run's training images. Scores on those, and "
             "on the validation images they were chosen on, are too good; the test images are listed "
@@ -137,6 +134,17 @@ def _made(run: RunView, board: Scoreboard) -> str:
         f"They are those of the donor {inline(board.winner)}, unchanged: no composition of the "
         f"{donors} beat it clearly."
     )
+
+
+def _branches(run: RunView) -> int:
+    """Return into how many trainings, side by side, the last generation split each line."""
+    trained = [e for e in run.evaluations if e.phase == "population"]
+    last = max((e.generation for e in trained), default=0)
+    branches, lines = (run.setting("search", key, 1) for key in ("branches", "lines"))
+    if not (isinstance(branches, int) and isinstance(lines, int)):
+        return 1  # the file was written by hand
+    is_split = sum(e.generation == last for e in trained) > lines
+    return branches if is_split and run.setting("search", "inheritance") == "halving" else 1
 
 
 def _scores(run: RunView, board: Scoreboard) -> str:

@@ -127,6 +127,7 @@ def _shortcuts(options: argparse.Namespace) -> list[str]:
 def _plan_text(plan: dict) -> str:
     evaluations = plan["evaluations"]
     phases = ", ".join(f"{phase} {count}" for phase, count in evaluations.items())
+    workers_note = f"; {plan['workers_note']}" if plan["workers_note"] else ""
     return (
         f"{plan['config']}\n"
         f"run folder    {plan['run_folder']}\n"
@@ -137,7 +138,7 @@ def _plan_text(plan: dict) -> str:
         f"evaluations   {sum(evaluations.values())} ({phases})\n"
         f"workers       {plan['workers']}"
         f"{'' if plan['device'] == 'auto' else ' on ' + plan['device']}"
-        f"{plan['idle_note'] and '; ' + plan['idle_note']}\n"
+        f"{workers_note}\n"
         f"batch         {plan['batch_size_note'] or plan['batch_size']}\n"
         f"evaluation    {plan['seconds_per_evaluation']:.2f} s each, measured\n"
         f"time          about {_duration(plan['estimated_seconds'])}, start and siblings included\n"

@@ -40,8 +40,7 @@ class Budget:
     @property
     def is_set(self) -> bool:
         """Whether the budget, and not the number of generations, ends the search."""
-        options = self.options
-        return bool(options.hours or options.evaluations or options.until_no_better)
+        return self.options.is_set
 
     @property
     def is_open(self) -> bool:

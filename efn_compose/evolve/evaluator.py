@@ -259,13 +259,15 @@ class Evaluator:
         }
 
     def finish(self, task: FinishTask) -> dict[str, np.ndarray]:
-        """Return a recipe's weights, statistics re-estimated where donors were mixed."""
+        """Return a recipe's weights, statistics re-estimated where networks met in this run."""
         tensors = self._composed(task.recipe)
-        if not task.recipe.is_mixed(self.space):
+        # What was trained here brings its classifier; it may be a mean of several itself.
+        is_trained = f"{HEAD_LAYER}/kernel" in tensors
+        if not (is_trained or task.recipe.is_mixed(self.space)):
             return {name: np.array(values) for name, values in tensors.items()}
         self._resident.load(tensors, seed=0)
         self._recalibrate()
-        return self._resident.tensors(with_head=f"{HEAD_LAYER}/kernel" in tensors)
+        return self._resident.tensors(with_head=is_trained)
 
     def try_batches(self, task: BatchSizeTask) -> list[tuple[int, int]]:
         """Return the batch sizes that fit and the peak of memory with each, in bytes."""

@@ -4,7 +4,7 @@ The journal stays the single truth. It holds which trainings were made and what 
 scored; the networks themselves are files beside it, each saying what it was made from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -89,15 +89,18 @@ class Generations:
             )
         self.plans.append(tasks)
         self.losses.append(losses)
-        best = min(
-            (loss, (g, n)) for g, found in enumerate(self.losses) for n, loss in found.items()
-        )
-        self.loop.budget.believed(best[1], self.loop.ledger.count)
+        self.loop.budget.believed(self.best(), self.loop.ledger.count)
         self._fresh = {n: e.weights for n, e in enumerate(found) if e.weights is not None}
         for number, weights in self._fresh.items():
             origin = self.origin(generation, number)
             self.folder.save(name_of(generation, number), weights, origin)
         return losses
+
+    def best(self) -> tuple[int, int]:
+        """Return generation and number of the best member so far."""
+        return min(
+            (loss, (g, n)) for g, found in enumerate(self.losses) for n, loss in found.items()
+        )[1]
 
     def settle(self, losses: dict[int, float]) -> None:
         """Say which members of the generation just trained live on."""
@@ -141,6 +144,8 @@ class Generations:
         for _, outcome in self.executor.run([self.plans[generation][number]]):
             found = outcome.value
             if outcome.error is None and found.loss == self.losses[generation].get(number):
+                origin = self.origin(generation, number)
+                self.folder.save(name_of(generation, number), found.weights, origin)
                 return found.weights
             reason = outcome.error or f"its loss is {found.loss} now"
             raise EvaluationError(f"{name_of(generation, number)} cannot be made again: {reason}.")
@@ -158,6 +163,11 @@ class Generations:
         mean = mean_of_networks([living[number] for number in numbers])
         self.folder.save(name, mean, origin)
         return mean
+
+    def forget_members(self, generation: int, numbers: Iterable[int]) -> None:
+        """Remove the files of members that nothing needs any more."""
+        for number in numbers:
+            self.folder.forget(name_of(generation, number))
 
     def origin(self, generation: int, number: int) -> dict[str, object]:
         """Return what a member is made from; decides whether a kept file is it."""

@@ -11,7 +11,7 @@ from such an average every few generations (one step back after k forward: Zhang
 
 Once the choice is made, each line may go on as several branches side by side: the same
 weights, each in an own order of images, averaged after every generation (local SGD, Stich
-2018, arXiv:1805.09767). Branches that part for no longer than that stay in one basin.
+2018, arXiv:1805.09767), so that they do not get far from each other.
 """
 
 import itertools
@@ -31,7 +31,6 @@ from efn_compose.evolve.generations import (
     TRAINING,
     Generations,
     mean_of_networks,
-    name_of,
 )
 from efn_compose.evolve.operators import few_switches
 from efn_compose.evolve.options import MEMORY, WHOLE
@@ -148,7 +147,8 @@ class HalvingSearch(Generations):
         first = len(self._lines[0]) if self._lines else len(recipes)
         branches = branches_of(self.loop.options, first, generation)
         lines, tasks = [], []
-        for recipe, order, parent in itertools.zip_longest(recipes, orders, places, fillvalue=-1):
+        parents = places or [-1] * len(recipes)
+        for recipe, order, parent in zip(recipes, orders, parents, strict=True):
             members = range(len(tasks), len(tasks) + branches)
             lines.append(_Line(tuple(members), parent))
             tasks += [
@@ -166,44 +166,56 @@ class HalvingSearch(Generations):
         numbers = {n for place in best for n in self._living(generation, place)}
         is_fresh = self.is_fresh
         self.settle({n: losses[n] for n in sorted(numbers)})
-        for number in range(len(tasks)):
-            if number not in numbers:
-                self.folder.forget(name_of(generation, number))
-        if branches_of(self.loop.options, len(self._lines[0]), generation) > 1:
-            self._keep_means(generation, best if is_fresh else ())
+        self.forget_members(generation, set(range(len(tasks))) - numbers)
+        if is_fresh:
+            self._keep_means(generation)
         self.folder.forget(f"generation{generation - MEMORY:04d}_*")
 
-    def _keep_means(self, generation: int, places: Sequence[int]) -> None:
-        """Keep the means of lines, and of earlier generations nothing else."""
-        for place in places:
-            self._state(generation, self._living(generation, place))
+    def _keep_means(self, generation: int) -> None:
+        """Keep the means of lines that branch, and of earlier generations nothing else."""
+        # A process that was stopped between two files may have left the earlier mean unmade.
+        for number in (generation - WHOLE, generation):
+            for place in self._ranked(number) if number >= 0 else ():
+                if len(self._lines[number][place].members) > 1:
+                    self._state(number, place)
         whole = generation - WHOLE
         for line in self._lines[whole] if whole >= 0 else ():
-            for number in line.members if len(line.members) > 1 else ():
-                self.folder.forget(name_of(whole, number))
+            if len(line.members) > 1:
+                self.forget_members(whole, line.members)
+
+    def best(self) -> tuple[int, int]:
+        """Return generation and place of the best line so far, by mean loss of its members."""
+        means = []
+        for generation in range(len(self.losses)):
+            place = self._ranked(generation)[0]
+            means.append((self._mean_loss(generation, place), (generation, place)))
+        return min(means)[1]
 
     def _living(self, generation: int, place: int) -> list[int]:
         """Return the numbers of a line's members that live on."""
         return [n for n in self._lines[generation][place].members if n in self.losses[generation]]
 
+    def _mean_loss(self, generation: int, place: int) -> float:
+        losses = self.losses[generation]
+        return statistics.fmean(losses[n] for n in self._living(generation, place))
+
     def _ranked(self, generation: int) -> list[int]:
         """Return the places of the lines that are left, by mean loss of their members."""
-        losses = self.losses[generation]
-        living = {p: self._living(generation, p) for p in range(len(self._lines[generation]))}
-        means = {p: statistics.fmean(losses[n] for n in ns) for p, ns in living.items() if ns}
-        return sorted(means, key=lambda place: (means[place], place))
+        left = (p for p in range(len(self._lines[generation])) if self._living(generation, p))
+        return sorted(left, key=lambda place: (self._mean_loss(generation, place), place))
 
-    def _state(self, generation: int, members: Sequence[int]) -> Tensors:
+    def _state(self, generation: int, place: int) -> Tensors:
         """Return what a line is after a generation: its network, or the mean of its branches."""
-        if len(members) == 1:
+        members = self._living(generation, place)
+        if len(self._lines[generation][place].members) == 1:
             return self.network(generation, members[0])
         return self.mean(generation, members)
 
-    def _ancestors(self, generation: int, place: int) -> list[tuple[int, list[int]]]:
-        """Return a line's generations and living members, latest first."""
+    def _ancestors(self, generation: int, place: int) -> list[tuple[int, int]]:
+        """Return a line's generations and its places in them, latest first."""
         found = []
         for number in range(generation, -1, -1):
-            found.append((number, self._living(number, place)))
+            found.append((number, place))
             place = self._lines[number][place].parent
         return found
 
@@ -214,12 +226,13 @@ class HalvingSearch(Generations):
         for line, place in enumerate(self._ranked(latest)):
             names = []
             ancestors = self._ancestors(latest, place)
-            start = self.plans[0][ancestors[-1][1][0]].recipe.values
-            for generation, members in ancestors[:MEMORY]:
+            first = self._lines[0][ancestors[-1][1]].members[0]
+            start = self.plans[0][first].recipe.values
+            for generation, ancestor in ancestors[:MEMORY]:
                 # The best line's latest state is what its averages must beat.
                 is_first = not networks
                 name = LATEST_STATE if is_first else f"line{line}_generation{generation}"
-                networks[name] = self._state(generation, members)
+                networks[name] = self._state(generation, ancestor)
                 names.append(name)
                 starts[name] = start
             averages |= {

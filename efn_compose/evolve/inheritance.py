@@ -19,7 +19,7 @@ from efn_compose.compose.compose import Tensors
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.descendants import Descendants, descendants
 from efn_compose.evolve.generational import goes_on
-from efn_compose.evolve.generations import TRAINING, Generations, name_of
+from efn_compose.evolve.generations import TRAINING, Generations
 from efn_compose.evolve.operators import mix, select
 from efn_compose.evolve.options import MEMORY, WHOLE
 from efn_compose.evolve.tasks import EvaluationTask
@@ -86,8 +86,8 @@ class LamarckianSearch(Generations):
         is_fresh = self.is_fresh
         self.settle(losses)
         if is_fresh:
-            self.mean_of(generation)  # it is kept
-        self._forget(generation)
+            self._keep_means(generation)
+        self.folder.forget(f"generation{generation - MEMORY:04d}_*")
 
     def mean_of(self, generation: int) -> Tensors:
         """Return the mean of a generation's members: from disk, or made again."""
@@ -98,12 +98,13 @@ class LamarckianSearch(Generations):
         """Return the plain network as it was after a generation, from the second one on."""
         return self.network(generation, len(self.plans[generation]) - 1)
 
-    def _forget(self, generation: int) -> None:
-        """Remove files that nothing needs any more: all but the means and the plain network."""
+    def _keep_means(self, generation: int) -> None:
+        """Keep the means, and of earlier generations only the plain network besides."""
         whole = generation - WHOLE
+        # A process that was stopped between two files may have left the earlier mean unmade.
+        for number in (whole, generation):
+            if number >= 0:
+                self.mean_of(number)
         if whole >= 0:
-            plain = len(self.plans[whole]) - 1 if whole else -1
-            for number in range(len(self.plans[whole])):
-                if number != plain:
-                    self.folder.forget(name_of(whole, number))
-        self.folder.forget(f"generation{generation - MEMORY:04d}_*")
+            plain = {len(self.plans[whole]) - 1} if whole else set()
+            self.forget_members(whole, set(range(len(self.plans[whole]))) - plain)

@@ -249,6 +249,11 @@ class BudgetOptions:
         },
     )
 
+    @property
+    def is_set(self) -> bool:
+        """Whether any of these, and not the number of generations, ends the search."""
+        return bool(self.hours or self.evaluations or self.until_no_better)
+
 
 @dataclass(frozen=True)
 class OutputOptions:

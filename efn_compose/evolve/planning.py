@@ -131,49 +131,82 @@ def evaluations_within(search: SearchOptions, donor_count: int, rounds: float, w
     raise AssertionError
 
 
-def kept_networks(search: SearchOptions, donor_count: int) -> int:
-    """Return how many trained networks a search keeps on disk at once, at most.
+def rounds_of_rest(search: SearchOptions, donor_count: int, workers: int) -> int:
+    """Return the same of noise, finals, test and the report's pictures; each is awaited whole.
+
+    Example:
+        >>> search = SearchOptions(noise_repeats=3, finalists=2, final_seeds=4)
+        >>> rounds_of_rest(search, donor_count=2, workers=100)
+        8
+    """
+    plan = planned_evaluations(search, donor_count)
+    race = search.final_seeds * math.ceil(search.finalists / workers)  # seed by seed
+    references = plan["final"] - search.finalists * search.final_seeds
+    whole = (plan["noise"], references, plan["test"], PICTURES)
+    return race + sum(math.ceil(count / workers) for count in whole)
+
+
+def kept_networks(
+    search: SearchOptions, donor_count: int, budget: BudgetOptions | None = None
+) -> int:
+    """Return how many trained networks lie on disk at once, at most.
 
     Example:
         >>> kept_networks(SearchOptions(inheritance="halving", population=1, generations=30), 1)
-        16
+        17
         >>> kept_networks(SearchOptions(), donor_count=3)
         0
     """
     if search.inheritance == "baldwin":
         return 0
+    is_long = budget is not None and budget.is_set
+    count = max(search.generations + 1, 2 * MEMORY if is_long else 0)
     first = max(search.population, donor_count)
-    generations = range(search.generations + 1)
-    if search.inheritance == "lamarck":  # a mean and the plain network; the latest whole
-        return 2 * min(MEMORY, len(generations)) + WHOLE * max(first, search.population)
-    lines = [lines_left(search, first, n + 1) for n in generations]
-    branches = [branches_of(search, first, n) for n in generations]
+    sizes = [generation_size(search, n, donor_count) for n in range(count)]
+    if search.inheritance == "lamarck":  # a mean and the plain network
+        means, whole = [2] * count, sizes
+    else:
+        means = [lines_left(search, first, n + 1) for n in range(count)]
+        branches = [branches_of(search, first, n) for n in range(count)]
+        whole = [
+            lines * each if each > 1 else 0 for lines, each in zip(means, branches, strict=True)
+        ]
     most = 0
-    for latest in generations:
-        recent = range(max(0, latest - MEMORY + 1), latest + 1)
-        means = sum(lines[n] for n in recent)
-        most = max(most, means + sum(
-            lines[n] * branches[n] for n in recent if branches[n] > 1 and n > latest - WHOLE
-        ))  # fmt: skip
+    for latest in range(count):
+        # The newest is written whole before the oldest and the worse half go.
+        earlier = range(max(0, latest - MEMORY), latest)
+        kept = sum(means[n] + (whole[n] if n >= latest - WHOLE else 0) for n in earlier)
+        most = max(most, kept + sizes[latest] + (means[latest] if whole[latest] else 0))
     return most
 
 
-def idle_note(search: SearchOptions, donor_count: int, workers: int) -> str:
-    """Return what to say where a halving search ends with fewer trainings than workers, or nothing.
+def workers_note(
+    search: SearchOptions, donor_count: int, workers: int, budget: BudgetOptions | None = None
+) -> str:
+    """Return what to say of workers that a halving search leaves idle, and of branches it never makes.
 
     Example:
-        >>> idle_note(SearchOptions(inheritance="halving", branches=2), 1, workers=2)
+        >>> workers_note(SearchOptions(inheritance="halving", population=1, branches=2), 1, workers=2)
         ''
     """
     if search.inheritance != "halving":
         return ""
-    lines = min(max(search.population, donor_count), search.lines)
-    idle = workers - lines * search.branches
-    wanted = workers // lines
-    if idle <= 0 or wanted == search.branches:
+    first = max(search.population, donor_count)
+    lines = min(first, search.lines)
+    chosen = next(n for n in itertools.count() if lines_left(search, first, n) == lines)
+    if not (budget is not None and budget.is_set) and chosen > search.generations:
+        never = (
+            f"search.branches = {search.branches} never begins: {lines_left(search, first, chosen)} "
+            f"of {first} starts are left from generation {chosen} on, and search.generations is "
+            f"{search.generations}"
+        )
+        return never if search.branches > 1 else ""
+    idle, wanted = workers - lines * search.branches, workers // lines
+    if idle <= 0:
         return ""
-    left = "one training is" if lines * search.branches == 1 else "few trainings are"
-    return (
-        f"{idle} of {workers} workers will have nothing to do once {left} left; "
-        f"search.branches = {wanted} would use them, in the same time"
-    )
+    left = "one training is" if lines * search.branches == 1 else f"{workers - idle} trainings are"
+    note = f"{idle} of {workers} workers will have nothing to do once {left} left"
+    if wanted > search.branches:
+        used = (wanted - search.branches) * lines
+        note += f"; search.branches = {wanted} would use {used} of them, in the same time"
+    return note
