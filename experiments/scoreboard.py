@@ -189,8 +189,7 @@ def report(config: Mapping[str, Any]) -> str:
             mine = [row for row in ours if row["data"] == source]
             if mine:
                 lines += ["", f"## {setting}: {source}", ""]
-                lines += [*_scores(mine, arms, config), ""]
-                lines += _all_comparisons(mine, arms)
+                lines += _scores(mine, arms, config)
     return "\n".join(lines) + "\n"
 
 
@@ -252,8 +251,7 @@ def _all_comparisons(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> 
     plain = [arm for arm in arms if "absorbed" not in arm]
     rivals = [arm for arm in arms if arm in PLAIN or arm not in plain]
     lines: list[str] = []
-    firsts = [(OURS, plain), (OURS + ABSORBED, rivals), (SOUP, rivals)]
-    firsts += [(BRANCHES, rivals), (BRANCHES + SMALLER_RATE, rivals)]
+    firsts = (BRANCHES, rivals), (OURS, plain), (OURS + ABSORBED, rivals), (SOUP, rivals)
     for best, others in firsts:
         table = _comparisons(rows, others, best)
         lines += [""] * bool(lines and table) + table
