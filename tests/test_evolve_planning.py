@@ -73,6 +73,8 @@ def test_phases_that_are_awaited_do_not_overlap():
             "3 of 5 workers will have nothing to do once 2 trainings are left; search.branches",
         ),
         (2, 1, 5, "search.branches = 2 would use 2 of them"),
+        (1, 1, 4, "search.branches = 4 would use them, in"),
+        (1, 1, 2, "search.branches = 2 would use it, in"),
         (1, 4, 4, ""),
         (2, 2, 5, "1 of 5 workers will have nothing to do once 4 trainings are left"),
         (3, 1, 4, "1 of 4 workers will have nothing to do once 3 trainings are left"),

@@ -23,9 +23,7 @@ from dataclasses import dataclass
 
 from efn_compose.compose import Genome, Recipe
 from efn_compose.compose.compose import Tensors
-from efn_compose.donors import Donor
 from efn_compose.evolve.descendants import DEPTHS, Descendants, Scoring
-from efn_compose.evolve.executor import Executor
 from efn_compose.evolve.generational import goes_on
 from efn_compose.evolve.generations import (
     TRAINING,
@@ -35,8 +33,6 @@ from efn_compose.evolve.generations import (
 from efn_compose.evolve.operators import few_switches
 from efn_compose.evolve.options import MEMORY, WHOLE
 from efn_compose.evolve.planning import branches_of, lines_left
-from efn_compose.evolve.population import PopulationFolder
-from efn_compose.evolve.search_loop import SearchLoop
 from efn_compose.evolve.tasks import EvaluationTask
 from efn_compose.evolve.verdict import LATEST_STATE
 
@@ -58,25 +54,10 @@ class _Line:
 
 
 class HalvingSearch(Generations):
-    """Trains lines of networks, fewer and fewer of them.
+    """Trains lines of networks, fewer and fewer of them."""
 
-    Args:
-        loop: Options, journal, watcher.
-        donors: All donors of the run.
-        executor: Holds the parents of the running generation.
-        folder: Keeps the networks.
-    """
-
-    def __init__(
-        self,
-        loop: SearchLoop,
-        donors: Sequence[Donor],
-        executor: Executor,
-        folder: PopulationFolder,
-    ) -> None:
-        super().__init__(loop, donors, executor, folder)
-        #: By generation, its lines in the order of their trainings.
-        self._lines: list[list[_Line]] = []
+    #: By generation, its lines in the order of their trainings.
+    _lines: list[list[_Line]]
 
     def run(self) -> Descendants:
         """Run all generations and return the networks and averages for the finals.
@@ -84,6 +65,7 @@ class HalvingSearch(Generations):
         Raises:
             EvaluationError: A whole generation failed.
         """
+        self._lines = []
         self._advance(self._first())
         while goes_on(self.loop, len(self.plans) - 1, TRAINING):
             self._advance(self._next())

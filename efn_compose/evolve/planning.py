@@ -208,5 +208,6 @@ def workers_note(
     note = f"{idle} of {workers} workers will have nothing to do once {left} left"
     if wanted > search.branches:
         used = (wanted - search.branches) * lines
-        note += f"; search.branches = {wanted} would use {used} of them, in the same time"
+        whom = f"{used} of them" if used < idle else "them" if idle > 1 else "it"
+        note += f"; search.branches = {wanted} would use {whom}, in the same time"
     return note
