@@ -48,6 +48,8 @@ class Generations:
         #: By generation, the validation losses of its living members by number.
         self.losses: list[dict[int, float]] = []
         self._latest: tuple[int, list[Tensors]] | None = None
+        #: Generation and first member of the means known to lie on disk.
+        self._kept_means: set[tuple[int, int]] = set()
 
     def task(
         self, generation: int, member: int, recipe: Recipe, *, order: int | None = None
@@ -156,6 +158,7 @@ class Generations:
         name = f"generation{generation:04d}_mean{numbers[0]:02d}"
         parts = [self.origin(generation, number) for number in numbers]
         origin = {"generation": generation, "mean_of": parts}
+        self._kept_means.add((generation, numbers[0]))
         kept = self.folder.load(name, origin)
         if kept is not None:
             return kept
@@ -163,6 +166,11 @@ class Generations:
         mean = mean_of_networks([living[number] for number in numbers])
         self.folder.save(name, mean, origin)
         return mean
+
+    def keep_mean(self, generation: int, numbers: Sequence[int]) -> None:
+        """Make sure that a mean lies on disk; read again only what an earlier process kept."""
+        if (generation, numbers[0]) not in self._kept_means:
+            self.mean(generation, numbers)
 
     def forget_members(self, generation: int, numbers: Iterable[int]) -> None:
         """Remove the files of members that nothing needs any more."""

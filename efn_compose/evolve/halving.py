@@ -17,7 +17,6 @@ weights, each in an own order of images, averaged after every generation (local 
 import itertools
 import random
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -98,13 +97,7 @@ class HalvingSearch(Generations):
         # Places left over go to donors once more: another order of images is another training.
         donors = itertools.cycle(genomes[: space.donor_count])
         genomes += itertools.islice(donors, wanted - len(genomes))
-        seen: Counter[Genome] = Counter()
-        orders = []
-        for genome in genomes:
-            # Different starts see images in one order, so that they can be compared.
-            orders.append(seen[genome])
-            seen[genome] += 1
-        return self._plan([Recipe.genome(genome) for genome in genomes], orders)
+        return self._plan([Recipe.genome(genome) for genome in genomes], [-1] * wanted)
 
     def _next(self) -> list[EvaluationTask]:
         """Return further trainings of every line that is left, the best first."""
@@ -119,20 +112,19 @@ class HalvingSearch(Generations):
                 if is_one
                 else Recipe.blend(members, space.donor_count)
             )
-        return self._plan(recipes, [0] * len(recipes), places)
+        return self._plan(recipes, places)
 
-    def _plan(
-        self, recipes: Sequence[Recipe], orders: Sequence[int], places: Sequence[int] = ()
-    ) -> list[EvaluationTask]:
+    def _plan(self, recipes: Sequence[Recipe], parents: Sequence[int]) -> list[EvaluationTask]:
         """Note the lines of the next generation and return their trainings, branch by branch."""
         generation = len(self.plans)
         first = len(self._lines[0]) if self._lines else len(recipes)
         branches = branches_of(self.loop.options, first, generation)
         lines, tasks = [], []
-        parents = places or [-1] * len(recipes)
-        for recipe, order, parent in zip(recipes, orders, parents, strict=True):
+        for place, (recipe, parent) in enumerate(zip(recipes, parents, strict=True)):
             members = range(len(tasks), len(tasks) + branches)
             lines.append(_Line(tuple(members), parent))
+            # Different starts see images in one order, so that they can be compared.
+            order = recipes[:place].count(recipe)
             tasks += [
                 self.task(generation, member, recipe, order=order * branches + branch)
                 for branch, member in enumerate(members)
@@ -159,7 +151,7 @@ class HalvingSearch(Generations):
         for number in (generation - WHOLE, generation):
             for place in self._ranked(number) if number >= 0 else ():
                 if len(self._lines[number][place].members) > 1:
-                    self._state(number, place)
+                    self.keep_mean(number, self._living(number, place))
         whole = generation - WHOLE
         for line in self._lines[whole] if whole >= 0 else ():
             if len(line.members) > 1:

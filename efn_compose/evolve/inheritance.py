@@ -91,8 +91,12 @@ class LamarckianSearch(Generations):
 
     def mean_of(self, generation: int) -> Tensors:
         """Return the mean of a generation's members: from disk, or made again."""
+        return self.mean(generation, self._averaged(generation))
+
+    def _averaged(self, generation: int) -> list[int]:
+        """Return the living members but the plain network."""
         numbers = sorted(self.losses[generation])
-        return self.mean(generation, numbers[:-1] if generation else numbers)
+        return numbers[:-1] if generation else numbers
 
     def plain(self, generation: int) -> Tensors:
         """Return the plain network as it was after a generation, from the second one on."""
@@ -104,7 +108,7 @@ class LamarckianSearch(Generations):
         # A process that was stopped between two files may have left the earlier mean unmade.
         for number in (whole, generation):
             if number >= 0:
-                self.mean_of(number)
+                self.keep_mean(number, self._averaged(number))
         if whole >= 0:
             plain = {len(self.plans[whole]) - 1} if whole else set()
             self.forget_members(whole, set(range(len(self.plans[whole]))) - plain)

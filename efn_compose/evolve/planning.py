@@ -121,14 +121,14 @@ def evaluations_within(search: SearchOptions, donor_count: int, rounds: float, w
     """
     if search.mode == "steady":
         return max(search.population, int(rounds * workers))
-    found = 0
-    for generation in itertools.count():
+    found = generation = 0
+    while True:
         size = generation_size(search, generation, donor_count)
         rounds -= math.ceil(size / workers)
         if generation and rounds < 0:
             return found
         found += size
-    raise AssertionError
+        generation += 1
 
 
 def rounds_of_rest(search: SearchOptions, donor_count: int, workers: int) -> int:
@@ -196,8 +196,7 @@ def workers_note(
     chosen = next(n for n in itertools.count() if lines_left(search, first, n) == lines)
     if not (budget is not None and budget.is_set) and chosen > search.generations:
         never = (
-            f"search.branches = {search.branches} never begins: {lines_left(search, first, chosen)} "
-            f"of {first} starts are left from generation {chosen} on, and search.generations is "
+            f"search.branches = {search.branches} never begins: {lines} of {first} starts are left from generation {chosen} on, and search.generations is "
             f"{search.generations}"
         )
         return never if search.branches > 1 else ""
