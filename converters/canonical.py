@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from efn_compose.arch import ArchSpec, Conventions, inventory
-from efn_compose.checkpoints.dialect import Dialect, Request, Resolved, Row
-from efn_compose.checkpoints.family_conventions import resolved
-from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import Dialect, Request, Resolved, Row
+from efn_compose.checkpoints.dialects.family_conventions import resolved
 from efn_compose.errors import ConversionError, WeightFileError
 from efn_compose.store import WeightHeader
 

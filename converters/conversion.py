@@ -9,10 +9,10 @@ from converters.recognition import candidate_dialects, chosen_dialect
 from converters.report import ConversionReport
 from converters.sources import local_source
 from efn_compose.arch import parameter_count
-from efn_compose.checkpoints.containers import read_checkpoint
-from efn_compose.checkpoints.dialect import Dialect, Request
-from efn_compose.checkpoints.mapping import classes_in
-from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.containers.containers import read_checkpoint
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import Dialect, Request
+from efn_compose.checkpoints.dialects.mapping import classes_in
 from efn_compose.donors import Donor
 from efn_compose.errors import EfnComposeError
 

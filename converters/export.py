@@ -16,10 +16,10 @@ import numpy as np
 
 from converters.export_targets import TARGETS, ExportTarget, TargetConventions
 from converters.registry import CONVERTERS
-from efn_compose.checkpoints.dialect import Row
-from efn_compose.checkpoints.layouts import LAYOUTS
-from efn_compose.checkpoints.safetensors_writer import write_safetensors
-from efn_compose.checkpoints.torch_writer import (
+from efn_compose.checkpoints.dialects.dialect import Row
+from efn_compose.checkpoints.dialects.layouts import LAYOUTS
+from efn_compose.checkpoints.writers.safetensors_writer import write_safetensors
+from efn_compose.checkpoints.writers.torch_writer import (
     Entry,
     byte_count,
     is_torch_path,

@@ -11,10 +11,10 @@ import re
 from converters.timm import NAMES, has_timm_names, is_edge, refusal
 from converters.timm_models import timm_model
 from efn_compose.arch import VARIANTS, ArchSpec
-from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
-from efn_compose.checkpoints.family_conventions import resolved
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.torch_names import TORCH_IGNORE
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
+from efn_compose.checkpoints.dialects.family_conventions import resolved
+from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 

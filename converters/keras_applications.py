@@ -21,8 +21,9 @@ from efn_compose.arch import (
     Preprocessing,
     default_conventions,
 )
-from efn_compose.checkpoints.block_names import BlockPlace, PartName
-from efn_compose.checkpoints.dialect import (
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.block_names import BlockPlace, PartName
+from efn_compose.checkpoints.dialects.dialect import (
     KERAS_CONTAINERS,
     Dialect,
     IgnoreRule,
@@ -31,8 +32,11 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.keras_backbones import backbone_config, has_composite_blocks
-from efn_compose.checkpoints.keras_config import (
+from efn_compose.checkpoints.dialects.keras.keras_backbones import (
+    backbone_config,
+    has_composite_blocks,
+)
+from efn_compose.checkpoints.dialects.keras.keras_config import (
     config_activation,
     config_epsilon,
     config_layers,
@@ -40,11 +44,18 @@ from efn_compose.checkpoints.keras_config import (
     config_preprocessing,
     normalization_weights,
 )
-from efn_compose.checkpoints.keras_head import adopt_head
-from efn_compose.checkpoints.keras_names import keras_rows, output_channels, spec_from_blocks
-from efn_compose.checkpoints.keras_order import is_numbered, name_by_order, starts_depthwise
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import requested_spec
+from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head
+from efn_compose.checkpoints.dialects.keras.keras_names import (
+    keras_rows,
+    output_channels,
+    spec_from_blocks,
+)
+from efn_compose.checkpoints.dialects.keras.keras_order import (
+    is_numbered,
+    name_by_order,
+    starts_depthwise,
+)
+from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError
 
 #: Variance that the hosted V1 files store: the standard deviation itself.

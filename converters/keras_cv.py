@@ -18,7 +18,8 @@ from converters.keras_applications import (
     resolve_from_config,
 )
 from efn_compose.arch import PREPROCESSINGS, ArchSpec
-from efn_compose.checkpoints.dialect import (
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import (
     KERAS_CONTAINERS,
     Dialect,
     Prepared,
@@ -26,24 +27,23 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.keras_backbones import (
+from efn_compose.checkpoints.dialects.keras.keras_backbones import (
     backbone_config,
     has_composite_blocks,
     is_hub,
     numbered_v1_library,
 )
-from efn_compose.checkpoints.keras_config import config_layers, normalization_weights
-from efn_compose.checkpoints.keras_head import adopt_head, without_max_pooled_head
-from efn_compose.checkpoints.keras_names import keras_rows, output_channels
-from efn_compose.checkpoints.keras_order import (
+from efn_compose.checkpoints.dialects.keras.keras_config import config_layers, normalization_weights
+from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head, without_max_pooled_head
+from efn_compose.checkpoints.dialects.keras.keras_names import keras_rows, output_channels
+from efn_compose.checkpoints.dialects.keras.keras_order import (
     is_composite_numbered,
     is_numbered,
     name_by_order,
     name_composites_by_order,
     starts_depthwise,
 )
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import requested_spec
+from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError
 
 _OWN_LAYERS = r"stem_.*|top_.*|block\d+._.*|predictions|seed_generator.*"

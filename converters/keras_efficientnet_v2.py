@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 from converters.keras_applications import resolve_from_config
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, ArchSpec
-from efn_compose.checkpoints.block_names import BlockPlace
-from efn_compose.checkpoints.dialect import (
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.block_names import BlockPlace
+from efn_compose.checkpoints.dialects.dialect import (
     KERAS_CONTAINERS,
     Dialect,
     IgnoreRule,
@@ -22,11 +23,14 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.keras_config import config_layers, config_preprocessing
-from efn_compose.checkpoints.keras_head import adopt_head
-from efn_compose.checkpoints.keras_names import keras_rows, output_channels, spec_from_blocks
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import requested_spec
+from efn_compose.checkpoints.dialects.keras.keras_config import config_layers, config_preprocessing
+from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head
+from efn_compose.checkpoints.dialects.keras.keras_names import (
+    keras_rows,
+    output_channels,
+    spec_from_blocks,
+)
+from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError, describe_problems
 
 _BLOCK = re.compile(r"^stack_(\d+)_block(\d+)_")

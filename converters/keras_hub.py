@@ -17,9 +17,10 @@ import numpy as np
 from converters.keras_applications import ENDS, IGNORE, block_places
 from converters.keras_cv import is_v1_backbone
 from efn_compose.arch import PREPROCESSINGS, ArchSpec, Preprocessing, default_conventions
-from efn_compose.checkpoints import keras_h5
-from efn_compose.checkpoints.block_names import BlockPlace
-from efn_compose.checkpoints.dialect import (
+from efn_compose.checkpoints.containers.keras import keras_h5
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.block_names import BlockPlace
+from efn_compose.checkpoints.dialects.dialect import (
     KERAS_CONTAINERS,
     Dialect,
     Prepared,
@@ -27,22 +28,25 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.keras_backbones import (
+from efn_compose.checkpoints.dialects.keras.keras_backbones import (
     backbone_config,
     find_config,
     is_hub,
     numbered_v1_library,
 )
-from efn_compose.checkpoints.keras_config import config_layers, normalization_weights
-from efn_compose.checkpoints.keras_head import adopt_head, without_max_pooled_head
-from efn_compose.checkpoints.keras_names import keras_rows, output_channels, spec_from_blocks
-from efn_compose.checkpoints.keras_order import (
+from efn_compose.checkpoints.dialects.keras.keras_config import config_layers, normalization_weights
+from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head, without_max_pooled_head
+from efn_compose.checkpoints.dialects.keras.keras_names import (
+    keras_rows,
+    output_channels,
+    spec_from_blocks,
+)
+from efn_compose.checkpoints.dialects.keras.keras_order import (
     is_composite_numbered,
     is_numbered,
     name_by_order,
     starts_depthwise,
 )
-from efn_compose.checkpoints.raw import RawCheckpoint
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 _OWN_LAYERS = r"stem_.*|top_.*|block\d+._.*|predictions|seed_generator.*"

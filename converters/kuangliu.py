@@ -8,16 +8,16 @@ import dataclasses
 import re
 
 from efn_compose.arch import ArchSpec
-from efn_compose.checkpoints.dialect import (
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import (
     TORCH_CONTAINERS,
     Dialect,
     Prepared,
     Request,
     Resolved,
 )
-from efn_compose.checkpoints.family_conventions import resolved
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.torch_names import TORCH_IGNORE, TorchNames, shape_of
+from efn_compose.checkpoints.dialects.family_conventions import resolved
+from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE, TorchNames, shape_of
 
 _EXPAND = re.compile(r"(layers\.\d+)\.(conv1|bn1)\..*")
 

@@ -5,10 +5,10 @@ The names are those of `efficientnet_pytorch` without squeeze-and-excite.
 
 from converters.lukemelas import NAMES, has_squeeze_excite, is_lukemelas_family
 from efn_compose.arch import ArchSpec
-from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
-from efn_compose.checkpoints.family_conventions import resolved
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.torch_names import TORCH_IGNORE
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
+from efn_compose.checkpoints.dialects.family_conventions import resolved
+from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE
 
 
 def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:

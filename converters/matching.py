@@ -9,16 +9,16 @@ from converters.recognition import chosen_dialect
 from converters.report import ConversionReport
 from converters.sources import local_source
 from efn_compose.arch import ArchSpec, parameter_count
-from efn_compose.checkpoints.containers import read_checkpoint
-from efn_compose.checkpoints.dialect import Dialect, Prepared, Request, Resolved
-from efn_compose.checkpoints.mapping import (
+from efn_compose.checkpoints.containers.containers import read_checkpoint
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import Dialect, Prepared, Request, Resolved
+from efn_compose.checkpoints.dialects.mapping import (
     MappingReport,
     MatchedTensors,
     classes_in,
     match_tensors,
 )
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import requested_spec
+from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.donors import Donor
 from efn_compose.errors import ConversionError, WeightFileError, describe_problems
 from efn_compose.store import WeightHeader, write_weights

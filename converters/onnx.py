@@ -22,10 +22,10 @@ from efn_compose.arch import (
     Conventions,
     inventory,
 )
-from efn_compose.checkpoints.dialect import Dialect, Prepared, Request, Resolved, Row
-from efn_compose.checkpoints.onnx_graph import ConvLayer, OnnxGraph
-from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
-from efn_compose.checkpoints.spec_reading import (
+from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.dialects.dialect import Dialect, Prepared, Request, Resolved, Row
+from efn_compose.checkpoints.dialects.onnx_graph import ConvLayer, OnnxGraph
+from efn_compose.checkpoints.dialects.spec_reading import (
     BlockShape,
     requested_spec,
     spec_from_stages,

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from converters.keras_applications import IGNORE, lettered_spec, part_name_v1, resolve_from_config
 from efn_compose.arch import PREPROCESSINGS, ArchSpec
-from efn_compose.checkpoints.dialect import (
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import (
     KERAS_CONTAINERS,
     Dialect,
     Prepared,
@@ -16,25 +17,24 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.keras_backbones import (
+from efn_compose.checkpoints.dialects.keras.keras_backbones import (
     backbone_config,
     has_composite_blocks,
     numbered_v1_library,
 )
-from efn_compose.checkpoints.keras_config import (
+from efn_compose.checkpoints.dialects.keras.keras_config import (
     config_layers,
     config_preprocessing,
     normalization_weights,
 )
-from efn_compose.checkpoints.keras_head import adopt_head
-from efn_compose.checkpoints.keras_names import keras_rows, output_channels
-from efn_compose.checkpoints.keras_order import (
+from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head
+from efn_compose.checkpoints.dialects.keras.keras_names import keras_rows, output_channels
+from efn_compose.checkpoints.dialects.keras.keras_order import (
     is_numbered,
     name_by_order,
     starts_depthwise,
 )
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import requested_spec
+from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 
 _ENDS = {
     "stem_conv": "stem_conv",

@@ -3,8 +3,8 @@
 import difflib
 
 from converters.registry import CONVERTERS, DIALECT_NAMES
-from efn_compose.checkpoints.dialect import Dialect
-from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import Dialect
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError, ConversionError
 
 

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Iterator, Mapping
 
-from efn_compose.checkpoints.dialect import Dialect
+from efn_compose.checkpoints.dialects.dialect import Dialect
 
 #: Names for `--dialect`; each is a module of this package that defines `DIALECT`.
 DIALECT_NAMES: tuple[str, ...] = (

@@ -4,8 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from efn_compose.checkpoints.dialect import Resolved
-from efn_compose.checkpoints.mapping import MappingReport
+from efn_compose.checkpoints.dialects.dialect import Resolved
+from efn_compose.checkpoints.dialects.mapping import MappingReport
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, ArchSpec, default_conventions
-from efn_compose.checkpoints.block_names import BlockPlace
-from efn_compose.checkpoints.dialect import (
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.block_names import BlockPlace
+from efn_compose.checkpoints.dialects.dialect import (
     Dialect,
     IgnoreRule,
     Prepared,
@@ -20,9 +21,12 @@ from efn_compose.checkpoints.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.keras_names import keras_rows, output_channels, read_blocks
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import spec_from_stages, split_stages
+from efn_compose.checkpoints.dialects.keras.keras_names import (
+    keras_rows,
+    output_channels,
+    read_blocks,
+)
+from efn_compose.checkpoints.dialects.spec_reading import spec_from_stages, split_stages
 from efn_compose.errors import AmbiguousCheckpointError, describe_problems
 
 #: Scope, part of the network, rest: "efficientnet-b0", "blocks_3", "conv2d/kernel".

@@ -8,10 +8,10 @@ single fused convolution; `conv_exp` and `conv_pwl` a fused block; `conv_pw`,
 
 from converters.timm_models import TAGS, timm_conventions
 from efn_compose.arch import ArchSpec
-from efn_compose.checkpoints.block_names import BlockPlace
-from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.torch_names import TORCH_IGNORE, TorchNames
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.block_names import BlockPlace
+from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
+from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE, TorchNames
 
 
 def has_timm_names(raw: RawCheckpoint) -> bool:

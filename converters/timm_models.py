@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, ArchSpec, Preprocessing
-from efn_compose.checkpoints.dialect import Request, Resolved
-from efn_compose.checkpoints.family_conventions import resolved
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.spec_reading import requested_spec
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import Request, Resolved
+from efn_compose.checkpoints.dialects.family_conventions import resolved
+from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError, describe_problems
 
 _V1 = tuple(f"b{number}" for number in range(9))

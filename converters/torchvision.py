@@ -8,11 +8,11 @@ trained with TensorFlow's; epsilon is 1e-5 for B0 to B4 and 1e-3 for the others.
 import re
 
 from efn_compose.arch import VARIANTS, ArchSpec
-from efn_compose.checkpoints.block_names import BlockPlace
-from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
-from efn_compose.checkpoints.family_conventions import resolved
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.torch_names import TORCH_IGNORE, TorchNames
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.block_names import BlockPlace
+from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
+from efn_compose.checkpoints.dialects.family_conventions import resolved
+from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE, TorchNames
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 _MODEL = re.compile(r"^efficientnet_(?:(b[0-7])|v2_([sml]))$")

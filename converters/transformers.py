@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from efn_compose.arch import PREPROCESSINGS, ArchSpec, Preprocessing
-from efn_compose.checkpoints.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
-from efn_compose.checkpoints.family_conventions import resolved
-from efn_compose.checkpoints.raw import RawCheckpoint
-from efn_compose.checkpoints.torch_names import TORCH_IGNORE, TorchNames
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
+from efn_compose.checkpoints.dialects.family_conventions import resolved
+from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE, TorchNames
 from efn_compose.errors import ConversionError
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from converters import Conversion
-    from efn_compose.checkpoints.dialect import Dialect
-    from efn_compose.checkpoints.raw import RawCheckpoint
+    from efn_compose.checkpoints.containers.raw import RawCheckpoint
+    from efn_compose.checkpoints.dialects.dialect import Dialect
     from efn_compose.donors import Donor
 
 

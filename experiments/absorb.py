@@ -31,14 +31,14 @@ import scoreboard
 from scoreboard_bench import Bench
 from seeding import data_set
 
+from efn_compose.assess.metrics import scores
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.donors import Donor
 from efn_compose.donors.align import align
-from efn_compose.evolve.evaluator import WorkerSetup
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.evolve.tasks import FinishTask
-from efn_compose.preparation import load_donors
-from efn_compose.train.metrics import scores
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.tasks import FinishTask
+from efn_compose.jobs.search.preparation import load_donors
 
 HERE = Path(__file__).parent
 RATE = 1e-3

@@ -25,9 +25,9 @@ from scoreboard import mean_and_error
 from scoreboard_bench import Bench
 from seeding import data_set
 
-from efn_compose.evolve.evaluator import WorkerSetup
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.preparation import load_donors
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.store import Journal, read_journal
 
 HERE = Path(__file__).parent

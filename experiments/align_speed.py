@@ -28,7 +28,7 @@ from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.donors import Donor
 from efn_compose.donors.align import align
 from efn_compose.models.stepwise import StepwiseNetwork
-from efn_compose.train.repair import repair
+from efn_compose.statistics.repair import repair
 
 #: Networks and the sizes their images have; small ones where only the logits matter.
 CASES = (("lite1", 224), ("b0", 224), ("b1", 64), ("v2-b0", 64), ("v2-b1", 64), ("v2-s", 64))

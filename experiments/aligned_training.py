@@ -23,6 +23,7 @@ import numpy as np
 
 import efn_compose
 from efn_compose.arch import channel_groups
+from efn_compose.assess.transfer_scores import cosine_neighbours
 from efn_compose.compose import compose
 from efn_compose.compose.space import DonorMap, expanded_groups, segments
 from efn_compose.compose.units import take_units
@@ -32,10 +33,9 @@ from efn_compose.donors import Donor, harmonise
 from efn_compose.donors.align import align
 from efn_compose.models import model_variables
 from efn_compose.models.stepwise import StepwiseNetwork
-from efn_compose.train.absorb import absorb_statistics
-from efn_compose.train.recalibrate import recalibrate
-from efn_compose.train.repair import observed_statistics, repair
-from efn_compose.train.transfer_scores import cosine_neighbours
+from efn_compose.statistics.absorb import absorb_statistics
+from efn_compose.statistics.recalibrate import recalibrate
+from efn_compose.statistics.repair import observed_statistics, repair
 
 Tensors = Mapping[str, np.ndarray]
 REPAIR_IMAGES = 500

@@ -16,7 +16,7 @@ import tensorflow as tf
 from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.nesting.fills import fresh_values
 from efn_compose.train.augment import AugmentOptions, augment
-from efn_compose.train.resident import ResidentModel, TrainSettings
+from efn_compose.train.resident.resident import ResidentModel, TrainSettings
 
 SIDE, BATCH, BATCHES, ROUNDS = 128, 64, 4, 5
 

@@ -37,8 +37,8 @@ from efn_compose.arch import arch_spec, inventory
 from efn_compose.store.atomic import atomic_path
 from efn_compose.store.hdf5_skeleton import Slot, lay_out
 list(CONVERTERS.values())
-import efn_compose.checkpoints.torch_zip, efn_compose.checkpoints.safetensors
-import efn_compose.checkpoints.torch_legacy, efn_compose.donors
+import efn_compose.checkpoints.containers.torch.torch_zip, efn_compose.checkpoints.containers.safetensors
+import efn_compose.checkpoints.containers.torch.torch_legacy, efn_compose.donors
 kind, source, arch, out, variant = sys.argv[1:6]
 slots = [Slot(t.layer, t.role, t.shape, "float32") for t in inventory(arch_spec(variant), 1000)]
 roles = {}
@@ -119,8 +119,8 @@ def measure(source: Path, arch: str, out: Path, variant: str) -> dict[str, dict]
 
 
 def largest_tensor(path: Path) -> int:
-    from efn_compose.checkpoints.containers import read_checkpoint
-    from efn_compose.checkpoints.values import numpy_dtype
+    from efn_compose.checkpoints.containers.containers import read_checkpoint
+    from efn_compose.checkpoints.containers.values import numpy_dtype
 
     sizes = []
     for tensor in read_checkpoint(path).tensors.values():

@@ -22,11 +22,11 @@ import psutil
 from naive_loop import machine_seconds
 
 from efn_compose.compose import GenomeSpace, Recipe
-from efn_compose.evolve.evaluator import WorkerSetup
 from efn_compose.evolve.options import ExecutorOptions, FitnessOptions
-from efn_compose.evolve.ray_executor import RayExecutor
-from efn_compose.evolve.tasks import EvaluationTask
-from efn_compose.preparation import load_donors
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.ray_executor import RayExecutor
+from efn_compose.evolve.workers.tasks import EvaluationTask
+from efn_compose.jobs.search.preparation import load_donors
 
 WORK = ("epoch", "bn", "score")
 

@@ -31,7 +31,7 @@ def ours(pipe: Connection, threads: int, size: int, batch: int, images: int) -> 
     import tensorflow as tf
 
     from efn_compose.arch import arch_spec, default_conventions
-    from efn_compose.train.resident import ResidentModel, TrainSettings
+    from efn_compose.train.resident.resident import ResidentModel, TrainSettings
 
     spec = arch_spec("b0")
     model = ResidentModel(

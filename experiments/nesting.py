@@ -94,8 +94,8 @@ class Bench:
     """One traced large and one traced small network, given arm after arm."""
 
     def __init__(self, config: Mapping[str, Any], classes: int, learning_rate: float) -> None:
-        from efn_compose.evolve.devices import prepare_device
-        from efn_compose.train.resident import TrainSettings
+        from efn_compose.evolve.workers.devices import prepare_device
+        from efn_compose.train.resident.resident import TrainSettings
 
         prepare_device("cpu", 1)
         self.config, self.classes = config, classes
@@ -103,7 +103,7 @@ class Bench:
         self._models: dict[str, Any] = {}
 
     def _model(self, spec: ArchSpec) -> Any:
-        from efn_compose.train.resident import ResidentModel
+        from efn_compose.train.resident.resident import ResidentModel
 
         if spec.variant not in self._models:
             rules = default_conventions(spec)
@@ -116,8 +116,8 @@ class Bench:
         """Return test accuracy and cross-entropy by number of epochs."""
         import tensorflow as tf
 
-        from efn_compose.train.metrics import accuracy, cross_entropy
-        from efn_compose.train.resident import batches
+        from efn_compose.assess.metrics import accuracy, cross_entropy
+        from efn_compose.train.resident.resident import batches
 
         model = self._model(spec)
         images, labels = tf.constant(data.train_images), tf.constant(data.train_labels)

@@ -65,9 +65,9 @@ def run(config: Mapping[str, Any], options: argparse.Namespace) -> None:
     from scoreboard_bench import Bench
     from seeding import data_set
 
-    from efn_compose.evolve.evaluator import WorkerSetup
     from efn_compose.evolve.options import FitnessOptions
-    from efn_compose.preparation import load_donors
+    from efn_compose.evolve.workers.evaluator import WorkerSetup
+    from efn_compose.jobs.search.preparation import load_donors
 
     for seed, setting, source, arms in pending(config, options):
         own = merged(config, setting)
@@ -94,7 +94,7 @@ def measure(bench: Any, networks: Sequence[Mapping[str, np.ndarray]]) -> dict[st
     is scored as it is only.
     """
     from efn_compose.arch import HEAD_LAYER
-    from efn_compose.train.metrics import scores
+    from efn_compose.assess.metrics import scores
 
     row: dict[str, Any] = {}
     first = networks[0]

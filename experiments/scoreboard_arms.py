@@ -15,11 +15,11 @@ from efn_compose.compose.merges import mega, task_arithmetic, ties
 from efn_compose.compose.soups import blend, greedy_soup
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
-from efn_compose.evolve.evaluator import Evaluator
-from efn_compose.evolve.executor import answer
+from efn_compose.evolve.journal.planning import PICTURES
 from efn_compose.evolve.options import SearchOptions
-from efn_compose.evolve.planning import PICTURES
 from efn_compose.evolve.run import EvolutionRun
+from efn_compose.evolve.workers.evaluator import Evaluator
+from efn_compose.evolve.workers.executor import answer
 from efn_compose.store.journal import Journal
 
 

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from efn_compose.assess.metrics import log_softmax
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.data.dataset import DataSet
 from efn_compose.donors import Donor
-from efn_compose.evolve.evaluator import Evaluator
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.evolve.tasks import EvaluationTask, LearnedSoupTask
-from efn_compose.train.absorb import absorb_statistics
-from efn_compose.train.metrics import log_softmax
-from efn_compose.train.resident import batches
+from efn_compose.evolve.workers.evaluator import Evaluator
+from efn_compose.evolve.workers.tasks import EvaluationTask, LearnedSoupTask
+from efn_compose.statistics.absorb import absorb_statistics
+from efn_compose.train.resident.resident import batches
 
 Tensors = Mapping[str, np.ndarray]
 

@@ -21,13 +21,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from efn_compose.arch import arch_spec, default_conventions, inventory
+from efn_compose.assess.evaluation import assess
+from efn_compose.assess.metrics import log_softmax
 from efn_compose.data import load_table
 from efn_compose.data.decode import resize_images
 from efn_compose.donors import Donor
 from efn_compose.nesting.fills import fresh_values
 from efn_compose.train.augment import AugmentOptions
-from efn_compose.train.evaluation import assess
-from efn_compose.train.metrics import log_softmax
 from efn_compose.train.recipe import FittedModel, Trainer, TrainingData, TrainOptions, fit
 from efn_compose.train.semi import SemiOptions
 from efn_compose.train.semi.mean_teacher import MeanTeacherTrainer, mean_teacher, teacher_options

@@ -9,7 +9,7 @@ import statistics
 import tomllib
 from pathlib import Path
 
-from efn_compose.evolve.verdict import paired_difference
+from efn_compose.evolve.verdict.verdict import paired_difference
 from efn_compose.store import write_text
 
 

@@ -33,7 +33,7 @@ from efn_compose.donors import Donor, harmonise
 from efn_compose.donors.align import align
 from efn_compose.donors.lineage import lineage_cosine
 from efn_compose.models.stepwise import StepwiseNetwork
-from efn_compose.train.repair import RefitTarget, observed_statistics, repair
+from efn_compose.statistics.repair import RefitTarget, observed_statistics, repair
 
 PHOTOGRAPHS = [
     "astronaut",

@@ -25,9 +25,9 @@ from converters.verification import (
     structural_check,
 )
 from efn_compose.arch import arch_spec, parameter_count
-from efn_compose.checkpoints.containers import read_checkpoint
-from efn_compose.checkpoints.dialect import Request
-from efn_compose.checkpoints.raw import RawTensor
+from efn_compose.checkpoints.containers.containers import read_checkpoint
+from efn_compose.checkpoints.containers.raw import RawTensor
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.donors import load_donor
 from efn_compose.errors import ConversionError, EfnComposeError
 
@@ -128,7 +128,7 @@ class ConverterContract:
             assert relative_error(network.run(images).numpy(), reference) > FLOAT32_GATE, name
 
     def test_name_table_inverts_bit_for_bit(self, conversion):
-        from efn_compose.checkpoints.layouts import LAYOUTS
+        from efn_compose.checkpoints.dialects.layouts import LAYOUTS
 
         donor, raw = conversion.donor, conversion.raw
         for row in CONVERTERS[self.dialect].rows(donor.spec, donor.classes, raw):
@@ -185,6 +185,6 @@ class ConverterContract:
 
 
 def _prepared(raw):
-    from efn_compose.checkpoints.dialect import Prepared
+    from efn_compose.checkpoints.dialects.dialect import Prepared
 
     return Prepared(raw)

@@ -2,7 +2,7 @@
 
 import random
 
-from efn_compose.evolve.tasks import Evaluation, EvaluationTask, Outcome
+from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 
 
 def fake_evaluation(task: EvaluationTask) -> Evaluation:

@@ -8,7 +8,7 @@ from typing import Any
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import Recipe, genome_space
-from efn_compose.evolve.verdict import Arm, give_verdict
+from efn_compose.evolve.verdict.verdict import Arm, give_verdict
 
 START = 1_770_000_000.0
 FINAL_SEEDS = (101, 102, 103, 104, 105)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fake_executor import FakeExecutor
 
-from efn_compose.evolve.tasks import Outcome
+from efn_compose.evolve.workers.tasks import Outcome
 
 
 class SimulatedExecutor(FakeExecutor):

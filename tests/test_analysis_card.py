@@ -13,9 +13,9 @@ from report_runs import MadeUpRun
 from scipy import stats
 
 from efn_compose.analysis import write_card
-from efn_compose.analysis.card import render_card
-from efn_compose.analysis.card_text import code, inline
-from efn_compose.analysis.journal_view import read_run
+from efn_compose.analysis.card.card import render_card
+from efn_compose.analysis.card.card_text import code, inline
+from efn_compose.analysis.reading.journal_view import read_run
 from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.store import WeightHeader, write_weights
 

@@ -12,13 +12,13 @@ from PIL import Image
 from report_runs import MadeUpRun
 from sklearn.metrics import confusion_matrix
 
-from efn_compose.analysis.chart_predictions import CELL_SHARE
-from efn_compose.analysis.journal_view import read_run
-from efn_compose.analysis.palette import DARK, LIGHT, contrast
-from efn_compose.analysis.predictions_view import read_predictions
-from efn_compose.analysis.report import render_report
+from efn_compose.analysis.charts.chart_predictions import CELL_SHARE
+from efn_compose.analysis.html.palette import DARK, LIGHT, contrast
+from efn_compose.analysis.page.report import render_report
+from efn_compose.analysis.reading.journal_view import read_run
+from efn_compose.analysis.reading.predictions_view import read_predictions
 from efn_compose.data import DataSet
-from efn_compose.evolve.predictions import (
+from efn_compose.evolve.verdict.predictions import (
     CASES,
     SAMPLES_PER_CASE,
     Predictions,

@@ -18,9 +18,9 @@ from report_runs import MadeUpRun
 from scipy import stats
 
 from efn_compose.analysis import write_report
-from efn_compose.analysis.commands import reproduce_command, resume_command
-from efn_compose.analysis.journal_view import read_run
-from efn_compose.analysis.report import render_report
+from efn_compose.analysis.page.commands import reproduce_command, resume_command
+from efn_compose.analysis.page.report import render_report
+from efn_compose.analysis.reading.journal_view import read_run
 from efn_compose.errors import RunError
 
 HOSTILE = [
@@ -46,7 +46,7 @@ def copy(finished, tmp_path):
 
 def test_imports_neither_tensorflow_nor_ray():
     code = (
-        "import sys, efn_compose.analysis, efn_compose.analysis.report_command;"
+        "import sys, efn_compose.analysis, efn_compose.cli.report_command;"
         "print([m for m in ('tensorflow','keras','ray','torch') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

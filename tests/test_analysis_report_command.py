@@ -15,10 +15,10 @@ from report_runs import MadeUpRun
 from scipy import stats
 
 from efn_compose.analysis import write_comparison
-from efn_compose.analysis.compare import render_comparison, run_difference
-from efn_compose.analysis.journal_view import read_run
-from efn_compose.analysis.report_command import add_arguments, run
-from efn_compose.analysis.report_server import LivePage, make_server
+from efn_compose.analysis.page.compare import render_comparison, run_difference
+from efn_compose.analysis.page.report_server import LivePage, make_server
+from efn_compose.analysis.reading.journal_view import read_run
+from efn_compose.cli.report_command import add_arguments, run
 from efn_compose.errors import ConfigError, RunError
 
 

@@ -8,10 +8,10 @@ import pytest
 from page_checks import Page
 from report_runs import MadeUpRun
 
-from efn_compose.analysis.card import render_card
-from efn_compose.analysis.compare import render_comparison
-from efn_compose.analysis.journal_view import read_run
-from efn_compose.analysis.report import render_report
+from efn_compose.analysis.card.card import render_card
+from efn_compose.analysis.page.compare import render_comparison
+from efn_compose.analysis.page.report import render_report
+from efn_compose.analysis.reading.journal_view import read_run
 
 JUNK = [
     None, True, -1, 0, 254, 1e308, 10**30, -0.5, "", "x", "<b>", [], {}, [1], [None], {"a": 1},

@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 from report_runs import MadeUpRun
 
-from efn_compose.analysis.donor_map import donor_maps
-from efn_compose.analysis.evaluation_view import EvaluationView
-from efn_compose.analysis.journal_view import read_run
-from efn_compose.analysis.palette import (
+from efn_compose.analysis.html.palette import (
     DARK,
     DONORS_DARK,
     DONORS_LIGHT,
@@ -19,9 +16,12 @@ from efn_compose.analysis.palette import (
     ink_on,
     letter,
 )
-from efn_compose.analysis.report_svg import nice_ticks, shortened, spread
-from efn_compose.analysis.search_view import mean_distance, search_view
-from efn_compose.analysis.timing import timing
+from efn_compose.analysis.html.report_svg import nice_ticks, shortened, spread
+from efn_compose.analysis.reading.composition.donor_map import donor_maps
+from efn_compose.analysis.reading.evaluation_view import EvaluationView
+from efn_compose.analysis.reading.journal_view import read_run
+from efn_compose.analysis.reading.search_view import mean_distance, search_view
+from efn_compose.analysis.reading.timing import timing
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
 from efn_compose.donors.licences import resulting_licence
@@ -268,8 +268,8 @@ def test_licence_of_a_network_nested_beside_the_first_counts():
 def test_trained_networks_are_not_taken_for_the_donors_of_their_number():
     from types import SimpleNamespace
 
-    from efn_compose.analysis.chart_fitness import _series
-    from efn_compose.analysis.evaluation_view import EvaluationView
+    from efn_compose.analysis.charts.chart_fitness import _series
+    from efn_compose.analysis.reading.evaluation_view import EvaluationView
 
     def line(phase, generation, kind, values, arm=""):
         scores = {"validation": {"loss": 1.0}}

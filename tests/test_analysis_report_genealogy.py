@@ -7,9 +7,9 @@ import pytest
 from page_checks import Page
 from report_runs import MadeUpRun
 
-from efn_compose.analysis.genealogy import ancestry, parents
-from efn_compose.analysis.journal_view import read_run
-from efn_compose.analysis.report import render_report
+from efn_compose.analysis.page.report import render_report
+from efn_compose.analysis.reading.composition.genealogy import ancestry, parents
+from efn_compose.analysis.reading.journal_view import read_run
 from efn_compose.compose import Recipe
 
 

@@ -5,11 +5,11 @@ import json
 import pytest
 from report_runs import MadeUpRun
 
-from efn_compose.analysis.card import render_card
-from efn_compose.analysis.donor_map import donor_maps
-from efn_compose.analysis.journal_view import read_run
-from efn_compose.analysis.report import render_report
-from efn_compose.analysis.search_view import search_view
+from efn_compose.analysis.card.card import render_card
+from efn_compose.analysis.page.report import render_report
+from efn_compose.analysis.reading.composition.donor_map import donor_maps
+from efn_compose.analysis.reading.journal_view import read_run
+from efn_compose.analysis.reading.search_view import search_view
 from efn_compose.compose.unit_space import BLEND
 
 NANO = "lite-w0.25-d0.3"

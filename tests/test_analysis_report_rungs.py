@@ -8,10 +8,10 @@ from page_checks import Page
 from report_runs import MadeUpRun
 from scipy import stats
 
-from efn_compose.analysis.journal_view import read_run
-from efn_compose.analysis.report import render_report
-from efn_compose.analysis.rungs_view import rungs_view, spearman
-from efn_compose.analysis.search_view import search_view
+from efn_compose.analysis.page.report import render_report
+from efn_compose.analysis.reading.journal_view import read_run
+from efn_compose.analysis.reading.rungs_view import rungs_view, spearman
+from efn_compose.analysis.reading.search_view import search_view
 from efn_compose.compose import Recipe
 
 HOSTILE = "<b>probe</b>"

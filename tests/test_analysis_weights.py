@@ -8,8 +8,8 @@ import pytest
 from nano_run import nano_donor
 from PIL import Image
 
-from efn_compose.analysis.weight_comparison import compare_weights
-from efn_compose.analysis.weight_plots import plot_weights, stem_mosaic
+from efn_compose.analysis.weights.weight_comparison import compare_weights
+from efn_compose.analysis.weights.weight_plots import plot_weights, stem_mosaic
 from efn_compose.cli import main
 
 NAME = "stage2_block1_expand_conv/kernel"

@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 from efn_compose.arch import arch_spec
-from efn_compose.batch_size import with_batch_size
 from efn_compose.config import RunConfig, dump_toml, load_config
-from efn_compose.preparation import Prepared
-from efn_compose.train.memory import inference_batch, largest_batch
+from efn_compose.jobs.search.batch_size import with_batch_size
+from efn_compose.jobs.search.preparation import Prepared
+from efn_compose.models.memory import inference_batch, largest_batch
 
 
 class Memory:

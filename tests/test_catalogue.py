@@ -10,9 +10,9 @@ import pytest
 from converters import CONVERTERS
 from converters.timm_models import TAGS
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, arch_spec, inventory
-from efn_compose.checkpoints.dialect import Request
-from efn_compose.checkpoints.layouts import LAYOUTS
-from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.dialects.dialect import Request
+from efn_compose.checkpoints.dialects.layouts import LAYOUTS
 
 CATALOGUE = Path(__file__).parents[1] / "weights" / "catalogue.toml"
 with CATALOGUE.open("rb") as _file:

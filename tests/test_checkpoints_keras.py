@@ -10,10 +10,10 @@ import h5py
 import numpy as np
 import pytest
 
-from efn_compose.checkpoints import keras_h5, keras_zip
-from efn_compose.checkpoints.containers import read_checkpoint
-from efn_compose.checkpoints.hdf5_safety import walk_groups
-from efn_compose.checkpoints.keras_h5 import layer_names_by_path
+from efn_compose.checkpoints.containers.containers import read_checkpoint
+from efn_compose.checkpoints.containers.keras import keras_h5, keras_zip
+from efn_compose.checkpoints.containers.keras.hdf5_safety import walk_groups
+from efn_compose.checkpoints.containers.keras.keras_h5 import layer_names_by_path
 from efn_compose.errors import CheckpointError, UnreadableCheckpointError, UnsafeCheckpointError
 
 KERNEL = np.arange(108, dtype=np.float32).reshape(3, 3, 3, 4)

@@ -10,10 +10,10 @@ import torch
 from converters import CONVERTERS
 from converters.conversion import convert_raw
 from efn_compose.arch import VARIANTS, arch_spec, inventory
-from efn_compose.checkpoints.dialect import Request
-from efn_compose.checkpoints.layouts import LAYOUTS
-from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
-from efn_compose.checkpoints.spec_reading import (
+from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.dialects.dialect import Request
+from efn_compose.checkpoints.dialects.layouts import LAYOUTS
+from efn_compose.checkpoints.dialects.spec_reading import (
     BlockShape,
     name_spec,
     spec_from_stages,
@@ -114,7 +114,7 @@ def test_stages_that_cannot_be_told_apart_are_asked_for():
 
 def random_raw(dtype="float32"):
     """Return a torchvision checkpoint of random values in a stored type."""
-    from efn_compose.checkpoints.values import numpy_dtype
+    from efn_compose.checkpoints.containers.values import numpy_dtype
 
     spec, rng = arch_spec("b-w0.1-d0.3"), np.random.default_rng(0)
     shapes = {tensor.name: tensor.shape for tensor in inventory(spec, 5)}

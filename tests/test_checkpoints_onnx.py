@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from efn_compose.checkpoints import onnx_file
+from efn_compose.checkpoints.containers import onnx_file
 from efn_compose.errors import CheckpointError, UnreadableCheckpointError, UnsafeCheckpointError
 
 onnx = pytest.importorskip("onnx")

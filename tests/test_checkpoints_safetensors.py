@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from efn_compose.checkpoints.containers import detect_container, read_checkpoint
+from efn_compose.checkpoints.containers.containers import detect_container, read_checkpoint
 from efn_compose.errors import CheckpointError, UnreadableCheckpointError, UnsafeCheckpointError
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from efn_compose.checkpoints.containers import detect_container, read_checkpoint
-from efn_compose.checkpoints.tf_checkpoint import read
+from efn_compose.checkpoints.containers.containers import detect_container, read_checkpoint
+from efn_compose.checkpoints.containers.tf_checkpoint import read
 from efn_compose.errors import CheckpointError, UnreadableCheckpointError, UnsafeCheckpointError
 
 

@@ -14,8 +14,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from efn_compose.checkpoints.containers import detect_container, read_checkpoint
-from efn_compose.checkpoints.torch_pickle import MAX_PICKLE_BYTES, safe_unpickle
+from efn_compose.checkpoints.containers.containers import detect_container, read_checkpoint
+from efn_compose.checkpoints.containers.torch.torch_pickle import MAX_PICKLE_BYTES, safe_unpickle
 from efn_compose.errors import (
     CheckpointError,
     ForbiddenPickleError,
@@ -337,7 +337,7 @@ def test_several_dictionaries_of_tensors_are_listed(tmp_path):
 
 
 def test_our_writer_is_read_by_torch_and_by_us(tmp_path):
-    from efn_compose.checkpoints.torch_writer import write_torch_zip
+    from efn_compose.checkpoints.writers.torch_writer import write_torch_zip
 
     rng = np.random.default_rng(0)
     arrays = {

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from efn_compose.arch import arch_spec, default_conventions, inventory
-from efn_compose.cli.command import VERBS
+from efn_compose.cli.shared.command import VERBS
 from efn_compose.donors import Donor, load_donor
 from efn_compose.store import RunFolder
 
@@ -74,7 +74,7 @@ def test_an_example_is_accepted_by_its_own_parser(verb):
     import importlib
     import shlex
 
-    from efn_compose.cli.command import _parser
+    from efn_compose.cli.shared.command import _parser
 
     module = importlib.import_module(VERBS[verb].module)
     words = shlex.split(module.EXAMPLE)
@@ -270,7 +270,7 @@ def test_an_import_is_silenced_unless_it_fails(tmp_path):
     )
     script = (
         "import os\n"
-        "from efn_compose.cli.quiet_import import import_tensorflow_quietly as quietly\n"
+        "from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly as quietly\n"
         "quietly(); import tensorflow; os.write(2, b'after\\n'); print(tensorflow.__file__)"
     )
     said = {}
@@ -299,7 +299,7 @@ def test_python_dash_m_evolve_is_the_verb():
 def test_a_stopped_command_says_how_to_go_on(tmp_path, number):
     script = """
 import sys, time
-from efn_compose import job
+from efn_compose.jobs.search import job
 from efn_compose.cli import main
 def evolve(*arguments, **options):
     print("running", flush=True)

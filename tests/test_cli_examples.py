@@ -19,7 +19,7 @@ from tiny_recipe import tiny_donor
 
 from efn_compose.arch import arch_spec
 from efn_compose.cli import main
-from efn_compose.cli.command import VERBS
+from efn_compose.cli.shared.command import VERBS
 from efn_compose.donors import load_donor
 
 SMALL, WIDE, TWICE = "b-w0.5-d0.3", "b-w0.7-d0.3", "b-w1.4-d0.3"

@@ -12,7 +12,7 @@ from test_evolve_run import OPTIONS, lines_without_timing, run_search
 from efn_compose.arch import arch_spec, channel_groups
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.compose.space import expanded_groups
-from efn_compose.evolve.operators import cross, few_switches, mix, mutate, power_law
+from efn_compose.evolve.genetic.operators import cross, few_switches, mix, mutate, power_law
 
 SPEC = arch_spec("lite-w0.25-d0.3")
 SPACE = genome_space(SPEC, 3, "filter")

@@ -13,7 +13,7 @@ from efn_compose.compose.units import contributions, drop_units, hosted, take_un
 from efn_compose.donors.activations import channel_deviations
 from efn_compose.errors import ComposeError
 from efn_compose.models.stepwise import StepwiseNetwork
-from efn_compose.train.repair import (
+from efn_compose.statistics.repair import (
     MixtureRepair,
     RefitTarget,
     observed_statistics,

@@ -14,8 +14,8 @@ from converters import CONVERTERS, convert
 from converters.__main__ import main
 from converters.matching import match_checkpoint, match_raw
 from converters.sources import local_source
-from efn_compose.checkpoints.containers import read_checkpoint
-from efn_compose.checkpoints.dialect import Request
+from efn_compose.checkpoints.containers.containers import read_checkpoint
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.donors import load_donor
 from efn_compose.errors import ConfigError, ConversionError, UnreadableCheckpointError
 
@@ -161,7 +161,7 @@ def test_verify_fails_a_wrong_conversion(tmp_path, capsys):
 
 
 def test_inspect_looks_at_either_set_of_weights(capsys):
-    from efn_compose.cli.command import main as cli
+    from efn_compose.cli.shared.command import main as cli
 
     file = str(Path(__file__).parent / "data" / "nvidia_tiny" / "model.pth")
     for option, taken in (((), "ema_state_dict"), (("--raw",), "state_dict")):

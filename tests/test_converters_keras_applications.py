@@ -11,8 +11,8 @@ from keras_oracles import pixels, randomise, relative_error
 from converters import convert
 from converters.keras_applications import DIALECT
 from efn_compose.arch import arch_spec, inventory
-from efn_compose.checkpoints.dialect import Request
-from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import AmbiguousCheckpointError
 
 pytestmark = pytest.mark.parity

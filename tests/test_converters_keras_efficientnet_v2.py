@@ -13,7 +13,7 @@ from test_converters_tf_official import raw_of
 from converters import convert
 from converters.keras_efficientnet_v2 import DIALECT
 from efn_compose.arch import arch_spec, inventory
-from efn_compose.checkpoints.dialect import Request
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import AmbiguousCheckpointError
 
 pytestmark = pytest.mark.parity

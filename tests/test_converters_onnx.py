@@ -11,7 +11,7 @@ from keras_oracles import relative_error
 from converters import convert
 from converters.onnx import DIALECT
 from efn_compose.arch import arch_spec
-from efn_compose.checkpoints.dialect import Request
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 onnx = pytest.importorskip("onnx")
@@ -146,7 +146,7 @@ def test_the_input_scaling_must_be_said(exported):
 
 
 def _read(path: Any) -> Any:
-    from efn_compose.checkpoints.containers import read_checkpoint
+    from efn_compose.checkpoints.containers.containers import read_checkpoint
 
     return read_checkpoint(path)
 

@@ -10,9 +10,9 @@ from converters import convert
 from converters.conversion import convert_raw
 from converters.registry import CONVERTERS
 from converters.verification import FLOAT32_GATE, FLOAT64_GATE, relative_error
-from efn_compose.checkpoints.containers import read_checkpoint
-from efn_compose.checkpoints.dialect import Request
-from efn_compose.checkpoints.raw import RawTensor
+from efn_compose.checkpoints.containers.containers import read_checkpoint
+from efn_compose.checkpoints.containers.raw import RawTensor
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import ConversionError, UnmappedTensorError
 
 DATA = Path(__file__).parent / "data"

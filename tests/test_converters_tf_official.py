@@ -10,9 +10,9 @@ import pytest
 from converters import convert
 from converters.tf_official import DIALECT
 from efn_compose.arch import arch_spec, inventory
-from efn_compose.checkpoints.dialect import Request
-from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
-from efn_compose.checkpoints.tf_checkpoint import read
+from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.containers.tf_checkpoint import read
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import (
     AmbiguousCheckpointError,
     CheckpointError,

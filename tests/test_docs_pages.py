@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from efn_compose import toml_options
-from efn_compose.cli.command import VERBS, _parser
+from efn_compose.cli.shared.command import VERBS, _parser
 from efn_compose.config import RunConfig
-from efn_compose.trainings.options import TrainConfig
+from efn_compose.jobs.trainings.options import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from efn_compose.evolve.board import open_board
+from efn_compose.evolve.watching.board import open_board
 
 pytest.importorskip("tensorboard", reason="extra `board` is not installed")
 

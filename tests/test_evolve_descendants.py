@@ -7,8 +7,8 @@ import pytest
 
 from efn_compose.arch import arch_spec, inventory
 from efn_compose.compose import GenomeSpace
-from efn_compose.evolve.descendants import PLAIN_AVERAGE, PLAIN_NETWORK, blend_of, descendants
-from efn_compose.evolve.tasks import Evaluation
+from efn_compose.evolve.lines.descendants import PLAIN_AVERAGE, PLAIN_NETWORK, blend_of, descendants
+from efn_compose.evolve.workers.tasks import Evaluation
 
 SPACE = GenomeSpace(arch_spec("lite-w0.1-d0.3"), 2, "stage")
 #: The value that every weight of a network has; a loss is the square of an average's value.

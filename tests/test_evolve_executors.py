@@ -9,11 +9,11 @@ from nano_tasks import Bomb, Raiser
 from efn_compose.arch import HEAD_LAYER
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.data import DataOptions, load_data
-from efn_compose.evolve.evaluator import WorkerSetup
-from efn_compose.evolve.executor import SerialExecutor
 from efn_compose.evolve.options import ExecutorOptions, FitnessAugmentOptions, FitnessOptions
-from efn_compose.evolve.ray_executor import RayExecutor
-from efn_compose.evolve.tasks import EvaluationTask, FinishTask, SiblingTask
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.executor import SerialExecutor
+from efn_compose.evolve.workers.ray_executor import RayExecutor
+from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask, SiblingTask
 
 DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")

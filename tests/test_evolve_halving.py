@@ -10,11 +10,11 @@ from test_evolve_run import QuietWatcher
 
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import ConfigError
+from efn_compose.evolve.journal.planning import kept_networks, lines_left, planned_evaluations
+from efn_compose.evolve.lines.population import PopulationFolder
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
-from efn_compose.evolve.planning import kept_networks, lines_left, planned_evaluations
-from efn_compose.evolve.population import PopulationFolder
 from efn_compose.evolve.run import EvolutionRun
-from efn_compose.evolve.tasks import Evaluation, EvaluationTask, Outcome
+from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
 
 KERNEL = "stem_conv/kernel"

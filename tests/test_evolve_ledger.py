@@ -6,8 +6,8 @@ import pytest
 
 from efn_compose.compose import Recipe
 from efn_compose.errors import EvaluationError, ResumeMismatchError
-from efn_compose.evolve.ledger import Ledger, Purpose
-from efn_compose.evolve.tasks import Evaluation, EvaluationTask, Outcome
+from efn_compose.evolve.journal.ledger import Ledger, Purpose
+from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
 
 TASKS = [EvaluationTask(Recipe.genome((n, 0)), seed=7) for n in range(6)]

@@ -10,15 +10,15 @@ from nano_run import nano_donor, write_nano_experiment
 from report_runs import MadeUpRun
 from test_evolve_run import DONORS, QuietWatcher, run_search
 
-from efn_compose.analysis.card import render_card
-from efn_compose.analysis.journal_view import read_run
-from efn_compose.analysis.report import render_report
+from efn_compose.analysis.card.card import render_card
+from efn_compose.analysis.page.report import render_report
+from efn_compose.analysis.reading.journal_view import read_run
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.donors.lineage import lineage_numbers, share_basis
 from efn_compose.errors import IncompatibleDonorsError
 from efn_compose.evolve.ending import describe_result
-from efn_compose.evolve.lineage_flags import LineageFlags
-from efn_compose.preparation import prepare
+from efn_compose.evolve.founders.lineage_flags import LineageFlags
+from efn_compose.jobs.search.preparation import prepare
 
 STRANGER, OTHER = DONORS
 

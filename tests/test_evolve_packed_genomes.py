@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efn_compose.evolve.estimates import FitnessTable
-from efn_compose.evolve.packed_genomes import pack, unpack
+from efn_compose.evolve.genetic.estimates import FitnessTable
+from efn_compose.evolve.genetic.packed_genomes import pack, unpack
 
 genomes = st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 300), max_size=40).map(tuple)
 

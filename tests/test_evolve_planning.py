@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from efn_compose.evolve.options import BudgetOptions, SearchOptions
-from efn_compose.evolve.planning import (
+from efn_compose.evolve.journal.planning import (
     evaluations_within,
     generation_size,
     rounds_of_rest,
     rounds_of_search,
     workers_note,
 )
+from efn_compose.evolve.options import BudgetOptions, SearchOptions
 
 
 def test_a_halving_search_does_not_get_faster_by_workers_that_idle():

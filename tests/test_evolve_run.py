@@ -10,9 +10,9 @@ from fake_executor import FakeExecutor
 from nano_run import nano_donor
 
 from efn_compose.donors.options import DonorOptions
+from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
 from efn_compose.evolve.run import EvolutionRun
-from efn_compose.evolve.run_clock import RunClock
 from efn_compose.store.journal import Journal
 
 DONORS = [nano_donor("a", 1), nano_donor("b", 2)]

@@ -12,18 +12,18 @@ from test_evolve_run import QuietWatcher
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
 from efn_compose.errors import ConfigError
-from efn_compose.evolve.budget import Budget
-from efn_compose.evolve.generational import search_generations
-from efn_compose.evolve.ledger import Ledger
+from efn_compose.evolve.genetic.generational import search_generations
+from efn_compose.evolve.genetic.rungs import PHASE, rank_correlation
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.journal.budget import Budget
+from efn_compose.evolve.journal.ledger import Ledger
+from efn_compose.evolve.journal.planning import planned_evaluations
+from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.evolve.options import BudgetOptions, SearchOptions
-from efn_compose.evolve.planning import planned_evaluations
-from efn_compose.evolve.racing import still_racing
-from efn_compose.evolve.run_clock import RunClock
-from efn_compose.evolve.rungs import PHASE, rank_correlation
-from efn_compose.evolve.search_loop import SearchLoop
-from efn_compose.evolve.tasks import Evaluation, EvaluationTask, Outcome
+from efn_compose.evolve.verdict.racing import still_racing
+from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
-from efn_compose.train.probe import probe_scores
+from efn_compose.train.resident.probe import probe_scores
 
 SPACE = GenomeSpace(arch_spec("lite0"), 3, "block")
 

@@ -8,11 +8,11 @@ import pytest
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
-from efn_compose.evolve.estimates import FitnessTable, paired_noise
-from efn_compose.evolve.operators import breed, cross, mutate, select
+from efn_compose.evolve.genetic.estimates import FitnessTable, paired_noise
+from efn_compose.evolve.genetic.operators import breed, cross, mutate, select
+from efn_compose.evolve.genetic.search import GeneticSearch
+from efn_compose.evolve.journal.seeds import PURPOSES, derive_seed
 from efn_compose.evolve.options import SearchOptions
-from efn_compose.evolve.search import GeneticSearch
-from efn_compose.evolve.seeds import PURPOSES, derive_seed
 
 SPACE = GenomeSpace(arch_spec("lite0"), 3, "block")
 

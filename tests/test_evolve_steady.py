@@ -12,13 +12,13 @@ from test_evolve_run import OPTIONS, QuietWatcher, lines_without_timing, run_sea
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
 from efn_compose.errors import ResumeMismatchError
-from efn_compose.evolve.budget import Budget
-from efn_compose.evolve.generational import search_generations
-from efn_compose.evolve.ledger import Ledger
+from efn_compose.evolve.genetic.generational import search_generations
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.genetic.steady import search_steadily
+from efn_compose.evolve.genetic.steady_search import SteadySearch
+from efn_compose.evolve.journal.budget import Budget
+from efn_compose.evolve.journal.ledger import Ledger
 from efn_compose.evolve.options import BudgetOptions, SearchOptions
-from efn_compose.evolve.search_loop import SearchLoop
-from efn_compose.evolve.steady import search_steadily
-from efn_compose.evolve.steady_search import SteadySearch
 from efn_compose.store.journal import Journal
 
 STEADY = dataclasses.replace(OPTIONS, mode="steady")

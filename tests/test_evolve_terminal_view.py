@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 from rich.console import Console
 
-from efn_compose.evolve.progress import ConsoleWatcher
-from efn_compose.evolve.terminal_view import WorkerTally, chart_rows, sparkline, view
+from efn_compose.evolve.watching.progress import ConsoleWatcher
+from efn_compose.evolve.watching.terminal_view import WorkerTally, chart_rows, sparkline, view
 
 DONORS = {"first": 0.5, "second": 0.4, "hopeless": 9.0}
 

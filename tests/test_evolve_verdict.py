@@ -5,7 +5,7 @@ import math
 import pytest
 from scipy import stats
 
-from efn_compose.evolve.verdict import (
+from efn_compose.evolve.verdict.verdict import (
     AVERAGE,
     COMPOSED,
     Arm,

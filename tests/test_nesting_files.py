@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from nesting_donors import logits_of, random_donor, random_images, relative_difference
 
+from efn_compose.cli.nesting_commands import VERBS
 from efn_compose.donors import load_donor
 from efn_compose.errors import (
     ConfigError,
@@ -24,7 +25,6 @@ from efn_compose.errors import (
     WeightFileError,
 )
 from efn_compose.nesting import direct_sum, direct_sum_to_file, nest, nest_to_file
-from efn_compose.nesting.commands import VERBS
 from efn_compose.nesting.forward import NumpyNetwork
 from efn_compose.nesting.progress import byte_progress
 from efn_compose.nesting.verify import random_pixels

@@ -5,7 +5,7 @@ import pytest
 from nano_run import nano_donor, write_nano_experiment
 
 from efn_compose.errors import ResumeMismatchError
-from efn_compose.preparation import prepare
+from efn_compose.jobs.search.preparation import prepare
 from efn_compose.store import RunFolder
 
 

@@ -10,8 +10,8 @@ from nano_donors import nano_donor, photo_like
 from efn_compose.analysis.rank import plot_rank, pooled_features, rank, rank_table
 from efn_compose.arch import arch_spec, default_conventions
 from efn_compose.arch.cost import cost
+from efn_compose.assess.transfer_scores import cosine_neighbours, h_score, log_me
 from efn_compose.errors import DataError
-from efn_compose.train.transfer_scores import cosine_neighbours, h_score, log_me
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(60) % 4
@@ -142,7 +142,7 @@ def test_wrong_data_is_refused():
 
 
 def test_the_verb_prints_table_and_json(tmp_path):
-    command = importlib.import_module("efn_compose.analysis.rank_command")
+    command = importlib.import_module("efn_compose.cli.rank_command")
     for seed in (0, 1):
         nano_donor(seed=seed).save(tmp_path / f"nano{seed}.h5")
     parser = argparse.ArgumentParser()

@@ -14,7 +14,7 @@ from tiny_recipe import tiny_data, tiny_donor
 from efn_compose.cli import main
 from efn_compose.donors import load_donor
 from efn_compose.errors import DataError
-from efn_compose.train.absorb import absorb_statistics
+from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.recipe import TrainOptions, fit
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
+from efn_compose.assess.evaluation import area_interval, assess, calibration, threshold_table
+from efn_compose.assess.evaluation.intervals import share_interval
 from efn_compose.errors import ConfigError, DataError
-from efn_compose.train.evaluation import area_interval, assess, calibration, threshold_table
-from efn_compose.train.evaluation.intervals import share_interval
 
 #: Positives and negatives with coarse scores, so that ties occur.
 SAMPLES = st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=4, max_size=40).filter(

@@ -8,9 +8,9 @@ from nano_donors import nano_donor, photo_like
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.compose.space import segments
 from efn_compose.data import DataSet
-from efn_compose.evolve.evaluator import WorkerSetup
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.evolve.tasks import EvaluationTask, LearnedSoupTask
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.tasks import EvaluationTask, LearnedSoupTask
 from efn_compose.models import build_model
 from efn_compose.train.learned_soup import SoupLearner, softmax
 

@@ -10,12 +10,7 @@ import pytest
 from PIL import Image
 from sklearn import metrics
 
-from efn_compose.data import load_table
-from efn_compose.data.folds import make_folds
-from efn_compose.data.table import ImageTable
-from efn_compose.data.unreadable import skip_unreadable
-from efn_compose.errors import ConfigError, DataError
-from efn_compose.train.out_of_fold import (
+from efn_compose.assess.out_of_fold import (
     Predictions,
     check_out_of_fold,
     default_name,
@@ -24,6 +19,11 @@ from efn_compose.train.out_of_fold import (
     summarise,
     write_predictions,
 )
+from efn_compose.data import load_table
+from efn_compose.data.folds import make_folds
+from efn_compose.data.table import ImageTable
+from efn_compose.data.unreadable import skip_unreadable
+from efn_compose.errors import ConfigError, DataError
 
 HOSTILE = ("a,b", 'quo"te', "line\nbreak", "=1+1", "p1_naevus ø", "")
 
@@ -115,7 +115,7 @@ def test_an_interrupted_writing_leaves_the_old_file(tmp_path):
         "import csv, os, sys\n"
         "from efn_compose.train import out_of_fold as o\n"
         "rows = o.read_predictions('a.csv')\n"
-        "import efn_compose.train.out_of_fold.file as f\n"
+        "import efn_compose.assess.out_of_fold.file as f\n"
         "class Dying:\n"
         "    def __init__(self, file): self.file = file\n"
         "    def writerow(self, row): self.file.write('half'); self.file.flush()\n"

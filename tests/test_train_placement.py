@@ -6,13 +6,13 @@ import tensorflow as tf
 from nano_run import nano_donor
 
 from efn_compose.compose import GenomeSpace, Recipe
-from efn_compose.evolve import devices
-from efn_compose.evolve.evaluator import WorkerSetup
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.evolve.tasks import EvaluationTask
-from efn_compose.train import placement
-from efn_compose.train.adam import FusedAdam
-from efn_compose.train.placement import Placement
+from efn_compose.evolve.workers import devices
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.tasks import EvaluationTask
+from efn_compose.train.engine import placement
+from efn_compose.train.engine.adam import FusedAdam
+from efn_compose.train.engine.placement import Placement
 
 DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")

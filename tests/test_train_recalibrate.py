@@ -6,8 +6,8 @@ from nano_donors import nano_donor, photo_like
 
 from efn_compose.errors import DataError
 from efn_compose.models import build_model, model_variables
-from efn_compose.train.recalibrate import recalibrate
-from efn_compose.train.repair import repair
+from efn_compose.statistics.recalibrate import recalibrate
+from efn_compose.statistics.repair import repair
 
 DONOR = nano_donor("b-w0.1-d0.3")
 INPUTS = DONOR.preprocess(photo_like(24, 33, seed=4))

@@ -7,11 +7,11 @@ import pytest
 from nano_run import nano_donor
 
 from efn_compose.compose import Recipe, genome_space
-from efn_compose.evolve.evaluator import WorkerSetup
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.evolve.tasks import EvaluationTask, FinishTask
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask
 from efn_compose.models.stepwise import StepwiseNetwork
-from efn_compose.train.refit import CompositionRefit
+from efn_compose.statistics.refit import CompositionRefit
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from efn_compose.train.metrics import best_temperature, cross_entropy, scores
+from efn_compose.assess.metrics import best_temperature, cross_entropy, scores
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 5, 400)

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
+from efn_compose.assess.metrics import cross_entropy
 from efn_compose.errors import ConfigError
 from efn_compose.train.augment import AugmentOptions
-from efn_compose.train.metrics import cross_entropy
 from efn_compose.train.tta import (
     TtaOptions,
     crop_views,

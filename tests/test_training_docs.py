@@ -12,7 +12,7 @@ from tiny_recipe import quarters, tiny_donor
 from efn_compose.cli import main
 from efn_compose.config import load_config
 from efn_compose.donors import load_donor
-from efn_compose.trainings.options import TrainConfig
+from efn_compose.jobs.trainings.options import TrainConfig
 
 PAGE = Path(__file__).parent.parent / "docs" / "training.md"
 SECTIONS = PAGE.read_text(encoding="utf-8").partition("## Seed a model")[0]

@@ -9,16 +9,16 @@ from PIL import Image
 from tiny_recipe import quarters, tiny_donor
 
 import efn_compose
+from efn_compose.assess.out_of_fold import check_out_of_fold, read_predictions
 from efn_compose.cli import main
 from efn_compose.data import ImageTable
 from efn_compose.data.draw import draw_images
 from efn_compose.data.fold_table import write_fold_table
 from efn_compose.errors import ConfigError, DataError
+from efn_compose.jobs.trainings.job import prepare_trainings, train
+from efn_compose.jobs.trainings.leaderboard import leaderboard_text, rank_networks
+from efn_compose.jobs.trainings.progress import TrainingProgress
 from efn_compose.store import read_journal
-from efn_compose.train.out_of_fold import check_out_of_fold, read_predictions
-from efn_compose.trainings.job import prepare_trainings, train
-from efn_compose.trainings.leaderboard import leaderboard_text, rank_networks
-from efn_compose.trainings.progress import TrainingProgress
 
 
 @pytest.fixture(scope="module")

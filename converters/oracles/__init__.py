@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.donors import Donor
 from efn_compose.errors import ParityError
 

@@ -14,7 +14,7 @@ from converters.oracles import NoOracleError, Oracle
 from converters.oracles.torch_models import NETWORKS, Wanted, torchvision_name
 from converters.torchvision import torchvision_epsilon
 from converters.transformers import depthwise_padding
-from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.donors import Donor
 
 

@@ -15,7 +15,7 @@ def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) 
 
 
 def _verbs() -> str:
-    from efn_compose.cli.command import VERBS, _parser
+    from efn_compose.cli.shared.command import VERBS, _parser
 
     parts = []
     for name, verb in VERBS.items():

@@ -11,7 +11,7 @@ from mkdocs.structure.pages import Page
 #: Marks on pages, and the dataclass of sections that each stands for.
 _PLACES = {
     "<!-- settings -->": "efn_compose.config:RunConfig",
-    "<!-- training settings -->": "efn_compose.trainings.options:TrainConfig",
+    "<!-- training settings -->": "efn_compose.jobs.trainings.options:TrainConfig",
 }
 
 
@@ -24,7 +24,7 @@ def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) 
 
 
 def _sections(place: str) -> str:
-    from efn_compose.cli.quiet_import import import_tensorflow_quietly
+    from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
 
     import_tensorflow_quietly()
     module, _, name = place.partition(":")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efn_compose.arch.cost import cost
+from efn_compose.assess.transfer_scores import cosine_neighbours, h_score, log_me
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.models.stepwise import StepwiseNetwork
-from efn_compose.train.transfer_scores import cosine_neighbours, h_score, log_me
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,5 +1,5 @@
 """The command line: one file per verb, none of which computes anything itself."""
 
-from efn_compose.cli.command import main
+from efn_compose.cli.shared.command import main
 
 __all__ = ["main"]

@@ -8,8 +8,8 @@ without labels, at the size of later trainings.
 
 import argparse
 
-from efn_compose.cli.images import add_image_arguments, image_reader
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.images import add_image_arguments, image_reader
+from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose absorb b0.pth --images folder:photos --size 128 -o b0_absorbed.h5"
 
@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rewrite the donor and say what was written."""
-    from efn_compose.preparation import load_entry
-    from efn_compose.train.absorb import absorb_statistics
+    from efn_compose.jobs.search.preparation import load_entry
+    from efn_compose.statistics.absorb import absorb_statistics
 
     donor = load_entry(options.file)
     images, _ = image_reader(options, is_quiet=output.is_quiet)(options.images)

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from efn_compose.cli.images import add_image_arguments, image_reader
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.images import add_image_arguments, image_reader
+from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Align and write the donors."""
     from efn_compose.donors.align import align
-    from efn_compose.preparation import load_donors
+    from efn_compose.jobs.search.preparation import load_donors
 
     donors = load_donors(options.files, options.variant)
     reference = _number_of(options.reference, donors)

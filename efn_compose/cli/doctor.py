@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.output import Output
 from efn_compose.store.environment import (
     affine_cores,
     cpu_quota,
@@ -53,7 +53,7 @@ import json, time
 start = time.perf_counter()
 import ray
 from efn_compose.evolve.options import ExecutorOptions
-from efn_compose.evolve.ray_session import start_ray, words
+from efn_compose.evolve.workers.ray_session import start_ray, words
 start_ray(ExecutorOptions())
 answer = ray.get(ray.remote(lambda: 6 * 7).remote(), timeout=100)
 print(json.dumps({

@@ -6,7 +6,7 @@ any donor; write them with a report and a verdict on data the search never saw.
 
 import argparse
 
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
 EXAMPLE = "efn-compose evolve my.toml --set search.population=40 data.source=folder:images"
@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Run the job, or say what it would cost."""
-    from efn_compose import job, rehearsal
-    from efn_compose.preparation import prepare
+    from efn_compose.jobs.search import job, rehearsal
+    from efn_compose.jobs.search.preparation import prepare
 
     config, overrides = _untangle(options.config, options.overrides)
     overrides = [*overrides, *_shortcuts(options)]

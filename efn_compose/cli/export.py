@@ -5,7 +5,7 @@ Exact where the library can express the network, refused with every reason where
 
 import argparse
 
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose export efn_magic_weights.h5 --to timm -o lite1.safetensors"
 TARGETS = (

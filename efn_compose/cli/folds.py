@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError, DataError, describe_problems
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _all_duplicates(
     found = [Duplicate(*pair) for pair in equal_pairs(digests)]
     if options.weights:
         from efn_compose.analysis.rank import pooled_features
-        from efn_compose.preparation import load_donors
+        from efn_compose.jobs.search.preparation import load_donors
 
         donor = load_donors([options.weights])[0]
         every = np.arange(len(table))

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.analysis.weight_comparison import compare_weights
+from efn_compose.analysis.weights.weight_comparison import compare_weights
 from efn_compose.arch import parameter_count
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.output import Output
 from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import ConfigError
 from efn_compose.store.atomic import atomic_path
@@ -90,7 +90,7 @@ def _donors(files: list[str], options: argparse.Namespace) -> list[Donor]:
 
 def _write_plot(path: str, *donors: Donor) -> None:
     """Draw weights into a file, whole or not at all."""
-    from efn_compose.analysis.weight_plots import plot_weights
+    from efn_compose.analysis.weights.weight_plots import plot_weights
 
     figure = plot_weights(*donors)
     with atomic_path(path) as partial:

@@ -6,9 +6,9 @@ L3 (1.5 billion parameters) needs no large machine.
 
 import argparse
 
-from efn_compose.cli.images import add_image_arguments, image_reader
-from efn_compose.cli.output import Output
-from efn_compose.nesting import commands
+from efn_compose.cli import nesting_commands as commands
+from efn_compose.cli.shared.images import add_image_arguments, image_reader
+from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose nest efn_magic_weights.h5 --into b5 -o b5.h5 --verify"
 

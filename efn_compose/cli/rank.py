@@ -6,8 +6,8 @@ H-score) and puts cost beside it: parameters, multiply-adds, activations, images
 
 import argparse
 
-from efn_compose.analysis import rank_command
-from efn_compose.cli.output import Output
+from efn_compose.cli import rank_command
+from efn_compose.cli.shared.output import Output
 
 EXAMPLE = rank_command.EXAMPLE
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rank the donors, of any networks and any source."""
-    from efn_compose.preparation import load_donors
+    from efn_compose.jobs.search.preparation import load_donors
 
     # One at a time: ranking does not need donors of one network, and names may repeat.
     rank_command.run(options, output, load=lambda file: load_donors([file])[0])

@@ -2,8 +2,8 @@
 
 import argparse
 
-from efn_compose.analysis import report_command
-from efn_compose.cli.output import Output
+from efn_compose.cli import report_command
+from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose report runs/quickstart --follow --serve"
 

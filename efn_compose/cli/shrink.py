@@ -5,9 +5,9 @@ Keeps the channels that matter most and refits what reads them; never exact, so 
 
 import argparse
 
-from efn_compose.cli.images import add_image_arguments, image_reader
-from efn_compose.cli.output import Output
-from efn_compose.nesting import commands
+from efn_compose.cli import nesting_commands as commands
+from efn_compose.cli.shared.images import add_image_arguments, image_reader
+from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose shrink b5.h5 --into b0 --images folder:photos -o b0.h5"
 

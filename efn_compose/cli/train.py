@@ -8,11 +8,11 @@ done, the same command with --resume goes on from.
 import argparse
 from typing import TYPE_CHECKING
 
-from efn_compose.cli.output import Output
+from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
 if TYPE_CHECKING:
-    from efn_compose.trainings.job import PreparedTrainings
+    from efn_compose.jobs.trainings.job import PreparedTrainings
 
 EXAMPLE = (
     "efn-compose train --weights efn_magic_weights.h5 --data folder:photos --size 128 "
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Train, or say what would be trained."""
-    from efn_compose.trainings.job import prepare_trainings, train
+    from efn_compose.jobs.trainings.job import prepare_trainings, train
 
     if options.dry_run and options.resume:
         raise ConfigError("--dry-run and --resume exclude each other.")
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
         _describe(prepare_trainings(options.config, overrides, show_progress=not is_quiet), output)
         return
     summary = train(options.config, overrides, resume=options.resume, quiet=is_quiet)
-    from efn_compose.trainings.leaderboard import leaderboard_json
+    from efn_compose.jobs.trainings.leaderboard import leaderboard_json
 
     fields = {
         "folder": str(summary.folder),

@@ -4,7 +4,7 @@ Averaging works inside one basin of the loss, that is among fine-tunings of one
 checkpoint, and yields chance level elsewhere; so donors of several lineages are
 refused. BatchNorm statistics of an average are only a first guess (activations
 shrink when weights are averaged) and must be re-estimated, see
-`efn_compose.train.repair`.
+`efn_compose.statistics.repair`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -120,7 +120,7 @@ class Donor:
         Returns:
             A functional `keras.Model`. Feed it `donor.preprocess(images)`.
         """
-        from efn_compose.models import build_donor
+        from efn_compose.donors.build import build_donor
 
         return build_donor(self, input_shape=input_shape, include_top=include_top, classes=classes)
 

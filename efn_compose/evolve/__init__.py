@@ -2,4 +2,4 @@
 
 from efn_compose.callable_package import make_callable
 
-make_callable(__name__, "efn_compose.job:evolve")
+make_callable(__name__, "efn_compose.jobs.search.job:evolve")

@@ -12,7 +12,7 @@ from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.licences import resulting_licence
 from efn_compose.evolve.run import RunResult
-from efn_compose.evolve.verdict import Difference
+from efn_compose.evolve.verdict.verdict import Difference
 from efn_compose.store import WeightHeader, write_weights
 
 RESULT_SCHEMA = 1

@@ -13,29 +13,29 @@ from efn_compose.compose import DonorMap, Genome, GenomeSpace, Recipe, genome_sp
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
-from efn_compose.evolve.budget import Budget
-from efn_compose.evolve.descendants import Descendants, blend_of
-from efn_compose.evolve.estimates import paired_noise
-from efn_compose.evolve.executor import Executor
-from efn_compose.evolve.finals import FinalResult, Finals
-from efn_compose.evolve.founders import Founders
-from efn_compose.evolve.generational import search_generations
-from efn_compose.evolve.halving import HalvingSearch
-from efn_compose.evolve.inheritance import LamarckianSearch
-from efn_compose.evolve.ledger import Ledger, Purpose
-from efn_compose.evolve.lineage_flags import LineageFlags
+from efn_compose.evolve.founders.founders import Founders
+from efn_compose.evolve.founders.lineage_flags import LineageFlags
+from efn_compose.evolve.genetic.estimates import paired_noise
+from efn_compose.evolve.genetic.generational import search_generations
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.genetic.steady import search_steadily
+from efn_compose.evolve.journal.budget import Budget
+from efn_compose.evolve.journal.ledger import Ledger, Purpose
+from efn_compose.evolve.journal.planning import planned_evaluations
+from efn_compose.evolve.journal.run_clock import RunClock
+from efn_compose.evolve.journal.seeds import derive_seed
+from efn_compose.evolve.journal.watcher import RunWatcher
+from efn_compose.evolve.lines.descendants import Descendants, blend_of
+from efn_compose.evolve.lines.halving import HalvingSearch
+from efn_compose.evolve.lines.inheritance import LamarckianSearch
+from efn_compose.evolve.lines.population import FOLDER as POPULATION_FOLDER
+from efn_compose.evolve.lines.population import PopulationFolder
 from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
-from efn_compose.evolve.planning import planned_evaluations
-from efn_compose.evolve.population import FOLDER as POPULATION_FOLDER
-from efn_compose.evolve.population import PopulationFolder
-from efn_compose.evolve.predictions import Predictions, predict_test
-from efn_compose.evolve.run_clock import RunClock
-from efn_compose.evolve.search_loop import SearchLoop
-from efn_compose.evolve.seeds import derive_seed
-from efn_compose.evolve.steady import search_steadily
-from efn_compose.evolve.tasks import EvaluationTask, FinishTask
-from efn_compose.evolve.verdict import RIVALS, Arm, Verdict
-from efn_compose.evolve.watcher import RunWatcher
+from efn_compose.evolve.verdict.finals import FinalResult, Finals
+from efn_compose.evolve.verdict.predictions import Predictions, predict_test
+from efn_compose.evolve.verdict.verdict import RIVALS, Arm, Verdict
+from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask
 from efn_compose.store.journal import Journal
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.arch import ArchSpec, Conventions
-from efn_compose.checkpoints.values import numpy_dtype
+from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.donors import Donor
 from efn_compose.store import WeightFile
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.checkpoints.keras_config import LayerConfig
-from efn_compose.checkpoints.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.dialects.keras.keras_config import LayerConfig
 from efn_compose.errors import SeedingError
 
 STEM = "stem_conv"

@@ -4,12 +4,16 @@ import re
 from collections.abc import Iterator
 
 from efn_compose.arch import ArchSpec, default_conventions, inventory
-from efn_compose.checkpoints.block_names import BlockPlace
-from efn_compose.checkpoints.dialect import Dialect, Request, Resolved, Row
-from efn_compose.checkpoints.family_conventions import resolved
-from efn_compose.checkpoints.keras_config import config_activation, config_epsilon, config_layers
-from efn_compose.checkpoints.keras_names import spec_from_blocks
-from efn_compose.checkpoints.raw import RawCheckpoint
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.block_names import BlockPlace
+from efn_compose.checkpoints.dialects.dialect import Dialect, Request, Resolved, Row
+from efn_compose.checkpoints.dialects.family_conventions import resolved
+from efn_compose.checkpoints.dialects.keras.keras_config import (
+    config_activation,
+    config_epsilon,
+    config_layers,
+)
+from efn_compose.checkpoints.dialects.keras.keras_names import spec_from_blocks
 
 _BLOCK = re.compile(r"^stage(\d+)_block(\d+)_")
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from efn_compose.arch import ArchSpec, Conventions, inventory
-from efn_compose.checkpoints.dialect import Dialect, Request
+from efn_compose.checkpoints.dialects.dialect import Dialect, Request
 from efn_compose.conversion import recognise
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.harmonise import harmonise

@@ -20,8 +20,12 @@ from typing import Any
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, VARIANTS, TensorSpec
-from efn_compose.checkpoints.hdf5_safety import damage_refused, open_hdf5, safe_member
-from efn_compose.checkpoints.values import all_finite, numpy_dtype
+from efn_compose.checkpoints.containers.keras.hdf5_safety import (
+    damage_refused,
+    open_hdf5,
+    safe_member,
+)
+from efn_compose.checkpoints.containers.values import all_finite, numpy_dtype
 from efn_compose.errors import WeightFileError, describe_problems
 from efn_compose.store.atomic import atomic_path
 from efn_compose.store.hdf5_skeleton import Slot, lay_out, stored_type

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from efn_compose.arch import ArchSpec, Conventions, TensorSpec, inventory
-from efn_compose.checkpoints.values import numpy_dtype
+from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.errors import ConfigError, WeightFileError
 
 SCHEMA_VERSION = 1

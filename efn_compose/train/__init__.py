@@ -2,4 +2,4 @@
 
 from efn_compose.callable_package import make_callable
 
-make_callable(__name__, "efn_compose.trainings.job:train")
+make_callable(__name__, "efn_compose.jobs.trainings.job:train")

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from efn_compose.assess.metrics import scores
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, RunError
-from efn_compose.train.absorb import absorb_statistics
+from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.augment import AugmentOptions
-from efn_compose.train.metrics import scores
 from efn_compose.train.recipe.history import EpochRecord, History
 from efn_compose.train.recipe.inputs import Inputs, TrainingData
 from efn_compose.train.recipe.losses import class_weights

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
-from efn_compose.train.recalibrate import recalibrate
+from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.train.recipe.average import MovingAverage, assign_all, step_back
 from efn_compose.train.recipe.history import History
 from efn_compose.train.recipe.network import build_network, norm_variables, start

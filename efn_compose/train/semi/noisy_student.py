@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from efn_compose.assess.metrics import log_softmax
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.train.augment.options import AugmentOptions
-from efn_compose.train.metrics import log_softmax
 from efn_compose.train.recipe.fit import FittedModel, fit
 from efn_compose.train.recipe.inputs import TrainingData
 from efn_compose.train.recipe.options import TrainOptions

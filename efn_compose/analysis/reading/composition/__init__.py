@@ -1,0 +1,4 @@
+"""What composed weights are made of: donor map, genomes, genealogy, origins.
+
+Begin at `donor_map.py`.
+"""

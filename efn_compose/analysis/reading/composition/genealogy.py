@@ -1,0 +1,198 @@
+"""Where a genome came from: the earlier genomes that explain it with the fewest new genes.
+
+The journal holds genomes, not parents. A child of two-point crossover and mutation is one
+parent outside a stretch of loci, another inside it, and a few genes of neither. The search
+for that pair runs over everything evaluated before the child's generation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from efn_compose.analysis.reading.journal_view import RunView
+
+#: First parents tried; the true one differs in few genes from the child or gives few to it.
+_FIRST_PARENTS = 48
+#: Second parents tried with each, those that have most of its wrong genes right.
+_SECOND_PARENTS = 512
+#: A second parent must save this many new genes to be believed.
+_WORTH = 2
+#: Steps back that are followed.
+_STEPS = 40
+
+
+@dataclass(frozen=True)
+class Parents:
+    """How a genome follows from earlier ones.
+
+    Args:
+        first: Number of the parent outside the stretch.
+        second: Number of the parent inside it; None where mutation of the first suffices.
+        start: First locus of the stretch.
+        stop: Locus after the stretch.
+        new: Loci whose gene is of neither parent.
+    """
+
+    first: int
+    second: int | None
+    start: int
+    stop: int
+    new: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """One genome on the main line of descent.
+
+    Args:
+        genome: Its genes.
+        generation: In which it was first evaluated.
+        index: Number of that evaluation.
+        loss: Loss of that evaluation; None after a failure.
+        from_second: Loci whose gene the second parent gave.
+        new: Loci whose gene no parent gave.
+        second: The second parent; None for founders and mutants.
+        second_index: Evaluation of the second parent.
+    """
+
+    genome: tuple[int, ...]
+    generation: int
+    index: int
+    loss: float | None
+    from_second: tuple[int, ...] = ()
+    new: tuple[int, ...] = ()
+    second: tuple[int, ...] | None = None
+    second_index: int | None = None
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether all genes name one donor."""
+        return len(set(self.genome)) == 1
+
+
+def ancestry(run: RunView, genome: Sequence[float]) -> list[Ancestor]:
+    """Return a genome and its main line of descent, the genome first, a founder last.
+
+    The main line follows the parent that gave more genes.
+
+    Args:
+        run: The run.
+        genome: A genome that the search evaluated; anything else gives an empty list.
+    """
+    pool, generations, indices, losses = _first_evaluations(run)
+    numbers = {tuple(row): number for number, row in enumerate(pool.tolist())}
+    number = numbers.get(tuple(int(gene) for gene in genome))
+    line: list[Ancestor] = []
+    while number is not None and len(line) < _STEPS:
+        known = np.flatnonzero(generations < generations[number])
+        child = pool[number]
+        fields = {
+            "genome": tuple(child.tolist()),
+            "generation": int(generations[number]),
+            "index": int(indices[number]),
+            "loss": losses[number],
+        }
+        if not known.size:
+            line.append(Ancestor(**fields))
+            break
+        found = parents(child, pool[known])
+        stretch = set(range(found.start, found.stop)) - set(found.new)
+        first = int(known[found.first])
+        second = None if found.second is None else int(known[found.second])
+        # Only loci in which the parents differ say who gave them.
+        differing = (
+            set() if second is None else set(np.flatnonzero(pool[first] != pool[second]).tolist())
+        )
+        given = stretch & differing
+        others = differing - set(found.new) - given
+        if second is not None and len(given) > len(others):
+            first, second, given = second, first, others
+        line.append(
+            Ancestor(
+                **fields,
+                from_second=tuple(sorted(given)),
+                new=found.new,
+                second=None if second is None else tuple(pool[second].tolist()),
+                second_index=None if second is None else int(indices[second]),
+            )
+        )
+        number = first
+    return line
+
+
+def parents(child: np.ndarray, pool: np.ndarray) -> Parents:
+    """Return the parents that explain a child with the fewest new genes.
+
+    Args:
+        child: Genes, (locus,).
+        pool: Genomes known before, (genome, locus), at least one.
+
+    Example:
+        >>> pool = np.array([[0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
+        >>> found = parents(np.array([0, 0, 1, 1, 1, 2]), pool)
+        >>> found.new, sorted((found.first, found.second))
+        ((5,), [0, 1])
+    """
+    wrong = (pool != child).astype(np.int16)
+    distance = wrong.sum(axis=1)
+    order = np.argsort(distance, kind="stable")
+    nearest = int(order[0])
+    best = Parents(nearest, None, 0, 0, _places(wrong[nearest]))
+    fewest = len(best.new)
+    for first in order[:_FIRST_PARENTS].tolist():
+        if not fewest:
+            break
+        # A second parent can save at most the new genes that it has right.
+        bound = (wrong[first] * (1 - wrong)).sum(axis=1)
+        promising = np.argsort(-bound, kind="stable")[:_SECOND_PARENTS]
+        gains, starts, stops = _best_stretches(wrong[first] - wrong[promising])
+        place = int(np.argmax(gains))
+        second = int(promising[place])
+        left = int(distance[first] - gains[place])
+        needed = _WORTH if best.second is None else 1
+        if left <= fewest - needed:
+            inside = np.zeros(len(child), bool)
+            inside[starts[place] : stops[place]] = True
+            rest = np.where(inside, wrong[second], wrong[first])
+            best = Parents(first, second, int(starts[place]), int(stops[place]), _places(rest))
+            fewest = left
+    return best
+
+
+def _best_stretches(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return per row the largest sum over consecutive columns, its start and its stop (Kadane)."""
+    rows, columns = gain.shape
+    best, current = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    start, best_start, best_stop = (np.zeros(rows, np.int64) for _ in range(3))
+    for column in range(columns):
+        restart = current <= 0
+        current = np.where(restart, 0, current) + gain[:, column]
+        start = np.where(restart, column, start)
+        better = current > best
+        best = np.where(better, current, best)
+        best_start = np.where(better, start, best_start)
+        best_stop = np.where(better, column + 1, best_stop)
+    return best, best_start, best_stop
+
+
+def _places(wrong: np.ndarray) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(wrong).tolist())
+
+
+def _first_evaluations(
+    run: RunView,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[float | None]]:
+    """Return all genomes of the search with generation, index and loss of their first evaluation."""
+    found: dict[tuple[float, ...], tuple[int, int, float | None]] = {}
+    length = 0
+    for evaluation in run.by_phase.get("search", ()):
+        if evaluation.kind != "genome" or (length and len(evaluation.values) != length):
+            continue
+        length = len(evaluation.values)
+        entry = (evaluation.generation, evaluation.index, evaluation.loss)
+        found.setdefault(evaluation.values, entry)
+    pool = np.array(list(found), np.int64).reshape(len(found), length)
+    generations = np.array([entry[0] for entry in found.values()], np.int64)
+    indices = np.array([entry[1] for entry in found.values()], np.int64)
+    return pool, generations, indices, [entry[2] for entry in found.values()]

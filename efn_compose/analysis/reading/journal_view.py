@@ -1,0 +1,301 @@
+"""A run folder as a reader sees it: whatever is there, and a list of what is missing or damaged.
+
+Nothing here raises because of a run's state. A run that is going on, was killed, or lost
+files still gives a view; what could not be read stands in `RunView.problems`.
+"""
+
+import json
+import os
+import socket
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from efn_compose.analysis.reading.composition.genomes import GenomeReader
+from efn_compose.analysis.reading.evaluation_view import EvaluationView, read_evaluations
+from efn_compose.analysis.reading.stored_values import (
+    check_spec_fields,
+    checked_data,
+    checked_result,
+    is_donor,
+)
+from efn_compose.arch import ArchSpec, inventory
+from efn_compose.errors import EfnComposeError, RunError
+from efn_compose.store.run_folder import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
+    JOURNAL_FILE,
+    LOCK_FILE,
+    RESULT_FILE,
+)
+
+DONORS_FILE = "donors.json"
+DATA_FILE = "data.json"
+
+Status = Literal["finished", "going on", "interrupted"]
+
+
+@dataclass(frozen=True)
+class DonorView:
+    """One donor as the run folder describes it.
+
+    Args:
+        number: Its number in genomes.
+        name: Its name.
+        fingerprint: SHA-256 of network, conventions and tensors; empty where unknown.
+        provenance: Where the weights come from.
+    """
+
+    number: int
+    name: str
+    fingerprint: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything a run folder says.
+
+    Args:
+        path: The folder.
+        config: Resolved configuration by section.
+        environment: What `environment.json` holds.
+        evaluations: The journal, in order.
+        donors: All donors; where `donors.json` is missing, as many as genomes name.
+        spec: The network, None where unknown.
+        variant: Its name, empty where unknown.
+        granularity: "stage", "block", "unit" or "filter", empty where unknown.
+        loci: Name and segments of each gene; of a block's units together where each has one.
+        data: What `data.json` holds.
+        result: What `result.json` holds; empty while there is no verdict.
+        owner: The process that works in the folder now, in words; empty for none.
+        problems: What is missing or damaged, one sentence each.
+        lineages: Per donor, the number of its lineage; empty where unknown.
+        flags: What a person must know about lineages that are mixed, one sentence each.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    evaluations: tuple[EvaluationView, ...]
+    donors: tuple[DonorView, ...]
+    spec: ArchSpec | None
+    variant: str
+    granularity: str
+    loci: tuple[tuple[str, tuple[str, ...]], ...]
+    data: Mapping[str, Any]
+    result: Mapping[str, Any]
+    owner: str
+    problems: tuple[str, ...]
+    lineages: tuple[int, ...] = ()
+    flags: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the run folder."""
+        return self.path.resolve().name
+
+    @property
+    def status(self) -> Status:
+        """Whether the run is finished, going on, or was interrupted."""
+        if self.result:
+            return "finished"
+        return "going on" if self.owner else "interrupted"
+
+    @property
+    def trains_on(self) -> bool:
+        """Whether trained candidates became donors, so that what was written may be trained."""
+        return self.setting("search", "inheritance", "baldwin") != "baldwin"
+
+    def setting(self, section: str, key: str, default: Any = None) -> Any:
+        """Return a configuration value."""
+        table = self.config.get(section)
+        return table.get(key, default) if isinstance(table, dict) else default
+
+    def donor_name(self, number: float) -> str:
+        """Return a donor's name by its number."""
+        index = int(number)
+        return self.donors[index].name if 0 <= index < len(self.donors) else f"donor {index}"
+
+    @cached_property
+    def genomes(self) -> GenomeReader:
+        """Knows what genomes mean."""
+        return GenomeReader(self.spec, self.loci, self.granularity, len(self.donors), self.lineages)
+
+    @cached_property
+    def by_phase(self) -> dict[str, tuple[EvaluationView, ...]]:
+        """Evaluations by phase, phases in the order of the run."""
+        found: dict[str, list[EvaluationView]] = {}
+        for evaluation in self.evaluations:
+            found.setdefault(evaluation.phase, []).append(evaluation)
+        return {phase: tuple(evaluations) for phase, evaluations in found.items()}
+
+
+def read_run(path: str | os.PathLike[str]) -> RunView:
+    """Read a run folder without changing it, whatever state it is in.
+
+    Args:
+        path: The run folder.
+
+    Raises:
+        RunError: There is no such folder, or nothing of a run is in it.
+
+    Example:
+        >>> read_run("runs/quickstart").status  # doctest: +SKIP
+        'finished'
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RunError(f"{path}: no such run folder.")
+    known = (CONFIG_FILE, ENVIRONMENT_FILE, JOURNAL_FILE, RESULT_FILE, DONORS_FILE)
+    if not any((path / name).is_file() for name in known):
+        raise RunError(f"{path}: not a run folder; it holds none of {', '.join(known)}.")
+    problems: list[str] = []
+    evaluations = read_evaluations(path / JOURNAL_FILE, problems)
+    result = checked_result(_read_object(path / RESULT_FILE, problems, is_expected=False), problems)
+    described = _read_object(path / DONORS_FILE, problems, is_expected=bool(evaluations))
+    spec = _read_spec(described, problems)
+    return RunView(
+        path=path,
+        config=_read_config(path / CONFIG_FILE, problems),
+        environment=_read_object(path / ENVIRONMENT_FILE, problems),
+        evaluations=evaluations,
+        donors=_read_donors(described, evaluations),
+        spec=spec,
+        variant=str(described.get("variant", spec.variant if spec else "")),
+        granularity=str(described.get("granularity", "")),
+        loci=_read_loci(described, problems),
+        data=checked_data(
+            _read_object(path / DATA_FILE, problems, is_expected=bool(evaluations)), problems
+        ),
+        result=result,
+        owner=_read_owner(path / LOCK_FILE),
+        problems=tuple(problems),
+        lineages=_read_lineages(described),
+        flags=_read_flags(result),
+    )
+
+
+def _read_flags(found: Mapping[str, Any]) -> tuple[str, ...]:
+    flags = found.get("flags")
+    return tuple(str(flag) for flag in flags) if isinstance(flags, list) else ()
+
+
+def _read_lineages(described: Mapping[str, Any]) -> tuple[int, ...]:
+    found = described.get("lineages")
+    if not isinstance(found, list) or not all(is_donor(number) for number in found):
+        return ()
+    return tuple(found)
+
+
+def _read_object(path: Path, problems: list[str], *, is_expected: bool = True) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if is_expected:
+            problems.append(f"{path.name} is missing.")
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        problems.append(f"{path.name} cannot be read: {error}.")
+        return {}
+    if not isinstance(value, dict):
+        problems.append(f"{path.name} does not hold a JSON object.")
+        return {}
+    return value
+
+
+def _read_config(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.append(f"{path.name} is missing.")
+    except (OSError, ValueError) as error:
+        problems.append(f"{path.name} cannot be read: {error}.")
+    return {}
+
+
+def _read_spec(described: Mapping[str, Any], problems: list[str]) -> ArchSpec | None:
+    fields = described.get("spec")
+    if fields is None:
+        return None
+    try:
+        check_spec_fields(fields)
+        spec = ArchSpec.from_json(fields)
+        inventory(spec)
+        return spec
+    except (TypeError, KeyError, ValueError, AttributeError, EfnComposeError) as error:
+        problems.append(f"{DONORS_FILE}: the network cannot be read: {error}.")
+        return None
+
+
+def _read_loci(
+    described: Mapping[str, Any], problems: list[str]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    try:
+        return tuple(
+            (str(locus["name"]), tuple(str(segment) for segment in locus["segments"]))
+            for locus in described.get("loci") or ()
+        )
+    except (TypeError, KeyError) as error:
+        problems.append(f"{DONORS_FILE}: the genome's loci cannot be read: {error!r}.")
+        return ()
+
+
+def _read_donors(
+    described: Mapping[str, Any], evaluations: Sequence[EvaluationView]
+) -> tuple[DonorView, ...]:
+    entries = described.get("donors")
+    donors = []
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        fields = entry if isinstance(entry, dict) else {}
+        provenance = fields.get("provenance")
+        donors.append(
+            DonorView(
+                number=number,
+                name=str(fields.get("name", f"donor {number}")),
+                fingerprint=str(fields.get("fingerprint", "")),
+                provenance=provenance if isinstance(provenance, dict) else {},
+            )
+        )
+    named = {
+        e.values[0]: e.arm
+        for e in evaluations
+        if e.kind == "genome" and e.arm and len(set(e.values)) == 1
+    }
+    # Genes of a search over units number shares and rules too.
+    numbers_donors = described.get("granularity") != "unit"
+    genes = [
+        max(e.values) for e in evaluations if numbers_donors and e.kind == "genome" and e.values
+    ]
+    # More donors in genomes than described: donors.json is missing or older than the journal.
+    for number in range(len(donors), min(255, int(max(genes, default=-1)) + 1)):
+        donors.append(DonorView(number, named.get(number, f"donor {number}")))
+    return tuple(donors)
+
+
+def _read_owner(path: Path) -> str:
+    """Return who holds the lock, from what the lock file says; never takes the lock itself.
+
+    Taking it, even shared and for a moment, could refuse a run that starts just then.
+    """
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        pid, host, since = int(owner["pid"]), str(owner["host"]), str(owner["since"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    if host == socket.gethostname() and not _is_alive(pid):
+        return ""
+    return f"process {pid} on {host} since {since}"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

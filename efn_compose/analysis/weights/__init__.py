@@ -1,0 +1,4 @@
+"""Weight files drawn and compared.
+
+Begin at `weight_comparison.py`.
+"""

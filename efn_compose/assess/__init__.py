@@ -1,0 +1,5 @@
+"""What predictions are worth, in numpy: scores, intervals, calibration, out-of-fold tables.
+
+Begin at `evaluation/assessment.py` (one set of predictions) or `out_of_fold/` (those of all folds).
+No TensorFlow is imported here.
+"""

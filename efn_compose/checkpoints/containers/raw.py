@@ -1,0 +1,67 @@
+"""What every reader returns: foreign names, shapes, and values on demand."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.checkpoints.containers.source_file import StoredValues
+from efn_compose.checkpoints.containers.source_hash import SourceHash
+
+
+@dataclass(frozen=True)
+class RawTensor:
+    """One tensor of a foreign file; its values are read when `load` is called.
+
+    Args:
+        name: Name in the file.
+        shape: Shape in the file's own layout.
+        dtype: Name of the stored type, "float32", "bfloat16", ...
+        load: Reads the values; checked against the file's size before.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    load: Callable[[], np.ndarray]
+
+    def copy_to(self, target: np.ndarray) -> None:
+        """Read the values into an array of as many, of any strides and type.
+
+        Args:
+            target: Array of the tensor's shape, or of one with more or fewer axes of length one.
+        """
+        if isinstance(self.load, StoredValues) and target.shape == self.shape:
+            self.load.copy_to(target)
+        else:
+            target[...] = self.load().reshape(target.shape)
+
+
+@dataclass(frozen=True)
+class RawCheckpoint:
+    """A foreign checkpoint, unwrapped to its tensors.
+
+    Args:
+        path: The file, or the prefix of a TF checkpoint.
+        container: "torch-zip", "torch-legacy", "safetensors", "h5-weights",
+            "h5-model", "keras-weights", "keras-zip", "tf-checkpoint",
+            "tf-saved-model", "onnx".
+        tensors: By foreign name, in the file's order, prefixes stripped.
+        metadata: What the file or a `config.json` beside it says about itself.
+        notes: What unwrapping did: which key was taken, which prefix stripped.
+        hash: The hash of the source where one was begun with the reading.
+    """
+
+    path: Path
+    container: str
+    tensors: Mapping[str, RawTensor]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    hash: SourceHash | None = None
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the source file's bytes (of all files of a TF checkpoint, in name order)."""
+        return (self.hash or SourceHash(self.path)).result()

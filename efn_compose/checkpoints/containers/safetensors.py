@@ -1,0 +1,120 @@
+"""Reads safetensors files: a JSON header of names, types and offsets, then raw values."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.containers.source_file import SourceFile, StoredValues
+from efn_compose.checkpoints.containers.torch.state_dict import config_beside, strip_prefixes
+from efn_compose.checkpoints.containers.values import numpy_dtype
+from efn_compose.errors import (
+    UnreadableCheckpointError,
+    UnsafeCheckpointError,
+    describe_problems,
+)
+
+MAX_HEADER_BYTES = 100 << 20
+
+#: Name of the numpy type behind each safetensors type.
+DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+
+
+def read(path: Path, *, container: str = "safetensors", ema: bool = True) -> RawCheckpoint:
+    """Read a safetensors file; values are read on demand.
+
+    Raises:
+        UnsafeCheckpointError: The header is out of proportion, or tensors overlap,
+            leave gaps, or reach outside the file; all are listed.
+        UnreadableCheckpointError: The file is truncated or damaged.
+    """
+    header, start = _header(path)
+    metadata: dict[str, Any] = dict(header.pop("__metadata__", None) or {})
+    problems: list[str] = []
+    entries = []
+    for name, entry in header.items():
+        try:
+            dtype = DTYPES[entry["dtype"]]
+            shape = tuple(entry["shape"])
+            begin, end = entry["data_offsets"]
+        except (KeyError, TypeError, ValueError) as error:
+            problems.append(f"{name}: not a tensor record this version reads ({error!r})")
+            continue
+        if not all(type(value) is int and value >= 0 for value in (*shape, begin, end)):
+            problems.append(f"{name}: shape {shape} and offsets {begin}, {end} are no counts")
+            continue
+        needed = numpy_dtype(dtype).itemsize
+        for length in shape:
+            needed *= length
+        if end - begin != needed:
+            problems.append(f"{name}: {shape} {dtype} needs {needed} bytes, stores {end - begin}")
+        entries.append((begin, end, name, dtype, shape))
+    _check_layout(path, entries, start, problems)
+    notes: list[str] = []
+    names = strip_prefixes([name for _, _, name, _, _ in entries], notes)
+    file = SourceFile(path)
+    tensors = {
+        new: RawTensor(new, shape, dtype, _values(file, start + begin, dtype, shape))
+        for new, (begin, _, _, dtype, shape) in zip(names, entries, strict=True)
+    }
+    metadata |= config_beside(path, notes)
+    return RawCheckpoint(path, container, tensors, metadata, tuple(notes))
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER_BYTES:
+            raise UnsafeCheckpointError(f"{path}: a header of {length} bytes; refused.")
+        if 8 + length > size:
+            raise UnreadableCheckpointError(
+                f"{path}: truncated: the header alone needs {8 + length} bytes, the file has {size}."
+            )
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableCheckpointError(f"{path}: a damaged header ({error}).") from None
+    if not isinstance(header, dict):
+        raise UnreadableCheckpointError(f"{path}: the header is no JSON object.")
+    return header, 8 + length
+
+
+def _check_layout(
+    path: Path, entries: list[tuple[int, int, str, str, Any]], start: int, problems: list[str]
+) -> None:
+    """Values must fill the rest of the file once, without overlap or gap."""
+    position = 0
+    for begin, end, name, _, _ in sorted(entries, key=lambda entry: entry[:2]):
+        if begin != position:
+            kind = "overlaps the tensor before it" if begin < position else "leaves a gap before it"
+            problems.append(f"{name}: {kind} (begins at {begin}, expected {position})")
+        position = max(position, end)
+    stored = path.stat().st_size - start
+    if position > stored:
+        problems.append(f"values end at byte {position}, but only {stored} are stored: truncated")
+    elif position < stored:
+        problems.append(f"{stored - position} bytes after the last tensor")
+    if problems:
+        raise UnsafeCheckpointError(
+            describe_problems(
+                f"{path}: the header does not fit the file.",
+                problems,
+                "Nothing was read. Fetch the file again.",
+            )
+        )
+
+
+def _values(
+    file: SourceFile, offset: int, dtype: str, shape: tuple[int, ...]
+) -> Callable[[], np.ndarray]:
+    if 0 in shape:
+        return lambda: np.zeros(shape, numpy_dtype(dtype))
+    return StoredValues(file, lambda: offset, shape, numpy_dtype(dtype))

@@ -1,0 +1,173 @@
+"""Finding the tensors in what a PyTorch file holds: training checkpoints, wrappers, prefixes."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.containers.torch.torch_globals import Inert
+from efn_compose.checkpoints.containers.torch.torch_tensors import TensorRef
+from efn_compose.errors import UnreadableCheckpointError, describe_problems
+
+#: Where averaged weights are, in order of preference.
+EMA_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict")
+#: Where the weights are otherwise.
+STATE_KEYS = ("state_dict", "model", "net", "model_state_dict", "params")
+#: Wrappers' prefixes, stripped again and again while all names share one.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.", "encoder.")
+#: Keys of wrappers that are no weights.
+_COUNTERS = {"n_averaged": "counter of torch.optim.swa_utils"}
+MAX_CONFIG_BYTES = 1 << 20
+
+
+def unwrap(
+    content: Any,
+    path: Path,
+    container: str,
+    load: Callable[[str, TensorRef], Callable[[], np.ndarray]],
+    *,
+    ema: bool,
+) -> RawCheckpoint:
+    """Return the checkpoint inside an unpickled object.
+
+    Args:
+        content: What `safe_unpickle` returned.
+        path: The file.
+        container: "torch-zip" or "torch-legacy".
+        load: Gives for a name and a tensor the function that reads it; checks extents.
+        ema: Whether averaged weights are preferred.
+
+    Raises:
+        UnreadableCheckpointError: There is no dictionary of tensors, or there are
+            several and none under a known key.
+    """
+    notes: list[str] = []
+    metadata: dict[str, Any] = {}
+    state = _find(content, path, notes, metadata, ema)
+    refs = {}
+    for name, value in state.items():
+        if isinstance(value, TensorRef) and name not in _COUNTERS:
+            refs[name] = value
+        else:
+            notes.append(f"left out {name!r}: {_COUNTERS.get(name, 'not a tensor')}")
+    renamed = strip_prefixes(list(refs), notes)
+    tensors = {
+        new: RawTensor(new, ref.shape, ref.dtype, load(new, ref))
+        for new, ref in zip(renamed, refs.values(), strict=True)
+    }
+    metadata |= config_beside(path, notes)
+    return RawCheckpoint(path, container, tensors, metadata, tuple(notes))
+
+
+def _find(
+    content: Any, path: Path, notes: list[str], metadata: dict[str, Any], ema: bool
+) -> Mapping[str, Any]:
+    """Descend to the dictionary of tensors; note keys taken, keep plain values as metadata."""
+    where = []
+    while True:
+        if not isinstance(content, Mapping):
+            raise UnreadableCheckpointError(
+                f"{path}: expected a dictionary of tensors{_at(where)}, received "
+                f"{type(content).__name__}. Save model.state_dict(), not the model."
+            )
+        _keep_plain(content, metadata)
+        if any(isinstance(value, TensorRef) for value in content.values()) and not any(
+            isinstance(content.get(key), Mapping) for key in (*EMA_KEYS, *STATE_KEYS)
+        ):
+            return {str(name): value for name, value in content.items()}
+        key = _next_key(content, path, where, ema, notes)
+        notes.append(f"weights taken from {key!r}")
+        where.append(key)
+        content = content[key]
+
+
+def _next_key(
+    content: Mapping[Any, Any], path: Path, where: list[str], ema: bool, notes: list[str]
+) -> str:
+    nested = [key for key, value in content.items() if isinstance(value, Mapping) and value]
+    averaged = [key for key in EMA_KEYS if key in nested]
+    plain = [key for key in STATE_KEYS if key in nested]
+    if averaged and (ema or not plain):
+        if not ema:
+            raise UnreadableCheckpointError(
+                f"{path}: holds only averaged weights ({averaged[0]!r}); the raw ones were asked for."
+            )
+        return averaged[0]
+    if plain:
+        if averaged:
+            notes.append(f"averaged weights {averaged[0]!r} left out: raw ones were asked for")
+        return plain[0]
+    holding = [key for key in nested if _holds_tensors(content[key])]
+    if len(holding) == 1:
+        return holding[0]
+    raise UnreadableCheckpointError(
+        describe_problems(
+            f"{path}: no dictionary of tensors under a known key{_at(where)}.",
+            [f"- {key!r}: {type(value).__name__}" for key, value in list(content.items())[:20]],
+            f"Known keys: {', '.join((*EMA_KEYS, *STATE_KEYS))}. Save model.state_dict() alone.",
+        )
+    )
+
+
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(
+        isinstance(item, TensorRef) for item in value.values()
+    )
+
+
+def _at(where: list[str]) -> str:
+    return f" at {'/'.join(where)}" if where else ""
+
+
+def _keep_plain(content: Mapping[Any, Any], metadata: dict[str, Any]) -> None:
+    """Keep numbers and short strings, and those of a settings object, as metadata."""
+    for key, value in content.items():
+        if isinstance(value, (str, int, float, bool)) and len(str(value)) < 500:
+            metadata[str(key)] = value
+        elif isinstance(value, Inert) and isinstance(value.state, dict):
+            metadata[str(key)] = {
+                str(name): item
+                for name, item in value.state.items()
+                if isinstance(item, (str, int, float, bool)) and len(str(item)) < 500
+            }
+
+
+def strip_prefixes(names: list[str], notes: list[str]) -> list[str]:
+    """Return names without the wrappers' prefixes that all of them share.
+
+    Example:
+        >>> notes = []
+        >>> strip_prefixes(["module.net.a", "module.net.b"], notes), notes
+        (['a', 'b'], ["prefix 'module.' stripped", "prefix 'net.' stripped"])
+    """
+    while names:
+        prefix = next(
+            (prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in names)), None
+        )
+        if prefix is None:
+            break
+        names = [name.removeprefix(prefix) for name in names]
+        notes.append(f"prefix {prefix!r} stripped")
+    return names
+
+
+def config_beside(path: Path, notes: list[str]) -> dict[str, Any]:
+    """Return {"config": ...} of the `config.json` beside a file, as hosted models have it.
+
+    Only a JSON object that names an architecture or a model type counts.
+    """
+    config_path = path.parent / "config.json"
+    if not config_path.is_file() or config_path.stat().st_size > MAX_CONFIG_BYTES:
+        return {}
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        notes.append(f"config.json beside the file is unreadable ({error}); not used")
+        return {}
+    if not isinstance(config, dict) or not {"architecture", "model_type"} & set(config):
+        return {}
+    notes.append("config.json beside the file used")
+    return {"config": config}

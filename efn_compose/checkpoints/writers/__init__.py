@@ -1,0 +1,1 @@
+"""Writers of foreign containers, for `export`: PyTorch zips and safetensors."""

@@ -1,0 +1,1 @@
+"""What all verbs share: the table of verbs, output and exit codes, image options."""

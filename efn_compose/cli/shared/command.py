@@ -1,0 +1,170 @@
+"""`efn-compose VERB …`: choosing the verb, and what an error looks like."""
+
+import argparse
+import difflib
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import efn_compose
+from efn_compose.cli.shared.output import Output
+from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
+from efn_compose.errors import ConfigError, EfnComposeError
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+#: What shells give for a program ended by Ctrl-C: 128 + SIGINT.
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line.
+
+    Args:
+        module: Imported when the verb is used; defines `EXAMPLE`, `add_arguments(parser)` and
+            `run(options, output)`, which returns an exit code or None for 0.
+        summary: What it does, in one line.
+    """
+
+    module: str
+    summary: str
+
+
+VERBS: dict[str, Verb] = {
+    "evolve": Verb("efn_compose.cli.evolve", "search for better starting weights for your data"),
+    "train": Verb("efn_compose.cli.train", "train networks from a weight file, folds and seeds"),
+    "convert": Verb("efn_compose.cli.convert", "turn another library's checkpoint into a donor"),
+    "export": Verb("efn_compose.cli.export", "write a donor as another library loads it"),
+    "inspect": Verb("efn_compose.cli.inspect", "say what a weight file or checkpoint is"),
+    "nest": Verb("efn_compose.cli.nest", "place a network inside a larger one, function unchanged"),
+    "direct-sum": Verb("efn_compose.cli.direct_sum", "place networks side by side in a larger one"),
+    "shrink": Verb("efn_compose.cli.shrink", "cut a network to a smaller one"),
+    "report": Verb("efn_compose.cli.report", "draw a run's report again, follow or compare runs"),
+    "align": Verb("efn_compose.cli.align", "bring independent donors into one channel basis"),
+    "absorb": Verb("efn_compose.cli.absorb", "rewrite a donor for your images' statistics"),
+    "rank": Verb("efn_compose.cli.rank", "say which donor suits a data set, without training"),
+    "folds": Verb("efn_compose.cli.folds", "cut data into folds that do not lie"),
+    "augment": Verb("efn_compose.cli.augment", "draw what augmentation makes of your images"),
+    "doctor": Verb("efn_compose.cli.doctor", "check what this machine offers and lacks"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: Verb and its arguments; default those of the process.
+
+    Returns:
+        0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C or SIGTERM.
+
+    Example:
+        >>> main(["nest", "b0.h5", "--into", "b5", "-o", "b5.h5"])  # doctest: +SKIP
+        0
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    import_tensorflow_quietly()
+    try:
+        return _dispatch(arguments)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; keep Python from saying so at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return EXIT_DONE if arguments else EXIT_USAGE
+    if arguments[0] == "--version":
+        sys.stdout.write(f"efn-compose {efn_compose.__version__}\n")
+        return EXIT_DONE
+    name, *rest = arguments
+    if name not in VERBS:
+        sys.stderr.write(_unknown_verb(name))
+        return EXIT_USAGE
+    module = importlib.import_module(VERBS[name].module)
+    options = _parser(name, module).parse_args(rest)
+    output = Output(as_json=options.json, is_quiet=options.quiet)
+    return _run_safely(module.run, options, output)
+
+
+def _run_safely(
+    run: Callable[[argparse.Namespace, Output], int | None],
+    options: argparse.Namespace,
+    output: Output,
+) -> int:
+    """Run a verb; deliberate errors become one message, anything else is a bug's traceback."""
+    _stop_like_ctrl_c()
+    try:
+        code = run(options, output) or EXIT_DONE
+        sys.stdout.flush()
+        return code
+    except EfnComposeError as error:
+        output.error(type(error).__name__, str(error))
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        output.error(type(error).__name__, f"{where}{error.strerror or error}.")
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        output.error("Interrupted", getattr(options, "on_interrupt", "stopped."))
+        return EXIT_INTERRUPTED
+
+
+def _stop_like_ctrl_c() -> None:
+    """Let SIGTERM, which batch systems send first, end the command as Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, interrupt)
+
+
+def _parser(name: str, module: Any) -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    common.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    # "resolve": packages whose functions have a command of their own declare some of these too.
+    parser = argparse.ArgumentParser(
+        conflict_handler="resolve",
+        prog=f"efn-compose {name}",
+        parents=[common],
+        description=(module.__doc__ or "").partition("\n\n")[2] or VERBS[name].summary,
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    epilog = parser.epilog
+    module.add_arguments(parser)
+    parser.epilog = epilog
+    return parser
+
+
+def _overview() -> str:
+    width = max(len(name) for name in VERBS)
+    verbs = "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items())
+    return (
+        "usage: efn-compose VERB …\n\n"
+        "Convert, nest and compose EfficientNet weights, and evolve better starting weights.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "efn-compose VERB --help explains a verb; --version prints the version.\n"
+        "Every verb takes --json and --quiet. Exit codes: 0 done, 1 failed, 2 wrong usage.\n\n"
+        "example:\n  efn-compose evolve\n"
+    )
+
+
+def _unknown_verb(name: str) -> str:
+    close = difflib.get_close_matches(name.replace("_", "-"), VERBS, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return (
+        f"efn-compose: {name!r} is no verb.{hint} Verbs: {', '.join(VERBS)}. "
+        "See efn-compose --help.\n"
+    )

@@ -1,0 +1,64 @@
+"""Absorption inside a run: every donor is rewritten for the statistics of the training images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from efn_compose.donors import Donor
+from efn_compose.errors import EvaluationError
+from efn_compose.evolve.founders.kept_donors import kept_donor, path_of
+from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.tasks import AbsorbTask
+from efn_compose.statistics.absorb import Part
+
+FOLDER = "absorbed"
+
+
+def absorb_donors(
+    donors: Sequence[Donor],
+    part: Part,
+    image_count: int,
+    data_fingerprint: str,
+    executor: Executor,
+    folder: Path | None,
+) -> list[Donor]:
+    """Rewrite donors' BatchNorm for the statistics of training images, function kept.
+
+    Rewritten donors are kept in a folder under a name that says what they were made from, and
+    not made again.
+
+    Args:
+        donors: Harmonised, headless donors of one network.
+        part: Of each donor: all, or its body.
+        image_count: Training images to take the statistics of.
+        data_fingerprint: Of the data set the images come from.
+        executor: Its workers do it, a donor each.
+        folder: Where rewritten donors are kept; None: nowhere.
+
+    Returns:
+        Donors in the given order and with the given names.
+
+    Raises:
+        EvaluationError: A donor could not be rewritten.
+    """
+    paths = [
+        folder and path_of(folder, donor, [donor.fingerprint, part, image_count, data_fingerprint])
+        for donor in donors
+    ]
+    found = [
+        path and kept_donor(path, donor.name) for path, donor in zip(paths, donors, strict=True)
+    ]
+    missing = [number for number, donor in enumerate(found) if donor is None]
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
+    tasks = [AbsorbTask(donors[number], image_count, part) for number in missing]
+    for position, outcome in executor.run(tasks):
+        number = missing[position]
+        if outcome.error is not None:
+            raise EvaluationError(
+                f"The statistics of donor {donors[number].name!r} cannot be absorbed: "
+                f"{outcome.error}. Without: --set donors.absorb=never."
+            )
+        found[number] = outcome.value
+        if paths[number] is not None:
+            outcome.value.save(paths[number])
+    return found

@@ -1,0 +1,93 @@
+"""The donors a search begins with: aligned, absorbed, given siblings, numbered, weighed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from efn_compose.compose import GenomeSpace, genome_space
+from efn_compose.compose.space import Granularity
+from efn_compose.donors import Donor
+from efn_compose.donors.lineage import lineage_numbers
+from efn_compose.donors.options import DonorOptions
+from efn_compose.evolve.founders.absorption import FOLDER as ABSORBED_FOLDER
+from efn_compose.evolve.founders.absorption import absorb_donors
+from efn_compose.evolve.founders.alignment import FOLDER as ALIGNED_FOLDER
+from efn_compose.evolve.founders.alignment import align_donors, needs_alignment
+from efn_compose.evolve.founders.saliency import measure_saliency
+from efn_compose.evolve.founders.siblings import FOLDER as SIBLING_FOLDER
+from efn_compose.evolve.founders.siblings import make_siblings
+from efn_compose.evolve.journal.watcher import RunWatcher
+from efn_compose.evolve.workers.executor import Executor
+
+
+@dataclass(frozen=True)
+class Founders:
+    """Makes a run's donors and its genome space, and gives both to the executor.
+
+    Everything made is kept in the run folder and not made again.
+
+    Args:
+        options: Alignment, absorption and siblings.
+        granularity: What one gene moves.
+        seed: The run's seed.
+        data_fingerprint: Of the data set that the executor's workers hold.
+        executor: Does the work.
+        folder: The run folder.
+        watcher: Told about phases.
+    """
+
+    options: DonorOptions
+    granularity: Granularity
+    seed: int
+    data_fingerprint: str
+    executor: Executor
+    folder: Path
+    watcher: RunWatcher
+
+    def prepare(self, donors: Sequence[Donor]) -> tuple[list[Donor], GenomeSpace]:
+        """Return all donors, siblings last, and the space of their genomes.
+
+        Args:
+            donors: Harmonised, headless donors of one network.
+
+        Raises:
+            EvaluationError: Alignment, absorption, a sibling or a weighing failed.
+        """
+        options = self.options
+        found = list(donors)
+        if options.align == "auto" and needs_alignment(found):
+            self.watcher.on_phase("alignment", 0)
+            aligned = self.folder / ALIGNED_FOLDER
+            found = align_donors(
+                found, options.align_images, self.seed, self.data_fingerprint, self.executor, aligned
+            )  # fmt: skip
+        if options.absorb != "never":
+            self.watcher.on_phase("absorption", 0)
+            absorbed = self.folder / ABSORBED_FOLDER
+            found = absorb_donors(
+                found, options.absorb, options.absorb_images, self.data_fingerprint,
+                self.executor, absorbed,
+            )  # fmt: skip
+        space = self._number(found)
+        if options.siblings:
+            self.watcher.on_phase("siblings", 0)
+            kept = self.folder / SIBLING_FOLDER
+            found += make_siblings(found, options.siblings, self.seed, self.executor, kept)
+            space = self._number(found)
+        if self.granularity == "unit":
+            self.watcher.on_phase("saliency", 0)
+            saliency = measure_saliency(
+                found, options.align_images, self.seed, self.data_fingerprint,
+                self.executor, self.folder,
+            )  # fmt: skip
+            space = genome_space(space.spec, len(found), "unit", saliency, lineages=space.lineages)
+            self.executor.set_donors(space, [donor.tensors for donor in found])
+        return found, space
+
+    def _number(self, donors: Sequence[Donor]) -> GenomeSpace:
+        """Give the executor all donors known so far, in the order genomes number them."""
+        space = genome_space(
+            donors[0].spec, len(donors), self.granularity, lineages=lineage_numbers(donors)
+        )
+        self.executor.set_donors(space, [donor.tensors for donor in donors])
+        return space

@@ -1,0 +1,76 @@
+"""How much each unit of each donor matters on the user's images, measured once per run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.donors import Donor
+from efn_compose.errors import EvaluationError
+from efn_compose.evolve.founders.kept_donors import key_of
+from efn_compose.evolve.journal.seeds import derive_seed
+from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.tasks import SaliencyTask
+from efn_compose.store.atomic import atomic_path
+
+FILE = "saliency.npz"
+
+
+def measure_saliency(
+    donors: Sequence[Donor],
+    image_count: int,
+    run_seed: int,
+    data_fingerprint: str,
+    executor: Executor,
+    folder: Path,
+) -> tuple[dict[str, np.ndarray], ...]:
+    """Return contributions (unit,) by expanded group, per donor.
+
+    Kept in the run folder: genomes are decoded with them, so that a resumed run must
+    not measure them anew on another machine.
+
+    Args:
+        donors: All donors, in the executor's order.
+        image_count: Training images to measure on.
+        run_seed: The run's seed.
+        data_fingerprint: Of the data set the images come from.
+        executor: Its workers measure.
+        folder: The run folder.
+
+    Raises:
+        EvaluationError: A measurement failed.
+    """
+    seed = derive_seed(run_seed, "partition")
+    key = key_of([[donor.fingerprint for donor in donors], image_count, seed, data_fingerprint])
+    kept = _kept(folder / FILE, key, len(donors))
+    if kept is not None:
+        return kept
+    found: list[dict[str, np.ndarray]] = [{} for _ in donors]
+    tasks = [SaliencyTask(number, image_count, seed) for number in range(len(donors))]
+    for number, outcome in executor.run(tasks):
+        if outcome.error is not None:
+            raise EvaluationError(
+                f"The units of donor {donors[number].name!r} cannot be weighed: {outcome.error}. "
+                "A search over whole blocks needs no weighing: --set search.granularity=block."
+            )
+        found[number] = outcome.value
+    arrays = {f"{n}/{group}": v for n, part in enumerate(found) for group, v in part.items()}
+    with atomic_path(folder / FILE) as path, path.open("wb") as file:
+        np.savez(file, key=np.array(key), **arrays)
+    return tuple(found)
+
+
+def _kept(path: Path, key: str, donor_count: int) -> tuple[dict[str, np.ndarray], ...] | None:
+    """Return what was measured for exactly these donors and images; None if it was not."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["key"]) != key:
+                return None
+            found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in range(donor_count))
+            for name in file.files:
+                if name != "key":
+                    number, group = name.split("/", 1)
+                    found[int(number)][group] = file[name]
+            return found
+    except (OSError, ValueError, KeyError, IndexError):
+        return None  # not measured yet, or not whole

@@ -1,0 +1,61 @@
+"""The search generation by generation: all answers are awaited before the next is bred."""
+
+from typing import Any
+
+from efn_compose.evolve.genetic.rungs import Sieve
+from efn_compose.evolve.genetic.search import GeneticSearch
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.journal.ledger import Purpose
+from efn_compose.evolve.journal.planning import generation_size
+
+
+def search_generations(loop: SearchLoop) -> GeneticSearch:
+    """Run generations until their number or the budget is used up, and return what was learned.
+
+    Args:
+        loop: Space, options, journal, budget, watcher.
+
+    Raises:
+        EvaluationError: Too many failures in a row.
+    """
+    search = GeneticSearch(loop.space, loop.options, loop.search_seed, loop.noise)
+    sieve = Sieve(loop)
+    generation = 0
+    while True:
+        if generation == 0:
+            genomes = search.ask()
+            sieve.calibrate(genomes)
+        else:
+            reruns, brood = search.ask_brood(sieve.brood_factor)
+            newcomers = sieve.keep(brood, search.newcomers_wanted(reruns), generation)
+            search.reject(set(brood) - set(newcomers))
+            genomes = [*reruns, *newcomers]
+        tasks = [loop.task(genome, generation) for genome in genomes]
+        arms = [loop.arm(genome) for genome in genomes]
+        found = loop.ledger.evaluate(Purpose("search", generation), tasks, arms)
+        losses = {genome: e.loss for genome, e in zip(genomes, found, strict=True)}
+        search.tell(losses)
+        if generation == 0:
+            sieve.learn(losses)
+        loop.watcher.on_generation(generation, search)
+        loop.budget.believed(search.best(), loop.ledger.count)
+        if not goes_on(loop, generation):
+            return search
+        generation += 1
+
+
+def goes_on(loop: SearchLoop, generation: int, phase: str = "search") -> bool:
+    """Return whether another generation comes after this one."""
+    if loop.budget.is_set or loop.ledger.is_replaying:
+        return loop.ledger.goes_on(phase, lambda: _ending(loop, generation))
+    return generation < loop.options.generations
+
+
+def _ending(loop: SearchLoop, generation: int) -> dict[str, Any] | None:
+    event = loop.budget.ending_of_search(
+        loop.ledger.count, generation_size(loop.options, generation + 1, len(loop.donor_names))
+    )
+    if event is not None:
+        loop.watcher.on_note(f"The search ends: {event['timing']['words']}.")
+        return {**event, "generation": generation}
+    return None

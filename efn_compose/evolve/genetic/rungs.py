@@ -1,0 +1,131 @@
+"""Cheap rungs: newcomers are looked at before an epoch is spent on them, and only rejected.
+
+What a cheap score is worth differs from task to task, so a run finds out itself: in the
+first generation every genome stands on every rung, and a rung whose order agrees too
+little with the full evaluation's is not used again. A trusted rung rejects the worst of
+a larger brood; it never says who is best.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from efn_compose.compose import Genome
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.journal.ledger import Purpose
+
+#: Journal phase of cheap evaluations.
+PHASE = "rung"
+#: Share of an evaluation's epochs by rung; 0 is a probe of untrained features.
+SHARES = {"probe": 0.0, "quarter": 0.25}
+#: Genomes that a correlation must rest on.
+_FEWEST = 6
+
+
+@dataclass(frozen=True)
+class RungTrust:
+    """How well a rung foretold the full evaluation in the first generation.
+
+    Args:
+        rung: Its name.
+        correlation: Spearman's rank correlation; None where too few genomes stood on both.
+        genomes: How many did.
+        is_trusted: Whether it rejects from now on.
+    """
+
+    rung: str
+    correlation: float | None
+    genomes: int
+    is_trusted: bool
+
+
+class Sieve:
+    """Rejects the worst of a brood on the rungs that earned it.
+
+    Args:
+        loop: Options, journal, watcher.
+    """
+
+    def __init__(self, loop: SearchLoop) -> None:
+        self._loop = loop
+        self._losses: dict[str, dict[Genome, float | None]] = {}
+        #: By rung, once the first generation is known.
+        self.trust: list[RungTrust] = []
+
+    @property
+    def brood_factor(self) -> float:
+        """How many newcomers are needed per one that is to be fully evaluated."""
+        return self._loop.options.rung_keep ** -len(self._trusted)
+
+    @property
+    def _trusted(self) -> list[str]:
+        return [found.rung for found in self.trust if found.is_trusted]
+
+    def calibrate(self, genomes: Sequence[Genome]) -> None:
+        """Evaluate the first generation on every rung."""
+        for rung in self._loop.options.rungs:
+            self._losses[rung] = self._evaluate(rung, genomes, 0)
+
+    def learn(self, losses: Mapping[Genome, float | None]) -> None:
+        """Compare the first generation's full losses with the rungs', and decide on trust."""
+        options = self._loop.options
+        for rung in options.rungs:
+            pairs = [
+                (cheap, losses[genome])
+                for genome, cheap in self._losses[rung].items()
+                if cheap is not None and losses.get(genome) is not None
+            ]
+            found = rank_correlation(pairs)
+            is_trusted = found is not None and found >= options.rung_correlation
+            self.trust.append(RungTrust(rung, found, len(pairs), is_trusted))
+            words = "unknown" if found is None else f"{found:+.2f}"
+            verdict = "rejects from now on" if is_trusted else "is not used"
+            self._loop.watcher.on_note(
+                f"Rung {rung}: rank correlation with the full evaluation {words} over "
+                f"{len(pairs)} genomes; it {verdict} (limit {options.rung_correlation:g})."
+            )
+
+    def keep(self, newcomers: Sequence[Genome], wanted: int, generation: int) -> list[Genome]:
+        """Return the newcomers that are worth a full evaluation, in their order.
+
+        Args:
+            newcomers: The brood.
+            wanted: How many may stay.
+            generation: Whose seed to use.
+        """
+        left = list(newcomers)
+        for number, rung in enumerate(self._trusted):
+            rest = len(self._trusted) - number - 1
+            count = math.ceil(wanted * self._loop.options.rung_keep**-rest)
+            if len(left) <= count:
+                continue
+            losses = self._evaluate(rung, left, generation)
+            ranked = sorted(left, key=lambda g: (_worst(losses[g]), g))
+            best = set(ranked[:count])
+            left = [genome for genome in left if genome in best]
+        return left[:wanted]
+
+    def _evaluate(
+        self, rung: str, genomes: Sequence[Genome], generation: int
+    ) -> dict[Genome, float | None]:
+        tasks = [self._loop.task(genome, generation, SHARES[rung]) for genome in genomes]
+        found = self._loop.ledger.evaluate(Purpose(PHASE, generation), tasks, [rung] * len(tasks))
+        return {genome: e.loss for genome, e in zip(genomes, found, strict=True)}
+
+
+def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Return Spearman's rank correlation; None for too few pairs or where one side is constant.
+
+    Example:
+        >>> round(rank_correlation([(n, n**3) for n in range(6)]), 6)
+        1.0
+    """
+    if len(pairs) < _FEWEST or any(len(set(side)) < 2 for side in zip(*pairs, strict=True)):
+        return None
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic)
+
+
+def _worst(loss: float | None) -> float:
+    return math.inf if loss is None else loss

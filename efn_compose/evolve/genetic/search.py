@@ -1,0 +1,135 @@
+"""The generation loop's decisions: which genomes to run next. Pure given seed and scores."""
+
+import math
+import random
+from collections.abc import Container, Iterable, Sequence
+
+from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.evolve.genetic.estimates import FitnessTable
+from efn_compose.evolve.genetic.operators import breed, few_switches
+from efn_compose.evolve.options import SearchOptions
+
+
+class GeneticSearch:
+    """Ask for a generation's genomes, tell their losses.
+
+    Pure donors open the first generation and are never forgotten. Every later
+    generation re-runs the elites and the best donor under its own seed, which
+    links its scores to the earlier ones; no other genome is ever paid for twice.
+
+    Args:
+        space: The genome space.
+        options: Population, rates, elites.
+        seed: Decides everything together with the losses told.
+        noise: Variance of a score over seeds and its degrees of freedom, as measured.
+
+    Example:
+        >>> from efn_compose.arch import arch_spec
+        >>> space = GenomeSpace(arch_spec("lite0"), 2, "stage")
+        >>> search = GeneticSearch(space, SearchOptions(population=4), seed=1)
+        >>> genomes = search.ask()
+        >>> search.tell({genome: float(sum(genome)) for genome in genomes})
+        >>> search.best() == space.pure(0)
+        True
+    """
+
+    def __init__(
+        self,
+        space: GenomeSpace,
+        options: SearchOptions,
+        seed: int,
+        noise: tuple[float, int] = (0.0, 0),
+    ) -> None:
+        self.space, self.options = space, options
+        self.table = FitnessTable(*noise)
+        self.generation = 0
+        self._generator = random.Random(seed)
+        self.pure = [space.pure(donor) for donor in range(space.donor_count)]
+        self._rejected: set[Genome] = set()
+
+    def ask(self) -> list[Genome]:
+        """Return the genomes of the next generation, each once."""
+        reruns, children = self.ask_brood()
+        return [*reruns, *children]
+
+    def ask_brood(self, factor: float = 1.0) -> tuple[list[Genome], list[Genome]]:
+        """Return the genomes to run again, and newcomers.
+
+        Args:
+            factor: Newcomers per place; more than 1 where cheap rungs will reject some.
+        """
+        options = self.options
+        leaders = self.table.leaders(max(options.population, options.elites))
+        if self.generation == 0 or not leaders:
+            return [], self._first()
+        ranked = list(leaders)
+        reruns = list(dict.fromkeys([*ranked[: self.options.elites], self.best_donor()]))
+        count = math.ceil(self.newcomers_wanted(reruns) * factor)
+        known = Known(self.table, self._rejected)
+        if options.breeding == "random":
+            return reruns, self._drawn(known, count)
+        children = breed(
+            {genome: leaders[genome] for genome in ranked[: options.population]},
+            known,
+            count,
+            self.space,
+            tournament=options.tournament,
+            crossover_rate=options.crossover_rate,
+            mutations=options.mutations,
+            generator=self._generator,
+        )
+        return reruns, children
+
+    def newcomers_wanted(self, reruns: Sequence[Genome]) -> int:
+        """Return how many places a generation has besides what is run again."""
+        return max(1, self.options.population - len(reruns))
+
+    def reject(self, genomes: Iterable[Genome]) -> None:
+        """Forget newcomers for good: cheap rungs found them wanting."""
+        self._rejected.update(genomes)
+
+    def tell(self, losses: dict[Genome, float | None]) -> None:
+        """Take the losses of the genomes asked for; None is a failed evaluation."""
+        self.table.add_generation(losses)
+        self.generation += 1
+
+    def best(self) -> Genome | None:
+        """Return the genome believed best; None if all failed."""
+        return next(iter(self.table.leaders(1)), None)
+
+    def best_donor(self) -> Genome:
+        """Return the pure donor believed best."""
+        found = self.table.estimates(self.pure)
+        alive = [genome for genome in self.pure if genome in found] or self.pure[:1]
+        return min(alive, key=lambda genome: (found[genome].mean if genome in found else 0, genome))
+
+    def finalists(self, count: int) -> list[Genome]:
+        """Return the best genomes that mix donors, best first."""
+        leaders = self.table.leaders(count + len(self.pure))
+        return [genome for genome in leaders if genome not in self.pure][:count]
+
+    def _first(self) -> list[Genome]:
+        """Return all pure donors, then genomes with few switches of donor along depth."""
+        wanted = max(self.options.population, len(self.pure))
+        return [*self.pure, *self._drawn(set(self.pure), wanted - len(self.pure))]
+
+    def _drawn(self, known: Container[Genome], count: int) -> list[Genome]:
+        """Return genomes with few switches, none of them known."""
+        genomes: list[Genome] = []
+        for _ in range(100 * count):  # a small space may hold fewer
+            if len(genomes) == count:
+                break
+            genome = few_switches(self.space, self._generator)
+            if genome not in known and genome not in genomes:
+                genomes.append(genome)
+        return genomes
+
+
+class Known:
+    """Genomes that are not to be tried again, looked up where they are kept anyway."""
+
+    def __init__(self, *places: Container[Genome]) -> None:
+        self._places = places
+
+    def __contains__(self, genome: object) -> bool:
+        return any(genome in place for place in self._places)

@@ -1,0 +1,64 @@
+"""What every search loop works with, whether it waits for generations or not."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from efn_compose.compose import Genome, GenomeSpace, Recipe
+from efn_compose.evolve.journal.budget import Budget
+from efn_compose.evolve.journal.ledger import Ledger
+from efn_compose.evolve.journal.seeds import derive_seed
+from efn_compose.evolve.journal.watcher import RunWatcher
+from efn_compose.evolve.options import SearchOptions
+from efn_compose.evolve.workers.tasks import EvaluationTask
+
+
+@dataclass(frozen=True)
+class SearchLoop:
+    """The parts of a search: space, options, journal, budget, watcher.
+
+    Args:
+        space: The genome space.
+        donor_names: By donor number.
+        options: Population, generations.
+        epochs: Per evaluation.
+        seed: The run's seed.
+        noise: Variance of a score over seeds and its degrees of freedom.
+        ledger: Answers evaluation tasks.
+        budget: Says when to stop.
+        watcher: Told about every generation.
+    """
+
+    space: GenomeSpace
+    donor_names: tuple[str, ...]
+    options: SearchOptions
+    epochs: float
+    seed: int
+    noise: tuple[float, int]
+    ledger: Ledger
+    budget: Budget
+    watcher: RunWatcher
+
+    @property
+    def search_seed(self) -> int:
+        """The seed of everything the search draws."""
+        return derive_seed(self.seed, "search")
+
+    def task(self, genome: Genome, generation: int, share: float = 1.0) -> EvaluationTask:
+        """Return the task that evaluates a genome under its generation's seed.
+
+        Args:
+            genome: What to evaluate.
+            generation: Whose seed to use.
+            share: Of an evaluation's epochs; 0 probes untrained features instead.
+        """
+        seed = derive_seed(self.seed, "generation", generation)
+        epochs = self.epochs * share
+        return EvaluationTask(Recipe.genome(genome), seed, epochs, probe=share == 0)
+
+    def arm(self, genome: Genome) -> str:
+        """Return the donor's name for a pure genome, nothing for others."""
+        return self._names_of_pure.get(genome, "")
+
+    @cached_property
+    def _names_of_pure(self) -> dict[Genome, str]:
+        return {self.space.pure(n): name for n, name in enumerate(self.donor_names)}

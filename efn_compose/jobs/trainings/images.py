@@ -1,0 +1,194 @@
+"""The images of a matrix of trainings: read, cut into folds, checked for leaks."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from efn_compose.data import ImageTable, load_table
+from efn_compose.data.decode import resize_images
+from efn_compose.data.draw import draw_images
+from efn_compose.data.duplicates import (
+    Duplicate,
+    equal_across,
+    equal_pairs,
+    join_duplicates,
+    pixel_digests,
+)
+from efn_compose.data.fold_table import read_fold_table
+from efn_compose.data.folds import Folds, make_folds
+from efn_compose.data.unlabelled import load_unlabelled
+from efn_compose.data.unreadable import Unreadable, skip_unreadable
+from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.jobs.trainings.options import TrainConfig, ValidationOptions
+from efn_compose.train.recipe.inputs import TrainingData
+
+#: Duplicates that a message lists.
+_LISTED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class FoldedImages:
+    """All images of a run in memory, and the fold of each.
+
+    Args:
+        images: (image, size, size, 3) uint8 RGB.
+        labels: (image,) int32.
+        class_names: One per class.
+        fold: (image,) int64.
+        unlabelled: (image, size, size, 3) uint8, images without labels; None without any.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    fold: np.ndarray
+    unlabelled: np.ndarray | None = None
+
+    def part(self, fold: int) -> tuple[TrainingData, np.ndarray]:
+        """Return the data of the training that a fold validates, and the fold's image numbers."""
+        train, validation = np.flatnonzero(self.fold != fold), np.flatnonzero(self.fold == fold)
+        data = TrainingData(
+            self.class_names,
+            self.images[train],
+            self.labels[train],
+            self.images[validation],
+            self.labels[validation],
+        )
+        return data, validation
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over pixels, labels, class names and folds."""
+        digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
+        for values in (self.images, self.labels, self.fold):
+            digest.update(np.ascontiguousarray(values).data)
+        if self.unlabelled is not None:
+            digest.update(np.ascontiguousarray(self.unlabelled).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedImages:
+    """What was read, and what was found on the way.
+
+    Args:
+        table: The images that are trained on, under the numbers of `folded`.
+        folded: The same, decoded.
+        folds: With their quality table.
+        unreadable: Images that were left out.
+        duplicates: Equal images in different folds.
+        known: Unlabelled images left out since they are among the labelled ones.
+    """
+
+    table: ImageTable
+    folded: FoldedImages
+    folds: Folds
+    unreadable: Sequence[Unreadable]
+    duplicates: Sequence[Duplicate]
+    known: int = 0
+
+
+def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> PreparedImages:
+    """Read a run's images, cut them into folds and look for what would make validation lie.
+
+    Raises:
+        ConfigError: No source is named, or fewer images are asked for than make sense.
+        DataError: The source is missing or damaged, the folds are impossible or worse than
+            accepted, or there are duplicates that are refused.
+    """
+    options = config.data
+    if not options.source:
+        raise ConfigError(
+            "data.source is empty. Name your images: folder:PATH (a folder per class), csv:PATH, "
+            "npz:PATH, digits or fashion_mnist."
+        )
+    table, unreadable = load_table(options.source), []
+    if options.unreadable_share:
+        table, unreadable = skip_unreadable(
+            table, at_most=options.unreadable_share, show_progress=show_progress
+        )
+    table = draw_images(table, options.images or len(table), config.run.seed)
+    if config.validation.file:
+        # A table that does not fit is found out before anything is decoded.
+        read_fold_table(table, config.validation.file)
+    images = resize_images(table.images, np.arange(len(table)), options.size, show_progress)
+    digests = pixel_digests(images, show_progress)
+    folds = _folds(table, digests, config.validation, config.run.seed)
+    duplicates = equal_across(digests, folds.fold)
+    if duplicates and config.validation.duplicates == "refuse":
+        listed = [
+            f"- {table.image_name(pair.first)} and {table.image_name(pair.second)}"
+            for pair in duplicates[:_LISTED]
+        ]
+        raise DataError(
+            describe_problems(
+                f"{table.name}: {len(duplicates)} pairs of equal images are in different folds, so "
+                "that validation would ask what training told.",
+                listed,
+                "Remove one of each, or set validation.duplicates = 'join'.",
+            )
+        )
+    unlabelled, known = _unlabelled(config, set(digests), show_progress)
+    folded = FoldedImages(images, table.labels, tuple(table.class_names), folds.fold, unlabelled)
+    return PreparedImages(table, folded, folds, unreadable, duplicates, known)
+
+
+def _unlabelled(
+    config: TrainConfig, labelled: set[str], show_progress: bool
+) -> tuple[np.ndarray | None, int]:
+    """Return the unlabelled images, and how many were left out since they have labels."""
+    semi = config.semi
+    if semi.method == "none":
+        return None, 0
+    if not semi.unlabelled:
+        raise ConfigError(
+            f"semi.method is {semi.method!r} but semi.unlabelled is empty. Name the images without "
+            "labels: folder:PATH, csv:PATH, npz:PATH, digits or fashion_mnist."
+        )
+    source = load_unlabelled(semi.unlabelled)
+    order = np.random.default_rng([config.run.seed, 5]).permutation(len(source))
+    chosen = np.sort(order[: semi.unlabelled_images or len(source)])
+    images = resize_images(source, chosen, config.data.size, show_progress)
+    # Validation images among them would be seen in training.
+    is_new = np.array([digest not in labelled for digest in pixel_digests(images, show_progress)])
+    if not is_new.any():
+        raise DataError(
+            f"semi.unlabelled: all images of {semi.unlabelled} are among the labelled ones."
+        )
+    return images[is_new], int((~is_new).sum())
+
+
+def _folds(table: ImageTable, digests: list[str], options: ValidationOptions, seed: int) -> Folds:
+    """Read the folds that the options name, or cut some."""
+    if options.file:
+        folds = read_fold_table(table, options.file)
+        count = int(folds.fold.max()) + 1
+        if options.folds not in (1, count):
+            raise ConfigError(
+                f"validation.folds: {options.file} has {count} folds; allowed 1 or {count}. "
+                f"Received: {options.folds}."
+            )
+        return folds
+    if options.duplicates == "join":
+        groups = join_duplicates(table.groups, equal_pairs(digests), len(table))
+        table = replace(table, groups=groups, group_names=None)
+    return make_folds(
+        table,
+        options.cut,
+        seed=seed,
+        worst_rate=options.worst_rate,
+        worst_size_distance=options.worst_size_distance,
+    )
+
+
+def table_of(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
+    """Return rows as CSV with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,354 @@
+"""A run of trainings: configuration to weights, scores, out-of-fold predictions, leaderboard."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.arch import arch_spec, variant_name
+from efn_compose.config import dump_toml, load_config
+from efn_compose.data.fold_table import write_fold_table
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError, EvaluationError
+from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.trainings.cells import Cell, CellResult, read_answers
+from efn_compose.jobs.trainings.images import PreparedImages, prepare_images, table_of
+from efn_compose.jobs.trainings.leaderboard import (
+    Standing,
+    leaderboard_json,
+    leaderboard_text,
+    rank_networks,
+)
+from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.nesting import nest, plan_nesting
+from efn_compose.store import RunFolder
+
+#: Seconds that a training may take before its worker counts as hanging: nobody can say.
+_NO_LIMIT = 30 * 86400.0
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What a finished run of trainings says.
+
+    Args:
+        folder: The run folder.
+        weights: Last weights of the first training of the best network.
+        leaderboard: Networks, the best first.
+        assessment: Accuracy, AUC, calibration and thresholds of the predictions on images
+            not trained on, in words.
+        predictions: The file of these predictions.
+    """
+
+    folder: Path
+    weights: Path
+    leaderboard: Sequence[Standing]
+    assessment: str
+    predictions: Path
+
+    def __str__(self) -> str:
+        """Return leaderboard and assessment as lines for people."""
+        return f"{leaderboard_text(self.leaderboard)}\n\n{self.assessment}"
+
+
+@dataclass(frozen=True)
+class PreparedTrainings:
+    """Everything checked and loaded, before anything is written."""
+
+    config: TrainConfig
+    donors: dict[str, Donor]
+    images: PreparedImages
+    folder: Path
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All trainings; those of one network follow each other, so that it is traced once."""
+        first = self.config.run.seed
+        validation = self.config.validation
+        return [
+            Cell(variant, fold, seed)
+            for variant in self.donors
+            for fold in range(validation.folds)
+            for seed in range(first, first + validation.seeds)
+        ]
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folder of each training; a single one has the run's own."""
+        cells = self.cells
+        if len(cells) == 1:
+            return {cells[0].name: self.folder}
+        return {cell.name: self.folder / "trainings" / cell.name for cell in cells}
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of all that decides the results."""
+        fixed = {
+            key: value
+            for key, value in dataclasses.asdict(self.config).items()
+            if key not in ("executor", "run")
+        }
+        donors = "".join(donor.fingerprint for donor in self.donors.values())
+        return {
+            "config": hashlib.sha256(repr(fixed).encode()).hexdigest(),
+            "seed": str(self.config.run.seed),
+            "donors": hashlib.sha256(donors.encode()).hexdigest(),
+            "data": self.images.folded.fingerprint,
+        }
+
+
+def train(
+    config_path: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> TrainSummary:
+    """Train networks from one weight file on folds and seeds, and rank them.
+
+    Args:
+        config_path: A TOML file; None takes the defaults, which `overrides` complete.
+        overrides: "section.key=value" each, as with `--set`.
+        resume: Go on with the run folder's run instead of beginning a new one.
+        quiet: Draw no progress.
+
+    Returns:
+        Where everything is, and the scores.
+
+    Raises:
+        EfnComposeError: Bad input (nothing was written), or a training that cannot go on
+            (everything so far is on the disk; resume it).
+
+    Example:
+        >>> efn_compose.train(overrides=["weights.file=efn_magic_weights.h5",
+        ...                              "data.source=folder:photos"])  # doctest: +SKIP
+    """
+    prepared = prepare_trainings(config_path, overrides, show_progress=not quiet)
+    text = dump_toml(prepared.config)
+    opener = RunFolder.resume if resume else RunFolder.create
+    with opener(prepared.folder, text, prepared.identity) as folder:
+        return _run(prepared, folder, quiet)
+
+
+def prepare_trainings(
+    config_path: str | os.PathLike[str] | None,
+    overrides: Sequence[str] = (),
+    *,
+    show_progress: bool = True,
+) -> PreparedTrainings:
+    """Load and check configuration, weights and images; writes nothing.
+
+    Raises:
+        EfnComposeError: Anything that would stop the run later.
+    """
+    config = load_config(config_path, overrides, TrainConfig)
+    if not config.weights.file:
+        raise ConfigError(
+            "weights.file is empty. Name a weight file, such as the efn_magic_weights.h5 that "
+            "`efn-compose evolve` writes, any checkpoint, or package:NAME."
+        )
+    source = load_donors([config.weights.file])[0]
+    targets = [variant_name(name) for name in config.weights.variants] or [source.spec.variant]
+    for target in dict.fromkeys(targets):
+        if target != source.spec.variant:
+            # Found out now, not after the first network's trainings.
+            plan_nesting([source.spec], arch_spec(target))
+    images = prepare_images(config, show_progress=show_progress)
+    _check_recipe(config, len(images.folded.class_names))
+    donors = {
+        target: source
+        if target == source.spec.variant
+        else nest(source, target, fill=config.weights.fill, seed=config.run.seed)
+        for target in dict.fromkeys(targets)
+    }
+    name = "train" if config_path is None else Path(config_path).stem
+    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    return PreparedTrainings(config, donors, images, folder)
+
+
+def _check_recipe(config: TrainConfig, classes: int) -> None:
+    """Find out now what each training would find out."""
+    from efn_compose.train.recipe.inputs import check_sizes
+    from efn_compose.train.recipe.losses import class_weights
+    from efn_compose.train.recipe.optimizers import make_optimizer
+    from efn_compose.train.semi.mean_teacher import teacher_options
+
+    make_optimizer(config.train, config.train.learning_rate)
+    class_weights(config.train, np.eye(classes))
+    check_sizes(config.train, config.augment, config.data.size)
+    if config.semi.method == "mean-teacher":
+        teacher_options(config.train, config.semi)
+
+
+def _run(prepared: PreparedTrainings, folder: RunFolder, quiet: bool) -> TrainSummary:
+    from rich.console import Console
+
+    from efn_compose.jobs.trainings.progress import TrainingProgress
+
+    _write_data(prepared, folder)
+    done = {r["training"] for r in folder.journal if r["error"] is None}
+    answers = {
+        cell.name: read_answers(prepared.folders[cell.name])
+        for cell in prepared.cells
+        if cell.name in done
+    }
+    answers = {name: found for name, found in answers.items() if found is not None}
+    waiting = [cell for cell in prepared.cells if cell.name not in answers]
+    with TrainingProgress(len(waiting), Console(quiet=quiet, stderr=True)) as progress:
+        progress.note(str(prepared.images.folds.quality))
+        for note in _warnings(prepared):
+            progress.note(note)
+        for cell, result, error in _results(prepared, waiting, progress):
+            if result is None:
+                record = {"training": cell.name, "variant": cell.variant, "fold": cell.fold}
+                folder.journal.append(record | {"seed": cell.seed, "scores": {}, "error": error})
+                progress.finish(f"{cell.name} failed: {error}")
+                continue
+            answers[cell.name] = (result.numbers, result.probability)
+            folder.journal.append(result.to_record(cell))
+            words = "  ".join(f"{name} {value:.4f}" for name, value in result.scores.items())
+            progress.finish(f"{cell.name}  {words}")
+    return _end(prepared, folder, answers)
+
+
+def _write_data(prepared: PreparedTrainings, folder: RunFolder) -> None:
+    images = prepared.images
+    write_fold_table(images.table, images.folded.fold, prepared.folder / "folds.csv")
+    folder.write_text("folds.txt", f"{images.folds.quality}\n")
+    if images.unreadable:
+        rows = [(image.image, image.reason) for image in images.unreadable]
+        folder.write_text("unreadable.csv", table_of(rows, ("number_in_source", "reason")))
+    if images.duplicates:
+        names = [images.table.image_name(n) for n in range(len(images.table))]
+        rows = [(names[pair.first], names[pair.second]) for pair in images.duplicates]
+        folder.write_text("duplicates.csv", table_of(rows, ("first", "second")))
+
+
+def _warnings(prepared: PreparedTrainings) -> Iterator[str]:
+    images = prepared.images
+    if images.unreadable:
+        yield f"{len(images.unreadable)} images cannot be decoded and are left out: unreadable.csv"
+    if images.known:
+        yield f"{images.known} unlabelled images are among the labelled ones and are left out"
+    if images.duplicates:
+        yield (
+            f"{len(images.duplicates)} pairs of equal images are in different folds, which flatters "
+            "every score: duplicates.csv"
+        )
+
+
+def _results(
+    prepared: PreparedTrainings, cells: Sequence[Cell], progress: Any
+) -> Iterator[tuple[Cell, CellResult | None, str | None]]:
+    """Yield each training with its result or what went wrong, as they finish."""
+    if not cells:
+        return
+    from efn_compose.jobs.trainings.worker import TrainingSetup, TrainingWorker
+
+    config, options = prepared.config, prepared.config.executor
+    setup = TrainingSetup(
+        donors=prepared.donors,
+        folders={name: str(path.resolve()) for name, path in prepared.folders.items()},
+        train=config.train,
+        augment=config.augment,
+        tta=config.tta,
+        semi=config.semi,
+        metric="auc" if "auc" in (config.data.metric, config.train.monitor) else "accuracy",
+        device="cpu" if options.device == "auto" else options.device,
+        gpu_memory_mb=options.gpu_memory_mb,
+    )
+    is_serial = options.kind == "serial" or (
+        options.kind == "auto" and (len(cells) == 1 or options.workers == 1)
+    )
+    if is_serial:
+        from efn_compose.evolve.workers.executor import answer
+
+        # All of this process' threads for the one training that runs.
+        setup = dataclasses.replace(setup, threads=0)
+        worker = TrainingWorker(setup, prepared.images.folded, progress.begin)
+        for cell in cells:
+            outcome = answer(worker, cell, 0)
+            yield cell, outcome.value, outcome.error
+        return
+    from efn_compose.evolve.workers.ray_executor import RayExecutor
+
+    unlimited = dataclasses.replace(
+        options,
+        hang_seconds=_NO_LIMIT,
+        hang_factor=_NO_LIMIT,
+        workers=min(options.workers, len(cells)),
+    )
+    executor = RayExecutor(setup, prepared.images.folded, unlimited, progress.note)
+    try:
+        for position, outcome in executor.run(cells):
+            yield cells[position], outcome.value, outcome.error
+    finally:
+        executor.close()
+
+
+def _end(
+    prepared: PreparedTrainings,
+    folder: RunFolder,
+    answers: dict[str, tuple[np.ndarray, np.ndarray]],
+) -> TrainSummary:
+    from efn_compose.assess.evaluation import assess
+    from efn_compose.assess.out_of_fold import (
+        Predictions,
+        default_name,
+        join_predictions,
+        summarise,
+        write_predictions,
+    )
+
+    config, table = prepared.config, prepared.images.table
+    metric = config.data.metric if config.data.metric == "auc" else config.train.monitor
+    standings = rank_networks(folder.journal, metric)
+    failed = [row for row in standings if row.failed]
+    if not answers:
+        errors = {r["error"] for r in folder.journal if r["error"]}
+        raise EvaluationError(
+            f"{prepared.folder}: no training ended well. " + "; ".join(sorted(errors))
+        )
+    parts = [
+        Predictions.of_fold(
+            table, *answers[cell.name], fold=cell.fold, seed=cell.seed, variant=cell.variant
+        )
+        for cell in prepared.cells
+        if cell.name in answers
+    ]
+    predictions = join_predictions(parts)
+    path = prepared.folder / default_name()
+    write_predictions(predictions, path)
+    folds = config.validation.folds
+    if folds > 1 and not failed and config.tta.merge != "rank":
+        summary = summarise(predictions, len(table))
+        words, values = str(summary), summary.to_json()
+    elif config.tta.merge != "rank":
+        best = predictions.of_training(standings[0].variant, config.run.seed)
+        found = assess(best.label, best.probability, best.class_names)
+        words, values = str(found), found.to_json()
+    else:
+        words, values = "Ranks are no probabilities: nothing to assess.", None
+    best_cell = next(cell for cell in prepared.cells if cell.name in answers)
+    for cell in prepared.cells:
+        if cell.variant == standings[0].variant and cell.name in answers:
+            best_cell = cell
+            break
+    folder.write_text("leaderboard.md", f"{leaderboard_text(standings)}\n")
+    folder.write_text("assessment.txt", f"{words}\n")
+    folder.write_json(
+        "result.json",
+        {"leaderboard": leaderboard_json(standings), "metric": metric, "assessment": values},
+    )
+    return TrainSummary(
+        folder=prepared.folder,
+        weights=prepared.folders[best_cell.name] / "last.h5",
+        leaderboard=standings,
+        assessment=words,
+        predictions=path,
+    )

@@ -1,0 +1,118 @@
+"""Write a network's BatchNorm over the statistics of other images, its function kept.
+
+A checkpoint normalises with the statistics of the images it was trained on. Training replaces
+them by those of each batch from the first step on, and where the new images look different, at
+another size or from another world, this alone undoes much of what the network can do before
+it has learned anything. Gamma and beta can take up the difference beforehand: the network
+computes what it did, and what a batch normalises to is what the stored statistics gave.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from typing import Literal
+
+import numpy as np
+
+from efn_compose.donors import Donor
+from efn_compose.errors import DataError
+from efn_compose.models.memory import inference_batch
+from efn_compose.statistics.repair import observed_statistics
+
+#: "body" leaves the last BatchNorm, which the classifier reads, as it is.
+Part = Literal["all", "body"]
+
+#: Provenance key that says so.
+ABSORBED_KEY = "absorbed"
+
+#: Roles of the stored statistics.
+_MOVING = ("moving_mean", "moving_variance")
+#: Images that pass through the network together; fewer where memory asks for it.
+_BATCH = 50
+_LAST = "top_bn"
+
+
+def absorb_statistics(donor: Donor, images: np.ndarray, part: Part = "all") -> Donor:
+    """Return a donor of the same function whose BatchNorm statistics are those of the images.
+
+    With m, v stored, m', v' observed and e the network's epsilon, gamma becomes
+    gamma * sqrt((v' + e) / (v + e)), and beta grows by gamma * (m' - m) / sqrt(v + e).
+    Logits stay what they were, in inference, for any image. In training, where batches
+    bring their own statistics, they now begin near those logits.
+
+    On images unlike those of the checkpoint the last features are often a few times smaller
+    than a classifier was made for, and a fresh one then learns slowly. With "body" the last
+    BatchNorm stays as it is: inference is the same all the same, and in training that layer
+    brings each feature to the size it had.
+
+    Args:
+        donor: The donor, with or without classifier.
+        images: (image, height, width, 3), values 0-255, unlabelled, of the size that is trained
+            at; some hundred.
+        part: "all" lets training begin with the logits, for a classifier that stays; "body" with
+            what the last BatchNorm reads, for a fresh one.
+
+    Returns:
+        A donor of new BatchNorm tensors; all others are shared. `provenance["absorbed"]`
+        holds the number of images, their size and the part.
+
+    Raises:
+        DataError: There are fewer than two images.
+
+    Example:
+        >>> donor = absorb_statistics(donor, train_images[:300])  # doctest: +SKIP
+    """
+    if len(images) < 2:
+        raise DataError(
+            f"Statistics need at least 2 images; some hundred are usual. Received: {len(images)}."
+        )
+    tensors = dict(donor.tensors)
+    for norm, (mean, variance) in _observed(donor, images).items():
+        if part == "body" and norm == _LAST:
+            continue
+        tensors |= _rewritten(tensors, norm, mean, variance, donor.conventions.bn_epsilon)
+    record = {"images": len(images), "size": list(images.shape[1:3]), "part": part}
+    provenance = {**donor.provenance, ABSORBED_KEY: record}
+    return donor.replace(tensors=tensors, provenance=provenance)
+
+
+def _rewritten(
+    tensors: Mapping[str, np.ndarray],
+    norm: str,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    epsilon: float,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield a BatchNorm's new tensors by name."""
+    roles = ("gamma", "beta", *_MOVING)
+    gamma, beta, old_mean, old_variance = (
+        tensors[f"{norm}/{role}"].astype(np.float64) for role in roles
+    )
+    slope = gamma / np.sqrt(old_variance + epsilon)
+    new = (slope * np.sqrt(variance + epsilon), beta + slope * (mean - old_mean), mean, variance)
+    for role, values in zip(roles, new, strict=True):
+        name = f"{norm}/{role}"
+        yield name, values.astype(tensors[name].dtype)
+
+
+def _observed(donor: Donor, images: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the mean and variance (channel,) of what each BatchNorm reads, float64."""
+    norms = [name.removesuffix("/gamma") for name in donor.tensors if name.endswith("/gamma")]
+    size = min(_BATCH, inference_batch(donor.spec, max(images.shape[1:3])))
+    parts = []
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        found = observed_statistics(donor, donor.preprocess(batch))
+        parts.append({n: (len(batch), *(found[f"{n}/{role}"] for role in _MOVING)) for n in norms})
+    return {norm: reduce(_pooled, [part[norm] for part in parts])[1:] for norm in norms}
+
+
+def _pooled(
+    first: tuple[int, np.ndarray, np.ndarray], second: tuple[int, np.ndarray, np.ndarray]
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return number, mean and variance of two sets together (Chan, Golub & LeVeque 1983)."""
+    count = first[0] + second[0]
+    share = second[0] / count
+    apart = second[1] - first[1]
+    mean = first[1] + apart * share
+    variance = (1 - share) * first[2] + share * second[2] + share * (1 - share) * apart**2
+    return count, mean, variance

@@ -1,0 +1,1 @@
+"""What both ways to train share: the optimizer step and placement on devices."""
