@@ -1,10 +1,15 @@
 """What a run is known by: a donor or data file changed under it is noticed when it goes on."""
 
+import sys
+
 import numpy as np
 import pytest
 from nano_run import nano_donor, write_nano_experiment
 
+from efn_compose.cli import main
 from efn_compose.errors import ResumeMismatchError
+from efn_compose.evolve.options import SearchOptions
+from efn_compose.jobs.search import job
 from efn_compose.jobs.search.preparation import prepare
 from efn_compose.store import RunFolder
 
@@ -51,3 +56,28 @@ def test_images_changed_under_the_run_are_refused_too(begun):
     np.savez(config.parent / "images.npz", images=images, labels=labels)
     with pytest.raises(ResumeMismatchError, match="data"):
         _resume(config)
+
+
+def test_two_files_and_images_need_no_configuration_file(tmp_path, monkeypatch):
+    write_nano_experiment(tmp_path)
+    for number in (0, 1):
+        nano_donor(f"donor{number}", number).save(tmp_path / f"wave, {number}.h5")
+    words = ["evolve", "--donors", "first=wave, 0.h5", "wave, 1.h5", "--data", "npz:images.npz"]
+    words += ["--size", "32", "-o", "runs/mine", "--hours", "2"]
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(job, "evolve", lambda *given, **_: seen.append(given) or sys.exit())
+    with pytest.raises(SystemExit):
+        main(
+            [
+                *words,
+                "--set",
+                "data.train_images=10",
+                "data.validation_images=10",
+                "data.test_images=9",
+            ]
+        )
+    prepared = prepare(*seen[0])
+    assert [donor.name for donor in prepared.donors] == ["first", "wave, 1"]
+    assert (prepared.config.budget.hours, str(prepared.folder)) == (2, "runs/mine")
+    assert prepared.config.search == SearchOptions()  # the defaults, not the quickstart's

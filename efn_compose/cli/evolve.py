@@ -5,11 +5,24 @@ any donor; write them with a report and a verdict on data the search never saw.
 """
 
 import argparse
+import json
 
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
 EXAMPLE = "efn-compose evolve my.toml --set search.population=40 data.source=folder:images"
+#: Flags by the setting they stand for.
+_FLAGS = {
+    "data": ("data.source", "SOURCE", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"),
+    "size": ("data.size", "N", "height and width of every image, in pixels"),
+    "output": ("run.path", "FOLDER", "run folder; default: runs/ and the configuration's name"),
+    "hours": ("budget.hours", "H", "end within H hours, finals and test included"),
+    "evaluations": ("budget.evaluations", "N", "make at most N, finals and test included"),
+    "until-no-better": (
+        "budget.until_no_better", "N", "end the search after N evaluations without a new best"
+    ),
+    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
+}  # fmt: skip
 #: More classes than these are counted, not listed.
 _MOST_CLASSES = 12
 ON_INTERRUPT = (
@@ -23,8 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "config",
         nargs="?",
-        help="TOML file; default: the quickstart, about five minutes on 2 cores",
+        help="TOML file; without it and without --donors: the quickstart, about five minutes",
     )
+    parser.add_argument(
+        "--donors",
+        nargs="+",
+        metavar="FILE",
+        help="checkpoints of any library, or package:NAME; NAME=FILE names a donor",
+    )
+    for flag, (setting, word, text) in _FLAGS.items():
+        names = ["-o", f"--{flag}"] if flag == "output" else [f"--{flag}"]
+        parser.add_argument(*names, dest=setting, metavar=word, help=text)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument(
         "--dry-run",
@@ -36,21 +58,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="only measure how much the first donor's fitness varies over N seeds, then stop",
-    )
-    parser.add_argument(
-        "--hours", type=float, metavar="H", help="end within H hours, finals and test included"
-    )
-    parser.add_argument(
-        "--evaluations", type=int, metavar="N", help="make at most N, finals and test included"
-    )
-    parser.add_argument(
-        "--until-no-better",
-        type=int,
-        metavar="N",
-        help="end the search after N evaluations without a new best",
-    )
-    parser.add_argument(
-        "--address", metavar="HOST:PORT", help="of a running Ray cluster; auto finds one here"
     )
     parser.add_argument(
         "--set",
@@ -115,13 +122,11 @@ def _untangle(config: str | None, overrides: list[str]) -> tuple[str | None, lis
 
 def _shortcuts(options: argparse.Namespace) -> list[str]:
     """Return the settings that have a flag of their own, as `--set` takes them."""
-    flags = {
-        "budget.hours": options.hours,
-        "budget.evaluations": options.evaluations,
-        "budget.until_no_better": options.until_no_better,
-        "executor.address": options.address,
-    }
-    return [f"{key}={value}" for key, value in flags.items() if value is not None]
+    settings = [setting for setting, _, _ in _FLAGS.values()]
+    given = {setting: getattr(options, setting) for setting in settings}
+    if options.donors is not None:
+        given["donors.files"] = json.dumps(options.donors, ensure_ascii=False)
+    return [f"{setting}={value}" for setting, value in given.items() if value is not None]
 
 
 def _plan_text(plan: dict) -> str:

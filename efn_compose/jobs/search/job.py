@@ -46,7 +46,8 @@ def evolve(
     """Search for better starting weights and write them with report and card.
 
     Args:
-        config_path: A TOML file; None runs the quickstart experiment.
+        config_path: A TOML file. None: the defaults where the overrides name donors, otherwise
+            the quickstart experiment.
         overrides: "section.key=value" each, as with `--set`.
         resume: Go on with the run folder's run instead of beginning a new one.
         quiet: Draw no progress.

@@ -61,14 +61,16 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     """Load and check configuration, donors and data; writes nothing.
 
     Args:
-        config_path: A TOML file; None is the quickstart experiment.
+        config_path: A TOML file. None: the defaults where the overrides name donors, otherwise
+            the quickstart experiment.
         overrides: "section.key=value" each.
 
     Raises:
         EfnComposeError: Anything that would stop the run later.
     """
-    path = Path(config_path) if config_path is not None else QUICKSTART
-    config = load_config(path, overrides)
+    if config_path is None and not any(word.startswith("donors.files=") for word in overrides):
+        config_path = QUICKSTART
+    config = load_config(config_path, overrides)
     donors = load_donors(config.donors.files, config.donors.variant)
     is_trained_on = config.search.inheritance != "baldwin"
     if len(donors) * (1 + config.donors.siblings) < 2 and not is_trained_on:
@@ -88,7 +90,8 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
             f"{config.data.size}."
         )
     data = load_data(config.data, config.run.seed)
-    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / path.stem
+    name = "evolve" if config_path is None else Path(config_path).stem
+    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
     return Prepared(config, donors, data, folder)
 
 
