@@ -29,11 +29,11 @@ _LINK = re.compile(r"(?<!!)\[(?P<words>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Put every page of measurements into the navigation."""
+    """Add every page of measurements to the navigation."""
     for entry in config.nav:
         if "Measurements" in entry:
             pages = [page for page in PAGES.values() if page.startswith("results/")]
-            entry["Measurements"] = [_title(page) for page in pages]
+            entry["Measurements"] += [_title(page) for page in pages]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
