@@ -25,7 +25,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-TESTS = Path(__file__).parent.parent / "tests"
+TESTS = Path(__file__).parent.parent / "tests" / "support"
 sys.path.insert(0, str(TESTS))
 
 from fake_executor import fake_evaluation  # noqa: E402
@@ -65,7 +65,7 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
     """Be the driver: begin or resume the run, to its end."""
     from fake_executor import FakeExecutor
     from nano_run import nano_donor
-    from test_evolve_run import QuietWatcher
+    from search_runs import QuietWatcher
 
     from efn_compose.donors.options import DonorOptions
     from efn_compose.evolve.ending import describe_result, write_magic_weights

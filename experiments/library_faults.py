@@ -25,7 +25,7 @@ import numpy as np
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "experiments" / "results" / "library_faults.md"
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 IMAGENET_STD = (0.229, 0.224, 0.225)
 FAULT_FLOOR = 1e-2
 ROUNDING = 1e-3
@@ -61,9 +61,9 @@ def difference(values: Any, reference: Any) -> float:
 def keras_cv_projection_activation() -> Fault:
     """keras-cv's V1 backbone against keras.applications' with the same weights."""
     import keras
+    from keras_applications_networks import build, set_normalization
+    from keras_cv_networks import backbone
     from keras_oracles import pixels, randomise
-    from test_converters_keras_applications import build, set_normalization
-    from test_converters_keras_cv import backbone
 
     network = backbone("v1", width=1.0, depth=1.0)
     images = pixels(64, 64)
@@ -144,8 +144,8 @@ def keras_imagenet_saved_again() -> Fault:
     """`weights="imagenet"` saved and loaded by path, as the library's own code does both."""
     import keras
     from keras.src.applications import efficientnet
+    from keras_applications_networks import set_normalization
     from keras_oracles import pixels, randomise
-    from test_converters_keras_applications import set_normalization
 
     mean = (0.485, 0.456, 0.406)
     images = pixels(224, 224)

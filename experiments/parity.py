@@ -224,7 +224,7 @@ def recorded_lines() -> Iterator[Line]:
 
 def keras_lines() -> Iterator[Line]:
     """Convert files of the Keras libraries' own networks, built in float64, and compare."""
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     import parity_keras
 
     for label, make in parity_keras.CASES:

@@ -56,7 +56,7 @@ def main() -> None:
 
 def make_up(size: int, folder: Path) -> tuple[Path, int]:
     """Write a finished run of about so many evaluations; return its folder and their number."""
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     from report_runs import MadeUpRun
 
     generations, population = SIZES[size]

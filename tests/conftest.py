@@ -1,4 +1,4 @@
-"""Shared fixtures; makes torchvision importable beside a CPU build of torch."""
+"""Settings that must hold before TensorFlow is imported."""
 
 import os
 
@@ -13,27 +13,3 @@ for _variable in (
     "TF_NUM_INTEROP_THREADS",
 ):
     os.environ.setdefault(_variable, "1")
-
-
-def _declare_torchvision_operators() -> list[object]:
-    """Declare two operator schemas without which a CUDA-built torchvision fails at import."""
-    try:
-        import torch
-    except ImportError:
-        return []
-    if hasattr(torch.ops.torchvision, "nms"):
-        return []
-    library = torch.library.Library("torchvision", "DEF")
-    schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    for operator in ("nms", "qnms"):
-        library.define(operator + schema)
-    return [library]
-
-
-_TORCHVISION_LIBRARY: list[object] = []
-
-
-def load_torchvision_oracle() -> None:
-    """Make `import torchvision`, `timm` and `transformers` work; call before importing them."""
-    if not _TORCHVISION_LIBRARY:
-        _TORCHVISION_LIBRARY.extend(_declare_torchvision_operators())

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from repository import ROOT
+
 ORDER = (
     "errors", "callable_package", "arch", "checkpoints", "store", "models", "donors", "nesting", "compose",
     "data", "assess", "statistics", "train", "evolve", "analysis", "toml_options", "config", "conversion", "seeding",

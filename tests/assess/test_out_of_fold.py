@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from repository import ROOT
 from sklearn import metrics
 
 from efn_compose.assess.out_of_fold import (
@@ -129,8 +130,7 @@ def test_an_interrupted_writing_leaves_the_old_file(tmp_path):
 
 
 def _environment() -> dict[str, str]:
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return {**os.environ, "PYTHONPATH": root}
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def test_the_file_behind_each_image_is_named_even_after_some_were_left_out(tmp_path):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_donors import random_donor
 from nano_run import NANO, nano_donor, write_nano_experiment
 from PIL import Image
 from report_runs import MadeUpRun
-from test_cli import random_donor
 from tiny_recipe import tiny_donor
 
 from efn_compose.arch import arch_spec

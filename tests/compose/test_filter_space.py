@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from fake_executor import FakeExecutor
-from test_evolve_run import OPTIONS, lines_without_timing, run_search
+from search_runs import OPTIONS, lines_without_timing, run_search
 
 from efn_compose.arch import arch_spec, channel_groups
 from efn_compose.compose import Recipe, genome_space

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import ROOT
 
 from converters import CONVERTERS
 from converters.timm_models import TAGS
@@ -14,7 +15,7 @@ from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.checkpoints.dialects.layouts import LAYOUTS
 
-CATALOGUE = Path(__file__).parents[1] / "weights" / "catalogue.toml"
+CATALOGUE = ROOT / "weights" / "catalogue.toml"
 with CATALOGUE.open("rb") as _file:
     ENTRIES = {entry["id"]: entry for entry in tomllib.load(_file)["donor"]}
 REQUIRED = {

@@ -5,10 +5,10 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import RECORDED
 
 from converters import CONVERTERS, convert
 from converters.__main__ import main
@@ -163,7 +163,7 @@ def test_verify_fails_a_wrong_conversion(tmp_path, capsys):
 def test_inspect_looks_at_either_set_of_weights(capsys):
     from efn_compose.cli.shared.command import main as cli
 
-    file = str(Path(__file__).parent / "data" / "nvidia_tiny" / "model.pth")
+    file = str(RECORDED / "nvidia_tiny" / "model.pth")
     for option, taken in (((), "ema_state_dict"), (("--raw",), "state_dict")):
         assert cli(["inspect", file, "--arch", "b-w0.1-d0.4", "--json", *option]) == 0
         assert f"weights taken from '{taken}'" in json.loads(capsys.readouterr().out)["notes"]

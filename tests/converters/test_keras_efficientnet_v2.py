@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from empty_checkpoints import raw_of
 from keras_oracles import relative_error
-from test_converters_tf_official import raw_of
+from repository import SUPPORT
 
 from converters import convert
 from converters.keras_efficientnet_v2 import DIALECT
@@ -26,7 +27,7 @@ def folder(tmp_path_factory) -> Path:
     if importlib.util.find_spec("keras_efficientnet_v2") is None:
         pytest.skip("keras_efficientnet_v2 is not installed")
     path = tmp_path_factory.mktemp("kev2")
-    script = Path(__file__).parent / "keras_efficientnet_v2_oracle.py"
+    script = SUPPORT / "keras_efficientnet_v2_oracle.py"
     done = subprocess.run(
         [sys.executable, script, path, *NETWORKS], check=False, capture_output=True, text=True
     )

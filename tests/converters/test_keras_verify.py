@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from keras_applications_networks import V1, V2, build
 from keras_oracles import pixels, randomise
-from test_converters_keras_applications import V1, V2, build
 
 from converters import convert
 from converters.conversion import Conversion

@@ -66,6 +66,6 @@ def test_numbered_layers_in_another_order_are_refused(model, tmp_path):
 
 
 def test_a_network_with_normalization_is_not_this_librarys():
-    from test_converters_keras_applications import synthetic
+    from keras_applications_networks import synthetic
 
     assert not DIALECT.recognise(synthetic([0.05, 0.05, 0.05]))

@@ -1,10 +1,10 @@
 """Dialects whose library cannot be installed, against logits that its own code computed."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
+from repository import RECORDED
 
 from converters import convert
 from converters.conversion import convert_raw
@@ -15,7 +15,6 @@ from efn_compose.checkpoints.containers.raw import RawTensor
 from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import ConversionError, UnmappedTensorError
 
-DATA = Path(__file__).parent / "data"
 CASES = {
     "nvidia_tiny": ("nvidia", "b-w0.1-d0.4"),
     "nvidia_widese_tiny": ("nvidia", None),
@@ -27,7 +26,7 @@ def error_of(donor, folder):
     from efn_compose.models.stepwise import StepwiseNetwork
 
     network = StepwiseNetwork.of(donor, "float64")
-    with np.load(DATA / folder / "reference.npz") as recorded:
+    with np.load(RECORDED / folder / "reference.npz") as recorded:
         return max(
             relative_error(
                 network.run(recorded[f"images_{number}"]).numpy(), recorded[f"logits_{number}"]
@@ -39,7 +38,7 @@ def error_of(donor, folder):
 @pytest.fixture(scope="module", params=CASES)
 def case(request):
     dialect, arch = CASES[request.param]
-    conversion = convert(DATA / request.param / "model.pth", arch=arch)
+    conversion = convert(RECORDED / request.param / "model.pth", arch=arch)
     assert conversion.report.dialect == dialect
     return request.param, conversion
 
@@ -62,7 +61,7 @@ def test_wrong_conventions_fail_the_gate(case):
 
 
 def test_averaged_weights_are_the_default_and_raw_ones_can_be_had():
-    path = DATA / "nvidia_tiny" / "model.pth"
+    path = RECORDED / "nvidia_tiny" / "model.pth"
     averaged, raw = convert(path).donor, convert(path, ema=False).donor
     assert error_of(averaged, "nvidia_tiny") < FLOAT64_GATE
     # Every raw value is 0.97 of the averaged one in this file.
@@ -72,13 +71,13 @@ def test_averaged_weights_are_the_default_and_raw_ones_can_be_had():
 
 
 def test_wide_squeeze_excite_is_read_from_the_tensors():
-    spec = convert(DATA / "nvidia_widese_tiny" / "model.pth").donor.spec
+    spec = convert(RECORDED / "nvidia_widese_tiny" / "model.pth").donor.spec
     block = spec.blocks[2]
     assert block.has_expand and block.se_channels == block.mid_channels // 4
 
 
 def test_cifar_network_has_stride_one_and_no_top():
-    conversion = convert(DATA / "kuangliu_tiny" / "model.pth")
+    conversion = convert(RECORDED / "kuangliu_tiny" / "model.pth")
     spec = conversion.donor.spec
     assert (spec.stem_stride, spec.top_channels, spec.feature_channels) == (1, 0, 32)
     unused = [name for name, reason in conversion.report.mapping.ignored if "ratio-1" in reason]
@@ -87,7 +86,7 @@ def test_cifar_network_has_stride_one_and_no_top():
 
 
 def test_quantised_files_are_refused_by_name():
-    raw = read_checkpoint(DATA / "nvidia_tiny" / "model.pth")
+    raw = read_checkpoint(RECORDED / "nvidia_tiny" / "model.pth")
     quantiser = RawTensor("stem.conv._input_quantizer._amax", (), "float32", lambda: np.zeros(()))
     raw = dataclasses.replace(raw, tensors={**raw.tensors, quantiser.name: quantiser})
     with pytest.raises(ConversionError, match="quantised"):
@@ -95,7 +94,7 @@ def test_quantised_files_are_refused_by_name():
 
 
 def test_a_negative_variance_is_refused():
-    raw = read_checkpoint(DATA / "kuangliu_tiny" / "model.pth")
+    raw = read_checkpoint(RECORDED / "kuangliu_tiny" / "model.pth")
     name = "bn1.running_var"
     values = -raw.tensors[name].load()
     broken = dataclasses.replace(raw.tensors[name], load=lambda: values)
@@ -105,7 +104,7 @@ def test_a_negative_variance_is_refused():
 
 
 def test_all_missing_and_unknown_tensors_are_listed_at_once():
-    raw = read_checkpoint(DATA / "kuangliu_tiny" / "model.pth")
+    raw = read_checkpoint(RECORDED / "kuangliu_tiny" / "model.pth")
     renamed = {
         name.replace("bn2.running_mean", "bn2.mean"): tensor for name, tensor in raw.tensors.items()
     }

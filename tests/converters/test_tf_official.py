@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from empty_checkpoints import raw_of
+from repository import RECORDED
 
 from converters import convert
 from converters.tf_official import DIALECT
 from efn_compose.arch import arch_spec, inventory
-from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.containers.tf_checkpoint import read
 from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import (
@@ -21,20 +22,11 @@ from efn_compose.errors import (
     UnreadableCheckpointError,
 )
 
-DATA = Path(__file__).parent / "data"
 SAMPLES = ("tpu_v1_tiny", "automl_v2_tiny")
 
 
 def sample(name: str) -> Path:
-    return DATA / name / "model.ckpt"
-
-
-def raw_of(tensors: dict[str, tuple[int, ...]]) -> RawCheckpoint:
-    records = {
-        name: RawTensor(name, shape, "float32", lambda shape=shape: np.zeros(shape, np.float32))
-        for name, shape in tensors.items()
-    }
-    return RawCheckpoint(Path("model.ckpt"), "tf-checkpoint", records, {"ema": True})
+    return RECORDED / name / "model.ckpt"
 
 
 def official_shapes(variant: str) -> dict[str, tuple[int, ...]]:
@@ -47,7 +39,7 @@ def official_shapes(variant: str) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_logits_equal_the_official_codes_own_for_both_sets(name):
-    reference = np.load(DATA / name / "reference.npz")
+    reference = np.load(RECORDED / name / "reference.npz")
     converted = {ema: convert(sample(name), ema=ema).donor for ema in (True, False)}
     model = converted[True].build(input_shape=(64, 64, 3))
     for ema, wanted, other in ((True, "ema", "raw"), (False, "raw", "ema")):
@@ -172,7 +164,7 @@ def test_a_set_with_some_averages_missing_is_refused(tmp_path):
 
 @pytest.mark.parametrize("part", ["index", "data-00000-of-00001"])
 def test_a_truncated_or_missing_file_is_an_error_that_names_it(tmp_path, part):
-    for file in (DATA / "tpu_v1_tiny").glob("model.ckpt.*"):
+    for file in (RECORDED / "tpu_v1_tiny").glob("model.ckpt.*"):
         shutil.copy(file, tmp_path / file.name)
     target = tmp_path / f"model.ckpt.{part}"
     whole = target.read_bytes()

@@ -2,15 +2,14 @@
 
 import asyncio
 import re
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 nbformat = pytest.importorskip("nbformat", reason="nbclient is in the test extra")
 from nbclient import NotebookClient  # noqa: E402
 
-PAGES = sorted((Path(__file__).parent.parent / "docs" / "notebooks").glob("*.ipynb"))
-ROOT = str(Path(__file__).parent.parent)
+PAGES = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
 def _code(notebook):

@@ -7,13 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 from efn_compose import toml_options
 from efn_compose.cli.shared.command import VERBS, _parser
 from efn_compose.config import RunConfig
 from efn_compose.jobs.trainings.options import TrainConfig
 
-ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [
         *ROOT.glob("*.md"),

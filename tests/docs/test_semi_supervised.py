@@ -1,16 +1,16 @@
 """The example of docs/semi_supervised.md runs as it stands, on a tiny network."""
 
 import re
-from pathlib import Path
 
 import numpy as np
+from repository import ROOT
 from tiny_recipe import quarters, tiny_data, tiny_donor
 
 from efn_compose.train.recipe import TrainOptions
 from efn_compose.train.semi import SemiOptions
 from efn_compose.train.semi.noisy_student import noisy_student
 
-PAGE = Path(__file__).parent.parent / "docs" / "semi_supervised.md"
+PAGE = ROOT / "docs" / "semi_supervised.md"
 
 
 def test_the_example_trains_both_and_finished_rounds_are_read_again(tmp_path):

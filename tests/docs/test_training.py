@@ -2,11 +2,11 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from repository import ROOT
 from tiny_recipe import quarters, tiny_donor
 
 from efn_compose.cli import main
@@ -14,7 +14,7 @@ from efn_compose.config import load_config
 from efn_compose.donors import load_donor
 from efn_compose.jobs.trainings.options import TrainConfig
 
-PAGE = Path(__file__).parent.parent / "docs" / "training.md"
+PAGE = ROOT / "docs" / "training.md"
 SECTIONS = PAGE.read_text(encoding="utf-8").partition("## Seed a model")[0]
 #: What makes a command short enough for a test.
 STAND_INS = {"128": "16", "--folds 5": "--folds 2", "--seeds 3": "--seeds 1"}

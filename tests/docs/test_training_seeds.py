@@ -1,18 +1,18 @@
 """The examples of docs/training.md run as they stand, on one B0 file."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import load_torchvision_oracle
 from keras_oracles import pixels, relative_error
 from nano_donors import nano_donor
+from repository import ROOT
 
+from converters.oracles.torch_models import declare_torchvision_operators
 from efn_compose.arch import PREPROCESSINGS
 from efn_compose.models.stepwise import StepwiseNetwork
 
-PAGE = Path(__file__).parent.parent / "docs" / "training.md"
+PAGE = ROOT / "docs" / "training.md"
 SEEDING = (
     PAGE.read_text(encoding="utf-8").partition("## Seed a model")[2].partition("## Validate")[0]
 )
@@ -44,7 +44,7 @@ def test_example_runs_and_the_backbone_is_the_donors(b0, monkeypatch, number):
     code = EXAMPLES[number]
     for library in LIBRARIES:
         if library in code:
-            pytest.importorskip(library) if library != "timm" else load_torchvision_oracle()
+            pytest.importorskip(library) if library != "timm" else declare_torchvision_operators()
     if "from_preset" in code:
         pytest.skip("the preset's configuration is downloaded; tests run without a network")
     assert len([line for line in code.splitlines() if line.strip()]) <= 5

@@ -1,11 +1,11 @@
 """The examples of docs/validation.md run as they stand and print what the page says they print."""
 
 import re
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
-PAGE = Path(__file__).parent.parent / "docs" / "validation.md"
+PAGE = ROOT / "docs" / "validation.md"
 EXAMPLES = re.findall(
     r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", PAGE.read_text(encoding="utf-8"), re.DOTALL
 )

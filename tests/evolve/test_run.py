@@ -7,69 +7,10 @@ import time
 
 import pytest
 from fake_executor import FakeExecutor
-from nano_run import nano_donor
+from search_runs import lines_without_timing, run_search
 
-from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.journal.run_clock import RunClock
-from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
-from efn_compose.evolve.run import EvolutionRun
-from efn_compose.store.journal import Journal
-
-DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
-OPTIONS = SearchOptions(
-    population=5, generations=3, noise_repeats=2, finalists=2, final_seeds=2, elites=2
-)
-
-
-class QuietWatcher:
-    """Draws nothing; remembers phases."""
-
-    def __init__(self):
-        self.phases, self.generations = [], []
-
-    def set_donors(self, names):
-        """Ignore them."""
-
-    def on_phase(self, phase, evaluations):
-        self.phases.append((phase, evaluations))
-
-    def on_generation(self, generation, search):
-        self.generations.append(generation)
-
-    def on_note(self, text):
-        """Ignore it."""
-
-    def on_evaluation(self, record, is_replayed):
-        """Ignore it."""
-
-
-def run_search(folder, executor, options=OPTIONS, **parts):
-    watcher = QuietWatcher()
-    journal = Journal(folder / "evaluations.jsonl")
-    run = EvolutionRun(
-        donors=DONORS,
-        options=DonorOptions(siblings=0, align="never", absorb="never"),
-        data_fingerprint="none",
-        search=options,
-        fitness=FitnessOptions(),
-        seed=1,
-        executor=executor,
-        journal=journal,
-        folder=folder,
-        watcher=watcher,
-        **parts,
-    )
-    try:
-        return run.run(), watcher
-    finally:
-        journal.close()
-
-
-def lines_without_timing(folder):
-    records = [json.loads(line) for line in (folder / "evaluations.jsonl").open()]
-    for record in records:
-        record.pop("timing", None)
-    return records
+from efn_compose.evolve.options import BudgetOptions
 
 
 @pytest.mark.parametrize("kept", [0, 3, 9, 20, 33])

@@ -31,7 +31,7 @@ def own_model() -> Any:
 
 
 def library_model(library: str, **options: Any) -> Any:
-    from test_converters_keras_applications import build
+    from keras_applications_networks import build
 
     return build(library, V1, include_top=False, **options)
 
@@ -89,7 +89,7 @@ def test_applications_that_rescale_once_more_are_set_so_that_the_whole_chain_fit
 @pytest.mark.parity
 def test_v2_with_its_own_scaling_is_checked_or_folded():
     import keras
-    from test_converters_keras_applications import build
+    from keras_applications_networks import build
 
     donor = nano_donor(V2, classes=None)
     rules = dataclasses.replace(donor.conventions, preprocessing=PREPROCESSINGS["imagenet"])
@@ -125,7 +125,7 @@ def test_v2_with_its_own_scaling_is_checked_or_folded():
 @pytest.mark.parity
 def test_keras_cv_composite_blocks():
     pytest.importorskip("keras_cv")
-    from test_converters_keras_cv import backbone
+    from keras_cv_networks import backbone
 
     model = backbone("v2")
     donor = nano_donor(V2, classes=None)
@@ -140,7 +140,7 @@ def test_keras_cv_composite_blocks():
 @pytest.mark.parity
 def test_keras_cv_v1_is_refused_with_the_reason():
     pytest.importorskip("keras_cv")
-    from test_converters_keras_cv import backbone
+    from keras_cv_networks import backbone
 
     with pytest.raises(SeedingError, match="activation once more after every projection"):
         seed(backbone("v1"), nano_donor(V1, classes=None))
@@ -149,7 +149,7 @@ def test_keras_cv_v1_is_refused_with_the_reason():
 @pytest.mark.parity
 def test_keras_hub_gets_its_epsilon_and_wants_its_padding():
     pytest.importorskip("keras_hub")
-    from test_converters_keras_hub import backbone
+    from keras_hub_networks import backbone
 
     model = backbone()
     donor = nano_donor(V1, classes=None, padding="symmetric", bn_epsilon=1e-3)

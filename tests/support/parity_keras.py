@@ -82,8 +82,8 @@ def keras_applications(library: str, variant: str) -> Callable[[Path], Made]:
     """Return a maker of a narrow network of keras.applications or tf_keras.applications."""
 
     def make(folder: Path) -> Made:
-        from test_converters_keras_applications import build
-        from test_converters_keras_applications import library as load
+        from keras_applications_networks import build
+        from keras_applications_networks import library as load
 
         keras = load(library)[0]
         images = np.floor(pixels(SIDE, SIDE))
@@ -144,7 +144,7 @@ def keras_cv(kind: str, width: float, depth: float) -> Callable[[Path], Made]:
 
     def make(folder: Path) -> Made:
         import keras
-        from test_converters_keras_cv import backbone
+        from keras_cv_networks import backbone
 
         def build() -> Any:
             return backbone(kind, width=width, depth=depth)
@@ -170,7 +170,7 @@ def keras_hub(width: float, depth: float) -> Callable[[Path], Made]:
 
     def make(folder: Path) -> Made:
         import keras
-        from test_converters_keras_hub import backbone, classifier, scaled
+        from keras_hub_networks import backbone, classifier, scaled
 
         def build() -> Any:
             return classifier(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
+from repository import ROOT
 
 
 class LocalCluster:
@@ -27,7 +28,7 @@ class LocalCluster:
         self.environment = {
             **os.environ,
             "RAY_worker_niceness": "0",
-            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "PYTHONPATH": str(ROOT),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(16),
         }

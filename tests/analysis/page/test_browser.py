@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from browser_pages import browser, overflow, page_of, picture_texts, tab_stops, violations
 from report_runs import MadeUpRun
+from repository import ROOT
 
 from efn_compose.analysis import write_comparison, write_report
 
-ROOT = Path(__file__).parent.parent
 SCREENS = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
 #: WCAG 2.2, AA: text below 18 pt.
 CONTRAST = 4.5

@@ -8,7 +8,7 @@ import pytest
 from fake_executor import FakeExecutor
 from nano_run import nano_donor, write_nano_experiment
 from report_runs import MadeUpRun
-from test_evolve_run import DONORS, QuietWatcher, run_search
+from search_runs import DONORS, QuietWatcher, run_search
 
 from efn_compose.analysis.card.card import render_card
 from efn_compose.analysis.page.report import render_report

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fake_executor import FakeExecutor
 from scipy.stats import t as student
-from test_evolve_run import QuietWatcher
+from search_runs import QuietWatcher
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace

@@ -6,8 +6,8 @@ import random
 import statistics
 
 import pytest
+from search_runs import OPTIONS, QuietWatcher, lines_without_timing, run_search
 from simulated_executor import SimulatedExecutor
-from test_evolve_run import OPTIONS, QuietWatcher, lines_without_timing, run_search
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace

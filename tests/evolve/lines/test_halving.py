@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_executor import FakeExecutor
 from nano_run import nano_donor
-from test_evolve_run import QuietWatcher
+from search_runs import QuietWatcher
 
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import ConfigError

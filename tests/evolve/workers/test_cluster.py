@@ -5,19 +5,18 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import pytest
+from repository import ROOT
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 #: In a process of its own: a process has one Ray token for its life.
 DRIVER = """
 import os, sys, time
 from pathlib import Path
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/support")
 from ray_nodes import LocalCluster
 cluster = LocalCluster(Path(sys.argv[1]), first=130)
 os.environ.update(cluster.environment)

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nano_run import nano_donor, write_nano_experiment
+from repository import ROOT
 
 from efn_compose.arch import ArchSpec
 from efn_compose.compose import genome_space
 from efn_compose.donors import load_donor
 from efn_compose.store import WeightFile
-
-ROOT = Path(__file__).parent.parent
 
 
 def _command(*arguments):

@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from repository import SUPPORT
 from scipy.special import log_softmax, softmax
 from tiny_recipe import quarters, tiny_data, tiny_donor
 
@@ -284,7 +284,6 @@ def test_heads_frozen_backbones_and_precisions():
 KILLED = """
 import sys, time
 sys.path[:0] = [{tests!r}]
-import conftest
 from tiny_recipe import tiny_data, tiny_donor
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.recipe import Trainer, TrainOptions, fit
@@ -309,7 +308,7 @@ for name in {names!r}:
 def test_a_killed_training_resumes_and_ends_bit_for_bit_like_an_undisturbed_one(tmp_path):
     def command(*names, pause=0.0):
         paths = [str(tmp_path / name) for name in names]
-        code = KILLED.format(tests=str(Path(__file__).parent), pause=pause, names=paths)
+        code = KILLED.format(tests=str(SUPPORT), pause=pause, names=paths)
         return [sys.executable, "-c", code]
 
     killed = subprocess.Popen(command("killed", pause=0.2), stdout=subprocess.PIPE, text=True)
