@@ -30,7 +30,7 @@ def _texts(cells):
 
 @pytest.mark.slow
 def test_notebooks_run_and_print_what_is_stored(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", ROOT)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     stored = [nbformat.read(page, 4) for page in PAGES]
     fresh = [nbformat.read(page, 4) for page in PAGES]
     assert len(PAGES) == 2
