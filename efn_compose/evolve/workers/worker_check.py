@@ -56,7 +56,7 @@ def describe_mismatch(host: str, found: Iterable[str]) -> str:
 @functools.cache
 def code_hash() -> str:
     """Return a short SHA-256 of this package's source files."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode())

@@ -25,7 +25,7 @@ from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weight_file import is_weight_file
 
 #: The experiment of a run without arguments.
-QUICKSTART = Path(__file__).parent.parent / "experiments" / "quickstart.toml"
+QUICKSTART = Path(__file__).parents[3] / "experiments" / "quickstart.toml"
 
 #: Sections that never change a result, so that a resumed run may change them.
 _FREE_SECTIONS = ("executor", "budget")
