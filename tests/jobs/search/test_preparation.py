@@ -7,10 +7,11 @@ import pytest
 from nano_run import nano_donor, write_nano_experiment
 
 from efn_compose.cli import main
+from efn_compose.config import load_config
 from efn_compose.errors import ResumeMismatchError
 from efn_compose.evolve.options import SearchOptions
 from efn_compose.jobs.search import job
-from efn_compose.jobs.search.preparation import prepare
+from efn_compose.jobs.search.preparation import QUICKSTART, prepare
 from efn_compose.store import RunFolder
 
 
@@ -81,3 +82,7 @@ def test_two_files_and_images_need_no_configuration_file(tmp_path, monkeypatch):
     assert [donor.name for donor in prepared.donors] == ["first", "wave, 1"]
     assert (prepared.config.budget.hours, str(prepared.folder)) == (2, "runs/mine")
     assert prepared.config.search == SearchOptions()  # the defaults, not the quickstart's
+
+
+def test_the_quickstart_is_there_for_a_run_without_a_configuration():
+    assert load_config(QUICKSTART).donors.files, "a file that is missing or empty would be refused"
