@@ -5,7 +5,32 @@ TensorFlow nor Ray is imported before something needs it.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if (
+    TYPE_CHECKING
+):  # What type checkers and editors see; tests/test_typing.py compares it with _PUBLIC.
+    from efn_compose.analysis.rank import rank as rank
+    from efn_compose.arch import arch_spec as arch_spec
+    from efn_compose.compose import GenomeSpace as GenomeSpace
+    from efn_compose.compose import Recipe as Recipe
+    from efn_compose.compose.compose import compose as compose
+    from efn_compose.conversion import convert as convert
+    from efn_compose.conversion import export as export
+    from efn_compose.conversion import inspect as inspect
+    from efn_compose.donors import Donor as Donor
+    from efn_compose.donors import load_donor as load_donor
+    from efn_compose.donors.align import align as align
+    from efn_compose.donors.harmonise import harmonise as harmonise
+    from efn_compose.donors.lineage import lineages as lineages
+    from efn_compose.jobs.search.job import evolve as evolve
+    from efn_compose.jobs.search.preparation import load_donors as load_donors
+    from efn_compose.jobs.trainings.job import train as train
+    from efn_compose.nesting import direct_sum as direct_sum
+    from efn_compose.nesting import nest as nest
+    from efn_compose.nesting import shrink as shrink
+    from efn_compose.seeding import seed as seed
+    from efn_compose.statistics.absorb import absorb_statistics as absorb_statistics
 
 __version__ = "0.1.0"
 
@@ -36,13 +61,14 @@ _CALLABLE_PACKAGES = ("compose", "evolve", "train")
 
 __all__ = ["__version__", *_CALLABLE_PACKAGES, *_PUBLIC]
 
+if not TYPE_CHECKING:  # A checker that saw this function would take every misspelt name for Any.
 
-def __getattr__(name: str) -> Any:
-    if name in _CALLABLE_PACKAGES:
-        return importlib.import_module(f"efn_compose.{name}")
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'efn_compose' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name in _CALLABLE_PACKAGES:
+            return importlib.import_module(f"efn_compose.{name}")
+        if name not in _PUBLIC:
+            raise AttributeError(f"module 'efn_compose' has no attribute {name!r}")
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
