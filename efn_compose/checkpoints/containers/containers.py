@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Protocol
 
+from efn_compose.checkpoints.containers.not_checkpoints import refuse_other_kinds
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.containers.source_hash import SourceHash
 from efn_compose.errors import UnreadableCheckpointError
@@ -71,20 +72,16 @@ def detect_container(path: str | os.PathLike[str]) -> str:
         return _zip_kind(path, head)
     if head.startswith(TORCH_LEGACY_MAGIC):
         return "torch-legacy"
+    refuse_other_kinds(path, head)
     if tail == TF_INDEX_MAGIC or path.name.endswith(".index"):
         return "tf-checkpoint"
     if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
         return "safetensors"
-    if head[4:8] == b"TFL3":
-        raise UnreadableCheckpointError(
-            f"{path}: a TFLite file; it holds a compiled program, not weights to train on. "
-            "Convert the checkpoint it was made from."
-        )
     if path.suffix.lower() == ".onnx":
         return "onnx"
     raise UnreadableCheckpointError(
         f"{path}: no known checkpoint format (first bytes {head[:8].hex(' ')}). Known: "
-        f"{', '.join(READERS)}. The file is truncated, or an HTML page saved under this name."
+        f"{', '.join(READERS)}. The file is truncated, or of another kind."
     )
 
 

@@ -123,16 +123,41 @@ def _at(where: list[str]) -> str:
 
 
 def _keep_plain(content: Mapping[Any, Any], metadata: dict[str, Any]) -> None:
-    """Keep numbers and short strings, and those of a settings object, as metadata."""
+    """Keep plain values as metadata: numbers, short texts, and lists and settings made of them."""
     for key, value in content.items():
-        if isinstance(value, (str, int, float, bool)) and len(str(value)) < 500:
-            metadata[str(key)] = value
-        elif isinstance(value, Inert) and isinstance(value.state, dict):
-            metadata[str(key)] = {
-                str(name): item
-                for name, item in value.state.items()
-                if isinstance(item, (str, int, float, bool)) and len(str(item)) < 500
-            }
+        plain = _plain(value)
+        if plain is not _NOT_PLAIN:
+            metadata[str(key)] = plain
+
+
+_NOT_PLAIN = object()
+#: Longest text, list and settings object that are kept, and how deep they are looked into.
+_MAX_TEXT, _MAX_ITEMS, _MAX_DEPTH = 500, 500, 4
+#: Stands in settings for a value that is no plain one, so that nobody takes the setting for absent.
+NOT_READ = "(not a plain value)"
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return a value as JSON has it, without its parts that are not plain; or `_NOT_PLAIN`."""
+    if value is None and depth:
+        return None
+    if isinstance(value, (str, int, float, bool)):
+        return value if len(str(value)) < _MAX_TEXT else _NOT_PLAIN
+    if depth == _MAX_DEPTH:
+        return _NOT_PLAIN
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item, depth + 1) for item in value[:_MAX_ITEMS]]
+        is_whole = len(value) <= _MAX_ITEMS and _NOT_PLAIN not in items
+        return items if is_whole and (items or depth) else _NOT_PLAIN
+    fields = value.state if isinstance(value, Inert) else value
+    # Tensors are looked for in dictionaries at the top; only settings objects are kept there.
+    if not isinstance(fields, Mapping) or len(fields) > _MAX_ITEMS:
+        return _NOT_PLAIN
+    kept = {str(name): _plain(item, depth + 1) for name, item in fields.items()}
+    if isinstance(value, Inert):
+        kept = {name: NOT_READ if item is _NOT_PLAIN else item for name, item in kept.items()}
+    kept = {name: item for name, item in kept.items() if item is not _NOT_PLAIN}
+    return kept if kept or depth else _NOT_PLAIN
 
 
 def strip_prefixes(names: list[str], notes: list[str]) -> list[str]:

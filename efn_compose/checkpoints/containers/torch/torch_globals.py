@@ -47,12 +47,24 @@ class TorchDtype(Fixed):
 class Inert:
     """Stand-in for an object whose content nobody needs: settings, scores, counters."""
 
+    #: What the pickle would have given the object as its attributes.
+    state: Any = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.arguments = args
-        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
+
+
+class InertDict(dict[Any, Any]):
+    """Stand-in for a dictionary of another class; it keeps its items and forgets all else."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -91,9 +103,55 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+#: Objects of plain data that trainings keep beside the weights, by module. None of them is ever made.
+_PLAIN_OBJECTS: dict[str, str] = {
+    "argparse": "Namespace",
+    "types": "SimpleNamespace",
+    "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple",
+    "collections": "deque",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "numpy": "bool bool_ dtype float16 float32 float64 int16 int32 int64 int8 ndarray str_ uint8",
+    "numpy.core.multiarray": "_reconstruct scalar",
+    "numpy.core.numeric": "_frombuffer",
+    "numpy.dtypes": "BoolDType Float16DType Float32DType Float64DType Int32DType Int64DType StrDType",
+    "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
+    "torch": "device",
+    "torch.torch_version": "TorchVersion",
+    "uuid": "UUID",
+}
+#: Dictionaries of other classes, by module; their items are kept.
+_DICTIONARIES: dict[str, str] = {
+    "collections": "Counter defaultdict",
+    "lightning.fabric.utilities.data": "AttributeDict",
+    "lightning.pytorch.utilities.parsing": "AttributeDict",
+    "lightning_fabric.utilities.data": "AttributeDict",
+    "pytorch_lightning.utilities.parsing": "AttributeDict",
+}
+#: What other versions of Python and numpy call a module.
+_OTHER_NAMES: dict[str, tuple[str, ...]] = {
+    "builtins": ("__builtin__",),
+    "numpy.core.multiarray": ("numpy._core.multiarray",),
+    "numpy.core.numeric": ("numpy._core.numeric",),
+    "pathlib": ("pathlib._local",),
+}
+
+
+def _stand_ins() -> dict[tuple[str, str], type]:
+    return {
+        (alias, name): stand_in
+        for table, stand_in in ((_PLAIN_OBJECTS, Inert), (_DICTIONARIES, InertDict))
+        for module, names in table.items()
+        for alias in (module, *_OTHER_NAMES.get(module, ()))
+        for name in names.split()
+    }
+
+
 def _allowed() -> dict[tuple[str, str], Any]:
     rebuild, parameter = _Function(_rebuild_tensor), _Function(_rebuild_parameter)
     table: dict[tuple[str, str], Any] = {
+        **_stand_ins(),
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor"): rebuild,
         ("torch._utils", "_rebuild_tensor_v2"): rebuild,
@@ -101,15 +159,9 @@ def _allowed() -> dict[tuple[str, str], Any]:
         ("torch._utils", "_rebuild_parameter"): parameter,
         ("torch._utils", "_rebuild_parameter_with_state"): parameter,
         ("torch", "Size"): tuple,
-        ("torch", "device"): Inert,
         ("torch.storage", "UntypedStorage"): StorageType(None),
-        # Settings and scores in training checkpoints; nothing of them is used but plain values.
-        ("argparse", "Namespace"): Inert,
         ("_codecs", "encode"): _Function(_encode),
-        ("numpy", "dtype"): Inert,
     }
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        table[module, "scalar"] = Inert
     for name, dtype in STORAGE_DTYPES.items():
         table["torch", name] = StorageType(dtype)
     for name, dtype in _TORCH_DTYPES.items():
