@@ -153,7 +153,8 @@ def _plain(value: Any, depth: int = 0) -> Any:
     # Tensors are looked for in dictionaries at the top; only settings objects are kept there.
     if not isinstance(fields, Mapping) or len(fields) > _MAX_ITEMS:
         return _NOT_PLAIN
-    kept = {str(name): _plain(item, depth + 1) for name, item in fields.items()}
+    # A setting of None was not given.
+    kept = {str(n): _plain(item, depth + 1) for n, item in fields.items() if item is not None}
     if isinstance(value, Inert):
         kept = {name: NOT_READ if item is _NOT_PLAIN else item for name, item in kept.items()}
     kept = {name: item for name, item in kept.items() if item is not _NOT_PLAIN}
