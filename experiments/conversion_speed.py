@@ -32,6 +32,7 @@ import json, os, resource, sys, time
 import numpy as np, h5py, h5py.h5s
 from converters import convert
 from converters.matching import match_checkpoint
+from efn_compose.checkpoints.dialects.dialect import Request
 from converters.registry import CONVERTERS
 from efn_compose.arch import arch_spec, inventory
 from efn_compose.store.atomic import atomic_path
@@ -62,7 +63,7 @@ elif kind == "safe copy":
 elif kind == "HDF5":
     lay_out(out, slots, names)
 elif kind == "convert":
-    match_checkpoint(source, arch=arch or None).write(out)
+    match_checkpoint(source, Request(arch=arch or None)).write(out)
 else:
     convert(source, arch=arch or None).donor.save(out)
 seconds = time.perf_counter() - start

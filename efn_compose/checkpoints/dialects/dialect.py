@@ -6,7 +6,7 @@ reporting are the same for all and live beside this file.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from efn_compose.arch import ArchSpec, Conventions
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
@@ -42,10 +42,16 @@ class Request:
         arch: A variant ("b0") or the source library's model name with its tag
             ("tf_efficientnet_b0.ns_jft_in1k"); what the tensors cannot tell.
         ema: Whether the averaged weights are taken where a file holds both sets.
+        prefix: Below which names the network is; None: it is looked for.
+        channels: "sum" folds a grey stem to RGB; None refuses stems of other channels.
+        accepted: Fields beside the weights that the user knows to change nothing.
     """
 
     arch: str | None = None
     ema: bool = True
+    prefix: str | None = None
+    channels: Literal["sum"] | None = None
+    accepted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import argparse
 import collections
 import io
 import os
-import shutil
 import pickle
+import shutil
 import struct
 import tracemalloc
 import zipfile

@@ -1,0 +1,132 @@
+"""The network inside what was saved: wrappers, two networks in one file, decoders beside it.
+
+A wrapper puts a prefix of its own before every name of the network it holds. The prefix is
+found by asking every dialect for the names below each prefix there is.
+"""
+
+import dataclasses
+import re
+from bisect import bisect_left
+
+from converters.recognition import candidate_dialects
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.dialect import Prepared, Request
+from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_problems
+
+#: What a training keeps beside the network, by name; whatever else is outside is called that.
+_BOOKKEEPING = (
+    (re.compile(r"(.*[._])?(criterion|loss)(s|_fn|_func|_function|_module)?[.].+"), "loss"),
+    (
+        re.compile(
+            r"(.*[._])?(metrics?|confmat|accuracy|acc|auroc|auc|f1|precision|recall|kappa)[.].+"
+            r"|.+[.](confmat|tp|fp|tn|fn|sum_squared_error|preds|target|measures)"
+        ),
+        "metric",
+    ),
+)
+_SEPARATOR = re.compile(r"[./]")
+
+
+def inner_network(raw: RawCheckpoint, request: Request) -> Prepared:
+    """Return the part of a checkpoint that is one whole network, named as its library names it.
+
+    Args:
+        raw: The checkpoint as its reader returned it.
+        request: `prefix` says where the network is; without it the network is looked for.
+
+    Returns:
+        The network, and what was left outside with the reason.
+
+    Raises:
+        ConfigError: Nothing is below the prefix that was asked for.
+        AmbiguousCheckpointError: Several networks are in the file; their prefixes are listed.
+    """
+    if request.prefix is not None:
+        return _below(raw, _given_prefix(raw, request.prefix))
+    if candidate_dialects(raw, request.arch):
+        return Prepared(raw)
+    found = network_prefixes(raw, request.arch)
+    if len(found) > 1:
+        raise AmbiguousCheckpointError(
+            describe_problems(
+                f"{raw.path}: {len(found)} networks are in the file.",
+                [f"--prefix {prefix or repr('')}" for prefix in found],
+                "Choose one with --prefix.",
+            )
+        )
+    return _below(raw, found[0]) if found and found[0] else Prepared(raw)
+
+
+def network_prefixes(raw: RawCheckpoint, arch: str | None = None) -> list[str]:
+    """Return the prefixes below which a dialect recognises a network, "" for none.
+
+    Args:
+        raw: The checkpoint.
+        arch: `--arch`, as `candidate_dialects` takes it.
+    """
+    names = sorted(raw.tensors)
+    prefixes = {""} | {name[: match.end()] for name in names for match in _SEPARATOR.finditer(name)}
+    found: list[str] = []
+    for prefix in sorted(prefixes, key=len):
+        # A network that was found already holds no other one.
+        if prefix and any(prefix.startswith(outer) for outer in found if outer):
+            continue
+        if candidate_dialects(_named_below(raw, names, prefix), arch):
+            found.append(prefix)
+    return found
+
+
+def _named_below(raw: RawCheckpoint, names: list[str], prefix: str) -> RawCheckpoint:
+    if not prefix:
+        return raw
+    start = bisect_left(names, prefix)
+    tensors = {}
+    for name in names[start:]:
+        if not name.startswith(prefix):
+            break
+        tensors[name[len(prefix) :]] = raw.tensors[name]
+    return dataclasses.replace(raw, tensors=tensors)
+
+
+def _given_prefix(raw: RawCheckpoint, prefix: str) -> str:
+    """Return a prefix as the file has it: with its dot, without wrappers' that are stripped."""
+    if not prefix:
+        return ""
+    candidates = [prefix, f"{prefix}.", f"{prefix}/"]
+    # Readers strip the prefixes of well-known wrappers.
+    rest = prefix
+    while "." in rest:
+        rest = rest.partition(".")[2]
+        candidates += [rest, f"{rest}."] if rest else [""]
+    for candidate in candidates:
+        below = [name for name in raw.tensors if name.startswith(candidate)]
+        if below and (not candidate or candidate[-1] in "./"):
+            return candidate
+    known = network_prefixes(raw)
+    listed = ", ".join(repr(name) for name in known) or "none"
+    raise ConfigError(
+        f"{raw.path}: no tensor's name begins with --prefix {prefix!r}. Prefixes that hold a "
+        f"network: {listed}. Names begin with: {', '.join(list(raw.tensors)[:3])}."
+    )
+
+
+def _below(raw: RawCheckpoint, prefix: str) -> Prepared:
+    # The network without a prefix is what remains when those below one are taken away.
+    others = () if prefix else tuple(filter(None, network_prefixes(raw)))
+    inside = [name for name in raw.tensors if name.startswith(prefix)]
+    inside = [name for name in inside if not name.startswith(others)] if others else inside
+    tensors = {
+        name[len(prefix) :]: dataclasses.replace(raw.tensors[name], name=name[len(prefix) :])
+        for name in inside
+    }
+    kept = set(inside)
+    outside = tuple((name, _reason(name, prefix)) for name in raw.tensors if name not in kept)
+    notes = (*raw.notes, f"network found below the prefix {prefix!r}") if prefix else raw.notes
+    return Prepared(dataclasses.replace(raw, tensors=tensors, notes=notes), ignored=outside)
+
+
+def _reason(name: str, prefix: str) -> str:
+    for pattern, kind in _BOOKKEEPING:
+        if pattern.fullmatch(name):
+            return f"state of a {kind}, kept by the training"
+    return f"outside the network below {prefix!r}"
