@@ -6,7 +6,7 @@ single fused convolution; `conv_exp` and `conv_pwl` a fused block; `conv_pw`,
 `conv_pwl` one without expansion, where `conv_pw` is the projection.
 """
 
-from converters.timm_models import TAGS, timm_conventions
+from converters.timm_models import TAGS, modern_name, timm_conventions
 from efn_compose.arch import ArchSpec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.block_names import BlockPlace
@@ -89,7 +89,8 @@ def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
 def _claims(arch: str) -> bool:
     """Only timm writes tags after a dot, or the repository before a slash."""
     name, _, tag = arch.rpartition("/")[2].partition(".")
-    return tag in TAGS.get(name, ())
+    model, old_tag = modern_name(name)
+    return model != name or (tag or old_tag) in TAGS.get(model, ())
 
 
 DIALECT = Dialect(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from converters.timm_fields import Stated, stated_fields
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, ArchSpec, Preprocessing
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Request, Resolved
@@ -67,6 +68,36 @@ _MODEL = re.compile(
     r"^(?P<tf>tf_)?efficientnet(?P<v2>v2)?_(?P<size>b\d|l2|s|m|l|xl|es|em|el|lite\d|rw_[tsm])"
     r"(?P<pruned>_pruned)?$"
 )
+
+
+#: What timm called published weights before its models had tags.
+_OLD_NAME = re.compile(
+    r"^(?P<model>tf_efficientnet_(?:b\d|l2)|tf_efficientnetv2_(?:s|m|l|xl))"
+    r"_(?P<suffix>ap|ns_475|ns|in21ft1k|in21k)$"
+)
+_OLD_SUFFIXES = {
+    "ap": "ap_in1k",
+    "ns": "ns_jft_in1k",
+    "ns_475": "ns_jft_in1k_475",
+    "in21ft1k": "in21k_ft_in1k",
+    "in21k": "in21k",
+}
+_OLD_MODELS = {"efficientnet_b2a": "efficientnet_b2", "efficientnet_b3a": "efficientnet_b3"}
+
+
+def modern_name(name: str) -> tuple[str, str | None]:
+    """Return the model and the tag of a name that timm no longer uses; other names as they are.
+
+    Example:
+        >>> modern_name("tf_efficientnet_b0_ns")
+        ('tf_efficientnet_b0', 'ns_jft_in1k')
+        >>> modern_name("efficientnet_b0")
+        ('efficientnet_b0', None)
+    """
+    match = _OLD_NAME.match(name)
+    if match is None:
+        return _OLD_MODELS.get(name, name), None
+    return match["model"], _OLD_SUFFIXES[match["suffix"]]
 
 
 @dataclass(frozen=True)
@@ -142,7 +173,11 @@ def timm_conventions(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Re
         ConversionError: They name a network that the tensors are not.
     """
     config = raw.metadata.get("config", {})
+    stated = stated_fields(raw, request)
     name, tag, source = _name_and_tag(raw, config, request)
+    if name:
+        name, old_tag = modern_name(name)
+        tag = tag or old_tag
     model = timm_model(name) if name else None
     if model is None:
         raise _ambiguous(raw, spec, name, source)
@@ -151,18 +186,25 @@ def timm_conventions(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Re
             f"{raw.path}: {source} says {name} ({model.variant}), but the tensors are of "
             f"{spec.variant} (stages {spec.stage_repeats}, widths {spec.stage_channels})."
         )
-    scaling, scaling_source = _preprocessing(raw, config, model.name, tag, source)
+    scaling, scaling_source = _preprocessing(raw, stated, model.name, tag, source)
     provenance: dict[str, Any] = {"model": model.name}
     if tag:
         provenance["tag"] = tag
+    values = {
+        "padding": model.padding,
+        "bn_epsilon": model.bn_epsilon,
+        "activation": model.activation,
+        "bn_momentum": 0.9,
+    }
+    said = {field: value for field, value in stated.values.items() if field in values}
     return resolved(
-        padding=model.padding,
-        bn_epsilon=model.bn_epsilon,
-        activation=model.activation,
+        **(values | said),
         preprocessing=scaling,
-        bn_momentum=0.9,
         source=f"model name {model.name} ({source})",
-        sources={"preprocessing": scaling_source},
+        sources={
+            **{field: stated.sources[field] for field in said},
+            "preprocessing": scaling_source,
+        },
         provenance=provenance,
     )
 
@@ -185,17 +227,44 @@ def _name_and_tag(
 
 
 def _preprocessing(
-    raw: RawCheckpoint, config: Mapping[str, Any], model: str, tag: str | None, source: str
+    raw: RawCheckpoint, stated: Stated, model: str, tag: str | None, source: str
 ) -> tuple[str | Preprocessing, str]:
-    pretrained = config.get("pretrained_cfg")
-    if source == "config.json" and isinstance(pretrained, Mapping):
-        mean, std = pretrained.get("mean"), pretrained.get("std")
-        if _is_triple(mean) and _is_triple(std):
-            scaling = Preprocessing(
-                tuple(value * 255 for value in mean), tuple(value * 255 for value in std)
+    """Return the input scaling: what stands beside the weights, else what name and tag say."""
+    given = [field for field in ("mean", "std") if field in stated.values]
+    if not given:
+        return _published_scaling(raw, model, tag, source)
+    where = " and ".join(dict.fromkeys(stated.sources[field] for field in given))
+    if len(given) == 2:
+        mean, std = stated.values["mean"], stated.values["std"]
+    else:
+        name, _ = _published_scaling(raw, model, tag, source)
+        mean, std = (tuple(value / 255 for value in part) for part in _parts(name))
+        mean, std = stated.values.get("mean", mean), stated.values.get("std", std)
+    scaling = Preprocessing(
+        tuple(value * 255 for value in mean), tuple(value * 255 for value in std)
+    )
+    known = next((known for known in PREPROCESSINGS.values() if _close(known, scaling)), scaling)
+    if tag is not None and source.startswith("--arch") and tag in TAGS.get(model, ()):
+        named = PREPROCESSINGS[timm_preprocessing(model, tag)]
+        if not _close(named, known):
+            raise AmbiguousCheckpointError(
+                f"{raw.path}: {where} scales the input by mean {mean} and deviation {std}, {source} "
+                f"by {timm_preprocessing(model, tag)}. Leave the tag out (--arch {model}) to take "
+                f"what stands beside the weights, or add {' '.join(f'--accept {f}' for f in given)} "
+                "to leave that out of account."
             )
-            known = (known for known in PREPROCESSINGS.values() if _close(known, scaling))
-            return next(known, scaling), "mean and std in config.json"
+    return known, where
+
+
+def _parts(scaling: str | Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    found = PREPROCESSINGS[scaling] if isinstance(scaling, str) else scaling
+    return found.mean, found.std
+
+
+def _published_scaling(
+    raw: RawCheckpoint, model: str, tag: str | None, source: str
+) -> tuple[str, str]:
+    """Return the input scaling of the weights published under a name and tag."""
     tags = TAGS.get(model, ())
     if tag is not None and tag in tags:
         return timm_preprocessing(model, tag), f"tag {tag} ({source})"
@@ -215,14 +284,6 @@ def _preprocessing(
             "reveal. Candidates:",
             [f"--arch {model}.{known} ({timm_preprocessing(model, known)})" for known in tags],
         )
-    )
-
-
-def _is_triple(values: Any) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) == 3
-        and all(isinstance(value, (int, float)) for value in values)
     )
 
 
