@@ -2,12 +2,12 @@
 
 import difflib
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from efn_compose import toml_options
 from efn_compose.data.options import DataOptions
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import ConfigError, describe_problems
@@ -19,6 +19,8 @@ from efn_compose.evolve.options import (
     OutputOptions,
     SearchOptions,
 )
+from efn_compose.settings import build as settings
+from efn_compose.settings.renamed import OldSettingWarning, old_types, translate
 from efn_compose.store.options import RunOptions
 
 Schema = TypeVar("Schema")
@@ -55,13 +57,17 @@ def load_config(
     Args:
         path: A TOML file; None takes every default.
         overrides: "section.key=value" each, later ones win; strings need no quotes.
-        schema: The dataclass of sections to make.
+        schema: The dataclass of sections to make; its attribute `renamed`, where it has one, says
+            what became of the settings of the version before.
         passes_over_others: Ignore tables of the file that are no section of the schema, for
             commands that need a part of another command's file.
 
+    Warns:
+        OldSettingWarning: For each setting under the name it had one version ago.
+
     Raises:
         ConfigError: No such file, not TOML, unknown sections or keys, values of another type
-            or out of bounds; all problems are listed, with suggestions.
+            or out of bounds, settings without effect; all problems are listed, with suggestions.
 
     Example:
         >>> load_config(overrides=["search.population=40"]).search.population
@@ -72,18 +78,22 @@ def load_config(
     if passes_over_others:
         names = {item.name for item in fields(schema)}
         tables = {name: table for name, table in tables.items() if name in names}
-    problems = []
+    rows = getattr(schema, "renamed", ())
+    old = old_types(rows, schema)
+    problems: list[str] = []
+    typed: dict[str, Any] = {}
     for override in overrides:
         try:
-            section, key, value = toml_options.parse_override(override, schema)
+            section, key, value = settings.parse_override(override, schema, old)
         except ConfigError as error:
-            problems.append(f"- --set {error}")
+            problems.append(f"--set {error}")
             continue
-        table = tables.setdefault(section, {})
-        if isinstance(table, dict):
-            table[key] = value
-    config, found = toml_options.build(schema, tables)
-    problems += [f"- {problem}" for problem in found]
+        typed.setdefault(section, {})[key] = value
+    found = translate((tables, typed), rows, schema)
+    for note in found.notes:
+        warnings.warn(note, OldSettingWarning, stacklevel=2)
+    config, wrong = settings.build(schema, found.tables)
+    problems = [f"- {problem}" for problem in (*problems, *found.problems, *wrong)]
     if problems:
         raise ConfigError(
             describe_problems(f"{where}: {_count(problems)} in the configuration.", problems)
@@ -100,7 +110,7 @@ def check_config(config: Any) -> None:
     Example:
         >>> check_config(RunConfig())
     """
-    problems = [f"- {problem}" for problem in toml_options.find_problems(config)]
+    problems = [f"- {problem}" for problem in settings.find_problems(config)]
     if problems:
         raise ConfigError(
             describe_problems(
@@ -120,7 +130,7 @@ def dump_toml(config: Any, *, with_help: bool = False) -> str:
         >>> print(dump_toml(RunConfig()).splitlines()[0])
         [run]
     """
-    return toml_options.dump(config, with_help=with_help)
+    return settings.dump(config, with_help=with_help)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -135,7 +145,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
     try:
-        return toml_options.parse_toml(text)
+        return settings.parse_toml(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}.") from None
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from repository import ROOT
 
 ORDER = (
-    "errors", "callable_package", "arch", "checkpoints", "store", "models", "donors", "nesting", "compose",
-    "data", "assess", "statistics", "train", "evolve", "analysis", "toml_options", "config", "conversion", "seeding",
+    "errors", "settings", "callable_package", "arch", "checkpoints", "store", "models", "donors", "nesting", "compose",
+    "data", "assess", "statistics", "train", "evolve", "analysis", "config", "conversion", "seeding",
     "jobs", "cli",
 )  # fmt: skip
 

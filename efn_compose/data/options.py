@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from efn_compose.settings.declare import When, setting
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -43,11 +45,15 @@ class DataOptions:
     metric: Literal["accuracy", "auc"] = field(
         default="accuracy", metadata={"help": "reported beside the cross-entropy"}
     )
-    unreadable_share: float = field(
-        default=0.0,
-        metadata={
-            "minimum": 0.0,
-            "maximum": 1.0,
-            "help": "largest share of undecodable images to leave out; 0 refuses them",
-        },
+    unreadable_share: float = setting(
+        0.0,
+        "largest share of undecodable images to leave out; 0 refuses them",
+        minimum=0.0,
+        maximum=1.0,
+        read_when=When("reads_files", (True,), "data.source = folder:PATH or csv:PATH"),
     )
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether images are files of their own, which may be damaged."""
+        return self.source.partition(":")[0] in ("folder", "csv")

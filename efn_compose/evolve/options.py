@@ -5,6 +5,7 @@ from typing import Literal
 
 from efn_compose.compose.space import Granularity
 from efn_compose.errors import ConfigError
+from efn_compose.settings.declare import When, setting
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.augment.parts import parts_of
 
@@ -187,35 +188,65 @@ class FitnessAugmentOptions(AugmentOptions):
         return not parts_of(self)
 
 
+#: What Ray's workers read and a search in this process does not.
+_RAY = When("in_ray", (True,), 'executor.kind = "ray" (or "auto" with more than one worker)')
+_ON_GPU = When("on_gpu", (True,), 'executor.device = "gpu"')
+_GPU_IN_RAY = When("in_ray_on_gpu", (True,), 'executor.kind = "ray" and executor.device = "gpu"')
+
+
 @dataclass(frozen=True)
 class ExecutorOptions:
     """[executor]: where evaluations run. Changing it never changes a result."""
 
-    kind: Literal["auto", "serial", "ray"] = "auto"
-    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
-    workers: int = field(default=0, metadata={"minimum": 0, "help": "0: one per core or device"})
-    address: str = field(default="", metadata={"help": "of a running Ray cluster"})
-    retries: int = field(default=2, metadata={"minimum": 0, "help": "after a worker died"})
-    memory_limit_mb: int = field(
-        default=6000,
-        metadata={"minimum": 0, "help": "a worker may grow to before it is replaced; 0: never"},
+    kind: Literal["auto", "serial", "ray"] = setting(
+        "auto", "serial: one after the other in this process; auto: so for one worker, else ray"
     )
-    hang_seconds: float = field(
-        default=900.0,
-        metadata={"minimum": 1.0, "help": "an evaluation may take, until a median is known"},
+    device: Literal["auto", "cpu", "gpu", "tpu"] = setting(
+        "auto", "auto: the best there is; of a serial executor, the processor"
     )
-    hang_factor: float = field(
-        default=10.0, metadata={"minimum": 2.0, "help": "times the median that one may take then"}
+    workers: int = setting(
+        0, "0: one per core or device", minimum=0, read_when=When("kind", ("auto", "ray"))
     )
-    start_seconds: float = field(
-        default=600.0, metadata={"minimum": 1.0, "help": "to wait for the first worker's place"}
+    address: str = setting("", "of a running Ray cluster", read_when=When("kind", ("auto", "ray")))
+    retries: int = setting(2, "after a worker died", minimum=0, read_when=_RAY)
+    memory_limit_mb: int = setting(
+        6000,
+        "a worker may grow to before it is replaced; 0: never",
+        minimum=0,
+        read_when=(_RAY, When("fitness.batch_size", (0,))),
     )
-    workers_per_gpu: int = field(
-        default=1, metadata={"minimum": 1, "help": "more than one needs gpu_memory_mb"}
+    hang_seconds: float = setting(
+        900.0, "an evaluation may take, until a median is known", minimum=1.0, read_when=_RAY
     )
-    gpu_memory_mb: int = field(
-        default=0, metadata={"minimum": 0, "help": "each worker's share of its GPU; 0: all"}
+    hang_factor: float = setting(
+        10.0, "times the median that one may take then", minimum=2.0, read_when=_RAY
     )
+    start_seconds: float = setting(
+        600.0, "to wait for the first worker's place", minimum=1.0, read_when=_RAY
+    )
+    workers_per_gpu: int = setting(
+        1, "more than one needs gpu_memory_mb", minimum=1, read_when=_GPU_IN_RAY
+    )
+    gpu_memory_mb: int = setting(
+        0, "each worker's share of its GPU; 0: all", minimum=0, read_when=_ON_GPU
+    )
+
+    @property
+    def in_ray(self) -> bool:
+        """Whether Ray's workers evaluate, and not this process."""
+        return self.kind == "ray" or (
+            self.kind == "auto" and (self.workers != 1 or bool(self.address))
+        )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether evaluations may run on a GPU; without Ray only where one is asked for."""
+        return self.device == "gpu" or (self.device == "auto" and self.in_ray)
+
+    @property
+    def in_ray_on_gpu(self) -> bool:
+        """Whether Ray's workers may run on GPUs."""
+        return self.in_ray and self.on_gpu
 
     def __post_init__(self) -> None:
         if self.workers_per_gpu > 1 and not self.gpu_memory_mb:

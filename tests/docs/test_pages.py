@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
-from efn_compose import toml_options
 from efn_compose.cli.shared.command import VERBS, _parser
 from efn_compose.config import RunConfig
 from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.settings import build as settings
 
 PAGES = sorted(
     [
@@ -76,7 +76,7 @@ def test_every_configuration_on_every_page_is_accepted():
         for code in _blocks(page, "toml"):
             tables = tomllib.loads(code)
             schema = TrainConfig if {"weights", "train"} & set(tables) else RunConfig
-            _, problems = toml_options.build(schema, tables)
+            _, problems = settings.build(schema, tables)
             assert problems == [], f"{page.name}: {code}"
             count += 1
     assert count >= 3

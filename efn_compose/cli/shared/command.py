@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ import efn_compose
 from efn_compose.cli.shared.output import Output
 from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
 from efn_compose.errors import ConfigError, EfnComposeError
+from efn_compose.settings.renamed import OldSettingWarning
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 #: What shells give for a program ended by Ctrl-C: 128 + SIGINT.
@@ -102,7 +105,8 @@ def _run_safely(
     """Run a verb; deliberate errors become one message, anything else is a bug's traceback."""
     _stop_like_ctrl_c()
     try:
-        code = run(options, output) or EXIT_DONE
+        with _old_settings_as_notes(output):
+            code = run(options, output) or EXIT_DONE
         sys.stdout.flush()
         return code
     except EfnComposeError as error:
@@ -117,6 +121,23 @@ def _run_safely(
     except KeyboardInterrupt:
         output.error("Interrupted", getattr(options, "on_interrupt", "stopped."))
         return EXIT_INTERRUPTED
+
+
+@contextmanager
+def _old_settings_as_notes(output: Output) -> Iterator[None]:
+    """Say warnings of settings with old names in one line each, without a place in the code."""
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, OldSettingWarning):
+            output.note(f"note: {message}")
+        else:
+            usual(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OldSettingWarning)
+        warnings.showwarning = show
+        yield
 
 
 def _stop_like_ctrl_c() -> None:

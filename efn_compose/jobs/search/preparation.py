@@ -211,7 +211,7 @@ def make_executor(prepared: Prepared) -> Any:
         device=device,
         gpu_memory_mb=options.gpu_memory_mb,
     )
-    if options.kind == "serial" or (options.kind == "auto" and options.workers == 1):
+    if not options.in_ray:
         from efn_compose.evolve.workers.executor import SerialExecutor
 
         return SerialExecutor(setup, prepared.data)

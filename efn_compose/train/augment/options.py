@@ -1,10 +1,13 @@
 """What a network sees of each image: the `[augment]` section."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
+
+from efn_compose.settings.declare import When, setting
 
 
-def _share(default: float, text: str) -> float:
-    return field(default=default, metadata={"minimum": 0.0, "maximum": 1.0, "help": text})
+def _share(default: float, text: str, **more: Any) -> Any:
+    return setting(default, text, minimum=0.0, maximum=1.0, **more)
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,20 @@ class AugmentOptions:
 
     flip_x: float = _share(0.5, "probability of mirroring left-right")
     flip_y: float = _share(0.0, "probability of mirroring top-bottom")
-    rotation: float = field(
-        default=0.0, metadata={"minimum": 0.0, "maximum": 180.0, "help": "largest angle, degrees"}
-    )
+    rotation: float = setting(0.0, "largest angle, degrees", minimum=0.0, maximum=180.0)
     stretch: float = _share(0.0, "largest change of each side's scale")
     brightness: float = _share(0.0, "largest shift, share of the range")
     contrast: float = _share(0.0, "largest change of contrast")
     hue: float = _share(0.0, "largest turn of the hue, share of the circle")
     grid: float = _share(0.0, "probability of shuffling tiles")
-    grid_cells: int = field(default=4, metadata={"minimum": 2, "help": "tiles per side"})
-    holes: int = field(default=0, metadata={"minimum": 0, "help": "squares blanked out"})
-    hole_size: float = _share(0.25, "side of a square, share of the image's side")
-    randaugment_ops: int = field(
-        default=0, metadata={"minimum": 0, "maximum": 4, "help": "operations per image, 0 = off"}
+    grid_cells: int = setting(4, "tiles per side", minimum=2, read_when=When("grid"))
+    holes: int = setting(0, "squares blanked out", minimum=0)
+    hole_size: float = _share(
+        0.25, "side of a square, share of the image's side", read_when=When("holes")
     )
-    randaugment_strength: float = _share(0.3, "share of each operation's range")
+    randaugment_ops: int = setting(0, "operations per image, 0 = off", minimum=0, maximum=4)
+    randaugment_strength: float = _share(
+        0.3, "share of each operation's range", read_when=When("randaugment_ops")
+    )
     hairs: float = _share(0.0, "probability of hairs")
     ruler: float = _share(0.0, "probability of a ruler")

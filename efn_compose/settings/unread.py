@@ -1,0 +1,122 @@
+"""Settings that have no effect where they stand, so that none is ignored in silence."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from efn_compose.settings.declare import When
+from efn_compose.settings.values import show
+
+_MISSING = object()
+
+
+def unread_sections(config: Any) -> dict[str, tuple[When, ...]]:
+    """Return the sections that a configuration does not read, and what would make it read them."""
+    return {
+        item.name: conditions
+        for item in dataclasses.fields(config)
+        if (conditions := _unmet(config, item.name, item.metadata))
+    }
+
+
+def unread_settings(config: Any, section: str) -> dict[str, tuple[When, ...]]:
+    """Return the settings of a section that are not read, and what would make them be read."""
+    return {
+        item.name: conditions
+        for item in dataclasses.fields(getattr(config, section))
+        if (conditions := _unmet(config, section, item.metadata))
+    }
+
+
+def find_ignored(config: Any, given: Mapping[str, Any] | None = None) -> list[str]:
+    """Return what a configuration says in vain, one sentence each.
+
+    A setting of a section that is read may be written out at its default. A section that is not
+    read may not be there at all.
+
+    Args:
+        config: A dataclass of dataclasses.
+        given: Tables as they were read; None for a configuration made in Python, of which only
+            values that differ from the defaults are known to be meant.
+    """
+    problems = []
+    skipped = unread_sections(config)
+    for item in dataclasses.fields(config):
+        options = getattr(config, item.name)
+        if item.name in skipped:
+            table = _changed(options) if given is None else given.get(item.name)
+            if table or (given is not None and item.name in given):
+                problems.append(_section_problem(config, item.name, table, skipped[item.name]))
+            continue
+        unread = unread_settings(config, item.name)
+        problems += [
+            _setting_problem(config, item.name, key, value, unread[key])
+            for key, value in _changed(options).items()
+            if key in unread
+        ]
+    return problems
+
+
+def _changed(options: Any) -> dict[str, Any]:
+    """Return the settings of a section that are not at their defaults."""
+    found = {}
+    for item in dataclasses.fields(options):
+        default = item.default
+        if item.default_factory is not dataclasses.MISSING:
+            default = item.default_factory()
+        if getattr(options, item.name) != default:
+            found[item.name] = getattr(options, item.name)
+    return found
+
+
+def _unmet(config: Any, section: str, metadata: Mapping[str, Any]) -> tuple[When, ...]:
+    """Return the conditions of which none holds; nothing where one does, or where none can be judged."""
+    conditions = tuple(_placed(when, section) for when in metadata.get("read_when", ()))
+    found = [(when, _value(config, when.name)) for when in conditions]
+    if all(value is _MISSING for _, value in found):
+        return ()
+    if any(value is not _MISSING and _holds(when, value) for when, value in found):
+        return ()
+    return conditions
+
+
+def _placed(when: When, section: str) -> When:
+    return when if "." in when.name else dataclasses.replace(when, name=f"{section}.{when.name}")
+
+
+def _value(config: Any, name: str) -> Any:
+    section, _, key = name.partition(".")
+    return getattr(getattr(config, section, None), key, _MISSING)
+
+
+def _holds(when: When, value: Any) -> bool:
+    return value in when.values if when.values else bool(value)
+
+
+def _section_problem(config: Any, section: str, table: object, conditions: Sequence[When]) -> str:
+    keys = [f"{section}.{key}" for key in table] if isinstance(table, Mapping) else []
+    what = ", ".join(keys) or f"[{section}]"
+    verb = "have" if len(keys) > 1 else "has"
+    return f"{what} {verb} no effect{_reason(config, conditions)} Remove [{section}], or {_step(conditions)}."
+
+
+def _setting_problem(
+    config: Any, section: str, key: str, value: Any, conditions: Sequence[When]
+) -> str:
+    name = f"{section}.{key}"
+    return (
+        f"{name} = {show(value)} has no effect{_reason(config, conditions)} "
+        f"Remove {name}, or {_step(conditions)}."
+    )
+
+
+def _reason(config: Any, conditions: Sequence[When]) -> str:
+    """Return what stands in the way, and what would not."""
+    names = dict.fromkeys(when.name for when in conditions if not when.words)
+    now = [f"{name} = {show(_value(config, name))}" for name in names]
+    words = " or ".join(map(str, conditions))
+    return f"{f' with {now[0]}' if len(now) == 1 else ''}: it is read with {words} only."
+
+
+def _step(conditions: Sequence[When]) -> str:
+    return f"set {' or '.join(map(str, conditions))}"

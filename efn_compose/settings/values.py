@@ -1,0 +1,118 @@
+"""Values of settings: whether they fit their type and bounds, and how they are said and written."""
+
+import json
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+#: How a setting that is None stands in a file; TOML has no null.
+NONE_WORD = "none"
+
+
+def check_value(name: str, kind: Any, value: Any, bounds: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the value in the setting's type, and what is wrong with it."""
+    allowed = describe(kind, bounds)
+    checked, fits = fit(kind, value)
+    if choices := bounds.get("choices"):
+        items = checked if isinstance(checked, tuple) else (checked,)
+        fits = fits and all(item in choices for item in items)
+    if fits and isinstance(checked, int | float) and not isinstance(checked, bool):
+        low, high = bounds.get("minimum", -math.inf), bounds.get("maximum", math.inf)
+        fits = math.isfinite(checked) and low <= checked <= high
+    if fits:
+        return checked, ""
+    return value, f"{name}: allowed {allowed}. Received: {show(value)}."
+
+
+def fit(kind: Any, value: Any) -> tuple[Any, bool]:
+    """Return a value in a setting's type, and whether it is of that type."""
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        inner = [item for item in typing.get_args(kind) if item is not types.NoneType]
+        if value is None or value == NONE_WORD:
+            return None, True
+        return fit(inner[0], value)
+    if origin is typing.Literal:
+        # By type too: True == 1, but is not the same setting.
+        choices = typing.get_args(kind)
+        return value, any(type(value) is type(choice) and value == choice for choice in choices)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return value, False
+        items = [fit(typing.get_args(kind)[0], item) for item in value]
+        return tuple(item for item, _ in items), all(fits for _, fits in items)
+    if kind is float and type(value) is int:
+        return float(value), True
+    return value, type(value) is kind
+
+
+def describe(kind: Any, bounds: Mapping[str, Any]) -> str:
+    """Return what a setting may be, in words."""
+    origin = typing.get_origin(kind)
+    if kind is str and "choices" in bounds:
+        return ", ".join(map(show, bounds["choices"]))
+    if origin in (typing.Union, types.UnionType):
+        inner = next(item for item in typing.get_args(kind) if item is not types.NoneType)
+        return f'{describe(inner, bounds)}, or "{NONE_WORD}"'
+    if origin is typing.Literal:
+        return ", ".join(show(choice) for choice in typing.get_args(kind))
+    if origin is tuple:
+        return f"a list, each item {describe(typing.get_args(kind)[0], bounds)}"
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text in quotes",
+    }
+    low, high = bounds.get("minimum"), bounds.get("maximum")
+    if low is not None and high is not None:
+        return (
+            f"{words[kind]} from {low:g} to {high:g}"
+            if kind is float
+            else (f"{words[kind]} from {low} to {high}")
+        )
+    if low is not None:
+        return f"{words[kind]}, {low} or more"
+    if high is not None:
+        return f"{words[kind]}, {high} or less"
+    return words[kind]
+
+
+def parse_word(word: str, kind: Any) -> Any:
+    """Read a command-line value: as TOML where that fits the type, else as plain text."""
+    try:
+        value = tomllib.loads(f"value = {word}")["value"]
+        if fit(kind, value)[1]:
+            return value
+    except tomllib.TOMLDecodeError:
+        value = word
+    if fit(kind, word)[1]:
+        return word
+    if typing.get_origin(kind) is tuple and not word.startswith("["):
+        item = typing.get_args(kind)[0]
+        return [parse_word(part.strip(), item) for part in word.split(",") if part.strip()]
+    return value
+
+
+def show(value: Any) -> str:
+    """Return a value as a person would write it."""
+    if isinstance(value, bool | str | int | float | list | tuple):
+        return to_toml(value)
+    return repr(value)
+
+
+def to_toml(value: Any) -> str:
+    """Return a value as TOML."""
+    if value is None:
+        return f'"{NONE_WORD}"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # JSON escapes like TOML, but for DEL, which TOML wants escaped too.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, Sequence):
+        return f"[{', '.join(to_toml(item) for item in value)}]"
+    return repr(value)
