@@ -119,7 +119,7 @@ def find_problems(config: Any) -> list[str]:
     problems = []
     for section in dataclasses.fields(config):
         options = getattr(config, section.name)
-        kinds = types_of(type(options))
+        kinds = types_of(options.__class__)
         for setting in dataclasses.fields(options):
             name = f"{section.name}.{setting.name}"
             _, problem = check_value(

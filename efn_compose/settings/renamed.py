@@ -175,6 +175,11 @@ class _Settled:
         filled = {str(c): _REFERENCE.sub(str(c), name) for c in self.choices(*reference.groups())}
         return {choice: full for choice, full in filled.items() if self.knows(full)}
 
+    def reference(self, name: str) -> str:
+        """Return the setting in braces and its value, in words."""
+        pairs = [tuple(found) for found in _REFERENCE.findall(name)]
+        return ", ".join(f"{'.'.join(pair)} = {show(self.value(*pair))}" for pair in pairs)
+
     def knows(self, name: str) -> bool:
         """Return whether there is a setting of that name."""
         return not find_unknown(self.schema, *name.split("."))
@@ -217,12 +222,10 @@ def _move(
             found.notes.append(f"{row.old} has no effect here and is left out. {_WORD}")
             return
         readers = settled.readers(row.new)
-        reference = ".".join(_REFERENCE.search(row.new).groups())
         words = ", ".join(f'"{choice}" (as {name})' for choice, name in readers.items())
         found.problems.append(
-            f"{row.old} = {show(value)} has no effect with {reference} = "
-            f"{show(settled.value(*reference.split('.')))}: it is read by {words} only. "
-            f"Remove {row.old}, or set {reference}."
+            f"{row.old} = {show(value)} has no effect with {settled.reference(row.new)}: it is read "
+            f"by {words} only. Remove {row.old}, or set one of these."
         )
     elif problem := row.refuse(value):
         found.problems.append(f"{row.old} = {show(value)}: {problem}")
