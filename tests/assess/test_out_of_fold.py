@@ -114,7 +114,7 @@ def test_an_interrupted_writing_leaves_the_old_file(tmp_path):
     before = (tmp_path / "a.csv").read_bytes()
     code = (
         "import csv, os, sys\n"
-        "from efn_compose.train import out_of_fold as o\n"
+        "from efn_compose.assess import out_of_fold as o\n"
         "rows = o.read_predictions('a.csv')\n"
         "import efn_compose.assess.out_of_fold.file as f\n"
         "class Dying:\n"

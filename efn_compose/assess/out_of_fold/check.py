@@ -33,7 +33,7 @@ def check_out_of_fold(predictions: Predictions, images: int | None = None) -> No
         >>> check_out_of_fold(rows, images=1797)
         Traceback (most recent call last):
         efn_compose.errors.DataError: These are no out-of-fold predictions.
-        - seed 1: 898 images in no validation fold, such as 1, 3, 5, 7, 9
+          - seed 1: 898 images in no validation fold, such as 1, 3, 5, 7, 9
     """
     every = np.arange(images) if images is not None else np.unique(predictions.number)
     problems = _labels_and_patients(predictions)

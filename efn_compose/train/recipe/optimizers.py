@@ -36,7 +36,7 @@ def make_optimizer(options: TrainOptions, rate: float) -> keras.optimizers.Optim
 
     Example:
         >>> make_optimizer(TrainOptions(optimizer="sgd"), 0.1).name
-        'SGD'
+        'sgd'
     """
     classes = optimizer_classes()
     name = options.optimizer.lower()
