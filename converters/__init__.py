@@ -6,6 +6,7 @@ the licence; the mechanism is in `efn_compose.checkpoints`.
 
 from converters.conversion import Conversion, convert, inspect
 from converters.export import export
+from converters.export_report import ExportReport
 from converters.registry import CONVERTERS
 
-__all__ = ["CONVERTERS", "Conversion", "convert", "export", "inspect"]
+__all__ = ["CONVERTERS", "Conversion", "ExportReport", "convert", "export", "inspect"]

@@ -8,12 +8,12 @@ padding and with `accept_approximate`, written, measured and said.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from converters.export_report import ExportReport
 from converters.export_targets import TARGETS, ExportTarget, TargetConventions
 from converters.registry import CONVERTERS
 from efn_compose.checkpoints.dialects.dialect import Row
@@ -35,44 +35,6 @@ KERAS_TARGETS = ("keras-applications", "tf-keras")
 _PROBE_SIDE = 224
 
 
-@dataclass(frozen=True)
-class ExportReport:
-    """What an export wrote and how to load it.
-
-    Args:
-        path: The file, or the folder.
-        target: Name of the target.
-        load: Python that builds the library's model with these weights.
-        input_note: What that model expects as input.
-        folded: One line per exact arithmetic change.
-        approximations: One line per property that the target cannot express.
-        relative_error: Largest logit change by the approximations, in units of the
-            logits' standard deviation; 0 without them.
-    """
-
-    path: Path
-    target: str
-    load: str
-    input_note: str
-    folded: tuple[str, ...] = ()
-    approximations: tuple[str, ...] = ()
-    relative_error: float = 0.0
-    tensors: int = field(default=0)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a dictionary of JSON values."""
-        return {
-            "path": str(self.path),
-            "target": self.target,
-            "load": self.load,
-            "input": self.input_note,
-            "folded": list(self.folded),
-            "approximations": list(self.approximations),
-            "relative_error": self.relative_error,
-            "tensors": self.tensors,
-        }
-
-
 def export(
     donor: Donor,
     *,
@@ -80,7 +42,7 @@ def export(
     path: str | os.PathLike[str],
     accept_approximate: bool = False,
     resolution: int | None = None,
-) -> Any:
+) -> ExportReport:
     """Write a donor for another library.
 
     Args:

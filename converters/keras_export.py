@@ -7,12 +7,13 @@ layer; loading by path does not insert the extra `Rescaling` that
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converters.export_report import ExportReport
 from converters.keras_applications import DIALECT, is_v2
 from efn_compose.arch import (
     FAMILIES,
@@ -39,49 +40,13 @@ _ATTRIBUTE_LIMIT = 64_000
 _PROBE_SIDE = 224
 
 
-@dataclass(frozen=True)
-class KerasExport:
-    """What an export wrote and how to load it.
-
-    Args:
-        path: The file.
-        target: "keras-applications" or "tf-keras".
-        load: Python expression that builds the model with these weights.
-        input_note: What the model expects as input.
-        folded: One line per exact arithmetic change.
-        approximations: One line per property that the target cannot express.
-        relative_error: Largest logit change that the approximations caused, in
-            units of the logits' standard deviation; 0 without approximations.
-    """
-
-    path: Path
-    target: str
-    load: str
-    input_note: str
-    folded: tuple[str, ...] = ()
-    approximations: tuple[str, ...] = ()
-    relative_error: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a dictionary of JSON values."""
-        return {
-            "path": str(self.path),
-            "target": self.target,
-            "load": self.load,
-            "input": self.input_note,
-            "folded": list(self.folded),
-            "approximations": list(self.approximations),
-            "relative_error": self.relative_error,
-        }
-
-
 def export_keras(
     donor: Donor,
     path: str | os.PathLike[str],
     target: str = "keras-applications",
     *,
     accept_approximate: bool = False,
-) -> KerasExport:
+) -> ExportReport:
     """Write a donor as a weight file for a Keras library's own EfficientNet classes.
 
     Args:
@@ -125,9 +90,9 @@ def export_keras(
     if epsilon != KERAS_EPSILON:
         donor = harmonise([donor], bn_epsilon=KERAS_EPSILON)[0]
         folded.append(f"BatchNorm epsilon {epsilon:g} to {KERAS_EPSILON:g}, into gamma")
-    _write(donor, path, target)
+    count = _write(donor, path, target)
     load, input_note = _loading(donor, path, target)
-    return KerasExport(path, target, load, input_note, tuple(folded), lines, error)
+    return ExportReport(path, target, load, input_note, tuple(folded), lines, error, count)
 
 
 def padding_error(donor: Donor, side: int = _PROBE_SIDE) -> float:
@@ -237,8 +202,8 @@ def _nearly_equal(one: Preprocessing, other: Preprocessing) -> bool:
     return np.allclose((one.mean, one.std), (other.mean, other.std), rtol=1e-6)
 
 
-def _write(donor: Donor, path: Path, target: str) -> None:
-    """Write the file layer by layer in the class's order, atomically."""
+def _write(donor: Donor, path: Path, target: str) -> int:
+    """Write the file layer by layer in the class's order, atomically; return how many tensors."""
     import h5py
 
     spec, classes = donor.spec, donor.classes
@@ -258,8 +223,11 @@ def _write(donor: Donor, path: Path, target: str) -> None:
 
         if not is_v2(spec):
             scaling = donor.conventions.preprocessing
-            put(f"{NORMALIZATION}/mean", np.float32(np.array(scaling.mean) / 255))
-            put(f"{NORMALIZATION}/variance", np.float32(np.square(np.array(scaling.std) / 255)))
+            put(f"{NORMALIZATION}/mean", (np.array(scaling.mean) / 255).astype(np.float32))
+            put(
+                f"{NORMALIZATION}/variance",
+                np.square(np.array(scaling.std) / 255).astype(np.float32),
+            )
             put(f"{NORMALIZATION}/count", np.asarray(0, np.int64))
         for tensor in inventory(spec, classes):
             put(foreign[tensor.name], np.asarray(donor.tensors[tensor.name], np.float32))
@@ -268,6 +236,7 @@ def _write(donor: Donor, path: Path, target: str) -> None:
         _write_names(file, "layer_names", list(layers))
         file.attrs["backend"] = np.bytes_("tensorflow")
         file.attrs["keras_version"] = np.bytes_(TARGETS[target][1])
+    return sum(len(names) for names in layers.values())
 
 
 def _write_names(file: Any, attribute: str, names: list[str]) -> None:

@@ -4,14 +4,20 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from converters import Conversion
+    from converters import Conversion, ExportReport
     from efn_compose.checkpoints.containers.raw import RawCheckpoint
     from efn_compose.checkpoints.dialects.dialect import Dialect
     from efn_compose.donors import Donor
 
 
-def convert(path: str | os.PathLike[str], **options: Any) -> "Conversion":
-    """Read a foreign checkpoint as a donor; options as for `converters.convert`.
+def convert(
+    path: str | os.PathLike[str],
+    *,
+    dialect: str | None = None,
+    arch: str | None = None,
+    ema: bool = True,
+) -> "Conversion":
+    """Read a foreign checkpoint as a donor; arguments as for `converters.convert`.
 
     Example:
         >>> from efn_compose.conversion import convert
@@ -20,23 +26,36 @@ def convert(path: str | os.PathLike[str], **options: Any) -> "Conversion":
     """
     from converters import convert
 
-    return convert(path, **options)
+    return convert(path, dialect=dialect, arch=arch, ema=ema)
 
 
-def inspect(path: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
-    """Say what a foreign checkpoint is; options as for `converters.inspect`."""
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    dialect: str | None = None,
+    arch: str | None = None,
+    ema: bool = True,
+) -> dict[str, Any]:
+    """Say what a foreign checkpoint is; arguments as for `converters.inspect`."""
     from converters import inspect
 
-    return inspect(path, **options)
+    return inspect(path, dialect=dialect, arch=arch, ema=ema)
 
 
 def export(
-    donor: "Donor", *, to: str, path: str | os.PathLike[str], **options: Any
-) -> dict[str, Any]:
-    """Write a donor as a file that another library loads; options as for `converters.export`."""
+    donor: "Donor",
+    *,
+    to: str,
+    path: str | os.PathLike[str],
+    accept_approximate: bool = False,
+    resolution: int | None = None,
+) -> "ExportReport":
+    """Write a donor as a file that another library loads; arguments as for `converters.export`."""
     from converters import export
 
-    return export(donor, to=to, path=path, **options)
+    return export(
+        donor, to=to, path=path, accept_approximate=accept_approximate, resolution=resolution
+    )
 
 
 def recognise(raw: "RawCheckpoint") -> "Dialect":

@@ -75,10 +75,11 @@ class Journal:
             self._end += length
         #: Bytes of a torn last line that opening cut off; 0 where the journal was whole.
         self.torn_bytes = _size(self.path) - self._end
+        self._descriptor: int | None = None
         try:
-            self._descriptor: int | None = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
-            os.ftruncate(self._descriptor, self._end)
-            os.fsync(self._descriptor)
+            descriptor = self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+            os.ftruncate(descriptor, self._end)
+            os.fsync(descriptor)
             self._fsync_folder()
         except OSError as error:
             self.close()
@@ -110,13 +111,14 @@ class Journal:
             RunError: A value is not JSON, the disk is full, or the journal is closed.
         """
         line = to_line(record)
-        if self._descriptor is None:
+        descriptor = self._descriptor
+        if descriptor is None:
             raise RunError(f"{self.path}: the journal is closed.")
         try:
-            _write_all(self._descriptor, line, self._end)
-            os.fsync(self._descriptor)
+            _write_all(descriptor, line, self._end)
+            os.fsync(descriptor)
         except OSError as error:
-            self._cut_back()
+            self._cut_back(descriptor)
             raise RunError(
                 f"{self.path}: cannot be written ({error.strerror}). The evaluation is not "
                 f"recorded; all {len(self)} before it are. Free some space, then resume."
@@ -124,10 +126,10 @@ class Journal:
         except BaseException:
             # Ctrl-C or SIGTERM: the evaluation is paid for, so its line is finished first.
             try:
-                _write_all(self._descriptor, line, self._end)
-                os.fsync(self._descriptor)
+                _write_all(descriptor, line, self._end)
+                os.fsync(descriptor)
             except OSError:
-                self._cut_back()
+                self._cut_back(descriptor)
             else:
                 self._took(line)
             raise
@@ -135,7 +137,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; closing twice does nothing."""
-        if getattr(self, "_descriptor", None) is not None:
+        if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -143,10 +145,10 @@ class Journal:
         self._end += len(line)
         self._count += 1
 
-    def _cut_back(self) -> None:
+    def _cut_back(self, descriptor: int) -> None:
         try:
-            os.ftruncate(self._descriptor, self._end)
-            os.fsync(self._descriptor)
+            os.ftruncate(descriptor, self._end)
+            os.fsync(descriptor)
         except OSError:
             # A later line must not follow a torn one; the next opening cuts it off.
             self.close()

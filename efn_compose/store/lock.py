@@ -33,14 +33,15 @@ class FolderLock:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise RunError(f"{path}: cannot be created ({error.strerror}).") from None
+        self._descriptor: int | None = descriptor
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._sign()
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _sign(descriptor)
         except BlockingIOError:
-            holder = self._holder()
+            holder = _holder(descriptor)
             self._close()
             raise RunLockedError(
                 f"{path.parent}: in use by {holder}. "
@@ -69,24 +70,26 @@ class FolderLock:
             os.ftruncate(self._descriptor, 0)
             self._close()
 
-    def _sign(self) -> None:
-        owner = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, json.dumps(owner).encode() + b"\n", 0)
-
-    def _holder(self) -> str:
-        try:
-            owner = json.loads(os.pread(self._descriptor, 4096, 0))
-            return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
-        # The holder may be between taking the lock and signing.
-        except (ValueError, KeyError, TypeError):
-            return "another process"
-
     def _close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _sign(descriptor: int) -> None:
+    owner = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(owner).encode() + b"\n", 0)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        owner = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {owner['pid']} on {owner['host']} since {owner['since']}"
+    # The holder may be between taking the lock and signing.
+    except (ValueError, KeyError, TypeError):
+        return "another process"

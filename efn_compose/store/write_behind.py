@@ -92,7 +92,7 @@ class WriteBehind:
             self._writing = None
 
     def _write(self, start: int, arrays: list[np.ndarray]) -> None:
-        left, offset = [memoryview(array) for array in arrays], start
+        left, offset = [array.data for array in arrays], start
         while left:
             written = os.pwritev(self._file, left, offset)
             offset += written

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from keras_oracles import pixels, relative_error
 from nano_donors import nano_donor
+from safetensors import safe_open
 
 from converters import convert
 from converters.keras_export import class_name, export_keras, padding_error
+from efn_compose import export
 from efn_compose.arch import PREPROCESSINGS, VARIANTS
 from efn_compose.errors import ConfigError, ConversionError
 
@@ -123,6 +125,26 @@ def test_the_variance_slot_holds_the_square_of_the_deviation(tmp_path):
     with h5py.File(tmp_path / "net.h5") as file:
         variance = file["normalization/normalization/variance"][()]
     assert variance == pytest.approx(np.square([0.229, 0.224, 0.225]), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [("keras-applications", "a.h5"), ("safetensors", "a.safetensors")]
+)
+def test_the_public_export_answers_with_one_kind_of_report(tmp_path, target, name):
+    report = export(nano_donor(V1), to=target, path=tmp_path / name)
+    fields = report.to_json()
+    assert fields["path"] == str(tmp_path / name)
+    assert fields["target"] == target
+    opened = h5py.File(tmp_path / name) if name.endswith("h5") else safe_open(tmp_path / name, "np")
+    with opened as file:
+        stored = []
+        if name.endswith("h5"):
+            file.visititems(
+                lambda key, item: stored.append(key) if hasattr(item, "shape") else None
+            )
+        else:
+            stored += file.keys()
+    assert fields["tensors"] == len(stored)
 
 
 def test_class_names_exist_in_the_library():

@@ -8,7 +8,7 @@ numbers are those of `onnx.proto`.
 import mmap
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
 #: numpy type by ONNX's number; bfloat16 (16) is added when met.
@@ -94,6 +95,7 @@ class _Message:
         """Yield (field number, value) of a message; values of length-delimited fields are spans."""
         position, end = span
         while position < end:
+            value: Any
             key, position = self._varint(position, end)
             number, wire = key >> 3, key & 7
             if wire == _VARINT:
@@ -154,7 +156,10 @@ def _read_model(message: _Message) -> RawCheckpoint:
             producer = message.text(value)
     if graph is None:
         raise UnreadableCheckpointError(f"{message.path}: not an ONNX model (it has no graph).")
-    nodes, tensors, names, shapes = [], {}, {11: [], 12: []}, {}
+    nodes: list[OnnxNode] = []
+    tensors: dict[str, RawTensor] = {}
+    names: dict[int, list[str]] = {11: [], 12: []}
+    shapes: dict[str, tuple[int | None, ...]] = {}
     for number, value in message.fields(graph):
         if number == 1:
             node, constant = _read_node(message, value)
@@ -268,19 +273,20 @@ def _read_tensor(message: _Message, span: Span, name: str = "") -> RawTensor:
 def _numpy_type(dtype: str, where: str) -> np.dtype:
     if dtype.startswith("onnx-type"):
         raise UnreadableCheckpointError(f"{where}: values of {dtype} are no tensor of weights.")
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype)
+    return numpy_dtype(dtype)
 
 
 def _inline(
-    message: _Message, where: str, dtype: str, shape: tuple[int, ...], count: int, data: dict
-) -> Any:
+    message: _Message,
+    where: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    count: int,
+    data: dict[int, Any],
+) -> Callable[[], np.ndarray]:
     """Return the loader of a tensor stored in the model file itself."""
     if dtype.startswith("onnx-type"):
-        return lambda: _numpy_type(dtype, where)
+        return lambda: np.empty(0, _numpy_type(dtype, where))
     typed = _numpy_type(dtype, where)
     native = {4: "float32", 10: "float64"}
     for number in (9, *native):
@@ -314,7 +320,7 @@ def _external(
     shape: tuple[int, ...],
     count: int,
     entries: dict[str, str],
-) -> Any:
+) -> Callable[[], np.ndarray]:
     """Return the loader of a tensor in a side file, which must lie in the model's folder."""
     location = entries.get("location", "")
     parts = location.replace("\\", "/").split("/")

@@ -1,12 +1,12 @@
 """The file that a checkpoint's tensors are read from, opened once, and the values in it."""
 
+import io
 import math
 import weakref
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class SourceFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: BinaryIO | None = None
+        self._file: io.BufferedReader | None = None
 
     def read(self, offset: int, count: int, dtype: np.dtype) -> np.ndarray:
         """Return values, in an array of their own.
@@ -67,16 +67,16 @@ class SourceFile:
         """
         file = self._opened()
         file.seek(offset)
-        left = memoryview(values.view(np.uint8))
+        left = values.view(np.uint8).data
         while left:
             read = file.readinto(left)
             if not read:
                 raise UnreadableCheckpointError(f"{self.path}: truncated while it was read.")
             left = left[read:]
 
-    def _opened(self) -> BinaryIO:
+    def _opened(self) -> io.BufferedReader:
         if self._file is None:
-            self._file = self.path.open("rb", buffering=_BUFFER_BYTES)
+            self._file = io.BufferedReader(io.FileIO(self.path), _BUFFER_BYTES)
             weakref.finalize(self, self._file.close)
         return self._file
 
@@ -131,7 +131,7 @@ class StoredValues:
             self.file.read_into(offset, part)
             offset += part.nbytes
             if self.crc is not None:
-                crc = zlib.crc32(part.view(np.uint8), crc)
+                crc = zlib.crc32(part.view(np.uint8).data, crc)
             if is_same:
                 continue
             if step >= rows:

@@ -142,7 +142,8 @@ class OnnxGraph:
         if len(shape) != 4:
             return None
         spatial = shape[1:3] if shape[3] == 3 and shape[1] != 3 else shape[2:4]
-        return None if None in spatial else (int(spatial[0]), int(spatial[1]))
+        height, width = spatial
+        return None if height is None or width is None else (height, width)
 
     def dense(self) -> tuple[RawTensor, RawTensor | None, bool] | None:
         """Return kernel, bias and whether the kernel is (out, in), of the classifier; None without.
@@ -150,27 +151,27 @@ class OnnxGraph:
         Raises:
             ConversionError: There are several, or it does not read averages.
         """
-        found = []
+        found: list[tuple[OnnxNode, RawTensor]] = []
         for node in self.nodes:
-            if node.op not in ("Gemm", "MatMul") or self.constant(node.inputs[1]) is None:
+            kernel = self.constant(node.inputs[1]) if node.op in ("Gemm", "MatMul") else None
+            if kernel is None:
                 continue
             if not self.is_pooled(node.inputs[0]):
                 raise ConversionError(
                     f"{self.path}: a {node.op} node reads something else than averages; only a "
                     "classifier right behind average pooling is known."
                 )
-            found.append(node)
+            found.append((node, kernel))
         if len(found) > 1:
             raise ConversionError(f"{self.path}: {len(found)} dense layers; one is known.")
         if not found:
             return None
-        node = found[0]
+        node, kernel = found[0]
         attributes = node.attributes
         if attributes.get("transA", 0) or any(
             attributes.get(name, 1.0) != 1.0 for name in ("alpha", "beta")
         ):
             raise ConversionError(f"{self.path}: a Gemm node with alpha, beta or transA.")
-        kernel = self.constant(node.inputs[1])
         bias = self.constant(node.inputs[2]) if len(node.inputs) > 2 else None
         for user in self._users.get(node.outputs[0], []) if node.op == "MatMul" else ():
             if user.op == "Add":
@@ -201,13 +202,16 @@ class OnnxGraph:
                 f"{self.path}: convolution {node.outputs[0]!r} has strides {strides} and dilations "
                 f"{dilations}; equal strides and no dilation are known."
             )
-        output, norm, epsilon = node.outputs[0], (), None
+        output = node.outputs[0]
+        norm: tuple[RawTensor, ...] = ()
+        epsilon = None
         users = self._users.get(output, [])
         if len(users) == 1 and users[0].op == "BatchNormalization":
-            norm = tuple(self.constant(name) for name in users[0].inputs[1:5])
+            constants = [self.constant(name) for name in users[0].inputs[1:5]]
+            norm = tuple(tensor for tensor in constants if tensor is not None)
             epsilon = float(np.float32(users[0].attributes.get("epsilon", 1e-5)))
             output = users[0].outputs[0]
-            if None in norm:
+            if len(norm) < len(constants):
                 raise ConversionError(f"{self.path}: a BatchNorm without constant statistics.")
         activation, output = self._activation(output)
         return ConvLayer(
@@ -251,9 +255,8 @@ class OnnxGraph:
         if "min" in node.attributes and "max" in node.attributes:
             return float(node.attributes["min"]), float(node.attributes["max"])
         limits = [self.constant(name) for name in node.inputs[1:3]]
-        if len(limits) < 2 or None in limits:
-            return None
-        return tuple(float(np.asarray(limit.load()).reshape(-1)[0]) for limit in limits)
+        values = [float(limit.load().reshape(-1)[0]) for limit in limits if limit is not None]
+        return (values[0], values[1]) if len(values) == 2 else None
 
     def _padding(self, node: OnnxNode, kernel: int, stride: int) -> PaddingKind:
         automatic = node.attributes.get("auto_pad", "NOTSET")
@@ -265,10 +268,10 @@ class OnnxGraph:
         maker = self._makers.get(node.inputs[0])
         if maker is not None and maker.op == "Pad":
             before = self.constant(maker.inputs[1]) if len(maker.inputs) > 1 else None
-            if before is None and "pads" not in maker.attributes:
-                return "dynamic"
             values = maker.attributes.get("pads")
             if values is None:
+                if before is None:
+                    return "dynamic"
                 values = [int(value) for value in before.load().reshape(-1)]
             half = len(values) // 2
             pads = [a + b for a, b in zip(pads, values[half - 2 : half] + values[-2:], strict=True)]

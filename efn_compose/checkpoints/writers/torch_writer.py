@@ -43,7 +43,7 @@ def write_torch_zip(
         _write_member(archive, "byteorder", b"little")
         for number, (entry, array) in enumerate(zip(entries, values, strict=True)):
             data = np.ascontiguousarray(array, dtype=entry[2])
-            _write_member(archive, f"data/{number}", memoryview(data.reshape(-1)).cast("B"))
+            _write_member(archive, f"data/{number}", data.reshape(-1).data.cast("B"))
         _write_member(archive, "version", b"3\n")
 
 

@@ -331,6 +331,14 @@ def test_several_dictionaries_of_tensors_are_listed(tmp_path):
         read_checkpoint(path)
 
 
+def test_the_place_of_a_dictionary_is_said_where_its_key_is_a_number(tmp_path):
+    networks = {"teacher": {"w": torch.ones(2)}, "student": {"w": torch.ones(2)}}
+    content = {7: {"step": torch.ones(1), "model": networks}}
+    path = save(content, tmp_path / "a.pth", "torch-zip")
+    with pytest.raises(UnreadableCheckpointError, match="under a known key at 7/model"):
+        read_checkpoint(path)
+
+
 def test_our_writer_is_read_by_torch_and_by_us(tmp_path):
     from efn_compose.checkpoints.writers.torch_writer import write_torch_zip
 

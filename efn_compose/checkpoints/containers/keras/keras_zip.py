@@ -1,5 +1,6 @@
 """Reads the weights inside a `.keras` archive: three members by exact name, nothing extracted."""
 
+import dataclasses
 import io
 import os
 import zipfile
@@ -58,9 +59,10 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
             f"{path}: not a readable zip archive ({error}). It is truncated or damaged."
         ) from None
     raw = read_open_hdf5(open_hdf5(weights), path, "keras-zip", config)
-    if "keras_version" in about:
-        raw.metadata["keras_version"] = str(about["keras_version"])
-    return raw
+    if "keras_version" not in about:
+        return raw
+    metadata = {**raw.metadata, "keras_version": str(about["keras_version"])}
+    return dataclasses.replace(raw, metadata=metadata)
 
 
 def _check_members(archive: zipfile.ZipFile, path: Path) -> None:

@@ -66,7 +66,7 @@ def _find(
     content: Any, path: Path, notes: list[str], metadata: dict[str, Any], ema: bool
 ) -> Mapping[str, Any]:
     """Descend to the dictionary of tensors; note keys taken, keep plain values as metadata."""
-    where = []
+    where: list[object] = []
     while True:
         if not isinstance(content, Mapping):
             raise UnreadableCheckpointError(
@@ -85,8 +85,8 @@ def _find(
 
 
 def _next_key(
-    content: Mapping[Any, Any], path: Path, where: list[str], ema: bool, notes: list[str]
-) -> str:
+    content: Mapping[Any, Any], path: Path, where: list[object], ema: bool, notes: list[str]
+) -> object:
     nested = [key for key, value in content.items() if isinstance(value, Mapping) and value]
     averaged = [key for key in EMA_KEYS if key in nested]
     plain = [key for key in STATE_KEYS if key in nested]
@@ -118,8 +118,8 @@ def _holds_tensors(value: Any) -> bool:
     )
 
 
-def _at(where: list[str]) -> str:
-    return f" at {'/'.join(where)}" if where else ""
+def _at(where: list[object]) -> str:
+    return f" at {'/'.join(map(str, where))}" if where else ""
 
 
 def _keep_plain(content: Mapping[Any, Any], metadata: dict[str, Any]) -> None:

@@ -53,7 +53,7 @@ def read(path: Path, *, container: str = "torch-legacy", ema: bool = True) -> Ra
 
     source = SourceFile(path)
 
-    def load(name: str, ref: TensorRef):
+    def load(name: str, ref: TensorRef) -> Callable[[], np.ndarray]:
         where = f"{path}: {name}"
         if ref.storage.key not in offsets:
             raise UnreadableCheckpointError(f"{where}: its storage is not in the file.")
@@ -72,10 +72,10 @@ def _storage_offsets(
     size = os.fstat(file.fileno()).st_size
     offsets = {}
     for key in map(str, keys):
-        if key not in storages or storages[key].dtype is None:
+        storage = storages.get(key)
+        if storage is None or storage.dtype is None:
             raise UnreadableCheckpointError(f"{path}: storage {key!r} belongs to no tensor.")
         header = file.read(8)
-        storage = storages[key]
         stored = int.from_bytes(header, "little") if len(header) == 8 else -1
         if stored != storage.numel:
             raise UnsafeCheckpointError(

@@ -69,7 +69,7 @@ class _Globals:
     """What both interpreters do where a pickle names something outside itself."""
 
     def __init__(self, file: Any, load_storage: Callable[[Any], Any]) -> None:
-        super().__init__(file)
+        super().__init__(file)  # type: ignore[call-arg] # the unpickler's, which is mixed in
         self._load_storage = load_storage
         self.forbidden: set[str] = set()
 
@@ -93,14 +93,15 @@ class _AnyUnpickler(_Globals, pickle._Unpickler):
 
     def get_extension(self, code: int) -> None:
         self.forbidden.add(f"extension code {code}")
-        self.append(Inert)
+        self.append(Inert)  # type: ignore[attr-defined] # typeshed does not list it
 
 
 def _plain_end(data: bytes) -> int | None:
     """Return where a pickle of plain instructions ends, None where there is another one in it."""
     position = 0
     while True:
-        position = _PLAIN_INSTRUCTIONS.match(data, position).end()
+        found = _PLAIN_INSTRUCTIONS.match(data, position)
+        position = found.end() if found else position
         instruction = data[position : position + 1]
         if instruction == _STOP:
             return position + 1

@@ -55,7 +55,7 @@ def read(path: Path, *, container: str = "torch-zip", ema: bool = True) -> RawCh
 
     source = SourceFile(path)
 
-    def load(name: str, ref: TensorRef):
+    def load(name: str, ref: TensorRef) -> Callable[[], np.ndarray]:
         where = f"{path}: {name}"
         info = by_key.get(ref.storage.key)
         if info is None:
@@ -115,6 +115,8 @@ def _values(
         header = source.read_bytes(info.header_offset, _LOCAL_HEADER.size)
         if header[:4] != b"PK\x03\x04" or len(header) != _LOCAL_HEADER.size:
             raise UnreadableCheckpointError(f"{where}: damaged member {info.filename!r}.")
+        name_length: int
+        extra_length: int
         name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
         return info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
 
@@ -126,7 +128,7 @@ def _values(
             # A slice of a storage that many tensors share: reading all of it each time is quadratic.
             return read_span(source, find(), ref)
         flat = source.read(find(), info.file_size, np.dtype(np.uint8))
-        if zlib.crc32(flat) != info.CRC:
+        if zlib.crc32(flat.data) != info.CRC:
             raise wrong_checksum(where)
         whole = flat[: flat.size // dtype.itemsize * dtype.itemsize].view(dtype)
         return strided(whole, ref)

@@ -21,8 +21,10 @@ _ACTIVATIONS = {
     "relu": "relu",
 }
 #: Layers before the stem that leave pixel values as they are in inference.
-_NEUTRAL = ("InputLayer", "ZeroPadding2D", "Random", "Resizing", "CenterCrop", "Functional")
-_NEUTRAL += ("Model", "Sequential", "Dropout", "GaussianNoise", "Cast")
+_NEUTRAL = (
+    "InputLayer", "ZeroPadding2D", "Random", "Resizing", "CenterCrop", "Functional",
+    "Model", "Sequential", "Dropout", "GaussianNoise", "Cast",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

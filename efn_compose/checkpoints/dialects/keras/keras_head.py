@@ -32,7 +32,7 @@ def adopt_head(
         features: Width of the pooled features.
     """
     pattern = re.compile(own)
-    strange = {}
+    strange: dict[str, list[str]] = {}
     for name in raw.tensors:
         layer = name.rpartition("/")[0]
         if not pattern.fullmatch(layer):

@@ -78,7 +78,7 @@ def name_by_order(
     blocks = list(_blocks(convs[1:-1], len(depthwise), raw))
     shapes = _shapes(blocks, depthwise, raw)
     stages = split_stages(shapes, request, str(raw.path))
-    order = [("stem_bn", None)]
+    order: list[tuple[str, BlockPlace | None]] = [("stem_bn", None)]
     renamed = {convs[0].layer: ends["stem_conv"], convs[-1].layer: ends["top_conv"]}
     index = 0
     rest = iter(depthwise)
@@ -101,8 +101,8 @@ def name_by_order(
             f"{len(convs)} convolutions; an EfficientNet of these convolutions has {len(order)} "
             "and at most one. Save the model as .keras, which stores the layers' names."
         )
-    for layer, (part, place) in zip(norms, order, strict=True):
-        renamed[layer] = ends[part] if place is None else part_name(place, part)
+    for layer, (part, at) in zip(norms, order, strict=True):
+        renamed[layer] = ends[part] if at is None else part_name(at, part)
     # A dense layer keeps its number; whether it is the classifier is for the caller to say.
     tensors = {_renamed(name, renamed): tensor for name, tensor in raw.tensors.items()}
     note = f"{len(renamed)} numbered layers named by their order"
