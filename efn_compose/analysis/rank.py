@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RankRecord:
-    """One donor's scores on a data set, and what it costs.
+    """One donor's scores on a data set, and its cost.
 
     Args:
         name: The donor.

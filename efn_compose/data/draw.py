@@ -1,4 +1,4 @@
-"""Taking some images of a table, alike in classes, patients whole."""
+"""A random sample of a table that keeps the shares of classes, and patients whole."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from efn_compose.data.table import ImageTable
 
 
 def draw_images(table: ImageTable, count: int, seed: int) -> ImageTable:
-    """Return about as many images as wanted, at random, classes in proportion.
+    """Return about `count` random images, classes in proportion.
 
     Patients are taken whole, so a few images more may come; the last patient decides.
 

@@ -1,4 +1,4 @@
-"""Images that are in two parts at once: by their pixels, or nearly, by their embeddings."""
+"""Images that lie in two splits: equal by their pixels, or similar by their embeddings."""
 
 import hashlib
 from collections.abc import Iterable
@@ -60,7 +60,7 @@ def join_duplicates(
 
     Args:
         groups: (image,) patient numbers; None where every image is its own patient.
-        pairs: Image numbers that belong together; whatever hangs together by pairs and
+        pairs: Image numbers that belong together; images connected by pairs and
             patients becomes one.
         count: Number of images.
 

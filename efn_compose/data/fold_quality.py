@@ -1,4 +1,4 @@
-"""How alike folds are, in the three ways that make a validation lie when they are not."""
+"""How alike folds are. Unequal folds make a validation lie in three ways; each is measured."""
 
 from dataclasses import dataclass
 
@@ -16,8 +16,8 @@ class FoldQuality:
         class_images: (fold, class) images.
         class_patients: (fold, class) patients that have the class.
         rate_variation: Per class, the coefficient of variation of its share of the images.
-        patient_variation: Per class, that of the number of patients that have it.
-        image_variation: That of the number of images.
+        patient_variation: Per class, the coefficient of variation of its number of patients.
+        image_variation: The coefficient of variation of the number of images.
         size_distance: Largest Kolmogorov distance between the images-per-patient
             distribution of a fold and that of all other patients.
         leaked: Patients in more than one fold.
@@ -77,7 +77,7 @@ class FoldQuality:
 def measure_folds(
     labels: np.ndarray, groups: np.ndarray, fold: np.ndarray, class_names: tuple[str, ...]
 ) -> FoldQuality:
-    """Measure folds, whoever made them.
+    """Measure how alike folds of any origin are.
 
     Args:
         labels: (image,) class numbers.

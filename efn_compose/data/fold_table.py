@@ -1,4 +1,4 @@
-"""Folds as a CSV file that people read, other programs use, and later trainings take again."""
+"""Folds as a CSV file, for people, other programs and later trainings."""
 
 import csv
 import os
@@ -94,7 +94,7 @@ def _row(table: ImageTable, number: int) -> list[str]:
 
 
 def _place(table: ImageTable, row: list[str], fold: np.ndarray) -> str:
-    """Put a row's image into its fold; return what is wrong with it, if anything."""
+    """Put a row's image into its fold; return the problem with the row, if there is one."""
     if len(row) != len(COLUMNS):
         return f"{len(row)} fields, expected {len(COLUMNS)}"
     if not (row[0].isdecimal() and row[-1].isdecimal()):

@@ -1,4 +1,4 @@
-"""k folds that no patient is in twice, alike in classes, positive patients and patient sizes.
+"""k folds that are alike in classes, positive patients and patient sizes; no patient is in two.
 
 Patients with the same set of classes are sorted by their number of images and cut
 into blocks of k neighbours. Each fold gets one patient of every block, so patients
@@ -32,7 +32,7 @@ class Folds:
     quality: FoldQuality
 
     def parts(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the image numbers of training and validation, where one fold validates."""
+        """Return the image numbers of training and validation if one fold validates."""
         return np.flatnonzero(self.fold != number), np.flatnonzero(self.fold == number)
 
 
@@ -114,7 +114,7 @@ def _assign(counts: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndar
     sizes = counts.sum(axis=1)
     _, signature = np.unique(counts > 0, axis=0, return_inverse=True)
     signature = signature.reshape(-1)
-    # What is to be equal: each class's images, all images, patients of each kind, patients.
+    # To be made equal: each class's images, all images, patients of each kind, patients.
     kinds = np.eye(signature.max() + 1)[signature]
     measures = np.column_stack([counts, sizes, counts > 0, kinds, np.ones(len(counts))])
     measures = measures / np.maximum(measures.sum(axis=0), 1) * folds

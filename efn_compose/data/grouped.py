@@ -1,4 +1,4 @@
-"""Sharing out whole patients, so that no patient is in two parts."""
+"""Splits of whole patients: no patient is in two."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ STARTS = 8
 def assign_groups(
     labels: np.ndarray, groups: np.ndarray, weights: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Assign whole groups to parts of given sizes, class shares kept as near as possible.
+    """Assign whole groups to splits of given sizes, with nearly equal class shares.
 
     Greedy like scikit-learn's `StratifiedGroupKFold`, but for parts of unequal size: groups
     with the most uneven classes first, each to the part where the squared distance of all

@@ -1,4 +1,4 @@
-"""What a run says about its data set."""
+"""The settings of a run's data set."""
 
 from dataclasses import dataclass, field
 from typing import Literal

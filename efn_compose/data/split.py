@@ -46,7 +46,7 @@ class Split:
         """Return the split that `to_json` wrote.
 
         Raises:
-            DataError: Not such a text, or an image is in two parts.
+            DataError: The text is no split, or an image is in two splits.
         """
         try:
             fields = json.loads(text)

@@ -11,7 +11,7 @@ from efn_compose.errors import DataError
 
 
 def load_unlabelled(source: str) -> ImageSequence:
-    """Return the images of a source; its labels, where it has any, are not looked at.
+    """Return the images of a source and ignore its labels.
 
     Args:
         source: "folder:PATH" with images anywhere below, or any other source of `load_table`.

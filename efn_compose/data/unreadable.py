@@ -1,4 +1,4 @@
-"""Setting aside the images of a table that cannot be decoded, by choice and with a list."""
+"""Leaves out images that cannot be decoded, by choice and with a list."""
 
 from dataclasses import dataclass
 

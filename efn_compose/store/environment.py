@@ -1,4 +1,4 @@
-"""What a run ran on, so that a reader can judge whether it can be repeated."""
+"""Machine and versions of a run, so that a reader can judge whether it can be repeated."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-#: Distributions whose versions decide what a run computes.
+#: Distributions whose versions decide the results of a run.
 PACKAGES = (
     "efn_compose",
     "tensorflow",

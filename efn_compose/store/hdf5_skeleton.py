@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-#: HDF5 grows its structures in steps of so many bytes; its default makes many small writes.
+#: Bytes by which HDF5 grows its structures; its default makes many small writes.
 _METADATA_STEP_BYTES = 1 << 16
 #: HDF5 keeps so much of its structures in memory; its default grows to many times what the file
 #: holds of them, and is no faster here.
@@ -53,12 +53,12 @@ def lay_out(
 
     Args:
         path: File to create or replace.
-        slots: Its datasets, in the order of their values; those of a group together.
+        slots: Its datasets, in the order of their values; the datasets of a group stand together.
         group_names: For a group an attribute and the names it lists.
 
     Returns:
         Offset of each dataset's values, in bytes, by `Slot.path`. The values go there in C
-        order and little-endian; what is not written reads as zero.
+        order and little-endian; bytes that are not written read as zero.
 
     Example:
         >>> lay_out("new.h5", [Slot("stem_conv", "kernel", (3, 3, 3, 32), "float32")], {})
@@ -79,7 +79,7 @@ def lay_out(
     offsets = {}
     spaces: dict[tuple[int, ...], Any] = {}
     try:
-        # A group is closed before the next is made: the library keeps much about what is open.
+        # A group is closed before the next is made: the library keeps much about open groups.
         for name, members in itertools.groupby(slots, key=lambda slot: slot.group):
             group = h5g.create(file, name.encode())
             for slot in members:

@@ -13,7 +13,7 @@ from efn_compose.errors import RunError
 
 @dataclass(frozen=True)
 class JournalContents:
-    """What a journal file holds.
+    """The contents of a journal file.
 
     Args:
         records: The records of all whole lines, in order.
@@ -100,7 +100,7 @@ class Journal:
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one record as one line and wait until the disk has it.
 
-        Whatever goes wrong, the file is cut back to its last whole line. An exception that
+        After any failure the file is cut back to its last whole line. An exception that
         a signal raises meanwhile waits until the line is written.
 
         Args:
@@ -179,7 +179,7 @@ def to_line(record: Mapping[str, Any]) -> bytes:
 
 
 def _find_problem(value: Any, where: str) -> str:
-    """Return what JSON cannot hold, or nothing."""
+    """Return the first value that JSON cannot hold, in words; empty if there is none."""
     if value is None or isinstance(value, str | bool | int):
         return ""
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Where a run is kept."""
+"""The settings of a run's folder and seed."""
 
 from dataclasses import dataclass, field
 

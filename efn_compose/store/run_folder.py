@@ -25,7 +25,7 @@ REPORT_FILE = "report.html"
 CARD_FILE = "card.md"
 WEIGHTS_FILE = "efn_magic_weights.h5"
 
-#: What a folder may hold before a run begins in it: leftovers of a start that was killed.
+#: Files that a folder may hold before a run begins in it: leftovers of a start that was killed.
 _LEFTOVERS = (LOCK_FILE, CONFIG_FILE, JOURNAL_FILE)
 
 
@@ -50,7 +50,7 @@ class RunFolder:
         Args:
             path: The run folder; missing parents are made.
             config_text: The resolved configuration, TOML.
-            identity: Hashes by what they are of: configuration, donors, data. Settings that
+            identity: Hashes of configuration, donors and data, by name. Settings that
                 may differ between a run and its resumption stay out of it.
 
         Raises:
@@ -156,7 +156,7 @@ class RunFolder:
         write_text(self.path / name, _to_json(value))
 
     def read_json(self, name: str) -> Any:
-        """Return the value of a JSON file of the run, None where there is no such file.
+        """Return the value of a JSON file of the run; None if the file is missing.
 
         Raises:
             RunError: The file is damaged.
@@ -166,7 +166,7 @@ class RunFolder:
 
 @contextmanager
 def _readable_os_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of a path, such as a forbidden look, into our error."""
+    """Turn the operating system's error about a path into ours."""
     try:
         yield
     except OSError as error:
@@ -264,7 +264,7 @@ def _check_identity(path: Path, config_text: str, identity: Mapping[str, str]) -
         describe_problems(
             f"{path}: the run was made with something else; its results would not fit.",
             problems,
-            "Restore what differs, or start anew: --set run.path=NEW without --resume.",
+            "Restore these, or start anew: --set run.path=NEW without --resume.",
         )
     )
 

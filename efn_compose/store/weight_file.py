@@ -1,4 +1,4 @@
-"""The weight file: HDF5 in Keras' legacy weight layout, with everything needed to trust it.
+"""The weight file: HDF5 in Keras' legacy weight layout, with architecture and origin inside.
 
 Each layer is a group, each tensor a dataset `layer/role`, so that a dataset's
 path is the canonical tensor name. The root attributes `layer_names` and, per
@@ -56,7 +56,7 @@ def write_weights(
 
     Args:
         path: File to create or replace, usually `.h5`.
-        header: What the file says about itself; decides which tensors it holds.
+        header: The description stored in the file; it decides which tensors the file holds.
         source: Arrays by canonical name, or a function from a tensor's record to
             its array, called once per tensor in network order. An array must not change
             after it was returned: it is written while the next one is made.
@@ -105,12 +105,12 @@ def write_weights(
                 if progress is not None:
                     progress(values.nbytes)
                 del values
-        # The names that make it a weight file come last: what is interrupted is none.
+        # The names that make it a weight file come last: an interrupted file is none.
         _finish(temporary, list(layers), final_header() if final_header else header, donor_map)
 
 
 def _keep_freed_memory(header: WeightHeader) -> None:
-    """Have the C library keep what one tensor frees for the next.
+    """Have the C library keep freed memory for the next tensor.
 
     glibc hands larger blocks back to the system, and learns what is large from the largest block
     freed so far. Without this the pages of every tensor are faulted in anew, which doubles the time of

@@ -1,4 +1,4 @@
-"""What a weight file says about itself."""
+"""The description that a weight file carries."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class WeightHeader:
         spec: The network.
         conventions: How the weights want to be run.
         classes: Width of the classifier, None where there is none.
-        provenance: Source file, SHA-256, dialect, licence, what was folded; JSON values.
+        provenance: Source file, SHA-256, dialect, licence, folded changes; JSON values.
         recipe: How composed weights were made; JSON values, empty otherwise.
         dtype: "float32", "float16", "bfloat16" or "float64".
     """

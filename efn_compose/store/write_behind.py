@@ -11,13 +11,13 @@ from types import TracebackType
 
 import numpy as np
 
-#: Arrays that lie side by side are written together, so many bytes at a time.
+#: Bytes after which arrays that lie side by side are written together.
 _RUN_BYTES = 1 << 20
-#: The disk is sent on its way so many bytes at a time.
+#: Bytes after which the disk is told to begin storing.
 _STORE_BYTES = 4 << 20
 #: Linux takes 1,024 buffers at once.
 _RUN_ARRAYS = 1000
-#: More is not left to the thread: it would stay in memory beside what is made next.
+#: Most bytes left to the thread: they stay in memory beside the next arrays.
 _BEHIND_BYTES = 16 << 20
 
 
@@ -25,7 +25,7 @@ class WriteBehind:
     """A file whose bytes are given in order of place, with gaps where one likes.
 
     Args:
-        path: An existing file; what is not written stays as it is.
+        path: An existing file; bytes that are not written stay as they are.
 
     Raises:
         OSError: At the next call after a write failed, or on leaving.

@@ -1,4 +1,4 @@
-"""card.md: what the magic weights are, where they come from, how good they are, how to load them."""
+"""The model card, card.md: origin, licence and scores of the magic weights, and how to load them."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def write_card(run_path: str | os.PathLike[str]) -> Path:
         Path of `card.md`.
 
     Raises:
-        RunError: No such run, or the card cannot be written.
+        RunError: The folder holds no run, or the card cannot be written.
 
     Example:
         >>> write_card("runs/quickstart")  # doctest: +SKIP
@@ -186,7 +186,7 @@ def _scores(run: RunView, board: Scoreboard) -> str:
 
 
 def _interval(board: Scoreboard, seeds: int) -> str:
-    """Return the 95 % interval of what was written, or of the best challenger, in words."""
+    """Return the 95 % interval of the written weights, or of the best challenger, in words."""
     arm = board.arm(board.winner)
     if arm is None or arm.name == board.best_donor:
         arm = board.arm("composed") or board.arm("uniform_average")

@@ -18,7 +18,7 @@ _TIMM = {*(f"b{number}" for number in range(9)), *(f"lite{number}" for number in
 
 
 def has_classifier(run: RunView) -> bool:
-    """Return whether what was written was trained in the run and brings its classifier."""
+    """Return whether the written weights were trained in the run and include their classifier."""
     return run.trains_on and run.result.get("winner") in (COMPOSED, *RIVALS)
 
 
@@ -28,7 +28,7 @@ def loading(run: RunView) -> str:
     size = run.data.get("size", 224)
     classes = len(run.data.get("class_names") or []) or 10
     conventions = _conventions(run)
-    # Weights that were trained bring their classifier; naming classes would draw a fresh one.
+    # Trained weights include their classifier; naming classes would draw a fresh one.
     head = "" if has_classifier(run) else f", classes={classes}"
     lines = [
         "## Loading",

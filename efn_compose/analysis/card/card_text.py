@@ -1,4 +1,4 @@
-"""Texts from data inside Markdown, where they are shown and do nothing."""
+"""Texts from data, made harmless for Markdown."""
 
 import re
 
@@ -10,7 +10,7 @@ _LIST_NUMBER = re.compile(r"^(\d+)([.)])")
 
 
 def inline(text: object) -> str:
-    """Return a text from data so that Markdown shows it and does nothing with it.
+    """Return a text from data so that Markdown shows it unchanged.
 
     Example:
         >>> inline("a_b <script>")
@@ -21,7 +21,7 @@ def inline(text: object) -> str:
 
 
 def code(text: object) -> str:
-    """Return a text from data as a code span, whatever backticks it holds."""
+    """Return a text from data as a code span; the text may hold backticks."""
     content = " ".join(clean(text).split()) or " "
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", content)), default=0))
     pad = " " if content.startswith("`") or content.endswith("`") else ""

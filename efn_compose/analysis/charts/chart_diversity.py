@@ -1,4 +1,4 @@
-"""How alike the genomes of a generation are, and which donors its genes name."""
+"""Diversity over generations, and the donors that the genes name."""
 
 import itertools
 

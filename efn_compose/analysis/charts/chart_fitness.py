@@ -1,4 +1,4 @@
-"""Fitness over evaluations: every candidate, donors as lines, the noise band, what was re-run."""
+"""Fitness over evaluations: every candidate, donors as lines, the noise band, repetitions."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ _FEW, _MANY = 150, 1500
 
 @dataclass(frozen=True)
 class _Series:
-    """What is drawn, sorted by kind of mark."""
+    """The marks of the picture, by kind."""
 
     composed: list[EvaluationView]
     donors: dict[int, list[EvaluationView]]
@@ -226,7 +226,7 @@ def _donor_lines(search: SearchView, series: _Series, frame: Frame) -> list[obje
 
 
 def _incumbents(search: SearchView, frame: Frame) -> list[object]:
-    """Return the stepped line of who was believed best."""
+    """Return the stepped line of the genome believed best."""
     points: list[tuple[float, float]] = []
     low, high = frame.y_range
     for found in search.incumbents:

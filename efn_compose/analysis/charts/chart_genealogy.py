@@ -38,7 +38,7 @@ def genealogy_figure(run: RunView, line: Sequence[Ancestor]) -> Html | None:
         "one square per locus, input left. At the right the second parent, by its evaluation; a dot under "
         "a gene: that parent gave it. A frame: new, from neither parent. The journal does not hold "
         "parents; these are the earlier genomes that explain each child with the fewest new genes. "
-        "Losses are those of the first evaluation, each under its generation's seed."
+        "Losses are of the first evaluation, each under its generation's seed."
     )
     donors = sorted({gene for one in line for gene in one.genome})
     legend = element(
@@ -60,7 +60,7 @@ def genealogy_figure(run: RunView, line: Sequence[Ancestor]) -> Html | None:
 
 
 def _step(run: RunView, one: Ancestor) -> str:
-    """Return what one step brought, in words."""
+    """Return the change that one step made, in words."""
     loss = f"loss {loss_text(one.loss)}" if one.loss is not None else "failed"
     words = f"generation {one.generation}, {loss}"
     if one.second is None and not one.new:

@@ -1,4 +1,4 @@
-"""Confusion on test, best donor beside challenger, and images with both answers."""
+"""Confusion matrices of best donor and challenger on test images, and images with both answers."""
 
 import itertools
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def predictions_section(view: PredictionsView | None, classes: Sequence[str]) ->
     """Return confusion and samples; empty without predictions.
 
     Args:
-        view: What the run folder holds.
+        view: The predictions that the run folder holds.
         classes: Class names.
     """
     if view is None:

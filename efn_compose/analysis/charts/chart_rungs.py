@@ -23,7 +23,7 @@ _VISIBLE_QUANTILE = 0.95
 
 
 def rungs_section(run: RunView) -> list[Html | None]:
-    """Return what the journal says of cheap rungs; empty where it holds none."""
+    """Return the section on cheap rungs; empty if the journal holds none."""
     rungs = rungs_view(run)
     if not rungs:
         return []

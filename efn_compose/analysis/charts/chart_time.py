@@ -1,4 +1,4 @@
-"""Where the time went: each worker's evaluations in time, and the phases of an evaluation."""
+"""Time of a run: each worker's evaluations, and the phases of an evaluation."""
 
 from collections.abc import Sequence
 
@@ -39,7 +39,7 @@ _PHASE_NAMES = {
     "soup": "Scoring averages",
     "final": "Finals on fresh seeds",
     "test": "Test, once",
-    "finish": "Composing what is written",
+    "finish": "Composing the written weights",
     "predictions": "Predictions to look at",
 }
 _WORDS = {

@@ -64,7 +64,7 @@ def svg(width: float, height: float, *children: object, label: str) -> Html:
         width: Pixels at which texts have their intended size.
         height: Pixels.
         children: Its marks.
-        label: What it shows, for those who cannot see it.
+        label: A description for readers who cannot see the picture.
     """
     return element(
         "svg",
@@ -82,8 +82,8 @@ def figure(draw: Callable[[float], Html], caption: object, *extra: object) -> Ht
 
     Args:
         draw: Draws it for a width in pixels.
-        caption: What one sees, in words.
-        extra: What stands between picture and caption, such as a legend.
+        caption: A description of the picture.
+        extra: Content between picture and caption, a legend for example.
     """
     return element(
         "figure",

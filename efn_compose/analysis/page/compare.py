@@ -1,4 +1,4 @@
-"""Several runs side by side: what each wrote, paired differences, progress, settings that differ."""
+"""Several runs side by side: written weights, paired differences, progress, settings that differ."""
 
 import math
 import os
@@ -42,7 +42,7 @@ COMPARISON_FILE = "comparison.html"
 
 @dataclass(frozen=True)
 class RunDifference:
-    """Test loss of what one run wrote minus that of what another wrote.
+    """Test loss of one run's written weights minus the test loss of another run's.
 
     Args:
         difference: Mean and standard error; None where it cannot be formed.
@@ -59,7 +59,7 @@ class RunDifference:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A run with what is derived from it."""
+    """A run with its scoreboard and its search."""
 
     run: RunView
     board: Scoreboard
@@ -77,7 +77,7 @@ def write_comparison(
     """Draw several runs side by side and write the page, atomically.
 
     Args:
-        run_paths: At least one run folder; the first is what others are compared with.
+        run_paths: At least one run folder; the others are compared with the first.
         output: The page to write; default `comparison.html` in the first run's folder.
 
     Raises:
@@ -94,7 +94,7 @@ def write_comparison(
 
 
 def render_comparison(runs: Sequence[RunView], *, refresh_seconds: int = 0) -> str:
-    """Return the page that shows runs side by side; the first is the reference."""
+    """Return the page that shows runs side by side; the others are compared with the first."""
     seen = [_Seen(run, scoreboard(run), search_view(run)) for run in runs]
     body = element(
         "div",
@@ -114,7 +114,7 @@ def render_comparison(runs: Sequence[RunView], *, refresh_seconds: int = 0) -> s
 
 
 def run_difference(first: RunView, second: RunView) -> RunDifference:
-    """Return the test loss of what `second` wrote minus that of what `first` wrote.
+    """Return the test loss of the weights that `second` wrote minus that of `first`.
 
     Paired over common seeds where the runs share at least two; otherwise the standard
     error is that of two independent means, which is larger. Runs with different data or

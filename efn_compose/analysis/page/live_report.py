@@ -1,16 +1,16 @@
-"""A report that is drawn while the run goes on, and never costs it anything that matters."""
+"""A report that is drawn while its run goes on, without slowing it down."""
 
 import os
 import time
 
 from efn_compose.analysis.page.report import write_report
 
-#: Seconds of searching per second of drawing, at least.
+#: Least seconds of searching per second of drawing.
 SHARE = 30.0
 
 
 class LiveReport:
-    """Draws a run's report again and again; what goes wrong with it stays here.
+    """Draws a run's report again and again; an error in it never reaches the run.
 
     Args:
         run_path: The run folder.

@@ -68,7 +68,7 @@ def write_report(run_path: str | os.PathLike[str]) -> Path:
         Path of `report.html`.
 
     Raises:
-        RunError: No such run, or the page cannot be written.
+        RunError: The folder holds no run, or the page cannot be written.
 
     Example:
         >>> write_report("runs/quickstart")  # doctest: +SKIP
@@ -83,8 +83,8 @@ def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
     """Return the report's page.
 
     Args:
-        run: What the run folder says.
-        refresh_seconds: The page reloads itself so often; 0 for never.
+        run: The run folder, read.
+        refresh_seconds: Seconds after which the page reloads itself; 0 for never.
     """
     board, search, clock, noise = (
         scoreboard(run),

@@ -24,7 +24,7 @@ class LivePage:
 
     Args:
         run_paths: Run folders; more than one gives the comparison.
-        refresh_seconds: The page reloads itself so often while a run is unfinished.
+        refresh_seconds: Seconds after which the page of an unfinished run reloads itself.
     """
 
     def __init__(self, run_paths: Sequence[Path], refresh_seconds: int) -> None:
@@ -70,7 +70,7 @@ def make_server(page: LivePage, port: int = 0) -> ThreadingHTTPServer:
     """Return a server of one page that only this machine can reach.
 
     Args:
-        page: What it shows.
+        page: The page to serve.
         port: 0 takes a free one; `server.server_address[1]` says which.
 
     Raises:

@@ -50,7 +50,7 @@ def headline(run: RunView, board: Scoreboard, search: SearchView) -> str:
 
 
 def _victory(board: Scoreboard) -> str:
-    """Return what was won, and whether the test split agrees."""
+    """Return the gain, and whether the test split agrees."""
     arm = board.arm(board.winner)
     who = (
         "Composed weights beat" if board.winner == "composed" else "The average of all donors beats"
@@ -66,7 +66,7 @@ def _victory(board: Scoreboard) -> str:
 
 
 def verdict_words(run: RunView) -> Html:
-    """Return what the run concluded, or why there is no conclusion."""
+    """Return the verdict of the run, or the reason why there is none."""
     if run.result:
         words = str(run.result.get("verdict") or "The result holds no words.")
     elif run.status == "going on":
@@ -147,7 +147,7 @@ def _interval_words(arm: ArmView, found: Difference | None) -> str:
 
 
 def problems_box(run: RunView) -> Html | None:
-    """Return what is missing or damaged, None where all is well."""
+    """Return the list of missing or damaged files; None if there are none."""
     if not run.problems:
         return None
     return element(
@@ -217,7 +217,7 @@ def _metric(metric: str, values: tuple[float, ...]) -> str:
 
 
 def noise_words(noise: Noise | None, search: SearchView) -> list[Any]:
-    """Return what the noise measurement says."""
+    """Return the section on the noise measurement."""
     if noise is None:
         return [element("p", "The noise of the fitness was not measured.", class_="quiet")]
     words = [
@@ -328,7 +328,7 @@ def environment(run: RunView) -> list[Html]:
             ]
         )
     return [
-        table(["What", "Value"], rows, caption="What the run ran on"),
+        table(["What", "Value"], rows, caption="Machine and versions of the run"),
         folded("Configuration, resolved", element("pre", _config_text(run))),
     ]
 

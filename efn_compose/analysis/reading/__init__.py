@@ -1,5 +1,5 @@
 """Run folders read into values: no drawing, no markup.
 
-Begin at `journal_view.py` (what the journal says) and `search_view.py` (one search as a whole).
+Begin at `journal_view.py` (a run folder) and `search_view.py` (one search as a whole).
 `composition/` reads what the written weights are made of.
 """

@@ -1,4 +1,4 @@
-"""The journal as a reader sees it: one view per evaluation, whatever state the file is in."""
+"""The journal as a reader sees it: one view per evaluation, also of a damaged file."""
 
 import json
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class EvaluationView:
         index: Number of the evaluation.
         phase: "noise", "search", "final" or "test".
         generation: Number of the generation, 0 outside the search.
-        arm: Name of what it stands for; empty for an anonymous candidate.
+        arm: Name of the contestant; empty for an anonymous candidate.
         kind: "genome", "average" or "segments".
         values: The genes, or one weight per donor, of the whole network or of each segment.
         seed: Seed of head, order and dropout.
@@ -57,12 +57,12 @@ class EvaluationView:
 
     @property
     def is_descendant(self) -> bool:
-        """Whether the numbers in its recipe are those of trained networks, not of donors."""
+        """Whether its recipe numbers trained networks rather than donors."""
         return self.phase == "soup" or (self.phase == "population" and self.generation > 0)
 
     @property
     def recipe(self) -> tuple[str, tuple[float, ...]]:
-        """What was evaluated, hashable."""
+        """The evaluated recipe, hashable."""
         return self.kind, self.values
 
     def score(self, part: str, metric: str) -> float | None:
@@ -71,7 +71,7 @@ class EvaluationView:
 
 
 def read_evaluations(path: Path, problems: list[str]) -> tuple[EvaluationView, ...]:
-    """Return what a journal holds; a missing file and damaged lines become problems.
+    """Return the evaluations in a journal; a missing file and damaged lines become problems.
 
     Args:
         path: The journal; lines of events are left out.

@@ -1,4 +1,4 @@
-"""A run folder as a reader sees it: whatever is there, and a list of what is missing or damaged.
+"""A run folder as a reader sees it: everything readable, and a list of missing or damaged files.
 
 Nothing here raises because of a run's state. A run that is going on, was killed, or lost
 files still gives a view; what could not be read stands in `RunView.problems`.
@@ -72,7 +72,7 @@ class RunView:
         data: What `data.json` holds.
         result: What `result.json` holds; empty while there is no verdict.
         owner: The process that works in the folder now, in words; empty for none.
-        problems: What is missing or damaged, one sentence each.
+        problems: Missing or damaged files, one sentence each.
         lineages: Per donor, the number of its lineage; empty where unknown.
         flags: What a person must know about lineages that are mixed, one sentence each.
     """
@@ -107,7 +107,7 @@ class RunView:
 
     @property
     def trains_on(self) -> bool:
-        """Whether trained candidates became donors, so that what was written may be trained."""
+        """Whether trained candidates became donors, so that the written weights may be trained."""
         return self.setting("search", "inheritance", "baldwin") != "baldwin"
 
     def setting(self, section: str, key: str, default: Any = None) -> Any:
@@ -135,7 +135,7 @@ class RunView:
 
 
 def read_run(path: str | os.PathLike[str]) -> RunView:
-    """Read a run folder without changing it, whatever state it is in.
+    """Read a run folder in any state, without changing it.
 
     Args:
         path: The run folder.

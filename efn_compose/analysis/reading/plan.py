@@ -1,4 +1,4 @@
-"""How much of an unfinished run is still to come."""
+"""The work that is left in an unfinished run."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from efn_compose.analysis.reading.timing import Timing
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is left of a run.
+    """The work that is left in a run.
 
     Args:
-        planned: Evaluations of the whole run, at most.
-        left: Evaluations still to come, at most.
+        planned: Most evaluations that the whole run may make.
+        left: Most evaluations that are still to come.
         seconds: For these, at the pace so far; None where the pace is not known.
     """
 
@@ -23,7 +23,7 @@ class Outlook:
 
 
 def outlook(run: RunView, clock: Timing) -> Outlook | None:
-    """Return what is left of an unfinished run; None where it is finished or cannot be known."""
+    """Return the work that is left; None if the run is finished or the plan is unknown."""
     search = run.config.get("search")
     if run.result or not run.donors or not isinstance(search, dict):
         return None

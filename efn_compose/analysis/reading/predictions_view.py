@@ -1,4 +1,4 @@
-"""What best donor and challenger make of the test images, as the run folder holds it."""
+"""Predictions of best donor and challenger on the test images, from the run folder."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ class SampleView:
     """One test image with both answers.
 
     Args:
-        case: What is worth seeing, such as "both are wrong".
+        case: Why the image is shown: "both are wrong", for example.
         image: Its number in the test split.
         label: Its class.
         predicted: Class by best donor and challenger.

@@ -1,4 +1,4 @@
-"""How well cheap rungs foretell the full evaluation, from the journal alone."""
+"""How well cheap rungs predict the full evaluation, from the journal alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 from efn_compose.analysis.reading.evaluation_view import EvaluationView
 from efn_compose.analysis.reading.journal_view import RunView
 
-#: Genomes that a correlation needs; the search asks for as many before it trusts a rung.
+#: Genomes that a correlation needs; the search needs this many before it trusts a rung.
 FEWEST = 6
 _RESAMPLINGS = 2000
 
@@ -26,7 +26,7 @@ class RungView:
         correlation: Spearman's rank correlation over the pairs; None for too few.
         interval: Its 95 % interval by resampling genomes.
         seconds: Median wall time.
-        full_seconds: That of a full evaluation.
+        full_seconds: Median wall time of a full evaluation.
     """
 
     name: str

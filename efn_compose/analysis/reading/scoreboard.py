@@ -23,7 +23,7 @@ class ArmView:
 
     Args:
         name: Donor name, "composed" or "uniform_average".
-        kind: What it is.
+        kind: "donor", "average" or another kind of contestant.
         validation_loss: One per seed, nats.
         test_loss: One per seed, nats; empty where not scored yet.
         test_scores: Further metrics on the test split, one per seed each.
@@ -55,7 +55,7 @@ class Scoreboard:
         arms: Ordered by mean test loss, or validation loss while the test is to come.
         winner: Name of the arm that was written; empty while undecided.
         best_donor: Name of the donor others are compared with; empty where there is none.
-        part: "test" or "validation": what the order and the differences are about.
+        part: "test" or "validation": the split of the order and of the differences.
         is_final: Whether the run has ended with a verdict.
     """
 
@@ -71,7 +71,7 @@ class Scoreboard:
 
     @property
     def reference(self) -> str:
-        """What others are compared with: the best donor, or what was made of one."""
+        """Name of the rival: the best donor, or weights made from one."""
         return reference_kind(self.best_donor)
 
     @property

@@ -16,7 +16,7 @@ _CHECKPOINTS = 80
 
 @dataclass(frozen=True)
 class Incumbent:
-    """Who was believed best after a generation.
+    """The genome that was believed best after a generation.
 
     Args:
         generation: Number of the generation.
@@ -56,7 +56,7 @@ class GenerationView:
 
 @dataclass(frozen=True)
 class SearchView:
-    """What the search phase shows.
+    """The search phase of a run.
 
     Args:
         generations: In order.
@@ -86,7 +86,7 @@ class SearchView:
 
 
 def search_view(run: RunView) -> SearchView:
-    """Return what the search phase of a run shows, so far; beliefs are those of the search."""
+    """Return the search phase of a run so far, with the beliefs that the search has."""
     grouped: dict[int, list[EvaluationView]] = {}
     for evaluation in run.by_phase.get("search", ()):
         if evaluation.kind == "genome":

@@ -1,4 +1,4 @@
-"""Values from a run's files, checked before anything is drawn from them.
+"""Values from a run's files, checked before they are drawn.
 
 A run folder can be edited, damaged, or from another version. What does not fit is left out
 and named, so that the rest can still be drawn.

@@ -1,4 +1,4 @@
-"""Where the time of a run went: by worker, by phase, and how much of it was overhead."""
+"""Time of a run by worker and by phase, and the share of overhead."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -59,7 +59,7 @@ class Timing:
 
 
 def timing(evaluations: Sequence[EvaluationView]) -> Timing:
-    """Return where the time of evaluations went."""
+    """Return the time of evaluations by worker and by phase."""
     seen: set[int] = set()
     first, later = [], []
     for evaluation in evaluations:

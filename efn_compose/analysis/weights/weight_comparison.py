@@ -1,4 +1,4 @@
-"""How two sets of weights differ: conventions, tensors that only one has, and by how much the others."""
+"""Differences of two sets of weights: conventions, tensors that only one has, and values."""
 
 import math
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class WeightComparison:
-    """What differs between two sets of weights.
+    """The differences between two sets of weights.
 
     Args:
         conventions: By field of architecture and conventions, the two values where they differ.
@@ -68,7 +68,7 @@ class WeightComparison:
         }
 
     def words(self) -> str:
-        """Return the same for people."""
+        """Return the differences as lines for people."""
         lines = [
             f"  {key}: {one} against {other}" for key, (one, other) in self.conventions.items()
         ]

@@ -26,7 +26,7 @@ class SegmentView:
         donor: Its host donor.
         filters: Donor of each of its filters, layer by layer; uint8.
         parameters: Number of its trainable parameters; 0 where the network is unknown.
-        details: What it is, in words.
+        details: A description of the segment.
         layers: Names of its layers with filters, without the part's own name.
         saliency: Mean weight saliency of its expanded channels relative to that of all
             blocks; None where the weights are not at hand.
@@ -103,7 +103,7 @@ def donor_maps(
         run: The run.
         search: Its search.
         filters: Donor of each filter by layer name, as the magic weight file holds it.
-        saliency: Of the parts of what was written, see `segment_saliency`.
+        saliency: Of the segments of the written weights; see `segment_saliency`.
     """
     maps = []
     written = _written(run, filters, saliency)
@@ -149,9 +149,7 @@ def _written(
         return DonorMapView("What was written: the average of all donors", (), values)
     if recipe.get("kind") == "segments":
         mean = np.reshape(values, (-1, max(1, len(run.donors)))).mean(axis=0)
-        title = (
-            "What was written: an average with weights of its own in every part; here their mean"
-        )
+        title = "The written weights: an average with weights of its own in every segment; here their mean"
         return DonorMapView(title, (), tuple(mean.tolist()))
     title = "What was written: the composed weights"
     if winner not in (COMPOSED, AVERAGE):

@@ -1,4 +1,4 @@
-"""What a stored genome means: which donor gives each part of the network."""
+"""The meaning of a stored genome: the donor of each part of the network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class GenomeReader:
     Args:
         spec: The network, None where unknown.
         loci: Name and segments of each gene; of a block's units together where each has one.
-        granularity: What one gene moves, empty where unknown.
+        granularity: The piece of the network that one gene decides; empty if unknown.
         donor_count: Number of donors.
         lineages: Per donor, the number of its lineage; empty where unknown.
     """

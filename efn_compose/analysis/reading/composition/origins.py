@@ -5,7 +5,7 @@ from typing import Any
 
 
 def origin_words(provenance: Mapping[str, Any]) -> str:
-    """Return the source and what was done to it since.
+    """Return the source and the changes made to it since.
 
     Example:
         >>> origin_words({"source": "a.pth", "sibling": {"share": 0, "share_count": 2}})
