@@ -67,6 +67,16 @@ class InertDict(dict[Any, Any]):
         pass
 
 
+class InertList(list[Any]):
+    """Stand-in for a list of another class."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 @dataclass(frozen=True)
 class _Function(Fixed):
     """A function that a pickle may call."""
@@ -107,8 +117,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 _PLAIN_OBJECTS: dict[str, str] = {
     "argparse": "Namespace",
     "types": "SimpleNamespace",
-    "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple",
-    "collections": "deque",
+    "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple xrange",
     "datetime": "date datetime time timedelta timezone",
     "decimal": "Decimal",
     "fractions": "Fraction",
@@ -129,6 +138,8 @@ _DICTIONARIES: dict[str, str] = {
     "lightning_fabric.utilities.data": "AttributeDict",
     "pytorch_lightning.utilities.parsing": "AttributeDict",
 }
+#: Lists of other classes, by module.
+_LISTS: dict[str, str] = {"collections": "deque"}
 #: What other versions of Python and numpy call a module.
 _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "builtins": ("__builtin__",),
@@ -141,7 +152,11 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
 def _stand_ins() -> dict[tuple[str, str], type]:
     return {
         (alias, name): stand_in
-        for table, stand_in in ((_PLAIN_OBJECTS, Inert), (_DICTIONARIES, InertDict))
+        for table, stand_in in (
+            (_PLAIN_OBJECTS, Inert),
+            (_DICTIONARIES, InertDict),
+            (_LISTS, InertList),
+        )
         for module, names in table.items()
         for alias in (module, *_OTHER_NAMES.get(module, ()))
         for name in names.split()
