@@ -63,7 +63,7 @@ def refitted_average(bench: Bench, first: Tensors, second: Tensors) -> Tensors:
     space = genome_space(bench.donors[0].spec, 2, "block")
     with bench.fitness(refit=True):
         bench.evaluator.set_donors(space, [first, second])
-        return bench.evaluator.finish(FinishTask(Recipe.average(2)))
+        return FinishTask(Recipe.average(2)).run(bench.evaluator)
 
 
 def starts(bench: Bench) -> Iterator[tuple[str, Tensors]]:
@@ -158,9 +158,11 @@ def main() -> None:
     rows: dict[tuple[str, str], list[list[tuple[float, float]]]] = {}
     for seed in range(1, options.seeds + 1):
         for source in config["data_sets"]:
-            setup = WorkerSetup(donors[0].conventions, FitnessOptions(**config["fitness"]))
+            setup = WorkerSetup(
+                donors[0].spec, donors[0].conventions, FitnessOptions(**config["fitness"])
+            )
             data = data_set(source, {**config, "split_seed": seed})
-            bench = Bench(setup.make_evaluator(data), data, donors, own, seed)
+            bench = Bench(setup.make_worker(data), data, donors, own, seed)
             for name, tensors in starts(bench):
                 rows.setdefault((source, name), []).append(measure(bench, tensors))
                 print(source, seed, name, rows[source, name][-1], flush=True)

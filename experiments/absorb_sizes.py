@@ -107,7 +107,7 @@ def main() -> None:
     """Measure what is not yet in the journal, and write the table after every image size."""
     config = tomllib.loads((HERE / "scoreboard.toml").read_text(encoding="utf-8"))
     donors = load_donors([DONOR], "")
-    setup = WorkerSetup(donors[0].conventions, FitnessOptions(**config["fitness"]))
+    setup = WorkerSetup(donors[0].spec, donors[0].conventions, FitnessOptions(**config["fitness"]))
     with contextlib.closing(Journal(JOURNAL)) as journal:
         done = {(r["data"], r["size"], r["seed"], r["start"], r["rate"]) for r in journal}
         for seed, source, size in itertools.product(SEEDS, DATA, SIZES):
@@ -119,7 +119,7 @@ def main() -> None:
             if not left:
                 continue
             data = data_set(source, {**COUNTS, "size": size, "split_seed": seed})
-            bench = Bench(setup.make_evaluator(data), data, donors, config, seed)
+            bench = Bench(setup.make_worker(data), data, donors, config, seed)
             for start, rate in left:
                 row = {"data": source, "size": size, "seed": seed, "start": start, "rate": rate}
                 journal.append(row | measure(bench, start, rate))

@@ -42,7 +42,7 @@ def start(images: int, workers: int) -> tuple[RayExecutor, GenomeSpace]:
     tensors = {n: (v * 1.01).astype(np.float32) for n, v in donor.tensors.items()}
     fitness = FitnessOptions(recalibrate_images=images)
     executor = RayExecutor(
-        WorkerSetup(donor.conventions, fitness), data, ExecutorOptions(workers=workers)
+        WorkerSetup(donor.spec, donor.conventions, fitness), data, ExecutorOptions(workers=workers)
     )
     space = GenomeSpace(donor.spec, 2, "block")
     executor.set_donors(space, [donor.tensors, tensors])

@@ -30,6 +30,10 @@ sys.path.insert(0, str(TESTS))
 
 from fake_executor import fake_evaluation  # noqa: E402
 
+from efn_compose.evolve.workers.ray_executor import RayExecutor  # noqa: E402
+from efn_compose.evolve.workers.task import Task  # noqa: E402
+from efn_compose.evolve.workers.tasks import EvaluationTask  # noqa: E402
+
 NODES, CPUS = 3, 1
 #: Seconds to wait for an answer before the next kill comes nevertheless.
 PATIENCE = 45.0
@@ -38,27 +42,41 @@ SHARES = {"worker": 55, "driver": 20, "node": 22, "head": 3}
 
 
 @dataclass(frozen=True)
-class SleepySetup:
-    """Makes evaluators that score by a formula after a while."""
+class PlainSetup:
+    """Makes workers without a network."""
 
     device: str = "cpu"
 
-    def make_evaluator(self, data):
-        return SleepyEvaluator()
+    def make_worker(self, data):
+        return PlainWorker()
 
 
-class SleepyEvaluator:
-    """Scores by recipe and seed alone."""
+class PlainWorker:
+    """Keeps donors."""
 
     def set_donors(self, space, donors):
         self.space, self.donors = space, donors
 
-    def evaluate(self, task):
-        time.sleep(random.Random(f"{task.recipe.values}{task.seed}").uniform(0.02, 0.3))
-        return fake_evaluation(task)
 
-    def finish(self, task):
-        return dict(task.recipe.compose(self.space, self.donors))
+@dataclass(frozen=True)
+class SleepyTask(Task):
+    """Answers a task of the search after a while: by a formula, or composed without a network."""
+
+    task: Task
+
+    def run(self, worker):
+        recipe = self.task.recipe
+        if not isinstance(self.task, EvaluationTask):
+            return dict(recipe.compose(worker.space, worker.donors))
+        time.sleep(random.Random(f"{recipe.values}{self.task.seed}").uniform(0.02, 0.3))
+        return fake_evaluation(self.task)
+
+
+class SleepyExecutor(RayExecutor):
+    """Ray's executor, asked for sleepy answers."""
+
+    def run(self, tasks):
+        return super().run(SleepyTask(task) for task in tasks)
 
 
 def drive(folder: Path, mode: str, generations: int, address: str) -> None:
@@ -80,15 +98,13 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
             import fake_executor
             import ray
 
-            from efn_compose.evolve.workers.ray_executor import RayExecutor
-
             # Nodes need no copy of these two; they get them with the work.
             ray.cloudpickle.register_pickle_by_value(fake_executor)
             ray.cloudpickle.register_pickle_by_value(sys.modules["__main__"])
             options = ExecutorOptions(
                 address=address, workers=NODES * CPUS, retries=1000, hang_seconds=60
             )
-            executor = RayExecutor(SleepySetup(), None, options)
+            executor = SleepyExecutor(PlainSetup(), None, options)
         else:
             executor = FakeExecutor()
         try:

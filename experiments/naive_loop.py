@@ -115,7 +115,7 @@ class Ours:
 
         held = SimpleNamespace(**data, classes=CLASSES, size=SIZE)
         held.test_images, held.test_labels = data["validation_images"], data["validation_labels"]
-        setup = WorkerSetup(donors[0].conventions, FitnessOptions(batch_size=BATCH))
+        setup = WorkerSetup(donors[0].spec, donors[0].conventions, FitnessOptions(batch_size=BATCH))
         self.executor = RayExecutor(setup, held, ExecutorOptions(workers=cores))
         self.space = GenomeSpace(donors[0].spec, 2, "block")
         self.executor.set_donors(self.space, [donor.tensors for donor in donors])

@@ -72,9 +72,11 @@ def run(config: Mapping[str, Any], options: argparse.Namespace) -> None:
     for seed, setting, source, arms in pending(config, options):
         own = merged(config, setting)
         donors = load_donors(own["donors"], own.get("variant", ""))
-        setup = WorkerSetup(donors[0].conventions, FitnessOptions(**config["fitness"]))
+        setup = WorkerSetup(
+            donors[0].spec, donors[0].conventions, FitnessOptions(**config["fitness"])
+        )
         data = data_set(source, {**config, "split_seed": seed})
-        bench = Bench(setup.make_evaluator(data), data, donors, own, seed)
+        bench = Bench(setup.make_worker(data), data, donors, own, seed)
         for arm in arms:
             started = time.perf_counter()
             start = ARMS[arm](bench)

@@ -58,7 +58,7 @@ class InProcess:
         for position, task in enumerate(tasks):
             is_sibling = hasattr(task, "share_count")
             self.epochs += 1 / task.share_count if is_sibling else getattr(task, "epochs", 0.0)
-            yield position, answer(self.evaluator, task, worker=0)
+            yield position, answer(self.evaluator, task, 0)
 
     def close(self) -> None:
         """Nothing to stop."""

@@ -82,8 +82,7 @@ class Bench:
     @contextmanager
     def _training_at(self, rate: float) -> Iterator[None]:
         """Let the traced model train at another rate for a while."""
-        self._seat(self.donors[0].tensors)  # there is no model before
-        model = self.evaluator.model
+        model = self.evaluator.network
         usual = model.settings
         model.settings = dataclasses.replace(usual, learning_rate=rate)
         try:
@@ -110,20 +109,20 @@ class Bench:
         )
         with self._training_at(self.rate if rate is None else rate):
             self._seat(tensors)
-            return dict(self.evaluator.evaluate(task).weights)
+            return dict(task.run(self.evaluator).weights)
 
     def score(self, tensors: Tensors, *parts: str) -> Mapping[str, Mapping[str, float]]:
         """Return scores without training, BatchNorm statistics re-estimated."""
         self._seat(tensors)
         task = EvaluationTask(Recipe.genome(self._space.pure(0)), self.head_seed, 0.0, parts)
-        found = self.evaluator.evaluate(task)
+        found = task.run(self.evaluator)
         return found.scores or {part: {"loss": float("inf"), "accuracy": 0.0} for part in parts}
 
     def probabilities(self, tensors: Tensors) -> np.ndarray:
         """Return (image, class) of the test images, without training."""
         self.score(tensors, "validation")
         order = batches(len(self.data.test_labels), self.evaluator.inference_batch)
-        logits = self.evaluator.model.predict(tf.constant(self.data.test_images), order)
+        logits = self.evaluator.network.predict(tf.constant(self.data.test_images), order)
         return np.exp(log_softmax(logits))
 
     def validation_loss(self, tensors: Tensors) -> float:
@@ -174,7 +173,7 @@ class Bench:
         images = tf.constant(self.data.train_images), tf.constant(self.data.train_labels)
         kept = []
         with self._training_at(self.rate):
-            model = self.evaluator.model
+            model = self.evaluator.network
             model.load(start, self.draw("plain"), self.head_seed)
             for epoch, rate in enumerate(rates):
                 # One training: nothing is reset between epochs, the optimizer's state least of all.
@@ -202,6 +201,6 @@ class Bench:
         space = genome_space(self.donors[0].spec, len(donors), "block")
         tensors = [donor.tensors for donor in donors]
         self.evaluator.set_donors(space, tensors)
-        found = self.evaluator.learn_soup(LearnedSoupTask(self.draw("soup"), epochs))
+        found = LearnedSoupTask(self.draw("soup"), epochs).run(self.evaluator)
         soup = Recipe.by_segment(found.weights).compose(space, tensors)
         return dict(soup), found.weights.round(3).tolist()

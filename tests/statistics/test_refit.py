@@ -114,14 +114,14 @@ def test_an_evaluation_refits_mixtures_and_averages_and_nothing_else(setting):
     block = _block_of(space, _places(space)[3])
     for refit in (False, True):
         fitness = FitnessOptions(refit=refit, recalibrate_images=48)
-        evaluator = WorkerSetup(donors[0].conventions, fitness).make_evaluator(data)
+        evaluator = WorkerSetup(donors[0].spec, donors[0].conventions, fitness).make_worker(data)
         evaluator.set_donors(space, tensors)
         for name, recipe in {"mixed": mixed, "average": Recipe.average(2), "whole": whole}.items():
-            found = evaluator.evaluate(EvaluationTask(recipe, seed=1))
+            found = EvaluationTask(recipe, seed=1).run(evaluator)
             losses[name, refit] = found.scores["validation"]["loss"]
-        kernels[refit] = evaluator.finish(FinishTask(mixed))[f"{block}_project_conv/kernel"]
+        kernels[refit] = FinishTask(mixed).run(evaluator)[f"{block}_project_conv/kernel"]
         evaluator.set_donors(space, [trained, trained])
-        found = evaluator.evaluate(EvaluationTask(mixed, seed=1))
+        found = EvaluationTask(mixed, seed=1).run(evaluator)
         losses["trained", refit] = found.scores["validation"]["loss"]
     assert losses["whole", True] == losses["whole", False]
     assert losses["trained", True] == losses["trained", False]

@@ -7,14 +7,16 @@ import pathlib
 import signal
 import time
 
+from efn_compose.evolve.workers.task import Task
 
-class Bomb:
+
+class Bomb(Task):
     """A task that kills its worker the first time it is asked."""
 
     def __init__(self, path):
         self.path = path
 
-    def run(self, evaluator):
+    def run(self, worker):
         if not os.path.exists(self.path):
             with open(self.path, "w"):
                 pass
@@ -22,13 +24,13 @@ class Bomb:
         return "survived"
 
 
-class Sleeper:
+class Sleeper(Task):
     """A task that hangs the first time it is asked."""
 
     def __init__(self, path):
         self.path = path
 
-    def run(self, evaluator):
+    def run(self, worker):
         if not os.path.exists(self.path):
             with open(self.path, "w"):
                 pass
@@ -36,49 +38,49 @@ class Sleeper:
         return "woke up"
 
 
-class Raiser:
+class Raiser(Task):
     """A task that raises."""
 
-    def run(self, evaluator):
+    def run(self, worker):
         raise ValueError("no such candidate")
 
 
-class Worker:
+class Worker(Task):
     """A task that says which process answers it, after a while."""
 
     def __init__(self, seconds=0.0):
         self.seconds = seconds
 
-    def run(self, evaluator):
+    def run(self, worker):
         time.sleep(self.seconds)
         return os.getpid()
 
 
-class Grower:
+class Grower(Task):
     """A task that leaves its process so many MB larger, and says which one it is."""
 
     def __init__(self, megabytes):
         self.megabytes = megabytes
 
-    def run(self, evaluator):
-        evaluator.donors = b"x" * (self.megabytes << 20)
+    def run(self, worker):
+        worker.ballast = b"x" * (self.megabytes << 20)
         return os.getpid()
 
 
-class Farewell:
+class Farewell(Task):
     """A task that has its process leave a file when it ends by itself."""
 
     def __init__(self, path):
         self.path = path
 
-    def run(self, evaluator):
+    def run(self, worker):
         atexit.register(pathlib.Path(self.path).touch)
 
 
-class Hoarder:
+class Hoarder(Task):
     """A task that asks for more memory than its process may have."""
 
-    def run(self, evaluator):
+    def run(self, worker):
         import resource
 
         before = resource.getrlimit(resource.RLIMIT_AS)
@@ -90,26 +92,26 @@ class Hoarder:
             resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-class Priority:
+class Priority(Task):
     """A task that returns its process' niceness."""
 
-    def run(self, evaluator):
+    def run(self, worker):
         return os.nice(0)
 
 
 @dataclasses.dataclass(frozen=True)
 class PlainSetup:
-    """Makes evaluators without a network."""
+    """Makes workers without a network."""
 
     device: str = "cpu"
 
-    def make_evaluator(self, data):
-        """Return an evaluator that needs no TensorFlow."""
-        return PlainEvaluator()
+    def make_worker(self, data):
+        """Return a worker that needs no TensorFlow."""
+        return PlainWorker()
 
 
-class PlainEvaluator:
-    """Keeps donors, evaluates nothing; tasks bring all they need."""
+class PlainWorker:
+    """Keeps donors; tasks bring all else they need."""
 
     def set_donors(self, space, donors):
         """Keep the donors."""

@@ -78,7 +78,7 @@ def test_a_worker_learns_a_soup_and_evaluates_it_like_any_recipe():
     parts |= {f"{part}_labels": labels for part in ("train", "validation", "test")}
     data = DataSet(name="made up", class_names=("a", "b", "c"), split=None, **parts)
     fitness = FitnessOptions(batch_size=12)
-    evaluator = WorkerSetup(GOOD.conventions, fitness).make_evaluator(data)
+    evaluator = WorkerSetup(GOOD.spec, GOOD.conventions, fitness).make_worker(data)
     donors = [nano_donor(VARIANT, seed=seed, classes=None).tensors for seed in range(2)]
     space = genome_space(SPEC, 2, "block", lineages=(0, 0))
     evaluator.set_donors(space, donors)
@@ -88,5 +88,5 @@ def test_a_worker_learns_a_soup_and_evaluates_it_like_any_recipe():
     assert np.abs(soup.weights - 0.5).max() > 0.05
     assert soup.losses[-1] < soup.losses[0]  # the fresh classifier learns along
     recipe = Recipe.by_segment(soup.weights)
-    found = evaluator.evaluate(EvaluationTask(recipe, seed=1))
+    found = EvaluationTask(recipe, seed=1).run(evaluator)
     assert found.error is None and np.isfinite(found.loss)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from efn_compose.compose import GenomeSpace
 from efn_compose.compose.compose import Tensors
 from efn_compose.data import DataSet
-from efn_compose.evolve.workers.tasks import Outcome, Task
+from efn_compose.evolve.workers.task import Outcome, Task
 
 
 class Executor(Protocol):
@@ -37,18 +37,24 @@ class Executor(Protocol):
         """Stop all workers; calling it twice does no harm."""
 
 
-def answer(evaluator: Any, task: Task, worker: int) -> Outcome:
-    """Answer one task, turning an exception into an outcome with its reason."""
+def answer(worker: Any, task: Task, number: int) -> Outcome:
+    """Answer one task in a worker, turning an exception into an outcome with its reason.
+
+    Args:
+        worker: What the executor's setup made.
+        task: The task.
+        number: Of the worker.
+    """
     start = time.perf_counter()
     value, error = None, None
     try:
-        value = task.run(evaluator)
+        value = task.run(worker)
     except Exception as exception:  # a worker answers, whatever happened to the candidate
         where = traceback.extract_tb(exception.__traceback__)[-1]
         location = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
         error = f"{type(exception).__name__}: {str(exception)[:500]} ({location})"
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Outcome(value, error, worker, time.perf_counter() - start, memory_mb)
+    return Outcome(value, error, number, time.perf_counter() - start, memory_mb)
 
 
 class SerialExecutor:
@@ -67,16 +73,16 @@ class SerialExecutor:
     workers = 1
 
     def __init__(self, setup: Any, data: DataSet) -> None:
-        self._evaluator = setup.make_evaluator(data)
+        self._worker = setup.make_worker(data)
 
     def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
         """Give the evaluator the donors that genomes number."""
-        self._evaluator.set_donors(space, donors)
+        self._worker.set_donors(space, donors)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of every task, in order."""
         for position, task in enumerate(tasks):
-            yield position, answer(self._evaluator, task, worker=0)
+            yield position, answer(self._worker, task, 0)
 
     def close(self) -> None:
         """Do nothing: there are no workers to stop."""

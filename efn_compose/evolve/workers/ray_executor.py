@@ -5,6 +5,7 @@ without copying; tasks travel, weights do not. Workers come and go: a dead one i
 replaced, and where their number is left open new nodes get workers as they join.
 """
 
+import math
 import time
 import warnings
 from collections import deque
@@ -25,8 +26,8 @@ from efn_compose.evolve.workers.ray_session import (
     words,
     worker_count,
 )
-from efn_compose.evolve.workers.tasks import Outcome, Task
-from efn_compose.evolve.workers.time_limit import TimeLimit, task_kind
+from efn_compose.evolve.workers.task import Outcome, Task
+from efn_compose.evolve.workers.time_limit import TimeLimit
 from efn_compose.evolve.workers.worker_check import describe_mismatch, describe_process, differences
 
 #: The first task of a worker also builds and traces the network.
@@ -42,25 +43,25 @@ _GROWTH = 1.5
 
 
 class _Worker:
-    """The actor: one evaluator for its whole life."""
+    """The actor: what the setup makes, for its whole life."""
 
     def __init__(self, number: int) -> None:
-        self._number, self._evaluator, self._problem = number, None, ""
+        self._number, self._worker, self._problem = number, None, ""
 
     def hello(self) -> dict[str, str]:
         return describe_process()
 
     def begin(self, setup: Any, data: DataSet) -> None:
         try:
-            self._evaluator = setup.make_evaluator(data)
+            self._worker = setup.make_worker(data)
         except Exception as error:  # told with the next answer, where somebody listens
             self._problem = f"worker cannot begin: {type(error).__name__}: {error}"
 
     def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
-        if self._evaluator is None:
+        if self._worker is None:
             return
         try:
-            self._evaluator.set_donors(space, donors)
+            self._worker.set_donors(space, donors)
             self._problem = ""
         except Exception as error:
             self._problem = f"worker cannot take the donors: {type(error).__name__}: {error}"
@@ -68,7 +69,7 @@ class _Worker:
     def answer(self, task: Task) -> Outcome:
         if self._problem:
             return Outcome(None, self._problem, self._number, 0.0)
-        return answer(self._evaluator, task, self._number)
+        return answer(self._worker, task, self._number)
 
 
 @dataclass
@@ -100,7 +101,7 @@ class RayExecutor:
     """Answers tasks on Ray actors; a dead worker is replaced and its task asked again.
 
     Args:
-        setup: Makes the evaluator in each worker; a `WorkerSetup`.
+        setup: Makes what runs tasks in each worker; a `WorkerSetup`.
         data: Images and labels; put in the object store once.
         options: Workers, device, address, retries, limits.
         note: Told what a person should know; a warning by default.
@@ -231,7 +232,7 @@ class RayExecutor:
             outcome = Outcome(None, f"{reason}, {one.attempt} times", one.number, 0.0)
         else:
             self._members[one.number].is_warm = True
-            self._limit.take(task_kind(one.task), outcome.seconds)
+            self._limit.take(one.task.pace, outcome.seconds)
             if self._has_outgrown(one.number, outcome.memory_mb):
                 self._replace(one.number)
             else:
@@ -269,7 +270,7 @@ class RayExecutor:
             return None, f"worker died ({type(error).__name__}: {_last_line(error)})"
 
     def _allowed(self, one: _Running) -> float:
-        limit = self._limit.seconds(task_kind(one.task))
+        limit = self._limit.seconds(one.task.pace) if one.task.is_limited else math.inf
         member = self._members[one.number]
         return limit if member.is_warm else limit + _START_SECONDS
 

@@ -4,16 +4,14 @@ import statistics
 from collections import defaultdict, deque
 from collections.abc import Hashable
 
-from efn_compose.evolve.workers.tasks import EvaluationTask, Task
-
-#: Answers of a kind before their median is trusted, and how many it is taken over.
+#: Answers of a pace before their median is trusted, and how many it is taken over.
 _LEAST, _RECENT = 5, 101
 #: Added to the multiple of the median: short evaluations may wait for a disk or a neighbour.
 _FLOOR_SECONDS = 30.0
 
 
 class TimeLimit:
-    """A limit that follows the running median of answers of the same kind.
+    """A limit that follows the running median of answers of one pace (`Task.pace`).
 
     Args:
         first_seconds: The limit until a median is known.
@@ -33,20 +31,13 @@ class TimeLimit:
             lambda: deque(maxlen=_RECENT)
         )
 
-    def take(self, kind: Hashable, seconds: float) -> None:
+    def take(self, pace: Hashable, seconds: float) -> None:
         """Learn how long an answer took."""
-        self._times[kind].append(seconds)
+        self._times[pace].append(seconds)
 
-    def seconds(self, kind: Hashable) -> float:
-        """Return the limit for a kind of task."""
-        times = self._times[kind]
+    def seconds(self, pace: Hashable) -> float:
+        """Return the limit for tasks of a pace."""
+        times = self._times[pace]
         if len(times) < _LEAST:
             return self._first
         return _FLOOR_SECONDS + self._factor * statistics.median(times)
-
-
-def task_kind(task: Task) -> Hashable:
-    """Return what tasks of about equal length have in common."""
-    if isinstance(task, EvaluationTask):
-        return "evaluation", task.epochs, task.parts
-    return type(task).__name__

@@ -204,6 +204,7 @@ def make_executor(prepared: Prepared) -> Any:
         trains_on = prepared.config.search.inheritance != "baldwin"
         fitness = dataclasses.replace(fitness, loss="calibrated" if trains_on else "plain")
     setup = WorkerSetup(
+        spec=prepared.donors[0].spec,
         conventions=prepared.donors[0].conventions,
         fitness=fitness,
         augment=prepared.config.augment,

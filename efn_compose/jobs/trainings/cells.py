@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from efn_compose.evolve.workers.task import Task
 from efn_compose.store import atomic_path
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Cell(Task):
     """One training of the matrix.
 
     Args:
@@ -22,6 +23,9 @@ class Cell:
         fold: The fold that validates.
         seed: Of head, order, augmentation and dropout.
     """
+
+    #: Networks of one matrix differ tenfold; nobody can say how long one may take.
+    is_limited: ClassVar[bool] = False
 
     variant: str
     fold: int

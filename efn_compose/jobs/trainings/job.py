@@ -28,9 +28,6 @@ from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store import RunFolder
 
-#: Seconds that a training may take before its worker counts as hanging: nobody can say.
-_NO_LIMIT = 30 * 86400.0
-
 
 @dataclass(frozen=True)
 class TrainSummary:
@@ -277,13 +274,8 @@ def _results(
         return
     from efn_compose.evolve.workers.ray_executor import RayExecutor
 
-    unlimited = dataclasses.replace(
-        options,
-        hang_seconds=_NO_LIMIT,
-        hang_factor=_NO_LIMIT,
-        workers=min(options.workers, len(cells)),
-    )
-    executor = RayExecutor(setup, prepared.images.folded, unlimited, progress.note)
+    options = dataclasses.replace(options, workers=min(options.workers, len(cells)))
+    executor = RayExecutor(setup, prepared.images.folded, options, progress.note)
     try:
         for position, outcome in executor.run(cells):
             yield cells[position], outcome.value, outcome.error

@@ -56,7 +56,7 @@ class TrainingSetup:
     device: str = "cpu"
     gpu_memory_mb: int = 0
 
-    def make_evaluator(self, data: FoldedImages) -> "TrainingWorker":
+    def make_worker(self, data: FoldedImages) -> "TrainingWorker":
         """Prepare this process' device and return a worker on it; what executors call."""
         if self.threads:
             prepare_device(self.device, self.threads, self.gpu_memory_mb)

@@ -37,7 +37,9 @@ def data(tmp_path_factory):
 
 def _setup():
     # Augmented, so that the contract holds with it; other tests run without.
-    return WorkerSetup(DONORS[0].conventions, FitnessOptions(batch_size=12), augment=AUGMENT)
+    return WorkerSetup(
+        DONORS[0].spec, DONORS[0].conventions, FitnessOptions(batch_size=12), augment=AUGMENT
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def test_an_evaluation_trains_on_what_augmentation_makes_of_each_image(serial, d
     from efn_compose.train.augment import augment
 
     assert FitnessAugmentOptions().is_off and not AUGMENT.is_off
-    model = serial._evaluator._resident
+    model = serial._worker.network
     model.load(DONORS[0].tensors, seed=5)
     numbers = np.array([40, 3, 7], np.int32)
     seen = model._augmented(tf.constant(data.train_images), tf.constant(numbers), tf.constant(2))
@@ -140,7 +142,9 @@ def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(d
     import keras
 
     # A large rate, so that two trainings of few steps part.
-    setup = WorkerSetup(DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=3e-2))
+    setup = WorkerSetup(
+        DONORS[0].spec, DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=3e-2)
+    )
     executor = SerialExecutor(setup, data)
     executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
     tasks = [
@@ -171,7 +175,9 @@ def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(d
 
 
 def test_a_diverging_training_is_a_failed_evaluation(data):
-    setup = WorkerSetup(DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=1e30))
+    setup = WorkerSetup(
+        DONORS[0].spec, DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=1e30)
+    )
     executor = SerialExecutor(setup, data)
     executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
     outcome = dict(executor.run([_tasks()[0]]))[0]

@@ -34,16 +34,16 @@ def data():
 
 
 def _evaluation(setup, data):
-    evaluator = setup.make_evaluator(data)
+    evaluator = setup.make_worker(data)
     evaluator.set_donors(SPACE, [donor.tensors for donor in DONORS])
-    found = evaluator.evaluate(EvaluationTask(Recipe.genome(SPACE.pure(0)), 1))
+    found = EvaluationTask(Recipe.genome(SPACE.pure(0)), 1).run(evaluator)
     assert found.error is None
     return found, evaluator
 
 
 def _setup(device="cpu", precision="auto"):
     fitness = FitnessOptions(batch_size=12, dropout=0.0, precision=precision)
-    return WorkerSetup(DONORS[0].conventions, fitness, device=device)
+    return WorkerSetup(DONORS[0].spec, DONORS[0].conventions, fitness, device=device)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def plain(data):
 
 def test_mixed_precision_trains_what_float32_trains(plain, data):
     found, evaluator = _evaluation(_setup(precision="mixed_float16"), data)
-    model = evaluator.model.model
+    model = evaluator.network.model
     assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
     assert model.get_layer("stem_conv").compute_dtype == "float16"
     assert found.train_loss == pytest.approx(plain.train_loss, rel=0.05)
@@ -83,7 +83,7 @@ def test_a_tpu_worker_trains_under_its_strategy(plain, data, monkeypatch):
     finally:
         devices._tpu_strategy.cache_clear()
     assert asked == ["local", ("topology", 1)]
-    assert evaluator.model.placement.strategy is mirrored
+    assert evaluator.network.placement.strategy is mirrored
     assert found.loss == pytest.approx(plain.loss, rel=1e-2)
     assert Placement("tpu").policy == "mixed_bfloat16"
 
