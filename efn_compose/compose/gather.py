@@ -72,13 +72,16 @@ class Selection:
     def _blend_columns(
         self, donors: Sequence[np.ndarray], mixed: np.ndarray, tail: int, word: type
     ) -> None:
-        made, base = (array.reshape(-1).view(word) for array in (mixed, donors[self.first]))
+        made: np.ndarray = mixed.reshape(-1).view(word)
+        base: np.ndarray = donors[self.first].reshape(-1).view(word)
         if not self.rest:
             np.copyto(made, base)
             return
         # Masks as long as a block: the passes run over flat memory, not row by row.
         masks = self._masks_for(tail, word)
-        sources = [(donors[number].reshape(-1).view(word), mask) for number, mask in masks]
+        sources: list[tuple[np.ndarray, np.ndarray]] = [
+            (donors[number].reshape(-1).view(word), mask) for number, mask in masks
+        ]
         step = len(masks[0][1])
         scratch = _scratch(step, word)
         for start in range(0, len(made), step):

@@ -137,7 +137,7 @@ def mega(
     def score(weights: np.ndarray) -> float:
         key = tuple(weights.tolist())
         if key not in scores:
-            value = float(evaluate(blend(donors, weights, allow_unrelated=True)))
+            value = float(evaluate(blend(donors, weights.tolist(), allow_unrelated=True)))
             scores[key] = value if value == value else float("-inf")
         return scores[key]
 
@@ -157,7 +157,7 @@ def mega(
         pairs = zip(parents[::2], parents[1::2], strict=True)
         individuals = [best, *(_crossover(one, other, rng) for one, other in pairs)]
     best = max(individuals, key=score)
-    donor = blend(donors, best, allow_unrelated=True).replace(name="mega")
+    donor = blend(donors, best.tolist(), allow_unrelated=True).replace(name="mega")
     return MegaResult(donor, tuple(best.tolist()), score(best), len(scores))
 
 
@@ -167,9 +167,11 @@ def _crossover(one: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> 
     return child / child.sum()
 
 
-def _two(individuals: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    numbers = rng.choice(len(individuals), size=2, replace=len(individuals) < 2)
-    return [individuals[number] for number in numbers]
+def _two(
+    individuals: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    one, other = rng.choice(len(individuals), size=2, replace=len(individuals) < 2)
+    return individuals[one], individuals[other]
 
 
 def _check(base: Donor, donors: Sequence[Donor], allow_unrelated: bool) -> None:

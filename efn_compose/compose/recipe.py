@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, inventory
-from efn_compose.compose.averaging import average_tensor
-from efn_compose.compose.compose import Tensors, compose
+from efn_compose.compose.averaging import Tensors, average_tensor
+from efn_compose.compose.compose import compose
 from efn_compose.compose.space import DonorMap, Genome, GenomeSpace, segment_of, segments
 from efn_compose.errors import InvalidGenomeError
 
@@ -106,7 +106,9 @@ class Recipe:
 
     def donor_map(self, space: GenomeSpace) -> DonorMap | None:
         """Return the donor map of a genome; None for averages."""
-        return space.decode(self.values) if self.kind == "genome" else None
+        if self.kind != "genome":
+            return None
+        return space.decode([int(gene) for gene in self.values])
 
     def donors_used(self, space: GenomeSpace) -> tuple[int, ...]:
         """Return the numbers of all donors that a recipe takes anything from, ascending."""

@@ -99,7 +99,7 @@ class UnitGenomeSpace(GenomeSpace):
             names = tuple(block.name for block in self.spec.stage_blocks(stage))
             found.append(Locus(f"stage{stage}_host", names))
             for name in names:
-                parts = ("donor", "second", "fraction", "rule") if name in expanded else ("donor",)
+                parts = ["donor", "second", "fraction", "rule"] if name in expanded else ["donor"]
                 # The only block of a stage needs no donor of its own beside the host.
                 parts = parts[1:] if len(names) == 1 else parts
                 found += [Locus(f"{name}_{part}", (name,)) for part in parts]

@@ -1,8 +1,10 @@
 """The images of a run, resized and split."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +91,8 @@ def load_data(
         >>> load_data(DataOptions(size=32), seed=1).train_images.shape
         (320, 32, 32, 3)
     """
-    table, left_out = load_table(options.source), []
+    table = load_table(options.source)
+    left_out: Sequence[Unreadable] = ()
     if options.unreadable_share:
         table, left_out = skip_unreadable(
             table, at_most=options.unreadable_share, show_progress=show_progress
@@ -121,6 +124,8 @@ def take_data(table: ImageTable, parts: Split, size: int, *, show_progress: bool
     images = resize_images(table.images, together, size, show_progress)
     ends = np.cumsum([len(getattr(parts, part)) for part in PARTS])[:-1]
     cut_images, cut_labels = np.split(images, ends), np.split(table.labels[together], ends)
-    fields = {f"{part}_images": values for part, values in zip(PARTS, cut_images, strict=True)}
+    fields: dict[str, Any] = {
+        f"{part}_images": values for part, values in zip(PARTS, cut_images, strict=True)
+    }
     fields |= {f"{part}_labels": values for part, values in zip(PARTS, cut_labels, strict=True)}
     return DataSet(name=table.name, class_names=table.class_names, split=parts, **fields)

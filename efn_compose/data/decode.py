@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -194,7 +194,7 @@ def _resize(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def _with_progress(items: Iterable[None], count: int, show: bool) -> Iterator[None]:
+def _with_progress(items: Iterable[None], count: int, show: bool) -> Generator[None]:
     """Yield the items; draw a bar on standard error once it has taken a while."""
     if not (show and sys.stderr.isatty()):
         yield from items

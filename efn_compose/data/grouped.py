@@ -37,12 +37,9 @@ def assign_groups(
     np.add.at(counts, (group_of_image, labels), 1)
     # In units of the class's own size, so that a rare class weighs as much as a common one.
     relative = counts / np.maximum(counts.sum(axis=0), 1)
-    best, best_cost = None, np.inf
-    for _ in range(STARTS):
-        assigned = _improve(relative, _assign_greedily(relative, counts, weights, rng), weights)
-        cost = _cost(relative, assigned, weights)
-        if cost < best_cost:
-            best, best_cost = assigned, cost
+    starts = (_assign_greedily(relative, counts, weights, rng) for _ in range(STARTS))
+    tried = (_improve(relative, start, weights) for start in starts)
+    best = min(tried, key=lambda assigned: _cost(relative, assigned, weights))
     return best[group_of_image]
 
 

@@ -89,7 +89,7 @@ def split(table: ImageTable, options: DataOptions, seed: int) -> Split:
     rng = np.random.default_rng([seed, 0x5B117])
     if table.groups is None:
         return Split(*_draw_parts(table.labels, np.arange(len(table)), counts, rng))
-    return _split_groups(table, wanted, counts, rng)
+    return _split_groups(table, table.groups, wanted, counts, rng)
 
 
 def part_counts(total: int, wanted: Sequence[int]) -> tuple[int, ...]:
@@ -174,10 +174,14 @@ def _apportion(available: np.ndarray, count: int, reserved: int) -> np.ndarray:
 
 
 def _split_groups(
-    table: ImageTable, wanted: Sequence[int], counts: Sequence[int], rng: np.random.Generator
+    table: ImageTable,
+    groups: np.ndarray,
+    wanted: Sequence[int],
+    counts: Sequence[int],
+    rng: np.random.Generator,
 ) -> Split:
     weights = np.array(counts) / sum(counts)
-    part_of_image = assign_groups(table.labels, table.groups, weights, rng)
+    part_of_image = assign_groups(table.labels, groups, weights, rng)
     parts, problems = [], []
     for number, (part, asked_for) in enumerate(zip(PARTS, wanted, strict=True)):
         pool = np.flatnonzero(part_of_image == number)

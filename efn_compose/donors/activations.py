@@ -91,7 +91,7 @@ class PairMoments:
 
     def __init__(self, size: int, *, keeps_covariance: bool = False) -> None:
         self.count = 0
-        self._shift: tuple[np.ndarray, np.ndarray] | None = None
+        self._shift = (np.zeros(size), np.zeros(size))
         self._sums = np.zeros((2, size))
         self._squares = np.zeros((2, size))
         self._cross = np.zeros((size, size), np.float64 if keeps_covariance else np.float32)
@@ -99,7 +99,7 @@ class PairMoments:
 
     def add(self, one: np.ndarray, other: np.ndarray) -> None:
         """Add samples (sample, channel) of both sets, row by row the same place."""
-        if self._shift is None:
+        if not self.count:
             # Sums about a first guess of the mean keep float32 products precise.
             self._shift = one.mean(axis=0), other.mean(axis=0)
         pair = one - self._shift[0], other - self._shift[1]

@@ -15,11 +15,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from efn_compose.arch import channel_groups
+from efn_compose.arch import ChannelGroup, channel_groups
 from efn_compose.donors.activations import (
     POSITIONS,
     PairMoments,
@@ -195,7 +195,7 @@ def _fit(
     donor: Donor, moments: Mapping[str, PairMoments], method: Method
 ) -> dict[str, tuple[StreamMap | np.ndarray, GroupMatch]]:
     """Return for each group the permutation or map to the reference, and its quality."""
-    fitted = {}
+    fitted: dict[str, tuple[StreamMap | np.ndarray, GroupMatch]] = {}
     points: dict[str, list[str]] = {}
     for tap in taps(donor.spec):
         points.setdefault(tap.group, []).append(tap.point)
@@ -215,7 +215,7 @@ def _fit(
             fitted[name] = mapped, match
         elif group.kind == "stream" and method != "permutation" and _feeds_depthwise(group):
             mapped = signed_permutation(StreamMoments.diagonal(seen))
-            after = float(np.abs(correlation[mapped.permutation, np.arange(group.size)]).mean())
+            after = float(np.abs(correlation[mapped.order, np.arange(group.size)]).mean())
             fitted[name] = mapped, GroupMatch(name, "signed permutation", before, after)
         else:
             order = best_matching(correlation)
@@ -224,7 +224,7 @@ def _fit(
     return fitted
 
 
-def _feeds_depthwise(group: Any) -> bool:
+def _feeds_depthwise(group: ChannelGroup) -> bool:
     """Return whether the group is a stream without activation that a depthwise reads."""
     layers = {member.tensor.layer for member in group.members}
     has_depthwise = any(layer.endswith("_depthwise_conv") for layer in layers)

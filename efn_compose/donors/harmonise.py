@@ -168,8 +168,10 @@ def _network_differences(ours: ArchSpec, theirs: ArchSpec) -> list[str]:
     """Return one line per field in which two networks differ in their tensors."""
     if ours.same_tensors_as(theirs):
         return []
-    fields = ("variant", "family", "stem_channels", "stem_stride", "stage_repeats")
-    fields += ("stage_channels", "top_channels")
+    fields = (
+        "variant", "family", "stem_channels", "stem_stride", "stage_repeats", "stage_channels",
+        "top_channels",
+    )  # fmt: skip
     lines = [
         f"{field}: {getattr(ours, field)!r} and {getattr(theirs, field)!r}"
         for field in fields

@@ -35,9 +35,20 @@ class StreamMap:
     permutation: np.ndarray | None = None
 
     @property
+    def order(self) -> np.ndarray:
+        """Donor channel (reference channel,) of a map that only permutes and scales.
+
+        Raises:
+            ValueError: The map mixes channels.
+        """
+        if self.permutation is None:
+            raise ValueError("a map that mixes channels has no order of channels")
+        return self.permutation
+
+    @property
     def scale(self) -> np.ndarray:
         """Factor (reference channel,) of a map that only permutes and scales."""
-        return self.forward[self.permutation, np.arange(len(self.permutation))]
+        return self.forward[self.order, np.arange(len(self.order))]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Change the basis of one channel group in a network's tensors, its function unchanged."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from efn_compose.arch import ArchSpec, ChannelGroup, block_groups
@@ -31,7 +33,7 @@ def map_stream(
     spec: ArchSpec,
     group: ChannelGroup,
     stream: StreamMap,
-    branches: dict[str, PairMoments],
+    branches: Mapping[str, PairMoments],
     bn_epsilon: float,
 ) -> None:
     """Carry a residual stream into another basis: fold the map into the convolutions around it.
@@ -64,12 +66,12 @@ def map_stream(
                 beta = tensors[f"{block}_project_bn/beta"]
                 tensors[f"{block}_project_bn/beta"] = (beta + offset).astype(beta.dtype)
         elif is_inside and member.tensor.role == "depthwise_kernel":
-            kernel = np.take(tensors[name], stream.permutation, member.axis)
+            kernel = np.take(tensors[name], stream.order, member.axis)
             scaled = kernel / stream.scale[:, None]
             tensors[name] = scaled.astype(kernel.dtype)
         elif is_inside:
             # Behind the depthwise BatchNorm and activation only the order is free.
-            tensors[name] = np.take(tensors[name], stream.permutation, member.axis)
+            tensors[name] = np.take(tensors[name], stream.order, member.axis)
         else:
             _map_reader(tensors, name, layer, stream.backward, offset)
 

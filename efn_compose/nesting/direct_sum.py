@@ -51,8 +51,9 @@ def direct_sum(
     Example:
         >>> both = direct_sum(first_b0, second_b0, "b7")  # doctest: +SKIP
     """
-    *donors, target = donors_and_target
-    if isinstance(target, Donor) or not all(isinstance(donor, Donor) for donor in donors):
+    *given, target = donors_and_target
+    donors = [donor for donor in given if isinstance(donor, Donor)]
+    if isinstance(target, Donor) or len(donors) < len(given):
         raise ConfigError("direct_sum takes donors and then the target: direct_sum(a, b, 'b7').")
     shares = mean_weights(len(donors), weights)
     check_compatible([WeightSource.of(donor) for donor in donors], shares)

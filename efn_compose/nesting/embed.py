@@ -14,7 +14,13 @@ import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, TensorSpec, channel_groups, inventory
 from efn_compose.nesting.fills import HE_SQUARED_NORM, fresh_values, split_rows, tensor_rng
-from efn_compose.nesting.plan import NestingPlan, Occupant, is_stream_producer, tensors_by_name
+from efn_compose.nesting.plan import (
+    NestingPlan,
+    Occupant,
+    group_of,
+    is_stream_producer,
+    tensors_by_name,
+)
 from efn_compose.nesting.saliency import weight_saliency
 from efn_compose.nesting.weight_source import WeightSource
 
@@ -72,7 +78,7 @@ class Embedding:
         if self.fill != "he" and self.plan.is_extra_for_all(tensor):
             values[:] = 0
         else:
-            values[self.plan.owned(tensor.axes[0].group)] = 0
+            values[self.plan.owned(group_of(tensor.axes[0]))] = 0
 
     def _silence_consumers(
         self, tensor: TensorSpec, values: np.ndarray, occupant: Occupant

@@ -115,7 +115,7 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     values, vectors = np.linalg.eigh(centred @ centred.T)
     values = np.maximum(values, 0)
     projected = vectors.T @ (targets - prior)
-    best = None
+    tried = []
     for strength in _STRENGTHS:
         shrink = values / (values + strength * max(values.mean(), 1e-30))
         fitted = vectors @ (shrink[:, None] * projected)
@@ -123,9 +123,8 @@ def fit_ridge(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
         own = np.square(vectors) @ shrink + 1 / len(targets)
         left_out = targets - prior - (targets - prior - fitted) / np.maximum(1 - own, 1e-3)[:, None]
         error = float(np.square(targets - prior - left_out).mean())
-        if best is None or error < best[0]:
-            best = (error, strength, left_out)
-    _, strength, left_out = best
+        tried.append((error, strength, left_out))
+    _, strength, left_out = min(tried, key=lambda row: row[0])
     # Smoothed labels: with no errors left out, the likeliest scale would be infinite.
     soft = (1 - _SMOOTHING) * targets + _SMOOTHING / targets.shape[1]
     factor = min(_SCALES, key=lambda scale: _cross_entropy(scale * left_out, soft))

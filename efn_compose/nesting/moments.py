@@ -46,21 +46,21 @@ def measure_moments(source: WeightSource, inputs: np.ndarray) -> Moments:
 
     network = NumpyNetwork(source, "float32", before=before)
     groups, streams = channel_groups(source.spec), block_groups(source.spec)
-    sums: dict[str, list[np.ndarray]] = {}
+    sums: dict[str, tuple[int, np.ndarray, np.ndarray]] = {}
     shares = {}
     x = network.stem(inputs)
     for block in source.spec.blocks:
         entered = x
         x = network.block(x, block)
         if block.has_skip:
-            shares[block.name] = float(np.linalg.norm(x - entered) / max(np.linalg.norm(x), 1e-30))
+            added, whole = float(np.linalg.norm(x - entered)), float(np.linalg.norm(x))
+            shares[block.name] = added / max(whole, 1e-30)
         stream = streams[block.name][2]
         if groups[stream].is_linear:
             flat = x.reshape(-1, x.shape[-1]).astype(np.float64)
-            parts = sums.setdefault(stream, [0, 0.0, 0.0])
-            parts[0] += len(flat)
-            parts[1] += flat.sum(axis=0)
-            parts[2] += flat.T @ flat
+            nothing = np.zeros(x.shape[-1])
+            count, total, squares = sums.get(stream, (0, nothing, np.diag(nothing)))
+            sums[stream] = (count + len(flat), total + flat.sum(axis=0), squares + flat.T @ flat)
     features = network.top(x)
     before(HEAD_LAYER, features)
     covariances = {

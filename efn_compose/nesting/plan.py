@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from efn_compose.arch import ArchSpec, TensorSpec, channel_groups, inventory
+from efn_compose.arch import ArchSpec, Axis, TensorSpec, channel_groups, inventory
 from efn_compose.errors import NestingError, describe_problems
 from efn_compose.nesting.compatibility import check_relation
 
@@ -86,7 +86,7 @@ class NestingPlan:
                 continue
             original = originals[name]
             index = tuple(
-                None if mine.group is None else self.positions[mine.group, number, theirs.group]
+                None if mine.group is None else self.positions[mine.group, number, group_of(theirs)]
                 for mine, theirs in zip(tensor.axes, original.axes, strict=True)
             )
             found.append(Occupant(number, original, index, is_copy))
@@ -125,9 +125,20 @@ def block_of(tensor: TensorSpec) -> str | None:
     return "_".join(parts[:2]) if parts[0].startswith("stage") else None
 
 
+def group_of(axis: Axis) -> str:
+    """Return the channel group of an axis that carries channels.
+
+    Raises:
+        ValueError: The axis has no group, as height and width of a kernel.
+    """
+    if axis.group is None:
+        raise ValueError("an axis of fixed length belongs to no channel group")
+    return axis.group
+
+
 def feature_group(spec: ArchSpec) -> str:
     """Return the group of the pooled features: the top, or the last stream."""
-    return inventory(spec)[-1].axes[0].group or ""
+    return group_of(inventory(spec)[-1].axes[0])
 
 
 @lru_cache(maxsize=64)
@@ -181,7 +192,7 @@ def match_repeats(
     copies: dict[str, str | None] = {}
     for stage in range(1, target.stage_count + 1):
         theirs, mine = list(donor.stage_blocks(stage)), list(target.stage_blocks(stage))
-        places = range(len(theirs))
+        places = list(range(len(theirs)))
         if extra_repeats == "interleaved":
             places = [number * len(mine) // len(theirs) for number in places]
         taken = dict(zip(places, theirs, strict=True))

@@ -23,7 +23,7 @@ from efn_compose.arch import (
 )
 from efn_compose.errors import NestingError, describe_problems
 from efn_compose.nesting.moments import Moments
-from efn_compose.nesting.plan import block_of, tensors_by_name
+from efn_compose.nesting.plan import block_of, group_of, tensors_by_name
 from efn_compose.nesting.saliency import weight_saliency
 from efn_compose.nesting.weight_source import WeightSource
 
@@ -70,7 +70,7 @@ def choose_repeats(
         target: The small one.
         shares: By block, how much it adds relative to its output.
     """
-    chosen = {}
+    chosen: dict[str, str] = {}
     for stage in range(1, target.stage_count + 1):
         wanted = [block.name for block in target.stage_blocks(stage)]
         first, *others = (block.name for block in donor.stage_blocks(stage))
@@ -228,7 +228,7 @@ class Reduction:
         axis = next((n for n, one in enumerate(original.axes) if one.use == "in"), None)
         if axis is None:
             return None
-        lost = self.bases[tensor.axes[axis].group].lost(self.moments.means[original.layer])
+        lost = self.bases[group_of(tensor.axes[axis])].lost(self.moments.means[original.layer])
         kernel = self.source.read(original.name).astype(np.float64)
         return lost @ kernel.sum(axis=tuple(range(axis)))
 
@@ -256,7 +256,7 @@ class Reduction:
     def _rotated_layer(self, tensor: TensorSpec) -> dict[str, np.ndarray]:
         """Return kernel and BatchNorm of a layer whose output stream is rotated."""
         original = self.original(tensor)
-        basis = self.bases[tensor.axes[-1].group]
+        basis = self.bases[group_of(tensor.axes[-1])]
         norm, scale = self._bn(original.layer), self._bn_scale(original.layer)
         kernel = self.source.read(original.name).astype(np.float64) * scale
         for number, axis in enumerate(tensor.axes):

@@ -6,6 +6,7 @@ import numpy as np
 
 from efn_compose.arch import BlockSpec
 from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
+from efn_compose.nesting.plan import group_of
 from efn_compose.nesting.reduction import Reduction
 from efn_compose.nesting.weight_source import WeightSource
 
@@ -51,7 +52,7 @@ def refit_on_images(
         layer: str, x: np.ndarray, mean: np.ndarray, variance: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         gamma = reduction.tensor(f"{layer}/gamma")
-        basis = reduction.bases[gamma.axes[0].group]
+        basis = reduction.bases[group_of(gamma.axes[0])]
         if basis.kept is None:
             # A refitted project layer has the statistics of this very input.
             return mean, variance

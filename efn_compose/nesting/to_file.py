@@ -106,7 +106,8 @@ class _Sources:
     """Donors behind paths, open files or arrays; closes what it opened."""
 
     def __init__(self, files: Sequence[Source]) -> None:
-        self._files, self._opened = files, []
+        self._files = files
+        self._opened: list[WeightFile] = []
 
     def __enter__(self) -> list[WeightSource]:
         sources = []
@@ -149,7 +150,9 @@ def _write_nested(
     if images is not None:
         scaling = sources[0].conventions.preprocessing
         pixels = np.asarray(images, np.float32)
-        inputs = (pixels - np.float32(scaling.mean)) / np.float32(scaling.std)
+        inputs = (pixels - np.asarray(scaling.mean, np.float32)) / np.asarray(
+            scaling.std, np.float32
+        )
         embedding.statistics = calibrate_new_channels(embedding, inputs)
     header = WeightHeader(
         embedding.plan.target,

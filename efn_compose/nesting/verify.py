@@ -1,5 +1,6 @@
 """Whether a nested network computes what its donors computed, by running both."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -129,7 +130,7 @@ def verify_nesting(
                 f"{[source.classes for source, _ in counted]}; compare networks with the same "
                 "classifier, or all without one."
             )
-        expected = sum(share * outputs(source) for source, share in counted)
+        expected = functools.reduce(np.add, (share * outputs(source) for source, share in counted))
         result = outputs(large)
     return NestingCheck(
         largest_difference=float(np.abs(result - expected).max()),

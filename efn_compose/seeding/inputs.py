@@ -93,7 +93,8 @@ def _adapted(
     mean, std = _arrays(wanted)
     deviation = std / (std_1 * std_2)
     centre = (mean - mean_1) / std_1 - mean_2 * deviation
-    return InputScaling(None, np.float32(centre), np.float32(deviation**2), layer)
+    variance = (deviation**2).astype(np.float32)
+    return InputScaling(None, centre.astype(np.float32), variance, layer)
 
 
 def _arrays(scaling: Preprocessing) -> tuple[np.ndarray, np.ndarray]:

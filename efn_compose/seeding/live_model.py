@@ -4,6 +4,7 @@ What the converters know about files (which library, which network, which
 conventions) then holds for models too, without a second table of names.
 """
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def read_model(model: Any, within: str | None = None) -> LiveModel:
             tensor = f"{own}/{_role(variable)}"
             variables[tensor] = variable
             tensors[tensor] = RawTensor(
-                tensor, tuple(variable.shape), "float32", lambda v=variable: np.asarray(v)
+                tensor, tuple(variable.shape), "float32", functools.partial(np.asarray, variable)
             )
     raw = RawCheckpoint(Path(model.name), "keras-zip", tensors, _metadata(root, leaves, prefix))
     containers = tuple({id(c): c for _, chain in leaves for c in (model, *chain)}.values())

@@ -13,7 +13,7 @@ from efn_compose.conversion import recognise
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.harmonise import harmonise
 from efn_compose.errors import ConfigError, ConversionError, SeedingError, describe_problems
-from efn_compose.nesting import nest
+from efn_compose.nesting import NestFill, nest
 from efn_compose.seeding.inputs import InputScaling, describe, find_scaling, nearly_equal
 from efn_compose.seeding.live_model import STEM, LiveModel, leaves_with_weights, read_model
 from efn_compose.seeding.own_names import OWN_NAMES
@@ -34,7 +34,7 @@ def seed(
     head: bool = False,
     scaling: Scaling = "check",
     accept_approximate: bool = False,
-    fill: str = "he",
+    fill: NestFill = "he",
     random_seed: int = 0,
 ) -> SeedReport:
     """Load weights into a Keras or tf-keras EfficientNet, the whole backbone or nothing.
@@ -241,14 +241,15 @@ def _set_scaling(
     live: LiveModel, found: InputScaling, wanted: Conventions, scaling: Scaling
 ) -> str:
     """Set the model's `Normalization` and return what the model wants as input."""
-    if found.mean is not None and scaling != "ignore":
+    mean, variance = found.mean, found.variance
+    if mean is not None and variance is not None and scaling != "ignore":
         layer = next(
             layer for name, layer in live.layers.items() if layer.name == found.layer and name
         )
         for variable in layer.weights:
             role = variable.name.rpartition("/")[2].removesuffix(":0")
             if role in ("mean", "variance"):
-                values = found.mean if role == "mean" else found.variance
+                values = mean if role == "mean" else variance
                 variable.assign(values.reshape(tuple(variable.shape)))
         layer.finalize_state()
         for container in live.containers:

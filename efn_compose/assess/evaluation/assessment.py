@@ -151,7 +151,7 @@ def assess(
         _assess_class(names[c], labels == c, given[:, c], level, bins, sensitivities)
         for c in wanted
     )
-    areas = [row.auc for row in rows]
+    areas = [row.auc.value for row in rows if row.auc is not None]
     tiny = np.finfo(np.float64).tiny
     return Assessment(
         images=len(labels),
@@ -159,7 +159,7 @@ def assess(
         brier=float(((given - truth) ** 2).sum(axis=1).mean()),
         accuracy=share_interval(int((best == labels).sum()), len(labels), level),
         majority=float(np.bincount(labels).max() / len(labels)),
-        auc=None if None in areas else float(np.mean([area.value for area in areas])),
+        auc=float(np.mean(areas)) if len(areas) == len(rows) else None,
         calibration_error=error,
         calibration_bins=tuple(table),
         classes=rows,

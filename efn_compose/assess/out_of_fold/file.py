@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     problems = [f"- no column {name!r}" for name in missing]
     if not names:
         problems.append("- no columns of probabilities p0_…, p1_…")
-    fields: dict[str, np.ndarray | tuple[str, ...]] = {}
+    fields: dict[str, Any] = {}
     for name in _WHOLE if not problems else ():
         try:
             fields[name] = np.array([int(value) for value in columns[name]], np.int64)
@@ -128,7 +129,7 @@ def _class_names(columns: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(found[number] for number in range(len(found)) if number in found)
 
 
-def _read_parquet(path: Path) -> dict[str, list]:
+def _read_parquet(path: Path) -> dict[str, list[Any]]:
     import pyarrow
     from pyarrow import parquet
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -99,14 +100,12 @@ class Predictions:
     def rows(self, chosen: np.ndarray) -> "Predictions":
         """Return some rows, by bool mask or by number."""
         places = np.arange(len(self))[chosen]
-        return Predictions(
-            **{
-                field.name: _take(getattr(self, field.name), places)
-                for field in fields(self)
-                if field.name != "class_names"
-            },
-            class_names=self.class_names,
-        )
+        taken: dict[str, Any] = {
+            field.name: _take(getattr(self, field.name), places)
+            for field in fields(self)
+            if field.name != "class_names"
+        }
+        return Predictions(class_names=self.class_names, **taken)
 
     def trainings(self) -> list[tuple[str, int]]:
         """Return the distinct (variant, seed), in order of appearance."""
@@ -129,7 +128,7 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
         raise DataError(
             f"predictions of one set of classes can be joined. Received: {list(names)}."
         )
-    joined = {
+    joined: dict[str, Any] = {
         field.name: _concatenate([getattr(part, field.name) for part in parts])
         for field in fields(Predictions)
         if field.name != "class_names"

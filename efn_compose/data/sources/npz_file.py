@@ -105,8 +105,10 @@ def _check(arrays: dict[str, np.ndarray]) -> list[str]:
                 f"received {arrays[name].shape}"
             )
     names = arrays.get("class_names")
-    is_numbered = names is not None and labels.dtype.kind in "iub" and labels.size
-    if is_numbered and (names.ndim != 1 or labels.min() < 0 or labels.max() >= len(names)):
+    is_numbered = labels.dtype.kind in "iub" and labels.size
+    if names is None or not is_numbered:
+        return problems
+    if names.ndim != 1 or labels.min() < 0 or labels.max() >= len(names):
         problems.append(
             f"- 'class_names': {names.shape} names for labels "
             f"{labels.min()} to {labels.max()}; expected one per label from 0"
