@@ -1,4 +1,4 @@
-"""`python -m converters FILE -o OUT.h5`: convert one checkpoint and say what was done."""
+"""`python -m converters FILE -o OUT.h5`: convert one checkpoint and report every change."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ def parser(prog: str = "python -m converters") -> argparse.ArgumentParser:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what is the command's own; `efn-compose convert` takes it over."""
+    """Declare the command's own arguments; `efn-compose convert` declares them too."""
     parser.add_argument(
         "file", help="checkpoint; or package:NAME, timm:MODEL.TAG, or a TF checkpoint's prefix"
     )

@@ -1,4 +1,4 @@
-"""Foreign checkpoints as donors, and what they are without reading them."""
+"""Foreign checkpoints to donors, or to a description without reading values."""
 
 import os
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Conversion:
 
     Args:
         donor: The weights in canonical form.
-        report: What was done and relied on.
+        report: Every change, and every source of a convention.
         raw: The checkpoint as prepared for mapping; its values are read on demand.
     """
 
@@ -94,7 +94,7 @@ def inspect(
     channels: Literal["sum"] | None = None,
     accepted: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Say what a foreign checkpoint is and what `convert` would say of it; values are not read.
+    """Describe a foreign checkpoint, and the answer of `convert`, without reading values.
 
     Returns:
         JSON values: container, dialects that fit, variant, widths, classes, dtypes,

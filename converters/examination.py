@@ -46,7 +46,7 @@ class Examination:
     """How far a checkpoint is understood; every field is None until its step has succeeded.
 
     Args:
-        source: File name, or what was asked for ("package:...").
+        source: File name, or the name that was asked for ("package:...").
         raw: The checkpoint as its reader returned it, later as prepared for the name table.
         candidates: Dialects that recognise it.
         dialect: The one that was chosen.
@@ -77,7 +77,7 @@ def examine(
 
     Args:
         path: As for `converters.convert`.
-        request: What the user asked for beside the file.
+        request: The options that the user gave beside the file.
         dialect: One of `CONVERTERS`; recognised by default.
 
     Raises:
@@ -138,7 +138,7 @@ def _match(
     prepared = dataclasses.replace(prepared, ignored=inner.ignored + prepared.ignored)
     spec = read_spec(prepared.raw, dialect, request)
     prepared = _usable(prepared, dialect, spec, request, beside)
-    # The table is the same whatever the width of the classifier.
+    # The table is the same for any width of the classifier.
     rows = tuple(dialect.rows(spec, 1, prepared.raw))
     classes = classes_in(prepared.raw, rows)
     if classes is None:
@@ -176,7 +176,7 @@ def _usable(
 
 
 def _refuse_second_network(raw: RawCheckpoint, rows: tuple[Row, ...]) -> None:
-    """Raise where what is left over is another network: which of them is meant is for the user."""
+    """Raise if the remaining tensors are another network: the user must choose."""
     used = {row.foreign for row in rows}
     rest = {name: tensor for name, tensor in raw.tensors.items() if name not in used}
     others = network_prefixes(dataclasses.replace(raw, tensors=rest))

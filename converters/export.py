@@ -1,7 +1,7 @@
 """Writing a donor as a file that another library loads strictly.
 
-What a library can express is written exactly: layouts are permutations, BatchNorm
-epsilon is folded into gamma. What it cannot is refused with every reason, or, for
+Properties that a library can express are written exactly: layouts are permutations, BatchNorm
+epsilon is folded into gamma. Others are refused with every reason, or, for
 padding and with `accept_approximate`, written, measured and said.
 """
 
@@ -56,13 +56,13 @@ def export(
         resolution: Side for which transformers fixes its padding; default the variant's.
 
     Returns:
-        A report: how to load the file, what was folded or approximated, and by how much.
+        A report: how to load the file, and every folded or approximated property.
 
     Raises:
         ConfigError: Unknown target, or a path of the wrong kind.
         ConversionError: The target cannot express the network; all reasons are
             listed and nothing is written.
-        RunError: No space, no permission, no such folder.
+        RunError: No space, no permission, or no folder.
 
     Example:
         >>> export(donor, to="timm", path="b0.safetensors").load  # doctest: +SKIP
@@ -106,7 +106,7 @@ def export(
 def _plan(
     donor: Donor, target: ExportTarget, accept_approximate: bool, resolution: int
 ) -> tuple[TargetConventions, list[str]]:
-    """Return how the target will run the weights; raise if it cannot be what they want."""
+    """Return the conventions of the target; raise if the weights cannot run under them."""
     problems = target.obstacles(donor)
     approximations: list[str] = []
     plan = None

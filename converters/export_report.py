@@ -13,7 +13,7 @@ class ExportReport:
         path: The file, or the folder.
         target: Name of the target.
         load: Python that builds the library's model with these weights.
-        input_note: What that model expects as input.
+        input_note: The input that this model expects.
         folded: One line per exact arithmetic change.
         approximations: One line per property that the target cannot express.
         relative_error: Largest logit change by the approximations, in units of the

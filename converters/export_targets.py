@@ -1,4 +1,4 @@
-"""What each PyTorch library can express, and how its files are loaded."""
+"""The networks that each PyTorch library can express, and how its files are loaded."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,8 +41,8 @@ class ExportTarget:
     Args:
         name: For `--to`.
         dialect: Whose name table is used.
-        obstacles: Reasons why the library has no such network.
-        conventions: How it will run the weights, nearest to what they want.
+        obstacles: Reasons why the library does not have the network.
+        conventions: The library's conventions that come nearest to those of the weights.
         load: Python that loads the result.
         extras: Tensors that a strict load wants beside the weights.
         sidecars: JSON files by name, for a folder.
@@ -79,7 +79,7 @@ def _counters(dialect: str) -> Callable[[Donor], Mapping[str, np.ndarray]]:
 
 
 def is_own_network(spec: ArchSpec, *families: str) -> bool:
-    """Whether a network is exactly what its name, or its coefficients, stand for."""
+    """Whether a network is exactly the one of its name or its coefficients."""
     if spec.family not in families or spec.variant == "custom" or "cifar" in spec.variant:
         return False
     return spec.same_tensors_as(arch_spec(spec.variant))

@@ -13,7 +13,7 @@ def timm_file(name: str) -> Path:
         name: Model and tag, "tf_efficientnet_b0.ns_jft_in1k".
 
     Raises:
-        ConfigError: There is no such model or tag; the known ones are listed.
+        ConfigError: The model or the tag is unknown; the known ones are listed.
         UnreadableCheckpointError: It could not be fetched; the message says which
             file to fetch by hand.
 

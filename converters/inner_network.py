@@ -1,4 +1,4 @@
-"""The network inside what was saved: wrappers, two networks in one file, decoders beside it.
+"""The network inside a file: below wrappers, beside a second network, beside a decoder.
 
 A wrapper puts a prefix of its own before every name of the network it holds. The prefix is
 found by asking every dialect for the names below each prefix there is.
@@ -13,7 +13,7 @@ from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Prepared, Request
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_problems
 
-#: What a training keeps beside the network, by name; whatever else is outside is called that.
+#: Things that a training keeps beside the network, by name, with the words for them.
 _BOOKKEEPING = (
     (re.compile(r"(.*[._])?(criterion|loss)(s|_fn|_func|_function|_module)?[.].+"), "loss"),
     (
@@ -35,7 +35,7 @@ def inner_network(raw: RawCheckpoint, request: Request) -> Prepared:
         request: `prefix` says where the network is; without it the network is looked for.
 
     Returns:
-        The network, and what was left outside with the reason.
+        The network, and the tensors outside it with the reason.
 
     Raises:
         ConfigError: Nothing is below the prefix that was asked for.
@@ -111,7 +111,7 @@ def _given_prefix(raw: RawCheckpoint, prefix: str) -> str:
 
 
 def _below(raw: RawCheckpoint, prefix: str) -> Prepared:
-    # The network without a prefix is what remains when those below one are taken away.
+    # The network without a prefix remains when those below a prefix are taken away.
     others = () if prefix else tuple(filter(None, network_prefixes(raw)))
     inside = [name for name in raw.tensors if name.startswith(prefix)]
     inside = [name for name in inside if not name.startswith(others)] if others else inside

@@ -1,7 +1,7 @@
 """`keras.applications` and `tf_keras.applications`, V1 and V2, in every container they save to.
 
 V1 begins with a `Normalization` layer whose three weights carry the input
-scaling, in one of three states: variance = std squared (what the layer means),
+scaling, in one of three states: variance = std squared (as the layer means it),
 variance = std (the hosted ImageNet files, which the library corrects by one more
 `Rescaling` that is no part of the file), or mean 0 and variance 1 (never set).
 V2 keeps its scaling in the configuration only.

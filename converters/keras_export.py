@@ -58,13 +58,13 @@ def export_keras(
             the logits then differ at even sizes, by the figure returned.
 
     Returns:
-        How to load the file, and what was folded or approximated.
+        How to load the file, and every folded or approximated property.
 
     Raises:
         ConfigError: Unknown target, or a file name that Keras would misread.
         ConversionError: The library has no such network, or cannot express its
             padding or activation; all reasons are listed. Nothing is written.
-        RunError: No space, no permission, no such folder.
+        RunError: No space, no permission, or no folder.
 
     Example:
         >>> export_keras(donor, "b0.h5").load  # doctest: +SKIP
@@ -129,7 +129,7 @@ def _check_request(path: Path, target: str) -> None:
 
 
 def _obstacles(donor: Donor) -> tuple[list[str], list[str]]:
-    """Return what the target can only approximate, and what it cannot express at all."""
+    """Return the properties that the target can only approximate, and those it cannot express."""
     spec, rules = donor.spec, donor.conventions
     problems = []
     has_class = class_name(spec.variant) is not None or (
@@ -166,7 +166,7 @@ def class_name(variant: str) -> str | None:
 
 
 def _loading(donor: Donor, path: Path, target: str) -> tuple[str, str]:
-    """Return the expression that loads the file, and what the model expects as input."""
+    """Return the expression that loads the file, and the input that the model expects."""
     package = TARGETS[target][0]
     spec = donor.spec
     arguments = [f"weights={str(path)!r}"]

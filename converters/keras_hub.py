@@ -196,7 +196,7 @@ def _preset_name(request: Request) -> str | None:
 
 
 def _scaling(raw: RawCheckpoint, request: Request) -> tuple[Preprocessing, str]:
-    """Return the scaling: of the stored image converter, else that of the named preset."""
+    """Return the scaling of the stored image converter, else of the named preset."""
     configs = [raw.metadata.get("model_config"), *_preset(raw.path)]
     converter = find_config(configs, "ImageConverter")
     if converter is not None and converter.get("scale") is not None:

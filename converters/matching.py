@@ -21,7 +21,7 @@ class MatchedCheckpoint:
     """A checkpoint whose every tensor has its place in a network; no value is read yet.
 
     Args:
-        source: File name, or what was asked for ("package:...").
+        source: File name, or the name that was asked for ("package:...").
         dialect: Whose names it has.
         raw: The checkpoint as prepared for the name table.
         spec: The network.
@@ -65,7 +65,7 @@ class MatchedCheckpoint:
     def write(
         self, path: str | os.PathLike[str], *, progress: Callable[[int], None] | None = None
     ) -> ConversionReport:
-        """Write a weight file, a tensor at a time: the memory needed is that of a few tensors.
+        """Write a weight file, a tensor at a time, in the memory of a few tensors.
 
         Args:
             path: File to create or replace, usually `.h5`; never the source.
@@ -73,7 +73,7 @@ class MatchedCheckpoint:
 
         Raises:
             ConversionError: Values are not finite, or variances negative; all are listed.
-            RunError: No space, no permission, no such folder. Nothing is left behind.
+            RunError: No space, no permission, or no folder. Nothing is left behind.
         """
         source = self.raw.path
         if os.path.exists(path) and source.exists() and source.samefile(path):
@@ -128,7 +128,7 @@ def match_checkpoint(
 
     Args:
         path: As for `converters.convert`.
-        request: What the user asked for beside the file.
+        request: The options that the user gave beside the file.
         dialect: One of `CONVERTERS`; recognised by default.
 
     Raises:

@@ -1,6 +1,6 @@
 """ONNX models: mapped by the shape of the graph, BatchNorm rebuilt where it was folded away.
 
-Exporters fold BatchNorm into the convolutions and rename what they fold. The
+Exporters fold BatchNorm into the convolutions and rename the folded tensors. The
 function survives and is kept exactly: each folded BatchNorm comes back with mean
 0, variance 1, gamma sqrt(1 + epsilon) and the bias as beta. Its statistics are
 lost, so training such a donor is not the same as training the original.

@@ -1,4 +1,4 @@
-"""What a conversion did, for people and for machines."""
+"""The report of a conversion, for people and for machines."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class ConversionReport:
     """Everything a conversion did and relied on.
 
     Args:
-        source: File name, or what was asked for ("package:...").
+        source: File name, or the name that was asked for ("package:...").
         container: Container of the file.
         dialect: Name of the dialect.
         variant: Name of the network.
@@ -21,7 +21,7 @@ class ConversionReport:
         parameters: Number of trainable parameters.
         sha256: Of the source file.
         licence: SPDX name.
-        mapping: What became of every tensor.
+        mapping: The fate of every tensor.
         resolved: The conventions and who said so.
         notes: What unwrapping did.
     """
@@ -55,7 +55,7 @@ class ConversionReport:
         }
 
     def provenance(self) -> dict[str, Any]:
-        """Return what a weight file keeps of where its weights come from; JSON values."""
+        """Return the provenance that a weight file keeps; JSON values."""
         return {
             "source": self.source,
             "sha256": self.sha256,

@@ -41,7 +41,7 @@ _ENDS = {
     "predictions": "head/dense",
 }
 
-#: Published sets of weights by tag: (preprocessing, what it is).
+#: Published sets of weights by tag: (preprocessing, description).
 V1_TAGS = {
     "baseline": ("imagenet", "baseline"),
     "aa": ("imagenet", "AutoAugment"),

@@ -1,7 +1,7 @@
-"""What timm writes beside the weights: `config.json` of the hub, `args` of its training script.
+"""The fields that timm writes beside the weights: `config.json`, and `args` of its training script.
 
-Read are the fields that change the function: pooling, BatchNorm, activation, padding, input
-scaling. Whatever changes it and cannot be expressed is refused; see `KnownFields`.
+The fields that change the function are read: pooling, BatchNorm, activation, padding, input
+scaling. A field that changes it and cannot be expressed is refused; see `KnownFields`.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-#: Sizes, cropping, labels, addresses: what a published configuration says beside the network.
+#: Sizes, cropping, labels, addresses: fields of a published configuration beside the network.
 _DESCRIPTION = _names(
     "architecture classifier crop_mode crop_pct custom_load description file first_conv"
     " fixed_input_size hf_hub_filename hf_hub_id input_size interpolation label_descriptions"
@@ -92,7 +92,7 @@ _ARGS_FIELDS = KnownFields(
 
 @dataclass(frozen=True)
 class Stated:
-    """What the fields beside the weights say of how these are run.
+    """The conventions that fields beside the weights state.
 
     Args:
         values: "mean" and "std" (of pixels in 0..1, three each), "bn_epsilon", "bn_momentum"
@@ -105,7 +105,7 @@ class Stated:
 
 
 def stated_fields(raw: RawCheckpoint, request: Request) -> Stated:
-    """Return what stands beside the weights and changes how they are run.
+    """Return the fields beside the weights that change how these are run.
 
     Raises:
         ConversionError: A field may change the function and cannot be honoured; all are listed.

@@ -1,4 +1,4 @@
-"""What timm's model names and tags say about padding, epsilon, activation and input scaling.
+"""Padding, epsilon, activation and input scaling by timm's model names and tags.
 
 The tensors of `efficientnet_b0` and `tf_efficientnet_b0`, and of the `aa`, `ns`
 and `ap` tags of the latter, have the same names and shapes. Only the name with
@@ -102,7 +102,7 @@ def modern_name(name: str) -> tuple[str, str | None]:
 
 @dataclass(frozen=True)
 class TimmModel:
-    """What a timm model name says.
+    """The conventions that a timm model name stands for.
 
     Args:
         name: The name without its tag.
@@ -120,7 +120,7 @@ class TimmModel:
 
 
 def timm_model(name: str) -> TimmModel | None:
-    """Return what a model name says, or None where it is no EfficientNet known here.
+    """Return the conventions of a model name; None if it is no EfficientNet known here.
 
     Example:
         >>> timm_model("tf_efficientnetv2_b0")
@@ -229,7 +229,7 @@ def _name_and_tag(
 def _preprocessing(
     raw: RawCheckpoint, stated: Stated, model: str, tag: str | None, source: str
 ) -> tuple[str | Preprocessing, str]:
-    """Return the input scaling: what stands beside the weights, else what name and tag say."""
+    """Return the input scaling stated beside the weights, else the one of name and tag."""
     given = [field for field in ("mean", "std") if field in stated.values]
     if not given:
         return _published_scaling(raw, model, tag, source)
@@ -250,7 +250,7 @@ def _preprocessing(
             raise AmbiguousCheckpointError(
                 f"{raw.path}: {where} scales the input by mean {mean} and deviation {std}, {source} "
                 f"by {timm_preprocessing(model, tag)}. Leave the tag out (--arch {model}) to take "
-                f"what stands beside the weights, or add {' '.join(f'--accept {f}' for f in given)} "
+                f"the fields beside the weights, or add {' '.join(f'--accept {f}' for f in given)} "
                 "to leave that out of account."
             )
     return known, where

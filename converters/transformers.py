@@ -122,7 +122,7 @@ def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
 
 
 def _preprocessing(raw: RawCheckpoint) -> tuple[str | Preprocessing, str]:
-    """Return what the image processor beside the file amounts to."""
+    """Return the input scaling of the image processor beside the file."""
     default = "imagenet", "all published google/efficientnet-* models"
     path = raw.path.parent / "preprocessor_config.json"
     if not path.is_file() or path.stat().st_size > 1 << 20:

@@ -30,7 +30,7 @@ class Check:
         size: (height, width) of the images.
         dtype: "float64" (the structure) or "float32" (the Keras model).
         error: Largest difference of a logit over the standard deviation of the logits.
-        gate: What the error must stay below.
+        gate: The limit that the error must stay below.
     """
 
     size: tuple[int, int]
@@ -46,14 +46,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """What a comparison with the source library found.
+    """The findings of a comparison with the source library.
 
     Args:
         library: Name and version, None where it could not be asked.
         checks: Comparisons of the model.
         preprocessing_error: Largest difference of the network's input by our
             scaling and by the library's own, None where it states none.
-        notes: What was skipped, and why.
+        notes: Skipped comparisons, and the reasons.
     """
 
     library: str | None

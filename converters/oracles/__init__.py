@@ -39,7 +39,7 @@ class Oracle:
             False where it fixed its padding for another size.
         preprocess: Network input from RGB pixels 0-255 by the library's own
             constants, or None where it states none.
-        note: What the comparison leaves open.
+        note: Questions that the comparison leaves open.
     """
 
     library: str
@@ -54,11 +54,11 @@ def oracle_for(dialect: str, donor: Donor, raw: RawCheckpoint) -> Oracle:
 
     Args:
         dialect: Name of the checkpoint's dialect.
-        donor: What the checkpoint was converted to; says which network to build.
+        donor: The converted checkpoint; it says which network to build.
         raw: The checkpoint; its tensors go to the library under their own names.
 
     Raises:
-        NoOracleError: The library is not installed, or has no such network.
+        NoOracleError: The library is not installed, or does not have the network.
     """
     if dialect not in ORACLES:
         raise NoOracleError(f"No installable library runs {dialect} checkpoints.")

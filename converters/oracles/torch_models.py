@@ -17,7 +17,7 @@ _DECLARED: list[object] = []
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a library is asked to build.
+    """The network that a library is asked to build.
 
     Args:
         spec: The network.

@@ -1,4 +1,4 @@
-"""What two donors' channels do on the same images: moments of their activations.
+"""Moments of two donors' activations on the same images.
 
 Both networks see the same unlabelled images. At every channel group their
 activations are taken at the same random positions, and only first and second

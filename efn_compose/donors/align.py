@@ -5,7 +5,7 @@ streams in different bases. Alignment carries every donor into the basis of a
 reference: expanded, squeeze-and-excite, stem and top channels by the matching
 of activations with the largest correlation, residual streams by a linear map
 that folds exactly into the convolutions around them. Except with
-`method="linear"` a donor computes after alignment what it computed before.
+`method="linear"` alignment keeps the function of a donor.
 """
 
 import dataclasses

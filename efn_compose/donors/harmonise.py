@@ -39,7 +39,7 @@ def harmonise(
 
     Returns:
         New donors in the same order; unchanged tensors are shared with the old
-        ones. `provenance["harmonised"]` records what was folded or dropped.
+        ones. `provenance["harmonised"]` records every folded and dropped difference.
 
     Raises:
         IncompatibleDonorsError: Networks, padding or activation differ, or input

@@ -1,4 +1,4 @@
-"""Which licences donors carry, and what follows for weights made from them."""
+"""The licences of donors, and the one that follows for weights made from them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class ResultingLicence:
 
     Args:
         name: SPDX expression, or "unknown".
-        words: What it means, in one or two sentences.
+        words: Its meaning, in one or two sentences.
         is_known: Whether every donor's licence is known.
         allows_commerce: Whether no donor forbids commercial use; None where one is unknown.
     """
@@ -67,7 +67,7 @@ def resulting_licence(provenances: Iterable[Mapping[str, Any]]) -> ResultingLice
         words = f"{', '.join(restricted)} forbids commercial use, so the result must not be sold."
     elif other:
         words = (
-            f"{', '.join(other)} may ask that what is derived is passed on under the same terms: "
+            f"{', '.join(other)} may ask that derived work is passed on under the same terms: "
             "read it before you publish the weights."
         )
     elif len(known) == 1:

@@ -16,7 +16,7 @@ from efn_compose.donors.harmonise import folded_scale
 from efn_compose.errors import IncompatibleDonorsError, describe_problems
 
 #: Least cosine of one lineage: well above aligned strangers, well below siblings of a run,
-#: see `lineage_cosine` for what was measured.
+#: see `lineage_cosine` for measured values.
 LINEAGE_THRESHOLD = 0.5
 
 #: Key of `Donor.provenance` in which alignment keeps the lineage it would otherwise hide.
@@ -78,7 +78,7 @@ def lineages(
 
     Two donors belong together if their filters agree, or if a chain of donors
     between them does. Alignment makes unrelated donors look related; it records
-    the lineage it found, and the record decides wherever both donors have one.
+    the lineage it found, and the record decides if both donors have one.
 
     Args:
         donors: Donors of one network.

@@ -74,7 +74,7 @@ class StreamMoments:
 
     @classmethod
     def diagonal(cls, taps: list[PairMoments]) -> "StreamMoments":
-        """Average moments of which only the channels' own variances are known."""
+        """Average moments if only the channels' own variances are known."""
         return cls(
             np.diag(np.mean([tap.variance(0) for tap in taps], axis=0)),
             np.diag(np.mean([tap.variance(1) for tap in taps], axis=0)),
@@ -118,7 +118,7 @@ def ridge_pair(moments: StreamMoments, shrinkage: float = SHRINKAGE) -> StreamMa
     """Return two separate regressions, donor to reference and back.
 
     Each predicts best, but they are not inverse to each other: a donor mapped
-    this way no longer computes what it computed.
+    this way has another function.
     """
     forward = np.linalg.solve(_shrunk(moments.donor, shrinkage), moments.cross)
     backward = np.linalg.solve(_shrunk(moments.reference, shrinkage), moments.cross.T)

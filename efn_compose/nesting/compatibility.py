@@ -34,7 +34,7 @@ def check_relation(small: ArchSpec, large: ArchSpec, verb: str = "be nested into
     Args:
         small: The network with fewer repeats.
         large: The network with at least as many in every stage.
-        verb: What was asked for, for the message.
+        verb: The name of the operation, for the message.
 
     Example:
         >>> from efn_compose.arch import arch_spec

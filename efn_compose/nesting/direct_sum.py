@@ -27,7 +27,7 @@ def direct_sum(
 ) -> Donor:
     """Place donors side by side in a larger network; its logits are their weighted mean.
 
-    Kernels are block-diagonal, so each donor computes what it computed alone; the
+    Kernels are block-diagonal, so each donor computes the same as alone; the
     classifier adds their logits. Two B0 fill a B7 exactly, two B5 fit an L2. The
     zero blocks between the donors read living channels, so training fills them.
 

@@ -33,7 +33,7 @@ class Embedding:
         plan: Where everything goes.
         donors: The weights, in the plan's order.
         head_weights: Share of each donor in the logits; they sum to one.
-        fill: What the free entries start from: "he", "replicate" or "zero".
+        fill: Values of the free entries: "he", "replicate" or "zero".
         seed: Decides the free entries.
         dtype: "float32", or "float64" for exactness tests.
         statistics: Measured BatchNorm statistics that replace guessed ones, by name.
@@ -74,7 +74,7 @@ class Embedding:
         return values
 
     def _silence(self, tensor: TensorSpec, values: np.ndarray) -> None:
-        """Zero what a layer adds to donors' channels, and to copies of them."""
+        """Zero the addition of a layer to donors' channels, and to copies of them."""
         if self.fill != "he" and self.plan.is_extra_for_all(tensor):
             values[:] = 0
         else:

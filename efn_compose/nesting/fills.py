@@ -1,4 +1,4 @@
-"""What the entries that belong to no donor start from.
+"""Starting values of entries that belong to no donor.
 
 A new channel has producers (the weights that make it) and consumers (the
 weights that read it). Exactness needs the consumers that feed a donor's
@@ -54,7 +54,7 @@ def fresh_values(tensor: TensorSpec, fill: str, seed: int) -> np.ndarray:
     Args:
         tensor: The target tensor.
         fill: "he", "replicate" or "zero".
-        seed: Same seed, same values, in whatever order tensors are made.
+        seed: Same seed, same values, in any order of tensors.
 
     Example:
         >>> from efn_compose.arch import arch_spec, inventory

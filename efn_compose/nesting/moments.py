@@ -1,4 +1,4 @@
-"""What flows through a network on images: means, variances, principal axes."""
+"""Statistics of a network's activations on images: means, variances, principal axes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Moments:
         variances: The variances of the same.
         covariances: Covariance of each linear residual stream over all its blocks, by group.
         counts: Number of positions behind each covariance.
-        branch_shares: By block, root mean square of what it adds relative to its output.
+        branch_shares: By block, root mean square of its branch relative to its output.
     """
 
     means: Mapping[str, np.ndarray]

@@ -25,7 +25,7 @@ _STREAM_PRODUCERS = ("stem_bn", "_project_bn")
 
 @dataclass(frozen=True)
 class Occupant:
-    """What a target tensor holds of one donor.
+    """The place of a donor's tensor inside a target tensor.
 
     Args:
         donor: Number of the donor.
@@ -75,7 +75,7 @@ class NestingPlan:
     block_copies: tuple[Mapping[str, str | None], ...]
 
     def occupants(self, tensor: TensorSpec) -> list[Occupant]:
-        """Return what a target tensor holds of each donor; donors it holds nothing of are absent."""
+        """Return the place of each donor in a target tensor; donors without one are left out."""
         found = []
         for number, spec in enumerate(self.donors):
             name, is_copy = donor_tensor_name(
@@ -148,7 +148,7 @@ def tensors_by_name(spec: ArchSpec, classes: int | None) -> dict[str, TensorSpec
 
 
 def is_stream_producer(tensor: TensorSpec) -> bool:
-    """Whether a tensor scales or shifts what a layer puts on a residual stream."""
+    """Whether a tensor scales or shifts the addition of a layer to a residual stream."""
     return tensor.layer.endswith(_STREAM_PRODUCERS) and tensor.role in ("gamma", "beta")
 
 

@@ -19,7 +19,7 @@ def byte_progress(
     every few seconds; both on standard error.
 
     Args:
-        label: What is being written.
+        label: The name of the file or task.
         total: Bytes in all.
         quiet: Show nothing.
 

@@ -3,7 +3,7 @@
 Units between two nonlinearities can only be kept or dropped. A linear residual
 stream can be rotated freely, so it is cut to its principal axes (the rotation of
 SliceGPT, Ashkboos et al. 2024, arXiv:2401.15024, exact here because nothing
-normalises the stream). What is cut away enters the next layer as its mean.
+normalises the stream). The part that is cut away enters the next layer as its mean.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from efn_compose.nesting.weight_source import WeightSource
 
 @dataclass(frozen=True)
 class Basis:
-    """What remains of a channel group: kept channels, or axes of a rotated stream.
+    """The remainder of a channel group: kept channels, or axes of a rotated stream.
 
     Args:
         matrix: (kept, channel); rows of the identity, or orthonormal axes.
@@ -223,7 +223,7 @@ class Reduction:
         return group is not None and self.bases[group].kept is None
 
     def _lost_input(self, tensor: TensorSpec) -> np.ndarray | None:
-        """Return what a target kernel's removed inputs added to each of the large outputs."""
+        """Return the contribution of a target kernel's removed inputs to each of the large outputs."""
         original = self.original(tensor)
         axis = next((n for n, one in enumerate(original.axes) if one.use == "in"), None)
         if axis is None:

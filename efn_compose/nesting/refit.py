@@ -105,7 +105,7 @@ def _refit(
     goal: np.ndarray,
     epsilon: float,
 ) -> None:
-    """Refit a project convolution and its BatchNorm, pulled towards what they were."""
+    """Refit a project convolution and its BatchNorm, pulled towards their old values."""
     conv, norm = f"{block}_project_conv/kernel", f"{block}_project_bn"
     z, y = _positions(features), _positions(goal)
     scale = tensors[f"{norm}/gamma"] / np.sqrt(tensors[f"{norm}/moving_variance"] + epsilon)
@@ -143,7 +143,7 @@ def _ridge_change(z: np.ndarray, y: np.ndarray, start: np.ndarray) -> np.ndarray
 
 
 class _Regression:
-    """Ridge regression of what a kernel leaves unexplained."""
+    """Ridge regression of a kernel's residual."""
 
     def __init__(self, z: np.ndarray, y: np.ndarray, start: np.ndarray) -> None:
         z, y = (part.reshape(-1, part.shape[-1]) for part in (z, y))

@@ -25,7 +25,7 @@ def shrink(donor: Donor, target: ArchSpec | str, *, images: np.ndarray | None = 
 
     Units between nonlinearities are kept by how much they move the layers that
     read them; linear streams are cut to their principal axes; of a stage's
-    repeats the first and the strongest stay; what is removed enters the next
+    repeats the first and the strongest stay; removed channels enter the next
     layer as its mean. With images, BatchNorm is re-estimated and every project
     convolution refitted. The result approximates the original and is meant as a
     start for training; its provenance says how far it agrees.
@@ -111,7 +111,7 @@ def agreement(
 
 
 def _enough(images: np.ndarray) -> np.ndarray:
-    """Return as many images as are used, evenly spread."""
+    """Return the images that are used, evenly spread."""
     if images.ndim != 4 or images.shape[-1] != 3 or len(images) < 4:
         raise DataError(
             "shrink needs at least four images (image, height, width, 3), or none. "

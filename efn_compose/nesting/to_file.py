@@ -35,7 +35,7 @@ def nest_to_file(
 ) -> WeightHeader:
     """Nest a weight file into a larger network's file without holding either in memory.
 
-    The memory needed is that of a few of the target's tensors, below a gigabyte
+    The memory needed is a few of the target's tensors, below a gigabyte
     even for L3 (1.5 billion parameters, 6 GB).
 
     Args:
@@ -103,7 +103,7 @@ def direct_sum_to_file(
 
 
 class _Sources:
-    """Donors behind paths, open files or arrays; closes what it opened."""
+    """Donors behind paths, open files or arrays; closes the files that it opened."""
 
     def __init__(self, files: Sequence[Source]) -> None:
         self._files = files
@@ -140,7 +140,7 @@ def _write_nested(
     for source in sources:
         if source.path is not None:
             refuse_same_file(source.path, out)
-    # A second donor whose features are only laid beside the first's brings no classifier.
+    # A second donor whose features only lie beside the first's has no classifier.
     sources = [
         source if share else source.replace(classes=None)
         for source, share in zip(sources, shares, strict=True)

@@ -1,4 +1,4 @@
-"""Whether a nested network computes what its donors computed, by running both."""
+"""Compares the outputs of a nested network with those of its donors."""
 
 import functools
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ HALF_PRECISIONS = ("float16", "bfloat16")
 
 @dataclass(frozen=True)
 class NestingCheck:
-    """How far a nested network is from what it should compute.
+    """How far the outputs of a nested network are from the right ones.
 
     Args:
         largest_difference: Largest absolute difference of any output on any image.
@@ -89,7 +89,7 @@ def verify_nesting(
 
     Args:
         nested: The large network.
-        donors: What it was made of.
+        donors: The networks inside it.
         weights: Share of each donor in the logits; default equal shares.
         images: RGB (image, height, width, 3), values 0-255; default 8 random ones of 64 px.
         positions: For networks without classifier, each donor's positions among the

@@ -1,5 +1,5 @@
-"""Bytes to arrays: readers of foreign containers, none of which runs what it reads.
+"""Bytes to arrays: readers of foreign containers. None of them runs code from a file.
 
-Begin at `containers.py`, which recognises a file and picks its reader; `raw.py` is what a reader
-returns. `torch/` holds PyTorch's zip and legacy formats, `keras/` those of Keras.
+Begin at `containers.py`, which recognises a file and picks its reader; `raw.py` holds the type that
+a reader returns. `torch/` holds PyTorch's zip and legacy formats, `keras/` those of Keras.
 """

@@ -51,7 +51,7 @@ def read(
 
     Args:
         path: The `.onnx` file; tensors in side files beside it are found from it.
-        container: What the caller recognised; only "onnx" comes here.
+        container: The container that the caller recognised; only "onnx" comes here.
         ema: Without effect: ONNX files hold one set of weights.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What every reader returns: foreign names, shapes, and values on demand."""
+"""The type that every reader returns: foreign names, shapes, and values on demand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class RawTensor:
     load: Callable[[], np.ndarray]
 
     def copy_to(self, target: np.ndarray) -> None:
-        """Read the values into an array of as many, of any strides and type.
+        """Read the values into an array of equal size, of any strides and type.
 
         Args:
             target: Array of the tensor's shape, or of one with more or fewer axes of length one.
@@ -49,7 +49,7 @@ class RawCheckpoint:
             "h5-model", "keras-weights", "keras-zip", "tf-checkpoint",
             "tf-saved-model", "onnx".
         tensors: By foreign name, in the file's order, prefixes stripped.
-        metadata: What the file or a `config.json` beside it says about itself.
+        metadata: Further fields of the file, or of a `config.json` beside it.
         notes: What unwrapping did: which key was taken, which prefix stripped.
         hash: The hash of the source where one was begun with the reading.
     """

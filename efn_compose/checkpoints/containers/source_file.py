@@ -60,7 +60,7 @@ class SourceFile:
         return file.read(count)
 
     def read_into(self, offset: int, values: np.ndarray) -> None:
-        """Fill an array (value,) with what begins at a byte of the file.
+        """Fill an array (value,) with the values that begin at a byte of the file.
 
         Raises:
             UnreadableCheckpointError: The file ends before.
@@ -117,7 +117,7 @@ class StoredValues:
     def copy_to(self, target: np.ndarray) -> None:
         """Read the values into an array of their shape, of any strides and type.
 
-        The memory needed is that of a slab, whatever the size of the tensor.
+        The memory needed is one slab, for a tensor of any size.
         """
         offset, crc = self.find(), 0
         row = math.prod(self.shape[1:])
@@ -143,7 +143,7 @@ class StoredValues:
 
 
 def wrong_checksum(where: str) -> UnreadableCheckpointError:
-    """Return the error for values that are not those of their checksum."""
+    """Return the error for values that do not match their checksum."""
     return UnreadableCheckpointError(
         f"{where}: its checksum is wrong: the file is damaged. Fetch it again (files saved with "
         "checksums switched off must be saved again with them)."

@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 
-#: Python's lock is given back for so many bytes at a time.
+#: Bytes that are hashed at a time, without Python's lock.
 _BLOCK_BYTES = 1 << 21
 
 

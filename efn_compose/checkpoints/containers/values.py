@@ -2,7 +2,7 @@
 
 import numpy as np
 
-#: Below so many values asking each is as fast.
+#: With fewer values, asking each is as fast.
 _LARGE = 4096
 
 

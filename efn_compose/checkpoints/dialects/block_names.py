@@ -1,4 +1,4 @@
-"""A block's parts, whatever a source calls them, and reading its shape through such names.
+"""The parts of a block under any source's names, and its shape read through these names.
 
 A source says how it calls a part ("depthwise_conv" of stage 2, block 1: "block2a_dwconv",
 "blocks.1.0.conv_dw", ...); the network is read, and the name table built, from that alone.
@@ -71,7 +71,7 @@ def block_layers(spec: ArchSpec, part_name: PartName) -> dict[str, str]:
 def read_block(
     where: tuple[int, int, int], part_name: PartName, kernel: KernelShape
 ) -> BlockShape | None:
-    """Return what the kernels of a block reveal, or None where there is no block.
+    """Return the shape of a block as its kernels show it; None if there is no block.
 
     Args:
         where: (index in the network from 0, stage from 1, repeat from 1).

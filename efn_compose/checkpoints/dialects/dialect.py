@@ -1,4 +1,4 @@
-"""A dialect: what one source of checkpoints calls things, and how it wants them run.
+"""A dialect: the names of one source of checkpoints, and the conventions of its networks.
 
 A dialect is data and a few small functions; reading, mapping, checking and
 reporting are the same for all and live beside this file.
@@ -36,11 +36,11 @@ class IgnoreRule:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for beside the file.
+    """The options that the user gave beside the file.
 
     Args:
         arch: A variant ("b0") or the source library's model name with its tag
-            ("tf_efficientnet_b0.ns_jft_in1k"); what the tensors cannot tell.
+            ("tf_efficientnet_b0.ns_jft_in1k"); facts that the tensors cannot tell.
         ema: Whether the averaged weights are taken where a file holds both sets.
         prefix: Below which names the network is; None: it is looked for.
         channels: "sum" folds a grey stem to RGB; None refuses stems of other channels.

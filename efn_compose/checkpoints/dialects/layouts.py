@@ -66,7 +66,7 @@ class Layout:
         return np.ascontiguousarray(moved).reshape(moved.shape)
 
     def foreign_view(self, array: np.ndarray) -> np.ndarray:
-        """Return a C-contiguous canonical array seen in foreign layout; what is written there is in it."""
+        """Return a foreign-layout view of a C-contiguous canonical array; writing to it changes the array."""
         if self.name == "identity":
             return array
         kept = array.reshape(array.shape[self.leading :]) if self.leading else array

@@ -17,7 +17,7 @@ from efn_compose.errors import ConversionError, UnmappedTensorError, describe_pr
 
 @dataclass(frozen=True)
 class MappingReport:
-    """What became of every tensor.
+    """The fate of every tensor.
 
     Args:
         mapped: (foreign, canonical) of tensors copied as they were.
@@ -65,7 +65,7 @@ def classes_in(raw: RawCheckpoint, rows: Iterable[Row]) -> int | None:
 class MatchedTensors(Mapping[str, np.ndarray]):
     """A checkpoint's tensors under canonical names, read when asked for.
 
-    Indexing checks the values; `read` leaves that to whoever takes them.
+    Indexing checks the values; `read` leaves that to the caller.
 
     Args:
         raw: The checkpoint.

@@ -1,6 +1,6 @@
-"""The convolutions of an ONNX graph with what surrounds each: BatchNorm, activation, padding.
+"""The convolutions of an ONNX graph, each with its BatchNorm, activation and padding.
 
-Exporters rename and fold, so names mean nothing; what a convolution is follows
+Exporters rename and fold, so names mean nothing; the role of a convolution follows
 from the nodes around it.
 """
 
@@ -74,7 +74,7 @@ class ConvLayer:
 
 
 class OnnxGraph:
-    """Looks up what surrounds a value of a graph.
+    """Looks up the neighbours of a value in a graph.
 
     Args:
         raw: A checkpoint of the container "onnx".

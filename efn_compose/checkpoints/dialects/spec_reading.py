@@ -20,7 +20,7 @@ STAGE_STRIDES = (1, 2, 2, 2, 1, 2, 1)
 
 @dataclass(frozen=True)
 class BlockShape:
-    """What the tensors of one block reveal.
+    """The shape of a block, read from its tensors.
 
     Args:
         kind: "mbconv" or "fused".
@@ -152,7 +152,7 @@ def split_stages(
         describe_problems(
             f"{where}: {len(blocks)} blocks fall into {len(stages)} runs of equal kernel and width "
             f"{[len(stage) for stage in stages]}, which are no stages of a known network. "
-            "Published networks with as many blocks:",
+            "Published networks with this number of blocks:",
             candidates or ["none"],
             "Name the network: --arch b0, or --arch b-w0.5-d0.7 for other coefficients.",
         )

@@ -14,11 +14,11 @@ from efn_compose.errors import ConversionError, describe_problems
 
 @dataclass(frozen=True)
 class KnownFields:
-    """What is known of the fields that a library writes into one place.
+    """The known fields that a library writes into one place.
 
     Args:
         read: Fields whose value the dialect honours, or compares with the tensors.
-        harmless: Fields that change nothing of what the network computes, whatever their value.
+        harmless: Fields that never change the function of the network.
         allowed: Fields that may have these values only.
 
     Example:
@@ -60,7 +60,7 @@ def is_unset(value: Any) -> bool:
 
 
 def refuse_unknown(path: object, problems: list[str]) -> None:
-    """Raise where fields beside the weights may change what they compute.
+    """Raise if fields beside the weights may change the network's function.
 
     Raises:
         ConversionError: There are problems; all are listed.
@@ -68,7 +68,7 @@ def refuse_unknown(path: object, problems: list[str]) -> None:
     if problems:
         raise ConversionError(
             describe_problems(
-                f"{path}: what stands beside the weights may change what they compute, and cannot be "
+                f"{path}: fields beside the weights may change the function of the network, and cannot be "
                 "honoured.",
                 problems,
                 "If you know that a field changes nothing, add --accept FIELD.",

@@ -1,6 +1,6 @@
-"""Classifiers that a user put on a PyTorch network: which of them is one linear layer.
+"""Classifiers that a user put on a PyTorch network: is it one linear layer?
 
-A linear layer on pooled features is the head, whatever wraps it. Any other head is left out,
+A linear layer on pooled features is the head, under any wrapper. Any other head is left out,
 and the backbone comes without one.
 """
 

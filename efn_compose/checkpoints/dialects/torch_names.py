@@ -1,4 +1,4 @@
-"""What the PyTorch dialects share: from what a source calls its modules to name table and network.
+"""Shared parts of the PyTorch dialects: from a source's module names to name table and network.
 
 A dialect lists its modules outside the blocks and says how it calls the parts of a block;
 layouts follow from a tensor's role, the network from the shapes behind the names.
@@ -33,7 +33,7 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class TorchNames:
-    """What a source calls the modules of its networks.
+    """The module names of a source's networks.
 
     Args:
         ends: Modules outside the blocks by canonical layer (stem, top, classifier); "{last}"
@@ -114,7 +114,7 @@ def _layout(tensor: TensorSpec, raw: RawCheckpoint | None, foreign: str) -> str:
 
 
 def _kernel(raw: RawCheckpoint, module: str, part: str) -> tuple[int, ...] | None:
-    """Return the canonical shape of a convolution's kernel, or None where it is no such part."""
+    """Return the canonical shape of a convolution's kernel; None for other parts."""
     shape = shape_of(raw, f"{module}.weight")
     if shape is None:
         return None

@@ -17,7 +17,7 @@ from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
 #: Declared bytes per stored byte that compression may plausibly reach.
 MAX_COMPRESSION_RATIO = 1000
-#: Datasets and attributes up to this size are read whatever they store (fill values).
+#: Datasets and attributes up to this size are read even if they store less (fill values).
 ALWAYS_ALLOWED_BYTES = 4096
 
 

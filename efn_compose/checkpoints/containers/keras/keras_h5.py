@@ -48,7 +48,7 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
 
     Args:
         path: The `.h5`, `.hdf5` or `.weights.h5` file.
-        container: What the caller recognised; the file itself decides.
+        container: The container that the caller recognised; the file itself decides.
         ema: Without effect: Keras files hold one set of weights.
 
     Returns:
@@ -131,7 +131,7 @@ def refuse_lambda(config: Any, where: str) -> None:
     """Raise `UnsafeCheckpointError` if a model configuration holds a Lambda layer.
 
     A Lambda carries Python code. It is never run here, but without it nobody can
-    say what the network computed.
+    know the function of the network.
 
     Args:
         config: Parsed JSON.

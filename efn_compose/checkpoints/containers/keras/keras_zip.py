@@ -16,11 +16,11 @@ CONFIG_MEMBER = "config.json"
 METADATA_MEMBER = "metadata.json"
 WEIGHTS_MEMBER = "model.weights.h5"
 
-#: Largest configuration read; that of EfficientNet-L2 has 2 MB.
+#: Largest configuration that is read; the one of EfficientNet-L2 has 2 MB.
 MAX_JSON_BYTES = 64 << 20
 #: Float weights hardly compress; Keras stores them as they are.
 MAX_DEFLATE_RATIO = 20
-#: Smaller members are read whatever their ratio: an HDF5 file of tiny tensors is mostly zeros.
+#: Smaller members are read at any ratio: an HDF5 file of tiny tensors is mostly zeros.
 ALWAYS_ALLOWED_BYTES = 8 << 20
 
 
@@ -29,7 +29,7 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
 
     Args:
         path: The archive.
-        container: What the caller recognised; only "keras-zip" comes here.
+        container: The container that the caller recognised; only "keras-zip" comes here.
         ema: Without effect: Keras files hold one set of weights.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Finding the tensors in what a PyTorch file holds: training checkpoints, wrappers, prefixes."""
+"""Finding the tensors in a PyTorch file: training checkpoints, wrappers, prefixes."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -47,7 +47,7 @@ class TorchDtype(Fixed):
 class Inert:
     """Stand-in for an object whose content nobody needs: settings, scores, counters."""
 
-    #: What the pickle would have given the object as its attributes.
+    #: The attributes that the pickle would have given the object.
     state: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

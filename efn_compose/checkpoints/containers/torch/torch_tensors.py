@@ -15,9 +15,9 @@ from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
 
 class Fixed:
-    """Something a pickle may use but not change: pickles can set attributes of what they name.
+    """An object that a pickle may use but not change: pickles can set attributes of named objects.
 
-    What they name is shared by all files that this process reads.
+    Named objects are shared by all files that this process reads.
     """
 
     def __setstate__(self, state: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a stored Keras model configuration says about how its weights are run.
+"""The conventions that a stored Keras model configuration states.
 
 The configuration is parsed JSON; no layer is ever built from it.
 """

@@ -64,7 +64,7 @@ def adopt_head(
 
 
 def ends_in_average_pooling(raw: RawCheckpoint) -> bool:
-    """Return whether a `.weights.h5` shows one average pooling beside those of the blocks.
+    """Return whether a `.weights.h5` shows one average pooling outside the blocks.
 
     Args:
         raw: The checkpoint; files of other containers do not list all layers.

@@ -1,4 +1,4 @@
-"""What the name tables of the Keras and TensorFlow dialects share: layers by part of a block.
+"""Shared parts of the Keras and TensorFlow name tables: layers by part of a block.
 
 Each dialect says how it calls a part ("depthwise_conv" of stage 2, block 1:
 "block2a_dwconv"); reading the network and building the table follow from that.

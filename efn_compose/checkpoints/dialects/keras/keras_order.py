@@ -66,7 +66,7 @@ def name_by_order(
         part_name: Layer of a part of a block.
 
     Raises:
-        AmbiguousCheckpointError: The sequence of layers is not that of an
+        AmbiguousCheckpointError: The sequence of layers is not one of an
             EfficientNet, or its stages cannot be told apart.
     """
     convs = [
