@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 from efn_compose.train.augment.options import AugmentOptions
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="images: digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH",
     )
+    add_table_arguments(parser)
     parser.add_argument(
         "--preview", required=True, metavar="FILE", help="picture to write, such as sheet.png"
     )
@@ -61,7 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Draw the sheet and write it."""
     from efn_compose.config import load_config
-    from efn_compose.data import load_table
     from efn_compose.data.decode import resize_images
     from efn_compose.store.atomic import atomic_path
     from efn_compose.train.augment.contact_sheet import draw_sheet, sheet_columns
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
         word if word.startswith("augment.") else f"augment.{word}" for word in options.overrides
     ]
     config = load_config(options.config, overrides, _Sections, passes_over_others=True)
-    table = load_table(options.source)
+    table = read_table(options.source, options)
     chosen = _spread_over_classes(table.labels, options.images, options.seed)
     images = resize_images(table.images, chosen, options.size, not output.is_quiet)
     columns = sheet_columns(

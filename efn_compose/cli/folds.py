@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError, DataError, describe_problems
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source", metavar="SOURCE", help="digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"
     )
+    add_table_arguments(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -80,13 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Cut, measure, look for duplicates, write."""
-    from efn_compose.data import load_table
     from efn_compose.data.duplicates import join_duplicates
     from efn_compose.data.folds import make_folds
     from efn_compose.data.unreadable import skip_unreadable
 
     _check(options)
-    table, left_out = load_table(options.source), []
+    table, left_out = read_table(options.source, options), []
     is_loud = not output.is_quiet
     if options.skip_unreadable:
         table, left_out = skip_unreadable(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import ConfigError, DataError
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH",
     )
+    add_table_arguments(parser)
     parser.add_argument("--size", type=int, default=64, help="pixels, default: %(default)s")
     parser.add_argument(
         "--image-count", type=int, default=500, help="drawn at random, default: %(default)s"
@@ -51,7 +53,6 @@ def run(
         DataError: The source cannot be used.
     """
     from efn_compose.analysis.rank import plot_rank, rank, rank_table
-    from efn_compose.data import load_table
     from efn_compose.data.decode import resize_images
 
     if options.size < 8 or options.image_count < 4:
@@ -59,7 +60,7 @@ def run(
             "--size must be 8 or more and --image-count 4 or more. "
             f"Received: {options.size}, {options.image_count}."
         )
-    table = load_table(options.data)
+    table = read_table(options.data, options)
     rng = np.random.default_rng(options.seed)
     chosen = np.sort(rng.permutation(len(table))[: options.image_count])
     images = resize_images(table.images, chosen, options.size, not output.is_quiet)

@@ -32,6 +32,7 @@ class DataSet:
         test_labels: As above.
         split: The image numbers behind each part, counted without those left out.
         left_out: Images that cannot be decoded and were left out by choice.
+        notes: Sentences about what the source holds beside these images.
     """
 
     name: str
@@ -44,6 +45,7 @@ class DataSet:
     test_labels: np.ndarray
     split: Split
     left_out: tuple[Unreadable, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -91,7 +93,7 @@ def load_data(
         >>> load_data(DataOptions(size=32), seed=1).train_images.shape
         (320, 32, 32, 3)
     """
-    table = load_table(options.source)
+    table = load_table(options.source, options.columns, options.folder)
     left_out: Sequence[Unreadable] = ()
     if options.unreadable_share:
         table, left_out = skip_unreadable(
@@ -99,7 +101,7 @@ def load_data(
         )
     parts = saved_split or split(table, options, seed)
     data = take_data(table, parts, options.size, show_progress=show_progress)
-    return replace(data, left_out=tuple(left_out))
+    return replace(data, left_out=tuple(left_out), notes=table.notes)
 
 
 def take_data(table: ImageTable, parts: Split, size: int, *, show_progress: bool = True) -> DataSet:

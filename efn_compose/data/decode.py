@@ -1,6 +1,7 @@
 """Image files to RGB pixels, and any images to one size."""
 
 import os
+import struct
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -45,11 +46,10 @@ def decode_file(path: str | os.PathLike[str]) -> np.ndarray:
         >>> decode_file("lesion.jpg").shape  # doctest: +SKIP
         (480, 640, 3)
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as opened:
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(opened)))
+        return _decoded(path)
     except UnidentifiedImageError:
         raise ImageError(f"{printable(path)}: not an image that Pillow knows") from None
     except FileNotFoundError:
@@ -59,6 +59,49 @@ def decode_file(path: str | os.PathLike[str]) -> np.ndarray:
     # Pillow's decoders raise these for damaged files, SyntaxError among them.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise ImageError(f"{printable(path)}: {error or type(error).__name__}") from None
+
+
+def _decoded(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return an image's pixels, turned upright; no other metadata is needed or rewritten."""
+    from PIL import Image
+
+    from efn_compose.data.png_text import without_text
+
+    try:
+        with Image.open(path) as opened:
+            return np.asarray(_to_rgb(_upright(opened)))
+    except ValueError:
+        # Pillow gives an image up for a text chunk that is too long.
+        plain = without_text(path)
+        if plain is None:
+            raise
+        with Image.open(plain) as opened:
+            return np.asarray(_to_rgb(_upright(opened)))
+
+
+#: What turns an image upright, by the EXIF orientation it was stored with.
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+_ORIENTATION = 0x0112
+
+
+def _upright(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    # An EXIF block that cannot be read says nothing of how the pixels are to be turned.
+    except (SyntaxError, ValueError, TypeError, KeyError, LookupError, struct.error, OSError):
+        orientation = 1
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image.transpose(Image.Transpose[turn]) if turn else image
 
 
 def _to_rgb(image: "Image.Image") -> "Image.Image":

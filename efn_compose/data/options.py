@@ -5,6 +5,8 @@ from typing import Literal
 
 from efn_compose.settings.declare import When, setting
 
+_CSV = When("reads_table", (True,), "data.source = csv:PATH")
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -17,6 +19,8 @@ class DataOptions:
 
     Args:
         source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH".
+        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv source.
+        folder: A folder that the image paths of a csv source may start from.
         size: Height and width in pixels that every image is resized to.
         train_images: Images of the fitness epoch.
         validation_images: Images that decide between candidates during the search.
@@ -52,6 +56,15 @@ class DataOptions:
         maximum=1.0,
         read_when=When("reads_files", (True,), "data.source = folder:PATH or csv:PATH"),
     )
+    columns: tuple[str, ...] = setting(
+        (), "csv: names of its columns, such as image=isic_id", read_when=_CSV
+    )
+    folder: str = setting("", "csv: a folder that image paths may start from", read_when=_CSV)
+
+    @property
+    def reads_table(self) -> bool:
+        """Whether images are listed in a table."""
+        return self.source.startswith("csv:")
 
     @property
     def reads_files(self) -> bool:

@@ -1,5 +1,6 @@
 """A labelled table of images, not yet resized or split."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -67,6 +68,7 @@ class ImageTable:
         name: The source in short, for tables and messages.
         groups: (image,) int32 patient numbers, or None. Images of one patient stay together.
         group_names: The source's own name of each patient number, where it has any.
+        notes: Sentences about what the source holds beside these images, for people.
 
     Raises:
         DataError: Lengths differ, or a label or patient has no name.
@@ -78,6 +80,7 @@ class ImageTable:
     name: str
     groups: np.ndarray | None = None
     group_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -135,18 +138,23 @@ def printable(name: object) -> str:
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+_NUMBER = re.compile(r"-?\d+(\.\d*)?")
+
+
 def number_labels(values: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return class numbers, (image,) int32, and sorted class names.
 
-    Names that are all whole numbers are sorted as numbers.
+    Names that are all numbers are sorted as numbers.
 
     Example:
         >>> number_labels(["10", "9", "10"])
         (array([1, 0, 1], dtype=int32), ('9', '10'))
+        >>> number_labels(["10.0", "9.0"])[1]
+        ('9.0', '10.0')
     """
     distinct = set(values)
-    if all(value.lstrip("-").isdecimal() for value in distinct):
-        names = sorted(distinct, key=lambda value: (int(value), value))
+    if all(_NUMBER.fullmatch(value) for value in distinct):
+        names = sorted(distinct, key=lambda value: (float(value), value))
     else:
         names = sorted(distinct)
     number = {name: index for index, name in enumerate(names)}

@@ -308,8 +308,8 @@ def test_csv_lists_every_bad_row_by_line(tmp_path):
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("file,class\na,b\n", "image or path or image_name"),
-        ("image;label\na;b\n", "separated by commas"),
+        ("picture,kind\na,b\n", "image or path or image_name"),
+        ("image|label\na|b\n", "received: image.label"),
         ("", "empty first line"),
         ("image,label\n", "no rows"),
     ],

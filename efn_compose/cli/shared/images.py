@@ -1,11 +1,16 @@
 """Images that a verb needs, from the same sources as a run's."""
 
 import argparse
+import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from efn_compose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from efn_compose.data import ImageTable
 
 
 def add_image_arguments(
@@ -22,6 +27,35 @@ def add_image_arguments(
         "--image-count", type=int, default=count, help="drawn at random, default: %(default)s"
     )
     parser.add_argument("--size", type=int, default=64, help="pixels, default: %(default)s")
+    add_table_arguments(parser)
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--columns` and `--image-folder` of csv sources."""
+    parser.add_argument(
+        "--columns",
+        metavar="COLUMN=NAME",
+        nargs="+",
+        default=[],
+        help="csv: names of its columns, such as image=isic_id label=target",
+    )
+    parser.add_argument(
+        "--image-folder", metavar="FOLDER", default="", help="csv: where its image paths start"
+    )
+
+
+def read_table(source: str, options: argparse.Namespace) -> "ImageTable":
+    """Return the images of a source as the options ask for; say what was passed over.
+
+    Raises:
+        DataError: The source cannot be used.
+    """
+    from efn_compose.data import load_table
+
+    table = load_table(source, options.columns, options.image_folder)
+    for words in table.notes:
+        sys.stderr.write(f"{words}\n")
+    return table
 
 
 def image_reader(
@@ -43,12 +77,11 @@ def image_reader(
 
     def read(source: str) -> tuple[np.ndarray, np.ndarray | None]:
         from efn_compose.cli.nesting_commands import read_image_array
-        from efn_compose.data import load_table
         from efn_compose.data.decode import resize_images
 
         if source.endswith((".npy", ".npz")) and ":" not in source:
             return read_image_array(source)
-        table = load_table(source)
+        table = read_table(source, options)
         rng = np.random.default_rng(getattr(options, "seed", 0))
         chosen = np.sort(rng.permutation(len(table))[: options.image_count])
         images = resize_images(table.images, chosen, options.size, not is_quiet)

@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from efn_compose.data.sources.csv_file import load_csv
 from efn_compose.data.sources.digits import load_digits
@@ -27,21 +27,28 @@ PATH_SOURCES: dict[str, Callable[[str], ImageTable]] = {
 __all__ = ["NAMED_SOURCES", "PATH_SOURCES", "load_table"]
 
 
-def load_table(source: str) -> ImageTable:
+def load_table(source: str, columns: Sequence[str] = (), folder: str = "") -> ImageTable:
     """Return the images and labels of a source.
 
     Args:
         source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH";
             relative paths start at the working directory.
+        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv source.
+        folder: A folder that the image paths of a csv source may start from.
 
     Raises:
-        DataError: Unknown source, or its files are missing or damaged.
+        DataError: Unknown source, or its files are missing or damaged; columns or a folder are
+            named for a source that has none.
 
     Example:
         >>> len(load_table("digits"))
         1797
     """
     kind, colon, path = source.partition(":")
+    if colon and path and kind == "csv":
+        return load_csv(os.path.expanduser(path), columns, folder)
+    if columns or folder:
+        raise DataError(f"Columns and an image folder are those of csv:PATH. Received: {source!r}.")
     if not colon and source in NAMED_SOURCES:
         return NAMED_SOURCES[source]()
     if colon and path and kind in PATH_SOURCES:

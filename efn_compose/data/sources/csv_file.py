@@ -1,44 +1,53 @@
 """A table of image files with labels and, where known, patients."""
 
-import csv
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from efn_compose.data.decode import ImageFiles
+from efn_compose.data.sources.csv_text import read_rows
 from efn_compose.data.table import ImageTable, number_labels
 from efn_compose.errors import DataError, describe_problems
 
 #: Header names that each column may have, the first match counts; letter case does not.
 COLUMNS = {
-    "image": ("image", "path", "image_name"),
-    "label": ("label", "target"),
+    "image": ("image", "path", "image_name", "image_id", "file_name", "filename", "file"),
+    "label": ("label", "target", "class"),
     "patient": ("patient", "patient_id", "group"),
 }
 #: Tried where a row names an image without its suffix.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+#: What pandas, numpy, R and Excel write where a label is missing; letter case does not count.
+MISSING = ("nan", "<na>", "nat", "#n/a", "n/a", "null")
 LISTED_PROBLEMS = 30
 
 
-def load_csv(path: str | os.PathLike[str]) -> ImageTable:
-    """Return the images that a comma-separated table with a header line lists.
+def load_csv(
+    path: str | os.PathLike[str], columns: Sequence[str] = (), folder: str = ""
+) -> ImageTable:
+    """Return the images that a table with a header line lists.
 
     Args:
-        path: The table. Image paths are absolute, or relative to the table's folder or to a
-            folder beside it with the table's name (`train.csv` and `train/`); the suffix may
-            be left out. Columns: image|path|image_name, label|target, and optionally
-            patient|patient_id|group; others are passed over.
+        path: The table, in UTF-8 or UTF-16, its fields separated by commas, semicolons or tabs.
+            Image paths are absolute, or relative to the table's folder or to a folder beside it
+            with the table's name (`train.csv` and `train/`); the suffix may be left out, and
+            backslashes are read as slashes where that finds the file.
+        columns: "image=NAME", "label=NAME", "patient=NAME" each, where the header has other names
+            than those in `COLUMNS`; all other columns are passed over.
+        folder: A further folder that image paths may start from.
 
     Raises:
         DataError: No such file, no such columns, or rows without an image, label or patient;
             all are listed by line.
 
     Example:
-        >>> load_csv("train.csv").groups.max()  # doctest: +SKIP
+        >>> load_csv("train.csv", ["image=isic_id"], "jpeg").groups.max()  # doctest: +SKIP
         2055
     """
     table = Path(path)
-    header, rows = _read(table)
-    columns = _find_columns(table, header)
+    header, rows = read_rows(table)
+    found = _find_columns(table, header, _given_columns(table, columns))
+    places = _folders(table, folder)
     problems: list[str] = []
     files: list[Path] = []
     labels: list[str] = []
@@ -48,8 +57,8 @@ def load_csv(path: str | os.PathLike[str]) -> ImageTable:
         if len(row) != len(header):
             problems.append(f"- line {line}: {len(row)} fields, the header has {len(header)}")
             continue
-        image, label = row[columns["image"]].strip(), row[columns["label"]].strip()
-        file = _find_image(table, image) if image else None
+        image, label = row[found["image"]].strip(), row[found["label"]].strip()
+        file = _find_image(places, image) if image else None
         if file is None:
             problems.append(f"- line {line}: " + (f"no file {image}" if image else "no image"))
         elif file in first_line:
@@ -57,11 +66,10 @@ def load_csv(path: str | os.PathLike[str]) -> ImageTable:
         else:
             first_line[file] = line
             files.append(file)
-        if not label:
-            problems.append(f"- line {line}: no label")
+        problems += _label_problems(line, label)
         labels.append(label)
-        if "patient" in columns:
-            patient = row[columns["patient"]].strip()
+        if "patient" in found:
+            patient = row[found["patient"]].strip()
             if not patient:
                 problems.append(f"- line {line}: no patient")
             patients.append(patient)
@@ -72,7 +80,8 @@ def load_csv(path: str | os.PathLike[str]) -> ImageTable:
             describe_problems(
                 f"{table}: {len(problems)} rows cannot be used.",
                 _shorten(problems),
-                f"Image paths are looked for in {table.parent} and {table.with_suffix('')}.",
+                f"Image paths are looked for in {', '.join(map(str, places))}; name another folder "
+                "with data.folder (--image-folder).",
             )
         )
     numbers, class_names = number_labels(labels)
@@ -87,48 +96,84 @@ def load_csv(path: str | os.PathLike[str]) -> ImageTable:
     )
 
 
-def _read(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    if not table.is_file():
-        raise DataError(f"{table}: no such file (seen from {Path.cwd()}).")
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [name.strip().lower() for name in next(reader, [])]
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table}: not a CSV file in UTF-8 ({error}).") from None
-    return header, rows
+def _label_problems(line: int, label: str) -> list[str]:
+    if not label:
+        return [f"- line {line}: no label"]
+    if label.lower() in MISSING:
+        return [
+            f"- line {line}: the label {label!r} is what other programs write for a missing one. "
+            "Remove the row, or call the class something else"
+        ]
+    return []
 
 
-def _find_columns(table: Path, header: list[str]) -> dict[str, int]:
+def _given_columns(table: Path, columns: Sequence[str]) -> dict[str, str]:
+    """Return the header's name of each column that was named."""
+    given, problems = {}, []
+    for entry in columns:
+        column, equals, name = entry.partition("=")
+        column, name = column.strip(), name.strip()
+        if not equals or column not in COLUMNS or not name:
+            problems.append(f"- {entry!r}; allowed: {', '.join(f'{c}=NAME' for c in COLUMNS)}")
+        else:
+            given[column] = name
+    if problems:
+        raise DataError(
+            describe_problems(f"{table}: data.columns (--columns) does not fit.", problems)
+        )
+    return given
+
+
+def _find_columns(table: Path, header: Sequence[str], given: Mapping[str, str]) -> dict[str, int]:
+    lower = [name.lower() for name in header]
     columns = {
-        column: header.index(name)
+        column: lower.index(name)
         for column, names in COLUMNS.items()
-        for name in reversed(names)
-        if name in header
+        for name in reversed((given[column].lower(),) if column in given else names)
+        if name in lower
     }
     problems = [
-        f"- no column for the {column}: expected {' or '.join(COLUMNS[column])}"
-        for column in ("image", "label")
-        if column not in columns
+        f"- no column for the {column}: expected "
+        + (repr(given[column]) if column in given else " or ".join(COLUMNS[column]))
+        for column in COLUMNS
+        if column not in columns and (column in given or column != "patient")
     ]
     if problems:
-        received = ", ".join(header) or "an empty first line"
-        problems.append(f"- received: {received}")
-        if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-            problems.append("- fields must be separated by commas")
-        raise DataError(describe_problems(f"{table}: the header does not fit.", problems))
+        problems.append(f"- received: {', '.join(header) or 'an empty first line'}")
+        raise DataError(
+            describe_problems(
+                f"{table}: the header does not fit.",
+                problems,
+                'Name the columns: data.columns = ["image=NAME", "label=NAME"] (--columns '
+                "image=NAME label=NAME).",
+            )
+        )
     return columns
 
 
-def _find_image(table: Path, image: str) -> Path | None:
-    for folder in (table.parent, table.with_suffix("")):
-        file = folder / image
-        candidates = [file, *(file.with_name(file.name + suffix) for suffix in SUFFIXES)]
-        for candidate in candidates:
-            if os.path.isfile(candidate):
-                return candidate
-    return None
+def _folders(table: Path, folder: str) -> list[Path]:
+    """Return the folders that image paths may start from."""
+    places = [table.parent, table.with_suffix("")]
+    if folder:
+        named = Path(folder).expanduser()
+        if not named.is_dir():
+            raise DataError(
+                f"{named}: data.folder (--image-folder) is no folder (seen from {Path.cwd()})."
+            )
+        places.insert(0, named)
+    return places
+
+
+def _find_image(places: Sequence[Path], image: str) -> Path | None:
+    return next((file for file in _candidates(places, image) if os.path.isfile(file)), None)
+
+
+def _candidates(places: Sequence[Path], image: str) -> Iterator[Path]:
+    for name in dict.fromkeys((image, image.replace("\\", "/"))):
+        for folder in places:
+            file = folder / name
+            yield file
+            yield from (file.with_name(file.name + suffix) for suffix in SUFFIXES)
 
 
 def _shorten(problems: list[str]) -> list[str]:

@@ -1,6 +1,8 @@
 """A folder of images with one subfolder per class."""
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,23 @@ import numpy as np
 from efn_compose.data.decode import ImageFiles
 from efn_compose.data.table import ImageTable, printable
 from efn_compose.errors import DataError, describe_problems
+
+#: Folders of these names, and no others, above folders of equal names are a split.
+_PART_NAMES = frozenset(
+    [
+        "train",
+        "training",
+        "val",
+        "valid",
+        "validation",
+        "dev",
+        "test",
+        "testing",
+        "holdout",
+        "eval",
+        "evaluation",
+    ]
+)
 
 
 def load_folder(path: str | os.PathLike[str]) -> ImageTable:
@@ -33,11 +52,14 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
             f"{root}: {what} (seen from {Path.cwd()}). "
             "Expected one subfolder per class with images in it."
         )
-    by_class = {
-        folder.name: image_files(folder)
+    folders = [
+        folder
         for folder in sorted(root.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
-    }
+    ]
+    _refuse_split(root, folders)
+    passed_over: Counter[str] = Counter()
+    by_class = {folder.name: image_files(folder, passed_over) for folder in folders}
     problems = [
         f"- {printable(name)}: no images in it" for name, files in by_class.items() if not files
     ]
@@ -57,20 +79,72 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
         labels=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         class_names=tuple(printable(name) for name in by_class),
         name=f"folder:{root}",
+        notes=passed_over_note(passed_over),
     )
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return the images below a folder, sorted; hidden files and folders are passed over."""
+def _refuse_split(root: Path, folders: Sequence[Path]) -> None:
+    """Raise where the folders are the parts of a split and the classes lie one level deeper."""
+    if len(folders) < 2 or any(folder.name.lower() not in _PART_NAMES for folder in folders):
+        return
+    inner = [
+        {entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."}
+        for folder in folders
+    ]
+    shared = set.intersection(*inner)
+    if shared:
+        parts, classes = ", ".join(folder.name for folder in folders), ", ".join(sorted(shared))
+        first = next((part for part in folders if part.name.startswith("train")), folders[0])
+        raise DataError(
+            f"{root}: the folders {parts} are the parts of a split, with the classes {classes} below "
+            f"them; they are no classes. Name one part, e.g. folder:{first}, or put the images "
+            "of all parts into one folder per class: the parts of a run are drawn from its source."
+        )
+
+
+def image_files(folder: Path, passed_over: Counter[str] | None = None) -> list[Path]:
+    """Return the images below a folder, sorted; hidden files and folders are passed over.
+
+    Links to folders are followed, each folder once.
+
+    Args:
+        folder: The folder.
+        passed_over: Counts by suffix the files that are no images.
+    """
     from PIL import Image
 
     suffixes = Image.registered_extensions()
-    found = []
-    for place, folders, files in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(place, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
-        ]
+    found, seen = [], {os.path.realpath(folder)}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        entered = []
+        for name in sorted(folders):
+            real = os.path.realpath(os.path.join(place, name))
+            if not name.startswith(".") and real not in seen:
+                seen.add(real)
+                entered.append(name)
+        folders[:] = entered
+        for name in files:
+            suffix = Path(name).suffix.lower()
+            if name.startswith("."):
+                continue
+            if suffix in suffixes:
+                found.append(Path(place, name))
+            elif passed_over is not None:
+                passed_over[suffix or "no suffix"] += 1
     return sorted(found)
+
+
+def passed_over_note(passed_over: Counter[str]) -> tuple[str, ...]:
+    """Return the sentence about files that are no images, where there are any.
+
+    Example:
+        >>> passed_over_note(Counter({".heic": 2, ".txt": 1}))
+        ('3 files are no images that can be read here and were passed over: 2 .heic, 1 .txt.',)
+    """
+    if not passed_over:
+        return ()
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in passed_over.most_common())
+    total = sum(passed_over.values())
+    what = "file is no image" if total == 1 else "files are no images"
+    verb = "was" if total == 1 else "were"
+    return (f"{total} {what} that can be read here and {verb} passed over: {kinds}.",)

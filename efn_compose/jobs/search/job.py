@@ -98,6 +98,8 @@ def _run(
     left = Budget(config.budget, clock, 0, 1)
     planned = None if left.is_open else sum(plan.values())
     console = Console(quiet=quiet, stderr=True)
+    for words in prepared.data.notes:
+        console.print(words)
     if prepared.data.left_out:
         console.print(
             f"{len(prepared.data.left_out)} images cannot be decoded and are left out; "

@@ -106,7 +106,7 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
             "data.source is empty. Name your images: folder:PATH (a folder per class), csv:PATH, "
             "npz:PATH, digits or fashion_mnist."
         )
-    table, unreadable = load_table(options.source), []
+    table, unreadable = load_table(options.source, options.columns, options.folder), []
     if options.unreadable_share:
         table, unreadable = skip_unreadable(
             table, at_most=options.unreadable_share, show_progress=show_progress

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.settings.declare import When, setting
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.recipe.options import TrainOptions
@@ -34,12 +35,17 @@ class WeightOptions:
     )
 
 
+_CSV = When("reads_table", (True,), "data.source = csv:PATH")
+
+
 @dataclass(frozen=True)
 class ImageOptions:
     """The `[data]` section of a training.
 
     Args:
         source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH".
+        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv source.
+        folder: A folder that the image paths of a csv source may start from.
         size: Height and width in pixels that every image is resized to.
         images: Take so many at random, whole patients, classes in proportion; 0: all.
         metric: What is reported beside cross-entropy and accuracy.
@@ -50,6 +56,10 @@ class ImageOptions:
     source: str = field(
         default="", metadata={"help": "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"}
     )
+    columns: tuple[str, ...] = setting(
+        (), "csv: names of its columns, such as image=isic_id", read_when=_CSV
+    )
+    folder: str = setting("", "csv: a folder that image paths may start from", read_when=_CSV)
     size: int = field(
         default=64, metadata={"minimum": 8, "maximum": 2048, "help": "pixels, height and width"}
     )
@@ -65,6 +75,11 @@ class ImageOptions:
             "help": "largest share of undecodable images to leave out; 0 refuses them",
         },
     )
+
+    @property
+    def reads_table(self) -> bool:
+        """Whether images are listed in a table."""
+        return self.source.startswith("csv:")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,48 @@
+"""The text of a table: its encoding, its separator, its header and rows."""
+
+import codecs
+import csv
+from pathlib import Path
+
+from efn_compose.errors import DataError
+
+#: Encodings that say so in a table's first bytes.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEPARATORS = (",", ";", "\t")
+
+
+def read_rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return a table's header and, by line number, its rows that are not empty.
+
+    Args:
+        table: A file in UTF-8, or in UTF-16 with a mark, as spreadsheets write it. The separator
+            is the one of comma, semicolon and tab that is most frequent in the first line.
+
+    Raises:
+        DataError: No such file, or another encoding.
+
+    Example:
+        >>> read_rows(Path("train.csv"))[0]  # doctest: +SKIP
+        ['image', 'label']
+    """
+    if not table.is_file():
+        raise DataError(f"{table}: no such file (seen from {Path.cwd()}).")
+    with open(table, "rb") as file:
+        start = file.read(4)
+    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    try:
+        with open(table, newline="", encoding=encoding) as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(_SEPARATORS, key=first.count))
+            header = [name.strip() for name in next(reader, [])]
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (UnicodeError, csv.Error) as error:
+        raise DataError(
+            f"{table}: not a CSV file in UTF-8 or marked UTF-16 ({error}). Save it as CSV UTF-8."
+        ) from None
+    return header, rows

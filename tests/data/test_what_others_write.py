@@ -1,0 +1,192 @@
+"""Images and tables as cameras, spreadsheets and other programs write them: nothing is lost unsaid."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from efn_compose.data import load_table
+from efn_compose.data.decode import decode_file
+from efn_compose.errors import DataError
+
+
+def pixels_of(seed, shape=(24, 32, 3)):
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
+
+
+def save(path, seed=0, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels_of(seed)).save(path, **options)
+    return path
+
+
+def exif_block(orientation, second):
+    first = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0)
+    body = struct.pack("<H", 2) + first + second + struct.pack("<I", 0)
+    return b"Exif\0\0II*\0\x08\0\0\0" + body
+
+
+GOOD = struct.pack("<HHIHH", 0x0128, 3, 1, 2, 0)
+#: EXIF entries of the wrong type, as some phones and editors write them.
+WRONG = {
+    "unit as a byte": struct.pack("<HHI4s", 0x0128, 1, 1, b"\x02\0\0\0"),
+    "text as a float": struct.pack("<HHIf", 0x0131, 11, 1, 1.5),
+    "an unknown type": struct.pack("<HHII", 0x0132, 77, 1, 0),
+    "a value beyond the end": struct.pack("<HHII", 0x010F, 2, 9999, 9999),
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", sorted(WRONG))
+def test_metadata_of_the_wrong_type_costs_no_image_and_no_orientation(tmp_path, kind, orientation):
+    good = save(tmp_path / "good.png", exif=exif_block(orientation, GOOD))
+    wrong = save(tmp_path / "wrong.png", exif=exif_block(orientation, WRONG[kind]))
+    assert np.array_equal(decode_file(wrong), decode_file(good))
+
+
+#: What each EXIF orientation asks for, as the standard's table of rows and columns says it.
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: a.transpose(1, 0, 2)[:, ::-1],
+    7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda a: a.transpose(1, 0, 2)[::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", sorted(UPRIGHT))
+def test_every_orientation_is_turned_upright(tmp_path, orientation):
+    path = save(tmp_path / "a.png", exif=exif_block(orientation, GOOD))
+    assert np.array_equal(decode_file(path), UPRIGHT[orientation](pixels_of(0)))
+
+
+def test_a_text_chunk_too_long_for_pillow_costs_no_image(tmp_path):
+    texts = PngImagePlugin.PngInfo()
+    compressed = zlib.compress(b"a" * (PngImagePlugin.MAX_TEXT_CHUNK + 1))
+    texts.add(b"zTXt", b"Comment\0\0" + compressed)
+    path = save(tmp_path / "a.png", pnginfo=texts)
+    with pytest.raises(ValueError, match="too large"), Image.open(path) as opened:
+        opened.load()
+    assert np.array_equal(decode_file(path), pixels_of(0))
+
+
+def classes(root, names=("cat", "dog"), count=3, suffix=".png"):
+    for number, name in enumerate(names):
+        for image in range(count):
+            save(root / name / f"{image}{suffix}", seed=10 * number + image)
+    return root
+
+
+def test_links_inside_class_folders_are_followed_once(tmp_path):
+    root, other = classes(tmp_path / "photos", count=2), classes(tmp_path / "disk", count=5)
+    for name in ("cat", "dog"):
+        (root / name / "more").symlink_to(other / name)
+        (root / name / "again").symlink_to(other / name)
+        (root / name / "loop").symlink_to(root / name)
+    assert np.bincount(load_table(f"folder:{root}").labels).tolist() == [7, 7]
+
+
+@pytest.mark.parametrize("parts", [("train", "val", "test"), ("Train", "Validation")])
+def test_a_split_above_the_classes_is_recognised(tmp_path, parts):
+    for part in parts:
+        classes(tmp_path / part)
+    with pytest.raises(DataError, match="parts of a split, with the classes cat, dog"):
+        load_table(f"folder:{tmp_path}")
+
+
+def test_classes_that_are_called_like_parts_stay_classes(tmp_path):
+    classes(tmp_path, ("train", "test"))
+    assert load_table(f"folder:{tmp_path}").class_names == ("test", "train")
+
+
+def test_files_passed_over_are_counted_by_suffix(tmp_path):
+    root = classes(tmp_path)
+    for name in ("a.heic", "b.HEIC", "scan.dcm", "README"):
+        (root / "cat" / name).write_bytes(b"x")
+    notes = load_table(f"folder:{root}").notes
+    assert len(notes) == 1 and "4 files" in notes[0]
+    assert "2 .heic" in notes[0] and "1 .dcm" in notes[0] and "1 no suffix" in notes[0]
+    assert load_table(f"folder:{classes(tmp_path / 'plain')}").notes == ()
+
+
+@pytest.fixture
+def images(tmp_path):
+    for number in range(6):
+        save(tmp_path / "photos" / f"{number}.png", seed=number)
+    return tmp_path
+
+
+def table(folder, rows, header="image,label", encoding="utf-8", separator=","):
+    text = "\n".join([header, *rows]).replace(",", separator) + "\n"
+    (folder / "t.csv").write_bytes(text.encode(encoding))
+    return f"csv:{folder / 't.csv'}"
+
+
+def rows(labels, path="photos/{}.png"):
+    return [f"{path.format(number)},{label}" for number, label in enumerate(labels)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_encodings_and_separators_of_spreadsheets(images, encoding, separator):
+    source = table(images, rows("ababab"), encoding=encoding, separator=separator)
+    loaded = load_table(source)
+    assert loaded.class_names == ("a", "b") and loaded.labels.tolist() == [0, 1] * 3
+
+
+def test_another_encoding_is_named(images):
+    source = table(images, rows(["Bär"] * 6), encoding="latin-1")
+    with pytest.raises(DataError, match="Save it as CSV UTF-8"):
+        load_table(source)
+
+
+def test_backslashes_of_windows_find_their_files(images):
+    loaded = load_table(table(images, rows("ababab", "photos\\{}.png")))
+    assert np.array_equal(loaded.images[1], pixels_of(1))
+
+
+def test_a_file_whose_name_holds_a_backslash_is_found_first(images):
+    save(images / "photos\\0.png", seed=99)
+    loaded = load_table(table(images, rows("ababab", "photos\\{}.png")))
+    assert np.array_equal(loaded.images[0], pixels_of(99))
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", "<NA>", "#N/A", "null"])
+def test_a_label_that_means_missing_is_questioned_by_line(images, missing):
+    with pytest.raises(DataError, match="line 3: the label"):
+        load_table(table(images, rows(["a", missing, "b", "a", "b", "a"])))
+
+
+def test_numbers_as_text_are_ordered_as_numbers(images):
+    loaded = load_table(table(images, rows(["10.0", "2.0", "0.0"] * 2)))
+    assert loaded.class_names == ("0.0", "2.0", "10.0")
+
+
+def test_columns_and_folder_can_be_named(images):
+    source = table(images, rows("ababab", "{}"), header="isic_id,diagnosis")
+    with pytest.raises(DataError, match=r"data\.columns"):
+        load_table(source)
+    columns = ["image=isic_id", "label=diagnosis"]
+    with pytest.raises(DataError, match=r"data\.folder"):
+        load_table(source, columns)
+    assert len(load_table(source, columns, str(images / "photos"))) == 6
+    with pytest.raises(DataError, match="'colour=x'"):
+        load_table(source, ["colour=x"])
+    with pytest.raises(DataError, match="no column for the patient: expected 'who'"):
+        load_table(source, [*columns, "patient=who"])
+
+
+def test_columns_of_another_source_are_refused():
+    with pytest.raises(DataError, match="csv:PATH"):
+        load_table("digits", ["image=a"])
+
+
+def test_a_folder_that_is_none_is_said(images):
+    with pytest.raises(DataError, match="is no folder"):
+        load_table(table(images, rows("ababab")), (), str(Path(images) / "absent"))
