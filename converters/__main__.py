@@ -10,6 +10,7 @@ from converters.conversion import loaded
 from converters.matching import match_checkpoint
 from converters.registry import DIALECT_NAMES
 from efn_compose.checkpoints.dialects.dialect import Request
+from efn_compose.cli.shared.any_terminal import print_anywhere
 from efn_compose.errors import ConfigError, EfnComposeError
 from efn_compose.nesting.progress import byte_progress
 
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 failed, 2 wrong usage."""
+    print_anywhere()
     return run(parser().parse_args(arguments))
 
 

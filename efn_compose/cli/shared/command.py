@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import efn_compose
+from efn_compose.cli.shared.any_terminal import print_anywhere
 from efn_compose.cli.shared.output import Output
 from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
 from efn_compose.errors import ConfigError, EfnComposeError
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    print_anywhere()
     import_tensorflow_quietly()
     try:
         return _dispatch(arguments)
