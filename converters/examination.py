@@ -179,7 +179,12 @@ def _refuse_second_network(raw: RawCheckpoint, rows: tuple[Row, ...]) -> None:
     """Raise if the remaining tensors are another network: the user must choose."""
     used = {row.foreign for row in rows}
     rest = {name: tensor for name, tensor in raw.tensors.items() if name not in used}
-    others = network_prefixes(dataclasses.replace(raw, tensors=rest))
+    # A prefix of the network itself is no second one.
+    others = [
+        prefix
+        for prefix in network_prefixes(dataclasses.replace(raw, tensors=rest))
+        if prefix and not any(name.startswith(prefix) for name in used)
+    ]
     if others:
         raise AmbiguousCheckpointError(
             describe_problems(

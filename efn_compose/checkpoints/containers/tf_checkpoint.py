@@ -7,6 +7,8 @@ position in an object graph, which also records each variable's full name.
 """
 
 import os
+import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,7 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
     keys = {name: name for name in sorted(shapes)}
     notes: list[str] = []
     if OBJECT_GRAPH in keys:
+        keys = _without_bookkeeping(keys, shapes, notes)
         keys = _object_names(reader, keys, ema, prefix, notes)
     keys, taken = _choose_set(keys, ema, prefix, notes)
     tensors = {}
@@ -119,6 +122,34 @@ def _loader(reader: Any, key: str, prefix: Path) -> Any:
             ) from None
 
     return load
+
+
+#: What a training keeps in an object-based checkpoint beside the network, by the path of the object.
+_BOOKKEEPING = (
+    (re.compile(r"(.*/)?_?optimizer/.+"), "variables of the optimizer"),
+    (re.compile(r"(.*/)?(keras_api/|_)?(compiled_)?metrics?/.+"), "states of metrics"),
+    (re.compile(r"(.*/)?(_random_generator|_?seed_generator|_rng)/.+"), "states of random numbers"),
+    (re.compile(r"(.*/)?save_counter/.+"), "counters"),
+)
+
+
+def _without_bookkeeping(
+    keys: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]], notes: list[str]
+) -> dict[str, str]:
+    """Return the keys that are not a training's own, and note how many of each kind are."""
+    kept, left_out = {}, Counter[str]()
+    for key in keys:
+        path = key.removesuffix(VALUE_SUFFIX)
+        kind = next((kind for pattern, kind in _BOOKKEEPING if pattern.fullmatch(key)), None)
+        # No layer of an EfficientNet has a scalar but the one that counts what Normalization saw.
+        if kind is None and shapes[key] == () and key != OBJECT_GRAPH:
+            kind = None if path.endswith("/count") else "counters"
+        if kind is None or ".OPTIMIZER_SLOT" in key:
+            kept[key] = keys[key]
+        else:
+            left_out[kind] += 1
+    notes += [f"{count} {kind} ignored: training state" for kind, count in left_out.items()]
+    return kept
 
 
 def _object_names(
