@@ -2,13 +2,12 @@
 
 from efn_compose.arch.channels import ChannelGroup, GroupAxis, channel_groups
 from efn_compose.arch.conventions import PREPROCESSINGS, Conventions, Preprocessing
+from efn_compose.arch.feature_points import FeaturePoint, feature_points
 from efn_compose.arch.inventory import (
     BN_ROLES,
-    HEAD_LAYER,
     STATISTIC_ROLES,
     Axis,
     TensorSpec,
-    block_groups,
     inventory,
     parameter_count,
 )
@@ -23,11 +22,23 @@ from efn_compose.arch.variants import (
     scaled_spec,
     variant_name,
 )
+from efn_compose.arch.walk import (
+    HEAD_LAYER,
+    IMAGE,
+    Operation,
+    block_groups,
+    block_operations,
+    body,
+    follow,
+    until_block,
+    walk,
+)
 
 __all__ = [
     "BN_ROLES",
     "FAMILIES",
     "HEAD_LAYER",
+    "IMAGE",
     "PREPROCESSINGS",
     "STATISTIC_ROLES",
     "VARIANTS",
@@ -36,17 +47,25 @@ __all__ = [
     "BlockSpec",
     "ChannelGroup",
     "Conventions",
+    "FeaturePoint",
     "GroupAxis",
+    "Operation",
     "Preprocessing",
     "TensorSpec",
     "arch_spec",
     "block_groups",
+    "block_operations",
+    "body",
     "channel_groups",
     "default_conventions",
+    "feature_points",
+    "follow",
     "inventory",
     "parameter_count",
     "round_channels",
     "round_repeats",
     "scaled_spec",
+    "until_block",
     "variant_name",
+    "walk",
 ]

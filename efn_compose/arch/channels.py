@@ -4,10 +4,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from efn_compose.arch.inventory import TensorSpec, block_groups, inventory
+from efn_compose.arch.inventory import TensorSpec, inventory
 from efn_compose.arch.specs import ArchSpec
+from efn_compose.arch.walk import body
 
 GroupKind = Literal["stem", "stream", "expanded", "se", "top"]
+
+#: Operations that treat each channel apart in a way that no matrix product can absorb.
+#: A BatchNorm can be: its scale and shift fold into the convolution before it.
+_PER_CHANNEL = ("activation", "depthwise", "excite")
 
 
 @dataclass(frozen=True)
@@ -72,22 +77,13 @@ def channel_groups(spec: ArchSpec, classes: int | None = None) -> dict[str, Chan
         for number, axis in enumerate(tensor.axes):
             if axis.group is not None:
                 members.setdefault(axis.group, []).append(GroupAxis(tensor, number))
-    activated = {
-        groups[2]
-        for block, groups in zip(spec.blocks, block_groups(spec).values(), strict=True)
-        if block.is_single_conv
-    }
+    bent = {operation.group_out for operation in body(spec) if operation.kind in _PER_CHANNEL}
     return {
         name: ChannelGroup(
             name=name,
             kind=_kind(name),
             size=axes[0].tensor.shape[axes[0].axis],
-            is_linear=_kind(name) == "stream"
-            and name not in activated
-            and all(
-                member.use != "channel" or member.tensor.layer.endswith("_project_bn")
-                for member in axes
-            ),
+            is_linear=_kind(name) == "stream" and name not in bent,
             members=tuple(axes),
         )
         for name, axes in members.items()

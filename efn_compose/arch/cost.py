@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from efn_compose.arch.inventory import parameter_count
-from efn_compose.arch.specs import ArchSpec, BlockSpec
+from efn_compose.arch.specs import ArchSpec
+from efn_compose.arch.walk import Operation, follow, walk
 
 
 @dataclass(frozen=True)
@@ -37,48 +38,29 @@ def cost(spec: ArchSpec, size: int, classes: int | None = None) -> Cost:
         >>> round(cost(arch_spec("b0"), 224, 1000).multiply_adds / 1e6)
         386
     """
-    counter = _Counter(-(-size // spec.stem_stride))
-    counter.conv(3, spec.stem_channels, 3)
-    for block in spec.blocks:
-        counter.block(block)
-    features = spec.feature_channels
-    if spec.top_channels:
-        counter.conv(spec.blocks[-1].out_channels, spec.top_channels, 1)
-    if classes is not None:
-        counter.add(features * classes, classes)
+    counter = _Counter()
+    follow(walk(spec, classes), size, counter.perform)
     return Cost(
         parameter_count(spec, classes), counter.multiply_adds, counter.activations, counter.largest
     )
 
 
 class _Counter:
-    """Sums over layers, following the side of the feature map."""
+    """Sums over operations; what flows through them is the side of the feature map."""
 
-    def __init__(self, side: int) -> None:
-        self.side = side
+    def __init__(self) -> None:
         self.multiply_adds = 0
         self.activations = 0
         self.largest = 0
 
-    def add(self, multiply_adds: int, activations: int) -> None:
-        self.multiply_adds += multiply_adds
-        self.activations += activations
-        self.largest = max(self.largest, activations)
-
-    def conv(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> None:
-        self.side = -(-self.side // stride)
-        outputs = self.side**2 * channels_out
-        self.add(outputs * kernel**2 * channels_in, outputs)
-
-    def block(self, block: BlockSpec) -> None:
-        fused, kernel, stride = block.kind == "fused", block.kernel, block.stride
-        if block.has_expand:
-            shape = (kernel, stride) if fused else (1, 1)
-            self.conv(block.in_channels, block.mid_channels, *shape)
-        if not fused:
-            self.conv(1, block.mid_channels, kernel, stride)
-        if block.se_channels:
-            weights = block.mid_channels * block.se_channels
-            self.add(2 * weights, block.se_channels + block.mid_channels)
-        shape = (kernel, stride) if block.is_single_conv else (1, 1)
-        self.conv(block.mid_channels, block.out_channels, *shape)
+    def perform(self, operation: Operation, side: int, *others: int) -> int:
+        if operation.kind in ("squeeze", "pool"):
+            return 1
+        side = -(-side // operation.stride)
+        if operation.kind in ("conv", "depthwise", "dense"):
+            outputs = side**2 * operation.out_channels
+            inputs = 1 if operation.kind == "depthwise" else operation.in_channels
+            self.multiply_adds += outputs * operation.kernel**2 * inputs
+            self.activations += outputs
+            self.largest = max(self.largest, outputs)
+        return side

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from efn_compose.arch import HEAD_LAYER, ArchSpec, BlockSpec, Conventions, inventory
+from efn_compose.arch import IMAGE, ArchSpec, Conventions, Operation, body, follow, inventory, walk
 from efn_compose.errors import InventoryMismatchError, describe_problems
 from efn_compose.models.fast_layers import LayerKinds
 
@@ -57,122 +57,111 @@ def build_model(
         >>> spec = arch_spec("b-w0.1-d0.3")
         >>> model = build_model(spec, default_conventions(spec), classes=10)  # doctest: +SKIP
     """
-    builder = _Builder(conventions, bn_momentum, kinds or LayerKinds())
-    image = keras.Input(input_shape or (None, None, 3), name="image")
-    x = builder.conv(image, "stem_conv", spec.stem_channels, kernel=3, stride=spec.stem_stride)
-    x = builder.norm_act(x, "stem_bn")
-    for number, block in enumerate(spec.blocks):
-        x = builder.block(x, block, drop_connect * number / len(spec.blocks))
-    if spec.top_channels:
-        x = builder.conv(x, "top_conv", spec.top_channels)
-        x = builder.norm_act(x, "top_bn")
-    if include_top:
-        x = layers.GlobalAveragePooling2D(name="pool")(x)
-        rate = spec.dropout if dropout is None else dropout
-        if rate:
-            x = layers.Dropout(rate, name="dropout")(x)
-        x = layers.Dense(classes, name=HEAD_LAYER)(x)
-    return keras.Model(image, x, name=spec.variant.replace("-", "_").replace(".", "p"))
+    builder = _Builder(
+        conventions,
+        bn_momentum,
+        kinds or LayerKinds(),
+        dropout=spec.dropout if dropout is None else dropout,
+        drop_rates={
+            block.name: drop_connect * number / len(spec.blocks)
+            for number, block in enumerate(spec.blocks)
+        },
+    )
+    image = keras.Input(input_shape or (None, None, 3), name=IMAGE)
+    operations = walk(spec, classes) if include_top else body(spec)
+    output = follow(operations, image, builder.perform)
+    return keras.Model(image, output, name=spec.variant.replace("-", "_").replace(".", "p"))
 
 
 class _Builder:
-    """Layers under one set of conventions."""
+    """What each operation of the walk is as a Keras layer; a method per kind of operation."""
 
     def __init__(
         self,
         conventions: Conventions,
         bn_momentum: Any,
         kinds: LayerKinds,
+        *,
+        dropout: float,
+        drop_rates: Mapping[str, float],
     ) -> None:
         self.kinds = kinds
         self.symmetric = conventions.padding == "symmetric"
         self.epsilon = conventions.bn_epsilon
-        self.activation = conventions.activation
+        self.functions = {"network": conventions.activation, "sigmoid": "sigmoid"}
         self.momentum = conventions.bn_momentum if bn_momentum is None else 0.9
         self.momentum_variable = bn_momentum
+        self.dropout = dropout
+        self.drop_rates = drop_rates
 
-    def _padded(self, x: Any, name: str, kernel: int, stride: int) -> tuple[Any, str]:
+    def perform(self, operation: Operation, *inputs: Any) -> Any:
+        return getattr(self, operation.kind)(operation, *inputs)
+
+    def _padded(self, x: Any, operation: Operation) -> tuple[Any, str]:
         """Return the layer's input and its padding; stride 1 is the same in both conventions."""
-        if stride == 1 or not self.symmetric:
+        if operation.stride == 1 or not self.symmetric:
             return x, "same"
-        return layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x), "valid"
+        side = operation.kernel // 2
+        return layers.ZeroPadding2D(side, name=f"{operation.name}_pad")(x), "valid"
 
-    def conv(self, x: Any, name: str, channels: int, kernel: int = 1, stride: int = 1) -> Any:
-        x, padding = self._padded(x, name, kernel, stride)
+    def conv(self, operation: Operation, x: Any) -> Any:
+        if operation.has_bias:
+            # The two convolutions of a squeeze-and-excite.
+            return self.kinds.gate(
+                operation.out_channels, 1, kernel_initializer=_KERNEL_INIT, name=operation.name
+            )(x)
+        x, padding = self._padded(x, operation)
         return layers.Conv2D(
-            channels,
-            kernel,
-            strides=stride,
+            operation.out_channels,
+            operation.kernel,
+            strides=operation.stride,
             padding=padding,
             use_bias=False,
             kernel_initializer=_KERNEL_INIT,
-            name=name,
+            name=operation.name,
         )(x)
 
-    def depthwise(self, x: Any, name: str, kernel: int, stride: int) -> Any:
-        x, padding = self._padded(x, name, kernel, stride)
+    def depthwise(self, operation: Operation, x: Any) -> Any:
+        x, padding = self._padded(x, operation)
         return self.kinds.depthwise(
-            kernel,
-            strides=stride,
+            operation.kernel,
+            strides=operation.stride,
             padding=padding,
             use_bias=False,
             depthwise_initializer=_KERNEL_INIT,
-            name=name,
+            name=operation.name,
         )(x)
 
-    def norm(self, x: Any, name: str) -> Any:
-        layer = self.kinds.norm(epsilon=self.epsilon, momentum=self.momentum, name=name)
+    def norm(self, operation: Operation, x: Any) -> Any:
+        layer = self.kinds.norm(epsilon=self.epsilon, momentum=self.momentum, name=operation.name)
         if self.momentum_variable is not None:
             # Read at run time, so that one traced step serves training and re-estimation.
             layer.momentum = self.momentum_variable
         return layer(x)
 
-    def act(self, x: Any, name: str) -> Any:
-        return layers.Activation(self.activation, name=name)(x)
+    def activation(self, operation: Operation, x: Any) -> Any:
+        return layers.Activation(self.functions[operation.function], name=operation.name)(x)
 
-    def norm_act(self, x: Any, name: str) -> Any:
-        return self.act(self.norm(x, name), name.replace("_bn", "_activation"))
+    def squeeze(self, operation: Operation, x: Any) -> Any:
+        return layers.GlobalAveragePooling2D(keepdims=True, name=operation.name)(x)
 
-    def squeeze_excite(self, x: Any, block: BlockSpec) -> Any:
-        gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{block.name}_se_squeeze")(x)
-        gate = self.kinds.gate(
-            block.se_channels, 1, kernel_initializer=_KERNEL_INIT, name=f"{block.name}_se_reduce"
-        )(gate)
-        gate = self.act(gate, f"{block.name}_se_activation")
-        gate = self.kinds.gate(
-            block.mid_channels, 1, kernel_initializer=_KERNEL_INIT, name=f"{block.name}_se_expand"
-        )(gate)
-        gate = layers.Activation("sigmoid", name=f"{block.name}_se_gate")(gate)
-        return layers.Multiply(name=f"{block.name}_se_excite")([x, gate])
+    def excite(self, operation: Operation, x: Any, gate: Any) -> Any:
+        return layers.Multiply(name=operation.name)([x, gate])
 
-    def block(self, inputs: Any, block: BlockSpec, drop_rate: float) -> Any:
-        name, x = block.name, inputs
-        if block.is_single_conv:
-            x = self.conv(x, f"{name}_project_conv", block.out_channels, block.kernel, block.stride)
-            x = self.norm_act(x, f"{name}_project_bn")
-            return self._add_skip(x, inputs, block, drop_rate)
-        if block.has_expand:
-            fused = block.kind == "fused"
-            kernel, stride = (block.kernel, block.stride) if fused else (1, 1)
-            x = self.conv(x, f"{name}_expand_conv", block.mid_channels, kernel, stride)
-            x = self.norm_act(x, f"{name}_expand_bn")
-        if block.kind == "mbconv":
-            x = self.depthwise(x, f"{name}_depthwise_conv", block.kernel, block.stride)
-            x = self.norm_act(x, f"{name}_depthwise_bn")
-        if block.se_channels:
-            x = self.squeeze_excite(x, block)
-        x = self.conv(x, f"{name}_project_conv", block.out_channels)
-        x = self.norm(x, f"{name}_project_bn")
-        return self._add_skip(x, inputs, block, drop_rate)
+    def add(self, operation: Operation, x: Any, shortcut: Any) -> Any:
+        rate = self.drop_rates[operation.block]
+        if rate:
+            name = f"{operation.block}_drop_connect"
+            x = layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name)(x)
+        return layers.Add(name=operation.name)([x, shortcut])
 
-    def _add_skip(self, x: Any, inputs: Any, block: BlockSpec, drop_rate: float) -> Any:
-        if not block.has_skip:
-            return x
-        if drop_rate:
-            x = layers.Dropout(
-                drop_rate, noise_shape=(None, 1, 1, 1), name=f"{block.name}_drop_connect"
-            )(x)
-        return layers.Add(name=f"{block.name}_add")([x, inputs])
+    def pool(self, operation: Operation, x: Any) -> Any:
+        return layers.GlobalAveragePooling2D(name=operation.name)(x)
+
+    def dense(self, operation: Operation, x: Any) -> Any:
+        if self.dropout:
+            x = layers.Dropout(self.dropout, name="dropout")(x)
+        return layers.Dense(operation.out_channels, name=operation.name)(x)
 
 
 def model_variables(

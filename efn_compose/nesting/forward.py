@@ -5,11 +5,19 @@ runs, so that a network larger than memory can be checked. It is the reference
 that nesting is verified with; training uses the Keras model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from efn_compose.arch import HEAD_LAYER, BlockSpec
+from efn_compose.arch import (
+    STATISTIC_ROLES,
+    BlockSpec,
+    Operation,
+    block_operations,
+    body,
+    follow,
+    walk,
+)
 from efn_compose.nesting.weight_source import WeightSource
 
 #: Called with a BatchNorm layer's name, its input (image, height, width, channel)
@@ -72,105 +80,120 @@ class NumpyNetwork:
 
     def features(self, inputs: np.ndarray) -> np.ndarray:
         """Return pooled features (image, channel) for preprocessed images."""
-        x = self.stem(inputs)
-        for block in self.weights.spec.blocks:
-            x = self.block(x, block)
-        return self.top(x)
+        return follow(walk(self.weights.spec), self._image(inputs), self._perform)
 
     def stem(self, inputs: np.ndarray) -> np.ndarray:
         """Return the stem's output for preprocessed images."""
-        x = np.asarray(inputs).astype(self.dtype)
-        return self._conv_norm_act(x, "stem", self.weights.spec.stem_stride)
+        operations = body(self.weights.spec)
+        first = next(number for number, operation in enumerate(operations) if operation.block)
+        return follow(operations[:first], self._image(inputs), self._perform)
 
     def top(self, x: np.ndarray) -> np.ndarray:
         """Return pooled features (image, channel) for the last block's output."""
-        if self.weights.spec.top_channels:
-            x = self._conv_norm_act(x, "top", 1)
-        return self._see("pool", x.mean(axis=(1, 2)))
+        operations = walk(self.weights.spec)
+        last = max(number for number, operation in enumerate(operations) if operation.block)
+        return follow(operations[last + 1 :], x, self._perform)
 
     def classify(self, features: np.ndarray) -> np.ndarray:
         """Return logits (image, class) for pooled features."""
-        self._enter(HEAD_LAYER, features)
-        kernel, bias = self._read(f"{HEAD_LAYER}/kernel"), self._read(f"{HEAD_LAYER}/bias")
-        return self._see(HEAD_LAYER, features @ kernel + bias)
+        dense = walk(self.weights.spec, self.weights.classes)[-1]
+        return self._perform(dense, features)
 
     def block(self, inputs: np.ndarray, block: BlockSpec) -> np.ndarray:
         """Return a block's output, skip included."""
-        x = self.project(self.branch(inputs, block), block)
-        if block.has_skip:
-            x = x + inputs
-        return self._see(block.name, x)
+        return follow(self._operations(block), inputs, self._perform)
 
     def branch(self, inputs: np.ndarray, block: BlockSpec) -> np.ndarray:
         """Return what enters a block's project convolution."""
-        name, x = block.name, inputs
-        if block.has_expand:
-            stride = block.stride if block.kind == "fused" else 1
-            x = self._conv_norm_act(x, f"{name}_expand", stride)
-        if block.kind == "mbconv":
-            kernel = self._read(f"{name}_depthwise_conv/depthwise_kernel")
-            x = self._see(f"{name}_depthwise_conv", self._depthwise(x, kernel, block.stride))
-            x = self.act(self.norm(x, f"{name}_depthwise_bn"), f"{name}_depthwise_activation")
-        if block.se_channels:
-            x = self._squeeze_excite(x, name)
-        return x
+        operations = self._operations(block)
+        entering = operations[: _last_conv(operations)]
+        return follow(entering, inputs, self._perform) if entering else inputs
 
     def project(self, x: np.ndarray, block: BlockSpec) -> np.ndarray:
         """Return a block's project convolution and BatchNorm (and activation, in single convs)."""
-        if block.is_single_conv:
-            return self._conv_norm_act(x, f"{block.name}_project", block.stride)
-        return self.norm(self._conv(x, f"{block.name}_project_conv", 1), f"{block.name}_project_bn")
+        operations = self._operations(block)
+        leaving = [op for op in operations[_last_conv(operations) :] if op.kind != "add"]
+        return follow(leaving, x, self._perform)
 
-    def norm(self, x: np.ndarray, layer: str) -> np.ndarray:
-        """Return a BatchNorm layer's output."""
-        mean, variance = self._read(f"{layer}/moving_mean"), self._read(f"{layer}/moving_variance")
-        if self._statistics is not None:
-            mean, variance = self._statistics(layer, x, mean, variance)
-        scale = self._read(f"{layer}/gamma") / np.sqrt(variance + self._epsilon)
-        return self._see(layer, x * scale + (self._read(f"{layer}/beta") - mean * scale))
+    def _operations(self, block: BlockSpec) -> tuple[Operation, ...]:
+        return block_operations(self.weights.spec, block.name)
 
-    def act(self, x: np.ndarray, name: str) -> np.ndarray:
-        """Return the network's activation of an array."""
-        kind = self.weights.conventions.activation
-        if kind == "swish":
-            return self._see(name, x * sigmoid(x))
-        return self._see(name, np.clip(x, 0, 6) if kind == "relu6" else np.maximum(x, 0))
+    def _image(self, inputs: np.ndarray) -> np.ndarray:
+        return np.asarray(inputs).astype(self.dtype)
 
-    def _read(self, name: str) -> np.ndarray:
-        return self.weights.read(name).astype(self.dtype, copy=False)
-
-    def _enter(self, layer: str, x: np.ndarray) -> None:
-        if self._before is not None:
-            self._before(layer, x)
-
-    def _see(self, name: str, x: np.ndarray) -> np.ndarray:
+    def _perform(self, operation: Operation, *inputs: np.ndarray) -> np.ndarray:
+        """Do one operation: the method of its kind, between the two callbacks."""
+        if self._before is not None and operation.kind in ("conv", "dense"):
+            self._before(operation.name, inputs[0])
+        x = getattr(self, f"_{operation.kind}")(operation, *inputs)
         if self._observe is not None:
-            self._observe(name, x)
+            self._observe(operation.name, x)
+            if operation.is_block_output:
+                self._observe(operation.block, x)
         return x
 
-    def _conv_norm_act(self, x: np.ndarray, prefix: str, stride: int) -> np.ndarray:
-        x = self.norm(self._conv(x, f"{prefix}_conv", stride), f"{prefix}_bn")
-        return self.act(x, f"{prefix}_activation")
+    def _tensor(self, operation: Operation, role: str) -> np.ndarray:
+        values = self.weights.read(f"{operation.name}/{role}")
+        return values.astype(self.dtype, copy=False)
 
-    def _conv(self, x: np.ndarray, layer: str, stride: int) -> np.ndarray:
-        self._enter(layer, x)
-        kernel = self._read(f"{layer}/kernel")
-        if kernel.shape[:2] == (1, 1) and stride == 1:
-            return self._see(layer, x @ kernel[0, 0])
-        total = None
-        for row, column, window in self._windows(x, kernel.shape[0], stride):
-            part = window @ kernel[row, column]
-            total = part if total is None else np.add(total, part, out=total)
-        return self._see(layer, total)
+    def _conv(self, operation: Operation, x: np.ndarray) -> np.ndarray:
+        kernel = self._tensor(operation, "kernel")
+        if operation.kernel == operation.stride == 1:
+            total = x @ kernel[0, 0]
+        else:
+            total = self._sum_of_windows(
+                operation, x, lambda part, row, col: part @ kernel[row, col]
+            )
+        return total + self._tensor(operation, "bias") if operation.has_bias else total
 
-    def _depthwise(self, x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-        total = None
-        for row, column, window in self._windows(x, kernel.shape[0], stride):
-            part = window * kernel[row, column, :, 0]
+    def _depthwise(self, operation: Operation, x: np.ndarray) -> np.ndarray:
+        kernel = self._tensor(operation, "depthwise_kernel")[..., 0]
+        return self._sum_of_windows(operation, x, lambda part, row, col: part * kernel[row, col])
+
+    def _norm(self, operation: Operation, x: np.ndarray) -> np.ndarray:
+        mean, variance = (self._tensor(operation, role) for role in STATISTIC_ROLES)
+        if self._statistics is not None:
+            mean, variance = self._statistics(operation.name, x, mean, variance)
+        # Read only now: whoever gives statistics may change scale and shift with them.
+        scale = self._tensor(operation, "gamma") / np.sqrt(variance + self._epsilon)
+        return x * scale + (self._tensor(operation, "beta") - mean * scale)
+
+    def _activation(self, operation: Operation, x: np.ndarray) -> np.ndarray:
+        kind = self.weights.conventions.activation
+        return FUNCTIONS["sigmoid" if operation.function == "sigmoid" else kind](x)
+
+    def _squeeze(self, operation: Operation, x: np.ndarray) -> np.ndarray:
+        return x.mean(axis=(1, 2), keepdims=True)
+
+    def _excite(self, operation: Operation, x: np.ndarray, gate: np.ndarray) -> np.ndarray:
+        return x * gate
+
+    def _add(self, operation: Operation, x: np.ndarray, shortcut: np.ndarray) -> np.ndarray:
+        return x + shortcut
+
+    def _pool(self, operation: Operation, x: np.ndarray) -> np.ndarray:
+        return x.mean(axis=(1, 2))
+
+    def _dense(self, operation: Operation, x: np.ndarray) -> np.ndarray:
+        return x @ self._tensor(operation, "kernel") + self._tensor(operation, "bias")
+
+    def _sum_of_windows(
+        self,
+        operation: Operation,
+        x: np.ndarray,
+        product: Callable[[np.ndarray, int, int], np.ndarray],
+    ) -> np.ndarray:
+        """Return the sum over kernel positions of what each makes of the inputs it meets."""
+        total: np.ndarray | None = None
+        for row, column, window in self._windows(x, operation.kernel, operation.stride):
+            part = product(window, row, column)
             total = part if total is None else np.add(total, part, out=total)
+        assert total is not None
         return total
 
-    def _windows(self, x: np.ndarray, kernel: int, stride: int):
+    def _windows(
+        self, x: np.ndarray, kernel: int, stride: int
+    ) -> Iterator[tuple[int, int, np.ndarray]]:
         """Yield for each kernel position the inputs it meets, zero-padded at the border."""
         pads = [self._padding(length, kernel, stride) for length in x.shape[1:3]]
         height, width = (
@@ -190,16 +213,21 @@ class NumpyNetwork:
         total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
         return total // 2, total - total // 2
 
-    def _squeeze_excite(self, x: np.ndarray, block: str) -> np.ndarray:
-        gate = x.mean(axis=(1, 2), keepdims=True)
-        for layer in (f"{block}_se_reduce", f"{block}_se_expand"):
-            self._enter(layer, gate)
-            gate = gate @ self._read(f"{layer}/kernel")[0, 0] + self._read(f"{layer}/bias")
-            if layer.endswith("reduce"):
-                gate = self.act(gate, f"{block}_se_activation")
-        return self._see(f"{block}_se_excite", x * self._see(f"{block}_se_gate", sigmoid(gate)))
+
+def _last_conv(operations: Sequence[Operation]) -> int:
+    """Return the place of a block's project convolution, its last."""
+    return max(number for number, operation in enumerate(operations) if operation.kind == "conv")
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-x)) without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * x))
+
+
+#: Activations by name.
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "swish": lambda x: x * sigmoid(x),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": sigmoid,
+}
