@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lab.merges import mega, task_arithmetic, ties
 from scoreboard import ABSORBED, BODY_ABSORBED, SMALLER_RATE
 from scoreboard_bench import Bench, Tensors
 
-from efn_compose.compose.merges import mega, task_arithmetic, ties
-from efn_compose.compose.soups import blend, greedy_soup
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.journal.planning import PICTURES
@@ -20,6 +19,7 @@ from efn_compose.evolve.options import SearchOptions
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.workers.evaluator import Evaluator
 from efn_compose.evolve.workers.executor import answer
+from efn_compose.soups import blend, greedy_soup
 from efn_compose.store.journal import Journal
 
 

@@ -17,7 +17,8 @@ from efn_compose.data.dataset import DataSet
 from efn_compose.donors import Donor
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers.evaluator import Evaluator
-from efn_compose.evolve.workers.tasks import EvaluationTask, LearnedSoupTask
+from efn_compose.evolve.workers.tasks import EvaluationTask
+from efn_compose.soups.learned import SoupLearner
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.resident.resident import batches
 
@@ -200,7 +201,14 @@ class Bench:
         """Return the soup of donors whose weights, segment by segment, are learned, and these."""
         space = genome_space(self.donors[0].spec, len(donors), "block")
         tensors = [donor.tensors for donor in donors]
-        self.evaluator.set_donors(space, tensors)
-        found = LearnedSoupTask(self.draw("soup"), epochs).run(self.evaluator)
+        model, seed = self.evaluator.network, self.draw("soup")
+        # Dropout begins as in any training of this seed; weights are overwritten.
+        model.load(tensors[0], seed)
+        learner = SoupLearner(
+            model.model, space.spec, self.donors[0].conventions, self.data.classes, tensors
+        )
+        images, labels = self.evaluator.images["train"], self.evaluator.train_labels
+        order = model.epoch_order(len(self.data.train_labels), seed, epochs)
+        found = learner.learn(images, labels, order, seed=seed)
         soup = Recipe.by_segment(found.weights).compose(space, tensors)
         return dict(soup), found.weights.round(3).tolist()

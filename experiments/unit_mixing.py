@@ -22,13 +22,14 @@ from pathlib import Path
 import numpy as np
 import skimage
 import sklearn.datasets
+from lab.units import drop_units, hosted
 from PIL import Image
 
 import efn_compose
 from efn_compose.arch import arch_spec
 from efn_compose.compose import compose
 from efn_compose.compose.space import DonorMap, expanded_groups
-from efn_compose.compose.units import drop_units, hosted, take_units
+from efn_compose.compose.units import take_units
 from efn_compose.donors import Donor, harmonise
 from efn_compose.donors.align import align
 from efn_compose.donors.lineage import lineage_cosine

@@ -9,7 +9,7 @@ from repository import ROOT
 
 ORDER = (
     "errors", "settings", "callable_package", "arch", "checkpoints", "store", "models", "donors", "nesting", "compose",
-    "data", "assess", "statistics", "train", "evolve", "analysis", "config", "conversion", "seeding",
+    "data", "assess", "statistics", "soups", "train", "evolve", "analysis", "config", "conversion", "seeding",
     "jobs", "cli",
 )  # fmt: skip
 

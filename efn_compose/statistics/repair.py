@@ -11,16 +11,14 @@ On request the project convolutions of mixed blocks are refitted, so that the
 stream after the block comes as close as possible to that of a target network.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from efn_compose.arch import ArchSpec, Conventions
-from efn_compose.compose.compose import compose
 from efn_compose.compose.refit import RIDGE, ridge_fit
-from efn_compose.compose.space import DonorMap
 from efn_compose.donors import Donor
 from efn_compose.donors.activations import PositionPicker
 from efn_compose.models.stepwise import StepwiseNetwork
@@ -81,10 +79,7 @@ def observed_statistics(donor: Donor, inputs: np.ndarray) -> dict[str, np.ndarra
         biases of squeeze-and-excite are the mean values before its activations;
         everything else is the donor's. The donor runs as it is, unrepaired.
     """
-    return _observed(StepwiseNetwork.of(donor), inputs)
-
-
-def _observed(network: StepwiseNetwork, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    network = StepwiseNetwork.of(donor)
     observed = dict(network.tensors)
 
     def before(layer: str, x: tf.Tensor) -> None:
@@ -98,55 +93,6 @@ def _observed(network: StepwiseNetwork, inputs: np.ndarray) -> dict[str, np.ndar
 
     network.run(inputs, before=before, after=after)
     return observed
-
-
-class MixtureRepair:
-    """Composes and repairs many mixtures of the same donors on the same images.
-
-    Each donor runs over the images once, when first used.
-
-    Args:
-        spec: The network all donors share.
-        conventions: Padding, BatchNorm epsilon, activation.
-        donors: Arrays by canonical name, one mapping per donor number.
-        inputs: (image, height, width, 3), preprocessed; 200 to 2,000 training images.
-
-    Example:
-        >>> repairer = MixtureRepair(spec, conventions, donors, inputs)  # doctest: +SKIP
-        >>> tensors = repairer.compose(space.decode(genome))  # doctest: +SKIP
-    """
-
-    def __init__(
-        self,
-        spec: ArchSpec,
-        conventions: Conventions,
-        donors: Sequence[Mapping[str, np.ndarray]],
-        inputs: np.ndarray,
-    ) -> None:
-        self.spec, self.conventions = spec, conventions
-        self.donors, self.inputs = donors, inputs
-        self._observed: dict[int, dict[str, np.ndarray]] = {}
-
-    def compose(self, donor_map: DonorMap) -> dict[str, np.ndarray]:
-        """Return the backbone tensors of a donor map, statistics matched to its donors'.
-
-        A map of one donor gives that donor's own arrays, untouched.
-        """
-        mixed = compose(self.spec, self.donors, donor_map)
-        if donor_map.is_pure:
-            return mixed
-        observed = [
-            self._statistics(number) if number in donor_map.donors else donor
-            for number, donor in enumerate(self.donors)
-        ]
-        match = compose(self.spec, observed, donor_map)
-        return repair(self.spec, self.conventions, mixed, self.inputs, match=match)
-
-    def _statistics(self, number: int) -> dict[str, np.ndarray]:
-        if number not in self._observed:
-            network = StepwiseNetwork(self.spec, self.conventions, self.donors[number])
-            self._observed[number] = _observed(network, self.inputs)
-        return self._observed[number]
 
 
 def repair(

@@ -10,7 +10,6 @@ from efn_compose.evolve.workers.tasks.align import AlignTask
 from efn_compose.evolve.workers.tasks.batch_size import BatchSizeTask
 from efn_compose.evolve.workers.tasks.evaluation import Evaluation, EvaluationTask
 from efn_compose.evolve.workers.tasks.finish import FinishTask
-from efn_compose.evolve.workers.tasks.learned_soup import LearnedSoupTask
 from efn_compose.evolve.workers.tasks.prediction import PredictionTask
 from efn_compose.evolve.workers.tasks.saliency import SaliencyTask
 from efn_compose.evolve.workers.tasks.sibling import SiblingTask
@@ -22,7 +21,6 @@ __all__ = [
     "Evaluation",
     "EvaluationTask",
     "FinishTask",
-    "LearnedSoupTask",
     "Outcome",
     "PredictionTask",
     "SaliencyTask",

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.arch import inventory
-from efn_compose.compose.soups import blend, uniform_soup
 from efn_compose.donors import Donor, require_harmonised
 from efn_compose.donors.lineage import require_one_lineage
 from efn_compose.errors import ComposeError
+from efn_compose.soups import blend, uniform_soup
 
 
 def task_arithmetic(

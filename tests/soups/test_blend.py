@@ -1,0 +1,81 @@
+"""Averages and greedy soups against hand-computed weights."""
+
+import numpy as np
+import pytest
+from fine_tunings import BASE, DONORS, KERNEL, MEAN, VARIANCE, stacked
+from nano_donors import nano_donor
+
+from efn_compose.compose.space import segments
+from efn_compose.errors import ComposeError, IncompatibleDonorsError
+from efn_compose.soups import blend, greedy_soup, uniform_soup
+
+
+def test_uniform_soup_is_the_mean_and_pools_statistics():
+    soup = uniform_soup(DONORS)
+    np.testing.assert_allclose(soup.tensors[KERNEL], stacked(KERNEL).mean(axis=0), rtol=1e-5)
+    # Equal-sized samples of the three distributions, taken together, have this variance.
+    pooled = stacked(VARIANCE).mean(axis=0) + stacked(MEAN).var(axis=0)
+    np.testing.assert_allclose(soup.tensors[VARIANCE], pooled, rtol=1e-5)
+
+
+def test_weight_one_gives_the_donor_back_bit_for_bit():
+    for number in range(3):
+        weights = [0.0, 0.0, 0.0]
+        weights[number] = 1.0
+        soup = blend(DONORS, weights)
+        assert all(
+            np.array_equal(soup.tensors[name], values)
+            for name, values in DONORS[number].tensors.items()
+        )
+
+
+def test_each_segment_has_its_own_weights():
+    weights = {name: [1.0, 0.0, 0.0] for name in segments(BASE.spec)}
+    weights["stage3_block1"] = [0.0, 0.25, 0.75]
+    soup = blend(DONORS, weights)
+    for name, values in soup.tensors.items():
+        if not name.startswith("stage3_block1_"):
+            assert np.array_equal(values, DONORS[0].tensors[name]), name
+    name = "stage3_block1_project_conv/kernel"
+    expected = 0.25 * DONORS[1].tensors[name] + 0.75 * DONORS[2].tensors[name]
+    np.testing.assert_allclose(soup.tensors[name], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_strangers_are_refused_unless_allowed():
+    stranger = nano_donor(seed=5)
+    for make in (uniform_soup, lambda donors: greedy_soup(donors, lambda donor: 0.0)):
+        with pytest.raises(IncompatibleDonorsError, match="2 lineages"):
+            make([DONORS[0], stranger])
+    mixed = uniform_soup([DONORS[0], stranger], allow_unrelated=True)
+    np.testing.assert_allclose(
+        mixed.tensors[KERNEL], stacked(KERNEL, [DONORS[0], stranger]).mean(axis=0), rtol=1e-5
+    )
+
+
+def test_wrong_weights_are_listed():
+    with pytest.raises(ComposeError, match="sum to 1"):
+        blend(DONORS, [0.5, 0.1, 0.1])
+    with pytest.raises(ComposeError, match="unknown: stage99"):
+        blend(DONORS, {"stage99": [1.0, 0.0, 0.0]})
+
+
+def test_greedy_soup_equals_the_published_procedure():
+    """Score: closeness to a target that the mean of donors 0 and 2 hits exactly."""
+    target = stacked(KERNEL)[[0, 2]].mean(axis=0)
+    calls = []
+
+    def evaluate(donor):
+        calls.append(donor.name)
+        return -float(np.square(donor.tensors[KERNEL] - target).sum())
+
+    soup = greedy_soup(DONORS, evaluate)
+    assert set(soup.members) == {0, 2}
+    assert soup.evaluations == len(calls) == 5
+    assert soup.score >= max(soup.scores)
+    np.testing.assert_allclose(soup.donor.tensors[KERNEL], target, atol=1e-6)
+
+
+def test_greedy_soup_survives_failed_scores():
+    scores = {"tuned1": float("nan"), "tuned2": 1.0, "tuned3": float("nan")}
+    soup = greedy_soup(DONORS, lambda donor: scores.get(donor.name, float("nan")))
+    assert soup.members == (1,)
