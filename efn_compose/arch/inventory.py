@@ -74,13 +74,6 @@ class TensorSpec:
         """Whether an optimizer changes the tensor (BatchNorm statistics it does not)."""
         return self.role not in STATISTIC_ROLES
 
-    def axis_of(self, group: str, use: AxisUse | None = None) -> int | None:
-        """Return the number of the first axis in a group (with a use), or None."""
-        for number, axis in enumerate(self.axes):
-            if axis.group == group and (use is None or axis.use == use):
-                return number
-        return None
-
 
 def _tensors(operation: Operation) -> Iterator[TensorSpec]:
     """Yield the tensors of one operation."""

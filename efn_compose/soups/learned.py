@@ -67,10 +67,9 @@ class SoupLearner:
         self._variables = model_variables(model, spec, classes)
         self._mean = tf.constant(conventions.preprocessing.mean, tf.float32)
         self._scale = 1 / tf.constant(conventions.preprocessing.std, tf.float32)
-        kernel = self._variables[f"{HEAD_LAYER}/kernel"]
-        self.learns_head = any(
-            np.shape(donor.get(f"{HEAD_LAYER}/kernel")) != tuple(kernel.shape) for donor in donors
-        )
+        name = f"{HEAD_LAYER}/kernel"
+        shape = tuple(self._variables[name].shape)
+        self.learns_head = any(name not in d or d[name].shape != shape for d in donors)
         names = segments(spec)
         place = {name: number for number, name in enumerate(names)} | {TOP: len(names) - 1}
         self._tensors = {
@@ -154,7 +153,8 @@ class SoupLearner:
                 for number, donor in enumerate(self.donors):
                     by_weight[segment, number] += float(flat @ donor[name].ravel())
         weights = softmax(logits)
-        return weights * (by_weight - (weights * by_weight).sum(axis=1, keepdims=True))
+        mean: np.ndarray = (weights * by_weight).sum(axis=1, keepdims=True)
+        return weights * (by_weight - mean)
 
     def _fresh_head(self, seed: int) -> dict[str, np.ndarray]:
         kernel, bias = f"{HEAD_LAYER}/kernel", f"{HEAD_LAYER}/bias"
@@ -200,5 +200,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
         >>> softmax(np.zeros((1, 2))).tolist()
         [[0.5, 0.5]]
     """
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    powers: np.ndarray = np.exp(logits - logits.max(axis=1, keepdims=True))
+    weights: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return weights

@@ -19,7 +19,6 @@ CONFIG_FILE = "config.toml"
 ENVIRONMENT_FILE = "environment.json"
 JOURNAL_FILE = "evaluations.jsonl"
 LOCK_FILE = "lock"
-SPLIT_FILE = "split.json"
 RESULT_FILE = "result.json"
 REPORT_FILE = "report.html"
 CARD_FILE = "card.md"
@@ -154,14 +153,6 @@ class RunFolder:
             RunError: A value is not JSON (NaN is not), or the file cannot be written.
         """
         write_text(self.path / name, _to_json(value))
-
-    def read_json(self, name: str) -> Any:
-        """Return the value of a JSON file of the run; None if the file is missing.
-
-        Raises:
-            RunError: The file is damaged.
-        """
-        return _read_json(self.path / name)
 
 
 @contextmanager

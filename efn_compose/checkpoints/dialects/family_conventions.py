@@ -43,13 +43,3 @@ def resolved(
     )
     named = {field.name: source for field in dataclasses.fields(Conventions)}
     return Resolved(conventions, named | dict(sources or {}), dict(provenance or {}))
-
-
-def preprocessing_name(scaling: Preprocessing) -> str | None:
-    """Return the name of an input scaling, or None where it has none.
-
-    Example:
-        >>> preprocessing_name(PREPROCESSINGS["lite"])
-        'lite'
-    """
-    return next((name for name, known in PREPROCESSINGS.items() if known == scaling), None)

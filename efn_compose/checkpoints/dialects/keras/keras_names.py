@@ -5,7 +5,7 @@ Each dialect says how it calls a part ("depthwise_conv" of stage 2, block 1:
 Arrays are canonical already, so layouts are identities.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from efn_compose.arch import ArchSpec, inventory
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
@@ -111,8 +111,3 @@ def output_channels(raw: RawCheckpoint, layer: str) -> int:
     """
     tensor = raw.tensors.get(f"{layer}/kernel")
     return int(tensor.shape[-1]) if tensor is not None and tensor.shape else 0
-
-
-def has_all(raw: RawCheckpoint, names: Iterable[str]) -> bool:
-    """Return whether a checkpoint has tensors of all these names."""
-    return all(name in raw.tensors for name in names)
