@@ -8,7 +8,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 
-from converters.inner_network import inner_network, network_prefixes
+from converters.inner_network import inner_network, named_below, network_prefixes
 from converters.recognition import candidate_dialects, chosen_dialect
 from converters.sources import local_source
 from efn_compose.arch import HEAD_LAYER, ArchSpec
@@ -148,7 +148,7 @@ def _match(
     try:
         found.tensors, mapping = match_tensors(prepared.raw, rows, spec, classes, dialect.ignore)
     except UnmappedTensorError:
-        _refuse_second_network(inner.raw, rows)
+        _refuse_second_network(inner.raw, rows, request)
         raise
     found.mapping = dataclasses.replace(
         mapping, folded=prepared.folded, ignored=prepared.ignored + mapping.ignored
@@ -175,15 +175,15 @@ def _usable(
     return prepared
 
 
-def _refuse_second_network(raw: RawCheckpoint, rows: tuple[Row, ...]) -> None:
+def _refuse_second_network(raw: RawCheckpoint, rows: tuple[Row, ...], request: Request) -> None:
     """Raise if the remaining tensors are another network: the user must choose."""
     used = {row.foreign for row in rows}
-    rest = {name: tensor for name, tensor in raw.tensors.items() if name not in used}
-    # A prefix of the network itself is no second one.
+    left = {name: tensor for name, tensor in raw.tensors.items() if name not in used}
+    rest = dataclasses.replace(raw, tensors=left)
     others = [
         prefix
-        for prefix in network_prefixes(dataclasses.replace(raw, tensors=rest))
-        if prefix and not any(name.startswith(prefix) for name in used)
+        for prefix in filter(None, network_prefixes(rest))
+        if _has_spec(named_below(rest, prefix), request)
     ]
     if others:
         raise AmbiguousCheckpointError(
@@ -194,6 +194,17 @@ def _refuse_second_network(raw: RawCheckpoint, rows: tuple[Row, ...]) -> None:
                 "Choose one with --prefix.",
             )
         ) from None
+
+
+def _has_spec(raw: RawCheckpoint, request: Request) -> bool:
+    """Return whether tensors are those of a network, and not only called like them."""
+    for dialect in candidate_dialects(raw, request.arch):
+        try:
+            dialect.spec_from(dialect.prepare(raw, request).raw, request)
+        except (EfnComposeError, LookupError, ValueError):
+            continue
+        return True
+    return False
 
 
 def read_spec(raw: RawCheckpoint, dialect: Dialect, request: Request) -> ArchSpec:

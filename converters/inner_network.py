@@ -67,18 +67,26 @@ def network_prefixes(raw: RawCheckpoint, arch: str | None = None) -> list[str]:
     names = sorted(raw.tensors)
     prefixes = {""} | {name[: match.end()] for name in names for match in _SEPARATOR.finditer(name)}
     found: list[str] = []
-    for prefix in sorted(prefixes, key=len):
+    for prefix in sorted(prefixes, key=lambda prefix: (len(prefix), prefix)):
         # A network that was found already holds no other one.
         if prefix and any(prefix.startswith(outer) for outer in found if outer):
             continue
-        if candidate_dialects(_named_below(raw, names, prefix), arch):
+        if candidate_dialects(named_below(raw, prefix, names), arch):
             found.append(prefix)
     return found
 
 
-def _named_below(raw: RawCheckpoint, names: list[str], prefix: str) -> RawCheckpoint:
+def named_below(raw: RawCheckpoint, prefix: str, names: list[str] | None = None) -> RawCheckpoint:
+    """Return the tensors below a prefix, named without it.
+
+    Args:
+        raw: The checkpoint.
+        prefix: The prefix, with its dot or slash.
+        names: The checkpoint's names, sorted, where the caller has them.
+    """
     if not prefix:
         return raw
+    names = sorted(raw.tensors) if names is None else names
     start = bisect_left(names, prefix)
     tensors = {}
     for name in names[start:]:
