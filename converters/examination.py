@@ -148,7 +148,7 @@ def _match(
     try:
         found.tensors, mapping = match_tensors(prepared.raw, rows, spec, classes, dialect.ignore)
     except UnmappedTensorError:
-        _refuse_second_network(inner.raw, rows, request)
+        _refuse_second_network(prepared.raw, rows, request)
         raise
     found.mapping = dataclasses.replace(
         mapping, folded=prepared.folded, ignored=prepared.ignored + mapping.ignored
