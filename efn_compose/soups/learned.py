@@ -153,8 +153,9 @@ class SoupLearner:
                 for number, donor in enumerate(self.donors):
                     by_weight[segment, number] += float(flat @ donor[name].ravel())
         weights = softmax(logits)
-        mean: np.ndarray = (weights * by_weight).sum(axis=1, keepdims=True)
-        return weights * (by_weight - mean)
+        mean = (weights * by_weight).sum(axis=1, keepdims=True)
+        gradient: np.ndarray = weights * (by_weight - mean)
+        return gradient
 
     def _fresh_head(self, seed: int) -> dict[str, np.ndarray]:
         kernel, bias = f"{HEAD_LAYER}/kernel", f"{HEAD_LAYER}/bias"

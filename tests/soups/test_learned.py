@@ -70,7 +70,7 @@ def test_donors_without_a_classifier_learn_one_along():
     images = np.concatenate([photo_like(16, 32, seed=seed) // 3 + 60 * seed for seed in range(3)])
     labels = np.repeat(np.arange(3), 16).astype(np.int32)
     donors = [nano_donor(VARIANT, seed=seed, classes=None).tensors for seed in range(2)]
-    model = build_model(SPEC, GOOD.conventions, classes=CLASSES, bn_momentum=0.9)
+    model = build_model(SPEC, GOOD.conventions, classes=CLASSES, dropout=0.0, bn_momentum=0.9)
     learner = SoupLearner(model, SPEC, GOOD.conventions, CLASSES, donors)
     order = np.random.default_rng(0).permuted(np.tile(np.arange(48), (2, 1)), axis=1)
     soup = learner.learn(
