@@ -69,11 +69,12 @@ def fitness_figure(run: RunView, search: SearchView, noise: Noise | None) -> Htm
     scored = [e for e in run.evaluations if e.loss is not None and e.phase != "rung"]
     if not scored:
         return element("p", "No evaluation has a score yet.", class_="quiet")
-    low, high = _range([e.loss for e in scored], search.donor_means.values())
-    outside = [e for e in scored if e.loss > high]
+    losses = [e.loss for e in scored if e.loss is not None]
+    low, high = _range(losses, search.donor_means.values())
+    outside = [e for e in scored if e.loss is not None and e.loss > high]
     label = (
         f"Validation loss of {count(len(scored), 'evaluation')} in order, "
-        f"from {loss_text(min(e.loss for e in scored))} upwards."
+        f"from {loss_text(min(losses))} upwards."
     )
 
     def draw(width: float) -> Html:
@@ -143,8 +144,11 @@ def _draw(
     marks += _donor_lines(search, series, frame)
 
     def places(evaluations: Iterable[EvaluationView]) -> list[tuple[float, float]]:
-        visible = [e for e in evaluations if e.loss is not None and e.loss <= y_range[1]]
-        return [(frame.x(e.index), frame.y(e.loss)) for e in visible]
+        return [
+            (frame.x(e.index), frame.y(e.loss))
+            for e in evaluations
+            if e.loss is not None and e.loss <= y_range[1]
+        ]
 
     marks.append(dots(places(series.composed), "composed"))
     marks.append(dots(places(series.finalists), "accent"))

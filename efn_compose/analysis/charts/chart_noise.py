@@ -19,15 +19,13 @@ def noise_figure(noise: Noise | None) -> Html | None:
     """Return the figure of one donor's losses over seeds; None for fewer than two."""
     if noise is None or noise.deviation is None:
         return None
-    low, high = min(noise.losses), max(noise.losses)
-    low = min(low, noise.centre - noise.deviation)
-    high = max(high, noise.centre + noise.deviation)
+    below, above = noise.centre - noise.deviation, noise.centre + noise.deviation
+    low, high = min(*noise.losses, below), max(*noise.losses, above)
     pad = (high - low or abs(low) or 1.0) * 0.15
 
     def draw(width: float) -> Html:
         frame = Frame(14, 8, width - 28, 46, (low - pad, high + pad), (0, 1))
-        left = frame.x(noise.centre - noise.deviation)
-        right = frame.x(noise.centre + noise.deviation)
+        left, right = frame.x(below), frame.x(above)
         middle, centre = frame.top + frame.height / 2, frame.x(noise.centre)
         marks = [
             rectangle(left, frame.top, right - left, frame.height, "noise"),

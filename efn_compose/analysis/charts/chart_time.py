@@ -144,14 +144,13 @@ def _bars(
     intervals: Sequence[Interval], frame: Frame, top: float, height: float, size: float
 ) -> list[object]:
     """Return the bars of one worker; neighbours that touch on the screen become one."""
-    bars: list[list[object]] = []
+    bars: list[tuple[str, float, float]] = []
     for interval in intervals:
         class_ = "g-failed" if interval.is_failed else f"g-{_known(interval.phase)}"
         start, stop = frame.x(interval.start / size), frame.x(interval.stop / size)
         if bars and bars[-1][0] == class_ and start - bars[-1][2] < 0.35:
-            bars[-1][2] = stop
-        else:
-            bars.append([class_, start, stop])
+            start = bars.pop()[1]
+        bars.append((class_, start, stop))
     return [
         rectangle(start, top, max(0.6, stop - start - 0.3), height, class_)
         for class_, start, stop in bars

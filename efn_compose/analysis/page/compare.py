@@ -161,10 +161,12 @@ def _arm_difference(first: ArmView | None, second: ArmView | None) -> RunDiffere
 
 def _headline(seen: Sequence[_Seen]) -> str:
     """Return which run wrote the better weights, if that is clear."""
-    scored = sorted(
-        (one for one in seen if one.written is not None and one.written.test_loss),
-        key=lambda one: statistics.fmean(one.written.test_loss),
-    )
+    tested = [
+        (statistics.fmean(one.written.test_loss), one)
+        for one in seen
+        if one.written is not None and one.written.test_loss
+    ]
+    scored = [one for _, one in sorted(tested, key=lambda pair: pair[0])]
     reference = seen[0].run
     if len(scored) < 2 or not all(same_data(reference, one.run) for one in seen[1:]):
         return f"{count(len(seen), 'run')} side by side."

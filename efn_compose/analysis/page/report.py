@@ -1,6 +1,7 @@
 """report.html: one self-contained page about a run, redrawn from its folder alone."""
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
         timing(run.evaluations),
         noise_of(run),
     )
-    sections: list[tuple[str, str, list[Html | None]]] = [
+    sections: list[tuple[str, str, Sequence[Html | None]]] = [
         ("scoreboard", "Scoreboard", [scores_figure(run, board), scoreboard_table(run, board)]),
         ("search", "Search", [fitness_figure(run, search, noise)]),
         ("map", "Donor map", _maps(run, search)),

@@ -55,7 +55,7 @@ class LivePage:
 
     def state(self) -> object:
         """Return what tells whether anything has changed."""
-        found = []
+        found: list[tuple[int, int] | None] = []
         for path in self._paths:
             for name in _WATCHED:
                 try:

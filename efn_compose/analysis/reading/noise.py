@@ -33,10 +33,10 @@ class Noise:
 
 def noise_of(run: RunView) -> Noise | None:
     """Return the noise measurement of a run, None before there is one."""
-    evaluations = [e for e in run.by_phase.get("noise", ()) if e.loss is not None]
-    if not evaluations:
+    scored = [(e.arm, e.loss) for e in run.by_phase.get("noise", ()) if e.loss is not None]
+    if not scored:
         return None
-    first = evaluations[0].arm
-    losses = tuple(e.loss for e in evaluations if e.arm == first)
-    others = tuple(e.loss for e in evaluations if e.arm != first)
+    first, _ = scored[0]
+    losses = tuple(loss for arm, loss in scored if arm == first)
+    others = tuple(loss for arm, loss in scored if arm != first)
     return Noise(first, losses, others if len(others) == len(losses) else ())

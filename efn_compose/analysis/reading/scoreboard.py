@@ -15,6 +15,7 @@ from efn_compose.evolve.verdict.verdict import (
 )
 
 ArmKind = Literal["composed", "average", "donor"]
+Part = Literal["test", "validation"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Scoreboard:
     arms: tuple[ArmView, ...]
     winner: str
     best_donor: str
-    part: Literal["test", "validation"]
+    part: Part
     is_final: bool
 
     def arm(self, name: str) -> ArmView | None:
@@ -98,7 +99,7 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Difference | 
 def scoreboard(run: RunView) -> Scoreboard:
     """Return the scoreboard of a run, from its result or else from its journal."""
     arms = _from_result(run) or _from_journal(run)
-    part = "test" if any(arm.test_loss for arm in arms) else "validation"
+    part: Part = "test" if any(arm.test_loss for arm in arms) else "validation"
     ordered = sorted(arms, key=lambda arm: (_mean(arm.losses(part)), arm.name))
     donors = [arm for arm in ordered if arm.kind == "donor" and arm.validation_loss]
     # The best donor is chosen on validation, as the verdict does; test is only reported.

@@ -61,7 +61,8 @@ class Timing:
 def timing(evaluations: Sequence[EvaluationView]) -> Timing:
     """Return the time of evaluations by worker and by phase."""
     seen: set[int] = set()
-    first, later = [], []
+    first: list[EvaluationView] = []
+    later: list[EvaluationView] = []
     for evaluation in evaluations:
         (later if evaluation.worker in seen else first).append(evaluation)
         seen.add(evaluation.worker)

@@ -125,7 +125,7 @@ def _difference(name: str, first: np.ndarray, second: np.ndarray) -> TensorDiffe
 
 
 def _different_fields(first: Donor, second: Donor) -> dict[str, tuple[Any, Any]]:
-    pairs = {"network": (first.spec.variant, second.spec.variant)}
+    pairs: dict[str, tuple[Any, Any]] = {"network": (first.spec.variant, second.spec.variant)}
     one, two = first.conventions.to_json(), second.conventions.to_json()
     pairs |= {key: (one.get(key), two.get(key)) for key in one}
     pairs["classes"] = (first.classes, second.classes)

@@ -5,6 +5,7 @@ parent outside a stretch of loci, another inside it, and a few genes of neither.
 for that pair runs over everything evaluated before the child's generation.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,14 +88,14 @@ def ancestry(run: RunView, genome: Sequence[float]) -> list[Ancestor]:
     while number is not None and len(line) < _STEPS:
         known = np.flatnonzero(generations < generations[number])
         child = pool[number]
-        fields = {
-            "genome": tuple(child.tolist()),
-            "generation": int(generations[number]),
-            "index": int(indices[number]),
-            "loss": losses[number],
-        }
+        own = Ancestor(
+            genome=tuple(child.tolist()),
+            generation=int(generations[number]),
+            index=int(indices[number]),
+            loss=losses[number],
+        )
         if not known.size:
-            line.append(Ancestor(**fields))
+            line.append(own)
             break
         found = parents(child, pool[known])
         stretch = set(range(found.start, found.stop)) - set(found.new)
@@ -109,8 +110,8 @@ def ancestry(run: RunView, genome: Sequence[float]) -> list[Ancestor]:
         if second is not None and len(given) > len(others):
             first, second, given = second, first, others
         line.append(
-            Ancestor(
-                **fields,
+            dataclasses.replace(
+                own,
                 from_second=tuple(sorted(given)),
                 new=found.new,
                 second=None if second is None else tuple(pool[second].tolist()),

@@ -6,7 +6,11 @@ from functools import cached_property
 
 from efn_compose.arch import ArchSpec
 from efn_compose.compose import DonorMap, GenomeSpace, genome_space
+from efn_compose.compose.space import Granularity
 from efn_compose.errors import InvalidGenomeError
+
+#: Granularities whose genes mix donors within a block.
+_MIXING_UNITS: dict[str, Granularity] = {"unit": "unit", "filter": "filter"}
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,11 @@ class GenomeReader:
     @cached_property
     def _space(self) -> GenomeSpace | None:
         """The genome space, in which all units weigh alike; None where genes say all."""
-        if self.spec is None or self.genes_are_donors:
+        granularity = _MIXING_UNITS.get(self.granularity)
+        if self.spec is None or granularity is None:
             return None
         try:
-            return genome_space(
-                self.spec, self.donor_count, self.granularity, lineages=self.lineages
-            )
+            return genome_space(self.spec, self.donor_count, granularity, lineages=self.lineages)
         except InvalidGenomeError:
             return None
 
