@@ -10,6 +10,7 @@ V2 keeps its scaling in the configuration only.
 import dataclasses
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -153,7 +154,7 @@ def resolve_from_config(
     """
     layers, where = config_layers(raw), str(raw.path)
     default = default_conventions(spec)
-    stated = {
+    stated: dict[str, Any] = {
         "bn_epsilon": config_epsilon(layers, where),
         "activation": config_activation(layers, where),
         "bn_momentum": config_momentum(layers),

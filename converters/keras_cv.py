@@ -7,6 +7,7 @@ backbones scale pixels by 1/255 only (`include_rescaling`).
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 from converters.keras_applications import (
     ENDS,
@@ -49,7 +50,7 @@ from efn_compose.errors import AmbiguousCheckpointError
 _OWN_LAYERS = r"stem_.*|top_.*|block\d+._.*|predictions|seed_generator.*"
 
 
-def _config(raw: RawCheckpoint):
+def _config(raw: RawCheckpoint) -> dict[str, Any] | None:
     return backbone_config(raw.metadata.get("model_config"))
 
 

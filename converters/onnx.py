@@ -92,7 +92,7 @@ def _prepare(raw: RawCheckpoint, request: Request) -> Prepared:
     unused = {name: tensor for name, tensor in raw.tensors.items() if id(tensor) not in used}
     _refuse_unused_weights(unused, raw)
     ignored = tuple((name, _CONSTANT) for name in unused)
-    lines = ()
+    lines: tuple[str, ...] = ()
     if folded:
         lines = (
             f"{len(folded)} convolutions have their BatchNorm folded in: rebuilt with mean 0, "
@@ -198,7 +198,10 @@ def _conv_tensors(
         if layer.bias is not None:
             mean, bias = roles["moving_mean"], layer.bias
             shifted = RawTensor(
-                mean.name, mean.shape, mean.dtype, lambda: np.float32(mean.load() - bias.load())
+                mean.name,
+                mean.shape,
+                mean.dtype,
+                lambda: (mean.load() - bias.load()).astype(np.float32),
             )
             roles["moving_mean"] = shifted
     else:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, ArchSpec, default_conventions
-from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.dialects.block_names import BlockPlace
 from efn_compose.checkpoints.dialects.dialect import (
     Dialect,
@@ -93,7 +93,8 @@ def _is_fused(raw: RawCheckpoint, blocks: set[str]) -> bool:
 
 def _prepare(raw: RawCheckpoint, request: Request) -> Prepared:
     """Strip the model's scope, and call every BatchNorm `bn`, `bn_1`, `bn_2`."""
-    tensors, scopes = {}, set()
+    tensors: dict[str, RawTensor] = {}
+    scopes: set[str] = set()
     for name, tensor in raw.tensors.items():
         match = _NAME.match(name)
         short = name

@@ -157,7 +157,7 @@ DIALECT = Dialect(
     recognise=_recognise,
     refuse=_refuse,
     spec_from=lambda raw, request: _names(raw).spec_from(raw, request),
-    rows=lambda spec, classes, raw=None: _names(raw).rows(spec, classes, raw),
+    rows=lambda spec, classes, raw: _names(raw).rows(spec, classes, raw),
     resolve=_resolve,
     ignore=TORCH_IGNORE,
 )

@@ -144,11 +144,11 @@ def verify(
         checks.append(structural_check(donor, oracle, images))
         if len(checks) == 1:
             checks.append(keras_check(donor, oracle, images))
-    error = None
+    scaling_error = None
     if oracle.preprocess is not None:
         pixels = smooth_images(1, (32, 32), seed)
-        error = float(np.abs(donor.preprocess(pixels) - oracle.preprocess(pixels)).max())
-    return Verification(oracle.library, tuple(checks), error, tuple(notes))
+        scaling_error = float(np.abs(donor.preprocess(pixels) - oracle.preprocess(pixels)).max())
+    return Verification(oracle.library, tuple(checks), scaling_error, tuple(notes))
 
 
 def structural_check(donor: Donor, oracle: Oracle, images: np.ndarray) -> Check:
