@@ -167,13 +167,13 @@ class Experiment:
     def _traced(self, donor: Donor, data: Any, options: Any, *, is_last: bool) -> Any:
         """Return a trainer that has made an update of each kind, so that tracing is not timed."""
         from efn_compose.train.augment import AugmentOptions
-        from efn_compose.train.recipe import Trainer, TrainingData, fit
+        from efn_compose.train.recipe import Classification, Trainer, TrainingData, fit
 
         key = (donor.spec, donor.conventions, data.classes, options)
         if key not in self._trainers:
             if is_last:
                 self._trainers.clear()  # nobody comes back to the one before
-            trainer = Trainer(donor, data.classes, options)
+            trainer = Trainer(donor, Classification(data.classes, options))
             # Different sizes are one trace; few images will do.
             few = TrainingData(
                 data.class_names,

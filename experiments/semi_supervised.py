@@ -28,9 +28,16 @@ from efn_compose.data.decode import resize_images
 from efn_compose.donors import Donor
 from efn_compose.nesting.fills import fresh_values
 from efn_compose.train.augment import AugmentOptions
-from efn_compose.train.recipe import FittedModel, Trainer, TrainingData, TrainOptions, fit
+from efn_compose.train.recipe import (
+    Classification,
+    FittedModel,
+    Trainer,
+    TrainingData,
+    TrainOptions,
+    fit,
+)
 from efn_compose.train.semi import SemiOptions
-from efn_compose.train.semi.mean_teacher import MeanTeacherTrainer, mean_teacher, teacher_options
+from efn_compose.train.semi.mean_teacher import MeanTeacher, mean_teacher
 from efn_compose.train.semi.noisy_student import STUDENT_AUGMENT, repeated, run_rounds
 
 LABELLED, UNLABELLED, SIZE, NETWORK = 100, 1000, 32, "lite-w0.25-d0.3"
@@ -72,8 +79,8 @@ def run(seed: int, epochs: int) -> None:
     # The last epoch is scored, none is chosen: the test images decide nothing.
     options = TrainOptions(epochs=epochs, batch_size=32, dropout=0.2, learning_rate=3e-3)
     semi = SemiOptions(rounds=2, confidence=0.5, teacher_passes=PASSES, consistency=10.0)
-    trainer = Trainer(donor, 10, options)
-    pair = MeanTeacherTrainer(donor, 10, teacher_options(options, semi))
+    trainer = Trainer(donor, Classification(10, options))
+    pair = Trainer(donor, MeanTeacher(10, options, semi))
     # A mirrored digit is none.
     plain = AugmentOptions(flip_x=0.0)
     heavy = dataclasses.replace(STUDENT_AUGMENT, flip_x=0.0)

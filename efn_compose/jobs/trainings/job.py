@@ -170,8 +170,8 @@ def prepare_trainings(
 
 def _check_recipe(config: TrainConfig, classes: int) -> None:
     """Find out now what each training would find out."""
+    from efn_compose.train.objectives.losses import class_weights
     from efn_compose.train.recipe.inputs import check_sizes
-    from efn_compose.train.recipe.losses import class_weights
     from efn_compose.train.recipe.optimizers import make_optimizer
     from efn_compose.train.semi.mean_teacher import teacher_options
 

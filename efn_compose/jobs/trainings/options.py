@@ -7,7 +7,7 @@ from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.settings.declare import When, setting
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
-from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.options import TrainOptions
 from efn_compose.train.semi.options import SemiOptions
 from efn_compose.train.tta.options import TtaOptions
 

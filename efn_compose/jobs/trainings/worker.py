@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.assess.metrics import log_softmax
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.evolve.workers.devices import prepare_device
@@ -17,12 +16,11 @@ from efn_compose.store import atomic_path, write_text
 from efn_compose.store.journal import to_line
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.recipe import FittedModel, History, Trainer, TrainOptions
-from efn_compose.train.recipe.network import has_donor_head, head_arrays, trained_donor
 from efn_compose.train.recipe.rate_finder import RateCurve
 from efn_compose.train.recipe.trainer import FitWatcher, Silent
 from efn_compose.train.semi.fit import fit_with_unlabelled, make_trainer
 from efn_compose.train.semi.options import SemiOptions
-from efn_compose.train.tta import make_views, predict_views
+from efn_compose.train.tta import make_views
 from efn_compose.train.tta.options import TtaOptions
 
 STATE_FILE = "state.npz"
@@ -95,39 +93,35 @@ class TrainingWorker:
             )
         watcher = _FolderWatcher(folder, cell.name, self.watch(cell.name))
         state = folder / STATE_FILE
+        trainer = self._traced(cell.variant, donor, data.classes)
         fitted = fit_with_unlabelled(
             donor,
             data,
             self.data.unlabelled,
             setup.semi,
-            setup.train,
+            trainer,
             setup.augment,
             seed=cell.seed,
-            metric=setup.metric,
             state_file=state,
             watcher=watcher,
-            trainer=self._traced(cell.variant, donor, data.classes),
         )
         views = make_views(setup.tta, setup.augment, cell.seed)
-        images = data.validation_images
-        if setup.tta.views == "none":
-            probability = np.exp(log_softmax(fitted.predict(images)))
-        else:
-            probability = predict_views(fitted.predict, images, views, merge=setup.tta.merge)
-        write_answers(folder, numbers, probability.astype(np.float32))
+        probability = trainer.objective.answers(
+            fitted.predict, data.validation_images, views, setup.tta.merge
+        )
+        write_answers(folder, numbers, probability)
         _write_weights(folder, fitted, donor)
         for done in folder.glob(f"{state.stem}*{state.suffix}"):
             done.unlink()
-        return _result(fitted, setup.train.keep, numbers, probability.astype(np.float32))
+        return _result(fitted, setup.train.keep, numbers, probability)
 
     def _traced(self, variant: str, donor: Donor, classes: int) -> Trainer:
         if self._trainer is None or self._trainer[0] != variant:
             # The old network's memory first.
             self._trainer = None
-            self._trainer = (
-                variant,
-                make_trainer(donor, classes, self.setup.train, self.setup.semi),
-            )
+            setup = self.setup
+            made = make_trainer(donor, classes, setup.train, setup.semi, setup.metric)
+            self._trainer = (variant, made)
         return self._trainer[1]
 
 
@@ -161,9 +155,10 @@ def _write_weights(folder: Path, fitted: FittedModel, donor: Donor) -> None:
     trainer = fitted.trainer
     for name, values in (("last", fitted.last), ("best", fitted.best)):
         trainer.put(values)
-        trained_donor(trainer.model, donor).save(folder / f"{name}.h5")
-        if not has_donor_head(trainer.model):
-            _write_head(folder / f"{name}_head.npz", head_arrays(trainer.model))
+        trainer.trained(donor).save(folder / f"{name}.h5")
+        beside = trainer.beside()
+        if beside:
+            _write_head(folder / f"{name}_head.npz", beside)
 
 
 def _write_head(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

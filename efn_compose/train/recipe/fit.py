@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,16 +10,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.assess.metrics import scores
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, RunError
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.augment import AugmentOptions
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.classification import Classification
+from efn_compose.train.objectives.objective import Objective
+from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.history import EpochRecord, History
-from efn_compose.train.recipe.inputs import Inputs, TrainingData
-from efn_compose.train.recipe.losses import class_weights
-from efn_compose.train.recipe.network import head_arrays, trained_donor
-from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.recipe.rate_finder import RateCurve, find_rate
 from efn_compose.train.recipe.schedules import learning_rates
 from efn_compose.train.recipe.state import read_state, write_state
@@ -34,9 +35,9 @@ class FittedModel:
 
     Args:
         trainer: Holds the network; its next training overwrites the weights there.
-        donor: The weights; the classifier is among them where it reads the pooled average
-            and nothing stands between, as weight files describe it.
-        head: Kernel and bias of all layers behind the pooling, by layer and role.
+        donor: The weights, with all that the objective keeps: a classifier where it reads the
+            pooled average and nothing stands between, as weight files describe it.
+        head: All weights that stand on the backbone, by layer and role.
         history: All epochs.
         last: Weights of the last epoch, for `trainer.put`.
         best: Weights of the best epoch.
@@ -44,18 +45,18 @@ class FittedModel:
 
     trainer: Trainer
     donor: Donor
-    head: dict[str, np.ndarray]
+    head: Mapping[str, np.ndarray]
     history: History
     last: dict[str, np.ndarray]
     best: dict[str, np.ndarray]
 
     @property
     def model(self) -> keras.Model:
-        """The network, from preprocessed pixels to logits."""
+        """The network, from preprocessed pixels to the objective's outputs."""
         return self.trainer.model
 
     def predict(self, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
-        """Return float32 logits (image, class).
+        """Return what the objective infers of images, float32: logits (image, class) of classes.
 
         Args:
             images: RGB (image, height, width, 3), values 0-255; scaled here.
@@ -71,7 +72,8 @@ def fit(
     augment: AugmentOptions | None = None,
     *,
     seed: int = 1,
-    metric: str = "accuracy",
+    metric: str | None = None,
+    objective: Objective | None = None,
     state_file: str | os.PathLike[str] | None = None,
     watcher: FitWatcher | None = None,
     trainer: Trainer | None = None,
@@ -83,15 +85,18 @@ def fit(
 
     Args:
         donor: Starting weights, such as `load_donor("efn_magic_weights.h5")`.
-        data: Images and labels.
-        options: What is done; the defaults are a sound start.
+        data: Images, with what is known of them.
+        options: What is done; the defaults are a sound start. An objective or a trainer brings
+            its own.
         augment: What is done to each training image; by default it is mirrored at random.
         seed: Decides head, order, augmentation and dropout.
-        metric: "auc" adds the area under the curve to the validation scores.
+        metric: "auc" adds the area under the curve to the validation scores of the default
+            objective.
+        objective: What is trained for; by default to tell the data's classes apart.
         state_file: Written after every epoch. Where it exists, the training goes on from it,
             and with `deterministic` ends bit for bit as if it had not been interrupted.
         watcher: Told of updates and epochs.
-        trainer: A network already built and traced for these options.
+        trainer: A network already built and traced for this objective and its options.
 
     Returns:
         The network with the weights of the last epoch, or the best, as `options.keep` says.
@@ -104,16 +109,21 @@ def fit(
         >>> fitted = fit(load_donor("magic.h5"), data, TrainOptions(epochs=5))  # doctest: +SKIP
         >>> logits = fitted.predict(images)  # doctest: +SKIP
     """
-    chosen = options or (trainer.options if trainer is not None else TrainOptions())
-    if trainer is not None and (trainer.options, trainer.classes) != (chosen, data.classes):
-        raise ConfigError("The trainer was made for other options or another number of classes.")
-    inputs = Inputs(data, donor, chosen, augment or AugmentOptions(), seed)
-    class_weights(chosen, data.targets)  # refuses wrong ones before the network is built
+    if trainer is not None:
+        if objective not in (None, trainer.objective):
+            raise ConfigError("The trainer was made for another objective.")
+        objective = trainer.objective
+    if objective is None:
+        objective = Classification(data.classes, options, metric or "accuracy")
+    elif options not in (None, objective.options):
+        raise ConfigError("The trainer or the objective was made for other options.")
+    elif metric is not None:
+        raise ConfigError("metric: a trainer or an objective has its own; give it to that one.")
+    objective.check(data)  # refuses wrong data before the network is built
     return fit_inputs(
         donor,
-        inputs,
-        trainer or Trainer(donor, data.classes, chosen),
-        metric=metric,
+        Inputs(data, donor, objective, augment or AugmentOptions(), seed),
+        trainer or Trainer(donor, objective),
         state_file=state_file,
         watcher=watcher,
     )
@@ -124,7 +134,6 @@ def fit_inputs(
     inputs: Inputs,
     trainer: Trainer,
     *,
-    metric: str = "accuracy",
     state_file: str | os.PathLike[str] | None = None,
     watcher: FitWatcher | None = None,
 ) -> FittedModel:
@@ -133,15 +142,15 @@ def fit_inputs(
     Args:
         donor: Starting weights.
         inputs: Data, batches and seed.
-        trainer: The network, under the options of the inputs.
-        metric: As for `fit`.
+        trainer: The network, for the objective of the inputs.
         state_file: As for `fit`.
         watcher: As for `fit`.
     """
     chosen = trainer.options
     begun = absorbed(donor, inputs, chosen)
-    trainer.start(begun, inputs.seed, class_weights(chosen, inputs.data.targets))
-    training = _Training(trainer, inputs, metric, watcher or Silent())
+    updates = chosen.all_epochs * inputs.updates_per_epoch
+    trainer.start(begun, inputs.seed, inputs.data, updates)
+    training = _Training(trainer, inputs, watcher or Silent())
     if state_file is None:
         training.run(None, {})
     else:
@@ -154,8 +163,8 @@ def fit_inputs(
     trainer.put(training.best if chosen.keep == "best" else training.last)
     return FittedModel(
         trainer=trainer,
-        donor=trained_donor(trainer.model, begun),
-        head=head_arrays(trainer.model),
+        donor=trainer.trained(begun),
+        head=trainer.objective.head_arrays(trainer.model),
         history=training.history,
         last=training.last,
         best=training.best,
@@ -178,10 +187,9 @@ def absorbed(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:
 class _Training:
     """The epochs of one training."""
 
-    def __init__(self, trainer: Trainer, inputs: Inputs, metric: str, watcher: FitWatcher) -> None:
+    def __init__(self, trainer: Trainer, inputs: Inputs, watcher: FitWatcher) -> None:
         self.trainer, self.inputs, self.options = trainer, inputs, trainer.options
         self.watcher = watcher
-        self.metric = "auc" if self.options.monitor == "auc" else metric
         self.history = History()
         self.best: dict[str, np.ndarray] = {}
         self.last: dict[str, np.ndarray] = {}
@@ -197,7 +205,7 @@ class _Training:
         for epoch in range(len(self.history.epochs), options.all_epochs):
             record = self._epoch(epoch, rates)
             self.history.epochs.append(record)
-            self.history.best_epoch = self.history.best_of(options.monitor)
+            self.history.best_epoch = self.history.best_of(self.trainer.objective.deciding)
             if self.history.best_epoch in (0, record.epoch):
                 self.best = self.last
             if state_file is not None:
@@ -235,7 +243,8 @@ class _Training:
         begun = time.perf_counter()
         trained = epoch + 1 - options.warm_up_epochs
         is_warm_up = trained <= 0
-        step = trainer.warm_up if is_warm_up else trainer.step
+        warm_up = trainer.warm_up if is_warm_up else None
+        step = warm_up or trainer.step
         size = options.size_in(max(trained - 1, 0), inputs.data.size)
         done, losses = epoch * inputs.updates_per_epoch, []
         for order in inputs.order(epoch):
@@ -275,18 +284,20 @@ class _Training:
             return self._score_present(seconds, rate)
 
     def _score_present(self, seconds: dict[str, float], rate: float) -> dict[str, float]:
-        begun, data = time.perf_counter(), self.inputs.data
+        begun = time.perf_counter()
         images = self.inputs.statistics_images(self.options.recalibrate_images)
         if len(images) > 1 and not self.options.frozen_backbone:
             self.trainer.recalibrate(images)
         seconds["bn"] = time.perf_counter() - begun
         begun = time.perf_counter()
-        found: dict[str, float] = {}
-        if len(data.validation_images):
-            logits = self.trainer.predict(data.validation_images)
-            if not np.isfinite(logits).all():
-                raise _diverged("validation logits are not finite", rate)
-            found = scores(logits, data.validation_labels, self.metric)
+
+        def predict(images: np.ndarray) -> np.ndarray:
+            answers = self.trainer.predict(images)
+            if not np.isfinite(answers).all():
+                raise _diverged("validation outputs are not finite", rate)
+            return answers
+
+        found = self.trainer.objective.scores(predict, self.inputs.data)
         seconds["score"] = time.perf_counter() - begun
         self.last = self.trainer.present()
         return found

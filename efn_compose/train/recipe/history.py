@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from efn_compose.train.objectives.objective import Deciding
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -14,8 +16,9 @@ class EpochRecord:
         phase: "warm_up" or "train".
         size: Height and width of the training images, in pixels.
         learning_rate: Of the epoch's last update.
-        train_loss: Mean loss of the training batches, in nats.
-        validation: "loss", "accuracy" and perhaps "auc"; empty without validation images.
+        train_loss: Mean loss of the training images; of classes, in nats.
+        validation: The objective's scores, such as "loss", "accuracy" and "auc"; empty without
+            validation images.
         seconds: "train", "bn" and "score".
     """
 
@@ -53,13 +56,13 @@ class History:
     best_epoch: int = 0
     learning_rate: float = 0.0
 
-    def best_of(self, monitor: str) -> int:
+    def best_of(self, deciding: Deciding) -> int:
         """Return the number of the epoch with the best validation score, the first of equals."""
         scored = [record for record in self.epochs if record.validation]
         if not scored:
             return 0
-        sign = 1 if monitor == "loss" else -1
-        return min(scored, key=lambda record: sign * record.validation[monitor]).epoch
+        score, sign = deciding.score, deciding.sign
+        return min(scored, key=lambda record: sign * record.validation[score]).epoch
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""

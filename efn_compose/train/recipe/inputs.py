@@ -1,97 +1,31 @@
-"""What the network sees: batches by number, resized, augmented, mixed and scaled."""
+"""What the network sees: batches by number, resized, augmented, made ready and scaled."""
 
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from efn_compose.donors import Donor
-from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.errors import ConfigError
 from efn_compose.train.augment import AugmentOptions, augment
-from efn_compose.train.augment.draws import Draws
-from efn_compose.train.augment.mix import augmix, cutmix, mixup
-from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.objective import Objective, Seen
+from efn_compose.train.options import TrainOptions
 
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """Images and labels of one training.
-
-    Args:
-        class_names: One per class.
-        train_images: (image, side, side, 3) uint8 RGB; an array, or a memory-mapped one.
-        train_labels: (image,) class numbers, or (image, class) float shares that sum to 1.
-        validation_images: As above; may be empty.
-        validation_labels: (image,) class numbers.
-
-    Raises:
-        DataError: Shapes, dtypes or labels do not fit; all problems are listed.
-    """
-
-    class_names: tuple[str, ...]
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    validation_images: np.ndarray
-    validation_labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        problems = [] if self.classes >= 2 else [f"- {self.classes} class; 2 or more are needed"]
-        for part in ("train", "validation"):
-            problems += self._problems(part)
-        if not len(self.train_images):
-            problems.append("- train: no images")
-        sides = {images.shape[1:3] for images in (self.train_images, self.validation_images)}
-        if len(self.validation_images) and len(sides) > 1:
-            problems.append(f"- training and validation images differ in size: {sorted(sides)}")
-        if problems:
-            raise DataError(describe_problems("This data cannot be trained on.", problems))
-
-    def _problems(self, part: str) -> list[str]:
-        images = getattr(self, f"{part}_images")
-        labels = getattr(self, f"{part}_labels")
-        found = []
-        if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-            found.append(f"- {part}: expected images (image, side, side, 3), not {images.shape}")
-        if images.dtype != np.uint8:
-            found.append(f"- {part}: expected uint8 pixels, received {images.dtype}")
-        if len(images) != len(labels):
-            found.append(f"- {part}: {len(images)} images, {len(labels)} labels")
-        is_soft = part == "train" and labels.ndim == 2
-        if is_soft and labels.shape[1] != self.classes:
-            found.append(f"- {part}: {labels.shape[1]} shares per label, {self.classes} classes")
-        elif not is_soft and labels.ndim != 1:
-            found.append(f"- {part}: expected labels (image,), received {labels.shape}")
-        elif not is_soft and labels.size and not 0 <= labels.min() <= labels.max() < self.classes:
-            found.append(f"- {part}: labels outside 0 to {self.classes - 1}")
-        return found
-
-    @property
-    def classes(self) -> int:
-        """The number of classes."""
-        return len(self.class_names)
-
-    @property
-    def size(self) -> int:
-        """Height and width of the images in pixels."""
-        return int(self.train_images.shape[1])
-
-    @property
-    def targets(self) -> np.ndarray:
-        """The training labels as float32 shares (image, class)."""
-        if self.train_labels.ndim == 2:
-            return np.asarray(self.train_labels, np.float32)
-        return np.eye(self.classes, dtype=np.float32)[self.train_labels]
+#: Seeds of the draws of an image's views differ by so much.
+_NEXT_VIEW = 104_729
 
 
 class Inputs:
     """Batches of one training, each a function of seed, epoch and step alone.
 
     Args:
-        data: Images and labels.
+        data: The examples.
         donor: Whose input scaling is applied.
-        options: Batch size, sizes, mixing.
+        objective: Says what is wanted of each image, and what else becomes of a batch; its
+            options say how large a batch is.
         augment_options: What is done to each training image.
         seed: Decides order and draws.
     """
@@ -100,13 +34,14 @@ class Inputs:
         self,
         data: TrainingData,
         donor: Donor,
-        options: TrainOptions,
+        objective: Objective,
         augment_options: AugmentOptions,
         seed: int,
     ) -> None:
-        self.data, self._options, self._augment = data, options, augment_options
-        self.seed = seed
-        self._targets = data.targets
+        options = objective.options
+        self.data, self.objective, self._augment = data, objective, augment_options
+        self._options, self.seed = options, seed
+        self._targets = objective.targets(data)
         self._batch = min(options.batch_size, len(data.train_images))
         scaling = donor.conventions.preprocessing
         self._mean = tf.constant(scaling.mean, tf.float32)
@@ -135,7 +70,7 @@ class Inputs:
     def batch(
         self, numbers: np.ndarray, epoch: int, step: int, size: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return pixels (view · image, size, size, 3) and targets (image, class) to train on.
+        """Return pixels (view · image, size, size, 3) and targets (image, ...) to train on.
 
         Args:
             numbers: Image numbers.
@@ -148,7 +83,7 @@ class Inputs:
             signature = (
                 tf.TensorSpec((None, full, full, 3), tf.uint8),
                 tf.TensorSpec((None,), tf.int64),
-                tf.TensorSpec((None, self.data.classes), tf.float32),
+                tf.TensorSpec((None, *self._targets.shape[1:]), self._targets.dtype),
                 tf.TensorSpec((), tf.int64),
                 tf.TensorSpec((), tf.int64),
             )
@@ -162,7 +97,11 @@ class Inputs:
 
     def _chosen(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return images, their numbers and their targets."""
-        return self.data.train_images[numbers], np.int64(numbers), self._targets[numbers]
+        return (
+            self.data.train_images[numbers],
+            np.asarray(numbers, np.int64),
+            self._targets[numbers],
+        )
 
     def statistics_images(self, count: int) -> np.ndarray:
         """Return up to so many training images, the same all through a training."""
@@ -173,7 +112,7 @@ class Inputs:
         digest = 0
         for values in self._everything():
             for item in values:
-                digest = zlib.crc32(np.ascontiguousarray(item), digest)
+                digest = zlib.crc32(np.ascontiguousarray(item).data, digest)
         data = self.data
         return {
             "data": f"{len(data.train_images)} + {len(data.validation_images)} images, {digest:08x}",
@@ -193,28 +132,17 @@ class Inputs:
     def _prepare(
         self, images: Any, numbers: Any, targets: Any, epoch: Any, step: Any, size: int
     ) -> tuple[Any, Any]:
-        options = self._options
         x = tf.cast(images, tf.float32)
         if size != self.data.size:
             x = tf.image.resize(x, (size, size), antialias=True)
-        x = augment(x, numbers, self._augment, seed=self.seed, epoch=epoch)
-        if options.augmix:
-            draws = Draws(numbers, epoch, self.seed)
-            views = [augmix(x, draws, name=name) for name in ("augmix_1", "augmix_2")]
-            x = tf.concat([x, *views], axis=0)
-        mixers = [
-            (mix, alpha)
-            for mix, alpha in ((mixup, options.mixup), (cutmix, options.cutmix))
-            if alpha
+        views = [
+            augment(x, numbers, self._augment, seed=self.seed + view * _NEXT_VIEW, epoch=epoch)
+            for view in range(self.objective.views)
         ]
-        if mixers:
-            seed = tf.stack([tf.constant(self.seed, tf.int64) * 65_537, step])
-            mixed = [mix(x, targets, seed, alpha) for mix, alpha in mixers]
-            turn = step % len(mixed)
-            x, targets = (
-                tf.gather(tf.stack([result[part] for result in mixed]), turn) for part in (0, 1)
-            )
-        return (x - self._mean) * self._scale, targets
+        pixels = tf.concat(views, axis=0) if len(views) > 1 else views[0]
+        seen = Seen(pixels, targets, numbers, epoch, step, self.seed)
+        pixels, wanted = self.objective.prepare(seen)
+        return (pixels - self._mean) * self._scale, wanted
 
 
 def drawn(images: np.ndarray, count: int, seed: int) -> np.ndarray:

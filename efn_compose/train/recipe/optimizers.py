@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from efn_compose.errors import ConfigError
-from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.padam import PAdam
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.options import TrainOptions
 
 #: Share of one-cycle's updates in which the rate rises.
 _RISING = 0.3

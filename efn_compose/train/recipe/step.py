@@ -7,12 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.train.augment.mix import consistency_loss
-from efn_compose.train.recipe.losses import image_losses
-from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.objectives.objective import Objective
 
 _PIXELS = tf.TensorSpec((None, None, None, 3), tf.float32)
-_TARGETS = tf.TensorSpec((None, None), tf.float32)
 _SCALE = tf.TensorSpec((), tf.float32)
 
 
@@ -23,42 +20,33 @@ class UpdateStep:
     warm-up is an `UpdateStep` of its own.
 
     Args:
-        model: From pixels to logits.
+        model: The network.
+        objective: Says what the loss of a batch is.
         optimizer: Not yet built.
         variables: Those that learn.
-        options: Loss, accumulation, AugMix.
     """
 
     def __init__(
         self,
         model: keras.Model,
+        objective: Objective,
         optimizer: keras.optimizers.Optimizer,
         variables: Sequence[Any],
-        options: TrainOptions,
     ) -> None:
-        self.model, self.optimizer, self.options = model, optimizer, options
+        self.model, self.objective, self.optimizer = model, objective, optimizer
         self.variables = list(variables)
-        #: Views of each image in a batch, one after another: the image itself first.
-        self.views = 3 if options.augmix else 1
         self.optimizer.build(self.variables)
-        #: (class,), for `start` to set.
-        self.class_weights = tf.Variable(tf.ones(model.output_shape[-1]), trainable=False)
         self._initial = [_compact(variable) for variable in self.optimizer.variables]
-        signature = (_PIXELS, _TARGETS, _SCALE)
+        signature = (_PIXELS, objective.target_spec, _SCALE)
         self._whole = tf.function(self._update, input_signature=signature, autograph=False)
         self._part = tf.function(self._accumulate, input_signature=signature, autograph=False)
         self._apply = tf.function(self._apply_sums, input_signature=(), autograph=False)
         self._sums: list[tf.Variable] = []
-        if options.accumulate > 1:
+        if objective.options.accumulate > 1:
             self._sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self.variables]
 
-    def start(self, class_weights: np.ndarray) -> None:
-        """Forget everything the optimizer has seen.
-
-        Args:
-            class_weights: float32 (class,).
-        """
-        self.class_weights.assign(class_weights)
+    def start(self) -> None:
+        """Forget everything the optimizer has seen."""
         for variable, value in zip(self.optimizer.variables, self._initial, strict=True):
             variable.assign(np.broadcast_to(value, variable.shape))
 
@@ -69,7 +57,7 @@ class UpdateStep:
         layer looks at the whole batch (BatchNorm) or draws (dropout).
 
         Args:
-            batches: Preprocessed pixels (view · image, height, width, 3), targets (image, class).
+            batches: Scaled pixels (view · image, height, width, 3), targets (image, ...).
             rate: The learning rate.
         """
         self.optimizer.learning_rate = rate
@@ -80,27 +68,10 @@ class UpdateStep:
         self._apply()
         return loss
 
-    def losses(self, logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        """Return the loss of each image, (image,); made anew by trainers with other losses.
-
-        Args:
-            logits: (view · image, class).
-            targets: (image, class).
-        """
-        views = tf.split(tf.cast(logits, tf.float32), self.views)
-        options = self.options
-        found = image_losses(
-            views[0], targets, smoothing=options.label_smoothing, focal_gamma=options.focal_gamma
-        )
-        found *= tf.linalg.matvec(targets, self.class_weights)
-        if options.augmix:
-            found += options.augmix * consistency_loss(*views)
-        return found
-
     def _gradients(self, pixels: Any, targets: Any, scale: Any) -> tuple[Any, list[Any]]:
+        updates = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.float32)
         with tf.GradientTape() as tape:
-            logits = self.model(pixels, training=True)
-            loss = tf.reduce_sum(self.losses(logits, targets)) * scale
+            loss = self.objective.loss(self.model, pixels, targets, updates) * scale
             scaled = self.optimizer.scale_loss(loss)
         return loss, tape.gradient(scaled, [variable.value for variable in self.variables])
 

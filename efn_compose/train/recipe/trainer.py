@@ -1,5 +1,6 @@
 """A network with its traced steps, ready for one training after another."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,11 +9,12 @@ import tensorflow as tf
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.statistics.recalibrate import recalibrate
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.backbone import norm_variables, trained_donor
+from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.recipe.average import MovingAverage, assign_all, step_back
 from efn_compose.train.recipe.history import History
-from efn_compose.train.recipe.network import build_network, norm_variables, start
 from efn_compose.train.recipe.optimizers import make_optimizer
-from efn_compose.train.recipe.options import TrainOptions
 from efn_compose.train.recipe.rate_finder import RateCurve
 from efn_compose.train.recipe.step import UpdateStep
 
@@ -50,65 +52,59 @@ class Trainer:
     """Everything of a training that takes long to build and trace, and its state.
 
     Building and tracing take up to a minute; `start` takes a moment, forgets all, and begins
-    another training of the same network under the same options.
+    another training of the same network for the same objective.
 
     Args:
         donor: Names the network and its conventions; its weights are not used yet.
-        classes: Width of the classifier.
-        options: What a training does.
-        step_class: An `UpdateStep` with another loss.
+        objective: What is trained for; its options say what a training does.
 
     Example:
-        >>> trainer = Trainer(donor, 10, TrainOptions())  # doctest: +SKIP
+        >>> trainer = Trainer(donor, Classification(10, TrainOptions()))  # doctest: +SKIP
         >>> fit(donor, data, trainer=trainer, seed=1)  # doctest: +SKIP
         >>> fit(donor, data, trainer=trainer, seed=2)  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        donor: Donor,
-        classes: int,
-        options: TrainOptions,
-        step_class: type[UpdateStep] = UpdateStep,
-    ) -> None:
+    def __init__(self, donor: Donor, objective: Objective) -> None:
+        options = objective.options
         if options.deterministic:
             tf.config.experimental.enable_op_determinism()
         self.spec, self.conventions = donor.spec, donor.conventions
-        self.classes, self.options = classes, options
-        self.model = build_network(donor, classes, options)
+        self.objective, self.options = objective, options
+        self.model = objective.build(donor)
+        self.average = MovingAverage(self.model, options.ema) if options.ema else None
+        objective.bind(self.model, self.average.values if self.average is not None else ())
 
         def make_step(variables: list[Any]) -> UpdateStep:
             optimizer = make_optimizer(options, options.learning_rate)
-            return step_class(self.model, optimizer, variables, options)
+            return UpdateStep(self.model, objective, optimizer, variables)
 
         self.step = make_step(self.model.trainable_variables)
         #: Another traced step: what learns cannot be switched in one that is traced.
-        self.warm_up = (
-            make_step(norm_variables(self.model, options.warm_up_classifier))
-            if options.warm_up_epochs
-            else None
-        )
-        self.average = MovingAverage(self.model, options.ema) if options.ema else None
+        self.warm_up: UpdateStep | None = None
+        if options.warm_up_epochs:
+            head = objective.warm_up_variables(self.model) if options.warm_up_classifier else []
+            self.warm_up = make_step(norm_variables(self.model) + head)
         self._weights = [variable.value for variable in self.model.trainable_variables]
         self.anchor: list[tf.Variable] = []
         if options.schedule == "two_forward_one_back":
             self.anchor = [tf.Variable(weight, trainable=False) for weight in self._weights]
         signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
         self._forward = tf.function(
-            lambda x: self.model(x, training=False), input_signature=signature, autograph=False
+            lambda x: objective.infer(self.model, x), input_signature=signature, autograph=False
         )
         # Traced inside `recalibrate`, which turns dropout off; used nowhere else.
         self._statistics = tf.function(
             lambda x: self.model(x, training=True), input_signature=signature, autograph=False
         )
 
-    def start(self, donor: Donor, seed: int, class_weights: np.ndarray) -> None:
+    def start(self, donor: Donor, seed: int, data: TrainingData, updates: int) -> None:
         """Begin a training; nothing is left of the one before.
 
         Args:
             donor: Starting weights.
-            seed: Decides a fresh classifier and the dropout masks.
-            class_weights: float32 (class,).
+            seed: Decides a fresh head and the dropout masks.
+            data: What is trained on.
+            updates: How many updates the training will make.
 
         Raises:
             ConfigError: The donor is of another network, or wants to be run otherwise.
@@ -118,10 +114,11 @@ class Trainer:
                 f"{donor.name} ({donor.spec.variant}) does not fit a trainer of "
                 f"{self.spec.variant}: another network, or other conventions. Make a new Trainer."
             )
-        start(self.model, donor, seed)
+        self.objective.start(self.model, donor, seed)
+        self.objective.begin(data, updates)
         for step in (self.step, self.warm_up):
             if step is not None:
-                step.start(class_weights)
+                step.start()
         if self.average is not None:
             self.average.start()
         self.set_anchor()
@@ -157,6 +154,19 @@ class Trainer:
         for number, variable in enumerate(self.model.variables):
             variable.assign(values[str(number)])
 
+    def trained(self, donor: Donor) -> Donor:
+        """Return the network's present weights as a donor.
+
+        Args:
+            donor: Where they came from.
+        """
+        return trained_donor(self.model, donor, self.objective.kept(self.model))
+
+    def beside(self) -> Mapping[str, np.ndarray]:
+        """Return the weights on the backbone where the donor of `trained` does not hold them all."""
+        arrays = self.objective.head_arrays(self.model)
+        return {} if arrays.keys() <= self.objective.kept(self.model).keys() else arrays
+
     def recalibrate(self, images: np.ndarray) -> None:
         """Re-estimate BatchNorm statistics.
 
@@ -177,7 +187,7 @@ class Trainer:
         return (tf.cast(images, tf.float32) - mean) / std
 
     def predict(self, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
-        """Return float32 logits (image, class).
+        """Return what the objective infers of images, float32: logits (image, class) of classes.
 
         Args:
             images: RGB (image, height, width, 3), values 0-255.
@@ -188,7 +198,10 @@ class Trainer:
             np.asarray(self._forward(self.scaled(images[start : start + batch])), np.float32)
             for start in range(0, len(images), batch)
         ]
-        return np.concatenate(parts) if parts else np.zeros((0, self.classes), np.float32)
+        if parts:
+            return np.concatenate(parts)
+        shape = self._forward.get_concrete_function().output_shapes
+        return np.zeros([length or 0 for length in shape], np.float32)
 
 
 def inference_batch(side: int) -> int:

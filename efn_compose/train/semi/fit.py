@@ -6,21 +6,25 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.donors import Donor
+from efn_compose.errors import DataError
 from efn_compose.train.augment.options import AugmentOptions
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.classification import Classification
+from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.fit import FittedModel, fit
-from efn_compose.train.recipe.inputs import TrainingData
-from efn_compose.train.recipe.options import TrainOptions
 from efn_compose.train.recipe.trainer import FitWatcher, Trainer
-from efn_compose.train.semi.mean_teacher import (
-    MeanTeacherTrainer,
-    mean_teacher,
-    teacher_options,
-)
+from efn_compose.train.semi.mean_teacher import MeanTeacher, mean_teacher
 from efn_compose.train.semi.noisy_student import STUDENT_AUGMENT, noisy_student
 from efn_compose.train.semi.options import SemiOptions
 
 
-def make_trainer(donor: Donor, classes: int, options: TrainOptions, semi: SemiOptions) -> Trainer:
+def make_trainer(
+    donor: Donor,
+    classes: int,
+    options: TrainOptions,
+    semi: SemiOptions,
+    metric: str = "accuracy",
+) -> Trainer:
     """Return the trainer that a method needs, not yet traced.
 
     Args:
@@ -28,64 +32,79 @@ def make_trainer(donor: Donor, classes: int, options: TrainOptions, semi: SemiOp
         classes: Width of the classifier.
         options: Of the training.
         semi: The method.
+        metric: "auc" adds the area under the curve to the validation scores.
     """
     if semi.method == "mean-teacher":
-        return MeanTeacherTrainer(donor, classes, teacher_options(options, semi))
-    return Trainer(donor, classes, options)
+        return Trainer(donor, MeanTeacher(classes, options, semi, metric))
+    return Trainer(donor, Classification(classes, options, metric))
 
 
 def fit_with_unlabelled(
     donor: Donor,
     data: TrainingData,
-    unlabelled: np.ndarray,
+    unlabelled: np.ndarray | None,
     semi: SemiOptions,
-    options: TrainOptions,
+    trainer: Trainer,
     augment: AugmentOptions,
     *,
     seed: int,
-    metric: str = "accuracy",
     state_file: Path | None = None,
     watcher: FitWatcher | None = None,
-    trainer: Trainer | None = None,
 ) -> FittedModel:
     """Train as `semi.method` says; with "none" as `fit` does.
 
     Args:
         donor: Starting weights.
         data: Labelled images, with those to validate on.
-        unlabelled: (image, side, side, 3) uint8; not looked at with "none".
+        unlabelled: (image, side, side, 3) uint8; None with "none".
         semi: The method.
-        options: Of the training.
+        trainer: Of `make_trainer`.
         augment: What training images are subjected to. Students of "noisy-student" get
             RandAugment and a hole as well where it does no more than mirror.
         seed: As for `fit`.
-        metric: As for `fit`.
         state_file: As for `fit`.
         watcher: As for `fit`.
-        trainer: Of `make_trainer`.
+
+    Raises:
+        DataError: A method other than "none", and no unlabelled images.
     """
-    common = {
-        "seed": seed,
-        "metric": metric,
-        "state_file": state_file,
-        "watcher": watcher,
-        "trainer": trainer,
-    }
+    if semi.method == "none":
+        return fit(
+            donor,
+            data,
+            augment=augment,
+            seed=seed,
+            state_file=state_file,
+            watcher=watcher,
+            trainer=trainer,
+        )
+    if unlabelled is None:
+        raise DataError(f"semi.method is {semi.method!r}, but there are no unlabelled images.")
     if semi.method == "mean-teacher":
-        return mean_teacher(donor, data, unlabelled, semi, options, augment, **common)
-    if semi.method == "noisy-student":
-        fitted, _ = noisy_student(
+        return mean_teacher(
             donor,
             data,
             unlabelled,
             semi,
-            options,
-            teacher_augment=augment,
-            student_augment=student_augment(augment),
-            **common,
+            augment=augment,
+            seed=seed,
+            state_file=state_file,
+            watcher=watcher,
+            trainer=trainer,
         )
-        return fitted
-    return fit(donor, data, options, augment, **common)
+    fitted, _ = noisy_student(
+        donor,
+        data,
+        unlabelled,
+        semi,
+        teacher_augment=augment,
+        student_augment=student_augment(augment),
+        seed=seed,
+        state_file=state_file,
+        watcher=watcher,
+        trainer=trainer,
+    )
+    return fitted
 
 
 def student_augment(augment: AugmentOptions) -> AugmentOptions:
@@ -97,6 +116,8 @@ def student_augment(augment: AugmentOptions) -> AugmentOptions:
         >>> student_augment(AugmentOptions(rotation=20)).randaugment_ops
         0
     """
-    mirrors = {"flip_x": augment.flip_x, "flip_y": augment.flip_y}
-    only_mirrors = augment == dataclasses.replace(AugmentOptions(), **mirrors)
-    return dataclasses.replace(STUDENT_AUGMENT, **mirrors) if only_mirrors else augment
+
+    def mirrored(options: AugmentOptions) -> AugmentOptions:
+        return dataclasses.replace(options, flip_x=augment.flip_x, flip_y=augment.flip_y)
+
+    return mirrored(STUDENT_AUGMENT) if augment == mirrored(AugmentOptions()) else augment

@@ -10,7 +10,6 @@ The average is what is scored and kept.
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,18 +17,17 @@ import tensorflow as tf
 
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
-from efn_compose.train.augment import AugmentOptions, augment
+from efn_compose.train.augment import AugmentOptions
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.classification import Classification
+from efn_compose.train.objectives.objective import Seen
+from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.fit import FittedModel, fit_inputs
-from efn_compose.train.recipe.inputs import Inputs, TrainingData, drawn
-from efn_compose.train.recipe.losses import image_losses
-from efn_compose.train.recipe.options import TrainOptions
-from efn_compose.train.recipe.step import UpdateStep
+from efn_compose.train.recipe.inputs import Inputs, drawn
 from efn_compose.train.recipe.trainer import FitWatcher, Trainer
 from efn_compose.train.semi.noisy_student import check_unlabelled
 from efn_compose.train.semi.options import SemiOptions
 
-#: The second view's draws are those of another seed.
-_SECOND_VIEW = 104_729
 #: The teacher's dropout masks are those of a generator that is this far ahead.
 _AHEAD = 1 << 40
 
@@ -43,10 +41,10 @@ def mean_teacher(
     augment: AugmentOptions | None = None,
     *,
     seed: int = 1,
-    metric: str = "accuracy",
+    metric: str | None = None,
     state_file: str | Path | None = None,
     watcher: FitWatcher | None = None,
-    trainer: "MeanTeacherTrainer | None" = None,
+    trainer: Trainer | None = None,
 ) -> FittedModel:
     """Train on labelled and unlabelled images together; an epoch is one pass over the latter.
 
@@ -61,32 +59,31 @@ def mean_teacher(
         metric: As for `fit`.
         state_file: As for `fit`.
         watcher: As for `fit`.
-        trainer: One of `make_trainer`, already traced for these options.
+        trainer: One of a `MeanTeacher`, already traced; it says what is scored.
 
     Returns:
         The network with the teacher's weights.
 
     Raises:
-        ConfigError: MixUp, CutMix or AugMix, which compare other things than two views.
+        ConfigError: MixUp, CutMix or AugMix, which compare other things than two views; or a
+            trainer of another objective or other options.
         DataError: Unlabelled images of another form.
 
     Example:
         >>> fitted = mean_teacher(donor, data, unlabelled)  # doctest: +SKIP
     """
-    semi, chosen = (
-        semi or SemiOptions(),
-        teacher_options(options or TrainOptions(), semi or SemiOptions()),
-    )
     check_unlabelled(data, unlabelled)
-    inputs = PairedInputs(
-        data, unlabelled, donor, chosen, augment or AugmentOptions(), seed, semi.labelled_share
-    )
-    trainer = trainer or MeanTeacherTrainer(donor, data.classes, chosen)
-    if (trainer.options, trainer.classes) != (chosen, data.classes):
-        raise ConfigError("The trainer was made for other options or another number of classes.")
-    updates = chosen.all_epochs * inputs.updates_per_epoch
-    trainer.set_consistency(semi.consistency, semi.ramp_up * updates)
-    return fit_inputs(donor, inputs, trainer, metric=metric, state_file=state_file, watcher=watcher)
+    if trainer is None:
+        objective = MeanTeacher(data.classes, options, semi, metric or "accuracy")
+        trainer = Trainer(donor, objective)
+    elif isinstance(trainer.objective, MeanTeacher):
+        objective = trainer.objective
+        objective.refuse_others(options, semi)
+    else:
+        raise ConfigError("The trainer is not one of a MeanTeacher.")
+    objective.check(data)
+    inputs = PairedInputs(data, unlabelled, donor, objective, augment or AugmentOptions(), seed)
+    return fit_inputs(donor, inputs, trainer, state_file=state_file, watcher=watcher)
 
 
 def teacher_options(options: TrainOptions, semi: SemiOptions) -> TrainOptions:
@@ -112,10 +109,9 @@ class PairedInputs(Inputs):
         data: Labelled images.
         unlabelled: (image, side, side, 3) uint8; numbered behind the labelled ones.
         donor: As for `Inputs`.
-        options: As for `Inputs`.
+        objective: Says which share of a batch is labelled.
         augment_options: As for `Inputs`.
         seed: As for `Inputs`.
-        labelled_share: Of each batch.
     """
 
     def __init__(
@@ -123,15 +119,15 @@ class PairedInputs(Inputs):
         data: TrainingData,
         unlabelled: np.ndarray,
         donor: Donor,
-        options: TrainOptions,
+        objective: "MeanTeacher",
         augment_options: AugmentOptions,
         seed: int,
-        labelled_share: float,
     ) -> None:
-        super().__init__(data, donor, options, augment_options, seed)
+        super().__init__(data, donor, objective, augment_options, seed)
         self.unlabelled = unlabelled
-        wanted = min(options.batch_size, len(data.train_images) + len(unlabelled))
-        self.labelled = int(np.clip(round(wanted * labelled_share), 1, wanted - 1))
+        wanted = min(objective.options.batch_size, len(data.train_images) + len(unlabelled))
+        share = objective.semi.labelled_share
+        self.labelled = int(np.clip(round(wanted * share), 1, wanted - 1))
         # The batch as far as epochs are counted: one pass over the unlabelled images.
         self._batch = min(wanted - self.labelled, len(unlabelled))
 
@@ -162,119 +158,89 @@ class PairedInputs(Inputs):
         count = len(self.data.train_images)
         known, unknown = numbers[numbers < count], numbers[numbers >= count] - count
         images = np.concatenate([self.data.train_images[known], self.unlabelled[unknown]])
-        targets = np.zeros((len(numbers), self.data.classes), np.float32)
+        targets = np.zeros((len(numbers), *self._targets.shape[1:]), self._targets.dtype)
         targets[: len(known)] = self._targets[known]
-        return images, np.int64(numbers), targets
-
-    def _prepare(
-        self, images: Any, numbers: Any, targets: Any, epoch: Any, step: Any, size: int
-    ) -> tuple[Any, Any]:
-        x = tf.cast(images, tf.float32)
-        if size != self.data.size:
-            x = tf.image.resize(x, (size, size), antialias=True)
-        views = [
-            augment(x, numbers, self._augment, seed=self.seed + extra, epoch=epoch)
-            for extra in (0, _SECOND_VIEW)
-        ]
-        return (tf.concat(views, axis=0) - self._mean) * self._scale, targets
+        return images, np.asarray(numbers, np.int64), targets
 
     def _everything(self) -> list[np.ndarray]:
         return [*super()._everything(), self.unlabelled]
 
 
-class MeanTeacherStep(UpdateStep):
-    """An update whose loss is that of the labelled images and the distance to the teacher.
+class MeanTeacher(Classification):
+    """The loss of the labelled images, and the distance to what the average of the weights says.
 
-    `trainer` sets `teacher`, the average's values, before the first update.
+    Args:
+        classes: As for `Classification`.
+        options: As for `Classification`; without `ema`, `semi.decay` is taken.
+        semi: Weight and rise of the consistency, share of labelled images in a batch.
+        metric: As for `Classification`.
+
+    Raises:
+        ConfigError: MixUp, CutMix or AugMix.
+
+    Example:
+        >>> MeanTeacher(10, semi=SemiOptions(decay=0.9)).options.ema
+        0.9
     """
+
+    views = 2
 
     def __init__(
         self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        variables: Sequence[Any],
-        options: TrainOptions,
+        classes: int,
+        options: TrainOptions | None = None,
+        semi: SemiOptions | None = None,
+        metric: str = "accuracy",
     ) -> None:
-        super().__init__(model, optimizer, variables, options)
-        self.teacher: list[tf.Variable] = []
-        self.updates = tf.Variable(0.0, trainable=False)
-        self.weight = tf.Variable(0.0, trainable=False)
+        self.semi = semi or SemiOptions()
+        super().__init__(classes, teacher_options(options or TrainOptions(), self.semi), metric)
+        #: Updates over which the consistency's weight rises, set by `begin`.
         self.rise = tf.Variable(0.0, trainable=False)
+        self._teacher: Sequence[tf.Variable] = ()
 
-    def start(self, class_weights: np.ndarray) -> None:
-        """Forget the training before."""
-        super().start(class_weights)
-        self.updates.assign(0.0)
+    def refuse_others(self, options: TrainOptions | None, semi: SemiOptions | None) -> None:
+        """Raise `ConfigError` where other options are asked for than this objective was made with."""
+        wanted = self.options if options is None else teacher_options(options, self.semi)
+        if semi not in (None, self.semi) or wanted != self.options:
+            raise ConfigError("The trainer was made for other options.")
 
-    def run(self, batches: Sequence[tuple[tf.Tensor, tf.Tensor]], rate: float) -> float:
-        """Make one update; the consistency's weight is that of the updates before it."""
-        loss = super().run(batches, rate)
-        self.updates.assign_add(1.0)
-        return loss
+    def bind(self, model: keras.Model, average: Sequence[tf.Variable]) -> None:
+        """Take the average as the teacher."""
+        self._teacher = average
 
-    def consistency_weight(self) -> tf.Tensor:
-        """Return the present weight of the consistency."""
-        return self.weight * ramp(self.updates, self.rise)
+    def begin(self, data: TrainingData, updates: int) -> None:
+        """Weigh the classes, and let the consistency rise over a share of the updates."""
+        super().begin(data, updates)
+        self.rise.assign(self.semi.ramp_up * updates)
 
-    def teach(self, pixels: tf.Tensor) -> tf.Tensor:
+    def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return both views of each image."""
+        return seen.pixels, seen.targets
+
+    def teach(self, model: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
         """Return the teacher's logits: batch statistics, masks of its own, nothing remembered."""
         rest = [
             variable.value + tf.constant([0, _AHEAD], variable.value.dtype)
             if variable.path.endswith("seed_generator_state")
             else variable.value
-            for variable in self.model.non_trainable_variables
+            for variable in model.non_trainable_variables
         ]
-        weights = [tf.convert_to_tensor(value) for value in self.teacher]
-        return self.model.stateless_call(weights, rest, pixels, training=True)[0]
+        weights = [tf.convert_to_tensor(value) for value in self._teacher]
+        return model.stateless_call(weights, rest, pixels, training=True)[0]
 
-    def _gradients(self, pixels: Any, targets: Any, scale: Any) -> tuple[Any, list[Any]]:
-        options = self.options
+    def loss(
+        self, model: keras.Model, pixels: tf.Tensor, targets: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the loss of the labelled images and the distance to the teacher."""
         first, second = tf.split(pixels, 2)
-        wanted = tf.stop_gradient(tf.nn.softmax(tf.cast(self.teach(second), tf.float32)))
+        wanted = tf.stop_gradient(tf.nn.softmax(tf.cast(self.teach(model, second), tf.float32)))
         is_labelled = tf.cast(tf.reduce_sum(targets, axis=1) > 0, tf.float32)
-        with tf.GradientTape() as tape:
-            logits = tf.cast(self.model(first, training=True), tf.float32)
-            known = image_losses(
-                logits,
-                targets,
-                smoothing=options.label_smoothing,
-                focal_gamma=options.focal_gamma,
-            )
-            known *= tf.linalg.matvec(targets, self.class_weights) * is_labelled
-            count = tf.cast(tf.shape(targets)[0], tf.float32)
-            supervised = tf.reduce_sum(known) * count / tf.maximum(tf.reduce_sum(is_labelled), 1.0)
-            distance = tf.reduce_sum((tf.nn.softmax(logits) - wanted) ** 2)
-            loss = (supervised + self.consistency_weight() * distance) * scale
-            scaled = self.optimizer.scale_loss(loss)
-        return loss, tape.gradient(scaled, [variable.value for variable in self.variables])
-
-
-class MeanTeacherTrainer(Trainer):
-    """A trainer whose steps agree with the average it keeps.
-
-    Args:
-        donor: As for `Trainer`.
-        classes: As for `Trainer`.
-        options: With an `ema`, see `teacher_options`.
-    """
-
-    def __init__(self, donor: Donor, classes: int, options: TrainOptions) -> None:
-        super().__init__(donor, classes, options, MeanTeacherStep)
-        if self.average is None:
-            raise ConfigError("Mean Teacher needs an average: set train.ema, such as 0.99.")
-        self._steps = [step for step in (self.step, self.warm_up) if step is not None]
-        for step in self._steps:
-            step.teacher = self.average.values
-
-    def set_consistency(self, weight: float, rise: float) -> None:
-        """Set the consistency's weight, and the updates over which it rises."""
-        for step in self._steps:
-            step.weight.assign(weight)
-            step.rise.assign(rise)
-
-    def variables(self) -> dict[str, list[Any]]:
-        """Return all that a training changes, the steps' counts among it."""
-        return super().variables() | {"consistency": [step.updates for step in self._steps]}
+        logits = tf.cast(model(first, training=True), tf.float32)
+        known = self.losses(logits, targets) * is_labelled
+        count = tf.cast(tf.shape(targets)[0], tf.float32)
+        supervised = tf.reduce_sum(known) * count / tf.maximum(tf.reduce_sum(is_labelled), 1.0)
+        distance = tf.reduce_sum((tf.nn.softmax(logits) - wanted) ** 2)
+        return supervised + self.semi.consistency * ramp(updates, self.rise) * distance
 
 
 def ramp(updates: tf.Tensor | float, rise: tf.Tensor | float) -> tf.Tensor:

@@ -17,9 +17,10 @@ from efn_compose.assess.metrics import log_softmax
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.train.augment.options import AugmentOptions
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.classification import Classification
+from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.fit import FittedModel, fit
-from efn_compose.train.recipe.inputs import TrainingData
-from efn_compose.train.recipe.options import TrainOptions
 from efn_compose.train.recipe.trainer import FitWatcher, Trainer
 from efn_compose.train.semi.options import SemiOptions
 from efn_compose.train.semi.pseudo_labels import PseudoLabels, pseudo_labels
@@ -67,7 +68,7 @@ def noisy_student(
     teacher_augment: AugmentOptions | None = None,
     student_augment: AugmentOptions = STUDENT_AUGMENT,
     seed: int = 1,
-    metric: str = "accuracy",
+    metric: str | None = None,
     state_file: str | Path | None = None,
     watcher: FitWatcher | None = None,
     on_round: Callable[[StudentRecord], None] = lambda record: None,
@@ -94,7 +95,7 @@ def noisy_student(
             the suffix.
         watcher: As for `fit`.
         on_round: Told of each round when it is over.
-        trainer: A network already built and traced for these options.
+        trainer: A network already built and traced for these options; it says what is scored.
 
     Returns:
         The last student, and one record per round.
@@ -105,8 +106,9 @@ def noisy_student(
     Example:
         >>> fitted, rounds = noisy_student(donor, data, unlabelled)  # doctest: +SKIP
     """
-    options = options or TrainOptions()
-    trainer = trainer or Trainer(donor, data.classes, options)
+    if trainer is None:
+        objective = Classification(data.classes, options, metric or "accuracy")
+        trainer, options, metric = Trainer(donor, objective), None, None
 
     def train(what: TrainingData, seen: AugmentOptions | None, number: int) -> FittedModel:
         path = None if state_file is None else Path(state_file)

@@ -16,11 +16,12 @@ from tiny_recipe import quarters, tiny_data, tiny_donor
 from efn_compose.donors import load_donor
 from efn_compose.errors import ConfigError, DataError, ResumeMismatchError, RunError
 from efn_compose.train.augment import AugmentOptions
-from efn_compose.train.recipe import Trainer, TrainingData, TrainOptions, fit
+from efn_compose.train.objectives.backbone import norm_variables
+from efn_compose.train.objectives.linear_head import head_layers
+from efn_compose.train.objectives.losses import class_weights, image_losses
+from efn_compose.train.recipe import Classification, Trainer, TrainingData, TrainOptions, fit
 from efn_compose.train.recipe.average import MovingAverage, step_back
 from efn_compose.train.recipe.inputs import Inputs
-from efn_compose.train.recipe.losses import class_weights, image_losses
-from efn_compose.train.recipe.network import head_layers, norm_variables
 from efn_compose.train.recipe.optimizers import make_optimizer, optimizer_classes
 from efn_compose.train.recipe.padam import PAdam
 from efn_compose.train.recipe.rate_finder import find_rate
@@ -121,8 +122,9 @@ def dense_step(options, seed=0):
     image = keras.Input((4, 4, 3))
     x = keras.layers.Dense(8, activation="relu")(keras.layers.Flatten()(image))
     model = keras.Model(image, keras.layers.Dense(3)(x))
-    step = UpdateStep(model, make_optimizer(options, 0.1), model.trainable_variables, options)
-    return model, step
+    objective = Classification(3, options)
+    optimizer = make_optimizer(options, 0.1)
+    return model, UpdateStep(model, objective, optimizer, model.trainable_variables)
 
 
 def test_accumulated_batches_are_one_large_batch():
@@ -132,8 +134,9 @@ def test_accumulated_batches_are_one_large_batch():
     weights = np.array([0.5, 1.0, 2.0], np.float32)
     found = {}
     for parts in (1, 3):
-        model, step = dense_step(TrainOptions(accumulate=parts))
-        step.start(weights)
+        model, step = dense_step(TrainOptions(accumulate=parts, class_weights=(0.5, 1.0, 2.0)))
+        step.objective.class_weights.assign(weights)
+        step.start()
         for x, y in zip(pixels, targets, strict=True):
             batches = zip(np.split(x, parts), np.split(y, parts), strict=True)
             loss = step.run([(tf.constant(a), tf.constant(b)) for a, b in batches], 0.01)
@@ -184,7 +187,8 @@ def test_range_test_finds_where_a_quadratic_explodes_and_puts_everything_back():
 def test_batches_are_decided_by_seed_epoch_and_step_and_resized():
     data = tiny_data()
     options = TrainOptions(batch_size=10, accumulate=2, epochs=2, sizes=(8, 16), mixup=0.2)
-    inputs = [Inputs(data, tiny_donor(), options, AugmentOptions(rotation=20), 5) for _ in range(2)]
+    objective, seen = Classification(4, options), AugmentOptions(rotation=20)
+    inputs = [Inputs(data, tiny_donor(), objective, seen, 5) for _ in range(2)]
     assert inputs[0].updates_per_epoch == 5
     orders = [one.order(0) for one in inputs]
     assert [len(update) for update in orders[0]] == [2, 2, 2, 2, 1]
@@ -254,7 +258,7 @@ def test_a_trainer_remembers_nothing_of_the_training_before(fitted):
 def test_warm_up_moves_gamma_and_beta_alone(fitted):
     model, _ = fitted
     trainer = model.trainer
-    trainer.start(tiny_donor(), 1, np.ones(4, np.float32))
+    trainer.start(tiny_donor(), 1, tiny_data(), 1)
     before = {v.path: np.array(v.numpy()) for v in trainer.model.trainable_variables}
     images, labels = quarters(16)
     batch = (trainer.scaled(images), tf.constant(np.eye(4, dtype=np.float32)[labels]))
@@ -264,19 +268,21 @@ def test_warm_up_moves_gamma_and_beta_alone(fitted):
     }
     # What the other tests look at.
     trainer.put(model.last)
-    assert moved == {v.path for v in norm_variables(trainer.model, False)}
+    assert moved == {v.path for v in norm_variables(trainer.model)}
     assert all(path.rpartition("/")[2] in ("gamma", "beta") for path in moved)
 
 
 def test_heads_frozen_backbones_and_precisions():
     images, _ = quarters(4)
-    wide = Trainer(tiny_donor(), 4, TrainOptions(pooling="avgmax", precision="mixed_bfloat16"))
+    options = TrainOptions(pooling="avgmax", precision="mixed_bfloat16")
+    wide = Trainer(tiny_donor(), Classification(4, options))
     assert wide.model.get_layer("predictions").kernel.shape == (64, 4)
     assert wide.model.get_layer("stem_conv").compute_dtype == "bfloat16"
     assert wide.model.get_layer("stem_conv").kernel.dtype == "float32"
     assert wide.predict(images).dtype == np.float32
     assert keras.config.dtype_policy().name == "float32"
-    frozen = Trainer(tiny_donor(), 4, TrainOptions(frozen_backbone=True, hidden_units=(5,)))
+    options = TrainOptions(frozen_backbone=True, hidden_units=(5,))
+    frozen = Trainer(tiny_donor(), Classification(4, options))
     assert [layer.name for layer in head_layers(frozen.model)] == ["hidden1", "predictions"]
     assert len(frozen.step.variables) == 4
 
@@ -286,7 +292,7 @@ import sys, time
 sys.path[:0] = [{tests!r}]
 from tiny_recipe import tiny_data, tiny_donor
 from efn_compose.train.augment import AugmentOptions
-from efn_compose.train.recipe import Trainer, TrainOptions, fit
+from efn_compose.train.recipe import Classification, Trainer, TrainOptions, fit
 
 class Watcher:
     def on_update(self, done, planned, loss):
@@ -297,7 +303,7 @@ class Watcher:
 
 options = TrainOptions(epochs=4, batch_size=16, ema=0.9, schedule="two_forward_one_back",
                        drop_connect=0.2, deterministic=True)
-trainer = Trainer(tiny_donor(), 4, options)
+trainer = Trainer(tiny_donor(), Classification(4, options))
 for name in {names!r}:
     fitted = fit(tiny_donor(), tiny_data(), options, AugmentOptions(rotation=20),
                  watcher=Watcher(), state_file=name + ".npz", trainer=trainer)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.errors import ConfigError
-from efn_compose.train.recipe.options import TrainOptions
+from efn_compose.train.options import TrainOptions
 
 
 def image_losses(

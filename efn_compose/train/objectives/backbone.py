@@ -1,0 +1,73 @@
+"""The network below a head: a donor's backbone, its weights, and what learns in a warm-up."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from efn_compose.donors import Donor
+from efn_compose.models import build_model, model_variables
+from efn_compose.train.options import TrainOptions
+
+
+@contextmanager
+def precision_of(options: TrainOptions) -> Iterator[None]:
+    """Build layers in here, so that their activations have the precision that is asked for."""
+    policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(options.precision)
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def build_backbone(donor: Donor, options: TrainOptions) -> keras.Model:
+    """Build a donor's backbone with fresh weights.
+
+    Args:
+        donor: Names the network and how its weights want to be run.
+        options: Stochastic depth, and whether the backbone is frozen.
+
+    Returns:
+        A functional model from preprocessed pixels, any size, to the last feature map; its
+        layers have canonical names.
+    """
+    backbone = build_model(
+        donor.spec, donor.conventions, include_top=False, drop_connect=options.drop_connect
+    )
+    if options.frozen_backbone:
+        for layer in backbone.layers:
+            layer.trainable = False
+    return backbone
+
+
+def start_backbone(model: keras.Model, donor: Donor) -> None:
+    """Give the backbone inside a network a donor's weights."""
+    for name, variable in model_variables(model, donor.spec, None).items():
+        variable.assign(donor.tensors[name])
+
+
+def trained_donor(model: keras.Model, donor: Donor, kept: Mapping[str, np.ndarray]) -> Donor:
+    """Return a network's present weights as a donor.
+
+    Args:
+        model: The network.
+        donor: The backbone's description, and where its weights came from.
+        kept: Tensors beyond the backbone that belong to it, by canonical name.
+    """
+    variables = model_variables(model, donor.spec, None)
+    tensors = {name: np.array(variable.numpy()) for name, variable in variables.items()}
+    return donor.replace(tensors={**tensors, **kept})
+
+
+def norm_variables(model: keras.Model) -> list[Any]:
+    """Return gamma and beta of every BatchNorm."""
+    return [
+        variable
+        for layer in model.layers
+        if isinstance(layer, layers.BatchNormalization)
+        for variable in layer.trainable_variables
+    ]

@@ -1,0 +1,171 @@
+"""Telling classes apart: the first objective, and the one that `fit` takes unless told otherwise."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from efn_compose.assess.metrics import log_softmax, scores
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError
+from efn_compose.train.augment.draws import Draws
+from efn_compose.train.augment.mix import augmix, consistency_loss, cutmix, mixup
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.linear_head import (
+    draw_head,
+    head_arrays,
+    head_layers,
+    is_file_head,
+    linear_head,
+)
+from efn_compose.train.objectives.losses import class_weights, image_losses
+from efn_compose.train.objectives.objective import Deciding, Objective, Predict, Seen
+from efn_compose.train.options import TrainOptions
+from efn_compose.train.tta.predict import predict_views
+from efn_compose.train.tta.views import View, as_it_is
+
+
+class Classification(Objective):
+    """A linear classifier on pooled features, cross-entropy or focal loss, and its scores.
+
+    Args:
+        classes: Width of the classifier.
+        options: Pooling, dropout, class weights, smoothing, mixing; the defaults are a sound start.
+        metric: "auc" adds the area under the curve to the scores; so does `options.monitor`.
+
+    Raises:
+        ConfigError: Another metric.
+
+    Example:
+        >>> Classification(10, TrainOptions(monitor="accuracy")).deciding
+        Deciding(score='accuracy', lower_is_better=False)
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        options: TrainOptions | None = None,
+        metric: str = "accuracy",
+    ) -> None:
+        super().__init__(options or TrainOptions())
+        if metric not in ("accuracy", "auc"):
+            raise ConfigError(f"metric: allowed 'accuracy' or 'auc'. Received: {metric!r}.")
+        self.classes = classes
+        self.metric = "auc" if self.options.monitor == "auc" else metric
+        #: (class,), set by `begin`.
+        self.class_weights = tf.Variable(tf.ones(classes), trainable=False)
+        #: Views of each image that pass through the network: the image itself first.
+        self._passes = 3 if self.options.augmix else 1
+
+    @property
+    def deciding(self) -> Deciding:
+        """The score that `options.monitor` names."""
+        monitor = self.options.monitor
+        return Deciding(monitor, lower_is_better=monitor == "loss")
+
+    def outputs(self, backbone: keras.Model) -> Any:
+        """Return logits (image, class)."""
+        return linear_head(backbone.output, self.classes, self.options)
+
+    def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:
+        """Take over the donor's classifier where it fits, else draw one."""
+        draw_head(model, donor, seed)
+
+    def warm_up_variables(self, model: keras.Model) -> list[Any]:
+        """Return the classifier's weights."""
+        return head_layers(model)[-1].trainable_variables
+
+    def check(self, data: TrainingData) -> None:
+        """Raise `ConfigError` unless classes and class weights fit the data."""
+        if data.classes != self.classes:
+            raise ConfigError(
+                f"This classification is of {self.classes} classes, the data has {data.classes}. "
+                "Make a new one."
+            )
+        class_weights(self.options, data.targets)
+
+    def targets(self, data: TrainingData) -> np.ndarray:
+        """Return the labels as float32 shares (image, class)."""
+        return data.targets
+
+    @property
+    def target_spec(self) -> tf.TensorSpec:
+        """Shares (image, class)."""
+        return tf.TensorSpec((None, self.classes), tf.float32)
+
+    def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the images, with AugMix their views behind them, or mixed with one another."""
+        options, x, targets = self.options, seen.pixels, seen.targets
+        if options.augmix:
+            draws = Draws(seen.numbers, seen.epoch, seen.seed)
+            views = [augmix(x, draws, name=name) for name in ("augmix_1", "augmix_2")]
+            x = tf.concat([x, *views], axis=0)
+        mixers = [
+            (mix, alpha)
+            for mix, alpha in ((mixup, options.mixup), (cutmix, options.cutmix))
+            if alpha
+        ]
+        if mixers:
+            seed = tf.stack([tf.constant(seen.seed, tf.int64) * 65_537, seen.step])
+            mixed = [mix(x, targets, seed, alpha) for mix, alpha in mixers]
+            turn = seen.step % len(mixed)
+            x, targets = (
+                tf.gather(tf.stack([result[part] for result in mixed]), turn) for part in (0, 1)
+            )
+        return x, targets
+
+    def begin(self, data: TrainingData, updates: int) -> None:
+        """Weigh the classes as the options say."""
+        self.class_weights.assign(class_weights(self.options, data.targets))
+
+    def loss(
+        self, model: keras.Model, pixels: tf.Tensor, targets: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the summed losses of the images, with AugMix the consistency of their views."""
+        logits = tf.cast(model(pixels, training=True), tf.float32)
+        views = tf.split(logits, self._passes)
+        found = self.losses(views[0], targets)
+        if self.options.augmix:
+            found += self.options.augmix * consistency_loss(*views)
+        return tf.reduce_sum(found)
+
+    def losses(self, logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Return the weighted loss of each image, (image,).
+
+        Args:
+            logits: (image, class).
+            targets: (image, class).
+        """
+        options = self.options
+        found = image_losses(
+            logits, targets, smoothing=options.label_smoothing, focal_gamma=options.focal_gamma
+        )
+        return found * tf.linalg.matvec(targets, self.class_weights)
+
+    def scores(self, predict: Predict, data: TrainingData) -> dict[str, float]:
+        """Return cross-entropy, accuracy and perhaps the area under the curve."""
+        if not len(data.validation_images):
+            return {}
+        return scores(predict(data.validation_images), data.validation_labels, self.metric)
+
+    def answers(
+        self,
+        predict: Predict,
+        images: np.ndarray,
+        views: Sequence[View],
+        merge: Literal["mean", "median", "rank"],
+    ) -> np.ndarray:
+        """Return probabilities (image, class); ranks for "rank"."""
+        if list(views) == [as_it_is]:
+            return np.exp(log_softmax(predict(images))).astype(np.float32)
+        return predict_views(predict, images, views, merge=merge).astype(np.float32)
+
+    def kept(self, model: keras.Model) -> dict[str, np.ndarray]:
+        """Return the classifier where it reads the pooled average, as weight files describe it."""
+        return head_arrays(model) if is_file_head(model) else {}
+
+    def head_arrays(self, model: keras.Model) -> Mapping[str, np.ndarray]:
+        """Return kernel and bias of all layers behind the pooling."""
+        return head_arrays(model)

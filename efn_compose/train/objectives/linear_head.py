@@ -1,0 +1,70 @@
+"""A minimal head: pooling, dropout, one linear layer (and more before it, for comparison)."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from efn_compose.arch import HEAD_LAYER
+from efn_compose.donors import Donor
+from efn_compose.train.engine.fresh import fresh_kernel, head_generator
+from efn_compose.train.options import TrainOptions
+
+
+def linear_head(maps: Any, width: int, options: TrainOptions) -> Any:
+    """Return outputs (image, width) of a head on the last feature map.
+
+    Args:
+        maps: The feature map, a Keras tensor.
+        width: Of the last layer, which is named as a weight file's classifier.
+        options: Pooling, dropout, further layers.
+    """
+    features = _pooled(maps, options.pooling)
+    for number, units in enumerate(options.hidden_units):
+        features = layers.Dense(units, activation="relu", name=f"hidden{number + 1}")(features)
+    if options.dropout:
+        features = layers.Dropout(options.dropout, name="dropout")(features)
+    return layers.Dense(width, name=HEAD_LAYER)(features)
+
+
+def _pooled(maps: Any, pooling: str) -> Any:
+    average = layers.GlobalAveragePooling2D(name="pool")(maps)
+    if pooling == "avg":
+        return average
+    largest = layers.GlobalMaxPooling2D(name="pool_max")(maps)
+    return layers.Concatenate(name="pool_both")([average, largest])
+
+
+def draw_head(model: keras.Model, donor: Donor, seed: int) -> None:
+    """Give each layer of the head the donor's weights where they fit, else drawn ones."""
+    generator = head_generator(seed)
+    for layer in head_layers(model):
+        kernel, bias = layer.kernel, layer.bias
+        kept = donor.tensors.get(f"{layer.name}/kernel")
+        if kept is not None and kept.shape == tuple(kernel.shape):
+            kernel.assign(kept)
+            bias.assign(donor.tensors[f"{layer.name}/bias"])
+            continue
+        kernel.assign(fresh_kernel(kernel.shape, generator))
+        bias.assign(np.zeros(bias.shape))
+
+
+def head_layers(model: keras.Model) -> list[keras.layers.Dense]:
+    """Return the layers behind the pooling that have weights, the last linear one last."""
+    return [layer for layer in model.layers if isinstance(layer, layers.Dense)]
+
+
+def head_arrays(model: keras.Model) -> dict[str, np.ndarray]:
+    """Return kernel and bias of all layers behind the pooling, by layer and role."""
+    return {
+        f"{layer.name}/{role}": np.array(getattr(layer, role).numpy())
+        for layer in head_layers(model)
+        for role in ("kernel", "bias")
+    }
+
+
+def is_file_head(model: keras.Model) -> bool:
+    """Whether the head is the one that weight files describe: average, then one linear layer."""
+    names = {layer.name for layer in model.layers}
+    return "pool_both" not in names and len(head_layers(model)) == 1

@@ -1,0 +1,255 @@
+"""The seam between how a network is trained and what it is trained for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from efn_compose.donors import Donor
+from efn_compose.train.engine.fresh import seed_masks
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.backbone import build_backbone, precision_of, start_backbone
+from efn_compose.train.options import TrainOptions
+from efn_compose.train.tta.views import View
+
+#: Seeds of the dropout masks of neighbouring layers differ by so much.
+_SPACING = 7919
+
+#: From RGB images (image, height, width, 3), values 0-255, to what `Objective.infer` says of them.
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """The validation score that chooses the best epoch.
+
+    Args:
+        score: Its name among those of `Objective.scores`.
+        lower_is_better: Its direction.
+
+    Example:
+        >>> Deciding("loss").sign, Deciding("accuracy", lower_is_better=False).sign
+        (1, -1)
+    """
+
+    score: str
+    lower_is_better: bool = True
+
+    @property
+    def sign(self) -> int:
+        """What to multiply the score with, so that smaller is better."""
+        return 1 if self.lower_is_better else -1
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A batch as it comes from the augmentation, inside the traced function that makes batches.
+
+    Args:
+        pixels: (view · image, size, size, 3) float32, 0-255; all images of a view follow each other.
+        targets: (image, ...), rows of `Objective.targets`.
+        numbers: (image,) numbers of the images, which decide their draws.
+        epoch: int64 scalar.
+        step: int64 scalar, the number of the batch in the training.
+        seed: Of the training.
+    """
+
+    pixels: tf.Tensor
+    targets: tf.Tensor
+    numbers: tf.Tensor
+    epoch: tf.Tensor
+    step: tf.Tensor
+    seed: int
+
+
+class Objective(ABC):
+    """What a training is for. The engine (`Trainer`, `UpdateStep`, `Inputs`, `fit`) asks nothing else.
+
+    A subclass says what stands on the backbone (`outputs`), what is learnt (`targets`, `loss`)
+    and what is reported (`scores`). All other methods have a default, which may be to do nothing.
+
+    Args:
+        options: The settings of the training.
+
+    Example:
+        >>> class Brightness(Objective):
+        ...     def outputs(self, backbone):
+        ...         pooled = keras.layers.GlobalAveragePooling2D(name="pool")(backbone.output)
+        ...         return keras.layers.Dense(1, name="brightness")(pooled)
+        ...
+        ...     def targets(self, data):
+        ...         return data.train_images.mean(axis=(1, 2, 3), keepdims=True)[:, :, 0, 0] / 255
+        ...
+        ...     def loss(self, model, pixels, targets, updates):
+        ...         return tf.reduce_sum((model(pixels, training=True) - targets) ** 2)
+        ...
+        ...     def scores(self, predict, data):
+        ...         wanted = data.validation_images.mean(axis=(1, 2, 3)) / 255
+        ...         found = predict(data.validation_images)[:, 0]
+        ...         return {"loss": float(((found - wanted) ** 2).mean())}
+    """
+
+    #: Views of each image that a batch begins with, each with draws of its own.
+    views: int = 1
+
+    def __init__(self, options: TrainOptions) -> None:
+        self.options = options
+
+    @property
+    def deciding(self) -> Deciding:
+        """The score that chooses the best epoch."""
+        return Deciding("loss")
+
+    # The network.
+
+    def build(self, donor: Donor) -> keras.Model:
+        """Build the network that is trained, from preprocessed pixels of any size; weights are fresh.
+
+        Args:
+            donor: Names the backbone and how its weights want to be run.
+        """
+        with precision_of(self.options):
+            backbone = build_backbone(donor, self.options)
+            return keras.Model(backbone.input, self.outputs(backbone), name=backbone.name)
+
+    @abstractmethod
+    def outputs(self, backbone: keras.Model) -> Any:
+        """Return what the network puts out, built on the backbone's layers.
+
+        Args:
+            backbone: From preprocessed pixels to the last feature map; its layers have
+                canonical names.
+        """
+
+    def start(self, model: keras.Model, donor: Donor, seed: int) -> None:
+        """Give the network a donor's weights, a fresh head and dropout masks, whatever it had before.
+
+        Args:
+            model: From `build`.
+            donor: Weights of the backbone, and perhaps of more.
+            seed: Decides what is drawn.
+        """
+        start_backbone(model, donor)
+        self.draw(model, donor, seed)
+        # Every layer gets masks of its own.
+        seed_masks(model, seed, _SPACING)
+
+    def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:  # noqa: B027
+        """Give what stands on the backbone its first weights: the donor's where they fit, else drawn."""
+
+    def warm_up_variables(self, model: keras.Model) -> list[Any]:
+        """Return what learns in a warm-up beside BatchNorm's gamma and beta, where it is asked for."""
+        return []
+
+    # What is learnt.
+
+    def check(self, data: TrainingData) -> None:  # noqa: B027
+        """Raise an error unless examples can be learnt from; called before anything is built.
+
+        Raises:
+            ConfigError: The data does not fit the options, or this objective.
+        """
+
+    @abstractmethod
+    def targets(self, data: TrainingData) -> np.ndarray:
+        """Return what is wanted of each training image, (image, ...)."""
+
+    @property
+    def target_spec(self) -> tf.TensorSpec:
+        """Shape and type of the targets that `prepare` returns, open in what may differ."""
+        return tf.TensorSpec((None, None), tf.float32)
+
+    def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return what the network sees of a batch, and what is wanted of it.
+
+        Args:
+            seen: The augmented batch.
+
+        Returns:
+            Pixels, float32, 0-255, in any number; targets with one row per image.
+        """
+        return seen.pixels, seen.targets
+
+    def bind(self, model: keras.Model, average: Sequence[tf.Variable]) -> None:  # noqa: B027
+        """Get to know the network before anything is traced.
+
+        Args:
+            model: From `build`.
+            average: The moving average of its trainable variables; empty without `ema`.
+        """
+
+    def begin(self, data: TrainingData, updates: int) -> None:  # noqa: B027
+        """Begin a training; nothing may be left of the one before.
+
+        Args:
+            data: What is trained on.
+            updates: How many updates the training will make.
+        """
+
+    @abstractmethod
+    def loss(
+        self, model: keras.Model, pixels: tf.Tensor, targets: tf.Tensor, updates: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the loss of a batch, summed over its images; traced, under a gradient tape.
+
+        What belongs to the whole batch counts once for each image, so that batches which are
+        accumulated weigh as one large batch does.
+
+        Args:
+            model: The network; call it with `training=True`.
+            pixels: From `prepare`, scaled as the backbone wants it.
+            targets: From `prepare`.
+            updates: float32 scalar, the number of updates made before this one.
+
+        Returns:
+            float32 scalar.
+        """
+
+    # What is reported and kept.
+
+    def infer(self, model: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
+        """Return what is wanted to be known of images, (image, ...); traced.
+
+        Args:
+            model: The network.
+            pixels: Scaled as the backbone wants them.
+        """
+        return model(pixels, training=False)
+
+    @abstractmethod
+    def scores(self, predict: Predict, data: TrainingData) -> dict[str, float]:
+        """Return the scores of the validation images by name; {} where there are none.
+
+        Args:
+            predict: Runs `infer`; raises `RunError` where it is not finite.
+            data: The examples.
+        """
+
+    def answers(
+        self,
+        predict: Predict,
+        images: np.ndarray,
+        views: Sequence[View],
+        merge: Literal["mean", "median", "rank"],
+    ) -> np.ndarray:
+        """Return what is written down of images, float32 (image, ...).
+
+        Args:
+            predict: Runs `infer`.
+            images: (image, side, side, 3) uint8.
+            views: Ways to look at each image.
+            merge: What becomes of the views' answers.
+        """
+        return predict(images)
+
+    def kept(self, model: keras.Model) -> dict[str, np.ndarray]:
+        """Return the tensors beyond the backbone that the weight file keeps, by canonical name."""
+        return {}
+
+    def head_arrays(self, model: keras.Model) -> Mapping[str, np.ndarray]:
+        """Return all weights that stand on the backbone, by layer and role."""
+        return {}
