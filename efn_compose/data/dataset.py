@@ -116,6 +116,7 @@ def take_data(table: ImageTable, parts: Split, size: int, *, show_progress: bool
     Raises:
         DataError: Images that cannot be decoded, or a split of another table.
     """
+    table.all_labelled()
     together = np.concatenate([getattr(parts, part) for part in PARTS])
     if together.size and together.max() >= len(table):
         raise DataError(

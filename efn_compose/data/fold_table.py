@@ -52,6 +52,7 @@ def read_fold_table(table: ImageTable, path: str | os.PathLike[str]) -> Folds:
         >>> read_fold_table(load_table("digits"), "folds.csv").fold.max()  # doctest: +SKIP
         4
     """
+    table.all_labelled()
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file (seen from {Path.cwd()}).")

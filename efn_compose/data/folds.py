@@ -67,6 +67,7 @@ def make_folds(
     """
     if count < 2:
         raise ConfigError(f"count must be 2 or more. Received: {count}.")
+    table.all_labelled()
     groups = np.arange(len(table)) if table.groups is None else table.groups
     _, patient_of_image = np.unique(groups, return_inverse=True)
     counts = np.zeros((patient_of_image.max(initial=-1) + 1, len(table.class_names)))

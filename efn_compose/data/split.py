@@ -83,6 +83,7 @@ def split(table: ImageTable, options: DataOptions, seed: int) -> Split:
         >>> len(parts.train), len(parts.validation), len(parts.test)
         (320, 400, 800)
     """
+    table.all_labelled()
     wanted = (options.train_images, options.validation_images, options.test_images)
     counts = part_counts(len(table), wanted)
     _check(table, wanted, counts)

@@ -1,4 +1,4 @@
-"""A labelled table of images, not yet resized or split."""
+"""A table of images with what is known of each, not yet resized or split."""
 
 import re
 from dataclasses import dataclass, replace
@@ -7,6 +7,9 @@ from typing import Protocol
 import numpy as np
 
 from efn_compose.errors import DataError, describe_problems
+
+#: Label of an image that has none.
+UNLABELLED = -1
 
 
 class ImageSequence(Protocol):
@@ -59,16 +62,17 @@ class ImageError(DataError):
 
 @dataclass(frozen=True)
 class ImageTable:
-    """Images with labels, in the source's own order and sizes.
+    """Images in the source's own order and sizes, with their labels, patients and masks where known.
 
     Args:
         images: RGB uint8 images by number, decoded when asked for.
-        labels: (image,) int32, class numbers from 0.
+        labels: (image,) int32, class numbers from 0, `UNLABELLED` (-1) where there is none.
         class_names: One per class number.
         name: The source in short, for tables and messages.
         groups: (image,) int32 patient numbers, or None. Images of one patient stay together.
         group_names: The source's own name of each patient number, where it has any.
         notes: Sentences about what the source holds beside these images, for people.
+        masks: Masks (height, width) uint8 by number, of the images' own sizes, or None.
 
     Raises:
         DataError: Lengths differ, or a label or patient has no name.
@@ -81,6 +85,7 @@ class ImageTable:
     groups: np.ndarray | None = None
     group_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    masks: ImageSequence | None = None
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -90,11 +95,13 @@ class ImageTable:
         if self.groups is not None and self.groups.shape != (count,):
             problems.append(f"groups: expected shape ({count},), received {self.groups.shape}")
         highest = len(self.class_names) - 1
-        if self.labels.size and (self.labels.min() < 0 or self.labels.max() > highest):
+        if self.labels.size and not UNLABELLED <= self.labels.min() <= self.labels.max() <= highest:
             problems.append(
-                f"labels: expected 0 to {highest}, "
+                f"labels: expected 0 to {highest}, or {UNLABELLED} for none, "
                 f"received {self.labels.min()} to {self.labels.max()}"
             )
+        if self.masks is not None and len(self.masks) != count:
+            problems.append(f"masks: expected {count}, one per image, received {len(self.masks)}")
         named = len(self.group_names) if self.group_names is not None else None
         if named is not None and (
             self.groups is None or (self.groups.size and self.groups.max() >= named)
@@ -113,7 +120,22 @@ class ImageTable:
             images=ChosenImages(self.images, numbers),
             labels=self.labels[numbers],
             groups=None if self.groups is None else self.groups[numbers],
+            masks=None if self.masks is None else ChosenImages(self.masks, numbers),
         )
+
+    def all_labelled(self) -> "ImageTable":
+        """Return the table, for what needs a label of every image.
+
+        Raises:
+            DataError: Some images have none.
+        """
+        without = np.flatnonzero(self.labels == UNLABELLED)
+        if len(without):
+            raise DataError(
+                f"{self.name}: {len(without)} of {len(self)} images have no label, the first is "
+                f"{self.image_name(int(without[0]))}. Here every image needs one."
+            )
+        return self
 
     def image_name(self, number: int) -> str:
         """Return the file of an image, or its number in the source where it has no file."""

@@ -18,7 +18,8 @@ def load_npz(path: str | os.PathLike[str]) -> ImageTable:
     Args:
         path: File with `images`, uint8 (image, height, width, channel) with 1 or 3 channels
             or (image, height, width), and `labels`, (image,) integers or strings; optionally
-            `groups`, (image,) patient ids, and `class_names`, one string per label 0, 1, ….
+            `groups`, (image,) patient ids, `class_names`, one string per label 0, 1, …, and
+            `masks`, uint8 (image, height, width) class of each pixel, 255 where not known.
 
     Raises:
         DataError: No such file, damaged, pickled objects inside, or arrays that do not fit;
@@ -56,6 +57,7 @@ def load_npz(path: str | os.PathLike[str]) -> ImageTable:
         name=f"npz:{path}",
         groups=groups,
         group_names=group_names,
+        masks=arrays.get("masks"),
     )
 
 
@@ -68,7 +70,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("one array, not an archive of named arrays")
-            for name in ("images", "labels", "groups", "class_names"):
+            for name in ("images", "labels", "groups", "class_names", "masks"):
                 if name not in archive.files:
                     continue
                 try:
@@ -104,6 +106,12 @@ def _check(arrays: dict[str, np.ndarray]) -> list[str]:
                 f"- {name!r}: expected shape {images.shape[:1]}, one per image, "
                 f"received {arrays[name].shape}"
             )
+    masks = arrays.get("masks")
+    if masks is not None and (masks.dtype != np.uint8 or masks.shape != images.shape[:3]):
+        problems.append(
+            f"- 'masks': expected uint8 {images.shape[:3]}, one pixel for each of the images', "
+            f"received {masks.dtype} {masks.shape}"
+        )
     names = arrays.get("class_names")
     is_numbered = labels.dtype.kind in "iub" and labels.size
     if names is None or not is_numbered:

@@ -4,13 +4,13 @@ from typing import Any
 
 from efn_compose.train.augment.options import AugmentOptions
 
-__all__ = ["AugmentOptions", "augment"]
+__all__ = ["AugmentOptions", "augment", "augment_with_masks"]
 
 
 def __getattr__(name: str) -> Any:
     # Options are read where TensorFlow is not wanted; only drawing needs it.
-    if name != "augment":
+    if name not in ("augment", "augment_with_masks"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from efn_compose.train.augment.pipeline import augment
+    from efn_compose.train.augment import pipeline
 
-    return augment
+    return getattr(pipeline, name)

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from efn_compose.data.masks import IGNORED
 from efn_compose.errors import ConfigError
 from efn_compose.train.augment.draws import Draws
 
@@ -17,6 +18,23 @@ def punch_holes(images: tf.Tensor, draws: Draws, holes: int, size: float) -> tf.
         holes: Squares per image.
         size: Side of a square, as a share of the image's height.
     """
+    return tf.where(_hidden(images, draws, holes, size), 127.5, images)
+
+
+def punch_masks(masks: tf.Tensor, draws: Draws, holes: int, size: float) -> tf.Tensor:
+    """Return masks that ignore what `punch_holes` hides: nobody is asked about what is not seen.
+
+    Args:
+        masks: (image, height, width, 1) uint8.
+        draws: The images' draws.
+        holes: Squares per image.
+        size: Side of a square, as a share of the image's height.
+    """
+    return tf.where(_hidden(masks, draws, holes, size), tf.constant(IGNORED, tf.uint8), masks)
+
+
+def _hidden(images: tf.Tensor, draws: Draws, holes: int, size: float) -> tf.Tensor:
+    """Return which pixels lie in holes, (image, height, width, 1) bool."""
     shape = tf.shape(images)
     height, width = tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
     rows, columns = tf.range(height) + 0.5, tf.range(width) + 0.5
@@ -24,12 +42,11 @@ def punch_holes(images: tf.Tensor, draws: Draws, holes: int, size: float) -> tf.
     half = size * height / 2
     in_rows = tf.abs(rows[None, None] - centres[:, :holes, None] * height) < half
     in_columns = tf.abs(columns[None, None] - centres[:, holes:, None] * width) < half
-    hidden = tf.reduce_any(in_rows[..., None] & in_columns[:, :, None], axis=1)
-    return tf.where(hidden[..., None], 127.5, images)
+    return tf.reduce_any(in_rows[..., None] & in_columns[:, :, None], axis=1)[..., None]
 
 
 def shuffle_tiles(images: tf.Tensor, draws: Draws, cells: int, probability: float) -> tf.Tensor:
-    """Return images some of which have their tiles in random order.
+    """Return images, or their masks, some of which have their tiles in random order.
 
     Raises:
         ConfigError: The side is no multiple of `cells`. (A graph that does not know the side

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from efn_compose.data.masks import IGNORED
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.augment.options import AugmentOptions
 
@@ -50,6 +51,24 @@ def resample(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         images: (image, height, width, channel) float32.
         maps: (image, 3, 3) from `matrix`.
     """
+    return _transformed(images, maps, interpolation="BILINEAR", fill_mode="REFLECT", fill=0.0)
+
+
+def resample_masks(masks: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
+    """Return masks seen through their images' maps: the nearest class, beyond the edge `IGNORED`.
+
+    Args:
+        masks: (image, height, width, 1) uint8.
+        maps: (image, 3, 3) from `matrix`.
+    """
+    return _transformed(
+        masks, maps, interpolation="NEAREST", fill_mode="CONSTANT", fill=float(IGNORED)
+    )
+
+
+def _transformed(
+    images: tf.Tensor, maps: tf.Tensor, interpolation: str, fill_mode: str, fill: float
+) -> tf.Tensor:
     shape = tf.shape(images)
     half_y, half_x = (tf.cast(shape[axis] - 1, tf.float32) / 2 for axis in (1, 2))
     to_pixels = tf.convert_to_tensor([[half_x, 0, half_x], [0, half_y, half_y], [0, 0, 1.0]])
@@ -59,8 +78,8 @@ def resample(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         images=images,
         transforms=tf.reshape(whole, (-1, 9))[:, :8],
         output_shape=shape[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="REFLECT",
+        fill_value=fill,
+        interpolation=interpolation,
+        fill_mode=fill_mode,
     )
     return tf.ensure_shape(seen, images.shape)

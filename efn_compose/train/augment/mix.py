@@ -2,6 +2,9 @@
 
 MixUp: Zhang et al. 2018, arXiv:1710.09412. CutMix: Yun et al. 2019,
 arXiv:1905.04899. AugMix: Hendrycks et al. 2020, arXiv:1912.02781.
+
+Masks: CutMix pastes the other image's classes with its pixels, MixUp makes shares of classes.
+AugMix has no masks: it lays differently moved copies over one another.
 """
 
 import tensorflow as tf
@@ -30,29 +33,75 @@ def mixup(
         alpha: Of the Beta distribution; 0.2 is usual.
     """
     share = beta_shares(seed, tf.shape(images)[0], alpha)
-    wide = share[:, None, None, None]
-    others = tf.roll(images, 1, axis=0), tf.roll(labels, 1, axis=0)
-    return (
-        images * wide + others[0] * (1 - wide),
-        labels * share[:, None] + others[1] * (1 - share)[:, None],
-    )
+    return _weighted(images, share), _weighted(labels, share)
+
+
+def mixup_masks(shares: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
+    """Return the masks of the images that `mixup` makes of the same seed and alpha.
+
+    Args:
+        shares: (image, height, width, class) float32 from `mask_shares`.
+        seed: As for `mixup`.
+        alpha: As for `mixup`.
+
+    Returns:
+        Shares of the same shape; they sum to 0 where either image's pixel is ignored.
+    """
+    mixed = _weighted(shares, beta_shares(seed, tf.shape(shares)[0], alpha))
+    known = tf.reduce_sum(shares, axis=-1, keepdims=True) > 0
+    return tf.where(known & tf.roll(known, 1, axis=0), mixed, 0.0)
+
+
+def mask_shares(masks: tf.Tensor, classes: int) -> tf.Tensor:
+    """Return (image, height, width, class) float32: 1 at a pixel's class, 0 everywhere where ignored.
+
+    Args:
+        masks: (image, height, width) uint8.
+        classes: Their number.
+
+    Example:
+        >>> mask_shares(tf.constant([[[1, 255]]], tf.uint8), 2).numpy().tolist()
+        [[[[0.0, 1.0], [0.0, 0.0]]]]
+    """
+    return tf.one_hot(masks, classes)
+
+
+def _weighted(values: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+    """Return the weighted mean of each row and the next one of the batch."""
+    wide = tf.reshape(share, (-1, *[1] * (len(values.shape) - 1)))
+    return values * wide + tf.roll(values, 1, axis=0) * (1 - wide)
 
 
 def cutmix(
     images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, alpha: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return images with a box of the next image; labels by the area the box really has."""
-    shape = tf.shape(images)
+    box = _box(tf.shape(images), seed, alpha)
+    area = tf.reduce_mean(tf.cast(box, tf.float32), axis=(1, 2))[:, None]
+    mixed = tf.where(box[..., None], tf.roll(images, 1, axis=0), images)
+    return mixed, labels * (1 - area) + tf.roll(labels, 1, axis=0) * area
+
+
+def cutmix_masks(masks: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
+    """Return the masks of the images that `cutmix` makes of the same seed and alpha.
+
+    Args:
+        masks: (image, height, width) classes of any type.
+        seed: As for `cutmix`.
+        alpha: As for `cutmix`.
+    """
+    return tf.where(_box(tf.shape(masks), seed, alpha), tf.roll(masks, 1, axis=0), masks)
+
+
+def _box(shape: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
+    """Return which pixels come from the next image, (image, height, width) bool."""
     height, width = tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
     side = tf.sqrt(1 - beta_shares(seed, shape[0], alpha))[:, None]
     centre = tf.random.stateless_uniform((2, shape[0], 1), seed + 1)
     rows, columns = tf.range(height)[None] + 0.5, tf.range(width)[None] + 0.5
     in_rows = tf.abs(rows - centre[0] * height) < side * height / 2
     in_columns = tf.abs(columns - centre[1] * width) < side * width / 2
-    box = in_rows[:, :, None] & in_columns[:, None]
-    area = tf.reduce_mean(tf.cast(box, tf.float32), axis=(1, 2))[:, None]
-    mixed = tf.where(box[..., None], tf.roll(images, 1, axis=0), images)
-    return mixed, labels * (1 - area) + tf.roll(labels, 1, axis=0) * area
+    return in_rows[:, :, None] & in_columns[:, None]
 
 
 def augmix(

@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from efn_compose.train.augment.colour import apply_colour, drawn_colour
 from efn_compose.train.augment.draws import Draws
-from efn_compose.train.augment.erase import punch_holes, shuffle_tiles
-from efn_compose.train.augment.geometry import drawn_matrix, resample
+from efn_compose.train.augment.erase import punch_holes, punch_masks, shuffle_tiles
+from efn_compose.train.augment.geometry import drawn_matrix, resample, resample_masks
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.augment.overlays import draw_hairs, draw_ruler
 from efn_compose.train.augment.randaugment import compose_operations
@@ -41,6 +41,56 @@ def augment(
         >>> augment(images, tf.range(2), AugmentOptions(rotation=20), seed=1).shape.as_list()
         [2, 8, 8, 3]
     """
+    return _augmented(images, None, numbers, options, seed, epoch)[0]
+
+
+@tf.autograph.experimental.do_not_convert
+def augment_with_masks(
+    images: tf.Tensor,
+    masks: tf.Tensor,
+    numbers: tf.Tensor,
+    options: AugmentOptions,
+    *,
+    seed: int,
+    epoch: tf.Tensor | int = 0,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return augmented images as `augment` does, and their masks, moved with them.
+
+    Flips, turns, shears, shifts, stretches and shuffled tiles move a mask as they move its image,
+    each pixel taking the nearest class. What comes from beyond the image's edge and what
+    lies in a hole is `IGNORED`. Colours, hairs and rulers leave a mask as it is.
+
+    Args:
+        images: (image, height, width, 3), uint8 or float, 0-255.
+        masks: (image, height, width) uint8 classes.
+        numbers: (image,) numbers of the images in the data set.
+        options: What to do.
+        seed: Common to a training.
+        epoch: Another one gives other draws.
+
+    Returns:
+        Images float32 of the same shape, 0-255, and masks uint8.
+
+    Example:
+        >>> images, masks = tf.zeros((2, 8, 8, 3), tf.uint8), tf.ones((2, 8, 8), tf.uint8)
+        >>> turn = AugmentOptions(rotation=20)
+        >>> augment_with_masks(images, masks, tf.range(2), turn, seed=1)[1].shape.as_list()
+        [2, 8, 8]
+    """
+    maps = tf.convert_to_tensor(masks)[..., None]
+    seen, moved = _augmented(images, maps, numbers, options, seed, epoch)
+    return seen, tf.squeeze(moved, axis=-1)
+
+
+def _augmented(
+    images: tf.Tensor,
+    masks: tf.Tensor | None,
+    numbers: tf.Tensor,
+    options: AugmentOptions,
+    seed: int,
+    epoch: tf.Tensor | int,
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Return images and masks (image, height, width, 1); None stays None."""
     draws = Draws(numbers, epoch, seed)
     x = tf.cast(images, tf.float32)
     count = tf.shape(x)[0]
@@ -56,15 +106,21 @@ def augment(
         )
     if options.rotation or options.stretch or options.randaugment_ops:
         x = resample(x, space)
+        masks = masks if masks is None else resample_masks(masks, space)
     elif options.flip_x or options.flip_y:
         x = _flipped(x, space)
+        masks = masks if masks is None else _flipped(masks, space)
     if options.hue or options.contrast or options.brightness or options.randaugment_ops:
         x = apply_colour(x, turn, offset)
     if options.grid:
-        x = shuffle_tiles(x, draws, options.grid_cells, options.grid)
+        cells, chance = options.grid_cells, options.grid
+        x = shuffle_tiles(x, draws, cells, chance)
+        masks = masks if masks is None else shuffle_tiles(masks, draws, cells, chance)
     if options.holes:
-        x = punch_holes(x, draws, options.holes, options.hole_size)
-    return x
+        holes, size = options.holes, options.hole_size
+        x = punch_holes(x, draws, holes, size)
+        masks = masks if masks is None else punch_masks(masks, draws, holes, size)
+    return x, masks
 
 
 def _flipped(x: tf.Tensor, space: tf.Tensor) -> tf.Tensor:

@@ -84,6 +84,13 @@ class Classification(Objective):
                 f"This classification is of {self.classes} classes, the data has {data.classes}. "
                 "Make a new one."
             )
+        without = {part: data.unlabelled(part) for part in ("train", "validation")}
+        if any(without.values()):
+            raise ConfigError(
+                f"{without['train']} training and {without['validation']} validation images have no "
+                "label. To tell classes apart, every image needs one; leave these out, or use them "
+                "with a method of `semi`."
+            )
         class_weights(self.options, data.targets)
 
     def targets(self, data: TrainingData) -> np.ndarray:

@@ -52,6 +52,8 @@ class Seen:
     Args:
         pixels: (view · image, size, size, 3) float32, 0-255; all images of a view follow each other.
         targets: (image, ...), rows of `Objective.targets`.
+        masks: (view · image, size, size) uint8, moved with the images; None unless the objective
+            `uses_masks`.
         numbers: (image,) numbers of the images, which decide their draws.
         epoch: int64 scalar.
         step: int64 scalar, the number of the batch in the training.
@@ -60,6 +62,7 @@ class Seen:
 
     pixels: tf.Tensor
     targets: tf.Tensor
+    masks: tf.Tensor | None
     numbers: tf.Tensor
     epoch: tf.Tensor
     step: tf.Tensor
@@ -95,6 +98,8 @@ class Objective(ABC):
 
     #: Views of each image that a batch begins with, each with draws of its own.
     views: int = 1
+    #: Whether the masks of the training images come along, moved as the images are.
+    uses_masks: bool = False
 
     def __init__(self, options: TrainOptions) -> None:
         self.options = options

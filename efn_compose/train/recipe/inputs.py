@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.donors import Donor
-from efn_compose.errors import ConfigError
-from efn_compose.train.augment import AugmentOptions, augment
+from efn_compose.errors import ConfigError, DataError
+from efn_compose.train.augment import AugmentOptions, augment, augment_with_masks
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Objective, Seen
 from efn_compose.train.options import TrainOptions
@@ -42,6 +42,7 @@ class Inputs:
         self.data, self.objective, self._augment = data, objective, augment_options
         self._options, self.seed = options, seed
         self._targets = objective.targets(data)
+        self._masks = _masks(data, objective) if objective.uses_masks else None
         self._batch = min(options.batch_size, len(data.train_images))
         scaling = donor.conventions.preprocessing
         self._mean = tf.constant(scaling.mean, tf.float32)
@@ -80,20 +81,26 @@ class Inputs:
         """
         if size not in self._prepared:
             full = self.data.size
-            signature = (
+            signature = [
                 tf.TensorSpec((None, full, full, 3), tf.uint8),
                 tf.TensorSpec((None,), tf.int64),
                 tf.TensorSpec((None, *self._targets.shape[1:]), self._targets.dtype),
                 tf.TensorSpec((), tf.int64),
                 tf.TensorSpec((), tf.int64),
-            )
+            ]
+            if self._masks is not None:
+                signature.append(tf.TensorSpec((None, full, full), tf.uint8))
 
-            def prepare(images: Any, numbers: Any, targets: Any, epoch: Any, step: Any) -> Any:
-                return self._prepare(images, numbers, targets, epoch, step, size)
+            def prepare(
+                images: Any, numbers: Any, targets: Any, epoch: Any, step: Any, masks: Any = None
+            ) -> Any:
+                return self._prepare(images, masks, numbers, targets, epoch, step, size)
 
             self._prepared[size] = tf.function(prepare, input_signature=signature, autograph=False)
         now = (np.int64(epoch), np.int64(step))
-        return self._prepared[size](*self._chosen(numbers), *now)
+        masks = () if self._masks is None else (self._masks[numbers],)
+        pixels, targets = self._prepared[size](*self._chosen(numbers), *now, *masks)
+        return pixels, targets
 
     def _chosen(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return images, their numbers and their targets."""
@@ -122,27 +129,48 @@ class Inputs:
 
     def _everything(self) -> list[np.ndarray]:
         data = self.data
-        return [
-            data.train_images,
-            data.validation_images,
-            self._targets,
-            data.validation_labels,
-        ]
+        found = [data.train_images, data.validation_images, self._targets, data.validation_labels]
+        masks = (self._masks, data.validation_masks) if self._masks is not None else ()
+        return found + [part for part in masks if part is not None]
 
     def _prepare(
-        self, images: Any, numbers: Any, targets: Any, epoch: Any, step: Any, size: int
+        self, images: Any, masks: Any, numbers: Any, targets: Any, epoch: Any, step: Any, size: int
     ) -> tuple[Any, Any]:
         x = tf.cast(images, tf.float32)
         if size != self.data.size:
             x = tf.image.resize(x, (size, size), antialias=True)
+            if masks is not None:
+                masks = tf.image.resize(masks[..., None], (size, size), method="nearest")[..., 0]
         views = [
-            augment(x, numbers, self._augment, seed=self.seed + view * _NEXT_VIEW, epoch=epoch)
+            self._drawn(x, masks, numbers, epoch, self.seed + view * _NEXT_VIEW)
             for view in range(self.objective.views)
         ]
-        pixels = tf.concat(views, axis=0) if len(views) > 1 else views[0]
-        seen = Seen(pixels, targets, numbers, epoch, step, self.seed)
+        pixels, moved = views[0]
+        if len(views) > 1:
+            pixels = tf.concat([view for view, _ in views], axis=0)
+            moved = None if masks is None else tf.concat([mask for _, mask in views], axis=0)
+        seen = Seen(pixels, targets, moved, numbers, epoch, step, self.seed)
         pixels, wanted = self.objective.prepare(seen)
         return (pixels - self._mean) * self._scale, wanted
+
+    def _drawn(
+        self, pixels: Any, masks: Any, numbers: Any, epoch: Any, seed: int
+    ) -> tuple[Any, Any]:
+        """Return one view of images and masks."""
+        if masks is None:
+            return augment(pixels, numbers, self._augment, seed=seed, epoch=epoch), None
+        return augment_with_masks(pixels, masks, numbers, self._augment, seed=seed, epoch=epoch)
+
+
+def _masks(data: TrainingData, objective: Objective) -> np.ndarray:
+    if data.train_masks is None:
+        raise DataError("This objective needs masks, and the training images have none.")
+    if objective.options.augmix:
+        raise ConfigError(
+            "train.augmix lays differently moved copies of an image over one another, and no mask "
+            "fits them. Set train.augmix = 0."
+        )
+    return data.train_masks
 
 
 def drawn(images: np.ndarray, count: int, seed: int) -> np.ndarray:

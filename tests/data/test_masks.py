@@ -1,0 +1,81 @@
+"""Masks and missing labels, from file to array."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from efn_compose.data import DataOptions, ImageTable, load_table
+from efn_compose.data.folds import make_folds
+from efn_compose.data.masks import IGNORED, MaskFiles, decode_mask, foreground, resize_masks
+from efn_compose.data.split import split
+from efn_compose.data.table import UNLABELLED
+from efn_compose.errors import DataError
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (20, 13), (64, 48)])
+@pytest.mark.parametrize("size", [8, 16, 33])
+def test_each_pixel_of_a_resized_mask_is_a_nearest_one(shape, size):
+    # A mask of its own row numbers, and one of its column numbers.
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.uint8)
+    found = resize_masks([rows, columns], np.arange(2), size).astype(float)
+    for axis, (length, numbers) in enumerate(zip(shape, found, strict=True)):
+        centres = (np.arange(size) + 0.5) * length / size
+        distance = np.abs(centres[:, None] - (np.arange(length) + 0.5))
+        taken = np.moveaxis(numbers, axis, 0)
+        own = np.abs(centres[:, None] - (taken + 0.5))
+        np.testing.assert_allclose(own, distance.min(axis=1)[:, None].repeat(size, 1))
+
+
+def test_a_mask_files_own_numbers_are_the_classes(tmp_path):
+    mask = np.arange(12, dtype=np.uint8).reshape(3, 4) % 3
+    Image.fromarray(mask).save(tmp_path / "grey.png")
+    palette = Image.fromarray(mask).convert("P")
+    palette.putpalette([200, 0, 0, 0, 200, 0, 0, 0, 200])
+    palette.save(tmp_path / "palette.png")
+    Image.fromarray(mask > 0).save(tmp_path / "bits.png")
+    np.testing.assert_array_equal(decode_mask(tmp_path / "grey.png"), mask)
+    np.testing.assert_array_equal(decode_mask(tmp_path / "palette.png"), mask)
+    np.testing.assert_array_equal(decode_mask(tmp_path / "bits.png"), mask > 0)
+    np.testing.assert_array_equal(foreground(255 * (mask > 0).astype(np.uint8)), mask > 0)
+    Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(tmp_path / "colour.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "grey.png").read_bytes()[:40])
+    files = [tmp_path / name for name in ("colour.png", "broken.png", "missing.png")]
+    with pytest.raises(DataError, match="3 of 3") as error:
+        resize_masks(MaskFiles(files), np.arange(3), 8)
+    for file, reason in zip(files, ("one channel", "", "no such file"), strict=True):
+        assert file.name in str(error.value) and reason in str(error.value)
+
+
+def test_an_archive_brings_its_masks(tmp_path):
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 255, (4, 9, 6, 3)).astype(np.uint8)
+    masks = rng.integers(0, 2, (4, 9, 6)).astype(np.uint8)
+    path, labels = tmp_path / "table.npz", np.arange(4) % 2
+    np.savez(path, images=images, labels=labels, masks=masks)
+    table = load_table(f"npz:{path}").chosen(np.array([3, 0]))
+    found = resize_masks(table.masks, np.arange(2), 12)
+    np.testing.assert_array_equal(found, resize_masks(masks, np.array([3, 0]), 12))
+    np.savez(path, images=images, labels=labels, masks=masks[:, :8])
+    with pytest.raises(DataError, match="'masks': expected uint8"):
+        load_table(f"npz:{path}")
+
+
+def test_an_image_without_a_mask_file_has_a_mask_to_ignore():
+    found = resize_masks(MaskFiles([None]), np.arange(1), 5)
+    np.testing.assert_array_equal(found, np.full((1, 5, 5), IGNORED))
+
+
+def test_what_needs_labels_says_which_images_have_none():
+    images = np.zeros((40, 8, 8, 3), np.uint8)
+    labels = np.arange(40, dtype=np.int32) % 2
+    labels[[5, 7]] = UNLABELLED
+    table = ImageTable(images, labels, ("a", "b"), "mixed")
+    for needs in (
+        lambda: split(table, DataOptions(train_images=8, validation_images=8, test_images=8), 1),
+        lambda: make_folds(table, 2),
+    ):
+        with pytest.raises(DataError, match="2 of 40 images have no label, the first is 5"):
+            needs()
+    assert table.chosen(np.array([0, 1])).all_labelled().labels.tolist() == [0, 1]
+    with pytest.raises(DataError, match="expected 0 to 1, or -1 for none"):
+        ImageTable(images, labels - 1, ("a", "b"), "mixed")
