@@ -182,7 +182,7 @@ def _write_group(
     place: int,
     x: int,
     step: int,
-    font: "ImageFont.ImageFont",
+    font: "ImageFont.FreeTypeFont | ImageFont.ImageFont",
 ) -> None:
     """Write a group's name over its columns, with a rule below it."""
     group = columns[place].group
@@ -200,7 +200,7 @@ def _plain(text: str) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
-def _font(size: int) -> "ImageFont.ImageFont":
+def _font(size: int) -> "ImageFont.FreeTypeFont | ImageFont.ImageFont":
     """Return a font with many alphabets where matplotlib brings one, else Pillow's own."""
     from PIL import ImageFont
 

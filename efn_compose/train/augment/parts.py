@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from efn_compose.train.augment.options import AugmentOptions
 
@@ -53,8 +54,9 @@ def parts_of(options: AugmentOptions) -> list[Part]:
         value = getattr(options, name)
         if not value:
             continue
-        kept = {other: getattr(options, other) for other in further}
+        kept: dict[str, Any] = {other: getattr(options, other) for other in further}
         shown = ", ".join(f"{key} = {number:g}" for key, number in {name: value, **kept}.items())
-        alone = dataclasses.replace(nothing, **{name: 1.0 if is_probability else value}, **kept)
+        kept[name] = 1.0 if is_probability else value
+        alone = dataclasses.replace(nothing, **kept)
         found.append(Part(name, shown, helps[name], alone))
     return found

@@ -57,7 +57,12 @@ def compose_operations(
         is_op = {op: choice[:, slot] == number for number, op in enumerate(OPERATIONS)}
         size = signed[:, slot]
 
-        def amount(op: str, largest: float, size=size, is_op=is_op) -> tf.Tensor:
+        def amount(
+            op: str,
+            largest: float,
+            size: tf.Tensor = size,
+            is_op: dict[str, tf.Tensor] = is_op,
+        ) -> tf.Tensor:
             return tf.where(is_op[op], size * largest, 0.0)
 
         one = tf.ones_like(size)

@@ -5,7 +5,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -35,7 +35,8 @@ def write_state(
     content[_TEXT] = np.frombuffer(json.dumps(text).encode(), np.uint8)
     needed = sum(values.nbytes for values in content.values())
     with atomic_path(path, needed) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **content)
+        # savez' own arguments have names that no array here has, which its types cannot say.
+        np.savez(file, **cast(dict[str, Any], content))
 
 
 def read_state(

@@ -150,7 +150,7 @@ class ResidentModel:
         steps_per_epoch = image_count // batch
         steps = max(1, round(steps_per_epoch * epochs))
         generator = np.random.default_rng([seed, 2])
-        orders = []
+        orders: list[np.ndarray] = []
         while len(orders) * steps_per_epoch < steps:
             order = generator.permutation(image_count)[: steps_per_epoch * batch]
             orders.append(order.reshape(steps_per_epoch, batch))
