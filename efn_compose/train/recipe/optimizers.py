@@ -35,8 +35,8 @@ def make_optimizer(options: TrainOptions, rate: float) -> keras.optimizers.Optim
         ConfigError: No such optimizer, or it takes no such setting.
 
     Example:
-        >>> make_optimizer(TrainOptions(optimizer="sgd"), 0.1).name
-        'sgd'
+        >>> type(make_optimizer(TrainOptions(optimizer="sgd"), 0.1)).__name__
+        'SGD'
     """
     classes = optimizer_classes()
     name = options.optimizer.lower()
