@@ -6,14 +6,20 @@ Blocks are numbered through the network. Padding is fixed for the resolution in
 resolution and nowhere else; we run it as TensorFlow's everywhere.
 """
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
-from efn_compose.arch import PREPROCESSINGS, ArchSpec, Preprocessing
+from converters.transformers_fields import (
+    PROCESSOR,
+    config_problems,
+    named_scaling,
+    processor_scaling,
+    stride_problems,
+)
+from efn_compose.arch import PREPROCESSINGS, ArchSpec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
 from efn_compose.checkpoints.dialects.family_conventions import resolved
+from efn_compose.checkpoints.dialects.stated_fields import refuse_unknown
 from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE, TorchNames
 from efn_compose.errors import ConversionError
 
@@ -109,7 +115,15 @@ def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
     epsilon = config.get("batch_norm_eps", 1e-3)
     if "batch_norm_eps" in config:
         sources["bn_epsilon"] = "config.json"
-    preprocessing, sources["preprocessing"] = _preprocessing(raw)
+    scaling, problems = processor_scaling(raw.path.parent, request.accepted)
+    problems += config_problems(config, request.accepted) + stride_problems(config, spec)
+    refuse_unknown(raw.path, problems)
+    if scaling is None:
+        preprocessing = PREPROCESSINGS["imagenet"]
+        sources["preprocessing"] = "all published google/efficientnet-* models"
+    else:
+        preprocessing = named_scaling(scaling)
+        sources["preprocessing"] = f"{PROCESSOR} beside the file"
     return resolved(
         padding="same",
         bn_epsilon=float(epsilon),
@@ -119,34 +133,6 @@ def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
         sources=sources,
         provenance=provenance,
     )
-
-
-def _preprocessing(raw: RawCheckpoint) -> tuple[str | Preprocessing, str]:
-    """Return the input scaling of the image processor beside the file."""
-    default = "imagenet", "all published google/efficientnet-* models"
-    path = raw.path.parent / "preprocessor_config.json"
-    if not path.is_file() or path.stat().st_size > 1 << 20:
-        return default
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        mean, std = fields["image_mean"], fields["image_std"]
-        factor = fields.get("rescale_factor", 1 / 255)
-        # With include_top the processor divides by the standard deviation a second time.
-        power = 2 if fields.get("include_top", True) else 1
-        scaling = Preprocessing(
-            tuple(value / factor for value in mean),
-            tuple(value**power / factor for value in std),
-        )
-    except (ValueError, KeyError, TypeError, ZeroDivisionError):
-        return default
-    if isinstance(fields, Mapping) and fields.get("rescale_offset"):
-        return default
-    for name, known in PREPROCESSINGS.items():
-        pairs = zip((*known.mean, *known.std), (*scaling.mean, *scaling.std), strict=True)
-        # The published processors carry square roots rounded to seven digits.
-        if all(abs(a - b) < 0.01 for a, b in pairs):
-            return name, "preprocessor_config.json beside the file"
-    return scaling, "preprocessor_config.json beside the file"
 
 
 DIALECT = Dialect(
