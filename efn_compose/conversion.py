@@ -1,7 +1,8 @@
 """The public faces of the converters, which are imported only when used."""
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from converters import Conversion, ExportReport
@@ -16,6 +17,9 @@ def convert(
     dialect: str | None = None,
     arch: str | None = None,
     ema: bool = True,
+    prefix: str | None = None,
+    channels: Literal["sum"] | None = None,
+    accepted: Sequence[str] = (),
 ) -> "Conversion":
     """Read a foreign checkpoint as a donor; arguments as for `converters.convert`.
 
@@ -26,7 +30,15 @@ def convert(
     """
     from converters import convert
 
-    return convert(path, dialect=dialect, arch=arch, ema=ema)
+    return convert(
+        path,
+        dialect=dialect,
+        arch=arch,
+        ema=ema,
+        prefix=prefix,
+        channels=channels,
+        accepted=accepted,
+    )
 
 
 def inspect(
@@ -35,11 +47,22 @@ def inspect(
     dialect: str | None = None,
     arch: str | None = None,
     ema: bool = True,
+    prefix: str | None = None,
+    channels: Literal["sum"] | None = None,
+    accepted: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Say what a foreign checkpoint is; arguments as for `converters.inspect`."""
     from converters import inspect
 
-    return inspect(path, dialect=dialect, arch=arch, ema=ema)
+    return inspect(
+        path,
+        dialect=dialect,
+        arch=arch,
+        ema=ema,
+        prefix=prefix,
+        channels=channels,
+        accepted=accepted,
+    )
 
 
 def export(

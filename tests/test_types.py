@@ -1,6 +1,7 @@
 """What a type checker sees of the package: the public names, and verbs that are folders too."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import converters
 import efn_compose
+from efn_compose import conversion
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,6 +60,16 @@ def test_a_folder_that_is_a_verb_calls_the_function_that_a_checker_sees(verb):
     (module,) = re.findall(rf"from (\S+) import {verb} as {verb}\n", source)
     package = (Path(efn_compose.__file__).parent / verb / "__init__.py").read_text(encoding="utf-8")
     assert re.findall(r'make_callable\(__name__, "(.+)"\)', package) == [f"{module}:{verb}"]
+
+
+@pytest.mark.parametrize("name", ["convert", "export", "inspect"])
+def test_the_public_faces_of_the_converters_take_what_the_converters_take(name):
+    theirs = inspect.signature(getattr(converters, name)).parameters
+    ours = inspect.signature(getattr(conversion, name)).parameters
+    assert list(ours) == list(theirs)
+    for parameter in theirs.values():
+        assert ours[parameter.name].default == parameter.default
+        assert ours[parameter.name].kind == parameter.kind
 
 
 @pytest.mark.slow
