@@ -37,6 +37,7 @@ from efn_compose.donors import Donor
 from efn_compose.donors.align import align
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import FinishTask
 from efn_compose.jobs.search.preparation import load_donors
 
@@ -62,7 +63,7 @@ def refitted_average(bench: Bench, first: Tensors, second: Tensors) -> Tensors:
     """Return the mean of two networks, its project convolutions refitted to the first's outputs."""
     space = genome_space(bench.donors[0].spec, 2, "block")
     with bench.fitness(refit=True):
-        bench.evaluator.set_donors(space, [first, second])
+        bench.evaluator.sit(Seat(space, [first, second]))
         return FinishTask(Recipe.average(2)).run(bench.evaluator)
 
 

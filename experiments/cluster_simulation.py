@@ -29,6 +29,7 @@ from efn_compose.evolve.genetic.steady import search_steadily
 from efn_compose.evolve.journal.budget import Budget
 from efn_compose.evolve.journal.ledger import Ledger
 from efn_compose.evolve.options import BudgetOptions, SearchOptions
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.store.journal import Journal
 
 SEARCHES = {"generational": search_generations, "steady": search_steadily}
@@ -65,7 +66,7 @@ class SimulatedCluster(SimulatedExecutor):
         self.asked.clear()
         return outcome
 
-    def run(self, tasks):
+    def run(self, tasks, seat=None):
         # Time in here, but not in the search that tasks are taken from, is the simulation's.
         def outside():
             iterator = iter(tasks)
@@ -78,7 +79,7 @@ class SimulatedCluster(SimulatedExecutor):
                 yield task
 
         self.own_seconds -= time.process_time()
-        for found in super().run(outside()):
+        for found in super().run(outside(), seat):
             self.own_seconds += time.process_time()
             yield found
             self.own_seconds -= time.process_time()
@@ -100,7 +101,7 @@ def simulate(mode: str, workers: int, evaluations: int, population: int, path: P
         population=population, generations=evaluations // population - 1, mode=mode
     )
     loop = SearchLoop(
-        space=GenomeSpace(arch_spec("b0"), DONORS, "block"),
+        seat=Seat(GenomeSpace(arch_spec("b0"), DONORS, "block"), [{}] * DONORS),
         donor_names=tuple("abcdef"),
         options=options,
         epochs=1.0,

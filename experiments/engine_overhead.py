@@ -25,13 +25,14 @@ from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.options import ExecutorOptions, FitnessOptions
 from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.evolve.workers.ray_executor import RayExecutor
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 from efn_compose.jobs.search.preparation import load_donors
 
 WORK = ("epoch", "bn", "score")
 
 
-def start(images: int, workers: int) -> tuple[RayExecutor, GenomeSpace]:
+def start(images: int, workers: int) -> tuple[RayExecutor, Seat]:
     """Return an executor whose workers have made their first evaluation."""
     rng = np.random.default_rng(0)
     data = SimpleNamespace(classes=10, size=32)
@@ -44,13 +45,14 @@ def start(images: int, workers: int) -> tuple[RayExecutor, GenomeSpace]:
     executor = RayExecutor(
         WorkerSetup(donor.spec, donor.conventions, fitness), data, ExecutorOptions(workers=workers)
     )
-    space = GenomeSpace(donor.spec, 2, "block")
-    executor.set_donors(space, [donor.tensors, tensors])
+    seat = Seat(GenomeSpace(donor.spec, 2, "block"), [donor.tensors, tensors])
     # A worker's first answer traces; one that starts late would do so while it is timed.
     warm: set[int] = set()
     while len(warm) < workers:
-        warm |= {outcome.worker for _, outcome in executor.run(tasks(space, 2 * workers))}
-    return executor, space
+        warm |= {
+            outcome.worker for _, outcome in executor.run(tasks(seat.space, 2 * workers), seat)
+        }
+    return executor, seat
 
 
 def tasks(space: GenomeSpace, count: int) -> list[EvaluationTask]:
@@ -68,16 +70,16 @@ def processor_seconds() -> float:
 
 def measure_workers(evaluations: int, workers: int, rounds: int) -> dict[str, object]:
     """Return the share of overhead, what further workers add, and where the rest of it goes."""
-    executor, space = start(512, workers)
+    executor, seat = start(512, workers)
     wall, inside = ({count: [] for count in (1, workers)} for _ in range(2))
     work = used = 0.0
-    given = {count: tasks(space, evaluations * count // rounds) for count in wall}
+    given = {count: tasks(seat.space, evaluations * count // rounds) for count in wall}
     ours, all_of_them = processor_seconds(), machine_seconds()
     for _ in range(rounds):
         for count, drawn in given.items():
             began, before = time.perf_counter(), processor_seconds()
             groups = [[task] for task in drawn] if count == 1 else [drawn]
-            outcomes = [outcome for group in groups for _, outcome in executor.run(group)]
+            outcomes = [outcome for group in groups for _, outcome in executor.run(group, seat)]
             wall[count].append((time.perf_counter() - began) / len(drawn))
             inside[count].append(sum(outcome.seconds for outcome in outcomes) / len(drawn))
             if count == 1:
@@ -107,9 +109,9 @@ def measure_workers(evaluations: int, workers: int, rounds: int) -> dict[str, ob
 
 def measure_memory(evaluations: int, workers: int, images: int) -> dict[str, object]:
     """Return how each worker's peak of memory grows."""
-    executor, space = start(images, workers)
+    executor, seat = start(images, workers)
     peaks: dict[int, list[float]] = {}
-    for _, outcome in executor.run(tasks(space, evaluations * workers)):
+    for _, outcome in executor.run(tasks(seat.space, evaluations * workers), seat):
         peaks.setdefault(outcome.worker, []).append(outcome.memory_mb)
     executor.close()
     return {

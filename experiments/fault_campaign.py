@@ -33,6 +33,7 @@ from fake_executor import fake_evaluation  # noqa: E402
 from efn_compose.evolve.workers.ray_executor import RayExecutor  # noqa: E402
 from efn_compose.evolve.workers.task import Task  # noqa: E402
 from efn_compose.evolve.workers.tasks import EvaluationTask  # noqa: E402
+from efn_compose.evolve.workers.worker import Worker  # noqa: E402
 
 NODES, CPUS = 3, 1
 #: Seconds to wait for an answer before the next kill comes nevertheless.
@@ -48,14 +49,7 @@ class PlainSetup:
     device: str = "cpu"
 
     def make_worker(self, data):
-        return PlainWorker()
-
-
-class PlainWorker:
-    """Keeps donors."""
-
-    def set_donors(self, space, donors):
-        self.space, self.donors = space, donors
+        return Worker()
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ class SleepyTask(Task):
     def run(self, worker):
         recipe = self.task.recipe
         if not isinstance(self.task, EvaluationTask):
-            return dict(recipe.compose(worker.space, worker.donors))
+            return dict(recipe.compose(worker.seat.space, worker.seat.donors))
         time.sleep(random.Random(f"{recipe.values}{self.task.seed}").uniform(0.02, 0.3))
         return fake_evaluation(self.task)
 
@@ -75,8 +69,8 @@ class SleepyTask(Task):
 class SleepyExecutor(RayExecutor):
     """Ray's executor, asked for sleepy answers."""
 
-    def run(self, tasks):
-        return super().run(SleepyTask(task) for task in tasks)
+    def run(self, tasks, seat=None):
+        return super().run((SleepyTask(task) for task in tasks), seat)
 
 
 def drive(folder: Path, mode: str, generations: int, address: str) -> None:

@@ -112,13 +112,14 @@ class Ours:
         from efn_compose.evolve.options import ExecutorOptions, FitnessOptions
         from efn_compose.evolve.workers.evaluator import WorkerSetup
         from efn_compose.evolve.workers.ray_executor import RayExecutor
+        from efn_compose.evolve.workers.seat import Seat
 
         held = SimpleNamespace(**data, classes=CLASSES, size=SIZE)
         held.test_images, held.test_labels = data["validation_images"], data["validation_labels"]
         setup = WorkerSetup(donors[0].spec, donors[0].conventions, FitnessOptions(batch_size=BATCH))
         self.executor = RayExecutor(setup, held, ExecutorOptions(workers=cores))
         self.space = GenomeSpace(donors[0].spec, 2, "block")
-        self.executor.set_donors(self.space, [donor.tensors for donor in donors])
+        self.seat = Seat(self.space, [donor.tensors for donor in donors])
         self.left = genomes(self.space, count)
         # A worker's first answer traces; one that starts late would do so while it is timed.
         self.warm: set[int] = set()
@@ -132,7 +133,7 @@ class Ours:
 
         chosen = (self.left * count)[:count]
         tasks = [EvaluationTask(Recipe.genome(genome), 1) for genome in chosen]
-        for _, outcome in self.executor.run(tasks):
+        for _, outcome in self.executor.run(tasks, self.seat):
             self.warm.add(outcome.worker)
             if outcome.error or outcome.value.error:
                 raise RuntimeError(outcome.error or outcome.value.error)

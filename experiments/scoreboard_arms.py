@@ -19,6 +19,7 @@ from efn_compose.evolve.options import SearchOptions
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.workers.evaluator import Evaluator
 from efn_compose.evolve.workers.executor import answer
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.soups import blend, greedy_soup
 from efn_compose.store.journal import Journal
 
@@ -49,16 +50,15 @@ class InProcess:
         self.evaluator = evaluator
         self.epochs = 0.0
 
-    def set_donors(self, space: Any, donors: Sequence[Tensors]) -> None:
-        """Give the evaluator its donors."""
-        self.evaluator.set_donors(space, donors)
+    def note(self, text: str) -> None:
+        """Say nothing."""
 
-    def run(self, tasks: Any) -> Any:
+    def run(self, tasks: Any, seat: Seat | None = None) -> Any:
         """Answer tasks in order, counting the epochs they train for."""
         for position, task in enumerate(tasks):
             is_sibling = hasattr(task, "share_count")
             self.epochs += 1 / task.share_count if is_sibling else getattr(task, "epochs", 0.0)
-            yield position, answer(self.evaluator, task, 0)
+            yield position, answer(self.evaluator, task, 0, seat)
 
     def close(self) -> None:
         """Nothing to stop."""

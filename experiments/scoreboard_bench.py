@@ -17,6 +17,7 @@ from efn_compose.data.dataset import DataSet
 from efn_compose.donors import Donor
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers.evaluator import Evaluator
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 from efn_compose.soups.learned import SoupLearner
 from efn_compose.statistics.absorb import absorb_statistics
@@ -131,7 +132,7 @@ class Bench:
         return self.score(tensors, "validation")["validation"]["loss"]
 
     def _seat(self, tensors: Tensors) -> None:
-        self.evaluator.set_donors(self._space, [tensors])
+        self.evaluator.sit(Seat(self._space, [tensors]))
 
     @cached_property
     def _space(self) -> Any:

@@ -1,6 +1,8 @@
 """The genome space: which decisions a search makes, and what each of them moves."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -164,6 +166,19 @@ class GenomeSpace:
     def may_average(self, one: int, other: int) -> bool:
         """Return whether two donors are known to be of one lineage."""
         return bool(self.lineages) and self.lineages[one] == self.lineages[other]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that decides what genomes mean; equal spaces have equal ones."""
+        digest = hashlib.sha256()
+        for part in self._identity():
+            digest.update(part)
+        return digest.hexdigest()
+
+    def _identity(self) -> Iterator[bytes]:
+        """Yield all that decides what genomes mean."""
+        plain = (self.spec.to_json(), self.donor_count, self.granularity, self.lineages)
+        yield f"{type(self).__name__}{json.dumps(plain)}".encode()
 
     @cached_property
     def loci(self) -> tuple[Locus, ...]:

@@ -6,7 +6,7 @@ second donor, the share taken from it, and the rule by which it is taken: some
 units, or a little of every weight.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
@@ -89,6 +89,14 @@ class UnitGenomeSpace(GenomeSpace):
                         f"received {shape}"
                     )
         return problems
+
+    def _identity(self) -> Iterator[bytes]:
+        yield from super()._identity()
+        for found in self.saliency:
+            for name in sorted(found):
+                values = np.ascontiguousarray(found[name])
+                yield f"{name} {values.dtype.str} {values.shape};".encode()
+                yield values.tobytes()
 
     @cached_property
     def loci(self) -> tuple[Locus, ...]:

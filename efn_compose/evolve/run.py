@@ -35,6 +35,7 @@ from efn_compose.evolve.verdict.finals import FinalResult, Finals
 from efn_compose.evolve.verdict.predictions import Predictions, predict_test
 from efn_compose.evolve.verdict.verdict import RIVALS, Arm, Verdict
 from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask
 from efn_compose.store.journal import Journal
 
@@ -155,7 +156,16 @@ class EvolutionRun:
         self._references: dict[str, Recipe] = {}
         self._effects: tuple[float, ...] = ()
         self._lineages = LineageFlags((), (), True)
-        self.space = genome_space(self._base[0].spec, len(self._base), search.granularity)
+        self._sit(genome_space(self._base[0].spec, len(self._base), search.granularity), self._base)
+
+    @property
+    def space(self) -> GenomeSpace:
+        """The genome space."""
+        return self.seat.space
+
+    def _sit(self, space: GenomeSpace, donors: Sequence[Donor]) -> None:
+        """Say what donor numbers mean from now on."""
+        self.seat = Seat(space, [donor.tensors for donor in donors])
 
     def run(self) -> RunResult:
         """Run all phases and return the result.
@@ -169,7 +179,8 @@ class EvolutionRun:
         finals = self._timed("final", lambda: self._finals(finalists))
         weights = self._timed("finish", lambda: self._finish(finals.winner))
         predictions = self._timed(
-            "predictions", lambda: predict_test(finals, self._fitness.epochs, self._executor)
+            "predictions",
+            lambda: predict_test(finals, self._fitness.epochs, self._executor, self.seat),
         )
         return RunResult(
             donors=tuple(self.donors),
@@ -203,7 +214,7 @@ class EvolutionRun:
             for repeat in range(repeats)
         ]
         names = [self.donors[n].name for n in numbers for _ in range(repeats)]
-        found = self._ledger.evaluate(Purpose("noise"), tasks, names)
+        found = self._ledger.evaluate(Purpose("noise"), tasks, self.seat, names)
         losses = [evaluation.loss for evaluation in found]
         first = tuple(loss for loss in losses[:repeats] if loss is not None)
         paired = tuple(losses[repeats:])
@@ -227,7 +238,7 @@ class EvolutionRun:
             folder=self._folder,
             watcher=self._watcher,
         )
-        self.donors, self.space = founders.prepare(self._base)
+        self.donors, self.seat = founders.prepare(self._base)
         self._contestants = len(self.donors)
         self._watcher.set_donors([donor.name for donor in self.donors])
         self._lineages = LineageFlags.of(self.donors, self.space.lineages)
@@ -260,7 +271,7 @@ class EvolutionRun:
         )
         self._watcher.on_phase("search", 0 if budget.is_open else plan["search"])
         return SearchLoop(
-            space=self.space,
+            seat=self.seat,
             donor_names=tuple(donor.name for donor in self.donors),
             options=self._options,
             epochs=self._fitness.epochs,
@@ -291,8 +302,7 @@ class EvolutionRun:
             first.replace(name=name, tensors=tensors, provenance=origin)
             for name, tensors in found.networks.items()
         ]
-        self.space = genome_space(first.spec, len(self.donors), "stage")
-        self._executor.set_donors(self.space, [donor.tensors for donor in self.donors])
+        self._sit(genome_space(first.spec, len(self.donors), "stage"), self.donors)
         self._contestants += next(iter(found.networks)) in RIVALS
         if self._on_donors is not None:
             self._on_donors(self.donors, self.space)
@@ -316,7 +326,7 @@ class EvolutionRun:
 
     def _finals(self, finalists: Sequence[Recipe]) -> FinalResult:
         finals = Finals(
-            space=self.space,
+            seat=self.seat,
             donor_names=[donor.name for donor in self.donors[: self._contestants]],
             epochs=self._fitness.epochs,
             seed=self._seed,
@@ -330,7 +340,7 @@ class EvolutionRun:
 
     def _finish(self, winner: Recipe) -> dict[str, np.ndarray]:
         """Return the tensors to write: composed, statistics re-estimated where mixed."""
-        for _, outcome in self._executor.run([FinishTask(winner)]):
+        for _, outcome in self._executor.run([FinishTask(winner)], self.seat):
             if outcome.error is None:
                 return outcome.value
             raise EvaluationError(f"The winner cannot be composed: {outcome.error}.")

@@ -9,6 +9,7 @@ from nano_run import nano_donor
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.statistics.refit import CompositionRefit
@@ -115,12 +116,12 @@ def test_an_evaluation_refits_mixtures_and_averages_and_nothing_else(setting):
     for refit in (False, True):
         fitness = FitnessOptions(refit=refit, recalibrate_images=48)
         evaluator = WorkerSetup(donors[0].spec, donors[0].conventions, fitness).make_worker(data)
-        evaluator.set_donors(space, tensors)
+        evaluator.sit(Seat(space, tensors))
         for name, recipe in {"mixed": mixed, "average": Recipe.average(2), "whole": whole}.items():
             found = EvaluationTask(recipe, seed=1).run(evaluator)
             losses[name, refit] = found.scores["validation"]["loss"]
         kernels[refit] = FinishTask(mixed).run(evaluator)[f"{block}_project_conv/kernel"]
-        evaluator.set_donors(space, [trained, trained])
+        evaluator.sit(Seat(space, [trained, trained]))
         found = EvaluationTask(mixed, seed=1).run(evaluator)
         losses["trained", refit] = found.scores["validation"]["loss"]
     assert losses["whole", True] == losses["whole", False]

@@ -24,13 +24,11 @@ class FakeExecutor:
     def __init__(self, workers: int = 1, order_seed: int = 0) -> None:
         self.workers = workers
         self.asked: list[object] = []
-        self._donors: list[dict] = []
+        self._seat = None
         self._generator = random.Random(order_seed)
 
-    def set_donors(self, space, donors) -> None:
-        self._space, self._donors = space, list(donors)
-
-    def run(self, tasks):
+    def run(self, tasks, seat=None):
+        self._seat = seat
         order = list(range(len(tasks)))
         if self.workers > 1:
             self._generator.shuffle(order)
@@ -41,7 +39,14 @@ class FakeExecutor:
         self.asked.append(task)
         if isinstance(task, EvaluationTask):
             return Outcome(fake_evaluation(task), None, 0, 0.01)
-        return Outcome(dict(task.recipe.compose(self._space, self._donors)), None, 0, 0.01)
+        return Outcome(self.composed(task), None, 0, 0.01)
+
+    def composed(self, task) -> dict:
+        """Return the tensors of a task's recipe."""
+        return dict(task.recipe.compose(self._seat.space, self._seat.donors))
+
+    def note(self, text) -> None:
+        """Say nothing."""
 
     def close(self) -> None:
         """Nothing to stop."""

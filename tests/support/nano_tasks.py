@@ -8,6 +8,7 @@ import signal
 import time
 
 from efn_compose.evolve.workers.task import Task
+from efn_compose.evolve.workers.worker import Worker
 
 
 class Bomb(Task):
@@ -45,7 +46,7 @@ class Raiser(Task):
         raise ValueError("no such candidate")
 
 
-class Worker(Task):
+class Answer(Task):
     """A task that says which process answers it, after a while."""
 
     def __init__(self, seconds=0.0):
@@ -65,6 +66,14 @@ class Grower(Task):
     def run(self, worker):
         worker.ballast = b"x" * (self.megabytes << 20)
         return os.getpid()
+
+
+class Reader(Task):
+    """A task that reads its seat: its donors' first numbers, and how many seats its worker fetched."""
+
+    def run(self, worker):
+        donors = [int(donor["stem_conv/kernel"].flat[0]) for donor in worker.seat.donors]
+        return donors, os.getpid(), worker.fetched
 
 
 class Farewell(Task):
@@ -107,12 +116,17 @@ class PlainSetup:
 
     def make_worker(self, data):
         """Return a worker that needs no TensorFlow."""
-        return PlainWorker()
+        return CountingWorker()
 
 
-class PlainWorker:
-    """Keeps donors; tasks bring all else they need."""
+class CountingWorker(Worker):
+    """Counts the seats that it fetched."""
 
-    def set_donors(self, space, donors):
-        """Keep the donors."""
-        self.donors = donors
+    def __init__(self):
+        super().__init__()
+        self.fetched = 0
+
+    def sit(self, ticket):
+        """Count a seat that is not the present one."""
+        self.fetched += not self.sits_at(ticket.fingerprint)
+        super().sit(ticket)

@@ -33,7 +33,8 @@ class SimulatedExecutor(FakeExecutor):
         factor = 10.0 if generator.random() < 0.01 else 1.0
         return self._median * factor * generator.lognormvariate(0.0, self._spread)
 
-    def run(self, tasks):
+    def run(self, tasks, seat=None):
+        self._seat = seat
         source, began, busy_before = enumerate(tasks), self.now, self.busy
         is_drained = False
         running: list[tuple[float, int, int, Outcome]] = []

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from efn_compose.compose import GenomeSpace, genome_space
+from efn_compose.compose import genome_space
 from efn_compose.compose.space import Granularity
 from efn_compose.donors import Donor
 from efn_compose.donors.lineage import lineage_numbers
@@ -18,11 +18,12 @@ from efn_compose.evolve.founders.siblings import FOLDER as SIBLING_FOLDER
 from efn_compose.evolve.founders.siblings import make_siblings
 from efn_compose.evolve.journal.watcher import RunWatcher
 from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.seat import Seat
 
 
 @dataclass(frozen=True)
 class Founders:
-    """Makes a run's donors and its genome space, and gives both to the executor.
+    """Makes a run's donors and the space of their genomes.
 
     Everything made is kept in the run folder and not made again.
 
@@ -44,8 +45,8 @@ class Founders:
     folder: Path
     watcher: RunWatcher
 
-    def prepare(self, donors: Sequence[Donor]) -> tuple[list[Donor], GenomeSpace]:
-        """Return all donors, siblings last, and the space of their genomes.
+    def prepare(self, donors: Sequence[Donor]) -> tuple[list[Donor], Seat]:
+        """Return all donors, siblings last, and their seat.
 
         Args:
             donors: Harmonised, headless donors of one network.
@@ -68,26 +69,26 @@ class Founders:
                 found, options.absorb, options.absorb_images, self.data_fingerprint,
                 self.executor, absorbed,
             )  # fmt: skip
-        space = self._number(found)
         if options.siblings:
             self.watcher.on_phase("siblings", 0)
-            kept = self.folder / SIBLING_FOLDER
-            found += make_siblings(found, options.siblings, self.seed, self.executor, kept)
-            space = self._number(found)
+            kept, seat = self.folder / SIBLING_FOLDER, self._seat(found)
+            found += make_siblings(found, options.siblings, self.seed, self.executor, seat, kept)
+        seat = self._seat(found)
         if self.granularity == "unit":
             self.watcher.on_phase("saliency", 0)
             saliency = measure_saliency(
                 found, options.align_images, self.seed, self.data_fingerprint,
-                self.executor, self.folder,
+                self.executor, seat, self.folder,
             )  # fmt: skip
-            space = genome_space(space.spec, len(found), "unit", saliency, lineages=space.lineages)
-            self.executor.set_donors(space, [donor.tensors for donor in found])
-        return found, space
+            space = genome_space(
+                seat.space.spec, len(found), "unit", saliency, lineages=seat.space.lineages
+            )
+            seat = Seat(space, seat.donors)
+        return found, seat
 
-    def _number(self, donors: Sequence[Donor]) -> GenomeSpace:
-        """Give the executor all donors known so far, in the order genomes number them."""
+    def _seat(self, donors: Sequence[Donor]) -> Seat:
+        """Return the seat of all donors known so far."""
         space = genome_space(
             donors[0].spec, len(donors), self.granularity, lineages=lineage_numbers(donors)
         )
-        self.executor.set_donors(space, [donor.tensors for donor in donors])
-        return space
+        return Seat(space, [donor.tensors for donor in donors])

@@ -10,6 +10,7 @@ from efn_compose.errors import EvaluationError
 from efn_compose.evolve.founders.kept_donors import key_of
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import SaliencyTask
 from efn_compose.store.atomic import atomic_path
 
@@ -22,6 +23,7 @@ def measure_saliency(
     run_seed: int,
     data_fingerprint: str,
     executor: Executor,
+    seat: Seat,
     folder: Path,
 ) -> tuple[dict[str, np.ndarray], ...]:
     """Return contributions (unit,) by expanded group, per donor.
@@ -30,11 +32,12 @@ def measure_saliency(
     not measure them anew on another machine.
 
     Args:
-        donors: All donors, in the executor's order.
+        donors: All donors.
         image_count: Training images to measure on.
         run_seed: The run's seed.
         data_fingerprint: Of the data set the images come from.
         executor: Its workers measure.
+        seat: The donors, in the same order.
         folder: The run folder.
 
     Raises:
@@ -47,7 +50,7 @@ def measure_saliency(
         return kept
     found: list[dict[str, np.ndarray]] = [{} for _ in donors]
     tasks = [SaliencyTask(number, image_count, seed) for number in range(len(donors))]
-    for number, outcome in executor.run(tasks):
+    for number, outcome in executor.run(tasks, seat):
         if outcome.error is not None:
             raise EvaluationError(
                 f"The units of donor {donors[number].name!r} cannot be weighed: {outcome.error}. "

@@ -8,13 +8,19 @@ from efn_compose.errors import EvaluationError
 from efn_compose.evolve.founders.kept_donors import kept_donor
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import SiblingTask
 
 FOLDER = "siblings"
 
 
 def make_siblings(
-    donors: Sequence[Donor], count: int, run_seed: int, executor: Executor, folder: Path
+    donors: Sequence[Donor],
+    count: int,
+    run_seed: int,
+    executor: Executor,
+    seat: Seat,
+    folder: Path,
 ) -> list[Donor]:
     """Train `count` siblings of every donor, each on its own share of the training images.
 
@@ -23,10 +29,11 @@ def make_siblings(
     Finished siblings are kept in the run folder and not made again.
 
     Args:
-        donors: Headless donors, in the executor's order.
+        donors: Headless donors.
         count: Siblings per donor.
         run_seed: The run's seed.
         executor: Trains them.
+        seat: The donors, in the same order.
         folder: Where their weight files go.
 
     Returns:
@@ -45,7 +52,7 @@ def make_siblings(
     ]  # fmt: skip
     siblings = [_kept(folder, donor, task) for donor, task in plan]
     missing = [position for position, sibling in enumerate(siblings) if sibling is None]
-    for number, outcome in executor.run([plan[position][1] for position in missing]):
+    for number, outcome in executor.run([plan[position][1] for position in missing], seat):
         position = missing[number]
         donor, task = plan[position]
         if outcome.error is not None:

@@ -32,7 +32,7 @@ def search_generations(loop: SearchLoop) -> GeneticSearch:
             genomes = [*reruns, *newcomers]
         tasks = [loop.task(genome, generation) for genome in genomes]
         arms = [loop.arm(genome) for genome in genomes]
-        found = loop.ledger.evaluate(Purpose("search", generation), tasks, arms)
+        found = loop.ledger.evaluate(Purpose("search", generation), tasks, loop.seat, arms)
         losses = {genome: e.loss for genome, e in zip(genomes, found, strict=True)}
         search.tell(losses)
         if generation == 0:

@@ -109,7 +109,8 @@ class Sieve:
         self, rung: str, genomes: Sequence[Genome], generation: int
     ) -> dict[Genome, float | None]:
         tasks = [self._loop.task(genome, generation, SHARES[rung]) for genome in genomes]
-        found = self._loop.ledger.evaluate(Purpose(PHASE, generation), tasks, [rung] * len(tasks))
+        purpose, names = Purpose(PHASE, generation), [rung] * len(tasks)
+        found = self._loop.ledger.evaluate(purpose, tasks, self._loop.seat, names)
         return {genome: e.loss for genome, e in zip(genomes, found, strict=True)}
 
 

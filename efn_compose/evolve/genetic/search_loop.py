@@ -9,15 +9,16 @@ from efn_compose.evolve.journal.ledger import Ledger
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.journal.watcher import RunWatcher
 from efn_compose.evolve.options import SearchOptions
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 
 
 @dataclass(frozen=True)
 class SearchLoop:
-    """The parts of a search: space, options, journal, budget, watcher.
+    """The parts of a search: donors, options, journal, budget, watcher.
 
     Args:
-        space: The genome space.
+        seat: The donors and the space of their genomes.
         donor_names: By donor number.
         options: Population, generations.
         epochs: Per evaluation.
@@ -28,7 +29,7 @@ class SearchLoop:
         watcher: Told about every generation.
     """
 
-    space: GenomeSpace
+    seat: Seat
     donor_names: tuple[str, ...]
     options: SearchOptions
     epochs: float
@@ -37,6 +38,11 @@ class SearchLoop:
     ledger: Ledger
     budget: Budget
     watcher: RunWatcher
+
+    @property
+    def space(self) -> GenomeSpace:
+        """The genome space."""
+        return self.seat.space
 
     @property
     def search_seed(self) -> int:

@@ -23,7 +23,7 @@ def search_steadily(loop: SearchLoop) -> SteadySearch:
         EvaluationError: Too many failures in a row.
     """
     asker = _Asker(loop)
-    loop.ledger.stream(asker, asker.ending)
+    loop.ledger.stream(asker, loop.seat, asker.ending)
     loop.watcher.on_generation(asker.search.wave, asker.search)
     return asker.search
 

@@ -14,6 +14,7 @@ from efn_compose.errors import EvaluationError, ResumeMismatchError
 from efn_compose.evolve.journal.failures import FailureCount
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
 
@@ -78,8 +79,8 @@ class Ledger:
         self,
         purpose: Purpose,
         tasks: Sequence[EvaluationTask],
+        seat: Seat | Callable[[], Seat],
         arms: Sequence[str] | None = None,
-        before: Callable[[], None] | None = None,
     ) -> list[Evaluation]:
         """Return the evaluations of tasks, in their order.
 
@@ -89,8 +90,9 @@ class Ledger:
         Args:
             purpose: Why they are made.
             tasks: What to evaluate.
+            seat: What their donor numbers mean; a function is called only where the journal
+                cannot answer all of them.
             arms: A name per task where it stands for something, as in the finals.
-            before: Called before the first task that the journal cannot answer.
 
         Raises:
             ResumeMismatchError: The journal holds another evaluation at this place.
@@ -105,11 +107,12 @@ class Ledger:
                 break
             evaluations.append(self._replay(head))
         fresh = list(tasks[len(evaluations) :])
-        if fresh and before is not None:
-            before()
+        if not fresh:
+            return evaluations
         held: dict[int, Outcome] = {}
         next_number = 0
-        for number, outcome in self._executor.run(fresh):
+        taken = seat if isinstance(seat, Seat) else seat()
+        for number, outcome in self._executor.run(fresh, taken):
             held[number] = outcome
             while next_number in held:
                 head = heads[len(evaluations)]
@@ -120,7 +123,7 @@ class Ledger:
             raise _lost(len(evaluations), len(tasks))
         return evaluations
 
-    def stream(self, asker: Asker, ending: Callable[[], dict[str, Any] | None]) -> None:
+    def stream(self, asker: Asker, seat: Seat, ending: Callable[[], dict[str, Any] | None]) -> None:
         """Ask and tell one evaluation at a time: a free worker gets a task at once.
 
         Lines stand in the order in which answers came. Each says which ask it answers
@@ -129,6 +132,7 @@ class Ledger:
 
         Args:
             asker: The search.
+            seat: What the donor numbers of its tasks mean.
             ending: Called before every new ask; an event to write down ends the asking.
 
         Raises:
@@ -182,7 +186,7 @@ class Ledger:
                 numbers[next(positions)] = asked - 1
                 yield pending[asked - 1][1]
 
-        for position, outcome in self._executor.run(tasks()):
+        for position, outcome in self._executor.run(tasks(), seat):
             number = numbers.pop(position)
             head, _ = pending.pop(number)
             evaluation = self._record({**head, "ask": number, "asked": asked}, outcome)

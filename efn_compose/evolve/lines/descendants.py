@@ -15,7 +15,7 @@ from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.journal.ledger import Purpose
 from efn_compose.evolve.options import MEMORY
 from efn_compose.evolve.verdict.verdict import PLAIN_AVERAGE, PLAIN_NETWORK
-from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 
 #: Journal phase of scores of averages, without training.
@@ -28,7 +28,6 @@ class Lineage(Protocol):
     """The networks of a Lamarckian search, by generation and number."""
 
     loop: SearchLoop
-    executor: Executor
 
     @property
     def losses(self) -> Sequence[Mapping[int, float]]:
@@ -112,31 +111,27 @@ class Searched(Protocol):
     """What scoring needs of a search."""
 
     loop: SearchLoop
-    executor: Executor
 
 
 class Scoring:
     """Scores averages of networks on validation, BatchNorm re-estimated, without training."""
 
     def __init__(self, search: Searched, networks: Mapping[str, Tensors]) -> None:
-        self._loop, self._executor = search.loop, search.executor
-        self._networks = networks
+        self._loop, self._networks = search.loop, networks
 
     def score(self, averages: Mapping[str, Sequence[str]]) -> dict[str, float]:
         """Return validation losses by name; infinite for a failure."""
         recipes = {n: blend_of(members, list(self._networks)) for n, members in averages.items()}
         tasks = [EvaluationTask(recipe, seed=0, epochs=0.0) for recipe in recipes.values()]
-        found = self._loop.ledger.evaluate(
-            Purpose(SCORING), tasks, list(recipes), before=self._seat
-        )
+        found = self._loop.ledger.evaluate(Purpose(SCORING), tasks, self._seat, list(recipes))
         return {
             name: float("inf") if e.loss is None else e.loss
             for name, e in zip(recipes, found, strict=True)
         }
 
-    def _seat(self) -> None:
+    def _seat(self) -> Seat:
         space = genome_space(self._loop.space.spec, len(self._networks), "stage")
-        self._executor.set_donors(space, list(self._networks.values()))
+        return Seat(space, list(self._networks.values()))
 
 
 def _plain_average(states: Sequence[str], score: Scoring) -> dict[str, tuple[str, ...]]:

@@ -18,6 +18,7 @@ from efn_compose.evolve.journal.ledger import Purpose
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.lines.population import PopulationFolder
 from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 
 #: Journal phase of the trainings of members.
@@ -31,7 +32,7 @@ class Generations:
     Args:
         loop: Options, journal, watcher.
         donors: All donors of the run.
-        executor: Holds the parents of the running generation.
+        executor: Trains lost networks again.
         folder: Keeps the networks.
     """
 
@@ -81,7 +82,7 @@ class Generations:
         """
         generation = len(self.plans)
         found = self.loop.ledger.evaluate(
-            Purpose(TRAINING, generation), tasks, names, before=lambda: self._seat(generation - 1)
+            Purpose(TRAINING, generation), tasks, lambda: self._seat(generation - 1), names
         )
         losses = {n: e.loss for n, e in enumerate(found) if e.loss is not None}
         if not losses:
@@ -142,8 +143,8 @@ class Generations:
         if kept is not None:
             return kept
         # The journal knows its score but the file is gone: the same training gives the same bits.
-        self._seat(generation - 1)
-        for _, outcome in self.executor.run([self.plans[generation][number]]):
+        seat = self._seat(generation - 1)
+        for _, outcome in self.executor.run([self.plans[generation][number]], seat):
             found = outcome.value
             if outcome.error is None and found.loss == self.losses[generation].get(number):
                 origin = self.origin(generation, number)
@@ -204,17 +205,15 @@ class Generations:
         related = next(group for group in lineages(self.donors) if best in group)
         return {n for n in losses if donor_of[n] in related}
 
-    def _seat(self, generation: int) -> None:
-        """Give the executor a generation as donors; before the first stand the run's own."""
+    def _seat(self, generation: int) -> Seat:
+        """Return a generation as donors; before the first stand the run's own."""
         if generation < 0:
-            tensors = [donor.tensors for donor in self.donors]
-            self.executor.set_donors(self.loop.space, tensors)
-            return
+            return self.loop.seat
         members = self.parents(generation)
         # Nobody descends from the dead; their seats are only kept so that numbers fit.
         anybody = next(iter(members.values()))
         seats = [members.get(n, anybody) for n in range(len(self.plans[generation]))]
-        self.executor.set_donors(self.space(generation), seats)
+        return Seat(self.space(generation), seats)
 
 
 def mean_of_networks(networks: Sequence[Tensors]) -> dict[str, np.ndarray]:

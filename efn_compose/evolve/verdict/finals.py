@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from efn_compose.compose import GenomeSpace, Recipe
+from efn_compose.compose import Recipe
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.journal.ledger import Ledger, Purpose
 from efn_compose.evolve.journal.seeds import derive_seed
@@ -17,6 +17,7 @@ from efn_compose.evolve.verdict.verdict import (
     choose_challenger,
     give_verdict,
 )
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask
 
 
@@ -49,7 +50,7 @@ class Finals:
     then scored on test, beside what was never subject to choice.
 
     Args:
-        space: The genome space.
+        seat: All donors, and the space of their genomes.
         donor_names: Of the contestants to beat, by donor number; donors beyond are parts.
         epochs: Per evaluation.
         seed: The run's seed.
@@ -59,7 +60,7 @@ class Finals:
         references: Further recipes to beat, by name.
     """
 
-    space: GenomeSpace
+    seat: Seat
     donor_names: Sequence[str]
     epochs: float
     seed: int
@@ -80,7 +81,7 @@ class Finals:
         """
         recipes = {f"finalist{n + 1}": recipe for n, recipe in enumerate(finalists)}
         references = {
-            name: Recipe.genome(self.space.pure(number))
+            name: Recipe.genome(self.seat.space.pure(number))
             for number, name in enumerate(self.donor_names)
         } | dict(self.references)
         if with_average:
@@ -120,7 +121,7 @@ class Finals:
             tasks = [
                 EvaluationTask(recipe, seed, self.epochs, gentle=True) for recipe in left.values()
             ]
-            found = self.ledger.evaluate(Purpose("final"), tasks, list(left))
+            found = self.ledger.evaluate(Purpose("final"), tasks, self.seat, list(left))
             for name, evaluation in zip(left, found, strict=True):
                 evaluations[name].append(evaluation)
             losses = {
@@ -141,7 +142,7 @@ class Finals:
             EvaluationTask(recipes[name], seed, self.epochs, parts, gentle=True)
             for name, seed in pairs
         ]
-        found = self.ledger.evaluate(purpose, tasks, [name for name, _ in pairs])
+        found = self.ledger.evaluate(purpose, tasks, self.seat, [name for name, _ in pairs])
         by_name: dict[str, list[Evaluation]] = {name: [] for name in recipes}
         for (name, _), evaluation in zip(pairs, found, strict=True):
             by_name[name].append(evaluation)

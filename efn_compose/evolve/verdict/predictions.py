@@ -12,6 +12,7 @@ from efn_compose.data import DataSet
 from efn_compose.evolve.verdict.finals import FinalResult
 from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED
 from efn_compose.evolve.workers.executor import Executor
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import PredictionTask
 
 #: Images kept of each kind of case; pixels of their longer side.
@@ -36,7 +37,9 @@ class Predictions:
     answers: Mapping[str, Mapping[str, np.ndarray]]
 
 
-def predict_test(finals: FinalResult, epochs: float, executor: Executor) -> Predictions | None:
+def predict_test(
+    finals: FinalResult, epochs: float, executor: Executor, seat: Seat
+) -> Predictions | None:
     """Train the best donor and its challenger once more and return their answers.
 
     None where there is no challenger or a training fails: a picture is not worth a run.
@@ -45,6 +48,7 @@ def predict_test(finals: FinalResult, epochs: float, executor: Executor) -> Pred
         finals: Whom to compare.
         epochs: Per training.
         executor: Answers the tasks.
+        seat: The donors of the finals.
     """
     donor, winner = finals.verdict.best_donor, finals.verdict.winner
     others = [name for name in (winner, COMPOSED, AVERAGE) if name in finals.arms and name != donor]
@@ -55,7 +59,7 @@ def predict_test(finals: FinalResult, epochs: float, executor: Executor) -> Pred
         PredictionTask(finals.recipes[name], finals.seed, epochs, gentle=True) for name in names
     ]
     answers = {}
-    for number, outcome in executor.run(tasks):
+    for number, outcome in executor.run(tasks, seat):
         if outcome.error is not None:
             return None
         answers[names[number]] = outcome.value

@@ -14,6 +14,8 @@ from efn_compose.data import DataSet
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.options import FitnessAugmentOptions, FitnessOptions
 from efn_compose.evolve.workers.devices import prepare_device
+from efn_compose.evolve.workers.seat import Ticket
+from efn_compose.evolve.workers.worker import Worker
 from efn_compose.models.memory import inference_batch
 from efn_compose.statistics.refit import REFIT_IMAGES, CompositionRefit
 from efn_compose.train.engine.placement import Placement
@@ -65,8 +67,8 @@ class WorkerSetup:
         )
 
 
-class Evaluator:
-    """A worker of a search: what tasks work with.
+class Evaluator(Worker):
+    """A worker of a search: what its tasks work with.
 
     Args:
         setup: Network, conventions and fitness.
@@ -84,13 +86,14 @@ class Evaluator:
 
     Example:
         >>> evaluator = WorkerSetup(spec, conventions, fitness).make_worker(data)  # doctest: +SKIP
-        >>> evaluator.set_donors(space, donors)  # doctest: +SKIP
+        >>> evaluator.sit(Seat(space, donors))  # doctest: +SKIP
         >>> EvaluationTask(Recipe.genome(space.pure(0)), seed=1).run(evaluator)  # doctest: +SKIP
     """
 
     def __init__(
         self, setup: WorkerSetup, data: DataSet, placement: Placement | None = None
     ) -> None:
+        super().__init__()
         self.setup, self.data = setup, data
         placement = placement or Placement(setup.device, setup.fitness.precision)
         self.images = {
@@ -104,34 +107,49 @@ class Evaluator:
         self.inference_batch = inference_batch(setup.spec, data.size)
         count = min(len(data.train_labels), setup.fitness.recalibrate_images)
         self._recalibration_order = batches(count, self.inference_batch)
-        self._seated: tuple[GenomeSpace, Sequence[Tensors], CompositionRefit] | None = None
+        #: Of the present seat, by fingerprint: none until it is needed.
+        self._refits: dict[str, CompositionRefit] = {}
 
-    def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
-        """Take the donors that genomes number, replacing earlier ones."""
-        setup, images = self.setup, self.data.train_images[:REFIT_IMAGES]
-        refit = CompositionRefit(space.spec, setup.conventions, donors, images)
-        self._seated = space, donors, refit
+    def sit(self, ticket: Ticket) -> None:
+        """Sit at a seat of this worker's network.
+
+        Raises:
+            EvaluationError: The seat is of another network.
+        """
+        super().sit(ticket)
+        theirs, ours = self.space.spec, self.setup.spec
+        if theirs != ours:
+            self.stand_up()
+            raise EvaluationError(
+                f"The donors of a task are of {theirs.variant}, the worker's network is "
+                f"{ours.variant}."
+            )
+
+    def stand_up(self) -> None:
+        """Let the present seat go, and what was made of it."""
+        super().stand_up()
+        self._refits.clear()
 
     @property
     def space(self) -> GenomeSpace:
         """What genomes mean at this seat."""
-        return self._seat[0]
+        return self.seat.space
 
     @property
     def donors(self) -> Sequence[Tensors]:
         """The tensors of each donor number at this seat."""
-        return self._seat[1]
+        return self.seat.donors
 
     def compose(self, recipe: Recipe) -> Tensors:
         """Return a recipe's tensors, refitted where that is wanted and donors meet."""
-        space, donors, refit = self._seat
-        tensors = recipe.compose(space, donors)
+        space = self.space
+        tensors = recipe.compose(space, self.donors)
         # What brings a classifier was trained whole, and is read as it was trained.
         is_trained = f"{HEAD_LAYER}/kernel" in tensors
         if not self.setup.fitness.refit or is_trained or not recipe.is_mixed(space):
             return tensors
         with self.own_threads():
-            return refit.apply(tensors, recipe.host(space))
+            return self._refit().apply(tensors, recipe.host(space))
 
     def train(self, seed: int, epochs: float, rate: float = 1.0) -> float:
         """Train what the network holds and return the mean training loss.
@@ -189,8 +207,11 @@ class Evaluator:
     def _order(self, part: str) -> np.ndarray:
         return batches(len(self.labels(part)), self.inference_batch)
 
-    @property
-    def _seat(self) -> tuple[GenomeSpace, Sequence[Tensors], CompositionRefit]:
-        if self._seated is None:
-            raise EvaluationError("This task numbers donors, but the worker was given none.")
-        return self._seated
+    def _refit(self) -> CompositionRefit:
+        """Return what refits compositions of this seat's donors; each host runs once for all."""
+        seat, images = self.seat, self.data.train_images[:REFIT_IMAGES]
+        if seat.fingerprint not in self._refits:
+            self._refits[seat.fingerprint] = CompositionRefit(
+                self.setup.spec, self.setup.conventions, seat.donors, images
+            )
+        return self._refits[seat.fingerprint]

@@ -1,21 +1,18 @@
 """Workers on cores, GPUs, TPUs or a cluster, through Ray.
 
-Donors and data go into the object store once per node and are read there
-without copying; tasks travel, weights do not. Workers come and go: a dead one is
-replaced, and where their number is left open new nodes get workers as they join.
+Data and seats go into the object store once per node and are read there without
+copying; tasks travel, weights do not. Workers come and go: a dead one is replaced,
+and where their number is left open new nodes get workers as they join.
 """
 
 import math
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from efn_compose.compose import GenomeSpace
-from efn_compose.compose.compose import Tensors
-from efn_compose.data import DataSet
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.executor import answer
@@ -26,8 +23,10 @@ from efn_compose.evolve.workers.ray_session import (
     words,
     worker_count,
 )
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.task import Outcome, Task
 from efn_compose.evolve.workers.time_limit import TimeLimit
+from efn_compose.evolve.workers.worker import Setup, Worker
 from efn_compose.evolve.workers.worker_check import describe_mismatch, describe_process, differences
 
 #: The first task of a worker also builds and traces the network.
@@ -42,34 +41,46 @@ _MOST_START_FAILURES = 5
 _GROWTH = 1.5
 
 
-class _Worker:
-    """The actor: what the setup makes, for its whole life."""
+@dataclass(frozen=True)
+class _StoredSeat:
+    """A seat in the object store: its name, and where a worker that needs it finds it.
+
+    Args:
+        fingerprint: Of the seat.
+        reference: To the seat; Ray leaves it as it is within a dataclass, so that
+            nothing is read before it is asked for.
+    """
+
+    fingerprint: str
+    reference: Any
+
+    def fetch(self) -> Seat:
+        """Return the seat; its arrays lie in the store, shared by all workers of the node."""
+        import ray
+
+        return ray.get(self.reference)
+
+
+class _Actor:
+    """A process with the worker that the setup makes, for its whole life."""
 
     def __init__(self, number: int) -> None:
-        self._number, self._worker, self._problem = number, None, ""
+        self._number, self._problem = number, "worker was asked before it began"
+        self._worker = Worker()
 
     def hello(self) -> dict[str, str]:
         return describe_process()
 
-    def begin(self, setup: Any, data: DataSet) -> None:
+    def begin(self, setup: Setup, data: Any) -> None:
         try:
-            self._worker = setup.make_worker(data)
+            self._worker, self._problem = setup.make_worker(data), ""
         except Exception as error:  # told with the next answer, where somebody listens
             self._problem = f"worker cannot begin: {type(error).__name__}: {error}"
 
-    def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
-        if self._worker is None:
-            return
-        try:
-            self._worker.set_donors(space, donors)
-            self._problem = ""
-        except Exception as error:
-            self._problem = f"worker cannot take the donors: {type(error).__name__}: {error}"
-
-    def answer(self, task: Task) -> Outcome:
+    def answer(self, task: Task, seat: _StoredSeat | None) -> Outcome:
         if self._problem:
             return Outcome(None, self._problem, self._number, 0.0)
-        return answer(self._worker, task, self._number)
+        return answer(self._worker, task, self._number, seat)
 
 
 @dataclass
@@ -101,8 +112,8 @@ class RayExecutor:
     """Answers tasks on Ray actors; a dead worker is replaced and its task asked again.
 
     Args:
-        setup: Makes what runs tasks in each worker; a `WorkerSetup`.
-        data: Images and labels; put in the object store once.
+        setup: Makes the worker of each process; a frozen dataclass.
+        data: What the workers work on; put in the object store once.
         options: Workers, device, address, retries, limits.
         note: Told what a person should know; a warning by default.
 
@@ -115,8 +126,8 @@ class RayExecutor:
 
     def __init__(
         self,
-        setup: Any,
-        data: DataSet,
+        setup: Setup,
+        data: Any,
         options: ExecutorOptions,
         note: Callable[[str], None] | None = None,
     ) -> None:
@@ -133,7 +144,7 @@ class RayExecutor:
         self._ours = describe_process()
         self._data = ray.put(data)
         self._setup_reference = ray.put(self._setup)
-        self._donors: tuple[Any, Any] | None = None
+        self._stored: _StoredSeat | None = None
         self._limit = TimeLimit(options.hang_seconds, options.hang_factor)
         self._members: dict[int, _Member] = {}
         self._hellos: dict[Any, int] = {}
@@ -148,19 +159,14 @@ class RayExecutor:
         """Number of workers, those included that wait for a place."""
         return len(self._members)
 
-    def set_donors(self, space: GenomeSpace, donors: Sequence[Tensors]) -> None:
-        """Put the donors in the object store and give all workers the reference."""
-        backbone = [dict(donor) for donor in donors]
-        self._donors = (space, self._ray.put(backbone))
-        for member in self._members.values():
-            if member.is_known:
-                member.actor.set_donors.remote(*self._donors)
-
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[int, Outcome]]:
+    def run(self, tasks: Iterable[Task], seat: Seat | None = None) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of every task, in the order they finish.
 
-        A task is taken from `tasks` when a worker is free for it, not before.
+        Args:
+            tasks: Taken one by one, whenever a worker is free.
+            seat: What their donor numbers mean; None for tasks that number no donors.
         """
+        stored: _StoredSeat | None = None
         source = enumerate(tasks)
         again: deque[tuple[int, Task, int]] = deque()
         running: dict[Any, _Running] = {}
@@ -177,8 +183,10 @@ class RayExecutor:
                             is_drained = True
                             break
                         (position, task), attempt = found, 1
+                    if seat is not None and stored is None:
+                        stored = self._store(seat)
                     number = self._idle.popleft()
-                    reference = self._members[number].actor.answer.remote(task)
+                    reference = self._members[number].actor.answer.remote(task, stored)
                     running[reference] = _Running(position, task, attempt, number, time.monotonic())
                 # With everybody busy, or nobody there yet, more may be wanted: only a look tells.
                 if is_drained and not running and not again:
@@ -209,6 +217,15 @@ class RayExecutor:
         self._members, self._idle = {}, deque()
         if self._owns_ray and self._ray.is_initialized():
             self._ray.shutdown()
+
+    def _store(self, seat: Seat) -> _StoredSeat:
+        """Return a seat in the object store; only the latest is kept there."""
+        if self._stored is None or self._stored.fingerprint != seat.fingerprint:
+            # Let go first: the store need not hold both.
+            self._stored = None
+            whole = Seat(seat.space, [dict(donor) for donor in seat.donors])
+            self._stored = _StoredSeat(seat.fingerprint, self._ray.put(whole))
+        return self._stored
 
     def _wait(self, references: list[Any]) -> list[Any]:
         if not references:
@@ -286,7 +303,7 @@ class RayExecutor:
     def _start(self) -> None:
         """Ask for one more worker; it counts once it has said hello."""
         number = next(n for n in range(len(self._members) + 1) if n not in self._members)
-        actor = self._ray.remote(_Worker).options(**self._actor_options).remote(number)
+        actor = self._ray.remote(_Actor).options(**self._actor_options).remote(number)
         self._members[number] = _Member(actor, time.monotonic())
         self._hellos[actor.hello.remote()] = number
 
@@ -315,8 +332,6 @@ class RayExecutor:
         member = self._members[number]
         member.is_known = self._has_stood = True
         member.actor.begin.remote(self._setup_reference, self._data)
-        if self._donors is not None:
-            member.actor.set_donors.remote(*self._donors)
         self._idle.append(number)
 
     def _replace(self, number: int) -> None:

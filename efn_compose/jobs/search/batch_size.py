@@ -63,16 +63,18 @@ def find_batch_size(prepared: Prepared) -> BatchSize:
         ConfigError: Not even the smallest batch fits.
     """
     from efn_compose.compose import genome_space
+    from efn_compose.evolve.workers.seat import Seat
     from efn_compose.evolve.workers.tasks import BatchSizeTask
 
     most = max(1, len(prepared.data.train_labels) // LEAST_STEPS)
     granularity = prepared.config.search.granularity
     space = genome_space(prepared.donors[0].spec, len(prepared.donors), granularity)
+    seat = Seat(space, [donor.tensors for donor in prepared.donors])
     executor = make_executor(prepared)
     try:
         limit = _limit_bytes(prepared.config.executor.memory_limit_mb, executor.workers)
-        executor.set_donors(space, [donor.tensors for donor in prepared.donors])
-        outcome = next(outcome for _, outcome in executor.run([BatchSizeTask(limit, most)]))
+        outcomes = executor.run([BatchSizeTask(limit, most)], seat)
+        outcome = next(outcome for _, outcome in outcomes)
     finally:
         executor.close()
     if outcome.error or not outcome.value:

@@ -213,7 +213,7 @@ def make_executor(prepared: Prepared) -> Any:
         gpu_memory_mb=options.gpu_memory_mb,
     )
     if not options.in_ray:
-        from efn_compose.evolve.workers.executor import SerialExecutor
+        from efn_compose.evolve.workers.serial_executor import SerialExecutor
 
         return SerialExecutor(setup, prepared.data)
     from efn_compose.evolve.workers.ray_executor import RayExecutor

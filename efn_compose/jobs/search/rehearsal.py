@@ -4,10 +4,10 @@ import math
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,11 @@ from efn_compose.data import DataSet
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.search.batch_size import with_batch_size
 from efn_compose.jobs.search.preparation import Prepared, make_executor
+
+if TYPE_CHECKING:
+    from efn_compose.evolve.workers.executor import Executor
+    from efn_compose.evolve.workers.seat import Seat
+    from efn_compose.evolve.workers.task import Outcome, Task
 
 #: Evaluations shorter than this are measured a few times more.
 _SHORT_SECONDS = 10.0
@@ -45,6 +50,7 @@ def measure_noise(
     from efn_compose.compose import Recipe, genome_space
     from efn_compose.evolve.founders.absorption import absorb_donors
     from efn_compose.evolve.journal.seeds import derive_seed
+    from efn_compose.evolve.workers.seat import Seat
     from efn_compose.evolve.workers.tasks import EvaluationTask
 
     if seeds < 2:
@@ -63,8 +69,7 @@ def measure_noise(
         if config.donors.absorb != "never":
             part, count = config.donors.absorb, config.donors.absorb_images
             donors = absorb_donors(donors, part, count, prepared.data.fingerprint, executor, None)
-        executor.set_donors(space, [donors[0].tensors])
-        outcomes = _watched(executor, tasks, note)
+        outcomes = _watched(executor, tasks, Seat(space, [donors[0].tensors]), note)
     finally:
         executor.close()
     failed = [o.error or o.value.error for o in outcomes.values() if o.error or o.value.error]
@@ -103,6 +108,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         rounds_of_search,
         workers_note,
     )
+    from efn_compose.evolve.workers.seat import Seat
     from efn_compose.evolve.workers.tasks import EvaluationTask
 
     prepared, batch_note = with_batch_size(prepared)
@@ -114,9 +120,9 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     executor = make_executor(prepared)
     try:
         first = genome_space(space.spec, len(prepared.donors), config.search.granularity)
-        executor.set_donors(first, [donor.tensors for donor in prepared.donors])
+        seat = Seat(first, [donor.tensors for donor in prepared.donors])
         task = EvaluationTask(Recipe.genome(first.pure(0)), 1, config.fitness.epochs)
-        pace = _measure_pace(executor, task, began, note)
+        pace = _measure_pace(executor, task, seat, began, note)
         workers = executor.workers
     finally:
         executor.close()
@@ -182,7 +188,9 @@ class _Pace:
     memory_mb: float
 
 
-def _measure_pace(executor: Any, task: Any, began: float, note: Callable[[str], None]) -> _Pace:
+def _measure_pace(
+    executor: "Executor", task: "Task", seat: "Seat", began: float, note: Callable[[str], None]
+) -> _Pace:
     """Evaluate a few times in every worker; `began` is when the executor was asked for.
 
     Raises:
@@ -191,13 +199,13 @@ def _measure_pace(executor: Any, task: Any, began: float, note: Callable[[str], 
     workers = executor.workers
     # Every worker's first task traces the network; the second is about what all others cost.
     why = "; a worker's first one also traces the network"
-    outcomes = list(_watched(executor, [task] * (2 * workers), note, why).values())
+    outcomes = list(_watched(executor, [task] * (2 * workers), seat, note, why).values())
     seconds = statistics.fmean(sorted(outcome.seconds for outcome in outcomes)[:workers])
     start = time.perf_counter() - began - seconds
     if seconds < _SHORT_SECONDS:
         # Where evaluations are short, the second one's caches are still cold.
         why = "; they are short"
-        more = list(_watched(executor, [task] * (3 * workers), note, why).values())
+        more = list(_watched(executor, [task] * (3 * workers), seat, note, why).values())
         outcomes += more
         seconds = statistics.median(outcome.seconds for outcome in more)
     failed = [outcome.error or outcome.value.error for outcome in outcomes]
@@ -207,13 +215,17 @@ def _measure_pace(executor: Any, task: Any, began: float, note: Callable[[str], 
 
 
 def _watched(
-    executor: Any, tasks: list[Any], note: Callable[[str], None], why: str = ""
-) -> dict[int, Any]:
+    executor: "Executor",
+    tasks: "Sequence[Task]",
+    seat: "Seat",
+    note: Callable[[str], None],
+    why: str = "",
+) -> "dict[int, Outcome]":
     """Return the outcomes of tasks by position, saying how far it is."""
     workers = "1 worker" if executor.workers == 1 else f"{executor.workers} workers"
     note(f"Measuring {len(tasks)} evaluations on {workers}{why}")
     outcomes = {}
-    for position, outcome in executor.run(tasks):
+    for position, outcome in executor.run(tasks, seat):
         outcomes[position] = outcome
         note(f"  {len(outcomes)} of {len(tasks)}: {outcome.seconds:.1f} s")
     return outcomes

@@ -9,6 +9,7 @@ import numpy as np
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.evolve.workers.devices import prepare_device
+from efn_compose.evolve.workers.worker import Worker
 from efn_compose.jobs.trainings.cells import Cell, CellResult, write_answers
 from efn_compose.jobs.trainings.curves import draw_history, draw_rates
 from efn_compose.jobs.trainings.images import FoldedImages
@@ -61,7 +62,7 @@ class TrainingSetup:
         return TrainingWorker(self, data)
 
 
-class TrainingWorker:
+class TrainingWorker(Worker):
     """Makes one training after another; one network is kept traced.
 
     Args:
@@ -76,6 +77,7 @@ class TrainingWorker:
         data: FoldedImages,
         watch: Callable[[str], FitWatcher] | None = None,
     ) -> None:
+        super().__init__()
         self.setup, self.data = setup, data
         self.watch = watch or (lambda name: Silent())
         self._trainer: tuple[str, Trainer] | None = None

@@ -21,6 +21,7 @@ from efn_compose.evolve.journal.planning import planned_evaluations
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.evolve.options import BudgetOptions, SearchOptions
 from efn_compose.evolve.verdict.racing import still_racing
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
 from efn_compose.train.resident.probe import probe_scores
@@ -60,7 +61,7 @@ def _search(path, executor, **options):
     journal = Journal(path)
     ledger = Ledger(journal, executor, watcher, clock=clock)
     loop = SearchLoop(
-        space=SPACE,
+        seat=Seat(SPACE, [{}] * SPACE.donor_count),
         donor_names=("a", "b", "c"),
         options=options,
         epochs=1.0,

@@ -19,6 +19,7 @@ from efn_compose.evolve.genetic.steady_search import SteadySearch
 from efn_compose.evolve.journal.budget import Budget
 from efn_compose.evolve.journal.ledger import Ledger
 from efn_compose.evolve.options import BudgetOptions, SearchOptions
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.store.journal import Journal
 
 STEADY = dataclasses.replace(OPTIONS, mode="steady")
@@ -131,7 +132,7 @@ def loop_on(path, executor, options, budget=None):
     ledger = Ledger(Journal(path), executor, watcher)
     limits = Budget(budget or BudgetOptions(), ledger.clock, ending=0, workers=executor.workers)
     return SearchLoop(
-        space=SPACE,
+        seat=Seat(SPACE, [{}] * SPACE.donor_count),
         donor_names=("a", "b", "c"),
         options=options,
         epochs=1.0,

@@ -4,12 +4,16 @@ import random
 
 import pytest
 
-from efn_compose.compose import Recipe
+from efn_compose.arch import arch_spec
+from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.errors import EvaluationError, ResumeMismatchError
 from efn_compose.evolve.journal.ledger import Ledger, Purpose
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
 
+#: Nobody composes anything here.
+SEAT = Seat(GenomeSpace(arch_spec("lite0"), 2, "block"), [{}, {}])
 TASKS = [EvaluationTask(Recipe.genome((n, 0)), seed=7) for n in range(6)]
 
 
@@ -26,10 +30,11 @@ class ShuffledExecutor:
     workers = 3
 
     def __init__(self, seed=0, fails=()):
-        self.asked = []
+        self.asked, self.seats = [], []
         self._seed, self._fails = seed, set(fails)
 
-    def run(self, tasks):
+    def run(self, tasks, seat=None):
+        self.seats.append(seat)
         order = list(range(len(tasks)))
         random.Random(self._seed).shuffle(order)
         for position in order:
@@ -61,58 +66,73 @@ def ledger_on(tmp_path):
 
 def test_lines_stand_in_task_order_whatever_order_workers_finish_in(ledger_on, tmp_path):
     for seed in range(5):
-        ledger_on(ShuffledExecutor(seed), f"{seed}.jsonl").evaluate(Purpose("search", 1), TASKS)
+        ledger_on(ShuffledExecutor(seed), f"{seed}.jsonl").evaluate(
+            Purpose("search", 1), TASKS, SEAT
+        )
     journals = [_lines(tmp_path / f"{seed}.jsonl") for seed in range(5)]
     assert all(journal == journals[0] for journal in journals)
     assert [record["recipe"]["values"][0] for record in journals[0]] == list(range(6))
 
 
+@pytest.mark.parametrize("kept", [0, 3, 6])
+def test_donors_are_got_once_and_only_where_something_is_left_to_evaluate(
+    ledger_on, tmp_path, kept
+):
+    """A replayed generation's networks may lie on no disk any more."""
+    ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS, SEAT)
+    path = tmp_path / "j.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:kept]))
+    executor, got = ShuffledExecutor(), []
+    ledger_on(executor).evaluate(Purpose("search"), TASKS, lambda: got.append(SEAT) or SEAT)
+    assert got == executor.seats == [SEAT] * (kept < len(TASKS))
+
+
 def test_answers_come_in_task_order(ledger_on):
-    found = ledger_on(ShuffledExecutor(3)).evaluate(Purpose("search"), TASKS)
+    found = ledger_on(ShuffledExecutor(3)).evaluate(Purpose("search"), TASKS, SEAT)
     assert [evaluation.loss for evaluation in found] == [1.0 / (1 + n) for n in range(6)]
 
 
 @pytest.mark.parametrize("kept", range(7))
 def test_replay_asks_only_for_what_the_journal_lacks(ledger_on, tmp_path, kept):
-    ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS)
+    ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS, SEAT)
     path = tmp_path / "j.jsonl"
     whole = path.read_bytes()
     path.write_bytes(b"".join(whole.splitlines(keepends=True)[:kept]))
     executor = ShuffledExecutor(9)
-    found = ledger_on(executor).evaluate(Purpose("search"), TASKS)
+    found = ledger_on(executor).evaluate(Purpose("search"), TASKS, SEAT)
     assert sorted(task.recipe.values[0] for task in executor.asked) == list(range(kept, 6))
     assert [evaluation.loss for evaluation in found] == [1.0 / (1 + n) for n in range(6)]
     assert len(path.read_bytes().splitlines()) == 6
 
 
 def test_a_journal_of_another_run_is_refused(ledger_on):
-    ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS)
+    ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS, SEAT)
     other = [EvaluationTask(Recipe.genome((5, 5)), seed=7)]
     with pytest.raises(ResumeMismatchError, match="recipe"):
-        ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), other)
+        ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), other, SEAT)
     with pytest.raises(ResumeMismatchError, match="phase"):
-        ledger_on(ShuffledExecutor()).evaluate(Purpose("final"), TASKS)
+        ledger_on(ShuffledExecutor()).evaluate(Purpose("final"), TASKS, SEAT)
 
 
 def test_a_failure_is_recorded_with_its_reason_and_replayed(ledger_on, tmp_path):
-    found = ledger_on(ShuffledExecutor(fails=[2])).evaluate(Purpose("search"), TASKS)
+    found = ledger_on(ShuffledExecutor(fails=[2])).evaluate(Purpose("search"), TASKS, SEAT)
     assert (found[2].loss, found[2].error) == (None, "worker died")
     assert _lines(tmp_path / "j.jsonl")[2]["error"] == "worker died"
-    again = ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS)
+    again = ledger_on(ShuffledExecutor()).evaluate(Purpose("search"), TASKS, SEAT)
     assert again[2].error == "worker died"
 
 
 def test_many_failures_in_a_row_stop_the_run_with_a_diagnosis(ledger_on, tmp_path):
     ledger = ledger_on(ShuffledExecutor(fails=range(6)), max_consecutive_failures=4)
     with pytest.raises(EvaluationError, match=r"4 evaluations failed in a row.*worker died"):
-        ledger.evaluate(Purpose("search"), TASKS)
+        ledger.evaluate(Purpose("search"), TASKS, SEAT)
     assert len(_lines(tmp_path / "j.jsonl")) == 4
 
 
 def test_an_executor_that_loses_tasks_is_noticed(ledger_on):
     class Losing(ShuffledExecutor):
-        def run(self, tasks):
+        def run(self, tasks, seat=None):
             yield from list(super().run(tasks))[:-1]
 
     with pytest.raises(EvaluationError, match="of 6 tasks"):
-        ledger_on(Losing()).evaluate(Purpose("search"), TASKS)
+        ledger_on(Losing()).evaluate(Purpose("search"), TASKS, SEAT)

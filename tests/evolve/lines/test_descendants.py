@@ -23,7 +23,6 @@ class _Search:
     """Three members and one plain network, but for the first generation's two donors."""
 
     def __init__(self):
-        self.executor = SimpleNamespace(set_donors=self._seat)
         self.loop = SimpleNamespace(space=SPACE, ledger=SimpleNamespace(evaluate=self._evaluate))
         self.losses = [{n: v * v for n, v in enumerate(found)} for found in VALUES.values()]
 
@@ -36,14 +35,10 @@ class _Search:
     def plain(self, generation):
         return _network(VALUES[generation][-1])
 
-    def _seat(self, space, donors):
-        self._donors = donors
-
-    def _evaluate(self, purpose, tasks, names, before):
-        before()
-        found = []
+    def _evaluate(self, purpose, tasks, seat, names):
+        donors, found = seat().donors, []
         for task in tasks:
-            value = task.recipe.compose(SPACE, self._donors)["stem_conv/kernel"].flat[0]
+            value = task.recipe.compose(SPACE, donors)["stem_conv/kernel"].flat[0]
             scores = {"validation": {"loss": float(value) ** 2}}
             found.append(Evaluation(scores))
         return found

@@ -25,7 +25,7 @@ class _Trainer(FakeExecutor):
 
     def answer(self, task):
         self.asked.append(task)
-        tensors = dict(task.recipe.compose(self._space, self._donors))
+        tensors = self.composed(task)
         if not isinstance(task, EvaluationTask):
             return Outcome(tensors, None, 0, 0.01)
         noise = np.random.default_rng(task.seed)
@@ -49,7 +49,7 @@ class _Remembering(_Trainer):
     def answer(self, task):
         outcome = super().answer(task)
         if getattr(task, "keep_weights", False):
-            self.starts.append(task.recipe.compose(self._space, self._donors)[KERNEL])
+            self.starts.append(self.composed(task)[KERNEL])
             self.states.append(outcome.value.weights[KERNEL])
             self.losses.append(outcome.value.loss)
         return outcome

@@ -21,7 +21,7 @@ from ray_nodes import LocalCluster
 cluster = LocalCluster(Path(sys.argv[1]), first=130)
 os.environ.update(cluster.environment)
 import nano_tasks, ray
-from nano_tasks import PlainSetup, Worker
+from nano_tasks import Answer, PlainSetup
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.ray_executor import RayExecutor
 ray.cloudpickle.register_pickle_by_value(nano_tasks)
@@ -29,7 +29,6 @@ try:
     cluster.start(0, 0); cluster.wait(0)
     cluster.start(1, 1); cluster.wait(1)
     executor = RayExecutor(PlainSetup(), None, ExecutorOptions(address=cluster.address))
-    executor.set_donors(None, [])
     assert executor.workers == 1
 
     cluster.start(2, 1)
@@ -37,14 +36,14 @@ try:
     def until_two():
         end = time.monotonic() + 60
         while len(seen) < 2 and time.monotonic() < end:
-            yield Worker(0.1)
+            yield Answer(0.1)
     for _, outcome in executor.run(until_two()):
         assert outcome.error is None
         seen.add(outcome.value)
     assert len(seen) == 2, "the node that joined was used"
 
     answers = {}
-    for position, outcome in executor.run([Worker(0.1)] * 20):
+    for position, outcome in executor.run([Answer(0.1)] * 20):
         answers[position] = outcome
         if len(answers) == 5:
             cluster.kill(2)

@@ -11,12 +11,14 @@ from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.data import DataOptions, load_data
 from efn_compose.evolve.options import ExecutorOptions, FitnessAugmentOptions, FitnessOptions
 from efn_compose.evolve.workers.evaluator import WorkerSetup
-from efn_compose.evolve.workers.executor import SerialExecutor
 from efn_compose.evolve.workers.ray_executor import RayExecutor
+from efn_compose.evolve.workers.seat import Seat
+from efn_compose.evolve.workers.serial_executor import SerialExecutor
 from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask, SiblingTask
 
 DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")
+SEAT = Seat(SPACE, [donor.tensors for donor in DONORS])
 AUGMENT = FitnessAugmentOptions(flip_x=0.5, rotation=20, contrast=0.2, grid=0.5, holes=1)
 MIXED = tuple(n % 2 for n in range(len(SPACE.loci)))
 
@@ -44,9 +46,7 @@ def _setup():
 
 @pytest.fixture(scope="module")
 def serial(data):
-    executor = SerialExecutor(_setup(), data)
-    executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
-    return executor
+    return SerialExecutor(_setup(), data)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,6 @@ def ray_executor(data):
     # Workers do not see this folder: send the tasks defined here whole.
     ray.cloudpickle.register_pickle_by_value(nano_tasks)
     executor = RayExecutor(_setup(), data, ExecutorOptions(workers=2, hang_seconds=900))
-    executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
     yield executor
     executor.close()
     assert not ray.is_initialized()
@@ -72,7 +71,7 @@ def _tasks():
 
 
 def _scores(executor, tasks):
-    outcomes = dict(executor.run(tasks))
+    outcomes = dict(executor.run(tasks, SEAT))
     assert sorted(outcomes) == list(range(len(tasks)))
     assert all(outcome.error is None for outcome in outcomes.values())
     return [outcomes[n].value.scores for n in range(len(tasks))]
@@ -109,7 +108,7 @@ def test_workers_give_the_same_scores_as_this_process(serial, ray_executor):
 @pytest.mark.slow
 def test_siblings_and_winners_are_the_same_on_workers(serial, ray_executor):
     tasks = [SiblingTask(0, 5, 1, 2, 9), FinishTask(Recipe.genome(MIXED))]
-    ours, theirs = dict(serial.run(tasks)), dict(ray_executor.run(tasks))
+    ours, theirs = dict(serial.run(tasks, SEAT)), dict(ray_executor.run(tasks, SEAT))
     for number in range(2):
         assert ours[number].value.keys() == theirs[number].value.keys()
         for name, values in ours[number].value.items():
@@ -119,7 +118,7 @@ def test_siblings_and_winners_are_the_same_on_workers(serial, ray_executor):
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_task_asked_again(ray_executor, tmp_path):
     tasks = [*_tasks(), Bomb(str(tmp_path / "armed"))]
-    outcomes = dict(ray_executor.run(tasks))
+    outcomes = dict(ray_executor.run(tasks, SEAT))
     assert sorted(outcomes) == list(range(len(tasks)))
     assert outcomes[len(tasks) - 1].value == "survived"
     assert outcomes[len(tasks) - 1].attempts == 2
@@ -127,13 +126,13 @@ def test_a_killed_worker_is_replaced_and_its_task_asked_again(ray_executor, tmp_
 
 
 def test_an_exception_is_an_answer(serial):
-    outcomes = dict(serial.run([Raiser(), _tasks()[0]]))
+    outcomes = dict(serial.run([Raiser(), _tasks()[0]], SEAT))
     assert "ValueError: no such candidate" in outcomes[0].error
     assert outcomes[1].error is None
 
 
 def test_nothing_leaks_into_a_pure_donor(serial):
-    finished = dict(serial.run([FinishTask(Recipe.genome(SPACE.pure(1)))]))[0].value
+    finished = dict(serial.run([FinishTask(Recipe.genome(SPACE.pure(1)))], SEAT))[0].value
     for name, values in finished.items():
         np.testing.assert_array_equal(values, DONORS[1].tensors[name])
 
@@ -146,16 +145,17 @@ def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(d
         DONORS[0].spec, DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=3e-2)
     )
     executor = SerialExecutor(setup, data)
-    executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
     tasks = [
         EvaluationTask(Recipe.genome(SPACE.pure(0)), seed, head_seed=1, keep_weights=True)
         for seed in (1, 2)
     ]
-    trained = [outcome.value.weights for _, outcome in executor.run(tasks)]
+    trained = [outcome.value.weights for _, outcome in executor.run(tasks, SEAT)]
     mean = {name: (values + trained[1][name]) / 2 for name, values in trained[0].items()}
-    executor.set_donors(SPACE, [mean, trained[0]])
     finish = [FinishTask(Recipe.genome(SPACE.pure(number))) for number in range(2)]
-    found = {number: outcome.value for number, outcome in executor.run(finish)}
+    found = {
+        number: outcome.value
+        for number, outcome in executor.run(finish, Seat(SPACE, [mean, trained[0]]))
+    }
     # What the last convolution gives for the training images, as Keras computes it.
     donor = DONORS[0].replace(tensors=found[0]).without_head()
     model = donor.build(input_shape=(32, 32, 3), include_top=False)
@@ -179,8 +179,7 @@ def test_a_diverging_training_is_a_failed_evaluation(data):
         DONORS[0].spec, DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=1e30)
     )
     executor = SerialExecutor(setup, data)
-    executor.set_donors(SPACE, [donor.tensors for donor in DONORS])
-    outcome = dict(executor.run([_tasks()[0]]))[0]
+    outcome = dict(executor.run([_tasks()[0]], SEAT))[0]
     assert outcome.error is None
     assert "diverged" in outcome.value.error
     assert outcome.value.loss is None

@@ -7,6 +7,7 @@ import nano_tasks
 import psutil
 import pytest
 from nano_tasks import (
+    Answer,
     Bomb,
     Farewell,
     Grower,
@@ -15,7 +16,6 @@ from nano_tasks import (
     Priority,
     Raiser,
     Sleeper,
-    Worker,
 )
 
 from efn_compose.errors import RunError
@@ -46,7 +46,6 @@ def make(ray):
     def make_executor(**options):
         executor = RayExecutor(PlainSetup(), None, ExecutorOptions(**options), notes.append)
         executor.notes = notes
-        executor.set_donors(None, [])
         made.append(executor)
         return executor
 
@@ -62,7 +61,7 @@ def test_tasks_are_taken_only_when_a_worker_is_free(make):
     def tasks():
         for _ in range(8):
             taken.append(len(answered))
-            yield Worker(0.05)
+            yield Answer(0.05)
 
     for position, outcome in executor.run(tasks()):
         answered.append(position)
@@ -75,10 +74,10 @@ def test_tasks_are_taken_only_when_a_worker_is_free(make):
 
 def test_failures_of_all_kinds_are_answers(make, tmp_path):
     executor = make(workers=1, retries=0, hang_seconds=1.0)
-    assert dict(executor.run([Worker()]))[0].error is None
+    assert dict(executor.run([Answer()]))[0].error is None
     names = ("hangs", "dies")
     tasks = [Sleeper(str(tmp_path / names[0])), Bomb(str(tmp_path / names[1])), Raiser(), Hoarder()]
-    outcomes = dict(executor.run([*tasks, Worker()]))
+    outcomes = dict(executor.run([*tasks, Answer()]))
     assert "no answer within 1 s, worker killed" in outcomes[0].error
     assert "worker died" in outcomes[1].error
     assert "ValueError" in outcomes[2].error
@@ -94,7 +93,7 @@ def test_an_evaluation_far_above_the_median_is_asked_again(make, tmp_path, monke
     sleeper = Sleeper(str(tmp_path / "slept"))
     for _ in range(5):
         executor._limit.take("Sleeper", 0.05)
-    next(iter(executor.run([Worker()])))
+    next(iter(executor.run([Answer()])))
     start = time.monotonic()
     outcome = dict(executor.run([sleeper]))[0]
     assert (outcome.value, outcome.attempts) == ("woke up", 2)
@@ -102,9 +101,9 @@ def test_an_evaluation_far_above_the_median_is_asked_again(make, tmp_path, monke
 
 
 def test_a_worker_that_grew_is_replaced_after_its_answer(make):
-    first = dict(make(workers=1).run([Worker()]))[0]
+    first = dict(make(workers=1).run([Answer()]))[0]
     executor = make(workers=1, memory_limit_mb=int(first.memory_mb) + 300)
-    outcomes = dict(executor.run([Worker(), Grower(100), Grower(500), Worker()]))
+    outcomes = dict(executor.run([Answer(), Grower(100), Grower(500), Answer()]))
     processes = [outcomes[n].value for n in range(4)]
     assert processes[0] == processes[1] == processes[2] != processes[3]
 
@@ -112,7 +111,7 @@ def test_a_worker_that_grew_is_replaced_after_its_answer(make):
 def test_a_worker_that_begins_above_its_limit_is_kept_until_it_grows(make):
     """Else every answer of a run with many images would cost a worker and a trace."""
     executor = make(workers=1, memory_limit_mb=1)
-    outcomes = dict(executor.run([Worker(), Worker(), Grower(1000), Worker(), Worker()]))
+    outcomes = dict(executor.run([Answer(), Answer(), Grower(1000), Answer(), Answer()]))
     processes = [outcomes[n].value for n in range(5)]
     assert len(set(processes[:3])) == len(set(processes[3:])) == 1
     assert processes[2] != processes[3]
@@ -140,7 +139,7 @@ def test_workers_have_the_priority_of_the_process_they_work_for(make):
 def test_more_workers_than_places_is_said_and_the_others_work(make, ray):
     places = int(ray.cluster_resources()["CPU"])
     executor = make(workers=places + 3, start_seconds=10.0)
-    outcomes = dict(executor.run([Worker(0.3)] * 20))
+    outcomes = dict(executor.run([Answer(0.3)] * 20))
     assert len({outcome.value for outcome in outcomes.values()}) == places
     assert any("workers wait for a place. Each needs 1 CPU" in note for note in executor.notes)
     assert len(executor.notes) <= 3, "each is told once"
@@ -148,17 +147,17 @@ def test_more_workers_than_places_is_said_and_the_others_work(make, ray):
 
 def test_no_place_at_all_ends_with_a_reason_instead_of_waiting_for_ever(make, ray):
     holder = make(workers=int(ray.cluster_resources()["CPU"]))
-    assert dict(holder.run([Worker()]))[0].error is None
+    assert dict(holder.run([Answer()]))[0].error is None
     blocked = make(workers=1, start_seconds=2.0)
     with pytest.raises(RunError, match="No worker could be placed within 2 s"):
-        dict(blocked.run([Worker()]))
+        dict(blocked.run([Answer()]))
 
 
 def test_other_code_on_a_node_is_refused_with_what_differs(make):
     executor = make(workers=1)
     executor._ours = describe_process() | {"keras": "2.0", "efn_compose": "other"}
     with pytest.raises(RunError, match=r"does not run what this process runs") as error:
-        dict(executor.run([Worker()]))
+        dict(executor.run([Answer()]))
     assert "keras: " in str(error.value)
     assert "2.0 here" in str(error.value)
     assert "efn_compose: " in str(error.value)
@@ -166,10 +165,10 @@ def test_other_code_on_a_node_is_refused_with_what_differs(make):
 
 def test_a_search_left_in_the_middle_leaves_no_answer_behind(make):
     executor = make(workers=2)
-    for _ in executor.run([Worker(0.01), Worker(60), Worker(60)]):
+    for _ in executor.run([Answer(0.01), Answer(60), Answer(60)]):
         break
     start = time.monotonic()
-    assert len(dict(executor.run([Worker()] * 4))) == 4
+    assert len(dict(executor.run([Answer()] * 4))) == 4
     assert time.monotonic() - start < 50
 
 

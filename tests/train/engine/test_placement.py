@@ -9,6 +9,7 @@ from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers import devices
 from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 from efn_compose.train.engine import placement
 from efn_compose.train.engine.adam import FusedAdam
@@ -35,7 +36,7 @@ def data():
 
 def _evaluation(setup, data):
     evaluator = setup.make_worker(data)
-    evaluator.set_donors(SPACE, [donor.tensors for donor in DONORS])
+    evaluator.sit(Seat(SPACE, [donor.tensors for donor in DONORS]))
     found = EvaluationTask(Recipe.genome(SPACE.pure(0)), 1).run(evaluator)
     assert found.error is None
     return found, evaluator
