@@ -123,8 +123,9 @@ def timm_model(name: str) -> TimmModel | None:
     """Return the conventions of a model name; None if it is no EfficientNet known here.
 
     Example:
-        >>> timm_model("tf_efficientnetv2_b0")
-        TimmModel(name='tf_efficientnetv2_b0', variant='v2-b0', padding='same', bn_epsilon=0.001, activation='swish')
+        >>> found = timm_model("tf_efficientnetv2_b0")
+        >>> found.variant, found.padding, found.bn_epsilon, found.activation
+        ('v2-b0', 'same', 0.001, 'swish')
     """
     match = _MODEL.match(name)
     if match is None:

@@ -59,7 +59,7 @@ _PUBLIC = {
 #: Folders that are verbs too.
 _CALLABLE_PACKAGES = ("compose", "evolve", "train")
 
-__all__ = ["__version__", *_CALLABLE_PACKAGES, *_PUBLIC]
+__all__ = ["__version__", *_CALLABLE_PACKAGES, *_PUBLIC]  # noqa: PLE0604 - all are strings
 
 if not TYPE_CHECKING:  # A checker that saw this function would take every misspelt name for Any.
 

@@ -184,13 +184,13 @@ def main() -> int:
     text = [
         "# Speed and memory of conversion",
         "",
-        f"Made by `python experiments/conversion_speed.py`; the shortest of {REPEATS} runs, each in its own",
-        "process, by turns, imports not counted. The copy reads the checkpoint's bytes and writes them with",
-        "one fsync. Conversion also hashes the source, checks every value and checksum, and makes the new name",
-        "safe as well (fsync of the file, rename, fsync of the folder); the safe copy does the same, so it is",
-        'the like-for-like one. "HDF5 alone" is the library creating the file\'s groups, datasets and lists of',
-        "names, without one value. Peak memory is counted above the imports; the bound is checkpoint plus",
-        "largest tensor.",
+        f"Made by `python experiments/conversion_speed.py`; the shortest of {REPEATS} runs, each in its",
+        "own process, by turns, imports not counted. The copy reads the checkpoint's bytes and writes them",
+        "with one fsync. Conversion also hashes the source, checks every value and checksum, and makes the",
+        "new name safe as well (fsync of the file, rename, fsync of the folder); the safe copy does the",
+        'same, so it is the like-for-like one. "HDF5 alone" is the library creating the file\'s groups,',
+        "datasets and lists of names, without one value. Peak memory is counted above the imports; the",
+        "bound is checkpoint plus largest tensor.",
         "",
         "| checkpoint | size | copy | safe copy | convert | ratio to copy (goal 2) | ratio to safe copy | "
         "HDF5 alone | peak | peak / bound (goal 1) | in memory: ratio to copy | "
@@ -199,8 +199,9 @@ def main() -> int:
         *rows,
         "",
         f"Time, against the plain copy: {verdicts['time']}. Memory: {verdicts['memory']}, in memory",
-        f'{verdicts["in memory"]}. "Convert" is what `efn-compose convert FILE -o OUT.h5` does, a tensor at a',
-        'time; "in memory" is `convert(FILE).donor.save(OUT)`, which holds the whole network between the two.',
+        f'{verdicts["in memory"]}. "Convert" is what `efn-compose convert FILE -o OUT.h5` does, a tensor',
+        'at a time; "in memory" is `convert(FILE).donor.save(OUT)`, which holds the whole network between',
+        "the two.",
         f"Load of the machine's {os.cpu_count()} cores before measuring: {load:.1f}.",
         "",
     ]

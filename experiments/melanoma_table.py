@@ -1,4 +1,4 @@
-"""Make a table of the shape of ISIC's, with images and donors of three kinds, for melanoma.toml at small scale.
+"""Make a table like ISIC's, with images and donors of three kinds, to try melanoma.toml small.
 
     python experiments/melanoma_table.py /tmp/melanoma
 

@@ -184,11 +184,11 @@ class NumpyNetwork:
         product: Callable[[np.ndarray, int, int], np.ndarray],
     ) -> np.ndarray:
         """Return the sum over kernel positions of what each makes of the inputs it meets."""
-        total: np.ndarray | None = None
-        for row, column, window in self._windows(x, operation.kernel, operation.stride):
-            part = product(window, row, column)
-            total = part if total is None else np.add(total, part, out=total)
-        assert total is not None
+        windows = self._windows(x, operation.kernel, operation.stride)
+        row, column, window = next(windows)
+        total = product(window, row, column)
+        for row, column, window in windows:
+            np.add(total, product(window, row, column), out=total)
         return total
 
     def _windows(

@@ -177,7 +177,8 @@ def _scores(run: RunView, board: Scoreboard) -> str:
         "",
         f"Each contestant was trained for {passes} from its weights as they are, with a fresh "
         f"classifier where it brings none, on {count(seeds, 'fresh seed')} common to all: "
-        "mean ± standard error over seeds, mean cross-entropy in nats. Differences are paired by seed; negative is better. "
+        "mean ± standard error over seeds, mean cross-entropy in nats. Differences are paired by "
+        "seed; negative is better. "
         f"{_interval(board, seeds)}"
         "The errors cover the luck of training, not the luck of drawing the images.",
         "",

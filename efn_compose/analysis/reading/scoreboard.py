@@ -57,14 +57,12 @@ class Scoreboard:
         winner: Name of the arm that was written; empty while undecided.
         best_donor: Name of the donor others are compared with; empty where there is none.
         part: "test" or "validation": the split of the order and of the differences.
-        is_final: Whether the run has ended with a verdict.
     """
 
     arms: tuple[ArmView, ...]
     winner: str
     best_donor: str
     part: Part
-    is_final: bool
 
     def arm(self, name: str) -> ArmView | None:
         """Return an arm by name."""
@@ -110,7 +108,6 @@ def scoreboard(run: RunView) -> Scoreboard:
         winner=str(run.result.get("winner") or ""),
         best_donor=named or (best.name if best else ""),
         part=part,
-        is_final=bool(run.result),
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether predictions are what they are taken for: each image judged once, by a network that did not see it."""
+"""Check that each image was judged once, by a network that did not see it."""
 
 import numpy as np
 

@@ -1,8 +1,8 @@
 """Selection, crossover and mutation with DEAP; the only file that imports it.
 
 DEAP draws from Python's global generator. Every call here lends it the search's
-own one instead, so that a search is reproducible and disturbs nobody. Genomes are tuples outside and lists inside: DEAP's crossover
-silently loses genes of numpy arrays.
+own one instead, so that a search is reproducible and disturbs nobody. Genomes are
+tuples outside and lists inside: DEAP's crossover silently loses genes of numpy arrays.
 """
 
 import itertools

@@ -196,8 +196,8 @@ def workers_note(
     chosen = next(n for n in itertools.count() if lines_left(search, first, n) == lines)
     if not (budget is not None and budget.is_set) and chosen > search.generations:
         never = (
-            f"search.branches = {search.branches} never begins: {lines} of {first} starts are left from generation {chosen} on, and search.generations is "
-            f"{search.generations}"
+            f"search.branches = {search.branches} never begins: {lines} of {first} starts are left "
+            f"from generation {chosen} on, and search.generations is {search.generations}"
         )
         return never if search.branches > 1 else ""
     idle, wanted = workers - lines * search.branches, workers // lines

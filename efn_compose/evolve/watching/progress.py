@@ -47,7 +47,7 @@ class ConsoleWatcher:
         #: Called with every journal record and whether it is replayed.
         self.after_evaluation: Callable[[dict[str, Any], bool], None] = lambda *_: None
         self._budget = budget
-        self._console, self._planned, self._workers = console, planned, workers
+        self._console, self._planned = console, planned
         self._live = console.is_terminal
         self._names: list[str] = []
         self._done = self._fresh = self._failed = 0

@@ -117,7 +117,8 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 _PLAIN_OBJECTS: dict[str, str] = {
     "argparse": "Namespace",
     "types": "SimpleNamespace",
-    "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice str tuple xrange",
+    "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice str "
+    "tuple xrange",
     "datetime": "date datetime time timedelta timezone",
     "decimal": "Decimal",
     "fractions": "Fraction",
