@@ -36,13 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", help="weight file to write (.h5); default: report only")
     parser.add_argument("--dialect", metavar="NAME", help=f"one of {', '.join(DIALECT_NAMES)}")
     parser.add_argument(
-        "--arch", help="what tensors cannot tell: b0, or tf_efficientnet_b0.ns_jft_in1k"
+        "--arch",
+        help="the network, where tensors cannot tell: b0, or tf_efficientnet_b0.ns_jft_in1k",
     )
     parser.add_argument(
         "--raw", action="store_true", help="the raw weights instead of the averaged (EMA) ones"
     )
     parser.add_argument(
-        "--prefix", help="below which names the network is, where the file holds several"
+        "--prefix", help="prefix of the network's names, where the file holds several networks"
     )
     parser.add_argument(
         "--channels", choices=("sum",), help="sum: fold a grey stem to RGB, as timm does"
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD",
         action="append",
         default=[],
-        help="a field beside the weights that you know to change nothing; may be repeated",
+        help="a field beside the weights that changes nothing; may be repeated",
     )
     parser.add_argument(
         "--verify", action="store_true", help="compare with the source library, where installed"

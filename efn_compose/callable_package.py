@@ -2,7 +2,7 @@
 
 `efn_compose.compose` and `efn_compose.evolve` are folders and verbs at once.
 Python binds a package's name to the folder; this makes the folder callable, so
-that `from efn_compose import evolve; evolve(...)` does what it says.
+that `from efn_compose import evolve; evolve(...)` works.
 """
 
 import importlib

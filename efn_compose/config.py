@@ -28,7 +28,7 @@ Schema = TypeVar("Schema")
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything a run is told; the fields are the sections of its TOML file.
+    """All settings of a run; the fields are the sections of its TOML file.
 
     Relative paths (`run.path`, `donors.files`, the path in `data.source`) start at the
     working directory, in the file as on the command line.

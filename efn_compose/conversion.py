@@ -51,7 +51,7 @@ def inspect(
     channels: Literal["sum"] | None = None,
     accepted: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Say what a foreign checkpoint is; arguments as for `converters.inspect`."""
+    """Describe a foreign checkpoint; arguments as for `converters.inspect`."""
     from converters import inspect
 
     return inspect(

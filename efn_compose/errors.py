@@ -1,8 +1,8 @@
 """The exceptions that efn_compose raises on purpose; everything else is a bug.
 
-A message says what is wrong, where, what was allowed, what came instead, and
-what to do next. Where several things are wrong at once they are collected and
-raised together, so that one run of the command shows them all.
+A message names the problem, the place, the allowed values, the received value and the
+next step. Several problems are collected and raised together, so that one run of the
+command shows them all.
 """
 
 from collections.abc import Iterable
@@ -57,7 +57,7 @@ class InventoryMismatchError(ConversionError):
 
 
 class ParityError(ConversionError):
-    """A converted network does not compute what its original computes."""
+    """A converted network does not compute the same as its original."""
 
 
 class NestingError(EfnComposeError):

@@ -1,4 +1,4 @@
-"""What predictions are worth, in numpy: scores, intervals, calibration, out-of-fold tables.
+"""Scores of predictions, in numpy: metrics, intervals, calibration, out-of-fold tables.
 
 Begin at `evaluation/assessment.py` (one set of predictions) or `out_of_fold/` (those of all folds).
 No TensorFlow is imported here.

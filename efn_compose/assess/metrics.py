@@ -62,7 +62,7 @@ def area_under_curve(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return what logits must be divided by for the smallest cross-entropy, 0.05 to 50.
+    """Return the divisor of the logits that gives the smallest cross-entropy, 0.05 to 50.
 
     Guo et al. 2017 (arXiv:1706.04599). The cross-entropy is convex in the inverse temperature,
     so that its slope has one root.

@@ -1,4 +1,4 @@
-"""How well labels can be read from features, without training anything."""
+"""Scores of features for a task, without training: how well they predict the labels."""
 
 import numpy as np
 

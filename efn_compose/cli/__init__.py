@@ -1,4 +1,4 @@
-"""The command line: one file per verb, none of which computes anything itself."""
+"""The command line: one file per verb. None of them computes anything itself."""
 
 from efn_compose.cli.shared.command import main
 

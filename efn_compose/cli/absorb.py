@@ -1,9 +1,9 @@
-"""`efn-compose absorb`: a donor rewritten for the statistics of your images, its function kept.
+"""`efn-compose absorb`: rewrite a donor's BatchNorm for your images; its function stays the same.
 
-Training replaces the statistics a checkpoint normalises with by those of each batch. Where your
-images look different from those it was made for, this alone undoes much of it. Rewritten, a
-donor computes what it did and goes on doing so when training begins. Needs some hundred images,
-without labels, at the size of later trainings.
+Training replaces the stored statistics of a checkpoint by those of each batch. If your images look
+different from the checkpoint's, this alone undoes much of its knowledge. A rewritten donor keeps
+its function, also when training begins. Give some hundred images, without labels, at the size of
+later trainings.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
-    """Rewrite the donor and say what was written."""
+    """Rewrite the donor and describe the written file."""
     from efn_compose.jobs.search.preparation import load_entry
     from efn_compose.statistics.absorb import absorb_statistics
 

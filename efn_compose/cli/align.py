@@ -1,7 +1,7 @@
-"""`efn-compose align`: donors into the channel basis of one of them.
+"""`efn-compose align`: write donors in the channel order of one of them.
 
-Independently trained donors must be aligned before layers of them can be mixed. Needs some
-hundred images, without labels, like those of later trainings. Classifiers are left out.
+Independently trained donors must be aligned before their layers can be mixed. Give some hundred
+images, without labels, like those of later trainings. Classifiers are left out.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""`efn-compose augment`: what the network will see.
+"""`efn-compose augment`: a picture of your images as the network will see them.
 
-Draws a contact sheet: one row per image, one column as it is, one for each part of the
-augmentation alone, then what training sees epoch by epoch. Draws depend on the seed, the
-epoch and the image's number, so the sheet shows what `train` with that seed will use.
+Draw a contact sheet with one row per image: the image as it is, each part of the augmentation
+alone, then the image of each epoch. Draws depend on the seed, the epoch and the image's number, so
+`train` with that seed will use the same ones.
 """
 
 import argparse
@@ -33,11 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_table_arguments(parser)
     parser.add_argument(
-        "--preview", required=True, metavar="FILE", help="picture to write, such as sheet.png"
+        "--preview", required=True, metavar="FILE", help="picture to write, for example sheet.png"
     )
-    parser.add_argument(
-        "--config", metavar="TOML", help="take its [augment]; other sections are passed over"
-    )
+    parser.add_argument("--config", metavar="TOML", help="take the [augment] section of this file")
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -45,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        help="settings of [augment], such as rotation=30",
+        help="settings of [augment], for example rotation=30",
     )
     parser.add_argument("--images", type=int, default=6, help="rows, default: %(default)s")
     parser.add_argument("--draws", type=int, default=4, help="epochs, default: %(default)s")

@@ -1,7 +1,7 @@
 """`efn-compose convert`: the converters' own command under this name.
 
-Read a checkpoint of timm, torchvision, transformers, Keras, TensorFlow and others, say what
-it is and what was done, and write it as a weight file of efn_compose.
+Read a checkpoint of timm, torchvision, transformers, Keras, TensorFlow and others. Report its
+network and every change, and write a weight file of efn_compose.
 """
 
 import argparse

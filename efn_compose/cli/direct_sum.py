@@ -1,6 +1,6 @@
-"""`efn-compose direct-sum`: several weight files side by side in a larger network's file.
+"""`efn-compose direct-sum`: put several networks side by side into a larger one.
 
-Each computes what it computed alone; the classifier gives the weighted mean of their logits.
+Each keeps its function. The classifier gives the weighted mean of their logits.
 """
 
 import argparse

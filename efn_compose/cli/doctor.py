@@ -1,6 +1,6 @@
-"""`efn-compose doctor`: what this machine offers, and what is missing for a run.
+"""`efn-compose doctor`: check whether this machine can run a search.
 
-Each line is good, a warning (something will be slow or left out) or a failure (nothing runs).
+Each line is good, a warning (something will be slow or missing) or a failure (nothing runs).
 """
 
 import argparse
@@ -71,7 +71,7 @@ class Check:
     Args:
         name: What.
         status: How it is.
-        found: What was found.
+        found: The result, in words.
         advice: What to do about it; empty where it is good.
     """
 
@@ -187,7 +187,7 @@ def check_ray() -> Iterator[Check]:
             "Ray runs",
             "warning",
             problem or "it gives wrong answers",
-            "Without it: --set executor.kind=serial. Shared memory and free ports are what it needs.",
+            "Without it: --set executor.kind=serial. Ray needs shared memory and free ports.",
         )
     else:
         yield Check(
@@ -198,7 +198,7 @@ def check_ray() -> Iterator[Check]:
 
 
 def _probe(script: str) -> tuple[dict | None, str]:
-    """Return what a script prints last, or why it did not."""
+    """Return the last line that a script prints, or the reason why there is none."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     try:
         result = subprocess.run(

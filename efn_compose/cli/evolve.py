@@ -51,13 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print resolved configuration, evaluations, time and disk, then stop",
+        help="print all settings, the number of evaluations, time and disk, then stop",
     )
     parser.add_argument(
         "--noise",
         type=int,
         metavar="N",
-        help="only measure how much the first donor's fitness varies over N seeds, then stop",
+        help="measure how much the first donor's fitness varies over N seeds, then stop",
     )
     parser.add_argument(
         "--set",
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
-    """Run the job, or say what it would cost."""
+    """Run the job, or report its cost."""
     from efn_compose.jobs.search import job, rehearsal
     from efn_compose.jobs.search.preparation import prepare
 

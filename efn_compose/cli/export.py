@@ -1,6 +1,7 @@
-"""`efn-compose export`: a weight file as another library loads it.
+"""`efn-compose export`: write a weight file for another library.
 
-Exact where the library can express the network, refused with every reason where it cannot.
+The file is exact if the library can express the network. Otherwise it is refused, with every
+reason.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept-approximate",
         action="store_true",
-        help="write padding that the library cannot express as its own, and say how much it changes",
+        help="replace padding that the library cannot express, and report the change of the logits",
     )
     parser.add_argument(
         "--resolution", type=int, help="pixels for which transformers fixes its padding"

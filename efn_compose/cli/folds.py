@@ -1,8 +1,8 @@
-"""`efn-compose folds`: a validation that does not lie.
+"""`efn-compose folds`: cut a data set into folds that are alike.
 
-Cuts a data set into folds in which no patient is twice and which are alike in the share of
-each class, the patients that have it, and the images per patient; says how alike they are
-and which images are in two folds at once.
+No patient is in two folds. Folds are alike in the share of each class, in the patients that have
+it, and in the images per patient. The command prints how alike they are, and lists images that
+lie in two folds.
 """
 
 import argparse
@@ -42,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--worst-rate",
         type=float,
         metavar="V",
-        help="fail where a class's share varies more over folds (standard deviation / mean)",
+        help="fail if a class's share varies more over folds (standard deviation / mean)",
     )
     parser.add_argument(
         "--worst-size-distance",
         type=float,
         metavar="D",
-        help="fail where images per patient differ more (Kolmogorov distance)",
+        help="fail if images per patient differ more (Kolmogorov distance)",
     )
     parser.add_argument(
         "--duplicates",
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="leave out images that cannot be decoded, if at most this share; default: refuse",
+        help="leave out images that cannot be decoded, up to this share; default: refuse them",
     )
 
 
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 def _all_duplicates(
     table: "ImageTable", options: argparse.Namespace, output: Output
 ) -> "list[Duplicate]":
-    """Return pairs of images that are one, whatever fold they will be in."""
+    """Return pairs of equal images, before folds are made."""
     import numpy as np
 
     from efn_compose.data.decode import resize_images

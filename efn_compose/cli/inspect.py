@@ -1,8 +1,8 @@
-"""`efn-compose inspect`: what a file is, and how two files differ.
+"""`efn-compose inspect`: describe a file, or compare two.
 
-For our own weight files network, conventions, provenance and recipe; for other libraries'
-checkpoints what `convert` would make of them, and what it would have to be told. Values are
-read only to compare two files, tensor by tensor, and to draw them.
+For our own weight files: network, conventions, provenance and recipe. For checkpoints of other
+libraries: the result of `convert`, and the options that it would need. Values are read only to
+compare two files, tensor by tensor, and to draw them.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PICTURES = (".png", ".svg", ".pdf")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("file", help="weight file, checkpoint, or package:NAME")
-    parser.add_argument("other", nargs="?", help="a second one: say what differs")
+    parser.add_argument("other", nargs="?", help="a second file: list the differences")
     parser.add_argument(
         "--plot",
         metavar="PICTURE",
@@ -36,14 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(.png, .svg or .pdf)",
     )
     parser.add_argument("--dialect", metavar="NAME", help="of a foreign checkpoint")
-    parser.add_argument("--arch", help="what a foreign checkpoint's tensors cannot tell")
+    parser.add_argument(
+        "--arch", help="network of a foreign checkpoint, where its tensors cannot tell"
+    )
     parser.add_argument(
         "--raw", action="store_true", help="the raw weights instead of the averaged (EMA) ones"
     )
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
-    """Say what the file is, and what differs."""
+    """Describe the file, and its differences to a second one."""
     if options.plot and Path(options.plot).suffix not in PICTURES:
         raise ConfigError(f"--plot must end in {', '.join(PICTURES)}. Received: {options.plot!r}.")
     files = [options.file] if options.other is None else [options.file, options.other]
@@ -62,7 +64,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _described(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
-    """Return what one file is, for machines and for people."""
+    """Return the description of one file, for machines and for people."""
     fields = _inspect_own(options.file)
     if fields is None:
         from efn_compose.conversion import inspect
@@ -98,7 +100,7 @@ def _write_plot(path: str, *donors: Donor) -> None:
 
 
 def _inspect_own(path: str) -> dict[str, Any] | None:
-    """Return what one of our own files says of itself, None for any other file."""
+    """Return the header of one of our own files; None for any other file."""
     from efn_compose.store.weight_file import WeightFile, is_weight_file
 
     if not is_weight_file(path):

@@ -1,7 +1,7 @@
-"""`efn-compose nest`: a weight file into a larger network's file.
+"""`efn-compose nest`: put a network into a larger one.
 
-The larger network computes the same function at first. One tensor is in memory at a time, so
-L3 (1.5 billion parameters) needs no large machine.
+At first the larger network computes the same function. One tensor is in memory at a time, so L3
+(1.5 billion parameters) needs no large machine.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""`efn-compose rank`: which donor suits a data set, without training.
+"""`efn-compose rank`: find the donor that suits a data set, without training.
 
-Reads labels from each donor's frozen features (nearest neighbours by cosine, LogME,
-H-score) and puts cost beside it: parameters, multiply-adds, activations, images per second.
+Predict labels from each donor's frozen features (nearest neighbours by cosine, LogME, H-score).
+The table also has the cost: parameters, multiply-adds, activations, images per second.
 """
 
 import argparse

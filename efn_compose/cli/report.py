@@ -14,5 +14,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, output: Output) -> int:
-    """Do what the arguments ask for."""
+    """Draw, compare, follow or serve."""
     return report_command.run(options)

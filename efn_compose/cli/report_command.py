@@ -43,12 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="page to write (default: report.html in the run folder, comparison.html in the first)",
     )
     parser.add_argument(
-        "--follow", action="store_true", help="draw again whenever the run moves, until its verdict"
+        "--follow",
+        action="store_true",
+        help="draw again whenever the run has moved, until its verdict",
     )
     parser.add_argument(
         "--serve",
         action="store_true",
-        help="serve the page on this machine only, nothing is written",
+        help="serve the page to this machine only; write nothing",
     )
     parser.add_argument(
         "--port", type=int, default=0, help="port for --serve (default: any free one)"
@@ -59,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the arguments ask for and return the exit code.
+    """Draw, compare, follow or serve, and return the exit code.
 
     Raises:
         RunError: A folder is no run, or a page cannot be written or served.

@@ -1,6 +1,7 @@
-"""`efn-compose shrink`: a weight file cut to a smaller network's file.
+"""`efn-compose shrink`: cut a network to a smaller one.
 
-Keeps the channels that matter most and refits what reads them; never exact, so fine-tune it.
+Keep the channels that matter most and refit the layers that read them. This is never exact:
+fine-tune the result.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""`efn-compose train`: trained networks from a weight file and images.
+"""`efn-compose train`: train networks from a weight file and images.
 
-The donors' own preprocessing, a minimal head, everything trainable. Several folds, seeds and
-networks are a matrix of trainings on all cores, ranked at the end; what a killed run has
-done, the same command with --resume goes on from.
+Pixels are scaled as the donors want them, the head is one layer, and all layers learn. Several
+folds, seeds and networks make a matrix of trainings on all cores, ranked at the end. A killed run
+goes on with the same command and --resume.
 """
 
 import argparse
@@ -42,7 +42,7 @@ _FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("config", nargs="?", help="TOML file; flags stand over it")
+    parser.add_argument("config", nargs="?", help="TOML file; flags override it")
     for flag, (setting, word, text) in _FLAGS.items():
         names = ["-o", f"--{flag}"] if flag == "output" else [f"--{flag}"]
         parser.add_argument(*names, dest=setting, metavar=word, help=text)
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print resolved configuration, trainings and fold quality, then stop",
+        help="print all settings, the trainings and the quality of the folds, then stop",
     )
     parser.add_argument(
         "--set",
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        help="any setting; --dry-run lists all",
+        help="change any setting; --dry-run lists all",
     )
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
 

@@ -14,7 +14,7 @@ def average_tensor(
 ) -> np.ndarray:
     """Return the weighted mean of one tensor over donors.
 
-    A moving variance becomes that of the mixture: it counts the distance between the
+    A moving variance becomes the mixture's variance: it counts the distance between the
     donors' means. It is a first guess all the same and must be re-estimated.
 
     Args:

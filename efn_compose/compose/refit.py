@@ -27,7 +27,7 @@ def ridge_fit(features: np.ndarray, target: np.ndarray, ridge: float = RIDGE) ->
     Args:
         features: (sample, expanded channel): what the project convolution reads in
             the mixed network, at random positions of unlabelled images.
-        target: (sample, output channel): what the block should add to the stream.
+        target: (sample, output channel): the wanted addition of the block to the stream.
         ridge: Penalty as a share of the features' mean variance.
 
     Returns:

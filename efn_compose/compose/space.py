@@ -56,7 +56,7 @@ class Locus:
 
 @dataclass(frozen=True)
 class Blend:
-    """What a segment is averaged with.
+    """The second donor of a segment that is an average.
 
     Args:
         donor: Number of the second donor.
@@ -151,7 +151,7 @@ class GenomeSpace:
             raise InvalidGenomeError(f"No such {self.granularity} genome space: {shown}.")
 
     def _problems(self) -> list[str]:
-        """Return what is wrong with the fields."""
+        """Return a line for each problem with the fields."""
         problems = []
         if self.granularity not in self.granularities:
             allowed = " or ".join(map(repr, self.granularities))
@@ -205,7 +205,7 @@ class GenomeSpace:
 
     @property
     def clusters(self) -> tuple[tuple[int, int], ...]:
-        """Ranges (start, stop) of genes that only together say what a block is made of."""
+        """Ranges (start, stop) of genes that together decide a block."""
         return ()
 
     @property

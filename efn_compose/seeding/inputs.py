@@ -1,4 +1,4 @@
-"""What a model does to pixels before its stem, and what weights want done to them."""
+"""The pixel scaling that a model applies before its stem, and the one that weights want."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from efn_compose.errors import AmbiguousCheckpointError
 
 @dataclass(frozen=True)
 class InputScaling:
-    """What happens to pixels before the stem.
+    """The scaling of pixels before the stem.
 
     Args:
         fixed: The scaling that the model's own layers do, None where they do none.
@@ -44,7 +44,7 @@ def find_scaling(
         raw: The model as a checkpoint.
         before: Its layers in front of the stem, in order.
         stem: Name of the stem.
-        wanted: What the weights want.
+        wanted: The scaling that the weights want.
     """
     adaptable = [
         number
@@ -87,7 +87,7 @@ def nearly_equal(one: Preprocessing, other: Preprocessing) -> bool:
 def _adapted(
     layer: str, first: Preprocessing | None, last: Preprocessing | None, wanted: Preprocessing
 ) -> InputScaling:
-    """Solve ((x / s1 - m1 / s1) - mean) / deviation, then `last`, = what the weights want."""
+    """Solve ((x / s1 - m1 / s1) - mean) / deviation, then `last`, = the scaling that is wanted."""
     none = PREPROCESSINGS["none"]
     (mean_1, std_1), (mean_2, std_2) = (_arrays(part or none) for part in (first, last))
     mean, std = _arrays(wanted)

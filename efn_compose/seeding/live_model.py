@@ -1,6 +1,6 @@
-"""A Keras or tf-keras model in memory, described as if it had been read from a file.
+"""A Keras or tf-keras model in memory, described as if it came from a file.
 
-What the converters know about files (which library, which network, which
+The converters' knowledge about files (which library, which network, which
 conventions) then holds for models too, without a second table of names.
 """
 

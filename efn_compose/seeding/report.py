@@ -1,4 +1,4 @@
-"""What a seeding did, for people and machines."""
+"""The report of a seeding, for people and machines."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _NAMED_LAYERS = 8
 
 @dataclass(frozen=True)
 class SeedReport:
-    """What was loaded into a model, and what the model expects now.
+    """The tensors loaded into a model, and the input that the model now expects.
 
     Args:
         weights: Name of the weights.
@@ -23,7 +23,7 @@ class SeedReport:
         head: Whether the classifier was loaded too.
         folded: One line per exact arithmetic change.
         approximations: One line per difference that was accepted.
-        input_note: What the model wants as input.
+        input_note: The input that the model expects.
         frozen: Layers of the network that a training would not change.
         left_alone: Layers with weights that are not part of the network: heads, decoders.
     """

@@ -60,7 +60,7 @@ def seed(
         random_seed: Decides those values.
 
     Returns:
-        What was loaded and what the model wants as input. Print it.
+        A report of the loaded tensors and of the input that the model expects. Print it.
 
     Raises:
         SeedingError: No EfficientNet, another network, padding, activation or input
@@ -190,7 +190,7 @@ def _obstacles(
 def _places(
     live: LiveModel, dialect: Dialect, spec: ArchSpec, classes: int | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return the variable of every canonical tensor, and what is missing, unknown or misshapen."""
+    """Return the variable of every canonical tensor, and the missing, unknown or misshapen ones."""
     shapes = {tensor.name: tensor.shape for tensor in inventory(spec, classes)}
     places, problems, used = {}, [], set()
     for row in dialect.rows(spec, classes, live.raw):
@@ -240,7 +240,7 @@ def _adapted(
 def _set_scaling(
     live: LiveModel, found: InputScaling, wanted: Conventions, scaling: Scaling
 ) -> str:
-    """Set the model's `Normalization` and return what the model wants as input."""
+    """Set the model's `Normalization` and return the input that the model expects."""
     mean, variance = found.mean, found.variance
     if mean is not None and variance is not None and scaling != "ignore":
         layer = next(

@@ -64,7 +64,7 @@ def parse_override(
 
 
 def find_unknown(schema: type, section: str, key: str | None = None) -> str:
-    """Return what is unknown about a section or key, with a suggestion; empty where known."""
+    """Return the message about an unknown section or key, with a suggestion; empty if it is known."""
     sections = types_of(schema)
     if section not in sections:
         return f"[{section}] is no section.{_suggest(section, sections)}"
@@ -112,7 +112,7 @@ def _mended(schema: type, sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_problems(config: Any) -> list[str]:
-    """Return all that is wrong with a configuration made in Python.
+    """Return all problems of a configuration made in Python.
 
     That is types, choices, bounds, and settings without effect.
     """

@@ -13,7 +13,7 @@ from efn_compose.settings.values import show
 
 @dataclass(frozen=True)
 class When:
-    """What makes a setting count: another setting has one of these values.
+    """The condition under which a setting has an effect: another setting has one of these values.
 
     Args:
         name: "section.key", or "key" of the same section. It may be a property of the section.
@@ -49,12 +49,12 @@ def setting(
     """Declare a field of a section.
 
     Args:
-        default: Value where nothing is said.
-        text: What the setting is, in a few words.
+        default: Value if nothing is given.
+        text: The help text of the setting, a few words.
         minimum: Smallest allowed number.
         maximum: Largest allowed number.
         choices: Allowed texts, where they are not known to the type.
-        read_when: The setting has an effect where one of these holds; always, where none is given.
+        read_when: The setting has an effect if one of these holds; without any, always.
     """
     metadata: dict[str, Any] = {"help": text} if text else {}
     metadata |= {} if minimum is None else {"minimum": minimum}

@@ -29,7 +29,7 @@ def unread_settings(config: Any, section: str) -> dict[str, tuple[When, ...]]:
 
 
 def find_ignored(config: Any, given: Mapping[str, Any] | None = None) -> list[str]:
-    """Return what a configuration says in vain, one sentence each.
+    """Return the settings that a configuration gives without effect, one sentence each.
 
     A setting of a section that is read may be written out at its default. A section that is not
     read may not be there at all.
@@ -70,7 +70,7 @@ def _changed(options: Any) -> dict[str, Any]:
 
 
 def _unmet(config: Any, section: str, metadata: Mapping[str, Any]) -> tuple[When, ...]:
-    """Return the conditions of which none holds; nothing where one does, or where none can be judged."""
+    """Return the conditions if none of them holds; nothing if one does, or if none can be judged."""
     conditions = tuple(_placed(when, section) for when in metadata.get("read_when", ()))
     found = [(when, _value(config, when.name)) for when in conditions]
     if all(value is _MISSING for _, value in found):
@@ -111,7 +111,7 @@ def _setting_problem(
 
 
 def _reason(config: Any, conditions: Sequence[When]) -> str:
-    """Return what stands in the way, and what would not."""
+    """Return the value that stands in the way, and the values that would not."""
     names = dict.fromkeys(when.name for when in conditions if not when.words)
     now = [f"{name} = {show(_value(config, name))}" for name in names]
     words = " or ".join(map(str, conditions))

@@ -13,7 +13,7 @@ NONE_WORD = "none"
 
 
 def check_value(name: str, kind: Any, value: Any, bounds: Mapping[str, Any]) -> tuple[Any, str]:
-    """Return the value in the setting's type, and what is wrong with it."""
+    """Return the value in the setting's type, and the problem with it."""
     allowed = describe(kind, bounds)
     checked, fits = fit(kind, value)
     if choices := bounds.get("choices"):
@@ -50,7 +50,7 @@ def fit(kind: Any, value: Any) -> tuple[Any, bool]:
 
 
 def describe(kind: Any, bounds: Mapping[str, Any]) -> str:
-    """Return what a setting may be, in words."""
+    """Return the allowed values of a setting, in words."""
     origin = typing.get_origin(kind)
     if kind is str and "choices" in bounds:
         return ", ".join(map(show, bounds["choices"]))

@@ -1,10 +1,10 @@
-"""Write a network's BatchNorm over the statistics of other images, its function kept.
+"""Rewrite a network's BatchNorm for the statistics of other images; its function stays the same.
 
-A checkpoint normalises with the statistics of the images it was trained on. Training replaces
-them by those of each batch from the first step on, and where the new images look different, at
-another size or from another world, this alone undoes much of what the network can do before
-it has learned anything. Gamma and beta can take up the difference beforehand: the network
-computes what it did, and what a batch normalises to is what the stored statistics gave.
+A checkpoint normalises with the statistics of the images it was trained on. From
+its first step on, training replaces them by the statistics of each batch. If the new images look
+different, this alone undoes much of the network's knowledge before it has learned anything. Gamma
+and beta can take up the difference beforehand. The network then keeps its function, and a batch of
+the new images normalises to the same values as the stored statistics.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,24 +32,24 @@ _LAST = "top_bn"
 
 
 def absorb_statistics(donor: Donor, images: np.ndarray, part: Part = "all") -> Donor:
-    """Return a donor of the same function whose BatchNorm statistics are those of the images.
+    """Return a donor of the same function, its BatchNorm statistics taken from the images.
 
     With m, v stored, m', v' observed and e the network's epsilon, gamma becomes
     gamma * sqrt((v' + e) / (v + e)), and beta grows by gamma * (m' - m) / sqrt(v + e).
-    Logits stay what they were, in inference, for any image. In training, where batches
-    bring their own statistics, they now begin near those logits.
+    In inference the logits stay the same, for any image. In training, which takes the
+    statistics of each batch, they now begin near those logits.
 
     On images unlike those of the checkpoint the last features are often a few times smaller
     than a classifier was made for, and a fresh one then learns slowly. With "body" the last
-    BatchNorm stays as it is: inference is the same all the same, and in training that layer
-    brings each feature to the size it had.
+    BatchNorm stays as it is. Inference is still the same, and in training that layer gives
+    each feature its old size.
 
     Args:
         donor: The donor, with or without classifier.
         images: (image, height, width, 3), values 0-255, unlabelled, of the size that is trained
             at; some hundred.
-        part: "all" lets training begin with the logits, for a classifier that stays; "body" with
-            what the last BatchNorm reads, for a fresh one.
+        part: "all" lets training begin with the same logits, for a classifier that stays. "body"
+            lets it begin with the same input of the last BatchNorm, for a fresh classifier.
 
     Returns:
         A donor of new BatchNorm tensors; all others are shared. `provenance["absorbed"]`

@@ -1,14 +1,14 @@
 """Repair composed weights without training: BatchNorm statistics, then project convolutions.
 
-Wherever mixing changed what a layer reads, its BatchNorm statistics are wrong
+Mixing changes the input of layers. Their BatchNorm statistics are then wrong,
 and the network is dead. Statistics are repaired layer by layer, each with those
 before it already repaired (REPAIR, Jordan et al. 2023, arXiv:2211.08403), in one
 of two ways. Re-estimated, every channel is normalised on the given images.
 Matched, every channel keeps the mean and spread that its donor gives it on these
-images, so that a network that was not mixed stays as it is, whatever the images.
+images, so that an unmixed network stays as it is, for any images.
 
 On request the project convolutions of mixed blocks are refitted, so that the
-stream after the block comes as close as possible to that of a target network.
+stream after the block comes as close as possible to the stream of a target network.
 """
 
 from collections.abc import Collection, Mapping
@@ -31,7 +31,7 @@ REFIT_POSITIONS = 25
 
 @dataclass(frozen=True)
 class RefitTarget:
-    """What the blocks of a target network output, at fixed random positions.
+    """Outputs of a target network's blocks, at fixed random positions.
 
     Args:
         outputs: (sample, channel) by block name.
@@ -66,7 +66,7 @@ class RefitTarget:
 
 
 def observed_statistics(donor: Donor, inputs: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a donor's tensors with the BatchNorm statistics that images really have in it.
+    """Return a donor's tensors with BatchNorm statistics taken from images.
 
     Composed like the weights themselves, they are what `repair(match=...)` needs.
 
@@ -105,7 +105,7 @@ def repair(
     refit: RefitTarget | None = None,
     ridge: float = RIDGE,
 ) -> dict[str, np.ndarray]:
-    """Return composed weights with BatchNorm statistics that fit what each layer now reads.
+    """Return composed weights with BatchNorm statistics that fit the new input of each layer.
 
     All images pass through each layer together, so the statistics are exact for
     them. Memory holds the network's largest feature map for all images, a few times.
@@ -151,7 +151,7 @@ class _Repair:
         self.picker = None if refit is None else PositionPicker(refit.positions, (refit.seed,))
         self.blocks = {block.name: block for block in spec.blocks}
         outputs = ["stem_activation", *self.blocks]
-        #: The block that reads what comes out of a point.
+        #: The block that reads the output of a point.
         self.reader = dict(zip(outputs, [*self.blocks, None], strict=True))
         self.stream: dict[str, np.ndarray] = {}
         self.biases: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""What a classifier is worth: accuracy, AUC, calibration and thresholds, each with its uncertainty.
+"""Accuracy, AUC, calibration and thresholds of a classifier, each with its uncertainty.
 
 Numpy only, on arrays of labels and probabilities; importing it imports no TensorFlow.
 """

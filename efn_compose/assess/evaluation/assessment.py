@@ -1,4 +1,4 @@
-"""All of it in one table: what is reported of a classifier by default."""
+"""The default report on a classifier, in one table."""
 
 import dataclasses
 import math
@@ -43,7 +43,7 @@ class ClassAssessment:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a classifier's probabilities are worth on labelled images.
+    """Scores of a classifier's probabilities on labelled images.
 
     Args:
         images: How many.

@@ -1,4 +1,4 @@
-"""Whether a stated probability is the observed frequency (Guo et al. 2017, arXiv:1706.04599)."""
+"""Distance between stated probability and observed frequency (Guo et al. 2017, arXiv:1706.04599)."""
 
 from dataclasses import dataclass
 from typing import Literal

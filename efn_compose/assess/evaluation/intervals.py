@@ -12,7 +12,7 @@ class Interval:
     """A value and the interval that covers the true one with a stated probability.
 
     Args:
-        value: What was measured.
+        value: The measured value.
         low: Lower end.
         high: Upper end.
         standard_error: Of the value; 0 where the sample shows no variation.

@@ -1,4 +1,4 @@
-"""Where to cut a probability, and what each cut costs."""
+"""Thresholds of a probability, and the errors that each one makes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ SENSITIVITIES = (0.8, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold makes of the images: at or above it is called positive.
+    """Counts at one threshold: images with a score at or above it are called positive.
 
     Args:
-        name: What the threshold is for.
+        name: The purpose of the threshold.
         threshold: The smallest score called positive.
         true_positives: Positives called so.
         false_negatives: Positives missed.

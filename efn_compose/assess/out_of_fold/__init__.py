@@ -1,4 +1,4 @@
-"""What networks say of the images that they were not trained on: kept, checked, summarised."""
+"""Predictions on images that a network was not trained on: kept, checked, summarised."""
 
 from efn_compose.assess.out_of_fold.check import check_out_of_fold
 from efn_compose.assess.out_of_fold.file import (

@@ -2,7 +2,7 @@
 
 Columns: number, image, patient, label (class number), class (its name), fold, seed, variant,
 and one probability per class, `p0_benign`, `p1_malignant`, …: the number makes names
-unique and keeps their order, whatever the class names hold.
+unique and keeps their order, for any class names.
 """
 
 import csv
@@ -68,7 +68,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
 
     Raises:
         ConfigError: Another suffix, or pyarrow is missing.
-        DataError: Missing, damaged, or not such a table; all problems are listed.
+        DataError: The file is missing, damaged, or another kind of table; all problems are listed.
     """
     path = Path(path)
     _check_suffix(path)

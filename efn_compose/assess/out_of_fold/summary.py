@@ -1,4 +1,4 @@
-"""What out-of-fold predictions say of a training: over all images, fold by fold, and as an ensemble."""
+"""Summary of out-of-fold predictions: over all images, fold by fold, and as an ensemble."""
 
 from dataclasses import dataclass
 from typing import Any

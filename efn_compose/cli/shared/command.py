@@ -32,7 +32,7 @@ class Verb:
     Args:
         module: Imported when the verb is used; defines `EXAMPLE`, `add_arguments(parser)` and
             `run(options, output)`, which returns an exit code or None for 0.
-        summary: What it does, in one line.
+        summary: One line about it.
     """
 
     module: str
@@ -41,20 +41,26 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "evolve": Verb("efn_compose.cli.evolve", "search for better starting weights for your data"),
-    "train": Verb("efn_compose.cli.train", "train networks from a weight file, folds and seeds"),
+    "train": Verb("efn_compose.cli.train", "train networks from a weight file, on folds and seeds"),
     "convert": Verb("efn_compose.cli.convert", "turn another library's checkpoint into a donor"),
-    "export": Verb("efn_compose.cli.export", "write a donor as another library loads it"),
-    "inspect": Verb("efn_compose.cli.inspect", "say what a weight file or checkpoint is"),
-    "nest": Verb("efn_compose.cli.nest", "place a network inside a larger one, function unchanged"),
-    "direct-sum": Verb("efn_compose.cli.direct_sum", "place networks side by side in a larger one"),
+    "export": Verb("efn_compose.cli.export", "write a donor for another library"),
+    "inspect": Verb(
+        "efn_compose.cli.inspect", "describe a weight file or checkpoint, or compare two"
+    ),
+    "nest": Verb(
+        "efn_compose.cli.nest", "put a network into a larger one; its function stays the same"
+    ),
+    "direct-sum": Verb("efn_compose.cli.direct_sum", "put networks side by side into a larger one"),
     "shrink": Verb("efn_compose.cli.shrink", "cut a network to a smaller one"),
-    "report": Verb("efn_compose.cli.report", "draw a run's report again, follow or compare runs"),
-    "align": Verb("efn_compose.cli.align", "bring independent donors into one channel basis"),
-    "absorb": Verb("efn_compose.cli.absorb", "rewrite a donor for your images' statistics"),
-    "rank": Verb("efn_compose.cli.rank", "say which donor suits a data set, without training"),
-    "folds": Verb("efn_compose.cli.folds", "cut data into folds that do not lie"),
-    "augment": Verb("efn_compose.cli.augment", "draw what augmentation makes of your images"),
-    "doctor": Verb("efn_compose.cli.doctor", "check what this machine offers and lacks"),
+    "report": Verb(
+        "efn_compose.cli.report", "draw a run's report again, follow a run, compare runs"
+    ),
+    "align": Verb("efn_compose.cli.align", "write independent donors in one order of channels"),
+    "absorb": Verb("efn_compose.cli.absorb", "rewrite a donor's BatchNorm for your images"),
+    "rank": Verb("efn_compose.cli.rank", "find the donor that suits a data set, without training"),
+    "folds": Verb("efn_compose.cli.folds", "cut a data set into folds that are alike"),
+    "augment": Verb("efn_compose.cli.augment", "draw your images as training will see them"),
+    "doctor": Verb("efn_compose.cli.doctor", "check whether this machine can run a search"),
 }
 
 
