@@ -1,4 +1,4 @@
-"""The channel-group table: which axes of which tensors carry the same channels."""
+"""The channel-group table: the axes of tensors that carry the same channels."""
 
 from dataclasses import dataclass
 from functools import lru_cache

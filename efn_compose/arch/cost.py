@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds, activations; counted, not measured."""
+"""Cost of a network: parameters, multiply-adds, activations; counted, not measured."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Cost:
 
 
 def cost(spec: ArchSpec, size: int, classes: int | None = None) -> Cost:
-    """Return what a network costs at an input size.
+    """Return the cost of a network at an input size.
 
     Args:
         spec: The network.

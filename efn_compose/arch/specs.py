@@ -152,7 +152,7 @@ class ArchSpec:
         return cls(**{**fields, "blocks": tuple(BlockSpec(**block) for block in fields["blocks"])})
 
     def same_tensors_as(self, other: "ArchSpec") -> bool:
-        """Return whether two networks have the same layers and widths, whatever their names."""
+        """Return whether two networks have the same layers and widths, under any names."""
         return (self.stem_channels, self.stem_stride, self.blocks, self.top_channels) == (
             other.stem_channels,
             other.stem_stride,

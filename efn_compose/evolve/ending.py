@@ -1,4 +1,4 @@
-"""What a finished run leaves: the magic weight file and the machine-readable result."""
+"""The files of a finished run: the magic weights and the machine-readable result."""
 
 import dataclasses
 import hashlib
@@ -19,7 +19,7 @@ RESULT_SCHEMA = 1
 
 
 def describe_donors(donors: Sequence[Donor], space: GenomeSpace) -> dict[str, Any]:
-    """Return what the report needs to know of donors and genome; JSON values."""
+    """Return the facts about donors and genome that the report needs; JSON values."""
     return {
         "variant": space.spec.variant,
         "granularity": space.granularity,
@@ -38,7 +38,7 @@ def describe_donors(donors: Sequence[Donor], space: GenomeSpace) -> dict[str, An
 
 
 def describe_data(data: DataSet) -> dict[str, Any]:
-    """Return what the report needs to know of the data set; JSON values."""
+    """Return the facts about the data set that the report needs; JSON values."""
     counts = {}
     for part in ("train", "validation", "test"):
         labels = getattr(data, f"{part}_labels")

@@ -1,4 +1,4 @@
-"""How many images pass at once: what a device's memory holds."""
+"""Numbers of images that fit into a device's memory at once."""
 
 import resource
 from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def peak_bytes(device: str) -> int:
 
 
 def training_bytes(spec: ArchSpec, size: int) -> int:
-    """Return the bytes that a training step keeps per image, at least: what its layers put out.
+    """Return the least bytes that a training step keeps per image: the outputs of its layers.
 
     Args:
         spec: The network.
@@ -74,7 +74,7 @@ def largest_batch(
     does not fit would be killed, not refused.
 
     Args:
-        step: Makes a step of so many images.
+        step: Makes a step of this many images.
         peak: Returns the peak of memory in bytes.
         limit: Bytes that may be taken.
         most: Largest batch worth trying.

@@ -23,7 +23,7 @@ def absorb_donors(
 ) -> list[Donor]:
     """Rewrite donors' BatchNorm for the statistics of training images, function kept.
 
-    Rewritten donors are kept in a folder under a name that says what they were made from, and
+    Rewritten donors are kept in a folder under a name that names their origin, and
     not made again.
 
     Args:

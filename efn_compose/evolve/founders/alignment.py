@@ -27,7 +27,7 @@ def align_donors(
     executor: Executor,
     folder: Path,
 ) -> list[Donor]:
-    """Bring donors of other lineages into the first one's channel basis.
+    """Write donors of other lineages in the first one's channel basis.
 
     Aligned donors are kept in the run folder under a name that says what they
     were made from, and not made again.

@@ -1,4 +1,4 @@
-"""Donors that a run makes once: kept in its folder, found again by what they were made from."""
+"""Donors that a run makes once: kept in its folder, found again by a hash of their origin."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from efn_compose.errors import CheckpointError
 
 
 def key_of(made_from: Sequence[Any]) -> str:
-    """Return what stands for everything that something was made from: 64 hexadecimal digits."""
+    """Return a hash of everything that a donor was made from: 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
 
 
 def path_of(folder: Path, donor: Donor, made_from: Sequence[Any]) -> Path:
-    """Return the file of a donor whose name says what it was made from."""
+    """Return the file of a donor; its name holds a hash of the donor's origin."""
     return folder / f"{donor.name}-{key_of(made_from)[:16]}.h5"
 
 

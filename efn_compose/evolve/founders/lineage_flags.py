@@ -1,4 +1,4 @@
-"""What a run must say about mixing donors of several lineages."""
+"""Notes that a run gives on mixing donors of several lineages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class LineageFlags:
         return flags
 
     def of_winner(self, recipe: Recipe, space: GenomeSpace) -> list[str]:
-        """Return what to say of what was written, one sentence each."""
+        """Return the notes on the written weights, one sentence each."""
         donor_map, used = recipe.donor_map(space), recipe.donors_used(space)
         mixed = {self.lineages[number] for number in used if number < len(self.lineages)}
         if len(mixed) < 2:

@@ -64,7 +64,7 @@ def measure_saliency(
 
 
 def _kept(path: Path, key: str, donor_count: int) -> tuple[dict[str, np.ndarray], ...] | None:
-    """Return what was measured for exactly these donors and images; None if it was not."""
+    """Return the saliency measured for exactly these donors and images; None if there is none."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if str(file["key"]) != key:

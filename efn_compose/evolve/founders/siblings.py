@@ -74,7 +74,7 @@ def _name(donor: Donor, task: SiblingTask) -> str:
 
 
 def _origin(donor: Donor, task: SiblingTask) -> dict[str, object]:
-    """Return what a sibling was made from; decides whether a kept file still fits."""
+    """Return the origin of a sibling, which decides whether a kept file still fits."""
     return {
         "of": donor.fingerprint,
         "seed": task.seed,

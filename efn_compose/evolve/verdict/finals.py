@@ -1,4 +1,4 @@
-"""Finals: finalists against every donor and the average on fresh seeds, and what comes of it."""
+"""Finals: finalists against every donor and the average on fresh seeds, and the verdict."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask
 
 @dataclass(frozen=True)
 class FinalResult:
-    """What the finals concluded.
+    """The result of the finals.
 
     Args:
         winner: The recipe to write.
@@ -47,7 +47,7 @@ class Finals:
     Weights that bring their classifier are trained at `fitness.final_rate` of the rate.
 
     The choice among finalists is made on search-validation; only the chosen one is
-    then scored on test, beside what was never subject to choice.
+    then scored on test, beside the contestants that were never chosen.
 
     Args:
         seat: All donors, and the space of their genomes.
@@ -73,7 +73,7 @@ class Finals:
         """Run all contestants, choose, test, and conclude.
 
         Args:
-            finalists: What the search believes best.
+            finalists: The recipes that the search believes best.
             with_average: Whether the uniform average of all donors takes part.
 
         Raises:

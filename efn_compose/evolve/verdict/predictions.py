@@ -26,7 +26,7 @@ class Predictions:
 
     Args:
         best_donor: Name of the best donor.
-        challenger: Name of what was written, or of what came nearest to it.
+        challenger: Name of the written contestant, or of the nearest one.
         seed: Of the training: the first of the finals, so nothing is learned from test anew.
         answers: By name: "predicted" (image,) int32 and "confidence" (image,) float32.
     """

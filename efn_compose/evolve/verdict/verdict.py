@@ -10,7 +10,7 @@ AVERAGE = "uniform_average"
 PLAIN_NETWORK = "trained"
 PLAIN_AVERAGE = "trained_average"
 LATEST_STATE = "latest_state"
-#: Contestants that come of donors without being one, as people read them.
+#: Contestants made from donors, with the names that people read.
 RIVALS = {
     PLAIN_NETWORK: "the best donor plainly trained",
     PLAIN_AVERAGE: "the average along the best donor plainly trained",
@@ -19,7 +19,7 @@ RIVALS = {
 
 
 def reference_kind(name: str) -> str:
-    """Return what a contestant is that others are compared with.
+    """Return a description of the contestant that others are compared with.
 
     Example:
         >>> reference_kind("lite1"), reference_kind("latest_state")
@@ -85,7 +85,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the run concluded.
+    """The verdict of a run.
 
     Args:
         winner: Name of the arm whose weights are written.

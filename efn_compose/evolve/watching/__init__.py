@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: the terminal, TensorBoard, the time that is left.
+"""The view of a running search: the terminal, TensorBoard, the time that is left.
 
 Begin at `progress.py`. Nothing here changes a result.
 """

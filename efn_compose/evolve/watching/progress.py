@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: bars on a terminal, plain lines elsewhere."""
+"""Progress of a running search: bars on a terminal, plain lines elsewhere."""
 
 import time
 from collections import deque
@@ -25,7 +25,7 @@ _PHASE_TITLES = {
 }
 #: Phases of an evaluation that are the work itself; all else is overhead.
 _WORK = ("bn", "epoch", "score")
-#: Answers that the rate is taken from, at least.
+#: Least number of answers that the rate is taken from.
 _RECENT = 40
 
 
@@ -42,7 +42,7 @@ class ConsoleWatcher:
     def __init__(
         self, planned: int | None, workers: int, console: Console, budget: Budget | None = None
     ) -> None:
-        #: Called whenever a generation is over, such as to draw the report.
+        #: Called after every generation, to draw the report for example.
         self.after_generation: Callable[[], None] = lambda: None
         #: Called with every journal record and whether it is replayed.
         self.after_evaluation: Callable[[dict[str, Any], bool], None] = lambda *_: None
@@ -158,7 +158,7 @@ class ConsoleWatcher:
         if best is None:
             self._print(f"  generation {generation}: every evaluation failed so far")
             return
-        # A pure donor in the lead is its own reference, whatever its rank by the plain mean.
+        # A pure donor in the lead is compared with itself, whatever its rank by the plain mean.
         donor = best if best in search.pure else search.best_donor()
         found = search.table.estimates({best, donor, *search.pure})
         self._best.append(found[best].shrunk)

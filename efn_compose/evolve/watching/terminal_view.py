@@ -1,4 +1,4 @@
-"""What stands under the progress bar on a terminal: the course of the search and its workers."""
+"""The view under a terminal's progress bar: the course of the search, and its workers."""
 
 import itertools
 from collections.abc import Mapping, Sequence

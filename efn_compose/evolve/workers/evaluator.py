@@ -1,4 +1,4 @@
-"""What a worker of a search owns: images, a traced network, and the donors of its seat."""
+"""The property of a search's worker: images, a traced network, and the donors of its seat."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -29,7 +29,7 @@ class WorkerSetup:
     Args:
         spec: The network of all donors.
         conventions: Common to all donors.
-        fitness: What one evaluation does.
+        fitness: The settings of one evaluation.
         metric: "accuracy" or "auc".
         threads: TensorFlow threads; part of what a result depends on.
         device: "cpu", "gpu" or "tpu".
@@ -144,7 +144,7 @@ class Evaluator(Worker):
         """Return a recipe's tensors, refitted where that is wanted and donors meet."""
         space = self.space
         tensors = recipe.compose(space, self.donors)
-        # What brings a classifier was trained whole, and is read as it was trained.
+        # Weights that include a classifier were trained whole, and are read as they were trained.
         is_trained = f"{HEAD_LAYER}/kernel" in tensors
         if not self.setup.fitness.refit or is_trained or not recipe.is_mixed(space):
             return tensors

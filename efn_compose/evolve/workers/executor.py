@@ -60,7 +60,7 @@ def answer(worker: Worker, task: Task, number: int, seat: Ticket | None = None) 
         else:
             worker.sit(seat)
         value = task.run(worker)
-    except Exception as exception:  # a worker answers, whatever happened to the candidate
+    except Exception as exception:  # a worker answers in any case
         where = traceback.extract_tb(exception.__traceback__)[-1]
         location = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
         error = f"{type(exception).__name__}: {str(exception)[:500]} ({location})"

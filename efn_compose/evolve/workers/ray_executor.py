@@ -37,7 +37,7 @@ _END_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
 #: Workers that die in a row before any of them stands up: starting more is pointless.
 _MOST_START_FAILURES = 5
-#: Times its memory after the first answer, what a worker may grow to that begins above the limit.
+#: Growth, over its memory after the first answer, allowed to a worker that begins above the limit.
 _GROWTH = 1.5
 
 
@@ -115,7 +115,7 @@ class RayExecutor:
         setup: Makes the worker of each process; a frozen dataclass.
         data: What the workers work on; put in the object store once.
         options: Workers, device, address, retries, limits.
-        note: Told what a person should know; a warning by default.
+        note: Called with messages for people; a warning by default.
 
     Raises:
         RunError: Ray cannot be reached, or offers none of the devices asked for.
@@ -239,7 +239,7 @@ class RayExecutor:
     def _settle(
         self, one: _Running, reference: Any, again: deque[tuple[int, Task, int]]
     ) -> Iterator[tuple[int, Outcome]]:
-        """Take what became of a task: an answer, or another attempt."""
+        """Take the result of a task: an answer, or another attempt."""
         outcome, reason = self._collect(one, reference)
         if outcome is None:
             self._replace(one.number)
@@ -257,10 +257,10 @@ class RayExecutor:
         yield one.position, replace(outcome, attempts=one.attempt)
 
     def _has_outgrown(self, number: int, memory_mb: float) -> bool:
-        """Return whether a worker has grown beyond what it may take.
+        """Return whether a worker has outgrown its memory.
 
-        One that is above the limit from the beginning holds what the task needs, such as many
-        images: a new one would be there again, and the run would only start workers.
+        A worker that starts above the limit needs that memory, for many images for example.
+        Replacing it would not help, so it is kept.
         """
         limit, member = self._options.memory_limit_mb, self._members[number]
         if not limit:
@@ -379,7 +379,7 @@ class RayExecutor:
             member.is_reported = True
 
     def _top_up(self, resources: dict[str, float]) -> None:
-        """Have as many workers as wanted; of too many, those go that wait for a place."""
+        """Start or end workers until there are enough; workers that wait for a place end first."""
         wanted = worker_count(self._options, self._device, resources)
         for _ in range(wanted - len(self._members)):
             self._start()

@@ -1,4 +1,4 @@
-"""Starting Ray on this machine or joining a cluster, and what it offers."""
+"""Starts Ray on this machine or joins a cluster, and reads its resources."""
 
 import os
 from typing import Any
@@ -22,7 +22,7 @@ def start_ray(options: ExecutorOptions) -> bool:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray adds 15 to its workers' niceness; they are to have that of the process they work for.
+    # Ray adds 15 to its workers' niceness; here they get that of the process they work for.
     os.environ.setdefault("RAY_worker_niceness", "0")
     if not options.address:
         # Ray takes "127.0.0.1" for this machine's outer address, unless clusters are off. Read
@@ -71,7 +71,7 @@ def _keep_to_loopback() -> None:
 
 
 def choose_device(device: str, resources: dict[str, float]) -> str:
-    """Return the device to use: what was asked for, or the best there is.
+    """Return the device to use: the one that was asked for, or the best there is.
 
     Raises:
         RunError: Ray offers none of the devices asked for.
@@ -102,7 +102,7 @@ def worker_count(options: ExecutorOptions, device: str, resources: dict[str, flo
 
 
 def actor_options(device: str, options: ExecutorOptions) -> dict[str, Any]:
-    """Return what a worker asks of the node it is placed on.
+    """Return the resources that a worker needs on its node.
 
     Example:
         >>> actor_options("gpu", ExecutorOptions(workers_per_gpu=4, gpu_memory_mb=3500))

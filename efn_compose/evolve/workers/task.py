@@ -1,4 +1,4 @@
-"""What every task is, and what comes back of it."""
+"""The base of every task, and the answer that comes back."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable

@@ -15,7 +15,7 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "ray")
 
 
 def describe_process() -> dict[str, str]:
-    """Return what must be equal on all nodes, and where this process runs; imports nothing heavy.
+    """Return the versions that must be equal on all nodes, and this process' place; imports nothing heavy.
 
     Example:
         >>> sorted(describe_process())
@@ -31,7 +31,7 @@ def describe_process() -> dict[str, str]:
 
 
 def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]:
-    """Return what differs between two processes, but for where they run.
+    """Return the differences between two processes, their places left out.
 
     Example:
         >>> differences({"keras": "3.15", "host": "a"}, {"keras": "3.14", "host": "b"})

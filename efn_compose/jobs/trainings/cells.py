@@ -1,4 +1,4 @@
-"""One training of a matrix: what it is of, what it leaves, how a worker does it."""
+"""One training of a matrix: its network, fold and seed, its result, its task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Cell(Task):
 
 @dataclass(frozen=True, eq=False)
 class CellResult:
-    """What became of a training.
+    """The result of a training.
 
     Args:
         scores: Of the validation images, by the kept weights and without TTA.
@@ -80,7 +80,7 @@ PREDICTIONS_FILE = "validation.npz"
 
 
 def write_answers(folder: Path, numbers: np.ndarray, probability: np.ndarray) -> None:
-    """Keep what a training says of its validation images."""
+    """Keep the predictions of a training on its validation images."""
     with atomic_path(folder / PREDICTIONS_FILE) as temporary, open(temporary, "wb") as file:
         np.savez(file, numbers=numbers, probability=probability)
 

@@ -73,7 +73,7 @@ class FoldedImages:
 
 @dataclass(frozen=True, eq=False)
 class PreparedImages:
-    """What was read, and what was found on the way.
+    """The images of a matrix of trainings, and the notes on them.
 
     Args:
         table: The images that are trained on, under the numbers of `folded`.

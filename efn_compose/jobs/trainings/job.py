@@ -31,7 +31,7 @@ from efn_compose.store import RunFolder
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What a finished run of trainings says.
+    """The result of a finished run of trainings.
 
     Args:
         folder: The run folder.

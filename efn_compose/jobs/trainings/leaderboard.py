@@ -19,7 +19,7 @@ class Standing:
         failed: How many were not.
         means: By metric.
         errors: Standard error by metric, None where one value has none.
-        over: What the error is over: "folds" or "seeds".
+        over: The error is over "folds" or "seeds".
     """
 
     variant: str

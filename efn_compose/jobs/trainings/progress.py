@@ -1,4 +1,4 @@
-"""What a person sees while trainings run: a bar on a terminal, plain lines elsewhere."""
+"""Progress of running trainings: a bar on a terminal, plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -56,7 +56,7 @@ class TrainingProgress:
         """An update was made."""
         self._within = done / planned
         if self._first is None:
-            # Building and tracing are no measure of what is to come.
+            # Building and tracing do not foretell the time of later epochs.
             self._first = (time.monotonic(), self._share())
         status = f"loss {loss:.3f}, {self._left()}"
         self._bar.update(self._task, completed=self._finished + self._within, status=status)

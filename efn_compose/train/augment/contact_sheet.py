@@ -1,4 +1,4 @@
-"""A picture of what the network will see: images down, draws across."""
+"""A picture of images as the network will see them: images down, draws across."""
 
 import textwrap
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ class Column:
     """One column of a sheet.
 
     Args:
-        group: What it belongs to, written once above neighbours of one group.
-        caption: What was done.
+        group: Its heading, written once above neighbours of one group.
+        caption: The change that was made.
         images: (image, size, size, 3) uint8.
         notes: A line below each image, or none.
     """

@@ -1,4 +1,4 @@
-"""Holes and shuffled tiles: what is left of an image when parts of it are gone."""
+"""Holes and shuffled tiles."""
 
 import tensorflow as tf
 

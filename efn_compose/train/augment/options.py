@@ -1,4 +1,4 @@
-"""What a network sees of each image: the `[augment]` section."""
+"""The `[augment]` section: random changes to each image."""
 
 from dataclasses import dataclass
 from typing import Any

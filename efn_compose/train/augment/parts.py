@@ -30,7 +30,7 @@ class Part:
     Args:
         name: Its setting.
         caption: Setting and value, and what describes it further.
-        help: What the setting says.
+        help: The setting's help text.
         alone: Options with this part only, in every image.
     """
 

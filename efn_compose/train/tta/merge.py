@@ -18,7 +18,7 @@ def merge_views(
         logits: (view, image, class).
         merge: "mean" of the probabilities; "median" of them, rescaled to sum to 1; or "rank": each
             view ranks the images by their probability of each class, 0 to 1, and the ranks
-            are averaged. Ranks weigh views alike whatever the scale of their probabilities; they
+            are averaged. Ranks weigh views alike at any scale of their probabilities; they
             order images, for an AUC or a threshold, but are no probabilities.
 
     Returns:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-#: Views that a kind has: "drawn" has as many as wanted.
+#: Number of views of each kind; "drawn" has any number.
 VIEW_COUNTS = {"none": 1, "flip": 2, "flips": 4, "dihedral": 8, "crops": 6}
 
 

@@ -19,7 +19,7 @@ _SYMMETRIES = {
     "flips": ((0, False), (0, True), (2, False), (2, True)),
     "dihedral": tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True)),
 }
-#: Place of each crop, as shares of what is left beside it: (from the left, from the top).
+#: Place of each crop, as shares of the free space: (from the left, from the top).
 _PLACES = ((0.5, 0.5), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AlignTask(Task):
-    """Bring donors of other lineages into the channel basis of the first.
+    """Write donors of other lineages in the channel basis of the first.
 
     Args:
         donors: Harmonised donors; the first is the reference.

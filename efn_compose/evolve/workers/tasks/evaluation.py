@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What became of an evaluation: scores or a reason, never both.
+    """The result of an evaluation: scores or a reason, never both.
 
     Args:
         scores: By split part: "loss" (mean cross-entropy, nats), "accuracy", ...
@@ -59,7 +59,7 @@ class EvaluationTask(Task):
         keep_weights: Whether the answer holds the weights after training.
         probe: Score untrained features by closed-form classifiers instead; see
             `train.resident.probe`.
-        gentle: Train weights that bring their classifier at `fitness.final_rate` of the rate.
+        gentle: Train weights that include their classifier at `fitness.final_rate` of the rate.
     """
 
     recipe: Recipe

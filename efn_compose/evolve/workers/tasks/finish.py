@@ -26,7 +26,7 @@ class FinishTask(Task):
     def run(self, worker: "Evaluator") -> dict[str, np.ndarray]:
         """Return the weights by canonical name; a pure donor's are its own."""
         tensors = worker.compose(self.recipe)
-        # What was trained here brings its classifier; it may be a mean of several itself.
+        # Weights trained here include their classifier; it may be a mean of several itself.
         is_trained = f"{HEAD_LAYER}/kernel" in tensors
         if not (is_trained or self.recipe.is_mixed(worker.space)):
             return {name: np.array(values) for name, values in tensors.items()}

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictionTask(Task):
-    """Train a recipe's weights as an evaluation does, and say what it makes of each test image.
+    """Train a recipe's weights as an evaluation does, and predict each test image.
 
     Args:
         recipe: How the weights are made.
         seed: Decides head, order and dropout.
         epochs: Passes over the training images.
-        gentle: Train weights that bring their classifier at `fitness.final_rate` of the rate.
+        gentle: Train weights that include their classifier at `fitness.final_rate` of the rate.
     """
 
     recipe: Recipe
