@@ -71,7 +71,9 @@ def _is_in_docs(place: str) -> bool:
 
 
 def _title(page: str) -> dict[str, str]:
-    return {Path(page).stem.replace("_", " ").capitalize(): page}
+    """Return a page under its heading, up to a colon."""
+    heading = (ROOT / _SOURCES[page]).read_text(encoding="utf-8").splitlines()[0]
+    return {heading.removeprefix("# ").partition(":")[0]: page}
 
 
 def _outside_code(text: str, change: Callable[[str], str]) -> str:
