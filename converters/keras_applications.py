@@ -42,8 +42,6 @@ from efn_compose.checkpoints.dialects.keras.keras_config import (
     config_epsilon,
     config_layers,
     config_momentum,
-    config_preprocessing,
-    normalization_weights,
 )
 from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head
 from efn_compose.checkpoints.dialects.keras.keras_names import (
@@ -55,6 +53,10 @@ from efn_compose.checkpoints.dialects.keras.keras_order import (
     is_numbered,
     name_by_order,
     starts_depthwise,
+)
+from efn_compose.checkpoints.dialects.keras.keras_scaling import (
+    config_preprocessing,
+    normalization_weights,
 )
 from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError
@@ -190,9 +192,10 @@ def _scaling(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> tuple[Prep
     if weights is None:
         return PREPROCESSINGS["imagenet"], "keras.applications' V1 ImageNet files"
     mean, variance = weights
-    rescalings = (raw.metadata.get("layer_classes") or {}).get("rescaling", 2)
     is_hosted = np.allclose(variance, HOSTED_VARIANCE, atol=1e-3)
-    if is_hosted and rescalings == 1 and not is_named:
+    steps = None if is_named else _scaling_steps(raw)
+    _question_steps(raw, spec, steps, is_hosted)
+    if is_hosted and steps == (1, 0):
         deviation = np.sqrt(variance)
         source = (
             "normalization layer; the ImageNet file was loaded by path, so the model divides by "
@@ -214,6 +217,37 @@ def _scaling(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> tuple[Prep
                 "pixels / 255"
             )
     return Preprocessing(tuple(mean * 255), tuple(deviation * 255)), source
+
+
+def _scaling_steps(raw: RawCheckpoint) -> tuple[int, int] | None:
+    """Return how many `Rescaling` layers and how many operations a file lists, None without a list.
+
+    Keras 3 corrects the hosted ImageNet file by one more `Rescaling`, tf_keras by a multiplication,
+    which the file lists as an operation.
+    """
+    classes = raw.metadata.get("layer_classes")
+    if not classes:
+        return None
+    operations = sum(classes.get(name, 0) for name in ("tf_op_lambda", "tfop_lambda", "lambda"))
+    return classes.get("rescaling", 0), operations
+
+
+#: (rescalings, operations) that go with variances as they are, and with those of the hosted file.
+_PLAIN_STEPS, _HOSTED_STEPS = ((1, 0),), ((1, 0), (2, 0), (1, 1))
+
+
+def _question_steps(
+    raw: RawCheckpoint, spec: ArchSpec, steps: tuple[int, int] | None, is_hosted: bool
+) -> None:
+    """Raise where a file lists other scaling layers than go with its Normalization layer."""
+    if steps is None or steps in (_HOSTED_STEPS if is_hosted else _PLAIN_STEPS):
+        return
+    raise AmbiguousCheckpointError(
+        f"{raw.path}: the file lists {steps[0]} Rescaling layers and {steps[1]} operations, which do "
+        "not go with its Normalization layer, and does not say what they compute. Save the model as "
+        f".keras, which does, or name the network, e.g. --arch {spec.variant}, to accept the usual "
+        "scaling of its weights."
+    )
 
 
 DIALECT = Dialect(

@@ -23,13 +23,14 @@ from efn_compose.checkpoints.dialects.dialect import (
     Resolved,
     Row,
 )
-from efn_compose.checkpoints.dialects.keras.keras_config import config_layers, config_preprocessing
+from efn_compose.checkpoints.dialects.keras.keras_config import config_layers
 from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head
 from efn_compose.checkpoints.dialects.keras.keras_names import (
     keras_rows,
     output_channels,
     spec_from_blocks,
 )
+from efn_compose.checkpoints.dialects.keras.keras_scaling import config_preprocessing
 from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError, describe_problems
 

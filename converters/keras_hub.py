@@ -34,7 +34,7 @@ from efn_compose.checkpoints.dialects.keras.keras_backbones import (
     is_hub,
     numbered_v1_library,
 )
-from efn_compose.checkpoints.dialects.keras.keras_config import config_layers, normalization_weights
+from efn_compose.checkpoints.dialects.keras.keras_config import config_layers
 from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head, without_max_pooled_head
 from efn_compose.checkpoints.dialects.keras.keras_names import (
     keras_rows,
@@ -47,6 +47,7 @@ from efn_compose.checkpoints.dialects.keras.keras_order import (
     name_by_order,
     starts_depthwise,
 )
+from efn_compose.checkpoints.dialects.keras.keras_scaling import normalization_weights
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 _OWN_LAYERS = r"stem_.*|top_.*|block\d+._.*|predictions|seed_generator.*"

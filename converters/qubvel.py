@@ -22,17 +22,17 @@ from efn_compose.checkpoints.dialects.keras.keras_backbones import (
     has_composite_blocks,
     numbered_v1_library,
 )
-from efn_compose.checkpoints.dialects.keras.keras_config import (
-    config_layers,
-    config_preprocessing,
-    normalization_weights,
-)
+from efn_compose.checkpoints.dialects.keras.keras_config import config_layers
 from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head
 from efn_compose.checkpoints.dialects.keras.keras_names import keras_rows, output_channels
 from efn_compose.checkpoints.dialects.keras.keras_order import (
     is_numbered,
     name_by_order,
     starts_depthwise,
+)
+from efn_compose.checkpoints.dialects.keras.keras_scaling import (
+    config_preprocessing,
+    normalization_weights,
 )
 from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 

@@ -16,7 +16,7 @@ from converters.keras_applications import HOSTED_VARIANCE, is_v2
 from converters.oracles import NoOracleError, Oracle
 from efn_compose.arch import ArchSpec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
-from efn_compose.checkpoints.dialects.keras.keras_config import normalization_weights
+from efn_compose.checkpoints.dialects.keras.keras_scaling import normalization_weights
 from efn_compose.donors import Donor
 
 #: Builds a library's network for (height, width, 3).

@@ -9,7 +9,8 @@ import numpy as np
 from efn_compose.arch import PREPROCESSINGS, Preprocessing
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.keras.keras_backbones import find_config
-from efn_compose.checkpoints.dialects.keras.keras_config import LayerConfig, config_preprocessing
+from efn_compose.checkpoints.dialects.keras.keras_config import LayerConfig
+from efn_compose.checkpoints.dialects.keras.keras_scaling import config_preprocessing
 from efn_compose.errors import AmbiguousCheckpointError
 
 

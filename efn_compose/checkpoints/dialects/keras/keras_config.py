@@ -7,11 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from efn_compose.arch import Preprocessing
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
-from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_problems
+from efn_compose.errors import AmbiguousCheckpointError
 
 #: Spelling of activations in configurations.
 _ACTIVATIONS = {
@@ -20,11 +17,6 @@ _ACTIVATIONS = {
     "relu6": "relu6",
     "relu": "relu",
 }
-#: Layers before the stem that leave pixel values as they are in inference.
-_NEUTRAL = (
-    "InputLayer", "ZeroPadding2D", "Random", "Resizing", "CenterCrop", "Functional",
-    "Model", "Sequential", "Dropout", "GaussianNoise", "Cast",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,11 +27,13 @@ class LayerConfig:
         class_name: "Conv2D", "BatchNormalization", ...
         name: The layer's name.
         fields: Its arguments.
+        inbound: What it is called with, as the configuration stores it.
     """
 
     class_name: str
     name: str
     fields: Mapping[str, Any]
+    inbound: Any = None
 
 
 def config_layers(raw: RawCheckpoint) -> list[LayerConfig]:
@@ -58,7 +52,7 @@ def _walk(node: Any) -> Iterator[LayerConfig]:
     inner = node.get("config")
     if isinstance(inner, dict):
         class_name = str(node.get("class_name", "")).rpartition(">")[2]
-        yield LayerConfig(class_name, str(inner.get("name", "")), inner)
+        yield LayerConfig(class_name, str(inner.get("name", "")), inner, node.get("inbound_nodes"))
     layers = inner.get("layers") if isinstance(inner, dict) else inner
     for layer in layers if isinstance(layers, list) else ():
         yield from _walk(layer)
@@ -120,85 +114,3 @@ def _common(layers: Sequence[LayerConfig], class_name: str, field: str, where: s
             f"{where}: {class_name}.{field} takes several values {sorted(values)}; one is supported."
         )
     return values.pop() if values else None
-
-
-def config_preprocessing(
-    raw: RawCheckpoint, layers: Sequence[LayerConfig], stem: str
-) -> Preprocessing | None:
-    """Return the affine scaling that the layers before the stem apply to pixels.
-
-    Args:
-        raw: The checkpoint; holds the values of `Normalization` layers.
-        layers: Its configuration.
-        stem: Name of the stem convolution.
-
-    Returns:
-        The scaling, or None where no layer scales.
-
-    Raises:
-        AmbiguousCheckpointError: A layer before the stem does something else.
-    """
-    scale, offset, has_scaled, strange = np.ones(3), np.zeros(3), False, []
-    for layer in layers:
-        if layer.name == stem:
-            break
-        if layer.class_name == "Rescaling":
-            factor = np.broadcast_to(_floats(layer.fields.get("scale", 1.0)), 3)
-            scale, offset = scale * factor, offset * factor
-            offset = offset + np.broadcast_to(_floats(layer.fields.get("offset", 0.0)), 3)
-            has_scaled = True
-        elif layer.class_name == "Normalization":
-            mean, variance = _normalization(raw, layer)
-            deviation = np.maximum(np.sqrt(variance), 1e-7)
-            scale, offset = scale / deviation, (offset - mean) / deviation
-            has_scaled = True
-        elif not layer.class_name.startswith(_NEUTRAL):
-            strange.append(f"- {layer.class_name} {layer.name!r}")
-    if strange:
-        raise AmbiguousCheckpointError(
-            describe_problems(
-                f"{raw.path}: layers before the stem that are no known input scaling:",
-                strange,
-                "Name the network, e.g. --arch b0, to accept the usual scaling of its weights.",
-            )
-        )
-    if not has_scaled:
-        return None
-    try:
-        return Preprocessing(tuple(-offset / scale), tuple(1 / scale))
-    except ConfigError as error:
-        raise AmbiguousCheckpointError(f"{raw.path}: unusable input scaling: {error}") from None
-
-
-def _normalization(raw: RawCheckpoint, layer: LayerConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance: constants of the configuration, else the layer's weights."""
-    if layer.fields.get("mean") is not None:
-        return _floats(layer.fields["mean"]), _floats(layer.fields["variance"])
-    found = normalization_weights(raw, layer.name)
-    return (np.zeros(3), np.ones(3)) if found is None else found
-
-
-def normalization_weights(
-    raw: RawCheckpoint, name: str | None = None
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return mean and variance that a `Normalization` layer stores, each (3,), or None.
-
-    Args:
-        raw: The checkpoint.
-        name: The layer; default the only one.
-    """
-    for tensor in raw.tensors:
-        layer, _, role = tensor.rpartition("/")
-        if role == "mean" and f"{layer}/variance" in raw.tensors and name in (None, layer):
-            mean = raw.tensors[tensor].load().astype(np.float64).reshape(-1)
-            variance = raw.tensors[f"{layer}/variance"].load().astype(np.float64).reshape(-1)
-            if mean.size == variance.size == 3:
-                return mean, variance
-    return None
-
-
-def _floats(value: Any) -> np.ndarray:
-    """Return a number or nested list of numbers of a configuration as a flat array."""
-    if isinstance(value, dict):
-        value = value.get("config", {}).get("value", value)
-    return np.asarray(value, np.float64).reshape(-1)

@@ -2,16 +2,20 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Prepared
 from efn_compose.checkpoints.dialects.keras.keras_backbones import find_config
 from efn_compose.checkpoints.dialects.keras.keras_config import LayerConfig
+from efn_compose.errors import ConversionError, describe_problems
 
 _POOLING = ("GlobalAveragePooling2D", "GlobalMaxPooling2D", "Flatten")
 #: Layers between pooling and classifier that do nothing in inference.
 _IDLE = ("Dropout", "Activation", "Softmax", "InputLayer", "Dense", "Reshape")
+
+
+_OWN_LAYER = "layer of the user's own behind the backbone; the backbone comes without it"
 
 
 def adopt_head(
@@ -50,7 +54,10 @@ def adopt_head(
                 "precedes it (a .keras or whole-model file does)"
             )
             return _without(raw, strange, reason)
+        if _stand_behind(raw, strange, features):
+            return _without(raw, strange, _OWN_LAYER)
         return Prepared(raw)
+    _refuse_layers_in_front(raw, layers, strange)
     names = {layer.name for layer in behind}
     classes = {layer.class_name for layer in behind}
     pooling = classes & set(_POOLING)
@@ -58,9 +65,59 @@ def adopt_head(
     if len(strange) == 1 and dense and is_plain and pooling == {"GlobalAveragePooling2D"}:
         return _renamed(raw, dense[0], head)
     if set(strange) <= names:
-        reason = "layer of the user's own behind the backbone; the backbone comes without it"
-        return _without(raw, strange, reason)
+        return _without(raw, strange, _OWN_LAYER)
     return Prepared(raw)
+
+
+def _refuse_layers_in_front(
+    raw: RawCheckpoint, layers: Sequence[LayerConfig], strange: Mapping[str, Sequence[str]]
+) -> None:
+    """Raise where a layer with weights stands before the stem: it is part of the function."""
+    in_front = []
+    for layer in layers:
+        if layer.name == "stem_conv":
+            break
+        if layer.name in strange:
+            in_front.append(
+                f"- {layer.class_name} {layer.name!r}: {', '.join(strange[layer.name])}"
+            )
+    else:
+        return
+    if in_front:
+        raise ConversionError(
+            describe_problems(
+                f"{raw.path}: layers with weights stand before the stem.",
+                in_front,
+                "They are part of what the network computes, and networks here begin at the stem. "
+                "Save the backbone alone (model.get_layer('efficientnetb0').save(...)) and keep "
+                "these layers in your own model.",
+            )
+        )
+
+
+def _stand_behind(raw: RawCheckpoint, strange: Mapping[str, Sequence[str]], features: int) -> bool:
+    """Return whether shapes show that all layers come after the pooled features.
+
+    Dense layers form chains from the features; a norm has the width of what a dense layer reads.
+    """
+    kernels = {
+        layer: raw.tensors[f"{layer}/kernel"].shape
+        for layer in strange
+        if f"{layer}/kernel" in raw.tensors
+    }
+    if any(len(shape) != 2 for shape in kernels.values()):
+        return False
+    reached, waiting = {features}, dict(kernels)
+    while found := [layer for layer, shape in waiting.items() if shape[0] in reached]:
+        reached |= {waiting.pop(layer)[1] for layer in found}
+    read = {features} | {shape[0] for shape in kernels.values()}
+    widths = {
+        raw.tensors[name].shape
+        for layer, names in strange.items()
+        if layer not in kernels
+        for name in names
+    }
+    return not waiting and all(len(shape) == 1 and shape[0] in read for shape in widths)
 
 
 def ends_in_average_pooling(raw: RawCheckpoint) -> bool:

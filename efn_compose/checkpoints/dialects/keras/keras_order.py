@@ -74,7 +74,6 @@ def name_by_order(
         for layer in _layers(raw, "conv2d")
     ]
     depthwise = _layers(raw, "depthwise_conv2d")
-    dense = _layers(raw, "dense")
     blocks = list(_blocks(convs[1:-1], len(depthwise), raw))
     shapes = _shapes(blocks, depthwise, raw)
     stages = split_stages(shapes, request, str(raw.path))
@@ -95,13 +94,14 @@ def name_by_order(
             index += 1
     order.append(("top_bn", None))
     norms = _layers(raw, "batch_normalization")
-    if len(norms) != len(order) or len(dense) > 1:
+    if len(norms) < len(order):
         raise AmbiguousCheckpointError(
-            f"{raw.path}: {len(norms)} BatchNorms and {len(dense)} dense layers beside "
-            f"{len(convs)} convolutions; an EfficientNet of these convolutions has {len(order)} "
-            "and at most one. Save the model as .keras, which stores the layers' names."
+            f"{raw.path}: {len(norms)} BatchNorms beside {len(convs)} convolutions; an EfficientNet "
+            f"of these convolutions has {len(order)}. Save the model as .keras, which stores the "
+            "layers' names."
         )
-    for layer, (part, at) in zip(norms, order, strict=True):
+    # Further norms are numbered after the network's, and stand behind it.
+    for layer, (part, at) in zip(norms, order, strict=False):
         renamed[layer] = ends[part] if at is None else part_name(at, part)
     # A dense layer keeps its number; whether it is the classifier is for the caller to say.
     tensors = {_renamed(name, renamed): tensor for name, tensor in raw.tensors.items()}

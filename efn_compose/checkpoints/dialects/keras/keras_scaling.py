@@ -1,0 +1,112 @@
+"""The input scaling that the layers before a Keras model's stem apply to pixels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from efn_compose.arch import Preprocessing
+from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.keras.keras_arithmetic import after_arithmetic, floats
+from efn_compose.checkpoints.dialects.keras.keras_config import LayerConfig
+from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_problems
+
+#: Layers before the stem that leave pixel values as they are in inference.
+NEUTRAL = (
+    "InputLayer", "ZeroPadding2D", "Random", "Resizing", "CenterCrop", "Functional",
+    "Model", "Sequential", "Dropout", "GaussianNoise", "Cast",
+    # Augmentations that work in training only.
+    "RandAugment", "AugMix", "MixUp", "CutMix",
+)  # fmt: skip
+
+
+def config_preprocessing(
+    raw: RawCheckpoint, layers: Sequence[LayerConfig], stem: str
+) -> Preprocessing | None:
+    """Return the affine scaling that the layers before the stem apply to pixels.
+
+    Args:
+        raw: The checkpoint; holds the values of `Normalization` layers.
+        layers: Its configuration.
+        stem: Name of the stem convolution.
+
+    Returns:
+        The scaling, or None where no layer scales.
+
+    Raises:
+        AmbiguousCheckpointError: A layer before the stem does something else.
+    """
+    scale, offset, has_scaled, strange = np.ones(3), np.zeros(3), False, []
+    for layer in layers:
+        if layer.name == stem:
+            break
+        if layer.class_name == "Rescaling":
+            factor = np.broadcast_to(floats(layer.fields.get("scale", 1.0)), 3)
+            scale, offset = scale * factor, offset * factor
+            offset = offset + np.broadcast_to(floats(layer.fields.get("offset", 0.0)), 3)
+            has_scaled = True
+        elif layer.class_name == "Normalization":
+            mean, variance = _normalization(raw, layer)
+            deviation = np.maximum(np.sqrt(variance), 1e-7)
+            scale, offset = scale / deviation, (offset - mean) / deviation
+            has_scaled = True
+        elif (changed := after_arithmetic(layer, scale, offset)) is not None:
+            scale, offset = changed
+            has_scaled = True
+        elif not layer.class_name.startswith(NEUTRAL):
+            strange.append(f"- {described(layer)}")
+    if strange:
+        raise AmbiguousCheckpointError(
+            describe_problems(
+                f"{raw.path}: layers before the stem that are no known input scaling:",
+                strange,
+                "Name the network, e.g. --arch b0, to accept the usual scaling of its weights.",
+            )
+        )
+    if not has_scaled:
+        return None
+    try:
+        return Preprocessing(tuple(-offset / scale), tuple(1 / scale))
+    except ConfigError as error:
+        raise AmbiguousCheckpointError(f"{raw.path}: unusable input scaling: {error}") from None
+
+
+def _normalization(raw: RawCheckpoint, layer: LayerConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance: constants of the configuration, else the layer's weights."""
+    if layer.fields.get("mean") is not None:
+        return floats(layer.fields["mean"]), floats(layer.fields["variance"])
+    found = normalization_weights(raw, layer.name)
+    return (np.zeros(3), np.ones(3)) if found is None else found
+
+
+def normalization_weights(
+    raw: RawCheckpoint, name: str | None = None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return mean and variance that a `Normalization` layer stores, each (3,), or None.
+
+    Those of a grey network are the same for all colours.
+
+    Args:
+        raw: The checkpoint.
+        name: The layer; default the only one.
+    """
+    for tensor in raw.tensors:
+        layer, _, role = tensor.rpartition("/")
+        if role == "mean" and f"{layer}/variance" in raw.tensors and name in (None, layer):
+            mean = raw.tensors[tensor].load().astype(np.float64).reshape(-1)
+            variance = raw.tensors[f"{layer}/variance"].load().astype(np.float64).reshape(-1)
+            if mean.size == variance.size and mean.size in (1, 3):
+                return np.broadcast_to(mean, 3), np.broadcast_to(variance, 3)
+    return None
+
+
+def described(layer: LayerConfig) -> str:
+    """Return a layer's class and name, and what it computes where these do not say it.
+
+    Args:
+        layer: A layer before the stem.
+    """
+    words = f"{layer.class_name} {layer.name!r}"
+    if layer.class_name == "Conv2D":
+        return f"{words}, a convolution to {layer.fields.get('filters')} channels"
+    function = layer.fields.get("function")
+    return f"{words} ({function})" if isinstance(function, str) else words
