@@ -76,7 +76,7 @@ class SleepyExecutor(RayExecutor):
 def drive(folder: Path, mode: str, generations: int, address: str) -> None:
     """Be the driver: begin or resume the run, to its end."""
     from fake_executor import FakeExecutor
-    from nano_run import nano_donor
+    from random_donors import random_donor
     from search_runs import QuietWatcher
 
     from efn_compose.donors.options import DonorOptions
@@ -103,7 +103,9 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
             executor = FakeExecutor()
         try:
             result = EvolutionRun(
-                donors=[nano_donor(name, n, "lite0") for n, name in enumerate("ab")],
+                donors=[
+                    random_donor("lite0", n, name=name, classes=None) for n, name in enumerate("ab")
+                ],
                 options=DonorOptions(siblings=0, align="never", absorb="never"),
                 data_fingerprint="none",
                 search=SearchOptions(population=24, generations=generations, mode=mode),

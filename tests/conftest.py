@@ -1,3 +1,41 @@
-"""What test files share."""
+"""What test files share: chance that can be repeated, and how files share two processes."""
+
+import os
+import random
+import time
+from typing import Any
+
+import pytest
 
 collect_ignore = ["support"]
+
+#: Tests below these folders share a process: each would start a Ray cluster of its own at once.
+TOGETHER = ("tests/evolve/workers/",)
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Return a generator with another seed each time; a failure prints how to repeat it."""
+    seed = int(os.environ.get("TEST_SEED", time.time_ns() % 10**9))
+    print(f"TEST_SEED={seed} repeats what this test drew.")
+    return random.Random(seed)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files with slow tests first, so that no long one is left for one process at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file to one process, so that no fixture and no traced model is made twice."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+    return ByFile(config, log)

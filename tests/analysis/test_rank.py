@@ -5,7 +5,7 @@ import importlib
 
 import numpy as np
 import pytest
-from nano_donors import nano_donor, photo_like
+from random_donors import photo_like, random_donor
 
 from efn_compose.analysis.rank import plot_rank, pooled_features, rank, rank_table
 from efn_compose.arch import arch_spec, default_conventions
@@ -109,8 +109,8 @@ def test_the_donor_that_sees_the_classes_comes_first():
     """Classes are brightness levels; a donor that ignores its input cannot tell them apart."""
     labels = np.arange(40) % 4
     images = np.clip(photo_like(40).astype(int) // 4 + 50 * labels[:, None, None, None], 0, 255)
-    seeing = nano_donor("lite-w0.25-d0.3", seed=0)
-    blind = nano_donor("lite-w0.35-d0.3", seed=1).replace(name="blind")
+    seeing = random_donor("lite-w0.25-d0.3", seed=0)
+    blind = random_donor("lite-w0.35-d0.3", seed=1).replace(name="blind")
     kernel = "stem_conv/kernel"
     blind = blind.replace(tensors={**blind.tensors, kernel: 0 * blind.tensors[kernel]})
     records = rank([blind, seeing], images.astype(np.uint8), labels)
@@ -125,7 +125,7 @@ def test_the_donor_that_sees_the_classes_comes_first():
 
 
 def test_features_are_those_of_the_keras_model():
-    donor = nano_donor()
+    donor = random_donor()
     images = photo_like(5)
     features, _ = pooled_features(donor, images, batch_size=2)
     maps = np.asarray(
@@ -144,7 +144,7 @@ def test_wrong_data_is_refused():
 def test_the_verb_prints_table_and_json(tmp_path):
     command = importlib.import_module("efn_compose.cli.rank_command")
     for seed in (0, 1):
-        nano_donor(seed=seed).save(tmp_path / f"nano{seed}.h5")
+        random_donor(seed=seed).save(tmp_path / f"nano{seed}.h5")
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     options = parser.parse_args(

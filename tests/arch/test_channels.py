@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nesting_donors import logits_of, random_donor, random_images, relative_difference
+from float64_networks import float64_donor, logits_of, random_images, relative_difference
 
 from efn_compose.arch import arch_spec, channel_groups
 
@@ -22,7 +22,7 @@ TOLERANCE = 1e-9
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
     """A random donor, its input and its logits."""
-    donor, images = random_donor(request.param, side=32), random_images(side=32)
+    donor, images = float64_donor(request.param, side=32), random_images(side=32)
     return donor, images, logits_of(donor, images)
 
 

@@ -11,39 +11,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_donors import NANO, WIDE, random_donor
+from forked_commands import run_command
+from random_donors import random_donor
 
 from efn_compose.arch import arch_spec
 from efn_compose.cli.shared.command import VERBS
 from efn_compose.donors import load_donor
 from efn_compose.store import RunFolder
 
-
-def run(*arguments: object, cwd=None, **options) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "efn_compose", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-        timeout=300,
-        check=False,
-        **options,
-    )
+NANO, WIDE = "b-w0.5-d0.3", "b-w1.4-d0.3"
 
 
 def test_the_overview_lists_exactly_the_verbs():
-    result = run("--help")
+    result = run_command("--help")
     assert result.returncode == 0
     assert re.findall(r"^  ([a-z-]+)  ", result.stdout, re.M) == list(VERBS)
-    assert run().returncode == 2
-    assert run("--version").stdout.startswith("efn-compose 0.")
+    assert run_command().returncode == 2
+    assert run_command("--version").stdout.startswith("efn-compose 0.")
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_an_example(verb):
-    result = run(verb, "--help")
+    result = run_command(verb, "--help")
     assert result.returncode == 0
     assert f"usage: efn-compose {verb}" in result.stdout
     assert f"example:\n  efn-compose {verb}" in result.stdout
@@ -77,7 +66,7 @@ def test_an_example_is_accepted_by_its_own_parser(verb):
     ],
 )
 def test_wrong_usage_is_2(tmp_path, arguments, said):
-    result = run(*arguments, cwd=tmp_path)
+    result = run_command(*arguments, folder=tmp_path)
     assert result.returncode == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
@@ -95,12 +84,12 @@ def test_wrong_usage_is_2(tmp_path, arguments, said):
     ],
 )
 def test_a_failure_is_1_with_one_message_and_nothing_written(tmp_path, arguments, said):
-    result = run(*arguments, cwd=tmp_path)
+    result = run_command(*arguments, folder=tmp_path)
     assert result.returncode == 1
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
-    as_json = run(*arguments, "--json", cwd=tmp_path)
+    as_json = run_command(*arguments, "--json", folder=tmp_path)
     assert as_json.returncode == 1
     document = json.loads(as_json.stdout)
     assert document["error"].endswith("Error")
@@ -108,10 +97,10 @@ def test_a_failure_is_1_with_one_message_and_nothing_written(tmp_path, arguments
 
 
 def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
-    donors = [random_donor(seed) for seed in (1, 2)]
+    donors = [random_donor(NANO, seed, classes=5) for seed in (1, 2)]
     for donor in donors:
         donor.save(tmp_path / f"{donor.name}.h5")
-    nest = run(
+    nest = run_command(
         "nest", "nano1.h5", "--into", WIDE, "-o", "wide.h5", "--verify", "--json", cwd=tmp_path
     )
     assert nest.returncode == 0, nest.stderr
@@ -123,13 +112,13 @@ def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
         large.tensors["stem_conv/kernel"][..., : kernel.shape[-1]], kernel
     )
 
-    inspected = run("inspect", "wide.h5", "--json", cwd=tmp_path)
+    inspected = run_command("inspect", "wide.h5", "--json", folder=tmp_path)
     document = json.loads(inspected.stdout)
     assert document["variant"] == WIDE
     assert document["classes"] == 5
     assert document["stem_channels"] == arch_spec(WIDE).stem_channels
 
-    summed = run(
+    summed = run_command(
         "direct-sum",
         "nano1.h5",
         "nano2.h5",
@@ -138,24 +127,28 @@ def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
         "-o",
         "sum.h5",
         "--verify",
-        cwd=tmp_path,
+        folder=tmp_path,
     )
     assert summed.returncode == 0, summed.stderr
-    assert run("inspect", "sum.h5", "--quiet", cwd=tmp_path).stdout == ""
+    assert run_command("inspect", "sum.h5", "--quiet", folder=tmp_path).stdout == ""
 
-    smaller = run("nest", "wide.h5", "--into", NANO, "-o", "no.h5", cwd=tmp_path)
+    smaller = run_command("nest", "wide.h5", "--into", NANO, "-o", "no.h5", folder=tmp_path)
     assert smaller.returncode == 1
     assert "Traceback" not in smaller.stderr
     assert not (tmp_path / "no.h5").exists()
 
 
 def test_shrink_undoes_the_size_of_a_nested_network(tmp_path):
-    donor = random_donor(1)
+    donor = random_donor(NANO, 1, classes=5)
     donor.save(tmp_path / "nano1.h5")
     images = ("--images", "digits", "--image-count", 8, "--size", 32)
-    nested = run("nest", "nano1.h5", "--into", WIDE, "-o", "wide.h5", *images, cwd=tmp_path)
+    nested = run_command(
+        "nest", "nano1.h5", "--into", WIDE, "-o", "wide.h5", *images, folder=tmp_path
+    )
     assert nested.returncode == 0, nested.stderr
-    cut = run("shrink", "wide.h5", "--into", NANO, "-o", "cut.h5", *images, "--json", cwd=tmp_path)
+    cut = run_command(
+        "shrink", "wide.h5", "--into", NANO, "-o", "cut.h5", *images, "--json", folder=tmp_path
+    )
     assert cut.returncode == 0, cut.stderr
     assert json.loads(cut.stdout)["variant"] == NANO
     again = load_donor(tmp_path / "cut.h5")
@@ -166,16 +159,20 @@ def test_shrink_undoes_the_size_of_a_nested_network(tmp_path):
 
 def test_export_writes_a_file_with_every_tensor(tmp_path):
     """The header of a safetensors file is JSON behind eight bytes of length, by its format."""
-    donor = random_donor(1)
+    donor = random_donor(NANO, 1, classes=5)
     donor.save(tmp_path / "nano1.h5")
-    result = run("export", "nano1.h5", "--to", "safetensors", "-o", "o.safetensors", cwd=tmp_path)
+    result = run_command(
+        "export", "nano1.h5", "--to", "safetensors", "-o", "o.safetensors", folder=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     content = (tmp_path / "o.safetensors").read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     header.pop("__metadata__", None)
     stored = sorted(int(np.prod(entry["shape"])) for entry in header.values())
     assert stored == sorted(int(values.size) for values in donor.tensors.values())
-    unknown = run("export", "nano1.h5", "--to", "caffe", "-o", "o.caffemodel", cwd=tmp_path)
+    unknown = run_command(
+        "export", "nano1.h5", "--to", "caffe", "-o", "o.caffemodel", folder=tmp_path
+    )
     assert unknown.returncode == 2
     assert "timm" in unknown.stderr
     assert not (tmp_path / "o.caffemodel").exists()
@@ -183,33 +180,33 @@ def test_export_writes_a_file_with_every_tensor(tmp_path):
 
 def test_report_draws_a_run_that_has_only_begun(tmp_path):
     RunFolder.create(tmp_path / "begun", "[run]\nseed = 1\n", {}).close()
-    result = run("report", "begun", "--json", cwd=tmp_path)
+    result = run_command("report", "begun", "--json", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     page = (tmp_path / "begun" / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
-    missing = run("report", "absent", cwd=tmp_path)
+    missing = run_command("report", "absent", folder=tmp_path)
     assert missing.returncode == 1
     assert "absent" in missing.stderr
 
 
 def test_align_writes_donors_in_one_basis(tmp_path):
     for seed in (1, 2):
-        random_donor(seed).save(tmp_path / f"nano{seed}.h5")
+        random_donor(NANO, seed, classes=5).save(tmp_path / f"nano{seed}.h5")
     arguments = (
         "align", "nano1.h5", "second=nano2.h5", "--images", "digits", "--image-count", 12,
         "--size", 32, "-o", "aligned", "--reference", "second", "--json",
     )  # fmt: skip
-    result = run(*arguments, cwd=tmp_path)
+    result = run_command(*arguments, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert not document["donors"]["nano1"]["cached"]
     written = (tmp_path / "aligned" / "nano1.h5").read_bytes()
-    again = run(*arguments, cwd=tmp_path)
+    again = run_command(*arguments, folder=tmp_path)
     assert json.loads(again.stdout)["donors"]["nano1"]["cached"]
     assert (tmp_path / "aligned" / "nano1.h5").read_bytes() == written
     assert document["reference"] == "second"
     reference = load_donor(tmp_path / "aligned" / "second.h5")
-    for name, values in random_donor(2).without_head().tensors.items():
+    for name, values in random_donor(NANO, 2, classes=5).without_head().tensors.items():
         np.testing.assert_array_equal(reference.tensors[name], values)
     for match in document["donors"]["nano1"]["matches"].values():
         assert match["after"] > match["before"]
@@ -218,7 +215,7 @@ def test_align_writes_donors_in_one_basis(tmp_path):
 def test_doctor_reports_versions_as_json():
     from importlib.metadata import version
 
-    result = run("doctor", "--json")
+    result = run_command("doctor", "--json")
     document = json.loads(result.stdout)
     checks = {check["name"]: check for check in document["checks"]}
     assert document["is_ready"] is (result.returncode == 0) is True
@@ -304,7 +301,7 @@ sys.exit(main(["evolve"]))
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
-    random_donor().save(tmp_path / "nano0.h5")
+    random_donor(NANO, 0, classes=5).save(tmp_path / "nano0.h5")
     command = f"{sys.executable} -m efn_compose inspect nano0.h5 --json | head -1"
     result = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
@@ -333,4 +330,6 @@ def test_the_installed_command_is_the_same():
     command = Path(sys.executable).with_name("efn-compose")
     if not command.exists():
         pytest.skip("the package is not installed here")
-    assert subprocess.check_output([command, "--help"], text=True) == run("--help").stdout
+    module = [sys.executable, "-m", "efn_compose"]
+    said = [subprocess.check_output([*start, "--help"], text=True) for start in ([command], module)]
+    assert said[0] == said[1] == run_command("--help").stdout

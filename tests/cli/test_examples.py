@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_donors import random_donor
-from nano_run import NANO, nano_donor, write_nano_experiment
+from nano_run import write_nano_experiment
 from PIL import Image
+from random_donors import LITE, random_donor
 from report_runs import MadeUpRun
 from tiny_recipe import tiny_donor
 
@@ -80,9 +80,9 @@ def _prepare(verb: str, place: Path) -> None:
         MadeUpRun(generations=2).search().finals().write(place / "runs" / "quickstart")
     if verb == "rank":
         for name, seed in (("lite0", 1), ("lite1", 2)):
-            nano_donor(name, seed, NANO).save(place / f"{name}.h5")
+            random_donor(LITE, seed, name=name, classes=None).save(place / f"{name}.h5")
     if verb in ("nest", "export", "inspect"):
-        random_donor(1).save(place / "efn_magic_weights.h5")
+        random_donor(SMALL, 1, classes=5).save(place / "efn_magic_weights.h5")
     if verb == "train":
         tiny_donor().save(place / "efn_magic_weights.h5")
     if verb == "folds":
@@ -90,19 +90,21 @@ def _prepare(verb: str, place: Path) -> None:
         files = sorted((place / "images").rglob("*.png"))
         rows = [f"{file.relative_to(place)},{file.parent.name}" for file in files]
         (place / "lesions.csv").write_text("\n".join(["image,label", *rows]) + "\n")
-        random_donor(1).save(place / "b0.h5")
+        random_donor(SMALL, 1, classes=5).save(place / "b0.h5")
     if verb == "inspect":
-        random_donor(2).save(place / "b0.h5")
+        random_donor(SMALL, 2, classes=5).save(place / "b0.h5")
     if verb == "direct-sum":
         for name, seed in (("first_b0", 1), ("second_b0", 2)):
-            random_donor(seed).save(place / f"{name}.h5")
+            random_donor(SMALL, seed, classes=5).save(place / f"{name}.h5")
     if verb == "shrink":
-        nano_donor("large", 1, WIDE).save(place / "b5.h5")
+        random_donor(WIDE, 1, name="large", classes=None).save(place / "b5.h5")
     if verb == "absorb":
-        random_donor(1).save(place / "b0.pth")  # named as in the example; ours by content
+        # Named as in the example; ours by content.
+        random_donor(SMALL, 1, classes=5).save(place / "b0.pth")
     if verb == "align":
-        random_donor(1).save(place / "mine.h5")
-        random_donor(2).save(place / "theirs.pth")  # named as in the example; ours by content
+        random_donor(SMALL, 1, classes=5).save(place / "mine.h5")
+        # Named as in the example; ours by content.
+        random_donor(SMALL, 2, classes=5).save(place / "theirs.pth")
 
 
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "doctor"])

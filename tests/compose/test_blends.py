@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from nano_donors import nano_donor
+from random_donors import random_donor
 
 from efn_compose.arch import inventory
 from efn_compose.compose import Blend, DonorMap, Recipe, compose, genome_space
@@ -13,7 +13,7 @@ from efn_compose.compose.unit_space import BLEND, BY_CONTRIBUTION
 from efn_compose.donors.lineage import lineage_numbers
 from efn_compose.errors import InvalidGenomeError
 
-DONORS = [nano_donor(seed=seed, classes=None) for seed in range(3)]
+DONORS = [random_donor(seed=seed, classes=None) for seed in range(3)]
 SPEC = DONORS[0].spec
 TENSORS = [donor.tensors for donor in DONORS]
 BLOCK = "stage3_block1"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nano_donors import NANO_VARIANTS, nano_donor, photo_like
+from random_donors import NANO_VARIANTS, photo_like, random_donor
 
 from efn_compose.arch import channel_groups
 from efn_compose.compose import compose
@@ -17,7 +17,7 @@ from efn_compose.statistics.repair import RefitTarget, observed_statistics, repa
 
 IMAGES = photo_like(40, 33, seed=1000)
 PAIRS = {
-    variant: [nano_donor(variant, seed=seed, images=IMAGES) for seed in (0, 1)]
+    variant: [random_donor(variant, seed=seed, images=IMAGES) for seed in (0, 1)]
     for variant in NANO_VARIANTS
 }
 

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from keras_oracles import pixels, relative_error
-from nano_donors import nano_donor
+from random_donors import random_donor
 from safetensors import safe_open
 
 from converters import convert
@@ -40,7 +40,7 @@ def evaluate(expression: str, **more: Any) -> Any:
 def test_the_library_computes_our_logits_from_pixels(tmp_path, target, variant):
     # An epsilon of 1e-5 must be folded, and an unusual scaling must arrive.
     options = {} if variant == V2 else {"preprocessing": PREPROCESSINGS["lite"]}
-    donor = nano_donor(variant, bn_epsilon=1e-5, **options)
+    donor = random_donor(variant, bn_epsilon=1e-5, **options)
     export = export_keras(donor, tmp_path / "net.h5", target)
     assert export.folded == ("BatchNorm epsilon 1e-05 to 0.001, into gamma",)
     model = evaluate(export.load, input_shape=(SIDE, SIDE, 3))
@@ -50,7 +50,7 @@ def test_the_library_computes_our_logits_from_pixels(tmp_path, target, variant):
 
 @pytest.mark.parametrize("target", ["keras-applications", "tf-keras"])
 def test_a_headless_donor_becomes_a_headless_file(tmp_path, target):
-    donor = nano_donor(V1, classes=None)
+    donor = random_donor(V1, classes=None)
     export = export_keras(donor, tmp_path / "net.h5", target)
     assert "include_top=False" in export.load
     model = evaluate(export.load, input_shape=(SIDE, SIDE, 3))
@@ -60,7 +60,7 @@ def test_a_headless_donor_becomes_a_headless_file(tmp_path, target):
 
 
 def test_v2_with_another_scaling_says_who_scales(tmp_path):
-    donor = nano_donor(V2, preprocessing=PREPROCESSINGS["inception"])
+    donor = random_donor(V2, preprocessing=PREPROCESSINGS["inception"])
     export = export_keras(donor, tmp_path / "net.h5")
     assert "include_preprocessing=False" in export.load
     assert "127.5" in export.input_note
@@ -71,7 +71,7 @@ def test_v2_with_another_scaling_says_who_scales(tmp_path):
 
 
 def test_symmetric_padding_is_refused_or_measured(tmp_path):
-    donor = nano_donor(V1, padding="symmetric")
+    donor = random_donor(V1, padding="symmetric")
     path = tmp_path / "net.h5"
     with pytest.raises(ConversionError, match="accept-approximate"):
         export_keras(donor, path)
@@ -90,26 +90,26 @@ def test_symmetric_padding_is_refused_or_measured(tmp_path):
 
 def test_what_the_library_lacks_is_refused_with_all_reasons(tmp_path):
     with pytest.raises(ConversionError) as error:
-        export_keras(nano_donor("lite-w0.25-d0.3"), tmp_path / "net.h5")
+        export_keras(random_donor("lite-w0.25-d0.3"), tmp_path / "net.h5")
     assert "network" in str(error.value)
     assert "relu6" in str(error.value)
     with pytest.raises(ConversionError, match="network"):
-        donor = nano_donor(V1)
+        donor = random_donor(V1)
         export_keras(
             donor.replace(spec=dataclasses.replace(donor.spec, variant="custom")),
             tmp_path / "net.h5",
         )
     for name in ("net.weights.h5", "net.keras"):
         with pytest.raises(ConfigError, match=r"\.h5"):
-            export_keras(nano_donor(V1), tmp_path / name)
+            export_keras(random_donor(V1), tmp_path / name)
     with pytest.raises(ConfigError, match="Known"):
-        export_keras(nano_donor(V1), tmp_path / "net.h5", "theano")
+        export_keras(random_donor(V1), tmp_path / "net.h5", "theano")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("variant", [V1, V2])
 def test_round_trip_is_exact_bit_for_bit(tmp_path, variant):
-    donor = nano_donor(variant)
+    donor = random_donor(variant)
     for target in ("keras-applications", "tf-keras"):
         export_keras(donor, tmp_path / "net.h5", target)
         back = convert(tmp_path / "net.h5").donor
@@ -121,7 +121,7 @@ def test_round_trip_is_exact_bit_for_bit(tmp_path, variant):
 
 
 def test_the_variance_slot_holds_the_square_of_the_deviation(tmp_path):
-    export_keras(nano_donor(V1), tmp_path / "net.h5")
+    export_keras(random_donor(V1), tmp_path / "net.h5")
     with h5py.File(tmp_path / "net.h5") as file:
         variance = file["normalization/normalization/variance"][()]
     assert variance == pytest.approx(np.square([0.229, 0.224, 0.225]), rel=1e-6)
@@ -131,7 +131,7 @@ def test_the_variance_slot_holds_the_square_of_the_deviation(tmp_path):
     ("target", "name"), [("keras-applications", "a.h5"), ("safetensors", "a.safetensors")]
 )
 def test_the_public_export_answers_with_one_kind_of_report(tmp_path, target, name):
-    report = export(nano_donor(V1), to=target, path=tmp_path / name)
+    report = export(random_donor(V1), to=target, path=tmp_path / name)
     fields = report.to_json()
     assert fields["path"] == str(tmp_path / name)
     assert fields["target"] == target
@@ -161,7 +161,7 @@ def test_our_own_weight_file_opens_in_plain_keras(tmp_path, variant):
     import keras
     import tf_keras
 
-    donor = nano_donor(variant, images=pixels(count=24))
+    donor = random_donor(variant, images=pixels(count=24))
     donor.save(tmp_path / "magic.h5")
     ours = donor.build(input_shape=(SIDE, SIDE, 3), include_top=False)
     features = ours(donor.preprocess(pixels()), training=False)

@@ -111,12 +111,12 @@ def test_the_verb_refuses_or_skips_what_cannot_be_decoded(lesions, tmp_path, cap
 
 
 def test_features_of_a_network_find_what_pixels_do_not(lesions, tmp_path, capsys):
-    from nano_donors import nano_donor
+    from random_donors import random_donor
 
     # The twin of image 3, one grey level brighter: other pixels, the same picture.
     pixels = np.asarray(Image.open(tmp_path / "bild 3 ø.png")).astype(int)
     Image.fromarray(np.clip(pixels + 1, 0, 255).astype(np.uint8)).save(tmp_path / "bild 30 ø.png")
-    nano_donor("b-w0.1-d0.3", classes=None).save(tmp_path / "nano.h5")
+    random_donor("b-w0.1-d0.3", classes=None).save(tmp_path / "nano.h5")
     command = ["folds", f"csv:{lesions}", "--count", "4", "--seed", "1", "--json"]
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["duplicates"] == []

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from keras_oracles import pixels, relative_error
-from nano_donors import nano_donor
+from random_donors import random_donor
 from repository import ROOT
 
 from converters.oracles.torch_models import declare_torchvision_operators
@@ -25,7 +25,7 @@ def b0(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     scaling = PREPROCESSINGS["imagenet"]
     images = (pixels(seed=1, count=16) - np.float32(scaling.mean)) / np.float32(scaling.std)
-    donor = nano_donor("b0", classes=None, images=images)
+    donor = random_donor("b0", classes=None, images=images)
     # Smaller branches, as trained networks have them: rounding does not grow with depth.
     tame = {
         name: values * np.float32(0.3 if name.endswith("_project_bn/gamma") else 1)

@@ -4,7 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
-from nano_donors import NANO_VARIANTS, nano_donor, photo_like, small_v2_s
+from random_donors import NANO_VARIANTS, photo_like, random_donor, small_v2_s
 
 from efn_compose.arch import arch_spec, channel_groups
 from efn_compose.donors.activations import PairMoments, compare_activations, taps
@@ -23,7 +23,9 @@ IMAGES = photo_like(16, 33, seed=5)
 
 def donors_of(variant, dtype="float32"):
     return [
-        nano_donor(variant, seed=seed, images=CALIBRATION, dtype=dtype).replace(name=f"nano{seed}")
+        random_donor(variant, seed=seed, images=CALIBRATION, dtype=dtype).replace(
+            name=f"nano{seed}"
+        )
         for seed in (0, 1)
     ]
 
@@ -53,7 +55,9 @@ def test_stage_1_repeats_and_a_stem_that_is_stage_1_keep_their_logits(spec, stem
     repeats = [block for block in spec.blocks if block.stage == 1]
     assert len(repeats) == 2 and repeats[0].has_skip == stem_is_stage_1
     donors = [
-        nano_donor(spec, seed=seed, images=CALIBRATION, dtype="float64").replace(name=f"nano{seed}")
+        random_donor(spec, seed=seed, images=CALIBRATION, dtype="float64").replace(
+            name=f"nano{seed}"
+        )
         for seed in (0, 1)
     ]
     aligned = align(donors, CALIBRATION).donors[1]
@@ -235,4 +239,4 @@ def test_wrong_input_is_refused():
     with pytest.raises(IncompatibleDonorsError, match="RGB images"):
         align(donors, CALIBRATION[0])
     with pytest.raises(IncompatibleDonorsError, match="equal conventions"):
-        align([donors[0], nano_donor("lite-w0.25-d0.3", padding="symmetric")], CALIBRATION)
+        align([donors[0], random_donor("lite-w0.25-d0.3", padding="symmetric")], CALIBRATION)

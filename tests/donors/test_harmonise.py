@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from nano_donors import nano_donor, photo_like
+from random_donors import photo_like, random_donor
 
 from efn_compose.arch import PREPROCESSINGS, Preprocessing
 from efn_compose.donors.harmonise import harmonise, require_harmonised
@@ -19,7 +19,7 @@ def keras_logits(donor, images=IMAGES):
 
 
 def test_epsilon_is_folded_without_changing_the_function():
-    donor = nano_donor(bn_epsilon=1e-5)
+    donor = random_donor(bn_epsilon=1e-5)
     (folded,) = harmonise([donor])
     assert folded.conventions.bn_epsilon == 1e-3
     before, after = keras_logits(donor), keras_logits(folded)
@@ -30,8 +30,8 @@ def test_epsilon_is_folded_without_changing_the_function():
 
 
 def test_input_scaling_is_folded_exactly_inside_the_border():
-    target = nano_donor(seed=1)
-    donor = nano_donor(preprocessing=PREPROCESSINGS["imagenet"], dtype="float64")
+    target = random_donor(seed=1)
+    donor = random_donor(preprocessing=PREPROCESSINGS["imagenet"], dtype="float64")
     folded = harmonise([target, donor], fold_preprocessing=True)[1]
     assert folded.conventions.preprocessing == target.conventions.preprocessing
 
@@ -51,9 +51,9 @@ def test_input_scaling_is_folded_exactly_inside_the_border():
 
 def test_refusal_lists_every_difference_of_every_donor():
     donors = [
-        nano_donor(seed=0),
-        nano_donor(seed=1, padding="symmetric", activation="relu"),
-        nano_donor("lite-w0.35-d0.3", seed=2, preprocessing=PREPROCESSINGS["unit"]),
+        random_donor(seed=0),
+        random_donor(seed=1, padding="symmetric", activation="relu"),
+        random_donor("lite-w0.35-d0.3", seed=2, preprocessing=PREPROCESSINGS["unit"]),
     ]
     with pytest.raises(IncompatibleDonorsError) as caught:
         harmonise(donors)
@@ -65,7 +65,7 @@ def test_refusal_lists_every_difference_of_every_donor():
 
 
 def test_equal_outlines_name_the_block_that_differs():
-    one = nano_donor()
+    one = random_donor()
     blocks = list(one.spec.blocks)
     number = next(i for i, block in enumerate(blocks) if block.stride == 2)
     blocks[number] = dataclasses.replace(blocks[number], stride=1)
@@ -75,16 +75,16 @@ def test_equal_outlines_name_the_block_that_differs():
 
 
 def test_heads_are_kept_only_where_all_agree():
-    same = harmonise([nano_donor(seed=0), nano_donor(seed=1)])
+    same = harmonise([random_donor(seed=0), random_donor(seed=1)])
     assert [donor.classes for donor in same] == [7, 7]
-    mixed = harmonise([nano_donor(seed=0), nano_donor(seed=1, classes=3)])
+    mixed = harmonise([random_donor(seed=0), random_donor(seed=1, classes=3)])
     assert [donor.classes for donor in mixed] == [None, None]
     assert "7 classes" in mixed[0].provenance["harmonised"]["head"]
     require_harmonised(mixed)
 
 
 def test_already_equal_donors_keep_their_arrays():
-    donors = [nano_donor(seed=0), nano_donor(seed=1)]
+    donors = [random_donor(seed=0), random_donor(seed=1)]
     for old, new in zip(donors, harmonise(donors), strict=True):
         assert new.fingerprint == old.fingerprint
         assert all(new.tensors[name] is values for name, values in old.tensors.items())
@@ -92,13 +92,13 @@ def test_already_equal_donors_keep_their_arrays():
 
 def test_require_harmonised_names_the_field():
     with pytest.raises(IncompatibleDonorsError, match=r"bn_epsilon: 0\.001 and 0\.01"):
-        require_harmonised([nano_donor(), nano_donor(bn_epsilon=0.01)])
+        require_harmonised([random_donor(), random_donor(bn_epsilon=0.01)])
     with pytest.raises(IncompatibleDonorsError, match="At least one donor"):
         require_harmonised([])
 
 
 def test_a_scaling_that_was_stored_in_float32_is_the_same_scaling():
-    exact = nano_donor(classes=None)
+    exact = random_donor(classes=None)
     scaling = exact.conventions.preprocessing
     rounded = Preprocessing(
         *(tuple(float(np.float32(v / 255)) * 255 for v in vs) for vs in (scaling.mean, scaling.std))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nano_donors import nano_donor, photo_like
+from random_donors import photo_like, random_donor
 
 from efn_compose.donors.align import align
 from efn_compose.donors.lineage import lineage_cosine, lineages, require_one_lineage
@@ -23,15 +23,15 @@ def sibling_of(donor, name, noise=0.3, seed=0):
 
 
 def test_cosine_is_what_the_noise_makes_it():
-    donor = nano_donor("lite-w0.5-d0.3")
+    donor = random_donor("lite-w0.5-d0.3")
     assert lineage_cosine(donor, donor) == pytest.approx(1)
     noisy = lineage_cosine(donor, sibling_of(donor, "noisy", noise=1.0))
     assert noisy == pytest.approx(1 / np.sqrt(2), abs=0.03)
-    assert abs(lineage_cosine(donor, nano_donor("lite-w0.5-d0.3", seed=1))) < 0.05
+    assert abs(lineage_cosine(donor, random_donor("lite-w0.5-d0.3", seed=1))) < 0.05
 
 
 def test_signs_moved_into_gamma_do_not_matter():
-    donor = nano_donor()
+    donor = random_donor()
     tensors = dict(donor.tensors)
     for name in [name for name in tensors if name.endswith("_project_conv/kernel")]:
         norm = name.replace("conv/kernel", "bn")
@@ -41,13 +41,13 @@ def test_signs_moved_into_gamma_do_not_matter():
 
 
 def test_donors_are_sorted_into_lineages():
-    a, b = nano_donor(seed=0), nano_donor(seed=1)
-    donors = [a, b, sibling_of(a, "a2"), sibling_of(b, "b2", seed=2), nano_donor(seed=2)]
+    a, b = random_donor(seed=0), random_donor(seed=1)
+    donors = [a, b, sibling_of(a, "a2"), sibling_of(b, "b2", seed=2), random_donor(seed=2)]
     assert lineages(donors) == [(0, 2), (1, 3), (4,)]
 
 
 def test_identity_blocks_of_nested_donors_do_not_count():
-    donor = nano_donor("lite-w0.25-d0.9")
+    donor = random_donor("lite-w0.25-d0.9")
     tensors = dict(donor.tensors)
     for role in ("gamma", "beta"):
         name = f"stage3_block2_project_bn/{role}"
@@ -59,7 +59,7 @@ def test_identity_blocks_of_nested_donors_do_not_count():
 
 
 def test_alignment_does_not_hide_the_lineage():
-    a, b = nano_donor(seed=0), nano_donor(seed=1)
+    a, b = random_donor(seed=0), random_donor(seed=1)
     aligned = align([a, b], IMAGES).donors
     assert lineages(aligned) == [(0,), (1,)]
     with pytest.raises(IncompatibleDonorsError) as caught:
@@ -69,4 +69,4 @@ def test_alignment_does_not_hide_the_lineage():
 
 def test_other_networks_are_refused():
     with pytest.raises(IncompatibleDonorsError, match="one network"):
-        lineage_cosine(nano_donor(), nano_donor("lite-w0.35-d0.3"))
+        lineage_cosine(random_donor(), random_donor("lite-w0.35-d0.3"))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nano_donors import NANO_VARIANTS, nano_donor, photo_like
+from random_donors import NANO_VARIANTS, photo_like, random_donor
 
 from efn_compose.models.stepwise import StepwiseNetwork
 
@@ -10,7 +10,7 @@ from efn_compose.models.stepwise import StepwiseNetwork
 @pytest.mark.parametrize("variant", [*NANO_VARIANTS, "edge-w0.25-d0.3"])
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
 def test_walk_equals_keras_model(variant, padding):
-    donor = nano_donor(variant, padding=padding, images=photo_like(48, side=33, seed=1000))
+    donor = random_donor(variant, padding=padding, images=photo_like(48, side=33, seed=1000))
     images = photo_like(5, side=33, seed=3)
     inputs = donor.preprocess(images)
     expected = np.asarray(donor.build(input_shape=(33, 33, 3))(inputs))

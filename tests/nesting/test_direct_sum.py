@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from float64_networks import float64_donor, logits_of, random_images, relative_difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nesting_donors import logits_of, random_donor, random_images, relative_difference
 
 from efn_compose.arch import arch_spec, channel_groups
 from efn_compose.errors import ConfigError, IncompatibleDonorsError, NestingError
@@ -26,7 +26,7 @@ TOLERANCE = 1e-9
 )
 def test_logits_are_the_mean_of_the_donors(family, depths, fill, repeats, positions, seed):
     images = random_images()
-    donors = [random_donor(f"{family}-d{depth:g}", seed + n) for n, depth in enumerate(depths)]
+    donors = [float64_donor(f"{family}-d{depth:g}", seed + n) for n, depth in enumerate(depths)]
     name, width = family.rsplit("-w", 1)
     if name == "lite":
         # Lite fixes its stem and top; a network with both twice as wide stands for the target.
@@ -56,7 +56,7 @@ def _with_ends(spec, stem, top):
 
 def test_three_donors_with_unequal_weights():
     images = random_images()
-    donors = [random_donor("b-w0.3-d0.3", seed) for seed in range(3)]
+    donors = [float64_donor("b-w0.3-d0.3", seed) for seed in range(3)]
     weights = [0.2, 0.5, 0.3]
     both = direct_sum(*donors, "b-w1.6-d0.6", weights=weights, dtype="float64")
     expected = sum(w * logits_of(donor, images) for w, donor in zip(weights, donors, strict=True))
@@ -65,7 +65,7 @@ def test_three_donors_with_unequal_weights():
 
 def test_second_donor_as_fill_leaves_the_first_ones_logits_alone():
     images = random_images()
-    first, second = random_donor("b-w0.3-d0.3", 0), random_donor("b-w0.3-d0.6", 1, classes=3)
+    first, second = float64_donor("b-w0.3-d0.3", 0), float64_donor("b-w0.3-d0.6", 1, classes=3)
     nested = nest(first, "b-w1-d0.6", fill="donor", second=second, dtype="float64")
     assert relative_difference(logits_of(nested, images), logits_of(first, images)) < TOLERANCE
     headless = nested.without_head()
@@ -105,13 +105,13 @@ def test_b7_has_room_for_two_b0_and_nothing_more():
 
 
 def test_headless_sum_keeps_both_feature_vectors():
-    donors = [random_donor("b-w0.3-d0.3", seed, classes=None) for seed in range(2)]
+    donors = [float64_donor("b-w0.3-d0.3", seed, classes=None) for seed in range(2)]
     both = direct_sum(*donors, "b-w1-d0.3", dtype="float64")
     assert verify_nesting(both, donors).relative < TOLERANCE
 
 
 def test_a_target_without_room_lists_every_group():
-    donors = [random_donor("b-w0.3-d0.3", seed) for seed in range(2)]
+    donors = [float64_donor("b-w0.3-d0.3", seed) for seed in range(2)]
     with pytest.raises(NestingError) as caught:
         direct_sum(*donors, "b-w0.35-d0.3")
     assert "stem: 16 + 16 channels do not fit into 16" in str(caught.value)
@@ -119,8 +119,8 @@ def test_a_target_without_room_lists_every_group():
 
 
 def test_mixed_conventions_and_classes_are_refused_together():
-    first = random_donor("b-w0.3-d0.3", 0)
-    second = random_donor("b-w0.3-d0.3", 1, classes=3, padding="symmetric")
+    first = float64_donor("b-w0.3-d0.3", 0)
+    second = float64_donor("b-w0.3-d0.3", 1, classes=3, padding="symmetric")
     with pytest.raises(IncompatibleDonorsError) as caught:
         direct_sum(first, second, "b-w1-d0.3")
     assert "padding: 'same' and 'symmetric'" in str(caught.value)
@@ -129,14 +129,14 @@ def test_mixed_conventions_and_classes_are_refused_together():
 
 @pytest.mark.parametrize("weights", [[0.5, 0.6], [1.0], [float("nan"), 1.0]])
 def test_weights_must_be_a_mean(weights):
-    donors = [random_donor("b-w0.3-d0.3", seed) for seed in range(2)]
+    donors = [float64_donor("b-w0.3-d0.3", seed) for seed in range(2)]
     with pytest.raises(ConfigError, match="sum to 1"):
         direct_sum(*donors, "b-w1-d0.3", weights=weights)
 
 
 def test_stages_that_share_a_stream_in_the_target_only():
     """Where rounding gives the target a skip the donor lacks, both streams lie side by side."""
-    donor, images = random_donor("lite-w0.25-d0.3"), random_images()
+    donor, images = float64_donor("lite-w0.25-d0.3"), random_images()
     small = _with_ends(donor.spec, stem=32, top=1280)
     assert small == donor.spec
     # Stage 1 of width 40 equals the stem: block 1 adds its input to its output.
@@ -151,5 +151,5 @@ def test_stages_that_share_a_stream_in_the_target_only():
 
 def test_all_logits_vary_with_the_input():
     """The yardstick of every test above: random donors do depend on their images."""
-    logits = logits_of(random_donor("b-w0.3-d0.3"), random_images())
+    logits = logits_of(float64_donor("b-w0.3-d0.3"), random_images())
     assert logits.std(axis=0).mean() > 0.1 * np.abs(logits).mean()

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from float64_networks import float64_donor, logits_of, random_images, relative_difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nesting_donors import logits_of, random_donor, random_images, relative_difference
 
 from efn_compose.arch import VARIANTS, arch_spec, inventory
 from efn_compose.errors import ConfigError, NestingError
@@ -52,7 +52,7 @@ def pairs(draw):
 )
 def test_nested_logits_equal_the_donors(pair, fill, repeats, positions, seed):
     small, large = pair
-    donor, images = random_donor(small, seed), random_images()
+    donor, images = float64_donor(small, seed), random_images()
     nested = nest(
         donor,
         large,
@@ -111,7 +111,7 @@ def _miniature(spec, divisor):
 def test_every_published_pair_nests_exactly_in_miniature(small, large):
     """All repeats and stages of the published pair, widths divided by 16 (L: 40)."""
     divisor = 40 if large[0] == "l" and large[1:].isdigit() else 16
-    donor = random_donor(_miniature(arch_spec(small), divisor), side=33)
+    donor = float64_donor(_miniature(arch_spec(small), divisor), side=33)
     images = random_images(4, 33)
     nested = nest(donor, _miniature(arch_spec(large), divisor), dtype="float64")
     for training in (False, True):
@@ -125,7 +125,7 @@ def test_all_variants_of_a_family_nest_in_order_of_their_table():
 
 
 def test_lite_depth_only_target_keeps_donor_tensors_bit_for_bit():
-    donor = random_donor("lite-w0.25-d1.0")
+    donor = float64_donor("lite-w0.25-d1.0")
     nested = nest(donor, "lite-w0.25-d1.1", dtype="float64")
     for name, values in donor.tensors.items():
         assert np.array_equal(nested.tensors[name], values), name
@@ -140,7 +140,7 @@ def test_lite_depth_only_target_keeps_donor_tensors_bit_for_bit():
 
 def test_a_corner_copy_without_zero_consumers_is_not_exact():
     """The measure can fail: what everybody tries first is far from the donor's function."""
-    donor, images = random_donor("lite-w0.25-d0.3"), random_images()
+    donor, images = float64_donor("lite-w0.25-d0.3"), random_images()
     nested = nest(donor, "lite-w0.35-d0.3", dtype="float64")
     rng = np.random.default_rng(0)
     spoiled = {
@@ -154,7 +154,7 @@ def test_a_corner_copy_without_zero_consumers_is_not_exact():
 
 
 def test_provenance_lists_every_step():
-    donor = random_donor("lite-w0.25-d0.3")
+    donor = float64_donor("lite-w0.25-d0.3")
     twice = nest(nest(donor, "lite-w0.3-d0.3"), "lite-w0.35-d0.6", fill="replicate")
     assert [step["target"] for step in twice.provenance["steps"]] == [
         "lite-w0.3-d0.3",
@@ -164,7 +164,7 @@ def test_provenance_lists_every_step():
 
 
 def test_the_same_seed_gives_the_same_weights():
-    donor = random_donor("lite-w0.25-d0.3")
+    donor = float64_donor("lite-w0.25-d0.3")
     first, again, other = (nest(donor, "lite-w0.35-d0.6", seed=seed) for seed in (1, 1, 2))
     assert first.fingerprint == again.fingerprint != other.fingerprint
 
@@ -188,7 +188,7 @@ def test_impossible_targets_are_refused_with_the_reason(small, large, reason):
 
 def test_unknown_fill_is_refused_with_the_choices():
     with pytest.raises(ConfigError, match="'he', 'replicate', 'zero'"):
-        nest(random_donor("lite-w0.25-d0.3"), "lite-w0.3-d0.3", fill="random")
+        nest(float64_donor("lite-w0.25-d0.3"), "lite-w0.3-d0.3", fill="random")
 
 
 def test_fresh_kernels_have_he_variance_and_differ_between_tensors():

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from nesting_donors import logits_of, random_donor, random_images, relative_difference
+from float64_networks import float64_donor, logits_of, random_images, relative_difference
 
 from efn_compose.nesting import nest
 
@@ -20,7 +20,7 @@ from efn_compose.nesting import nest
 )
 def test_numpy_and_keras_compute_the_same_logits(variant, side, padding):
     images = random_images(side=side)
-    donor = random_donor(variant, side=side, padding=padding)
+    donor = float64_donor(variant, side=side, padding=padding)
     # Both: a policy that was ever set outweighs floatx.
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
@@ -35,7 +35,7 @@ def test_numpy_and_keras_compute_the_same_logits(variant, side, padding):
 
 def test_nested_keras_model_keeps_the_donors_logits_in_training_mode():
     images = random_images(side=32).astype(np.float32)
-    donor = random_donor("b-w0.3-d0.3", side=32)
+    donor = float64_donor("b-w0.3-d0.3", side=32)
     nested = nest(donor, "b-w0.4-d0.6")
     expected = logits_of(donor, images, training=True)
     model = nested.build(input_shape=(32, 32, 3))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from nesting_donors import random_donor, random_images
+from float64_networks import float64_donor, random_images
 
 from efn_compose.models import model_variables
 from efn_compose.nesting import FILLS, nest
@@ -19,7 +19,7 @@ SMALL, LARGE = "b-w0.3-d0.3", "b-w0.5-d0.6"
 def dead_shares():
     """By fill, the share of new trainable weights without gradient at steps 0, 1 and 2."""
     images = random_images(8, SIDE).astype(np.float32)
-    donor = random_donor(SMALL, side=SIDE)
+    donor = float64_donor(SMALL, side=SIDE)
     labels = np.arange(8) % donor.classes
     model = None
     shares = {}

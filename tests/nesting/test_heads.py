@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nesting_donors import logits_of, random_donor, random_images
+from float64_networks import float64_donor, logits_of, random_images
 from sklearn.linear_model import RidgeClassifier
 
 from efn_compose.errors import ConfigError, DataError
@@ -12,7 +12,7 @@ from efn_compose.nesting.verify import random_pixels
 
 
 def test_widening_keeps_old_logits_and_starts_new_ones_at_their_mean():
-    donor, images = random_donor("lite-w0.25-d0.3"), random_images()
+    donor, images = float64_donor("lite-w0.25-d0.3"), random_images()
     wide = widen_head(donor, 10)
     old, new = logits_of(donor, images), logits_of(wide, images)
     np.testing.assert_array_equal(new[:, :7], old)
@@ -22,7 +22,7 @@ def test_widening_keeps_old_logits_and_starts_new_ones_at_their_mean():
 @pytest.mark.parametrize(("classes", "given"), [(7, 5), (None, 5)])
 def test_narrowing_or_widening_nothing_is_refused(classes, given):
     with pytest.raises(ConfigError, match="cannot widen"):
-        widen_head(random_donor("lite-w0.25-d0.3", classes=classes), given)
+        widen_head(float64_donor("lite-w0.25-d0.3", classes=classes), given)
 
 
 def _blobs(seed):
@@ -57,7 +57,7 @@ def test_constant_features_do_not_disturb_the_fit():
 
 
 def test_fitted_head_survives_nesting():
-    donor = random_donor("lite-w0.25-d0.3", classes=None, side=32)
+    donor = float64_donor("lite-w0.25-d0.3", classes=None, side=32)
     pixels, labels = random_pixels(40, 32), np.arange(40) % 2
     pixels[labels == 1, :, :, 0] += 60
     fitted = ridge_head(donor, np.clip(pixels, 0, 255), labels)
@@ -71,6 +71,6 @@ def test_fitted_head_survives_nesting():
 
 
 def test_labels_must_fit():
-    donor = random_donor("lite-w0.25-d0.3")
+    donor = float64_donor("lite-w0.25-d0.3")
     with pytest.raises(DataError, match="labels from 0 to 1"):
         ridge_head(donor, random_pixels(4, 32), np.array([0, 1, 2, 1]), classes=2)

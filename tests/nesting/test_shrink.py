@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nesting_donors import logits_of, random_donor, random_images, relative_difference
+from float64_networks import float64_donor, logits_of, random_images, relative_difference
 
 from efn_compose.arch import arch_spec
 from efn_compose.errors import DataError, NestingError
@@ -22,7 +22,7 @@ PAIRS = [
 @pytest.mark.parametrize("with_images", [False, True])
 def test_cutting_a_nested_donor_out_again_gives_its_function(small, large, with_images):
     """What was added is dead, so principal axes, saliency and refit must all find the donor."""
-    donor = random_donor(small, side=48)
+    donor = float64_donor(small, side=48)
     nested = nest(donor, large, fill="zero", positions="random", extra_repeats="interleaved")
     again = shrink(nested, small, images=random_pixels(12, 48) if with_images else None)
     assert again.spec == donor.spec
@@ -35,7 +35,7 @@ def test_cutting_a_nested_donor_out_again_gives_its_function(small, large, with_
 
 
 def test_fitting_on_images_brings_outputs_nearer():
-    donor = random_donor("b-w0.4-d0.6", side=32)
+    donor = float64_donor("b-w0.4-d0.6", side=32)
     pixels = random_pixels(40, 32)
     unseen = donor.preprocess(random_pixels(32, 32, seed=7))
     expected = logits_of(donor, unseen)
@@ -50,7 +50,7 @@ def test_fitting_on_images_brings_outputs_nearer():
 
 
 def test_the_reported_agreement_is_that_of_held_out_images():
-    donor = random_donor("lite-w0.35-d0.6", side=32)
+    donor = float64_donor("lite-w0.35-d0.6", side=32)
     pixels = random_pixels(16, 32)
     small = shrink(donor, "lite-w0.25-d0.3", images=pixels)
     reported = small.provenance["steps"][-1]["agreement"]
@@ -78,7 +78,7 @@ def test_first_and_strongest_repeats_stay_in_order():
 
 
 def test_depth_only_cut_keeps_tensors_bit_for_bit():
-    donor = random_donor("lite-w0.25-d1.1")
+    donor = float64_donor("lite-w0.25-d1.1")
     donor = donor.replace(tensors={k: v.astype(np.float32) for k, v in donor.tensors.items()})
     small = shrink(donor, "lite-w0.25-d1.0")
     kept = small.provenance["steps"][-1]["kept_blocks"]
@@ -98,17 +98,17 @@ def test_depth_only_cut_keeps_tensors_bit_for_bit():
 )
 def test_impossible_cuts_are_refused(large, small, reason):
     with pytest.raises(NestingError, match=reason):
-        shrink(random_donor(large), small)
+        shrink(float64_donor(large), small)
 
 
 @pytest.mark.parametrize("images", [np.zeros((2, 32, 32, 3)), np.zeros((8, 32, 32))])
 def test_unusable_images_are_refused(images):
     with pytest.raises(DataError, match="at least four images"):
-        shrink(random_donor("lite-w0.35-d0.3"), "lite-w0.25-d0.3", images=images)
+        shrink(float64_donor("lite-w0.35-d0.3"), "lite-w0.25-d0.3", images=images)
 
 
 def test_headless_networks_can_be_cut():
-    donor = random_donor("b-w0.4-d0.6", classes=None)
+    donor = float64_donor("b-w0.4-d0.6", classes=None)
     small = shrink(donor, "b-w0.3-d0.3")
     assert small.classes is None
     assert logits_of(small, random_images()).shape == (6, small.spec.feature_channels)

@@ -12,7 +12,7 @@ import h5py
 import ml_dtypes
 import numpy as np
 import pytest
-from nesting_donors import logits_of, random_donor, random_images, relative_difference
+from float64_networks import float64_donor, logits_of, random_images, relative_difference
 
 from efn_compose.cli.nesting_commands import VERBS
 from efn_compose.donors import load_donor
@@ -35,7 +35,7 @@ from efn_compose.store import WeightFile, atomic
 @pytest.fixture
 def donor_file(tmp_path: Path) -> Path:
     path = tmp_path / "small.h5"
-    random_donor("b-w0.3-d0.3", side=32).save(path)
+    float64_donor("b-w0.3-d0.3", side=32).save(path)
     return path
 
 
@@ -52,7 +52,7 @@ def test_file_and_memory_hold_the_same_tensors(donor_file, tmp_path, fill):
 
 def test_sum_file_and_second_donor_file_equal_those_made_in_memory(donor_file, tmp_path):
     other, out = tmp_path / "other.h5", tmp_path / "large.h5"
-    random_donor("b-w0.3-d0.6", seed=1, side=32).save(other)
+    float64_donor("b-w0.3-d0.6", seed=1, side=32).save(other)
     direct_sum_to_file([donor_file, other], "b-w1-d0.6", out)
     donors = [load_donor(donor_file), load_donor(other)]
     assert load_donor(out).fingerprint == direct_sum(*donors, "b-w1-d0.6").fingerprint
@@ -167,7 +167,7 @@ def test_half_precision_is_verified_against_donors_rounded_alike(
     donor_file, tmp_path, capsys, dtype
 ):
     other, out = tmp_path / "other.h5", tmp_path / "large.h5"
-    random_donor("b-w0.3-d0.3", seed=1, side=32).save(other)
+    float64_donor("b-w0.3-d0.3", seed=1, side=32).save(other)
     command = ["--into", "b-w1-d0.3", "-o", out, "--dtype", dtype, "--verify", "--json"]
     assert _run("direct-sum", donor_file, other, *command, "--weights", 0.3, 0.7) == 0
     report = json.loads(capsys.readouterr().out)
@@ -239,7 +239,7 @@ def test_nest_command_fits_or_widens_the_classifier(donor_file, tmp_path):
 
 def test_direct_sum_and_shrink_commands(donor_file, tmp_path, capsys):
     other, out = tmp_path / "other.h5", tmp_path / "large.h5"
-    random_donor("b-w0.3-d0.3", seed=1, side=32).save(other)
+    float64_donor("b-w0.3-d0.3", seed=1, side=32).save(other)
     files = [donor_file, other]
     _run("direct-sum", *files, "--into", "b-w1-d0.3", "-o", out, "--weights", 0.3, 0.7, "--verify")
     assert "batch statistics" in capsys.readouterr().out
@@ -254,7 +254,7 @@ def test_direct_sum_and_shrink_commands(donor_file, tmp_path, capsys):
 
 def test_mixed_conventions_leave_no_file(donor_file, tmp_path):
     other = tmp_path / "other.h5"
-    random_donor("b-w0.3-d0.3", padding="symmetric").save(other)
+    float64_donor("b-w0.3-d0.3", padding="symmetric").save(other)
     with pytest.raises(IncompatibleDonorsError, match="padding"):
         direct_sum_to_file([donor_file, other], "b-w1-d0.3", tmp_path / "sum.h5")
     assert not (tmp_path / "sum.h5").exists()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from keras_oracles import pixels, relative_error
-from nano_donors import nano_donor
+from random_donors import random_donor
 
 from efn_compose import seed
 from efn_compose.arch import PREPROCESSINGS, arch_spec, default_conventions
@@ -21,7 +21,7 @@ V1, V2 = "b-w0.1-d0.3", "v2-b-w0.1-d0.3"
 
 @pytest.fixture(scope="module")
 def donor() -> Donor:
-    return nano_donor(V1, classes=None)
+    return random_donor(V1, classes=None)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_v2_with_its_own_scaling_is_checked_or_folded():
     import keras
     from keras_applications_networks import build
 
-    donor = nano_donor(V2, classes=None)
+    donor = random_donor(V2, classes=None)
     rules = dataclasses.replace(donor.conventions, preprocessing=PREPROCESSINGS["imagenet"])
     donor = donor.replace(conventions=rules)
     plain = build("keras", V2, include_top=False, include_preprocessing=False)
@@ -128,7 +128,7 @@ def test_keras_cv_composite_blocks():
     from keras_cv_networks import backbone
 
     model = backbone("v2")
-    donor = nano_donor(V2, classes=None)
+    donor = random_donor(V2, classes=None)
     rules = dataclasses.replace(donor.conventions, preprocessing=PREPROCESSINGS["unit"])
     donor = donor.replace(conventions=rules)
     report = seed(model, donor)
@@ -143,7 +143,7 @@ def test_keras_cv_v1_is_refused_with_the_reason():
     from keras_cv_networks import backbone
 
     with pytest.raises(SeedingError, match="activation once more after every projection"):
-        seed(backbone("v1"), nano_donor(V1, classes=None))
+        seed(backbone("v1"), random_donor(V1, classes=None))
 
 
 @pytest.mark.parity
@@ -152,7 +152,7 @@ def test_keras_hub_gets_its_epsilon_and_wants_its_padding():
     from keras_hub_networks import backbone
 
     model = backbone()
-    donor = nano_donor(V1, classes=None, padding="symmetric", bn_epsilon=1e-3)
+    donor = random_donor(V1, classes=None, padding="symmetric", bn_epsilon=1e-3)
     report = seed(model, donor)
     assert report.library == "keras-hub" and "0.001 to 1e-05" in report.folded[0]
     after = pooled(model(donor.preprocess(pixels()), training=False))
@@ -253,7 +253,7 @@ def test_two_networks_in_one_model_are_seeded_by_prefix(donor, own_model):
 
 
 def test_the_classifier_is_loaded_only_when_asked_for(own_model):
-    donor = nano_donor(V1, classes=4, seed=3)
+    donor = random_donor(V1, classes=4, seed=3)
     kernel = own_model.get_layer("predictions").kernel
     before = np.asarray(kernel).copy()
     report = seed(own_model, donor)
@@ -264,7 +264,7 @@ def test_the_classifier_is_loaded_only_when_asked_for(own_model):
     with pytest.raises(SeedingError, match="no classifier"):
         seed(own_model, donor.without_head(), head=True)
     with pytest.raises(SeedingError, match="≠ shape: predictions/kernel"):
-        seed(own_model, nano_donor(V1, classes=9), head=True)
+        seed(own_model, random_donor(V1, classes=9), head=True)
 
 
 def test_what_does_not_fit_is_refused_whole(donor, own_model):
@@ -272,9 +272,9 @@ def test_what_does_not_fit_is_refused_whole(donor, own_model):
 
     before = values(own_model)
     with pytest.raises(NestingError):
-        seed(own_model, nano_donor("b-w0.2-d0.3", classes=None))
+        seed(own_model, random_donor("b-w0.2-d0.3", classes=None))
     with pytest.raises(SeedingError, match=r"≠ activation(.|\n)*≠ padding"):
-        seed(own_model, nano_donor(V1, classes=None, activation="relu6", padding="symmetric"))
+        seed(own_model, random_donor(V1, classes=None, activation="relu6", padding="symmetric"))
     for old, new in zip(before, values(own_model), strict=True):
         np.testing.assert_array_equal(old, new)
     plain = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from nano_donors import nano_donor, photo_like
+from random_donors import photo_like, random_donor
 
 from efn_compose.compose.space import segments
 from efn_compose.models import build_model
 from efn_compose.soups.learned import SoupLearner, softmax
 
 VARIANT, CLASSES = "b-w0.1-d0.3", 3
-GOOD = nano_donor(VARIANT, seed=0, classes=CLASSES)
+GOOD = random_donor(VARIANT, seed=0, classes=CLASSES)
 SPEC = GOOD.spec
 IMAGES = photo_like(24, 32, seed=3)
 
@@ -18,7 +18,7 @@ IMAGES = photo_like(24, 32, seed=3)
 @pytest.fixture(scope="module")
 def learner():
     model = build_model(SPEC, GOOD.conventions, classes=CLASSES, dropout=0.0, bn_momentum=0.9)
-    donors = [nano_donor(VARIANT, seed=seed, classes=CLASSES).tensors for seed in range(3)]
+    donors = [random_donor(VARIANT, seed=seed, classes=CLASSES).tensors for seed in range(3)]
     return SoupLearner(model, SPEC, GOOD.conventions, CLASSES, donors)
 
 
@@ -69,7 +69,7 @@ def test_a_spoilt_part_is_avoided_and_where_donors_agree_nothing_is_learned(lear
 def test_donors_without_a_classifier_learn_one_along():
     images = np.concatenate([photo_like(16, 32, seed=seed) // 3 + 60 * seed for seed in range(3)])
     labels = np.repeat(np.arange(3), 16).astype(np.int32)
-    donors = [nano_donor(VARIANT, seed=seed, classes=None).tensors for seed in range(2)]
+    donors = [random_donor(VARIANT, seed=seed, classes=None).tensors for seed in range(2)]
     model = build_model(SPEC, GOOD.conventions, classes=CLASSES, dropout=0.0, bn_momentum=0.9)
     learner = SoupLearner(model, SPEC, GOOD.conventions, CLASSES, donors)
     order = np.random.default_rng(0).permuted(np.tile(np.arange(48), (2, 1)), axis=1)

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from nano_donors import NANO_VARIANTS, nano_donor, photo_like
 from nano_run import write_nano_experiment
+from random_donors import NANO_VARIANTS, photo_like, random_donor
 from tiny_recipe import tiny_data, tiny_donor
 
 from efn_compose.cli import main
@@ -47,7 +47,7 @@ def in_double():
 
 @pytest.fixture(scope="module", params=NANO_VARIANTS)
 def donor(request):
-    return nano_donor(request.param, images=photo_like(40), dtype="float64")
+    return random_donor(request.param, images=photo_like(40), dtype="float64")
 
 
 @pytest.mark.parametrize("part", ["all", "body"])

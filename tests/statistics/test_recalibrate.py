@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from nano_donors import nano_donor, photo_like
+from random_donors import photo_like, random_donor
 
 from efn_compose.errors import DataError
 from efn_compose.models import build_model, model_variables
 from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.statistics.repair import repair
 
-DONOR = nano_donor("b-w0.1-d0.3")
+DONOR = random_donor("b-w0.1-d0.3")
 INPUTS = DONOR.preprocess(photo_like(24, 33, seed=4))
 
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from nano_run import nano_donor
+from random_donors import search_donors
 
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.evolve.options import FitnessOptions
@@ -17,7 +17,7 @@ from efn_compose.statistics.refit import CompositionRefit
 
 @pytest.fixture(scope="module")
 def setting():
-    donors = [nano_donor("a", 1), nano_donor("b", 2)]
+    donors = search_donors()
     space = genome_space(donors[0].spec, 2, "block")
     images = np.random.default_rng(0).integers(0, 256, (48, 32, 32, 3)).astype(np.uint8)
     return donors, space, images

@@ -3,37 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-
-from efn_compose.arch import arch_spec, default_conventions
-from efn_compose.donors import Donor
-
-NANO = "lite-w0.25-d0.3"
-
-
-def nano_donor(name: str, seed: int, variant: str = NANO) -> Donor:
-    """Return a donor with random weights and plausible BatchNorm statistics."""
-    from efn_compose.arch import inventory
-
-    spec = arch_spec(variant)
-    generator = np.random.default_rng(seed)
-    tensors = {}
-    for tensor in inventory(spec):
-        if tensor.role in ("kernel", "depthwise_kernel"):
-            fan_in = np.prod(tensor.shape[:3]) if tensor.role == "kernel" else 9
-            values = generator.normal(0, np.sqrt(2 / fan_in), tensor.shape)
-        elif tensor.role in ("gamma", "moving_variance"):
-            values = generator.uniform(0.8, 1.2, tensor.shape)
-        else:
-            values = generator.normal(0, 0.1, tensor.shape)
-        tensors[tensor.name] = values.astype(np.float32)
-    return Donor(name, spec, default_conventions(spec), tensors, {"licence": "Apache-2.0"})
+from random_donors import random_donor
 
 
 def write_nano_experiment(folder: Path, **overrides: object) -> Path:
     """Write two donors, an image file and a configuration; return the configuration's path."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in (1, 2):
-        nano_donor(f"donor{number}", number).save(folder / f"donor{number}.h5")
+        random_donor(seed=number, name=f"donor{number}", classes=None).save(
+            folder / f"donor{number}.h5"
+        )
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 40)
     images = generator.integers(0, 90, (len(labels), 32, 32, 3))

@@ -2,14 +2,14 @@
 
 import json
 
-from nano_run import nano_donor
+from random_donors import search_donors
 
 from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.options import FitnessOptions, SearchOptions
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.store.journal import Journal
 
-DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
+DONORS = search_donors()
 OPTIONS = SearchOptions(
     population=5, generations=3, noise_repeats=2, finalists=2, final_seeds=2, elites=2
 )

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from nano_run import nano_donor
 from PIL import Image
+from random_donors import random_donor
 
 from efn_compose.analysis.weights.weight_comparison import compare_weights
 from efn_compose.analysis.weights.weight_plots import plot_weights, stem_mosaic
@@ -17,7 +17,7 @@ NAME = "stage2_block1_expand_conv/kernel"
 
 @pytest.fixture(scope="module")
 def donor():
-    return nano_donor("first", 1)
+    return random_donor(seed=1, name="first", classes=None)
 
 
 def changed(donor, **tensors):

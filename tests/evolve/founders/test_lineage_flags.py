@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 from fake_executor import FakeExecutor
-from nano_run import nano_donor, write_nano_experiment
+from nano_run import write_nano_experiment
+from random_donors import random_donor
 from report_runs import MadeUpRun
 from search_runs import DONORS, QuietWatcher, run_search
 
@@ -43,7 +44,7 @@ def test_a_common_basis_is_one_lineage_or_an_alignment_to_a_donor_at_hand():
     assert not share_basis([STRANGER, OTHER])
     labelled = STRANGER.replace(provenance={"lineage": STRANGER.fingerprint})
     assert share_basis([labelled, aligned_to(STRANGER, OTHER)])
-    third = nano_donor("c", 3)
+    third = random_donor(seed=3, name="c", classes=None)
     assert not share_basis([labelled, aligned_to(third, OTHER)])
     assert not share_basis([labelled, third, aligned_to(STRANGER, OTHER)])
     assert share_basis([aligned_to(third, STRANGER), aligned_to(third, OTHER)])

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from fake_executor import FakeExecutor
-from nano_run import nano_donor
+from random_donors import search_donors
 from search_runs import QuietWatcher
 
 from efn_compose.donors.options import DonorOptions
@@ -60,7 +60,7 @@ def _run(folder, executor=None, **options):
     search = SearchOptions(inheritance="halving", **options)
     journal = Journal(folder / "evaluations.jsonl")
     run = EvolutionRun(
-        donors=[nano_donor("a", 1), nano_donor("b", 2)],
+        donors=search_donors(),
         options=DonorOptions(siblings=0, align="never", absorb="never"),
         data_fingerprint="none",
         search=search,

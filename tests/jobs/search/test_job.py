@@ -2,9 +2,7 @@
 
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nano_run import nano_donor, write_nano_experiment
+from forked_commands import run_command, start_command
+from nano_run import write_nano_experiment
+from random_donors import random_donor
 from repository import ROOT
 
 from efn_compose.arch import ArchSpec
@@ -21,14 +21,8 @@ from efn_compose.donors import load_donor
 from efn_compose.store import WeightFile
 
 
-def _command(*arguments):
-    return [sys.executable, "-m", "efn_compose.evolve", *map(str, arguments)]
-
-
 def _evolve(*arguments, check=True):
-    done = subprocess.run(
-        _command(*arguments), capture_output=True, text=True, cwd=ROOT, timeout=600, check=False
-    )
+    done = run_command("evolve", *arguments, folder=ROOT)
     if check:
         assert done.returncode == 0, done.stderr[-3000:]
     return done
@@ -45,23 +39,25 @@ def _journal(folder):
 def _kill_after(config, lines, *arguments):
     """Start a run and kill it with SIGKILL once its journal has so many lines."""
     journal = Path(config).parent / "run" / "evaluations.jsonl"
-    process = subprocess.Popen(
-        _command(config, *arguments), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    running = start_command("evolve", config, *arguments, folder=ROOT)
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and running.process.is_alive():
         if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
             break
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    running.kill()
+    print(f"Killed at the latest moment of {lines} lines; the journal has", end=" ")
+    print(journal.read_bytes().count(b"\n") if journal.exists() else "none")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     config = write_nano_experiment(folder)
-    done = _evolve(config)
+    # This one from nothing, as a user starts it; all others must give what it gives.
+    command = [sys.executable, "-m", "efn_compose.evolve", config]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
     return folder, config, done
 
 
@@ -99,12 +95,14 @@ def test_the_magic_file_names_the_donor_of_every_filter(finished):
 
 
 @pytest.mark.slow
-def test_a_killed_and_resumed_run_ends_byte_for_byte_like_an_undisturbed_one(finished, tmp_path):
+def test_a_killed_and_resumed_run_ends_byte_for_byte_like_an_undisturbed_one(
+    finished, tmp_path, chance
+):
     folder, _, _ = finished
     config = write_nano_experiment(tmp_path)
     # The same donors and data in another place; only the run path differs.
     total = len(_journal(folder / "run"))
-    _kill_after(config, random.Random(time.time_ns()).randrange(1, total - 1))
+    _kill_after(config, chance.randrange(1, total - 1))
     cut = len(_journal(tmp_path / "run")) if (tmp_path / "run").exists() else 0
     assert not (tmp_path / "run" / "result.json").exists(), "killed too late to prove anything"
     _evolve(config, "--resume")
@@ -139,14 +137,14 @@ def test_a_search_over_units_is_killed_and_resumed_and_mixes_within_blocks(tmp_p
 
 
 @pytest.mark.slow
-def test_inherited_weights_survive_a_kill_and_lost_files(tmp_path):
+def test_inherited_weights_survive_a_kill_and_lost_files(tmp_path, chance):
     settings = ("--set", "search.inheritance=lamarck", "search.population=3", "donors.siblings=0")
     settings += ("donors.align=never", "search.generations=3")
     twice = [write_nano_experiment(tmp_path / name) for name in ("one", "two")]
     _evolve(twice[0], *settings)
     first, second = (config.parent / "run" for config in twice)
     total = len(_journal(first))
-    _kill_after(twice[1], random.Random(time.time_ns()).randrange(1, total - 1), *settings)
+    _kill_after(twice[1], chance.randrange(1, total - 1), *settings)
     # Whatever was kept of the trained networks can be made again from the journal's order.
     for path in list((second / "population").glob("*.h5"))[::2]:
         path.unlink()
@@ -264,7 +262,7 @@ def test_a_pickle_that_wants_to_run_code(experiment, tmp_path):
 
 def test_donors_of_different_networks(experiment, tmp_path):
     other = tmp_path / "other.h5"
-    nano_donor("other", 3, "lite-w0.25-d0.6").save(other)
+    random_donor("lite-w0.25-d0.6", 3, name="other", classes=None).save(other)
     files = f"donors.files={tmp_path / 'donor1.h5'},{other}"
     done = _evolve(experiment, "--set", files, check=False)
     _one_clear_error(done, tmp_path, "different networks", "lite-w0.25-d0.6", "donors.variant")
@@ -327,14 +325,10 @@ def test_no_permission_to_write(experiment, tmp_path):
     sealed.mkdir()
     sealed.chmod(0o500)
     run = sealed / "run"
-    prefix = []
     if os.geteuid() == 0:
         # Root may write anywhere; give the command a root's path that nobody may write.
         run = Path("/proc/run")
-    done = subprocess.run(
-        [*prefix, *_command(experiment, "--set", f"run.path={run}")],
-        capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
+    done = _evolve(experiment, "--set", f"run.path={run}", check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert str(run) in done.stderr

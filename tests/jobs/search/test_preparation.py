@@ -4,7 +4,8 @@ import sys
 
 import numpy as np
 import pytest
-from nano_run import nano_donor, write_nano_experiment
+from nano_run import write_nano_experiment
+from random_donors import random_donor
 
 from efn_compose.cli import main
 from efn_compose.config import load_config
@@ -33,13 +34,13 @@ def _resume(config):
 def test_the_same_files_go_on_wherever_they_came_from(begun):
     config, _ = begun
     # Written anew, other bytes of time perhaps, the same weights.
-    nano_donor("donor1", 1).save(config.parent / "donor1.h5")
+    random_donor(seed=1, name="donor1", classes=None).save(config.parent / "donor1.h5")
     assert _resume(config) == 1
 
 
 def test_a_donor_changed_under_the_run_is_refused_by_its_hash(begun):
     config, run = begun
-    donor = nano_donor("donor1", 1)
+    donor = random_donor(seed=1, name="donor1", classes=None)
     tensors = {name: np.array(values) for name, values in donor.tensors.items()}
     tensors["stem_conv/kernel"].flat[0] += 1e-6
     donor.replace(tensors=tensors).save(config.parent / "donor1.h5")
@@ -62,7 +63,9 @@ def test_images_changed_under_the_run_are_refused_too(begun):
 def test_two_files_and_images_need_no_configuration_file(tmp_path, monkeypatch):
     write_nano_experiment(tmp_path)
     for number in (0, 1):
-        nano_donor(f"donor{number}", number).save(tmp_path / f"wave, {number}.h5")
+        random_donor(seed=number, name=f"donor{number}", classes=None).save(
+            tmp_path / f"wave, {number}.h5"
+        )
     words = ["evolve", "--donors", "first=wave, 0.h5", "wave, 1.h5", "--data", "npz:images.npz"]
     words += ["--size", "32", "-o", "runs/mine", "--hours", "2"]
     seen = []

@@ -166,9 +166,9 @@ def test_dry_run_lists_the_trainings_and_writes_nothing(place, capsys):
 def test_larger_networks_start_with_the_weights_nested(place):
     images, _ = quarters(8)
     small = efn_compose.Donor.replace(tiny_donor(), name="small")
-    from nano_donors import nano_donor
+    from random_donors import random_donor
 
-    small = nano_donor("b-w0.1-d0.3", classes=None)
+    small = random_donor("b-w0.1-d0.3", classes=None)
     small.save(place / "small.h5")
     changes = {"weights__file": place / "small.h5", "weights__variants": "b-w0.1-d0.3,b-w0.1-d0.6"}
     prepared = prepare_trainings(None, settings(place, "nested", **changes))

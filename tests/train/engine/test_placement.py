@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from nano_run import nano_donor
+from random_donors import search_donors
 
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.options import FitnessOptions
@@ -15,7 +15,7 @@ from efn_compose.train.engine import placement
 from efn_compose.train.engine.adam import FusedAdam
 from efn_compose.train.engine.placement import Placement
 
-DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
+DONORS = search_donors()
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")
 
 

@@ -1,14 +1,18 @@
 """Small random donors whose output depends on their input, for tests without real weights."""
 
 import dataclasses
+from functools import cache
 
 import numpy as np
 
 from efn_compose.arch import ArchSpec, arch_spec, default_conventions, inventory
 from efn_compose.donors import Donor
+from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
+from efn_compose.nesting.weight_source import WeightSource
 
+LITE = "lite-w0.25-d0.3"
 #: One nano network per wiring: V1 with a stage-1 repeat, Lite, V2-Bx with a stage-1 repeat.
-NANO_VARIANTS = ("b-w0.1-d1.1", "lite-w0.25-d0.3", "v2-b-w0.1-d1.1")
+NANO_VARIANTS = ("b-w0.1-d1.1", LITE, "v2-b-w0.1-d1.1")
 
 
 def photo_like(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
@@ -49,19 +53,30 @@ def small_v2_s() -> ArchSpec:
     )
 
 
-def nano_donor(
-    variant: str | ArchSpec = "lite-w0.25-d0.3",
+def random_donor(
+    variant: str | ArchSpec = LITE,
     seed: int = 0,
+    *,
+    name: str = "",
     classes: int | None = 7,
     images: np.ndarray | None = None,
     dtype: str = "float32",
     **conventions: object,
 ) -> Donor:
-    """Return a random donor whose BatchNorm statistics are those of images, then perturbed."""
-    import tensorflow as tf
+    """Return a random donor whose BatchNorm statistics are those of images, then perturbed.
 
-    from efn_compose.models.stepwise import StepwiseNetwork
+    Without them a deep random network hardly depends on its input, and any two networks
+    would seem to agree.
 
+    Args:
+        variant: A network, or the name of one.
+        seed: Of the weights.
+        name: Default: "nano" and the seed.
+        classes: Width of the classifier, None for none.
+        images: uint8 or float (image, height, width, 3), values 0-255. Default: 24 of side 32.
+        dtype: Of the weights.
+        conventions: Fields of `Conventions` that differ from the family's.
+    """
     rng = np.random.default_rng(seed)
     spec = variant if isinstance(variant, ArchSpec) else arch_spec(variant)
     rules = dataclasses.replace(default_conventions(spec), **conventions)
@@ -69,7 +84,7 @@ def nano_donor(
     for tensor in inventory(spec, classes):
         shape = tensor.shape
         if tensor.role in ("kernel", "depthwise_kernel"):
-            fan = np.prod(shape[:2]) if tensor.role == "depthwise_kernel" else np.prod(shape[:-1])
+            fan = np.prod(shape[:2] if tensor.role == "depthwise_kernel" else shape[:-1])
             values = rng.normal(size=shape) * np.sqrt(2 / fan)
         elif tensor.role == "gamma":
             values = rng.uniform(0.6, 1.4, shape)
@@ -78,19 +93,28 @@ def nano_donor(
         else:
             values = rng.normal(size=shape) * 0.2
         tensors[tensor.name] = values.astype(dtype)
-    donor = Donor(f"nano{seed}", spec, rules, tensors)
-    network = StepwiseNetwork.of(donor, dtype)
-    inputs = donor.preprocess(photo_like(48, seed=1000) if images is None else images)
+    donor = Donor(name or f"nano{seed}", spec, rules, tensors, {"licence": "Apache-2.0"})
 
-    def calibrate(layer: str, x: tf.Tensor) -> None:
-        if layer.endswith("_bn"):
-            mean, variance = (v.numpy().ravel() for v in tf.nn.moments(x, axes=(0, 1, 2)))
-            network.tensors[f"{layer}/moving_mean"] = (
-                mean + rng.normal(size=mean.shape) * 0.1 * np.sqrt(variance)
-            ).astype(dtype)
-            network.tensors[f"{layer}/moving_variance"] = (
-                variance * rng.uniform(0.8, 1.25, variance.shape) + 0.1 * variance.mean() + 1e-3
-            ).astype(dtype)
+    def calibrate(
+        layer: str, inputs: np.ndarray, *stored: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        mean, variance = batch_statistics(layer, inputs, *stored)
+        mean = mean + rng.normal(size=mean.shape) * 0.1 * np.sqrt(variance)
+        floor = 0.1 * variance.mean() + 1e-3
+        variance = variance * rng.uniform(0.8, 1.25, variance.shape) + floor
+        tensors[f"{layer}/moving_mean"] = mean.astype(dtype)
+        tensors[f"{layer}/moving_variance"] = variance.astype(dtype)
+        return mean, variance
 
-    network.run(inputs, before=calibrate)
-    return donor.replace(tensors=network.tensors)
+    inputs = donor.preprocess(photo_like(24, seed=1000) if images is None else images)
+    NumpyNetwork(WeightSource.of(donor), statistics=calibrate).run(inputs)
+    return donor
+
+
+@cache
+def search_donors() -> tuple[Donor, Donor]:
+    """Return donors "a" and "b": one network, no classifier, as a search wants them."""
+    first, second = (
+        random_donor(seed=seed, name=name, classes=None) for seed, name in ((1, "a"), (2, "b"))
+    )
+    return first, second
