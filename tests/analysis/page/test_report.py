@@ -275,17 +275,18 @@ def test_commands_survive_a_shell(tmp_path):
 
 
 def test_size_and_time_grow_slowly_enough_for_ten_thousand_evaluations(tmp_path):
-    sizes, counts = [], []
+    sizes, counts, seconds = [], [], []
     for generations in (40, 80):
         made = MadeUpRun(generations=generations).search().finals()
         folder = made.write(tmp_path / str(generations))
-        start = time.perf_counter()
+        start = time.process_time()
         sizes.append(write_report(folder).stat().st_size)
-        seconds = time.perf_counter() - start
+        seconds.append(time.process_time() - start)
         counts.append(len(made.records))
     per_evaluation = (sizes[1] - sizes[0]) / (counts[1] - counts[0])
     assert sizes[1] + per_evaluation * (10_000 - counts[1]) < 2_000_000
-    assert seconds < 10
+    # Twice the evaluations: twice the time where it grows with them, four times with pairs of them.
+    assert seconds[1] < 3 * seconds[0]
 
 
 def test_texts_stay_inside_their_pictures(finished):

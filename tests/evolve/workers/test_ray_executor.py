@@ -20,6 +20,7 @@ from nano_tasks import (
 
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.workers import ray_executor
 from efn_compose.evolve.workers.ray_executor import RayExecutor
 from efn_compose.evolve.workers.worker_check import describe_process
 
@@ -89,15 +90,13 @@ def test_an_evaluation_far_above_the_median_is_asked_again(make, tmp_path, monke
     from efn_compose.evolve.workers import time_limit
 
     monkeypatch.setattr(time_limit, "_FLOOR_SECONDS", 0.5)
-    executor = make(workers=1, hang_seconds=600.0)
-    sleeper = Sleeper(str(tmp_path / "slept"))
-    for _ in range(5):
-        executor._limit.take("Sleeper", 0.05)
-    next(iter(executor.run([Answer()])))
-    start = time.monotonic()
-    outcome = dict(executor.run([sleeper]))[0]
+    executor = make(workers=1, hang_seconds=1e6)
+    (tmp_path / "awake").touch()
+    quick, slow = (Sleeper(str(tmp_path / name)) for name in ("awake", "slept"))
+    assert len(dict(executor.run([quick] * 5))) == 5
+    # Left alone it would sleep to its end and need one attempt only.
+    outcome = dict(executor.run([slow]))[0]
     assert (outcome.value, outcome.attempts) == ("woke up", 2)
-    assert time.monotonic() - start < 30
 
 
 def test_a_worker_that_grew_is_replaced_after_its_answer(make):
@@ -124,7 +123,7 @@ def test_idle_workers_end_by_themselves_and_clean_up(make, tmp_path):
     left = [tmp_path / "first", tmp_path / "second"]
     assert all(o.error is None for _, o in executor.run([Farewell(str(path)) for path in left]))
     executor.close()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not all(path.exists() for path in left) and time.monotonic() < end:
         time.sleep(0.1)
     assert all(path.exists() for path in left)
@@ -153,9 +152,10 @@ def test_no_place_at_all_ends_with_a_reason_instead_of_waiting_for_ever(make, ra
         dict(blocked.run([Answer()]))
 
 
-def test_other_code_on_a_node_is_refused_with_what_differs(make):
+def test_other_code_on_a_node_is_refused_with_what_differs(make, monkeypatch):
+    ours = describe_process() | {"keras": "2.0", "efn_compose": "other"}
+    monkeypatch.setattr(ray_executor, "describe_process", lambda: ours)
     executor = make(workers=1)
-    executor._ours = describe_process() | {"keras": "2.0", "efn_compose": "other"}
     with pytest.raises(RunError, match=r"does not run what this process runs") as error:
         dict(executor.run([Answer()]))
     assert "keras: " in str(error.value)
@@ -165,11 +165,14 @@ def test_other_code_on_a_node_is_refused_with_what_differs(make):
 
 def test_a_search_left_in_the_middle_leaves_no_answer_behind(make):
     executor = make(workers=2)
+    before = {outcome.value for _, outcome in executor.run([Answer(0.3)] * 4)}
+    assert len(before) == 2
     for _ in executor.run([Answer(0.01), Answer(60), Answer(60)]):
         break
-    start = time.monotonic()
-    assert len(dict(executor.run([Answer()] * 4))) == 4
-    assert time.monotonic() - start < 50
+    answers = dict(executor.run([Answer(0.3)] * 4))
+    assert sorted(answers) == list(range(4))
+    # The one that was busy has been replaced, not waited for.
+    assert not before <= {outcome.value for outcome in answers.values()}
 
 
 def test_ray_listens_on_loopback_only_and_runs_no_dashboard(ray):
