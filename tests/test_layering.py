@@ -71,7 +71,7 @@ def test_import_is_fast_and_light():
         "import sys; before = set(sys.modules); import efn_compose; "
         "from efn_compose import load_donor, convert, nest, compose, evolve, Recipe; "
         "import efn_compose.config; "
-        "real = [name for name, module in sys.modules.items() if module.__spec__]; "
+        "real = [name for name, module in sys.modules.items() if getattr(module, '__spec__', None)]; "
         "tops = {name.partition('.')[0] for name in set(real) - before}; "
         "print(*sorted(tops - sys.stdlib_module_names))"
     )
