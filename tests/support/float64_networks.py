@@ -22,7 +22,7 @@ def float64_donor(
     spec = variant if isinstance(variant, ArchSpec) else arch_spec(variant)
     scaling = default_conventions(spec).preprocessing
     pixels = random_images(24, side, seed=1000 + seed) * scaling.std + scaling.mean
-    return random_donor(spec, seed, images=pixels, dtype="float64", **options)
+    return random_donor(spec, seed, dtype="float64", **({"images": pixels} | options))
 
 
 def logits_of(donor: Donor, images: np.ndarray, training: bool = False) -> np.ndarray:
