@@ -182,11 +182,12 @@ def read_image_array(path: str) -> tuple[np.ndarray, np.ndarray | None]:
         DataError: The file is missing, of another format, or of another shape.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            images, labels = loaded, None
-        else:
-            images, labels = loaded["images"], loaded.get("labels")
+        with open(path, "rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                images, labels = loaded, None
+            else:
+                images, labels = loaded["images"], loaded.get("labels")
     except (OSError, ValueError, KeyError) as error:
         raise DataError(
             f"{path}: cannot read images ({error}). Give a .npy file, or an .npz file with "

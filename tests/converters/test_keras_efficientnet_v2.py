@@ -38,7 +38,8 @@ def folder(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("name", ["v1", "v2", "torch"])
 @pytest.mark.parametrize("form", ["{}_weights.h5", "{}.h5", "{}.keras"])
 def test_every_container_gives_the_librarys_logits(folder, name, form):
-    reference = np.load(folder / f"{name}.npz")
+    with np.load(folder / f"{name}.npz") as file:
+        reference = dict(file)
     conversion = convert(folder / form.format(name))
     donor = conversion.donor
     assert conversion.report.dialect == "keras_efficientnet_v2"
@@ -53,7 +54,8 @@ def test_every_container_gives_the_librarys_logits(folder, name, form):
 
 
 def test_scaling_inside_the_model_is_read_from_its_configuration(folder):
-    reference = np.load(folder / "scaled.npz")
+    with np.load(folder / "scaled.npz") as file:
+        reference = dict(file)
     donor = convert(folder / "scaled.keras").donor
     assert donor.conventions.preprocessing.std == pytest.approx((128.0,) * 3)
     inputs = donor.preprocess(reference["inputs"])

@@ -39,7 +39,8 @@ def official_shapes(variant: str) -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_logits_equal_the_official_codes_own_for_both_sets(name):
-    reference = np.load(RECORDED / name / "reference.npz")
+    with np.load(RECORDED / name / "reference.npz") as file:
+        reference = dict(file)
     converted = {ema: convert(sample(name), ema=ema).donor for ema in (True, False)}
     model = converted[True].build(input_shape=(64, 64, 3))
     for ema, wanted, other in ((True, "ema", "raw"), (False, "raw", "ema")):

@@ -48,9 +48,7 @@ def test_all_three_balances_beat_the_best_known_method():
         rest = [np.unique(table.groups[~m], return_counts=True)[1] for m in members]
         rates.append(np.std(rate) / np.mean(rate))
         positives.append(np.std(positive) / np.mean(positive))
-        distances.append(
-            max(ks_2samp(a, b, method="asymp").statistic for a, b in zip(sizes, rest, strict=True))
-        )
+        distances.append(max(ks_2samp(a, b).statistic for a, b in zip(sizes, rest, strict=True)))
         assert folds.quality.size_distance == pytest.approx(distances[-1])
         assert max(folds.quality.rate_variation) == pytest.approx(rates[-1])
     print(
@@ -107,13 +105,15 @@ def test_leaks_and_empty_classes_of_any_folds_are_reported():
     ]
 
 
+# Its p-values, which nobody asked for, are out of range for some.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:scipy")
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=30),
     st.lists(st.integers(0, 9), min_size=1, max_size=30),
 )
 def test_kolmogorov_distance_is_scipys(one, other):
     ours = kolmogorov_distance(np.array(one), np.array(other))
-    assert ours == pytest.approx(ks_2samp(one, other, method="asymp").statistic)
+    assert ours == pytest.approx(ks_2samp(one, other).statistic)
 
 
 def test_duplicates_are_found_across_parts_only():

@@ -48,6 +48,10 @@ class TimedExecutor(FakeExecutor):
         return dataclasses.replace(outcome, seconds=self.seconds)
 
 
+def _text(folder):
+    return (folder / "evaluations.jsonl").read_text()
+
+
 def _events(folder):
     return [line for line in lines_without_timing(folder) if "event" in line]
 
@@ -112,6 +116,6 @@ def test_setting_the_computers_clock_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: next(jumps))
     run_search(jumping, FakeExecutor(), budget=BudgetOptions(hours=1.0, evaluations=40))
     assert lines_without_timing(jumping) == lines_without_timing(calm)
-    lines = [json.loads(line) for line in (jumping / "evaluations.jsonl").open()]
+    lines = [json.loads(line) for line in _text(jumping).splitlines()]
     elapsed = [line["timing"]["elapsed"] for line in lines]
     assert elapsed == sorted(elapsed) and elapsed[0] >= 0 and elapsed[-1] < 600

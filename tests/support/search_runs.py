@@ -60,7 +60,8 @@ def run_search(folder, executor, options=OPTIONS, **parts):
 
 
 def lines_without_timing(folder):
-    records = [json.loads(line) for line in (folder / "evaluations.jsonl").open()]
+    lines = (folder / "evaluations.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
     for record in records:
         record.pop("timing", None)
     return records

@@ -105,7 +105,8 @@ def test_an_interrupted_matrix_goes_on_and_ends_the_same(undisturbed, place, mon
 def test_unlabelled_images_from_a_folder_without_classes(place, tmp_path, capsys):
     method = "noisy-student"
     images, _ = quarters(40, seed=4)
-    known = np.load(place / "images.npz")["images"][:3]
+    with np.load(place / "images.npz") as file:
+        known = file["images"][:3]
     (tmp_path / "new").mkdir()
     for number, image in enumerate([*images, *known]):
         Image.fromarray(image).save(tmp_path / "new" / f"bild {number} ø.png")
