@@ -108,11 +108,11 @@ def test_feature_points_name_what_the_networks_show():
     """The point's name is the eager walk's, its layer is the Keras model's; both put out one map."""
     import keras
     import numpy as np
-    from nano_donors import nano_donor, photo_like
+    from random_donors import photo_like, random_donor
 
     from efn_compose.models.stepwise import StepwiseNetwork
 
-    donor = nano_donor("v2-b-w0.1-d1.1")
+    donor = random_donor("v2-b-w0.1-d1.1")
     inputs = donor.preprocess(photo_like(2))
     shown = {}
     StepwiseNetwork.of(donor).run(inputs, after=shown.__setitem__)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from lab.units import drop_units, hosted
-from nano_donors import NANO_VARIANTS, nano_donor, photo_like
+from random_donors import NANO_VARIANTS, photo_like, random_donor
 
 from efn_compose.arch import channel_groups
 from efn_compose.compose import compose
@@ -17,7 +17,7 @@ IMAGES = photo_like(4, 33, seed=1000)
 
 @pytest.mark.parametrize("variant", NANO_VARIANTS)
 def test_dropping_leaves_exactly_the_hosts_part_of_every_block(variant):
-    one, other = (nano_donor(variant, seed=seed) for seed in (0, 1))
+    one, other = (random_donor(variant, seed=seed) for seed in (0, 1))
     groups = channel_groups(one.spec)
     units = {
         group: take_units(0, 1, 0.5, rule="random", size=groups[group].size, seed=0)
@@ -40,7 +40,7 @@ def test_dropping_leaves_exactly_the_hosts_part_of_every_block(variant):
 
 
 def test_wrong_units_are_listed():
-    one = nano_donor("lite-w0.25-d0.3", seed=0)
+    one = random_donor("lite-w0.25-d0.3", seed=0)
     with pytest.raises(ComposeError) as caught:
         hosted(one, {"stage9": np.zeros(3), "stage2_block1_expanded": np.zeros(3)})
     assert "stage9: no such group" in str(caught.value) and "3 units" in str(caught.value)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from fine_tunings import BASE, DONORS, KERNEL, MEAN, VARIANCE, stacked
-from nano_donors import nano_donor
+from random_donors import random_donor
 
 from efn_compose.compose.space import segments
 from efn_compose.errors import ComposeError, IncompatibleDonorsError
@@ -42,7 +42,7 @@ def test_each_segment_has_its_own_weights():
 
 
 def test_strangers_are_refused_unless_allowed():
-    stranger = nano_donor(seed=5)
+    stranger = random_donor(seed=5)
     for make in (uniform_soup, lambda donors: greedy_soup(donors, lambda donor: 0.0)):
         with pytest.raises(IncompatibleDonorsError, match="2 lineages"):
             make([DONORS[0], stranger])

@@ -1,9 +1,9 @@
 """Three fine-tunings of one base checkpoint: its weights with noise."""
 
 import numpy as np
-from nano_donors import nano_donor
+from random_donors import random_donor
 
-BASE = nano_donor(seed=0)
+BASE = random_donor(seed=0)
 
 
 def tuned(seed, noise=0.1):
