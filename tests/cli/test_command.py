@@ -101,7 +101,7 @@ def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
     for donor in donors:
         donor.save(tmp_path / f"{donor.name}.h5")
     nest = run_command(
-        "nest", "nano1.h5", "--into", WIDE, "-o", "wide.h5", "--verify", "--json", cwd=tmp_path
+        "nest", "nano1.h5", "--into", WIDE, "-o", "wide.h5", "--verify", "--json", folder=tmp_path
     )
     assert nest.returncode == 0, nest.stderr
     assert json.loads(nest.stdout)["variant"] == WIDE
