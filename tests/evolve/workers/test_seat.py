@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from nano_run import nano_donor
+from random_donors import search_donors
 
 from efn_compose.compose import GenomeSpace, genome_space
 from efn_compose.compose.space import expanded_groups
@@ -10,7 +10,7 @@ from efn_compose.errors import EvaluationError, InvalidGenomeError
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.worker import Worker
 
-A, B = nano_donor("a", 1), nano_donor("b", 2)
+A, B = search_donors()
 SPACE = GenomeSpace(A.spec, 2, "block")
 
 
