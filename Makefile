@@ -1,6 +1,8 @@
 # Two commands do everything on a machine that has git, make and Python 3.11:
 #   make evolve   install into .venv and run the main job on real weights and real data
 #   make test     install what the tests need as well, lint, and run them
+#   make quick    run the tests that need no network to be built, in less than a minute
+#   make coverage run all tests and say which lines none of them ran
 #   make docs     build the documentation into build/site, strictly
 
 PYTHON ?= python3.11
@@ -10,14 +12,23 @@ RUN    := runs/quickstart
 
 # A CPU build of torch 2.13 where pip offers one; tests only.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Two processes; each file of tests belongs to one.
+TESTS = $(BIN)/python -m pytest --numprocesses 2
 
-.PHONY: evolve test docs lint format clean
+.PHONY: evolve test quick coverage docs lint format clean
 
 evolve: $(VENV)/.installed-demo
 	$(BIN)/python -m efn_compose.evolve $(if $(wildcard $(RUN)/environment.json),--resume) $(ARGS)
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(TESTS) $(ARGS)
+
+quick:
+	@test -e $(VENV)/.installed-test || { echo "Run make test once: it installs what the tests need."; exit 1; }
+	$(TESTS) -m "not slow and not parity" $(ARGS)
+
+coverage: $(VENV)/.installed-test
+	$(TESTS) --cov --cov-report=term $(ARGS)
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
