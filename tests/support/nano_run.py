@@ -3,16 +3,19 @@
 from pathlib import Path
 
 import numpy as np
-from random_donors import random_donor
+from random_donors import TINY, random_donor
+
+from efn_compose.arch import ArchSpec
 
 
-def write_nano_experiment(folder: Path, **overrides: object) -> Path:
+def write_nano_experiment(
+    folder: Path, network: str | ArchSpec = TINY, **overrides: object
+) -> Path:
     """Write two donors, an image file and a configuration; return the configuration's path."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in (1, 2):
-        random_donor(seed=number, name=f"donor{number}", classes=None).save(
-            folder / f"donor{number}.h5"
-        )
+        donor = random_donor(network, number, name=f"donor{number}", classes=None)
+        donor.save(folder / f"donor{number}.h5")
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 40)
     images = generator.integers(0, 90, (len(labels), 32, 32, 3))

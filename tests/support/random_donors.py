@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from efn_compose.arch import ArchSpec, arch_spec, default_conventions, inventory
+from efn_compose.arch import ArchSpec, BlockSpec, arch_spec, default_conventions, inventory
 from efn_compose.donors import Donor
 from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
 from efn_compose.nesting.weight_source import WeightSource
@@ -13,6 +13,21 @@ from efn_compose.nesting.weight_source import WeightSource
 LITE = "lite-w0.25-d0.3"
 #: One nano network per wiring: V1 with a stage-1 repeat, Lite, V2-Bx with a stage-1 repeat.
 NANO_VARIANTS = ("b-w0.1-d1.1", LITE, "v2-b-w0.1-d1.1")
+#: Two blocks, with and without an expansion and a skip: a training takes a second, tracing included.
+TINY = ArchSpec(
+    variant="b-tiny",
+    family="b",
+    width=0.1,
+    depth=0.1,
+    resolution=16,
+    dropout=0.2,
+    stem_channels=8,
+    blocks=(
+        BlockSpec(1, 1, "mbconv", 3, 1, 8, 8, 8, 2, False, True),
+        BlockSpec(2, 1, "mbconv", 3, 2, 8, 24, 12, 2, True, False),
+    ),
+    top_channels=32,
+)
 
 
 def photo_like(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
@@ -112,9 +127,9 @@ def random_donor(
 
 
 @cache
-def search_donors() -> tuple[Donor, Donor]:
+def search_donors(variant: str | ArchSpec = LITE) -> tuple[Donor, Donor]:
     """Return donors "a" and "b": one network, no classifier, as a search wants them."""
     first, second = (
-        random_donor(seed=seed, name=name, classes=None) for seed, name in ((1, "a"), (2, "b"))
+        random_donor(variant, seed, name=name, classes=None) for seed, name in ((1, "a"), (2, "b"))
     )
     return first, second

@@ -1,31 +1,15 @@
 """A network of two blocks and images of four classes: a training takes seconds, tracing included."""
 
 import numpy as np
-from random_donors import random_donor
+from random_donors import TINY, random_donor
 
-from efn_compose.arch import ArchSpec, BlockSpec
 from efn_compose.donors import Donor
 from efn_compose.train.recipe import TrainingData
-
-SPEC = ArchSpec(
-    variant="b-tiny",
-    family="b",
-    width=0.1,
-    depth=0.1,
-    resolution=16,
-    dropout=0.2,
-    stem_channels=8,
-    blocks=(
-        BlockSpec(1, 1, "mbconv", 3, 1, 8, 8, 8, 2, False, True),
-        BlockSpec(2, 1, "mbconv", 3, 2, 8, 24, 12, 2, True, False),
-    ),
-    top_channels=32,
-)
 
 
 def tiny_donor(seed: int = 0) -> Donor:
     """Return random weights of the two blocks, without a classifier."""
-    return random_donor(SPEC, seed, name="tiny", classes=None)
+    return random_donor(TINY, seed, name="tiny", classes=None)
 
 
 def quarters(count: int = 96, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from nano_run import write_nano_experiment
 from nano_tasks import Bomb, Raiser
-from random_donors import search_donors
+from random_donors import TINY, search_donors
 
 from efn_compose.arch import HEAD_LAYER
 from efn_compose.compose import GenomeSpace, Recipe
@@ -17,7 +17,7 @@ from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.serial_executor import SerialExecutor
 from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask, SiblingTask
 
-DONORS = search_donors()
+DONORS = search_donors(TINY)
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")
 SEAT = Seat(SPACE, [donor.tensors for donor in DONORS])
 AUGMENT = FitnessAugmentOptions(flip_x=0.5, rotation=20, contrast=0.2, grid=0.5, holes=1)

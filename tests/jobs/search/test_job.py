@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from forked_commands import run_command, start_command
 from nano_run import write_nano_experiment
-from random_donors import random_donor
+from random_donors import LITE, random_donor
 from repository import ROOT
 
 from efn_compose.arch import ArchSpec
@@ -334,13 +334,15 @@ def test_no_permission_to_write(experiment, tmp_path):
     assert str(run) in done.stderr
 
 
-def test_a_network_to_nest_into_that_is_too_small(experiment, tmp_path):
+def test_a_network_to_nest_into_that_is_too_small(tmp_path):
+    experiment = write_nano_experiment(tmp_path, LITE)
     done = _evolve(experiment, "--set", "output.nest_into=lite-w0.2-d0.2", check=False)
     _one_clear_error(done, tmp_path, "lite-w0.2-d0.2")
 
 
 @pytest.mark.slow
-def test_the_winner_is_nested_into_a_larger_network_of_the_same_function(experiment, tmp_path):
+def test_the_winner_is_nested_into_a_larger_network_of_the_same_function(tmp_path):
+    experiment = write_nano_experiment(tmp_path, LITE)
     _evolve(experiment, "--set", "output.nest_into=lite-w0.5-d0.6", "search.generations=0")
     small = load_donor(tmp_path / "run" / "efn_magic_weights.h5")
     large = load_donor(tmp_path / "run" / "efn_magic_weights_lite-w0.5-d0.6.h5")

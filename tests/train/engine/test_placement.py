@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from random_donors import search_donors
+from random_donors import TINY, search_donors
 
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.options import FitnessOptions
@@ -15,7 +15,7 @@ from efn_compose.train.engine import placement
 from efn_compose.train.engine.adam import FusedAdam
 from efn_compose.train.engine.placement import Placement
 
-DONORS = search_donors()
+DONORS = search_donors(TINY)
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")
 
 
