@@ -72,17 +72,16 @@ class Forked:
         )
         self.process.start()
 
-    def kill(self) -> None:
-        """End it as a power cut would."""
+    def kill(self) -> "subprocess.CompletedProcess[str]":
+        """End it as a power cut would; return what it had said."""
         self.process.kill()
-        self.process.join()
+        return self.result()
 
     def result(self) -> "subprocess.CompletedProcess[str]":
         """Wait for its end; return the exit code and what it said."""
         self.process.join(PATIENCE)
         if self.process.exitcode is None:
-            self.kill()
-            raise TimeoutError(f"No end after {PATIENCE} s: {self.outputs[1].read_text()[-2000:]}")
+            raise TimeoutError(f"No end after {PATIENCE} s: {self.kill().stderr[-2000:]}")
         said = [path.read_text() for path in self.outputs]
         self._kept.cleanup()
         return subprocess.CompletedProcess([], self.process.exitcode, *said)
