@@ -5,7 +5,14 @@ from functools import cache
 
 import numpy as np
 
-from efn_compose.arch import ArchSpec, BlockSpec, arch_spec, default_conventions, inventory
+from efn_compose.arch import (
+    PREPROCESSINGS,
+    ArchSpec,
+    BlockSpec,
+    arch_spec,
+    default_conventions,
+    inventory,
+)
 from efn_compose.donors import Donor
 from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
 from efn_compose.nesting.weight_source import WeightSource
@@ -128,8 +135,12 @@ def random_donor(
 
 @cache
 def search_donors(variant: str | ArchSpec = LITE) -> tuple[Donor, Donor]:
-    """Return donors "a" and "b": one network, no classifier, as a search wants them."""
+    """Return donors "a" and "b": one network, no classifier, as a search wants them.
+
+    Their scaling divides by a power of two: input is exact whoever computes it.
+    """
+    options = {"classes": None, "preprocessing": PREPROCESSINGS["lite"]}
     first, second = (
-        random_donor(variant, seed, name=name, classes=None) for seed, name in ((1, "a"), (2, "b"))
+        random_donor(variant, seed, name=name, **options) for seed, name in ((1, "a"), (2, "b"))
     )
     return first, second
