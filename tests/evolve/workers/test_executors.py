@@ -143,7 +143,7 @@ def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(d
 
     # A large rate, so that two trainings of few steps part.
     setup = WorkerSetup(
-        DONORS[0].spec, DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=3e-2)
+        DONORS[0].spec, DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=3e-1)
     )
     executor = SerialExecutor(setup, data)
     tasks = [

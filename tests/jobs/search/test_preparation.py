@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from nano_run import write_nano_experiment
-from random_donors import random_donor
+from random_donors import TINY, random_donor
 
 from efn_compose.cli import main
 from efn_compose.config import load_config
@@ -34,13 +34,13 @@ def _resume(config):
 def test_the_same_files_go_on_wherever_they_came_from(begun):
     config, _ = begun
     # Written anew, other bytes of time perhaps, the same weights.
-    random_donor(seed=1, name="donor1", classes=None).save(config.parent / "donor1.h5")
+    random_donor(TINY, 1, name="donor1", classes=None).save(config.parent / "donor1.h5")
     assert _resume(config) == 1
 
 
 def test_a_donor_changed_under_the_run_is_refused_by_its_hash(begun):
     config, run = begun
-    donor = random_donor(seed=1, name="donor1", classes=None)
+    donor = random_donor(TINY, 1, name="donor1", classes=None)
     tensors = {name: np.array(values) for name, values in donor.tensors.items()}
     tensors["stem_conv/kernel"].flat[0] += 1e-6
     donor.replace(tensors=tensors).save(config.parent / "donor1.h5")
