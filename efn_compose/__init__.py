@@ -25,6 +25,7 @@ if (
     from efn_compose.donors.lineage import lineages as lineages
     from efn_compose.jobs.search.job import evolve as evolve
     from efn_compose.jobs.search.preparation import load_donors as load_donors
+    from efn_compose.jobs.soup.job import soup as soup
     from efn_compose.jobs.trainings.job import train as train
     from efn_compose.nesting import direct_sum as direct_sum
     from efn_compose.nesting import nest as nest
@@ -54,6 +55,7 @@ _PUBLIC = {
     "rank": "efn_compose.analysis.rank",
     "seed": "efn_compose.seeding",
     "shrink": "efn_compose.nesting",
+    "soup": "efn_compose.jobs.soup.job",
 }
 
 #: Folders that are verbs too.

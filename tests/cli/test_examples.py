@@ -9,6 +9,7 @@ import shlex
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import fine_tunings
 import numpy as np
 import pytest
 from nano_run import write_nano_experiment
@@ -31,6 +32,7 @@ STAND_INS = {
     "shrink": {"b0": SMALL},
     "align": {"128": "32"},
     "absorb": {"128": "32"},
+    "soup": {"128": "32"},
     "train": {"128": "16", "5": "1", "3": "1"},
     "rank": {"fashion_mnist": "digits", "64": "32"},
 }
@@ -45,6 +47,7 @@ LEAVES = {
     "align": ["aligned/mine.h5", "aligned/theirs.h5"],
     "absorb": ["b0_absorbed.h5"],
     "rank": ["rank.png"],
+    "soup": ["soup.h5"],
     "augment": ["sheet.png"],
     "folds": ["folds.csv"],
     "train": ["runs/photos/last.h5", "runs/photos/leaderboard.md", "runs/photos/curve.png"],
@@ -101,6 +104,9 @@ def _prepare(verb: str, place: Path) -> None:
     if verb == "absorb":
         # Named as in the example; ours by content.
         random_donor(SMALL, 1, classes=5).save(place / "b0.pth")
+    if verb == "soup":
+        for name, donor in zip("abc", fine_tunings.DONORS, strict=True):
+            donor.save(place / f"{name}.h5")
     if verb == "align":
         random_donor(SMALL, 1, classes=5).save(place / "mine.h5")
         # Named as in the example; ours by content.

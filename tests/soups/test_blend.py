@@ -1,8 +1,10 @@
 """Averages and greedy soups against hand-computed weights."""
 
+import itertools
+
 import numpy as np
 import pytest
-from fine_tunings import BASE, DONORS, KERNEL, MEAN, VARIANCE, stacked
+from fine_tunings import BASE, DONORS, KERNEL, MEAN, VARIANCE, stacked, tuned
 from random_donors import random_donor
 
 from efn_compose.compose.space import segments
@@ -73,6 +75,38 @@ def test_greedy_soup_equals_the_published_procedure():
     assert soup.evaluations == len(calls) == 5
     assert soup.score >= max(soup.scores)
     np.testing.assert_allclose(soup.donor.tensors[KERNEL], target, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_greedy_soup_is_the_one_choice_that_keeps_its_own_rule(seed):
+    """Every subset has a score of its own; all sequences of yes and no are tried."""
+    donors = [tuned(number) for number in range(5)]
+    rng = np.random.default_rng(seed)
+    means = {
+        members: stacked(KERNEL, [donors[number] for number in members]).mean(axis=0)
+        for size in range(1, 6)
+        for members in itertools.combinations(range(5), size)
+    }
+    scores = {members: float(rng.normal()) for members in means}
+
+    def evaluate(donor):
+        near = min(means, key=lambda m: np.abs(means[m] - donor.tensors[KERNEL]).max())
+        return scores[near]
+
+    order = sorted(range(5), key=lambda number: -scores[(number,)])
+    kept = []
+    for choices in itertools.product((True, False), repeat=4):
+        members, is_lawful = (order[0],), True
+        for number, joins in zip(order[1:], choices, strict=True):
+            larger = tuple(sorted((*members, number)))
+            is_lawful &= joins == (scores[larger] >= scores[members])
+            members = larger if joins else members
+        if is_lawful:
+            kept.append(members)
+    (only,) = kept
+    found = greedy_soup(donors, evaluate)
+    assert tuple(sorted(found.members)) == only
+    assert found.score == scores[only]
 
 
 def test_greedy_soup_survives_failed_scores():

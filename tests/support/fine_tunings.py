@@ -6,7 +6,7 @@ from random_donors import random_donor
 BASE = random_donor(seed=0)
 
 
-def tuned(seed, noise=0.1):
+def tuned(seed, noise=0.1, base=BASE):
     rng = np.random.default_rng(seed)
     tensors = {
         name: (
@@ -14,9 +14,9 @@ def tuned(seed, noise=0.1):
             if name.endswith("variance")
             else values + noise * rng.normal(size=values.shape)
         ).astype(np.float32)
-        for name, values in BASE.tensors.items()
+        for name, values in base.tensors.items()
     }
-    return BASE.replace(name=f"tuned{seed}", tensors=tensors)
+    return base.replace(name=f"tuned{seed}", tensors=tensors)
 
 
 DONORS = [tuned(1), tuned(2), tuned(3)]

@@ -58,6 +58,7 @@ VERBS: dict[str, Verb] = {
     "align": Verb("efn_compose.cli.align", "write independent donors in one order of channels"),
     "absorb": Verb("efn_compose.cli.absorb", "rewrite a donor's BatchNorm for your images"),
     "rank": Verb("efn_compose.cli.rank", "find the donor that suits a data set, without training"),
+    "soup": Verb("efn_compose.cli.soup", "average several fine-tunings of one checkpoint"),
     "folds": Verb("efn_compose.cli.folds", "cut a data set into folds that are alike"),
     "augment": Verb("efn_compose.cli.augment", "draw your images as training will see them"),
     "doctor": Verb("efn_compose.cli.doctor", "check whether this machine can run a search"),

@@ -36,5 +36,4 @@ def unpack(packed: bytes) -> Genome:
         >>> unpack(pack((0, 3, 300)))
         (0, 3, 300)
     """
-    kind = chr(packed[0])
-    return tuple(memoryview(packed)[1:].cast(kind))  # type: ignore[call-overload] # one of _TYPES
+    return tuple(memoryview(packed)[1:].cast(chr(packed[0])))

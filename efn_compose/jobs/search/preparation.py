@@ -144,7 +144,7 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
         raise ConfigError(
             describe_problems(f"{len(problems)} of {len(files)} donors cannot be used.", problems)
         )
-    loaded = _distinct_names(loaded)
+    loaded = distinct_names(loaded)
     target = variant or loaded[0].spec.variant
     different = sorted({donor.spec.variant for donor in loaded})
     if not variant and len(different) > 1:
@@ -183,7 +183,7 @@ def load_entry(entry: str) -> Donor:
     return donor.replace(name=label or default)
 
 
-def _distinct_names(donors: Sequence[Donor]) -> list[Donor]:
+def distinct_names(donors: Sequence[Donor]) -> list[Donor]:
     seen: dict[str, int] = {}
     named = []
     for donor in donors:
