@@ -14,8 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
-from efn_compose.data.fold_quality import measure_folds
-from efn_compose.data.folds import make_folds
+from efn_compose.data.folding.fold_quality import measure_folds
+from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.table import ImageTable
 
 FOLDS, TABLES, IMAGES, PATIENTS, POSITIVE = 5, 5, 30_000, 2_000, 0.018
@@ -79,7 +79,7 @@ METHODS = {
     "StratifiedGroupKFold(class × size bin × patient positive)": by_splitter(
         lambda seed: StratifiedGroupKFold(FOLDS), all_strata
     ),
-    "`efn_compose.data.folds.make_folds`": lambda table, seed: (
+    "`efn_compose.data.folding.folds.make_folds`": lambda table, seed: (
         make_folds(table, FOLDS, seed=seed).fold
     ),
 }

@@ -27,7 +27,7 @@ from efn_compose.arch import arch_spec, default_conventions, parameter_count
 from efn_compose.nesting import nest_to_file, verify_nesting
 from efn_compose.nesting.fills import fresh_values
 from efn_compose.nesting.plan import match_repeats
-from efn_compose.nesting.verify import random_pixels
+from efn_compose.nesting.running.verify import random_pixels
 from efn_compose.store import WeightFile, WeightHeader, write_weights
 
 CLASSES = 1000
@@ -37,8 +37,8 @@ BLOCK = 64 << 20
 def write_random_b0(path: Path) -> None:
     """Write a B0 with He kernels and identity BatchNorm calibrated on random images."""
     from efn_compose.donors import Donor
-    from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
-    from efn_compose.nesting.weight_source import WeightSource
+    from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
+    from efn_compose.nesting.running.weight_source import WeightSource
 
     spec = arch_spec("b0")
     header = WeightHeader(spec, default_conventions(spec), CLASSES)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from efn_compose.data import ImageTable
-    from efn_compose.data.duplicates import Duplicate
+    from efn_compose.data.folding.duplicates import Duplicate
 
 EXAMPLE = "efn-compose folds csv:lesions.csv --count 5 --weights b0.h5 -o folds.csv"
 _LISTED = 20
@@ -82,8 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Cut, measure, look for duplicates, write."""
-    from efn_compose.data.duplicates import join_duplicates
-    from efn_compose.data.folds import make_folds
+    from efn_compose.data.folding.duplicates import join_duplicates
+    from efn_compose.data.folding.folds import make_folds
     from efn_compose.data.unreadable import skip_unreadable
 
     _check(options)
@@ -145,7 +145,12 @@ def _all_duplicates(
     import numpy as np
 
     from efn_compose.data.decode import resize_images
-    from efn_compose.data.duplicates import Duplicate, equal_pairs, pixel_digests, similar_across
+    from efn_compose.data.folding.duplicates import (
+        Duplicate,
+        equal_pairs,
+        pixel_digests,
+        similar_across,
+    )
 
     digests = pixel_digests(table.images, not output.is_quiet)
     found = [Duplicate(*pair) for pair in equal_pairs(digests)]
@@ -173,7 +178,7 @@ def _is_known(pair: "Duplicate", digests: list[str], known: set[tuple[int, int]]
 def _write(path: Path, table: "ImageTable", fold: "np.ndarray", fields: dict[str, Any]) -> None:
     import json
 
-    from efn_compose.data.fold_table import write_fold_table
+    from efn_compose.data.folding.fold_table import write_fold_table
     from efn_compose.store.atomic import write_text
 
     write_text(path.with_suffix(".json"), json.dumps(fields, indent=2, ensure_ascii=False))

@@ -16,15 +16,15 @@ from efn_compose.errors import DataError, NestingError
 from efn_compose.nesting.heads import ridge_head, widen_head
 from efn_compose.nesting.plan import plan_nesting
 from efn_compose.nesting.progress import byte_progress
-from efn_compose.nesting.shrink import shrink
-from efn_compose.nesting.to_file import direct_sum_to_file, nest_to_file, refuse_same_file
-from efn_compose.nesting.verify import (
+from efn_compose.nesting.running.verify import (
     HALF_PRECISIONS,
     TOLERANCES,
     NestingCheck,
     verify_nesting,
 )
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.weight_source import WeightSource
+from efn_compose.nesting.shrink import shrink
+from efn_compose.nesting.to_file import direct_sum_to_file, nest_to_file, refuse_same_file
 from efn_compose.store import WeightFile, WeightHeader, write_weights
 
 #: Returns images (image, height, width, 3), 0-255, and labels (image,) or None.

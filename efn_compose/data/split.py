@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.data.grouped import assign_groups
+from efn_compose.data.folding.grouped import assign_groups
 from efn_compose.data.options import DataOptions
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import DataError, describe_problems

@@ -217,8 +217,8 @@ class EvolutionRun:
         found = self._ledger.evaluate(Purpose("noise"), tasks, self.seat, names)
         losses = [evaluation.loss for evaluation in found]
         first = tuple(loss for loss in losses[:repeats] if loss is not None)
-        paired = tuple(losses[repeats:])
-        is_whole = len(first) == repeats and None not in paired
+        paired = tuple(loss for loss in losses[repeats:] if loss is not None)
+        is_whole = None not in losses
         return Noise(self.donors[0].name, first, paired if is_whole else ())
 
     def _timed(self, phase: str, action: Any) -> Any:

@@ -5,10 +5,10 @@ from efn_compose.nesting.fills import FILLS, Fill
 from efn_compose.nesting.heads import ridge_head, widen_head
 from efn_compose.nesting.nest import NestFill, nest
 from efn_compose.nesting.plan import ExtraRepeats, NestingPlan, Positions, plan_nesting
+from efn_compose.nesting.running.verify import NestingCheck, verify_nesting
+from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.nesting.shrink import shrink
 from efn_compose.nesting.to_file import direct_sum_to_file, nest_to_file
-from efn_compose.nesting.verify import NestingCheck, verify_nesting
-from efn_compose.nesting.weight_source import WeightSource
 
 __all__ = [
     "FILLS",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from efn_compose.arch import ArchSpec
 from efn_compose.errors import IncompatibleDonorsError, NestingError, describe_problems
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.weight_source import WeightSource
 
 _DISTIL = (
     "Train the target on the donor's outputs instead (distillation), or choose a target of the "

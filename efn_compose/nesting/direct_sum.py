@@ -12,7 +12,7 @@ from efn_compose.nesting.compatibility import check_compatible
 from efn_compose.nesting.fills import Fill
 from efn_compose.nesting.nest import build_nested
 from efn_compose.nesting.plan import ExtraRepeats, Positions
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.weight_source import WeightSource
 
 
 def direct_sum(

@@ -21,8 +21,8 @@ from efn_compose.nesting.plan import (
     is_stream_producer,
     tensors_by_name,
 )
-from efn_compose.nesting.saliency import weight_saliency
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.reducing.saliency import weight_saliency
+from efn_compose.nesting.running.weight_source import WeightSource
 
 
 @dataclass

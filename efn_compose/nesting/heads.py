@@ -9,8 +9,8 @@ import numpy as np
 from efn_compose.arch import HEAD_LAYER
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, DataError
-from efn_compose.nesting.forward import NumpyNetwork
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.forward import NumpyNetwork
+from efn_compose.nesting.running.weight_source import WeightSource
 
 #: Ridge strengths tried, as shares of the mean eigenvalue of the features' Gram matrix.
 _STRENGTHS = tuple(10.0**exponent for exponent in range(-4, 3))

@@ -8,12 +8,12 @@ import numpy as np
 from efn_compose.arch import ArchSpec, arch_spec
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
-from efn_compose.nesting.calibrate import calibrate_new_channels
 from efn_compose.nesting.compatibility import check_compatible
 from efn_compose.nesting.embed import Embedding
 from efn_compose.nesting.fills import FILLS
 from efn_compose.nesting.plan import ExtraRepeats, Positions, plan_nesting
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.reducing.calibrate import calibrate_new_channels
+from efn_compose.nesting.running.weight_source import WeightSource
 
 NestFill = Literal["he", "replicate", "zero", "donor"]
 

@@ -8,12 +8,12 @@ from efn_compose.arch import ArchSpec, arch_spec
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.nesting.compatibility import check_relation
-from efn_compose.nesting.forward import NumpyNetwork
-from efn_compose.nesting.moments import measure_moments
-from efn_compose.nesting.reduction import Reduction, choose_repeats
-from efn_compose.nesting.refit import refit_on_images
-from efn_compose.nesting.verify import random_pixels
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.reducing.moments import measure_moments
+from efn_compose.nesting.reducing.reduction import Reduction, choose_repeats
+from efn_compose.nesting.reducing.refit import refit_on_images
+from efn_compose.nesting.running.forward import NumpyNetwork
+from efn_compose.nesting.running.verify import random_pixels
+from efn_compose.nesting.running.weight_source import WeightSource
 
 #: Pixels of all images together that are used at most; 256 images of 64 px.
 MAX_PIXELS = 2**20

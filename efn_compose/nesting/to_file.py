@@ -10,11 +10,11 @@ import numpy as np
 from efn_compose.arch import ArchSpec
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, NestingError
-from efn_compose.nesting.calibrate import calibrate_new_channels
 from efn_compose.nesting.compatibility import check_compatible
 from efn_compose.nesting.direct_sum import mean_weights
 from efn_compose.nesting.nest import nested_provenance, plan_embedding
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.reducing.calibrate import calibrate_new_channels
+from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.store import WeightFile, WeightHeader, write_weights
 
 Source = str | os.PathLike[str] | WeightFile | Donor

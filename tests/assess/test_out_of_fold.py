@@ -21,7 +21,7 @@ from efn_compose.assess.out_of_fold import (
     write_predictions,
 )
 from efn_compose.data import load_table
-from efn_compose.data.folds import make_folds
+from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.table import ImageTable
 from efn_compose.data.unreadable import skip_unreadable
 from efn_compose.errors import ConfigError, DataError

@@ -45,8 +45,8 @@ def saved(path, content):
 
 def features_of(donor):
     """Return pooled features of a donor in float64 (image, channel)."""
-    from efn_compose.nesting.forward import NumpyNetwork
-    from efn_compose.nesting.weight_source import WeightSource
+    from efn_compose.nesting.running.forward import NumpyNetwork
+    from efn_compose.nesting.running.weight_source import WeightSource
 
     source = WeightSource.of(donor.without_head())
     return NumpyNetwork(source).run(_inputs().transpose(0, 2, 3, 1))
@@ -215,8 +215,8 @@ def test_a_grey_stem_is_folded_by_choice_and_equals_the_network_on_grey_images(t
         convert(path, arch=ARCH)
     donor = convert(path, arch=ARCH, channels="sum").donor
     grey = np.random.default_rng(0).normal(size=(2, 1, SIDE, SIDE))
-    from efn_compose.nesting.forward import NumpyNetwork
-    from efn_compose.nesting.weight_source import WeightSource
+    from efn_compose.nesting.running.forward import NumpyNetwork
+    from efn_compose.nesting.running.weight_source import WeightSource
 
     rgb = np.repeat(grey, 3, axis=1).transpose(0, 2, 3, 1)
     ours = NumpyNetwork(WeightSource.of(donor.without_head())).run(rgb)

@@ -5,8 +5,8 @@ import pytest
 
 from converters import convert
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
-from efn_compose.nesting.forward import NumpyNetwork
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.forward import NumpyNetwork
+from efn_compose.nesting.running.weight_source import WeightSource
 
 pytestmark = pytest.mark.parity
 

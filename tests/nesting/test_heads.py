@@ -8,7 +8,7 @@ from sklearn.linear_model import RidgeClassifier
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.nesting import nest, ridge_head, widen_head
 from efn_compose.nesting.heads import fit_ridge
-from efn_compose.nesting.verify import random_pixels
+from efn_compose.nesting.running.verify import random_pixels
 
 
 def test_widening_keeps_old_logits_and_starts_new_ones_at_their_mean():

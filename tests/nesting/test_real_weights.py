@@ -5,7 +5,7 @@ import pytest
 
 from converters import convert
 from efn_compose.nesting import direct_sum, nest, nest_to_file, shrink, verify_nesting
-from efn_compose.nesting.verify import random_pixels
+from efn_compose.nesting.running.verify import random_pixels
 
 pytestmark = pytest.mark.parity
 
@@ -67,8 +67,8 @@ def test_lite1_cut_to_lite0_follows_the_original_better_with_images(lites):
 
 
 def _logits(donor, inputs):
-    from efn_compose.nesting.forward import NumpyNetwork
-    from efn_compose.nesting.weight_source import WeightSource
+    from efn_compose.nesting.running.forward import NumpyNetwork
+    from efn_compose.nesting.running.weight_source import WeightSource
 
     values = NumpyNetwork(WeightSource.of(donor), "float32").run(inputs)
     return values - values.mean(axis=0)

@@ -7,8 +7,8 @@ from float64_networks import float64_donor, logits_of, random_images, relative_d
 from efn_compose.arch import arch_spec
 from efn_compose.errors import DataError, NestingError
 from efn_compose.nesting import nest, shrink
-from efn_compose.nesting.reduction import choose_repeats
-from efn_compose.nesting.verify import random_pixels
+from efn_compose.nesting.reducing.reduction import choose_repeats
+from efn_compose.nesting.running.verify import random_pixels
 
 PAIRS = [
     ("b-w0.3-d0.3", "b-w0.5-d0.6"),

@@ -25,10 +25,10 @@ from efn_compose.errors import (
     WeightFileError,
 )
 from efn_compose.nesting import direct_sum, direct_sum_to_file, nest, nest_to_file
-from efn_compose.nesting.forward import NumpyNetwork
 from efn_compose.nesting.progress import byte_progress
-from efn_compose.nesting.verify import random_pixels
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.forward import NumpyNetwork
+from efn_compose.nesting.running.verify import random_pixels
+from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.store import WeightFile, atomic
 
 

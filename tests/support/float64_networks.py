@@ -5,8 +5,8 @@ from random_donors import random_donor
 
 from efn_compose.arch import ArchSpec, arch_spec, default_conventions
 from efn_compose.donors import Donor
-from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
+from efn_compose.nesting.running.weight_source import WeightSource
 
 
 def random_images(count: int = 6, side: int = 33, seed: int = 5) -> np.ndarray:

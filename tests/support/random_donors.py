@@ -14,8 +14,8 @@ from efn_compose.arch import (
     inventory,
 )
 from efn_compose.donors import Donor
-from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
+from efn_compose.nesting.running.weight_source import WeightSource
 
 LITE = "lite-w0.25-d0.3"
 #: One nano network per wiring: V1 with a stage-1 repeat, Lite, V2-Bx with a stage-1 repeat.

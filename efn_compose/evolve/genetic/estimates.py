@@ -95,8 +95,10 @@ class FitnessTable:
         """All genomes ever scored, failures included."""
         return {unpack(packed) for packed in (*self._genomes, *self._failed)}
 
-    def __contains__(self, genome: Genome) -> bool:
+    def __contains__(self, genome: object) -> bool:
         """Return whether a genome was ever scored, failures included."""
+        if not isinstance(genome, tuple):
+            return False
         packed = pack(genome)
         return packed in self._numbers or packed in self._failed
 
@@ -172,8 +174,8 @@ class FitnessTable:
         alive, shrunk = self._beliefs()
         numbers = alive.tolist()
         if wanted is not None:
-            found = (self._numbers.get(pack(genome)) for genome in wanted)
-            known = {number for number in found if number is not None}
+            wanted_numbers = (self._numbers.get(pack(genome)) for genome in wanted)
+            known = {number for number in wanted_numbers if number is not None}
             numbers = sorted(number for number in known if self._counts[number])
         found = zip(numbers, shrunk[np.searchsorted(alive, numbers)].tolist(), strict=True)
         return {

@@ -7,7 +7,7 @@ tuples outside and lists inside: DEAP's crossover silently loses genes of numpy 
 
 import itertools
 import random
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -35,7 +35,7 @@ class _Fitness(base.Fitness):
     weights = (-1.0,)
 
 
-class _Individual(list):
+class _Individual(list[int]):
     """A genome with a fitness, as DEAP wants it."""
 
     def __init__(self, genome: Genome, loss: float) -> None:
@@ -43,7 +43,7 @@ class _Individual(list):
         self.fitness = _Fitness((loss,))
 
 
-class _Individuals(Sequence):
+class _Individuals:
     """Individuals made when they are drawn: a tournament looks at few of them."""
 
     def __init__(self, losses: Mapping[Genome, float]) -> None:
@@ -108,7 +108,8 @@ def cross(
     with _borrowed(generator):
         if len(pairs) > 1:
             tools.cxTwoPoint(*pieces)
-    return tuple(tuple(gene for piece in child for gene in piece) for child in pieces)
+    one, other = (tuple(gene for piece in child for gene in piece) for child in pieces)
+    return one, other
 
 
 def mutate(
@@ -257,10 +258,10 @@ def breed(
     for _ in range(100 * count):
         if len(children) == count:
             break
-        parents = select(losses, 2, tournament, generator)
-        crossed = generator.random() < crossover_rate and parents[0] != parents[1]
-        candidates: Sequence[Genome] = cross(*parents, space, generator) if crossed else parents
-        child = candidates[0]
+        child, other = select(losses, 2, tournament, generator)
+        crossed = generator.random() < crossover_rate and child != other
+        if crossed:
+            child, _ = cross(child, other, space, generator)
         child = space.canonical(child)
         if not crossed or child in known or child in children or generator.random() < 0.5:
             child = space.canonical(mutate(child, space, mutations, generator))

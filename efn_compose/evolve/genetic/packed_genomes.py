@@ -36,4 +36,5 @@ def unpack(packed: bytes) -> Genome:
         >>> unpack(pack((0, 3, 300)))
         (0, 3, 300)
     """
-    return tuple(memoryview(packed)[1:].cast(chr(packed[0])))
+    kind = chr(packed[0])
+    return tuple(memoryview(packed)[1:].cast(kind))  # type: ignore[call-overload] # one of _TYPES

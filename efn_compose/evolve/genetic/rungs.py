@@ -71,9 +71,9 @@ class Sieve:
         options = self._loop.options
         for rung in options.rungs:
             pairs = [
-                (cheap, losses[genome])
+                (cheap, full)
                 for genome, cheap in self._losses[rung].items()
-                if cheap is not None and losses.get(genome) is not None
+                if cheap is not None and (full := losses.get(genome)) is not None
             ]
             found = rank_correlation(pairs)
             is_trusted = found is not None and found >= options.rung_correlation

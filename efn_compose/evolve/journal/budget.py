@@ -79,10 +79,11 @@ class Budget:
             return _event("evaluations", words)
         if options.until_no_better and count - self._best_since >= options.until_no_better:
             return _event("no better", f"nothing better in {count - self._best_since} evaluations")
-        if options.hours:
+        left = self.seconds_left
+        if left is not None:
             each = self.clock.seconds_per_evaluation or 0.0
             needed = each * math.ceil(coming / self.workers) + self.reserve_seconds()
-            if needed > self.seconds_left:
+            if needed > left:
                 words = (
                     f"{self.clock.seconds / 3600:.2f} of {options.hours:g} h used, about "
                     f"{self.reserve_seconds() / 60:.1f} min kept for finals and test"

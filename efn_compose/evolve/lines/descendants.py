@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from efn_compose.compose import Genome, Recipe, genome_space
-from efn_compose.compose.compose import Tensors
+from efn_compose.compose.averaging import Tensors
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.journal.ledger import Purpose
 from efn_compose.evolve.options import MEMORY
@@ -86,7 +86,7 @@ def descendants(search: Lineage) -> Descendants:
             networks[states[-1]] = search.plain(generation)
     score = Scoring(search, networks)
     best_first = sorted(names, key=lambda name: search.losses[last][numbers[names.index(name)]])
-    averages = {"best_member": (best_first[0],)}
+    averages: dict[str, tuple[str, ...]] = {"best_member": (best_first[0],)}
     for depth in (depth for depth in DEPTHS if depth <= last + 1):
         means = [f"generation{generation}_mean" for generation in earlier[: depth - 1]]
         # Members count once each, an earlier generation's mean as often as it had members.
@@ -102,7 +102,7 @@ def descendants(search: Lineage) -> Descendants:
         if trial <= loss:
             chosen, loss = [*chosen, name], trial
     averages["greedy_average"], found["greedy_average"] = tuple(chosen), loss
-    ranked = sorted((n for n in averages if found[n] < float("inf")), key=found.get)
+    ranked = sorted((n for n in averages if found[n] < float("inf")), key=found.__getitem__)
     candidates = [(name, averages[name]) for name in ranked]
     return Descendants(networks, candidates, _plain_average(states, score))
 

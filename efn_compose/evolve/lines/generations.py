@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from efn_compose.compose import GenomeSpace, Recipe, genome_space
-from efn_compose.compose.compose import Tensors
+from efn_compose.compose.averaging import Tensors
 from efn_compose.donors import Donor
 from efn_compose.donors.lineage import lineages
 from efn_compose.errors import EvaluationError
@@ -201,7 +201,7 @@ class Generations:
             losses: Of the first generation.
             donor_of: By member, its donor.
         """
-        best = donor_of[min(losses, key=losses.get)]
+        best = donor_of[min(losses, key=losses.__getitem__)]
         related = next(group for group in lineages(self.donors) if best in group)
         return {n for n in losses if donor_of[n] in related}
 

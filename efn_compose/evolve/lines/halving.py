@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from efn_compose.compose import Genome, Recipe
-from efn_compose.compose.compose import Tensors
+from efn_compose.compose.averaging import Tensors
 from efn_compose.evolve.genetic.generational import goes_on
 from efn_compose.evolve.genetic.operators import few_switches
 from efn_compose.evolve.journal.planning import branches_of, lines_left
@@ -76,7 +76,7 @@ class HalvingSearch(Generations):
         if every == 1 or length % every:
             return super().parents(generation)
         reach = min(MEMORY, max(every, length // _SHARE))
-        found = {}
+        found: dict[int, Tensors] = {}
         for place in self._ranked(generation):
             states = [self._state(*at) for at in self._ancestors(generation, place)[:reach]]
             mean = mean_of_networks(states)
@@ -119,7 +119,8 @@ class HalvingSearch(Generations):
         generation = len(self.plans)
         first = len(self._lines[0]) if self._lines else len(recipes)
         branches = branches_of(self.loop.options, first, generation)
-        lines, tasks = [], []
+        lines: list[_Line] = []
+        tasks: list[EvaluationTask] = []
         for place, (recipe, parent) in enumerate(zip(recipes, parents, strict=True)):
             members = range(len(tasks), len(tasks) + branches)
             lines.append(_Line(tuple(members), parent))
@@ -196,12 +197,14 @@ class HalvingSearch(Generations):
     def _descendants(self) -> Descendants:
         """Score averages along every line that is left and return them, best first."""
         latest = len(self.plans) - 1
-        networks, averages, starts = {}, {}, {}
+        networks: dict[str, Tensors] = {}
+        averages: dict[str, tuple[str, ...]] = {}
+        starts: dict[str, Genome] = {}
         for line, place in enumerate(self._ranked(latest)):
             names = []
             ancestors = self._ancestors(latest, place)
             first = self._lines[0][ancestors[-1][1]].members[0]
-            start = self.plans[0][first].recipe.values
+            start = tuple(int(gene) for gene in self.plans[0][first].recipe.values)
             for generation, ancestor in ancestors[:MEMORY]:
                 # The best line's latest state is what its averages must beat.
                 is_first = not networks
@@ -217,5 +220,5 @@ class HalvingSearch(Generations):
         if not averages:
             averages = {"line0_latest": (LATEST_STATE,)}
         found = Scoring(self, networks).score(averages)
-        ranked = sorted((n for n in averages if found[n] < float("inf")), key=found.get)
+        ranked = sorted((n for n in averages if found[n] < float("inf")), key=found.__getitem__)
         return Descendants(networks, [(name, averages[name]) for name in ranked], {}, starts)

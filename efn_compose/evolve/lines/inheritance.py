@@ -14,8 +14,8 @@ one training too.
 import dataclasses
 import random
 
-from efn_compose.compose import Recipe
-from efn_compose.compose.compose import Tensors
+from efn_compose.compose import Genome, Recipe
+from efn_compose.compose.averaging import Tensors
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.genetic.generational import goes_on
 from efn_compose.evolve.genetic.operators import mix, select
@@ -54,8 +54,10 @@ class LamarckianSearch(Generations):
         """Return children of the last generation, and the plain network's next step last."""
         options, generation = self.loop.options, len(self.plans)
         space, losses = self.space(generation - 1), dict(self.losses[-1])
-        plain = min(losses, key=losses.get) if generation == 1 else len(self.plans[-1]) - 1
-        parents = {(n,): loss for n, loss in losses.items() if generation == 1 or n != plain}
+        plain = min(losses, key=losses.__getitem__) if generation == 1 else len(self.plans[-1]) - 1
+        parents: dict[Genome, float] = {
+            (n,): loss for n, loss in losses.items() if generation == 1 or n != plain
+        }
         children = []
         for member in range(options.population):
             (one,), (other,) = select(parents, 2, options.tournament, generator)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.compose.compose import Tensors
+from efn_compose.compose.averaging import Tensors
 from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import CheckpointError
 

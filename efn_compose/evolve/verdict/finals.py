@@ -125,7 +125,7 @@ class Finals:
             for name, evaluation in zip(left, found, strict=True):
                 evaluations[name].append(evaluation)
             losses = {
-                name: [e.loss for e in evaluations[name]]
+                name: [e.loss for e in evaluations[name] if e.loss is not None]
                 for name in left
                 if evaluations[name][-1].loss is not None
             }

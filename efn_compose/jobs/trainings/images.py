@@ -11,15 +11,15 @@ import numpy as np
 from efn_compose.data import ImageTable, load_table
 from efn_compose.data.decode import resize_images
 from efn_compose.data.draw import draw_images
-from efn_compose.data.duplicates import (
+from efn_compose.data.folding.duplicates import (
     Duplicate,
     equal_across,
     equal_pairs,
     join_duplicates,
     pixel_digests,
 )
-from efn_compose.data.fold_table import read_fold_table
-from efn_compose.data.folds import Folds, make_folds
+from efn_compose.data.folding.fold_table import read_fold_table
+from efn_compose.data.folding.folds import Folds, make_folds
 from efn_compose.data.unlabelled import load_unlabelled
 from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import ConfigError, DataError, describe_problems

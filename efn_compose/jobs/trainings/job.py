@@ -12,7 +12,7 @@ import numpy as np
 
 from efn_compose.arch import arch_spec, variant_name
 from efn_compose.config import dump_toml, load_config
-from efn_compose.data.fold_table import write_fold_table
+from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, EvaluationError
 from efn_compose.jobs.search.preparation import load_donors

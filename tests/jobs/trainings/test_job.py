@@ -13,7 +13,7 @@ from efn_compose.assess.out_of_fold import check_out_of_fold, read_predictions
 from efn_compose.cli import main
 from efn_compose.data import ImageTable
 from efn_compose.data.draw import draw_images
-from efn_compose.data.fold_table import write_fold_table
+from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.jobs.trainings.job import prepare_trainings, train
 from efn_compose.jobs.trainings.leaderboard import leaderboard_text, rank_networks

@@ -3,7 +3,7 @@
 import numpy as np
 
 from efn_compose.arch.channels import channel_groups
-from efn_compose.nesting.saliency import weight_saliency
+from efn_compose.nesting.reducing.saliency import weight_saliency
 from efn_compose.store import WeightFile
 
 #: Larger files are not read for a figure on hovering; the page must be quick.

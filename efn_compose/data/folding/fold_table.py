@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.data.fold_quality import measure_folds
-from efn_compose.data.folds import Folds
+from efn_compose.data.folding.fold_quality import measure_folds
+from efn_compose.data.folding.folds import Folds
 from efn_compose.data.table import ImageTable, printable
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.store.atomic import atomic_path

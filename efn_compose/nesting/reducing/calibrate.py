@@ -4,8 +4,8 @@ import numpy as np
 
 from efn_compose.arch import STATISTIC_ROLES
 from efn_compose.nesting.embed import Embedding
-from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
 from efn_compose.nesting.plan import tensors_by_name
+from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
 
 
 def calibrate_new_channels(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, block_groups, channel_groups
-from efn_compose.nesting.forward import NumpyNetwork
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.forward import NumpyNetwork
+from efn_compose.nesting.running.weight_source import WeightSource
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.data.fold_quality import FoldQuality, measure_folds
+from efn_compose.data.folding.fold_quality import FoldQuality, measure_folds
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import ConfigError, DataError, describe_problems
 

@@ -18,7 +18,7 @@ from efn_compose.arch import (
     follow,
     walk,
 )
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.weight_source import WeightSource
 
 #: Called with a BatchNorm layer's name, its input (image, height, width, channel)
 #: and its stored mean and variance; returns the mean and variance to use.

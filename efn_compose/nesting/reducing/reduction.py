@@ -22,10 +22,10 @@ from efn_compose.arch import (
     inventory,
 )
 from efn_compose.errors import NestingError, describe_problems
-from efn_compose.nesting.moments import Moments
 from efn_compose.nesting.plan import block_of, group_of, tensors_by_name
-from efn_compose.nesting.saliency import weight_saliency
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.reducing.moments import Moments
+from efn_compose.nesting.reducing.saliency import weight_saliency
+from efn_compose.nesting.running.weight_source import WeightSource
 
 
 @dataclass(frozen=True)

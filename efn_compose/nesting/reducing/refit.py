@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from efn_compose.arch import BlockSpec
-from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
 from efn_compose.nesting.plan import group_of
-from efn_compose.nesting.reduction import Reduction
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.reducing.reduction import Reduction
+from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
+from efn_compose.nesting.running.weight_source import WeightSource
 
 #: Strengths tried for the pull towards the cut weights, as shares of the mean feature power.
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)

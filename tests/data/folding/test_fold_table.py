@@ -11,9 +11,9 @@ from PIL import Image
 
 from efn_compose.cli import main
 from efn_compose.data import load_table
-from efn_compose.data.duplicates import equal_pairs, join_duplicates
-from efn_compose.data.fold_table import read_fold_table, write_fold_table
-from efn_compose.data.folds import make_folds
+from efn_compose.data.folding.duplicates import equal_pairs, join_duplicates
+from efn_compose.data.folding.fold_table import read_fold_table, write_fold_table
+from efn_compose.data.folding.folds import make_folds
 from efn_compose.errors import DataError
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from efn_compose.donors import Donor
 from efn_compose.errors import NestingError
-from efn_compose.nesting.forward import NumpyNetwork, batch_statistics
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
+from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.store import WeightFile
 
 #: Largest relative difference that counts as equal, by dtype of the stored weights:

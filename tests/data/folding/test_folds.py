@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from efn_compose.data.duplicates import equal_across, pixel_digests, similar_across
-from efn_compose.data.fold_quality import kolmogorov_distance, measure_folds
-from efn_compose.data.folds import make_folds
+from efn_compose.data.folding.duplicates import equal_across, pixel_digests, similar_across
+from efn_compose.data.folding.fold_quality import kolmogorov_distance, measure_folds
+from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import DataError
 
