@@ -1,7 +1,7 @@
 """Fresh models of the PyTorch libraries, by published name or by coefficients."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class Wanted:
         classes: Width of the classifier, 0 for none.
         bn_epsilon: Epsilon, for networks that the library does not publish.
         resolution: Side for which padding is fixed, in pixels (transformers).
+        arguments: Further arguments of the library's builder, as they stand beside the weights.
     """
 
     spec: ArchSpec
@@ -32,6 +33,7 @@ class Wanted:
     classes: int = 10
     bn_epsilon: float = 1e-3
     resolution: int = 224
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 def declare_torchvision_operators() -> None:
@@ -105,7 +107,8 @@ def timm_network(wanted: Wanted) -> Any:
 
     if _is_scaled(wanted.spec, "b", "lite", "edge", "v2-b") and "-w" in wanted.spec.variant:
         return _by_coefficients(families, wanted)
-    model = timm.create_model(wanted.name.partition(".")[0], num_classes=wanted.classes)
+    name, arguments = wanted.name.partition(".")[0], dict(wanted.arguments)
+    model = timm.create_model(name, num_classes=wanted.classes, **arguments)
     return model if _fits(model, wanted.spec) else _by_coefficients(families, wanted)
 
 

@@ -4,7 +4,7 @@ Each gets the checkpoint's tensors under their foreign names and loads them
 strictly, so that nothing of our name tables and layouts is involved.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -70,7 +70,20 @@ def _wanted(donor: Donor, raw: RawCheckpoint) -> Wanted:
         classes=donor.classes or 0,
         bn_epsilon=donor.conventions.bn_epsilon,
         resolution=config.get("image_size", donor.spec.resolution),
+        arguments=_timm_arguments(raw),
     )
+
+
+def _timm_arguments(raw: RawCheckpoint) -> dict[str, Any]:
+    """Return what timm's own loader or training script would pass to its builder."""
+    arguments = dict(raw.metadata.get("config", {}).get("model_args") or {})
+    settings = raw.metadata.get("args")
+    if isinstance(settings, Mapping):
+        arguments |= settings.get("model_kwargs") or {}
+        names = {"bn_eps": "bn_eps", "bn_momentum": "bn_momentum", "gp": "global_pool"}
+        arguments |= {new: settings[old] for old, new in names.items() if settings.get(old)}
+    # The network's size and head are the donor's.
+    return {name: value for name, value in arguments.items() if name not in ("num_classes",)}
 
 
 def _oracle(dialect: str, library: str, donor: Donor, raw: RawCheckpoint, **options: Any) -> Oracle:
@@ -89,8 +102,13 @@ def timm_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
     oracle = _oracle("timm", "timm", donor, raw)
     import timm
 
-    stated = timm.get_pretrained_cfg(_wanted(donor, raw).name)
-    preprocess = _affine(stated.mean, stated.std) if stated else None
+    published = timm.get_pretrained_cfg(_wanted(donor, raw).name)
+    stated = {} if published is None else published.to_dict()
+    config = raw.metadata.get("config", {})
+    for beside in (config, config.get("pretrained_cfg") or {}, raw.metadata.get("args") or {}):
+        stated |= {name: beside[name] for name in ("mean", "std") if beside.get(name)}
+    is_known = "mean" in stated and "std" in stated
+    preprocess = _affine(stated["mean"], stated["std"]) if is_known else None
     return Oracle(oracle.library, oracle.run, preprocess=preprocess)
 
 
