@@ -1,48 +1,20 @@
-"""The configuration of a run: the sections that the packages own, put together."""
+"""Configurations from TOML files and `--set`, and back: read, checked, written."""
 
 import difflib
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from efn_compose.data.options import DataOptions
-from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import ConfigError, describe_problems
-from efn_compose.evolve.options import (
-    BudgetOptions,
-    ExecutorOptions,
-    FitnessAugmentOptions,
-    FitnessOptions,
-    OutputOptions,
-    SearchOptions,
-)
+from efn_compose.evolve.run_config import RunConfig
 from efn_compose.settings import build as settings
 from efn_compose.settings.renamed import OldSettingWarning, old_types, translate
-from efn_compose.store.options import RunOptions
+
+__all__ = ["RunConfig", "check_config", "dump_toml", "load_config"]
 
 Schema = TypeVar("Schema")
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """All settings of a run; the fields are the sections of its TOML file.
-
-    Relative paths (`run.path`, `donors.files`, the path in `data.source`) start at the
-    working directory, in the file as on the command line.
-    """
-
-    run: RunOptions = field(default_factory=RunOptions)
-    data: DataOptions = field(default_factory=DataOptions)
-    donors: DonorOptions = field(default_factory=DonorOptions)
-    search: SearchOptions = field(default_factory=SearchOptions)
-    fitness: FitnessOptions = field(default_factory=FitnessOptions)
-    augment: FitnessAugmentOptions = field(default_factory=FitnessAugmentOptions)
-    budget: BudgetOptions = field(default_factory=BudgetOptions)
-    executor: ExecutorOptions = field(default_factory=ExecutorOptions)
-    output: OutputOptions = field(default_factory=OutputOptions)
 
 
 def load_config(
@@ -70,13 +42,13 @@ def load_config(
             or out of bounds, settings without effect; all problems are listed, with suggestions.
 
     Example:
-        >>> load_config(overrides=["search.population=40"]).search.population
+        >>> load_config(overrides=["genetic.population=40"]).genetic.population
         40
     """
     where = "defaults" if path is None else str(path)
     tables = {} if path is None else _read(Path(path))
     if passes_over_others:
-        names = {item.name for item in fields(schema)}
+        names = settings.types_of(schema)
         tables = {name: table for name, table in tables.items() if name in names}
     rows = getattr(schema, "renamed", ())
     old = old_types(rows, schema)

@@ -23,16 +23,17 @@ from simulated_executor import SimulatedExecutor
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
-from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.search_loop import SearchLoop
-from efn_compose.evolve.genetic.steady import search_steadily
 from efn_compose.evolve.journal.budget import Budget
 from efn_compose.evolve.journal.ledger import Ledger
-from efn_compose.evolve.options import BudgetOptions, SearchOptions
+from efn_compose.evolve.kinds.genetic import Genetic
+from efn_compose.evolve.kinds.kind import Workplace
+from efn_compose.evolve.kinds.steady import Steady
+from efn_compose.evolve.options import BudgetOptions
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.store.journal import Journal
 
-SEARCHES = {"generational": search_generations, "steady": search_steadily}
+KINDS = {"genetic": Genetic, "steady": Steady}
 DONORS = 6
 
 
@@ -97,13 +98,12 @@ def simulate(mode: str, workers: int, evaluations: int, population: int, path: P
     executor = SimulatedCluster(workers, seed=1)
     watcher = MemoryWatcher()
     ledger = Ledger(Journal(path), executor, watcher)
-    options = SearchOptions(
-        population=population, generations=evaluations // population - 1, mode=mode
-    )
+    kind = KINDS[mode](population=population, generations=evaluations // population - 1)
     loop = SearchLoop(
         seat=Seat(GenomeSpace(arch_spec("b0"), DONORS, "block"), [{}] * DONORS),
         donor_names=tuple("abcdef"),
-        options=options,
+        generations=kind.generations,
+        size=lambda generation: kind.size(generation, DONORS),
         epochs=1.0,
         seed=1,
         noise=(2.5e-5, 4),
@@ -112,9 +112,9 @@ def simulate(mode: str, workers: int, evaluations: int, population: int, path: P
         watcher=watcher,
     )
     wall, processor = time.perf_counter(), time.process_time()
-    search = SEARCHES[mode](loop)
+    found_best = kind.search(loop, Workplace((), executor, path.parent), finalists=1)
     used = time.process_time() - processor - executor.own_seconds
-    best = search.best()
+    best = found_best.finalists[0].values
     found = {
         "mode": mode,
         "workers": workers,
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--evaluations", type=int, default=100_000)
     parser.add_argument("--population", type=int, default=1000)
-    parser.add_argument("--modes", nargs="+", default=list(SEARCHES))
+    parser.add_argument("--modes", nargs="+", default=list(KINDS))
     parser.add_argument("--folder", help="for the journals, such as /dev/shm: no disk to wait for")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:

@@ -81,7 +81,8 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
 
     from efn_compose.donors.options import DonorOptions
     from efn_compose.evolve.ending import describe_result, write_magic_weights
-    from efn_compose.evolve.options import ExecutorOptions, FitnessOptions, SearchOptions
+    from efn_compose.evolve.kinds.table import KINDS
+    from efn_compose.evolve.options import ExecutorOptions, FinalsOptions, FitnessOptions
     from efn_compose.evolve.run import EvolutionRun
     from efn_compose.store import RunFolder
 
@@ -108,7 +109,9 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
                 ],
                 options=DonorOptions(siblings=0, align="never", absorb="never"),
                 data_fingerprint="none",
-                search=SearchOptions(population=24, generations=generations, mode=mode),
+                kind=KINDS[mode](population=24, generations=generations),
+                granularity="block",
+                finals=FinalsOptions(),
                 fitness=FitnessOptions(),
                 seed=1,
                 executor=executor,
@@ -127,7 +130,7 @@ class Campaign:
 
     Args:
         folder: Where run, cluster logs and the count of kills are kept.
-        mode: "generational" or "steady".
+        mode: "genetic" or "steady".
         generations: Of the run.
         kills: To make at least; more if the run is still going on.
         seed: Of the attacks.
@@ -284,7 +287,7 @@ def judge(campaign: Campaign, folder: Path) -> dict[str, object]:
     calm = folder / f"calm_{campaign.mode}"
     # What an earlier attempt to judge left.
     shutil.rmtree(calm, ignore_errors=True)
-    if campaign.mode == "generational":
+    if campaign.mode == "genetic":
         drive(calm, campaign.mode, campaign.generations, "")
         answer["journal equal"] = found == records(calm)
     else:
@@ -302,7 +305,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--kills", type=int, default=200, help="per mode")
     parser.add_argument("--generations", type=int, default=60)
-    parser.add_argument("--modes", nargs="+", default=["generational", "steady"])
+    parser.add_argument("--modes", nargs="+", default=["genetic", "steady"])
     parser.add_argument("--folder", type=Path, help="goes on where a campaign there stopped")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)

@@ -160,7 +160,7 @@ def main() -> None:
         f"  'run.path={folder / 'run'}' 'data.source=csv:{folder / 'train.csv'}' data.size=48 \\\n"
         f"  'donors.files=[{files}]' donors.variant={LARGE} donors.siblings=1 \\\n"
         "  executor.device=cpu executor.workers=2 budget.hours=0 budget.evaluations=40 \\\n"
-        "  search.population=6 search.finalists=1 search.final_seeds=2 search.noise_repeats=2 \\\n"
+        "  steady.population=6 finals.finalists=1 finals.final_seeds=2 finals.noise_repeats=2 \\\n"
         "  fitness.epochs=1 fitness.batch_size=16"
     )
 

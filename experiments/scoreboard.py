@@ -45,6 +45,7 @@ def pending(
         for name, setting in config["settings"].items():
             for source in setting.get("data_sets", config["data_sets"]):
                 arms = [arm for arm in setting["arms"] if not options.arms or arm in options.arms]
+                done |= {(name, source, seed, arm) for arm in config["retired"]}
                 left = [arm for arm in arms if (name, source, seed, arm) not in done]
                 wanted = name in (options.settings or config["settings"])
                 if left and wanted and source in (options.data or config["data_sets"]):

@@ -15,7 +15,12 @@ from scoreboard_bench import Bench, Tensors
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.journal.planning import PICTURES
-from efn_compose.evolve.options import SearchOptions
+from efn_compose.evolve.kinds.genetic import Genetic
+from efn_compose.evolve.kinds.halving import Halving
+from efn_compose.evolve.kinds.kind import SearchKind
+from efn_compose.evolve.kinds.lamarck import Lamarck
+from efn_compose.evolve.kinds.random import Random
+from efn_compose.evolve.options import FinalsOptions
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.workers.evaluator import Evaluator
 from efn_compose.evolve.workers.executor import answer
@@ -158,67 +163,67 @@ def _equal(donors: Sequence[Donor]) -> list[float]:
 
 
 def genetic(bench: Bench) -> Start:
-    """The product's search over compositions of short siblings (`inheritance = "baldwin"`)."""
-    return _search(bench, "genetic", breeding="genetic")
+    """The product's search over compositions of short siblings (`search.kind = "genetic"`)."""
+    return _search(bench, "genetic", Genetic)
 
 
 def genetic_refitted(bench: Bench) -> Start:
     """The same with donors in one channel basis and mixed blocks refitted before each epoch."""
-    return _search(bench, "genetic", align="auto", refit=True)
+    return _search(bench, "genetic", Genetic, align="auto", refit=True)
 
 
 def random_search(bench: Bench) -> Start:
     """The same search with random genomes."""
-    return _search(bench, "genetic", breeding="random")
+    return _search(bench, "genetic", Random)
 
 
 def random_refitted(bench: Bench) -> Start:
     """Random genomes over donors in one channel basis, mixed blocks refitted."""
-    return _search(bench, "genetic", align="auto", refit=True, breeding="random")
+    return _search(bench, "genetic", Random, align="auto", refit=True)
 
 
 def lamarck(bench: Bench) -> Start:
-    """The product's search that lets trained candidates be parents (`inheritance = "lamarck"`)."""
-    return _search(bench, "lamarck", inheritance="lamarck")
+    """The product's search that lets trained candidates be parents (`search.kind = "lamarck"`)."""
+    return _search(bench, "lamarck", Lamarck)
 
 
 def halving(bench: Bench) -> Start:
-    """The product's search that trains the better half on (`inheritance = "halving"`)."""
-    return _search(bench, "halving", inheritance="halving")
+    """The product's search that trains the better half on (`search.kind = "halving"`)."""
+    return _search(bench, "halving", Halving)
 
 
 def halving_aligned(bench: Bench) -> Start:
     """The same, the donors in one channel basis (`donors.align = "auto"`)."""
-    return _search(bench, "halving", inheritance="halving", align="auto")
+    return _search(bench, "halving", Halving, align="auto")
 
 
 def halving_refitted(bench: Bench) -> Start:
     """Halving that begins with refitted compositions of aligned donors too."""
-    return _search(bench, "halving_refitted", inheritance="halving", align="auto", refit=True)
+    return _search(bench, "halving_refitted", Halving, align="auto", refit=True)
 
 
 def halving_finals_included(bench: Bench) -> Start:
     """The same, so much shorter that its finals lie within the budget too."""
-    return _search(bench, "halving_finals_included", inheritance="halving")
+    return _search(bench, "halving_finals_included", Halving)
 
 
 def halving_branches(bench: Bench) -> Start:
     """Halving whose last line is four trainings side by side, one mean after every epoch."""
-    return _search(bench, "halving_branches", inheritance="halving")
+    return _search(bench, "halving_branches", Halving)
 
 
 def halving_branches_as_long(bench: Bench) -> Start:
     """The same for as many epochs as the plain line: four times the budget, in the same time."""
-    return _search(bench, "halving_branches_as_long", inheritance="halving")
-
-
-def halving_lookahead(bench: Bench) -> Start:
-    """The same, every second generation going on from a mean of states (`lookahead = 2`)."""
-    return _search(bench, "halving", inheritance="halving", lookahead=2)
+    return _search(bench, "halving_branches_as_long", Halving)
 
 
 def _search(
-    bench: Bench, name: str, *, align: str = "never", refit: bool = False, **options: Any
+    bench: Bench,
+    name: str,
+    kind: type[SearchKind],
+    *,
+    align: str = "never",
+    refit: bool = False,
 ) -> Start:
     config = bench.config
     settings = config["searches"][name]
@@ -229,7 +234,9 @@ def _search(
             donors=bench.given,
             options=DonorOptions(siblings=settings["siblings"], align=align, absorb=bench.absorb),
             data_fingerprint=bench.data.fingerprint,
-            search=SearchOptions(**{**config["guards"], **settings["search"], **options}),
+            kind=kind(**settings["search"]),
+            granularity="block",
+            finals=FinalsOptions(**{**config["finals"], **settings.get("finals", {})}),
             fitness=fitness,
             seed=bench.seed,
             executor=executor,
@@ -287,7 +294,6 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "halving, four branches": halving_branches,
     "halving, four branches as long": halving_branches_as_long,
     "halving, finals included": halving_finals_included,
-    "halving, lookahead": halving_lookahead,
     "lamarck": lamarck,
     "genetic search": genetic,
     "genetic search, aligned and refitted": genetic_refitted,

@@ -214,22 +214,15 @@ def test_check_config_finds_what_python_lets_through():
 def test_every_section_of_a_run_round_trips_and_is_documented():
     config = RunConfig()
     check_config(config)
-    names = [item.name for item in dataclasses.fields(config)]
-    assert names == [
-        "run",
-        "data",
-        "donors",
-        "search",
-        "fitness",
-        "augment",
-        "budget",
-        "executor",
-        "output",
-    ]
+    before, after = ["run", "data", "donors", "search"], ["finals", "fitness", "augment"]
+    after += ["budget", "executor", "output"]
+    fields = [item.name for item in dataclasses.fields(config)]
+    assert fields == [*before, "genetic", "steady", "random", "halving", "lamarck", *after]
+    names = [*before, "genetic", *after]
     parsed = tomllib.loads(dump_toml(config))
     assert list(parsed) == names
     # By default there is nothing for these to describe.
-    parsed["data"]["unreadable_share"] = 0.0
+    parsed["data"] |= {"unreadable_share": 0.0, "columns": [], "folder": ""}
     parsed["augment"] |= {"grid_cells": 4, "hole_size": 0.25, "randaugment_strength": 0.3}
     for name in names:
         options = getattr(config, name)
@@ -243,14 +236,17 @@ def test_the_keys_that_others_rely_on_exist(tmp_path):
         [
             f"run.path={tmp_path}",
             "run.seed=7",
-            "search.population=40",
-            "search.generations=3",
+            "search.kind=halving",
+            "halving.population=40",
+            "halving.generations=3",
+            "finals.finalists=2",
             "data.source=folder:images",
             "donors.files=a.h5,mine=b.pth",
         ],
     )
     assert (config.run.path, config.run.seed) == (str(tmp_path), 7)
-    assert (config.search.population, config.search.generations) == (40, 3)
+    assert (config.kind.name, config.kind.population, config.kind.generations) == ("halving", 40, 3)
+    assert config.finals.finalists == 2
     assert config.data.source == "folder:images"
     assert config.donors.files == ("a.h5", "mine=b.pth")
 

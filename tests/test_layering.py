@@ -56,7 +56,7 @@ def test_the_check_finds_a_planted_violation(tmp_path):
 def test_ray_deap_and_torch_stay_in_their_places():
     homes = {
         "ray": {"evolve/workers/ray_executor.py", "evolve/workers/ray_session.py"},
-        "deap": {"evolve/genetic/operators.py"},
+        "deap": {"evolve/genetic/deap_tools.py"},
         "torch": set(),
     }
     for path in sorted((ROOT / "efn_compose").rglob("*.py")):

@@ -10,7 +10,7 @@ import json
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
-EXAMPLE = "efn-compose evolve my.toml --set search.population=40 data.source=folder:images"
+EXAMPLE = "efn-compose evolve my.toml --set genetic.population=40 data.source=folder:images"
 #: Flags by the setting they stand for.
 _FLAGS = {
     "data": ("data.source", "SOURCE", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"),

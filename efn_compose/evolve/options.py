@@ -3,120 +3,25 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from efn_compose.compose.space import Granularity
 from efn_compose.errors import ConfigError
 from efn_compose.settings.declare import When, setting
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.augment.parts import parts_of
 
-#: Generations that averages along a training may reach back.
-MEMORY = 16
-#: Generations of which members that live on in a mean stay on disk whole.
-WHOLE = 2
-
 
 @dataclass(frozen=True)
-class SearchOptions:
-    """[search]: how genomes are bred and how noise is guarded against."""
+class FinalsOptions:
+    """`[finals]`: how luck is kept from deciding: noise measured first, fresh seeds at the end.
 
-    mode: Literal["generational", "steady"] = field(
-        default="generational",
-        metadata={"help": "steady: no worker waits, but the order of answers decides"},
-    )
-    population: int = field(default=16, metadata={"minimum": 1, "help": "genomes kept"})
-    generations: int = field(default=6, metadata={"minimum": 0, "help": "after the first"})
-    inheritance: Literal["baldwin", "lamarck", "halving"] = field(
-        default="baldwin",
-        metadata={
-            "help": "lamarck: trained candidates become the next generation's donors; halving: the "
-            "better half of them trains on, the last ones to the end; what both write is an "
-            "average of the last states"
-        },
-    )
-    lines: int = field(
-        default=1,
-        metadata={"minimum": 1, "help": "halving: how many trainings go on to the end"},
-    )
-    branches: int = field(
-        default=1,
-        metadata={
-            "minimum": 1,
-            "help": "halving: trainings that each of these is split into, side by side, averaged "
-            "after every generation; one per worker uses them all",
-        },
-    )
-    lookahead: int = field(
-        default=1,
-        metadata={
-            "minimum": 1,
-            "maximum": MEMORY,
-            "help": "halving: every so many generations a training goes on from the mean of the "
-            "last third of its states, so many at least; 1: always from the latest, which measured "
-            "better",
-        },
-    )
-    reference: Literal["depth", "budget"] = field(
-        default="depth",
-        metadata={
-            "help": "lamarck: train the best donor as long as one candidate, or as long as all"
-        },
-    )
-    granularity: Granularity = field(default="block", metadata={"help": "what one gene moves"})
-    tournament: int = field(default=3, metadata={"minimum": 1, "help": "genomes per tournament"})
-    crossover_rate: float = field(default=0.8, metadata={"minimum": 0.0, "maximum": 1.0})
-    mutations: float = field(
-        default=1.5,
-        metadata={
-            "minimum": 0.0,
-            "help": "genes redrawn per mutation, on average, where its heavy-tailed strength is 1",
-        },
-    )
-    breeding: Literal["genetic", "random"] = field(
-        default="genetic", metadata={"help": "random: the baseline that any search must beat"}
-    )
-    rungs: tuple[Literal["probe", "quarter"], ...] = field(
-        default=(),
-        metadata={"help": "cheap looks at newcomers before an epoch is spent; they only reject"},
-    )
-    rung_keep: float = field(
-        default=0.5,
-        metadata={"minimum": 0.1, "maximum": 1.0, "help": "share that a trusted rung lets through"},
-    )
-    rung_correlation: float = field(
-        default=0.5,
-        metadata={
-            "minimum": -1.0,
-            "maximum": 1.0,
-            "help": "rank correlation with the full evaluation from which on a rung is trusted",
-        },
-    )
-    elites: int = field(
-        default=2, metadata={"minimum": 1, "help": "best genomes re-run in every generation"}
-    )
-    noise_repeats: int = field(
-        default=5, metadata={"minimum": 0, "help": "seeds that measure the fitness' spread"}
-    )
-    finalists: int = field(default=4, metadata={"minimum": 1, "help": "genomes re-run at the end"})
-    final_seeds: int = field(default=5, metadata={"minimum": 2, "help": "fresh seeds per finalist"})
+    Args:
+        noise_repeats: Seeds over which the fitness of a donor is measured before the search.
+        finalists: The search's best, re-run at the end.
+        final_seeds: Fresh seeds of each finalist and each donor.
+    """
 
-    def __post_init__(self) -> None:
-        if self.inheritance != "baldwin" and self.mode == "steady":
-            raise ConfigError(
-                f"search.inheritance = {self.inheritance!r} needs generations: its parents are the "
-                "last one. Received search.mode = 'steady'. Use search.mode = 'generational'."
-            )
-        if self.branches > 1 and self.inheritance != "halving":
-            raise ConfigError(
-                f"search.branches = {self.branches} splits the trainings of search.inheritance = "
-                f"'halving'. Received search.inheritance = {self.inheritance!r}. Use 'halving', or "
-                "leave search.branches at 1."
-            )
-        if self.rungs and (self.mode == "steady" or self.inheritance != "baldwin"):
-            raise ConfigError(
-                "search.rungs are for generations of composed weights: they are calibrated on the "
-                f"first one. Received search.mode = {self.mode!r} and search.inheritance = "
-                f"{self.inheritance!r}. Leave search.rungs empty, or use 'generational' and 'baldwin'."
-            )
+    noise_repeats: int = setting(5, "seeds that measure the fitness' spread", minimum=0)
+    finalists: int = setting(4, "genomes re-run at the end", minimum=1)
+    final_seeds: int = setting(5, "fresh seeds per finalist", minimum=2)
 
 
 @dataclass(frozen=True)
@@ -141,7 +46,7 @@ class FitnessOptions:
         default="auto",
         metadata={
             "help": "calibrated: cross-entropy at the best temperature, since what trained long is "
-            "too sure of itself; auto: so where search.inheritance trains on"
+            "too sure of itself; auto: so where search.kind trains on"
         },
     )
     schedule: Literal["constant", "cosine"] = field(
@@ -259,7 +164,7 @@ class ExecutorOptions:
 
 @dataclass(frozen=True)
 class BudgetOptions:
-    """[budget]: when the search ends; any of these replaces `search.generations`.
+    """[budget]: when the search ends; any of these replaces the number of generations.
 
     Finals and test come after the search and are kept free of it: the whole run, not
     only its search, stays within hours and evaluations. A resumed run may be given

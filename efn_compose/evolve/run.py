@@ -10,27 +10,22 @@ from typing import Any
 import numpy as np
 
 from efn_compose.compose import DonorMap, Genome, GenomeSpace, Recipe, genome_space
+from efn_compose.compose.space import Granularity
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.founders.founders import Founders
 from efn_compose.evolve.founders.lineage_flags import LineageFlags
 from efn_compose.evolve.genetic.estimates import paired_noise
-from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.search_loop import SearchLoop
-from efn_compose.evolve.genetic.steady import search_steadily
 from efn_compose.evolve.journal.budget import Budget
 from efn_compose.evolve.journal.ledger import Ledger, Purpose
-from efn_compose.evolve.journal.planning import planned_evaluations
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.journal.watcher import RunWatcher
+from efn_compose.evolve.kinds.kind import SearchKind, Workplace
 from efn_compose.evolve.lines.descendants import Descendants, blend_of
-from efn_compose.evolve.lines.halving import HalvingSearch
-from efn_compose.evolve.lines.inheritance import LamarckianSearch
-from efn_compose.evolve.lines.population import FOLDER as POPULATION_FOLDER
-from efn_compose.evolve.lines.population import PopulationFolder
-from efn_compose.evolve.options import BudgetOptions, FitnessOptions, SearchOptions
+from efn_compose.evolve.options import BudgetOptions, FinalsOptions, FitnessOptions
 from efn_compose.evolve.verdict.finals import FinalResult, Finals
 from efn_compose.evolve.verdict.predictions import Predictions, predict_test
 from efn_compose.evolve.verdict.verdict import RIVALS, Arm, Verdict
@@ -111,7 +106,9 @@ class EvolutionRun:
         donors: Harmonised, headless donors.
         options: Alignment, absorption and siblings.
         data_fingerprint: Of the data set that the executor's workers hold.
-        search: Population, generations, finals.
+        kind: How to search.
+        granularity: What one gene moves.
+        finals: Repeats of the noise, finalists, fresh seeds.
         fitness: Epochs per evaluation.
         seed: The run's seed.
         executor: Answers tasks.
@@ -128,7 +125,9 @@ class EvolutionRun:
         donors: Sequence[Donor],
         options: DonorOptions,
         data_fingerprint: str,
-        search: SearchOptions,
+        kind: SearchKind,
+        granularity: Granularity,
+        finals: FinalsOptions,
         fitness: FitnessOptions,
         seed: int,
         executor: Executor,
@@ -143,7 +142,8 @@ class EvolutionRun:
         self._on_donors = on_donors
         self._base, self._donor_options = list(donors), options
         self._data_fingerprint = data_fingerprint
-        self._options, self._fitness, self._seed = search, fitness, seed
+        self._kind, self._granularity, self._finals_options = kind, granularity, finals
+        self._fitness, self._seed = fitness, seed
         self._executor, self._folder, self._watcher = executor, folder, watcher
         self._ledger = Ledger(journal, executor, watcher, clock=clock)
         self.seconds: dict[str, float] = {}
@@ -156,7 +156,7 @@ class EvolutionRun:
         self._references: dict[str, Recipe] = {}
         self._effects: tuple[float, ...] = ()
         self._lineages = LineageFlags((), (), True)
-        self._sit(genome_space(self._base[0].spec, len(self._base), search.granularity), self._base)
+        self._sit(genome_space(self._base[0].spec, len(self._base), granularity), self._base)
 
     @property
     def space(self) -> GenomeSpace:
@@ -201,7 +201,7 @@ class EvolutionRun:
 
     def measure_noise(self) -> Noise:
         """Evaluate the first and the last donor under several seeds; the spread is luck."""
-        repeats = self._options.noise_repeats
+        repeats = self._finals_options.noise_repeats
         numbers = sorted({0, len(self.donors) - 1})
         self._watcher.on_phase("noise", repeats * len(numbers))
         tasks = [
@@ -231,7 +231,7 @@ class EvolutionRun:
     def _prepare_donors(self) -> None:
         founders = Founders(
             options=self._donor_options,
-            granularity=self._options.granularity,
+            granularity=self._granularity,
             seed=self._seed,
             data_fingerprint=self._data_fingerprint,
             executor=self._executor,
@@ -249,9 +249,9 @@ class EvolutionRun:
 
     def _flags(self, winner: Recipe | None = None) -> tuple[str, ...]:
         """Return what must be said about lineages that are mixed."""
-        if self._options.inheritance == "lamarck":
-            return ()  # a population descends from one donor
-        found = self._lineages.of_search(with_average=self._options.inheritance == "baldwin")
+        if self._kind.keeps_one_lineage:
+            return ()
+        found = self._lineages.of_search(with_average=not self._kind.trains_on)
         if winner is not None:
             found += self._lineages.of_winner(winner, self.space)
             if self._fitness.refit and winner.is_mixed(self.space):
@@ -262,18 +262,20 @@ class EvolutionRun:
         return tuple(found)
 
     def _loop(self, noise: Noise) -> SearchLoop:
-        plan = planned_evaluations(self._options, len(self.donors), self._budget)
+        count = len(self.donors)
+        phases = self._kind.plan(self._finals_options, count, budget=self._budget).phases
         budget = Budget(
             self._budget,
             self._ledger.clock,
-            ending=plan["final"] + plan["test"],
+            ending=phases["final"] + phases["test"],
             workers=self._executor.workers,
         )
-        self._watcher.on_phase("search", 0 if budget.is_open else plan["search"])
+        self._watcher.on_phase("search", 0 if budget.is_open else phases["search"])
         return SearchLoop(
             seat=self.seat,
             donor_names=tuple(donor.name for donor in self.donors),
-            options=self._options,
+            generations=self._kind.generations,
+            size=lambda generation: self._kind.size(generation, count),
             epochs=self._fitness.epochs,
             seed=self._seed,
             noise=noise.of_comparison,
@@ -284,15 +286,13 @@ class EvolutionRun:
 
     def _search(self, noise: Noise) -> list[Recipe]:
         """Search, and return what to put up in the finals, best first."""
-        loop, options = self._loop(noise), self._options
-        if options.inheritance != "baldwin":
-            folder = PopulationFolder(self._folder / POPULATION_FOLDER, self.donors[0])
-            kind = HalvingSearch if options.inheritance == "halving" else LamarckianSearch
-            found = kind(loop, self.donors, self._executor, folder).run()
-            return self._adopt(found)[: options.finalists]
-        search = search_steadily(loop) if options.mode == "steady" else search_generations(loop)
-        self._effects = tuple(search.table.generation_effects)
-        return [Recipe.genome(genome) for genome in search.finalists(options.finalists)]
+        finalists = self._finals_options.finalists
+        workplace = Workplace(self.donors, self._executor, self._folder)
+        found = self._kind.search(self._loop(noise), workplace, finalists)
+        self._effects = found.effects
+        if found.descendants is not None:
+            return self._adopt(found.descendants)[:finalists]
+        return list(found.finalists)
 
     def _adopt(self, found: Descendants) -> list[Recipe]:
         """Number the networks of a Lamarckian search after the donors; return its averages."""
@@ -330,7 +330,7 @@ class EvolutionRun:
             donor_names=[donor.name for donor in self.donors[: self._contestants]],
             epochs=self._fitness.epochs,
             seed=self._seed,
-            seeds=self._options.final_seeds,
+            seeds=self._finals_options.final_seeds,
             ledger=self._ledger,
             watcher=self._watcher,
             references=self._references,

@@ -12,11 +12,13 @@ import functools
 import tomllib
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from efn_compose.errors import ConfigError
 from efn_compose.settings.unread import find_ignored, unread_sections, unread_settings
 from efn_compose.settings.values import check_value, parse_word, to_toml
+
+Section = TypeVar("Section")
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -48,13 +50,13 @@ def parse_override(
         ConfigError: Not of that form, or the section or key is unknown.
 
     Example:
-        >>> parse_override("search.population=40", RunConfig)  # doctest: +SKIP
-        ('search', 'population', 40)
+        >>> parse_override("genetic.population=40", RunConfig)  # doctest: +SKIP
+        ('genetic', 'population', 40)
     """
     name, equals, value = (part.strip() for part in text.partition("="))
     section, dot, key = name.partition(".")
     if not (equals and dot and section and key):
-        raise ConfigError(f"{text!r}: expected section.key=value, such as search.population=40")
+        raise ConfigError(f"{text!r}: expected section.key=value, such as genetic.population=40")
     if old and name in old:
         return section, key, parse_word(value, old[name])
     problem = find_unknown(schema, section, key)
@@ -109,6 +111,29 @@ def _mended(schema: type, sections: Mapping[str, Any]) -> dict[str, Any]:
     """Return sections with defaults in place of those that could not be made."""
     kinds = types_of(schema)
     return {name: kinds[name]() if made is None else made for name, made in sections.items()}
+
+
+def read_section(table: Any, options: type[Section]) -> Section | None:
+    """Return a section from a table that somebody may have written by hand.
+
+    Args:
+        table: Values by key; keys that the section does not have are passed over.
+        options: The section's dataclass.
+
+    Returns:
+        The section; None where a value is of another type or out of bounds.
+
+    Example:
+        >>> read_section({"minimum": 2}, Bounds) is None  # doctest: +SKIP
+        True
+    """
+    if not isinstance(table, Mapping):
+        return None
+    kind: type = options
+    kinds, problems = types_of(kind), list[str]()
+    known = {key: value for key, value in table.items() if key in kinds}
+    found: Section | None = _build_section(options, "", options, known, problems)
+    return found
 
 
 def find_problems(config: Any) -> list[str]:

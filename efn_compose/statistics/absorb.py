@@ -15,8 +15,6 @@ import numpy as np
 
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
-from efn_compose.models.memory import inference_batch
-from efn_compose.statistics.repair import observed_statistics
 
 #: "body" leaves the last BatchNorm, which the classifier reads, as it is.
 Part = Literal["all", "body"]
@@ -96,6 +94,10 @@ def _rewritten(
 
 def _observed(donor: Donor, images: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the mean and variance (channel,) of what each BatchNorm reads, float64."""
+    # Both import TensorFlow, which whoever only names a part can do without.
+    from efn_compose.models.memory import inference_batch
+    from efn_compose.statistics.repair import observed_statistics
+
     norms = [name.removesuffix("/gamma") for name in donor.tensors if name.endswith("/gamma")]
     size = min(_BATCH, inference_batch(donor.spec, max(images.shape[1:3])))
     parts = []

@@ -60,7 +60,7 @@ def test_an_example_is_accepted_by_its_own_parser(verb):
         (["direct_sum"], "Did you mean 'direct-sum'?"),
         (["nest"], "required"),
         (["nest", "a.h5", "--into", "b5", "-o", "b.h5", "--fil", "x"], "invalid choice"),
-        (["evolve", "--set", "search.populatoin=3"], "Did you mean search.population?"),
+        (["evolve", "--set", "halving.populatoin=3"], "Did you mean halving.population?"),
         (["evolve", "absent.toml"], "no such file"),
         (["evolve", "--dry-run", "--resume"], "exclude each other"),
     ],

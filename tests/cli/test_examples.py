@@ -26,7 +26,7 @@ from efn_compose.donors import load_donor
 SMALL, WIDE, TWICE = "b-w0.5-d0.3", "b-w0.7-d0.3", "b-w1.4-d0.3"
 #: By verb: words of the example and what stands for them here.
 STAND_INS = {
-    "evolve": {"search.population=40": "search.population=5"},
+    "evolve": {"genetic.population=40": "genetic.population=5"},
     "nest": {"b5": WIDE},
     "direct-sum": {"b7": TWICE},
     "shrink": {"b0": SMALL},

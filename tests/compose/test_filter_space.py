@@ -7,12 +7,15 @@ from collections import Counter
 import numpy as np
 import pytest
 from fake_executor import FakeExecutor
-from search_runs import OPTIONS, lines_without_timing, run_search
+from search_runs import lines_without_timing, run_search
 
 from efn_compose.arch import arch_spec, channel_groups
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.compose.space import expanded_groups
-from efn_compose.evolve.genetic.operators import cross, few_switches, mix, mutate, power_law
+from efn_compose.evolve.genetic.breeding import few_switches
+from efn_compose.evolve.genetic.crossover.two_point import TwoPoint
+from efn_compose.evolve.genetic.mutation.heavy_tailed import HeavyTailed, power_law
+from efn_compose.evolve.kinds.lamarck import mix
 
 SPEC = arch_spec("lite-w0.25-d0.3")
 SPACE = genome_space(SPEC, 3, "filter")
@@ -49,7 +52,7 @@ def test_long_genomes_are_stored_by_their_runs():
     generator = random.Random(0)
     genome = space.pure(0)
     for _ in range(20):
-        genome = mutate(genome, space, 1.5, generator)
+        genome = HeavyTailed().mutate(genome, space, generator)
     stored = Recipe.genome(genome).to_json()
     assert "values" not in stored
     assert tuple(Recipe.stored_values(stored)) == genome
@@ -78,7 +81,7 @@ def test_mutation_changes_few_genes_mostly_and_many_sometimes():
     genome = random_genome(1)
     changed = []
     for _ in range(600):
-        child = SPACE.check(mutate(genome, SPACE, 1.5, generator))
+        child = SPACE.check(HeavyTailed().mutate(genome, SPACE, generator))
         changed.append(sum(a != b for a, b in zip(genome, child, strict=True)))
     assert np.median(changed) < len(genome) / 20
     assert max(changed) > len(genome) / 5
@@ -88,7 +91,7 @@ def test_a_block_mutation_copies_one_run_of_one_donor():
     generator = random.Random(2)
     runs = 0
     for _ in range(400):
-        child = mutate(SPACE.pure(0), SPACE, 0.0, generator)
+        child = HeavyTailed(0.0).mutate(SPACE.pure(0), SPACE, generator)
         places = [n for n, gene in enumerate(child) if gene]
         block = {SPACE.loci[n].segments for n in places}
         is_run = len(places) > 2 and places == list(range(places[0], places[-1] + 1))
@@ -101,7 +104,7 @@ def test_crossover_cuts_at_stage_borders_and_keeps_loci():
     generator = random.Random(3)
     clean = 0
     for _ in range(60):
-        child, other = cross(SPACE.pure(0), SPACE.pure(1), SPACE, generator)
+        child, other = TwoPoint().cross(SPACE.pure(0), SPACE.pure(1), SPACE, generator)
         assert all({a, b} == {0, 1} for a, b in zip(child, other, strict=True))
         cuts = {n for n in range(1, len(child)) if child[n] != child[n - 1]}
         clean += cuts <= set(SPACE.stage_borders)
@@ -119,7 +122,9 @@ def test_block_mutations_reach_what_single_genes_cannot(granularity):
     generator = random.Random(4)
     kinds = Counter()
     for _ in range(500):
-        donor_map = space.decode(space.canonical(mutate(space.pure(0), space, 1.5, generator)))
+        donor_map = space.decode(
+            space.canonical(HeavyTailed().mutate(space.pure(0), space, generator))
+        )
         kinds["units"] += bool(donor_map.units)
         kinds["blend"] += bool(donor_map.blends)
     assert kinds["units"] > 25
@@ -127,16 +132,14 @@ def test_block_mutations_reach_what_single_genes_cannot(granularity):
 
 
 def test_a_search_over_filters_runs_resumes_and_writes_short_lines(tmp_path):
-    import dataclasses
 
-    options = dataclasses.replace(OPTIONS, granularity="filter")
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     whole.mkdir(), resumed.mkdir()
-    result, _ = run_search(whole, FakeExecutor(), options)
+    result, _ = run_search(whole, FakeExecutor(), granularity="filter")
     assert result.space.granularity == "filter"
     content = (whole / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
     (resumed / "evaluations.jsonl").write_bytes(b"".join(content[:12]))
-    run_search(resumed, FakeExecutor(), options)
+    run_search(resumed, FakeExecutor(), granularity="filter")
     assert lines_without_timing(whole) == lines_without_timing(resumed)
     genomes = {
         tuple(Recipe.stored_values(record["recipe"]))

@@ -7,11 +7,17 @@ from random_donors import TINY, random_donor
 
 from efn_compose.arch import ArchSpec
 
+#: Settings of the finals, whatever the kind of search.
+_FINALS = {"noise_repeats": 2, "finalists": 2, "final_seeds": 2}
+
 
 def write_nano_experiment(
-    folder: Path, network: str | ArchSpec = TINY, **overrides: object
+    folder: Path, network: str | ArchSpec = TINY, kind: str = "genetic", **overrides: object
 ) -> Path:
-    """Write two donors, an image file and a configuration; return the configuration's path."""
+    """Write two donors, an image file and a configuration; return the configuration's path.
+
+    Overrides are settings of the finals or of the kind of search.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for number in (1, 2):
         donor = random_donor(network, number, name=f"donor{number}", classes=None)
@@ -23,13 +29,8 @@ def write_nano_experiment(
         # Each class is bright in another third of the image: learnable within an epoch.
         images[labels == label, :, 10 * label : 10 * label + 12] += 120
     np.savez(folder / "images.npz", images=images.astype(np.uint8), labels=labels)
-    settings = {
-        "population": 5,
-        "generations": 2,
-        "noise_repeats": 2,
-        "finalists": 2,
-        "final_seeds": 2,
-    } | overrides
+    settings = {"population": 5, "generations": 2, **_FINALS, **overrides}
+    finals = "\n".join(f"{key} = {settings.pop(key)}" for key in _FINALS)
     lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
     config = folder / "nano.toml"
     config.write_text(
@@ -47,7 +48,11 @@ train_images = 48
 validation_images = 36
 test_images = 36
 [search]
+kind = "{kind}"
+[{kind}]
 {lines}
+[finals]
+{finals}
 [fitness]
 batch_size = 12
 [executor]

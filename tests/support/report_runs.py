@@ -208,7 +208,7 @@ class MadeUpRun:
         folder.mkdir(parents=True, exist_ok=True)
         config = (
             f"[run]\npath = {json.dumps(str(folder))}\nseed = 7\n\n[data]\nsource = \"digits\"\n"
-            "size = 48\n\n[search]\n"
+            "size = 48\n\n[search]\nkind = \"genetic\"\n\n[genetic]\n"
             f"population = {self.population}\ngenerations = {self.generations}\n\n"
             "[fitness]\nepochs = 1.0\n"
         )  # fmt: skip

@@ -5,14 +5,14 @@ import json
 from random_donors import search_donors
 
 from efn_compose.donors.options import DonorOptions
-from efn_compose.evolve.options import FitnessOptions, SearchOptions
+from efn_compose.evolve.kinds.genetic import Genetic
+from efn_compose.evolve.options import FinalsOptions, FitnessOptions
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.store.journal import Journal
 
 DONORS = search_donors()
-OPTIONS = SearchOptions(
-    population=5, generations=3, noise_repeats=2, finalists=2, final_seeds=2, elites=2
-)
+KIND = Genetic(population=5, generations=3, elites=2)
+FINALS = FinalsOptions(noise_repeats=2, finalists=2, final_seeds=2)
 
 
 class QuietWatcher:
@@ -37,14 +37,16 @@ class QuietWatcher:
         """Ignore it."""
 
 
-def run_search(folder, executor, options=OPTIONS, **parts):
+def run_search(folder, executor, kind=KIND, granularity="block", **parts):
     watcher = QuietWatcher()
     journal = Journal(folder / "evaluations.jsonl")
     run = EvolutionRun(
         donors=DONORS,
         options=DonorOptions(siblings=0, align="never", absorb="never"),
         data_fingerprint="none",
-        search=options,
+        kind=kind,
+        granularity=granularity,
+        finals=FINALS,
         fitness=FitnessOptions(),
         seed=1,
         executor=executor,

@@ -28,6 +28,7 @@ from efn_compose.analysis.reading.search_view import search_view
 from efn_compose.analysis.reading.stored_values import recipe_values
 from efn_compose.compose import Recipe
 from efn_compose.donors.licences import licences_of, resulting_licence
+from efn_compose.evolve.kinds.halving import Halving
 from efn_compose.store import write_text
 from efn_compose.store.run_folder import CARD_FILE, WEIGHTS_FILE
 
@@ -140,11 +141,10 @@ def _branches(run: RunView) -> int:
     """Return into how many trainings, side by side, the last generation split each line."""
     trained = [e for e in run.evaluations if e.phase == "population"]
     last = max((e.generation for e in trained), default=0)
-    branches, lines = (run.setting("search", key, 1) for key in ("branches", "lines"))
-    if not (isinstance(branches, int) and isinstance(lines, int)):
-        return 1  # the file was written by hand
-    is_split = sum(e.generation == last for e in trained) > lines
-    return branches if is_split and run.setting("search", "inheritance") == "halving" else 1
+    if not isinstance(run.kind, Halving):
+        return 1
+    is_split = sum(e.generation == last for e in trained) > run.kind.lines
+    return run.kind.branches if is_split else 1
 
 
 def _scores(run: RunView, board: Scoreboard) -> str:

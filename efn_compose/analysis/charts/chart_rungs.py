@@ -17,6 +17,7 @@ from efn_compose.analysis.html.report_svg import (
 from efn_compose.analysis.page.report_parts import table
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.rungs_view import RungView, rungs_view
+from efn_compose.evolve.genetic.rungs import TRUSTED
 
 #: Losses above this quantile leave the picture, or one diverged epoch would flatten the rest.
 _VISIBLE_QUANTILE = 0.95
@@ -27,7 +28,7 @@ def rungs_section(run: RunView) -> list[Html | None]:
     rungs = rungs_view(run)
     if not rungs:
         return []
-    limit = run.setting("search", "rung_correlation")
+    limit = run.setting("search", "rung_correlation", TRUSTED)
     words = (
         "A rung looks at newcomers cheaply and can only reject them. In the first generation every "
         "genome stands on every rung and is evaluated fully as well; a rung whose order agrees too "

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from efn_compose.analysis.reading.composition.genomes import GenomeReader
 from efn_compose.analysis.reading.evaluation_view import EvaluationView, read_evaluations
@@ -24,6 +24,11 @@ from efn_compose.analysis.reading.stored_values import (
 )
 from efn_compose.arch import ArchSpec, inventory
 from efn_compose.errors import EfnComposeError, RunError
+from efn_compose.evolve.kinds.kind import SearchKind
+from efn_compose.evolve.kinds.table import KINDS, SearchOptions
+from efn_compose.evolve.run_config import RunConfig
+from efn_compose.settings.build import read_section
+from efn_compose.settings.renamed import translate
 from efn_compose.store.run_folder import (
     CONFIG_FILE,
     ENVIRONMENT_FILE,
@@ -36,6 +41,7 @@ DONORS_FILE = "donors.json"
 DATA_FILE = "data.json"
 
 Status = Literal["finished", "going on", "interrupted"]
+Section = TypeVar("Section")
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class RunView:
 
     Args:
         path: The folder.
-        config: Resolved configuration by section.
+        config: Resolved configuration by section, in today's names.
         environment: What `environment.json` holds.
         evaluations: The journal, in order.
         donors: All donors; where `donors.json` is missing, as many as genomes name.
@@ -105,10 +111,28 @@ class RunView:
             return "finished"
         return "going on" if self.owner else "interrupted"
 
+    @cached_property
+    def kind(self) -> SearchKind | None:
+        """The kind of search with its settings; None where the configuration does not say."""
+        if not self.config:
+            return None
+        name = self.setting("search", "kind", SearchOptions().kind)
+        kind = KINDS.get(name) if isinstance(name, str) else None
+        return None if kind is None else self.section(kind.name, kind)
+
     @property
     def trains_on(self) -> bool:
         """Whether trained candidates became donors, so that the written weights may be trained."""
-        return self.setting("search", "inheritance", "baldwin") != "baldwin"
+        return self.kind is not None and self.kind.trains_on
+
+    def section(self, name: str, options: type[Section]) -> Section | None:
+        """Return a section of the configuration; None where it is not one.
+
+        Args:
+            name: Of the section; one that is missing has its defaults.
+            options: Its dataclass. Settings that this does not know are passed over.
+        """
+        return read_section(self.config.get(name, {}), options)
 
     def setting(self, section: str, key: str, default: Any = None) -> Any:
         """Return a configuration value."""
@@ -209,7 +233,8 @@ def _read_object(path: Path, problems: list[str], *, is_expected: bool = True) -
 
 def _read_config(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return translate((tables,), RunConfig.renamed, RunConfig, is_stored=True).tables
     except FileNotFoundError:
         problems.append(f"{path.name} is missing.")
     except (OSError, ValueError) as error:

@@ -1,25 +1,29 @@
 """The search generation by generation: all answers are awaited before the next is bred."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from efn_compose.evolve.genetic.rungs import Sieve
-from efn_compose.evolve.genetic.search import GeneticSearch
+from efn_compose.evolve.genetic.search import Breeds, GeneticSearch
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.journal.ledger import Purpose
-from efn_compose.evolve.journal.planning import generation_size
 
 
-def search_generations(loop: SearchLoop) -> GeneticSearch:
+def search_generations(
+    loop: SearchLoop, settings: Breeds, rungs: Sequence[str] = ()
+) -> GeneticSearch:
     """Run generations until their number or the budget is used up, and return what was learned.
 
     Args:
-        loop: Space, options, journal, budget, watcher.
+        loop: Space, journal, budget, watcher.
+        settings: Population, elites, where newcomers come from.
+        rungs: Cheap looks at newcomers, in order.
 
     Raises:
         EvaluationError: Too many failures in a row.
     """
-    search = GeneticSearch(loop.space, loop.options, loop.search_seed, loop.noise)
-    sieve = Sieve(loop)
+    search = GeneticSearch(loop.space, settings, loop.search_seed, loop.noise)
+    sieve = Sieve(loop, rungs)
     generation = 0
     while True:
         if generation == 0:
@@ -48,13 +52,11 @@ def goes_on(loop: SearchLoop, generation: int, phase: str = "search") -> bool:
     """Return whether another generation comes after this one."""
     if loop.budget.is_set or loop.ledger.is_replaying:
         return loop.ledger.goes_on(phase, lambda: _ending(loop, generation))
-    return generation < loop.options.generations
+    return generation < loop.generations
 
 
 def _ending(loop: SearchLoop, generation: int) -> dict[str, Any] | None:
-    event = loop.budget.ending_of_search(
-        loop.ledger.count, generation_size(loop.options, generation + 1, len(loop.donor_names))
-    )
+    event = loop.budget.ending_of_search(loop.ledger.count, loop.size(generation + 1))
     if event is not None:
         loop.watcher.on_note(f"The search ends: {event['timing']['words']}.")
         return {**event, "generation": generation}

@@ -18,6 +18,10 @@ from efn_compose.evolve.journal.ledger import Purpose
 PHASE = "rung"
 #: Share of an evaluation's epochs by rung; 0 is a probe of untrained features.
 SHARES = {"probe": 0.0, "quarter": 0.25}
+#: Share of a brood that a trusted rung lets through.
+KEEP = 0.5
+#: Rank correlation with the full evaluation from which on a rung is trusted.
+TRUSTED = 0.5
 #: Genomes that a correlation must rest on.
 _FEWEST = 6
 
@@ -43,11 +47,12 @@ class Sieve:
     """Rejects the worst of a brood on the rungs that earned it.
 
     Args:
-        loop: Options, journal, watcher.
+        loop: Journal, watcher.
+        rungs: Their names, the cheapest first.
     """
 
-    def __init__(self, loop: SearchLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: SearchLoop, rungs: Sequence[str] = ()) -> None:
+        self._loop, self._rungs = loop, rungs
         self._losses: dict[str, dict[Genome, float | None]] = {}
         #: By rung, once the first generation is known.
         self.trust: list[RungTrust] = []
@@ -55,7 +60,7 @@ class Sieve:
     @property
     def brood_factor(self) -> float:
         """How many newcomers are needed per one that is to be fully evaluated."""
-        return self._loop.options.rung_keep ** -len(self._trusted)
+        return KEEP ** -len(self._trusted)
 
     @property
     def _trusted(self) -> list[str]:
@@ -63,26 +68,25 @@ class Sieve:
 
     def calibrate(self, genomes: Sequence[Genome]) -> None:
         """Evaluate the first generation on every rung."""
-        for rung in self._loop.options.rungs:
+        for rung in self._rungs:
             self._losses[rung] = self._evaluate(rung, genomes, 0)
 
     def learn(self, losses: Mapping[Genome, float | None]) -> None:
         """Compare the first generation's full losses with the rungs', and decide on trust."""
-        options = self._loop.options
-        for rung in options.rungs:
+        for rung in self._rungs:
             pairs = [
                 (cheap, full)
                 for genome, cheap in self._losses[rung].items()
                 if cheap is not None and (full := losses.get(genome)) is not None
             ]
             found = rank_correlation(pairs)
-            is_trusted = found is not None and found >= options.rung_correlation
+            is_trusted = found is not None and found >= TRUSTED
             self.trust.append(RungTrust(rung, found, len(pairs), is_trusted))
             words = "unknown" if found is None else f"{found:+.2f}"
             verdict = "rejects from now on" if is_trusted else "is not used"
             self._loop.watcher.on_note(
                 f"Rung {rung}: rank correlation with the full evaluation {words} over "
-                f"{len(pairs)} genomes; it {verdict} (limit {options.rung_correlation:g})."
+                f"{len(pairs)} genomes; it {verdict} (limit {TRUSTED:g})."
             )
 
     def keep(self, newcomers: Sequence[Genome], wanted: int, generation: int) -> list[Genome]:
@@ -96,7 +100,7 @@ class Sieve:
         left = list(newcomers)
         for number, rung in enumerate(self._trusted):
             rest = len(self._trusted) - number - 1
-            count = math.ceil(wanted * self._loop.options.rung_keep**-rest)
+            count = math.ceil(wanted * KEEP**-rest)
             if len(left) <= count:
                 continue
             losses = self._evaluate(rung, left, generation)

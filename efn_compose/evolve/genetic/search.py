@@ -3,11 +3,26 @@
 import math
 import random
 from collections.abc import Container, Iterable, Sequence
+from typing import Protocol
 
 from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.evolve.genetic.breeding import Breeder, draw
 from efn_compose.evolve.genetic.estimates import FitnessTable
-from efn_compose.evolve.genetic.operators import breed, few_switches
-from efn_compose.evolve.options import SearchOptions
+
+
+class Breeds(Protocol):
+    """Settings of a search over compositions."""
+
+    @property
+    def population(self) -> int:
+        """Genomes of a generation, and genomes that may be parents."""
+
+    @property
+    def elites(self) -> int:
+        """Best genomes run again in every generation."""
+
+    def breeder(self) -> Breeder:
+        """Return where newcomers come from."""
 
 
 class GeneticSearch:
@@ -19,14 +34,15 @@ class GeneticSearch:
 
     Args:
         space: The genome space.
-        options: Population, rates, elites.
+        settings: Population, elites, where newcomers come from.
         seed: Decides everything together with the losses told.
         noise: Variance of a score over seeds and its degrees of freedom, as measured.
 
     Example:
         >>> from efn_compose.arch import arch_spec
+        >>> from efn_compose.evolve.kinds.genetic import Genetic
         >>> space = GenomeSpace(arch_spec("lite0"), 2, "stage")
-        >>> search = GeneticSearch(space, SearchOptions(population=4), seed=1)
+        >>> search = GeneticSearch(space, Genetic(population=4), seed=1)
         >>> genomes = search.ask()
         >>> search.tell({genome: float(sum(genome)) for genome in genomes})
         >>> search.best() == space.pure(0)
@@ -36,11 +52,11 @@ class GeneticSearch:
     def __init__(
         self,
         space: GenomeSpace,
-        options: SearchOptions,
+        settings: Breeds,
         seed: int,
         noise: tuple[float, int] = (0.0, 0),
     ) -> None:
-        self.space, self.options = space, options
+        self.space, self.settings, self.breeder = space, settings, settings.breeder()
         self.table = FitnessTable(*noise)
         self.generation = 0
         self._generator = random.Random(seed)
@@ -58,31 +74,21 @@ class GeneticSearch:
         Args:
             factor: Newcomers per place; more than 1 where cheap rungs will reject some.
         """
-        options = self.options
-        leaders = self.table.leaders(max(options.population, options.elites))
+        settings = self.settings
+        leaders = self.table.leaders(max(settings.population, settings.elites))
         if self.generation == 0 or not leaders:
             return [], self._first()
         ranked = list(leaders)
-        reruns = list(dict.fromkeys([*ranked[: self.options.elites], self.best_donor()]))
+        reruns = list(dict.fromkeys([*ranked[: settings.elites], self.best_donor()]))
         count = math.ceil(self.newcomers_wanted(reruns) * factor)
+        parents = {genome: leaders[genome] for genome in ranked[: settings.population]}
         known = Known(self.table, self._rejected)
-        if options.breeding == "random":
-            return reruns, self._drawn(known, count)
-        children = breed(
-            {genome: leaders[genome] for genome in ranked[: options.population]},
-            known,
-            count,
-            self.space,
-            tournament=options.tournament,
-            crossover_rate=options.crossover_rate,
-            mutations=options.mutations,
-            generator=self._generator,
-        )
+        children = self.breeder.children(parents, known, count, self.space, self._generator)
         return reruns, children
 
     def newcomers_wanted(self, reruns: Sequence[Genome]) -> int:
         """Return how many places a generation has besides what is run again."""
-        return max(1, self.options.population - len(reruns))
+        return max(1, self.settings.population - len(reruns))
 
     def reject(self, genomes: Iterable[Genome]) -> None:
         """Forget newcomers for good: cheap rungs found them wanting."""
@@ -110,19 +116,8 @@ class GeneticSearch:
 
     def _first(self) -> list[Genome]:
         """Return all pure donors, then genomes with few switches of donor along depth."""
-        wanted = max(self.options.population, len(self.pure))
-        return [*self.pure, *self._drawn(set(self.pure), wanted - len(self.pure))]
-
-    def _drawn(self, known: Container[Genome], count: int) -> list[Genome]:
-        """Return genomes with few switches, none of them known."""
-        genomes: list[Genome] = []
-        for _ in range(100 * count):  # a small space may hold fewer
-            if len(genomes) == count:
-                break
-            genome = few_switches(self.space, self._generator)
-            if genome not in known and genome not in genomes:
-                genomes.append(genome)
-        return genomes
+        missing = max(self.settings.population, len(self.pure)) - len(self.pure)
+        return [*self.pure, *draw(self.space, set(self.pure), missing, self._generator)]
 
 
 class Known:

@@ -1,5 +1,6 @@
 """What every search loop works with, whether it waits for generations or not."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,19 +9,19 @@ from efn_compose.evolve.journal.budget import Budget
 from efn_compose.evolve.journal.ledger import Ledger
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.journal.watcher import RunWatcher
-from efn_compose.evolve.options import SearchOptions
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 
 
 @dataclass(frozen=True)
 class SearchLoop:
-    """The parts of a search: donors, options, journal, budget, watcher.
+    """The parts of a search that do not depend on its kind: donors, journal, budget, watcher.
 
     Args:
         seat: The donors and the space of their genomes.
         donor_names: By donor number.
-        options: Population, generations.
+        generations: After the first.
+        size: Returns the number of evaluations of a generation, at most.
         epochs: Per evaluation.
         seed: The run's seed.
         noise: Variance of a score over seeds and its degrees of freedom.
@@ -31,7 +32,8 @@ class SearchLoop:
 
     seat: Seat
     donor_names: tuple[str, ...]
-    options: SearchOptions
+    generations: int
+    size: Callable[[int], int]
     epochs: float
     seed: int
     noise: tuple[float, int]

@@ -11,10 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from efn_compose.compose import Genome, GenomeSpace
-from efn_compose.evolve.genetic.operators import breed, few_switches
-from efn_compose.evolve.genetic.search import GeneticSearch, Known
-from efn_compose.evolve.journal.planning import generation_size
-from efn_compose.evolve.options import SearchOptions
+from efn_compose.evolve.genetic.breeding import draw
+from efn_compose.evolve.genetic.search import Breeds, GeneticSearch, Known
 
 #: Beliefs are formed anew after this share of new answers: rarely once there are many.
 _NEWS = 0.01
@@ -37,14 +35,15 @@ class SteadySearch(GeneticSearch):
 
     Args:
         space: The genome space.
-        options: Population (also the length of a wave), rates, elites.
+        settings: Population (also the length of a wave), elites, where newcomers come from.
         seed: Decides everything together with the order of asks and tells.
         noise: Variance of a score over seeds and its degrees of freedom, as measured.
 
     Example:
         >>> from efn_compose.arch import arch_spec
+        >>> from efn_compose.evolve.kinds.steady import Steady
         >>> space = GenomeSpace(arch_spec("lite0"), 2, "stage")
-        >>> search = SteadySearch(space, SearchOptions(population=4), seed=1)
+        >>> search = SteadySearch(space, Steady(population=4), seed=1)
         >>> for number in range(12):
         ...     genome, wave = search.ask_one()
         ...     search.tell_one(number, float(sum(genome)))
@@ -55,15 +54,16 @@ class SteadySearch(GeneticSearch):
     def __init__(
         self,
         space: GenomeSpace,
-        options: SearchOptions,
+        settings: Breeds,
         seed: int,
         noise: tuple[float, int] = (0.0, 0),
     ) -> None:
-        super().__init__(space, options, seed, noise)
+        super().__init__(space, settings, seed, noise)
         self.wave = 0
         #: The genome believed best when beliefs were last formed.
         self.believed_best: Genome | None = None
-        self._size = generation_size(options)
+        # The elites, the best donor and a child at least.
+        self._size = max(settings.population, settings.elites + 2)
         self._queue = deque(self._first())
         self._left = max(self._size, len(self._queue))
         self._waves = {0: _Wave(links=set(), is_open=True)}
@@ -111,20 +111,11 @@ class SteadySearch(GeneticSearch):
 
     def _child(self) -> Genome | None:
         """Return a genome never asked before: bred, or drawn where nothing is known yet."""
-        if not self._parents or self.options.breeding == "random":
-            drawn = (few_switches(self.space, self._generator) for _ in range(100))
-            return next((genome for genome in drawn if genome not in self._asked_for), None)
-        options = self.options
-        children = breed(
-            self._parents,
-            self._asked_for,
-            1,
-            self.space,
-            tournament=options.tournament,
-            crossover_rate=options.crossover_rate,
-            mutations=options.mutations,
-            generator=self._generator,
-        )
+        known, space, generator = self._asked_for, self.space, self._generator
+        if not self._parents:
+            children = draw(space, known, 1, generator)
+        else:
+            children = self.breeder.children(self._parents, known, 1, space, generator)
         return children[0] if children else None
 
     def _open_waves(self) -> None:
@@ -149,12 +140,12 @@ class SteadySearch(GeneticSearch):
 
     def _form_beliefs(self) -> None:
         self._formed = self._told
-        options = self.options
-        leaders = self.table.leaders(max(options.population, options.elites))
+        settings = self.settings
+        leaders = self.table.leaders(max(settings.population, settings.elites))
         if not leaders:
             return
         ranked = list(leaders)
         self.believed_best = ranked[0]
-        self._parents = {g: leaders[g] for g in ranked[: options.population]}
+        self._parents = {g: leaders[g] for g in ranked[: settings.population]}
         best_donor = self.best_donor()
-        self._links = list(dict.fromkeys([*ranked[: options.elites], best_donor]))
+        self._links = list(dict.fromkeys([*ranked[: settings.elites], best_donor]))

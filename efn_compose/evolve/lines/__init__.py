@@ -1,5 +1,6 @@
-"""Searches that train on: trained candidates are the next generation's donors.
+"""Trained candidates as the next generation's donors: what searches that train on have in common.
 
-Begin at `halving.py` (the better half trains on) or `inheritance.py` (children of trained parents).
-`generations.py` and `population.py` keep the networks of both; `descendants.py` names what they are.
+Begin at `generations.py`, which trains, keeps and makes networks again; `population.py` is their
+folder. `descendants.py` scores averages of them for the finals. The searches themselves are kinds:
+`evolve/kinds/halving.py` and `lamarck.py`.
 """

@@ -13,7 +13,7 @@ from efn_compose.compose import Genome, Recipe, genome_space
 from efn_compose.compose.averaging import Tensors
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.journal.ledger import Purpose
-from efn_compose.evolve.options import MEMORY
+from efn_compose.evolve.lines.population import MEMORY
 from efn_compose.evolve.verdict.verdict import PLAIN_AVERAGE, PLAIN_NETWORK
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask

@@ -30,7 +30,7 @@ class Generations:
     """The members of a search whose trained candidates are the next generation's parents.
 
     Args:
-        loop: Options, journal, watcher.
+        loop: Space, journal, watcher.
         donors: All donors of the run.
         executor: Trains lost networks again.
         folder: Keeps the networks.
@@ -192,7 +192,7 @@ class Generations:
     def space(self, generation: int) -> GenomeSpace:
         """Return the space over a generation's members, the dead included."""
         count = len(self.plans[generation])
-        return genome_space(self.loop.space.spec, count, self.loop.options.granularity)
+        return genome_space(self.loop.space.spec, count, self.loop.space.granularity)
 
     def of_best_lineage(self, losses: Mapping[int, float], donor_of: Sequence[int]) -> set[int]:
         """Return the members whose donors share a lineage with the best one's.

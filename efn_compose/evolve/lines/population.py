@@ -1,6 +1,6 @@
 """The networks of a population on disk: what a resumed run needs to go on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,10 @@ from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import CheckpointError
 
 FOLDER = "population"
+#: Generations that averages along a training may reach back.
+MEMORY = 16
+#: Generations of which members that live on in a mean stay on disk whole.
+WHOLE = 2
 
 
 class PopulationFolder:
@@ -52,3 +56,30 @@ class PopulationFolder:
         """Remove the files whose names fit, `*` standing for anything."""
         for path in self._folder.glob(f"{pattern}.h5"):
             path.unlink(missing_ok=True)
+
+
+def population_folder(run: Path, like: Donor) -> PopulationFolder:
+    """Return the folder of a run's population.
+
+    Args:
+        run: The run folder.
+        like: A donor of the run: network and conventions.
+    """
+    return PopulationFolder(run / FOLDER, like)
+
+
+def most_kept(sizes: Sequence[int], means: Sequence[int], whole: Sequence[int]) -> int:
+    """Return how many networks of a population lie on disk at once, at most.
+
+    Args:
+        sizes: Trainings of each generation.
+        means: Networks of each that later averages need.
+        whole: Members of each that live on in a mean and are kept for a while besides.
+    """
+    most = 0
+    for latest in range(len(sizes)):
+        # The newest is written whole before the oldest and the worse half go.
+        earlier = range(max(0, latest - MEMORY), latest)
+        kept = sum(means[n] + (whole[n] if n >= latest - WHOLE else 0) for n in earlier)
+        most = max(most, kept + sizes[latest] + (means[latest] if whole[latest] else 0))
+    return most

@@ -60,7 +60,7 @@ def evolve(
             on (everything so far is in the journal; resume it).
 
     Example:
-        >>> evolve("experiments/quickstart.toml", ["search.generations=2"])  # doctest: +SKIP
+        >>> evolve("experiments/quickstart.toml", ["halving.generations=2"])  # doctest: +SKIP
     """
     clock = RunClock()
     prepared, note = with_batch_size(prepare(config_path, overrides), resume)
@@ -84,7 +84,6 @@ def _run(
         write_magic_weights,
     )
     from efn_compose.evolve.journal.budget import Budget
-    from efn_compose.evolve.journal.planning import planned_evaluations, workers_note
     from efn_compose.evolve.run import EvolutionRun
     from efn_compose.evolve.verdict.predictions import describe_predictions
     from efn_compose.evolve.watching.board import open_board
@@ -94,9 +93,7 @@ def _run(
     folder.write_text("split.json", prepared.data.split.to_json())
     folder.write_json("data.json", describe_data(prepared.data))
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
-    plan = planned_evaluations(config.search, donor_count, config.budget)
     left = Budget(config.budget, clock, 0, 1)
-    planned = None if left.is_open else sum(plan.values())
     console = Console(quiet=quiet, stderr=True)
     for words in prepared.data.notes:
         console.print(words)
@@ -106,14 +103,15 @@ def _run(
             f"{folder.path / 'data.json'} lists them."
         )
     executor = make_executor(prepared)
+    plan = config.kind.plan(config.finals, donor_count, executor.workers, config.budget)
+    planned = None if left.is_open else plan.evaluations
     board = open_board(folder.path)
     try:
         with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
             executor.note = watcher.on_note
             notes = [note]
             if not len(folder.journal):  # a run that goes on keeps its search as it is
-                words = workers_note(config.search, donor_count, executor.workers, config.budget)
-                notes.append(f"{words}." if words else "")
+                notes.append(f"{plan.note}." if plan.note else "")
             for words in filter(None, notes):
                 watcher.on_note(words)
             watcher.after_generation = LiveReport(folder.path).draw
@@ -123,7 +121,9 @@ def _run(
                 donors=prepared.donors,
                 options=config.donors,
                 data_fingerprint=prepared.data.fingerprint,
-                search=config.search,
+                kind=config.kind,
+                granularity=config.search.granularity,
+                finals=config.finals,
                 fitness=config.fitness,
                 seed=config.run.seed,
                 executor=executor,

@@ -72,12 +72,11 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         config_path = QUICKSTART
     config = load_config(config_path, overrides)
     donors = load_donors(config.donors.files, config.donors.variant)
-    is_trained_on = config.search.inheritance != "baldwin"
-    if len(donors) * (1 + config.donors.siblings) < 2 and not is_trained_on:
+    if len(donors) * (1 + config.donors.siblings) < 2 and not config.kind.trains_on:
         raise ConfigError(
             "donors.files names one donor and donors.siblings is 0: there is nothing to compose. "
             "Add a donor of the same network, --set donors.siblings=2, or let it train on with "
-            "--set search.inheritance=halving."
+            "--set search.kind=halving."
         )
     if config.search.granularity == "filter" and config.donors.align == "never":
         _require_one_basis(donors)
@@ -201,8 +200,8 @@ def make_executor(prepared: Prepared) -> Any:
     device = "cpu" if options.device == "auto" else options.device
     fitness = prepared.config.fitness
     if fitness.loss == "auto":
-        trains_on = prepared.config.search.inheritance != "baldwin"
-        fitness = dataclasses.replace(fitness, loss="calibrated" if trains_on else "plain")
+        loss = "calibrated" if prepared.config.kind.trains_on else "plain"
+        fitness = dataclasses.replace(fitness, loss=loss)
     setup = WorkerSetup(
         spec=prepared.donors[0].spec,
         conventions=prepared.donors[0].conventions,

@@ -100,14 +100,6 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     """
     from efn_compose.compose import Recipe, genome_space
     from efn_compose.evolve.founders.alignment import needs_alignment
-    from efn_compose.evolve.journal.planning import (
-        evaluations_within,
-        kept_networks,
-        planned_evaluations,
-        rounds_of_rest,
-        rounds_of_search,
-        workers_note,
-    )
     from efn_compose.evolve.workers.seat import Seat
     from efn_compose.evolve.workers.tasks import EvaluationTask
 
@@ -115,7 +107,6 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     config = prepared.config
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
     space = genome_space(prepared.donors[0].spec, donor_count, config.search.granularity)
-    plan = planned_evaluations(config.search, donor_count, config.budget)
     began = time.perf_counter()
     executor = make_executor(prepared)
     try:
@@ -127,16 +118,17 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     finally:
         executor.close()
     seconds, start = pace.seconds, pace.start
+    plan = config.kind.plan(config.finals, donor_count, workers, config.budget)
+    phases = dict(plan.phases)
     # Siblings of a donor share the training images: together they cost about an evaluation.
-    rest = rounds_of_rest(config.search, donor_count, workers)
+    rest = plan.rounds_of_rest
     rest += math.ceil(len(prepared.donors) / workers) if config.donors.siblings else 0
-    rounds = rounds_of_search(config.search, donor_count, plan["search"], workers)
-    estimated = start + (rounds + rest) * seconds
+    estimated = start + (plan.rounds + rest) * seconds
     hours = config.budget.hours
     if hours:
         # What is left of the hours once noise, finals and test are done goes to the search.
         rounds = (hours * 3600 - start) / seconds - rest
-        plan["search"] = evaluations_within(config.search, donor_count, rounds, workers)
+        phases["search"] = config.kind.evaluations_within(donor_count, rounds, workers)
         estimated = hours * 3600
     tensors = prepared.donors[0].tensors
     bytes_per_file = sum(array.nbytes for array in tensors.values())
@@ -144,9 +136,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     # What is written; aligned and absorbed copies and siblings of donors; generations.
     copies = options.siblings + (options.absorb != "never")
     copies += options.align == "auto" and needs_alignment(prepared.donors)
-    files = (
-        1 + copies * len(prepared.donors) + kept_networks(config.search, donor_count, config.budget)
-    )
+    files = 1 + copies * len(prepared.donors) + plan.networks
     disk = bytes_per_file * files
     return {
         "data": _describe(prepared.data),
@@ -161,9 +151,9 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         "donors": [donor.name for donor in prepared.donors],
         "genes": len(space.loci),
         "genomes": f"about 10^{sum(map(math.log10, space.cardinalities)):.0f}",
-        "evaluations": plan,
+        "evaluations": phases,
         "workers": workers,
-        "workers_note": workers_note(config.search, donor_count, workers, config.budget),
+        "workers_note": plan.note,
         "batch_size": config.fitness.batch_size,
         "batch_size_note": batch_note,
         "seconds_per_evaluation": round(seconds, 3),

@@ -190,13 +190,13 @@ def test_the_card_loads_in_timm_as_the_export_says(tmp_path):
 @pytest.mark.parametrize(("branches", "trained", "said"), [(1, 1, 1), (3, 3, 3), (3, 1, 1)])
 def test_what_was_trained_says_how(finished, branches, trained, said):
     run = read_run(finished[1])
-    search = {"inheritance": "halving", "branches": branches}
+    search = {"search": {"kind": "halving"}, "halving": {"branches": branches}}
     members = [
         dataclasses.replace(run.evaluations[0], phase="population", generation=9)
         for _ in range(trained)
     ]
     evaluations = (*run.evaluations, *members)
-    config = {**run.config, "search": search}
+    config = {**run.config, **search}
     result = {**run.result, "winner": "composed"}
     run = dataclasses.replace(run, config=config, evaluations=evaluations, result=result)
     words = text_of(html_of(render_card(run))[1])

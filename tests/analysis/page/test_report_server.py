@@ -200,4 +200,4 @@ def test_comparison_page_is_whole(copies, tmp_path):
     page = Page(path.read_text(encoding="utf-8")).check()
     for name in ("first", "second", "third", "interrupted"):
         assert name in page.text
-    assert "search.generations" in page.text
+    assert "genetic.generations" in page.text

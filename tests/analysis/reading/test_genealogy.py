@@ -11,6 +11,8 @@ from efn_compose.analysis.page.report import render_report
 from efn_compose.analysis.reading.composition.genealogy import ancestry, parents
 from efn_compose.analysis.reading.journal_view import read_run
 from efn_compose.compose import Recipe
+from efn_compose.evolve.genetic.crossover.two_point import TwoPoint
+from efn_compose.evolve.genetic.crossover.uniform_stages import UniformStages
 
 
 def fewest_new_genes(child, pool):
@@ -31,12 +33,40 @@ def test_parents_leave_as_few_new_genes_as_brute_force(seed):
     generator = np.random.default_rng(seed)
     pool = generator.integers(0, 3, size=(7, 9))
     child = generator.integers(0, 3, size=9)
-    found = parents(child, pool)
+    found = parents(child, pool, TwoPoint())
     explained = pool[found.first].copy()
     if found.second is not None:
-        explained[found.start : found.stop] = pool[found.second][found.start : found.stop]
+        explained[list(found.given)] = pool[found.second][list(found.given)]
+    assert found.given == tuple(
+        range(min(found.given, default=0), max(found.given, default=-1) + 1)
+    )
     assert tuple(np.flatnonzero(explained != child)) == found.new
     assert len(found.new) == fewest_new_genes(child, pool)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whole_stages_of_either_parent_leave_as_few_new_genes_as_brute_force(seed):
+    generator = np.random.default_rng(seed)
+    pool = generator.integers(0, 3, size=(7, 9))
+    child, borders = generator.integers(0, 3, size=9), (1, 4, 5)
+    found = parents(child, pool, UniformStages(), borders)
+    explained = pool[found.first].copy()
+    if found.second is not None:
+        explained[list(found.given)] = pool[found.second][list(found.given)]
+    assert tuple(np.flatnonzero(explained != child)) == found.new
+    assert len(found.new) == fewest_new_genes_of_whole_stages(child, pool, borders)
+
+
+def fewest_new_genes_of_whole_stages(child, pool, borders):
+    """Try every pair of parents and every choice of one of them for each stage."""
+    stages = list(itertools.pairwise([0, *borders, len(child)]))
+    single = min(int((genome != child).sum()) for genome in pool)
+    best = single
+    for pair in itertools.permutations(pool, 2):
+        for choice in itertools.product((0, 1), repeat=len(stages)):
+            mixed = np.concatenate([pair[c][a:b] for c, (a, b) in zip(choice, stages, strict=True)])
+            best = min(best, int((mixed != child).sum()))
+    return best if best <= single - 2 else single
 
 
 def test_known_crossover_is_found_among_thousands():
@@ -45,7 +75,7 @@ def test_known_crossover_is_found_among_thousands():
     child = pool[1234].copy()
     child[5:14] = pool[777][5:14]
     child[20] = (child[20] + 1) % 6
-    found = parents(child, pool)
+    found = parents(child, pool, TwoPoint())
     assert {found.first, found.second} == {1234, 777}
     assert found.new == (20,)
 
@@ -72,6 +102,16 @@ def test_line_ends_with_a_founder_and_says_what_each_step_brought(tmp_path):
     assert line[1].from_second == tuple(range(9))
     assert line[-1].is_pure and line[-1].generation == 0
     assert "How it came about" in Page(render_report(run)).check().text
+
+
+def test_a_search_that_crosses_nobody_has_no_lines_of_descent(tmp_path):
+    made = MadeUpRun(generations=2, population=6, names=("a", "b"))
+    folder = made.search().write(tmp_path / "run", finished=False)
+    genome = made.records[-1]["recipe"]["values"]
+    assert ancestry(read_run(folder), genome)
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace("genetic", "random"))
+    assert ancestry(read_run(folder), genome) == []
 
 
 def test_genome_that_was_never_evaluated_has_no_line(tmp_path):

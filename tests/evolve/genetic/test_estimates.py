@@ -9,7 +9,7 @@ from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
 from efn_compose.evolve.genetic.estimates import FitnessTable, paired_noise
 from efn_compose.evolve.genetic.search import GeneticSearch
-from efn_compose.evolve.options import SearchOptions
+from efn_compose.evolve.kinds.genetic import Genetic
 
 SPACE = GenomeSpace(arch_spec("lite0"), 3, "block")
 
@@ -69,7 +69,7 @@ def test_elites_falling_back_to_normal_do_not_flatter_newcomers():
     beliefs, effects = [], []
     for seed in range(30):
         generator = random.Random(seed)
-        search = GeneticSearch(SPACE, SearchOptions(population=16), seed, noise=(0.01, 4))
+        search = GeneticSearch(SPACE, Genetic(population=16), seed, noise=(0.01, 4))
         for _ in range(10):
             luck = generator.gauss(0, 0.05)
             search.tell({g: 0.5 + luck + generator.gauss(0, 0.1) for g in search.ask()})

@@ -11,15 +11,15 @@ from search_runs import QuietWatcher
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
-from efn_compose.errors import ConfigError
 from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.rungs import PHASE, rank_correlation
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.journal.budget import Budget
 from efn_compose.evolve.journal.ledger import Ledger
-from efn_compose.evolve.journal.planning import planned_evaluations
 from efn_compose.evolve.journal.run_clock import RunClock
-from efn_compose.evolve.options import BudgetOptions, SearchOptions
+from efn_compose.evolve.kinds.genetic import Genetic
+from efn_compose.evolve.kinds.random import Random
+from efn_compose.evolve.options import BudgetOptions, FinalsOptions
 from efn_compose.evolve.verdict.racing import still_racing
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
@@ -55,15 +55,16 @@ class _Watcher(QuietWatcher):
         self.notes.append(text)
 
 
-def _search(path, executor, **options):
-    options = SearchOptions(population=12, generations=3, rungs=("probe",), **options)
+def _search(path, executor, kind=Genetic):
+    options = kind(population=12, generations=3, rungs=("probe",))
     watcher, clock = _Watcher(), RunClock()
     journal = Journal(path)
     ledger = Ledger(journal, executor, watcher, clock=clock)
     loop = SearchLoop(
         seat=Seat(SPACE, [{}] * SPACE.donor_count),
         donor_names=("a", "b", "c"),
-        options=options,
+        generations=options.generations,
+        size=lambda generation: options.size(generation, 3),
         epochs=1.0,
         seed=1,
         noise=(0.0, 0),
@@ -71,7 +72,7 @@ def _search(path, executor, **options):
         budget=Budget(BudgetOptions(), clock, 0, 1),
         watcher=watcher,
     )
-    search = search_generations(loop)
+    search = search_generations(loop, options, options.rungs)
     records = list(journal)
     journal.close()
     return search, records, watcher, options
@@ -96,8 +97,7 @@ def test_a_rung_that_knows_rejects_the_worse_half(tmp_path):
         assert worst_kept <= min(loss for g, loss in rejected if g == generation)
     assert len(rejected) == pytest.approx(len(kept), abs=options.generations)
     assert "rejects from now on" in watcher.notes[0]
-    planned = planned_evaluations(options, donor_count=3)["search"]
-    assert len(records) <= planned
+    assert len(records) <= options.plan(FinalsOptions(), donor_count=3).phases["search"]
 
 
 def test_a_rung_that_knows_nothing_is_not_used_again(tmp_path):
@@ -122,17 +122,11 @@ def test_random_breeding_draws_without_looking_at_scores(tmp_path):
     for number, sign in enumerate((1, -1)):
         executor = _Landscape(True)
         executor.sign = sign
-        _, records, _, _ = _search(tmp_path / f"{number}.jsonl", executor, breeding="random")
+        _, records, _, _ = _search(tmp_path / f"{number}.jsonl", executor, Random)
         tried.append([r["recipe"]["values"] for r in records if r["phase"] == PHASE])
     common = min(map(len, tried))
     assert common > 40
     assert tried[0][:common] == tried[1][:common]
-
-
-@pytest.mark.parametrize("wrong", [{"mode": "steady"}, {"inheritance": "lamarck"}])
-def test_rungs_need_generations_of_composed_weights(wrong):
-    with pytest.raises(ConfigError, match="rungs"):
-        SearchOptions(rungs=("probe",), **wrong)
 
 
 def test_rank_correlation_is_spearmans():

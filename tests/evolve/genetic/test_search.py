@@ -5,7 +5,7 @@ import random
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
 from efn_compose.evolve.genetic.search import GeneticSearch
-from efn_compose.evolve.options import SearchOptions
+from efn_compose.evolve.kinds.genetic import Genetic
 
 SPACE = GenomeSpace(arch_spec("lite0"), 3, "block")
 
@@ -20,7 +20,7 @@ def _true_loss(genome):
 
 
 def _run_search(seed, noise=0.0, generations=30):
-    options = SearchOptions(population=16, generations=generations)
+    options = Genetic(population=16, generations=generations)
     search = GeneticSearch(SPACE, options, seed)
     generator = random.Random(100 + seed)
     asked = []
@@ -64,7 +64,7 @@ def test_search_is_deterministic():
 
 
 def test_search_survives_a_generation_of_failures():
-    search = GeneticSearch(SPACE, SearchOptions(population=6), 1)
+    search = GeneticSearch(SPACE, Genetic(population=6), 1)
     search.tell(dict.fromkeys(search.ask()))
     assert search.best() is None
     genomes = search.ask()

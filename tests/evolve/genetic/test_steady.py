@@ -6,23 +6,24 @@ import random
 import statistics
 
 import pytest
-from search_runs import OPTIONS, QuietWatcher, lines_without_timing, run_search
+from search_runs import QuietWatcher, lines_without_timing, run_search
 from simulated_executor import SimulatedExecutor
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
 from efn_compose.errors import ResumeMismatchError
-from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.search_loop import SearchLoop
-from efn_compose.evolve.genetic.steady import search_steadily
 from efn_compose.evolve.genetic.steady_search import SteadySearch
 from efn_compose.evolve.journal.budget import Budget
 from efn_compose.evolve.journal.ledger import Ledger
-from efn_compose.evolve.options import BudgetOptions, SearchOptions
+from efn_compose.evolve.kinds.genetic import Genetic
+from efn_compose.evolve.kinds.kind import Workplace
+from efn_compose.evolve.kinds.steady import Steady
+from efn_compose.evolve.options import BudgetOptions
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.store.journal import Journal
 
-STEADY = dataclasses.replace(OPTIONS, mode="steady")
+STEADY = Steady(population=5, generations=3, elites=2)
 SPACE = GenomeSpace(arch_spec("lite0"), 3, "block")
 
 
@@ -116,17 +117,17 @@ def test_workers_wait_less_than_for_generations(tmp_path):
 
     The median over seeds: where the longest task of all is the last one, nothing helps.
     """
-    idle = {"generational": [], "steady": []}
+    idle = {"genetic": [], "steady": []}
     for seed in range(5):
-        for mode, search in (("generational", search_generations), ("steady", search_steadily)):
+        for kind in (Genetic(population=64), Steady(population=64)):
             executor = SimulatedExecutor(32, seed=seed)
-            options = SearchOptions(population=64, generations=6, mode=mode)
-            search(loop_on(tmp_path / f"{mode}{seed}.jsonl", executor, options))
-            idle[mode].append(1 - executor.busy / (executor.now * executor.workers))
-    assert statistics.median(idle["steady"]) < 0.5 * statistics.median(idle["generational"])
+            loop = loop_on(tmp_path / f"{kind.name}{seed}.jsonl", executor, kind)
+            kind.search(loop, Workplace((), executor, tmp_path), finalists=1)
+            idle[kind.name].append(1 - executor.busy / (executor.now * executor.workers))
+    assert statistics.median(idle["steady"]) < 0.5 * statistics.median(idle["genetic"])
 
 
-def loop_on(path, executor, options, budget=None):
+def loop_on(path, executor, kind, budget=None):
     """Return a search loop over a large space, with everything it needs."""
     watcher = QuietWatcher()
     ledger = Ledger(Journal(path), executor, watcher)
@@ -134,7 +135,8 @@ def loop_on(path, executor, options, budget=None):
     return SearchLoop(
         seat=Seat(SPACE, [{}] * SPACE.donor_count),
         donor_names=("a", "b", "c"),
-        options=options,
+        generations=kind.generations,
+        size=lambda generation: kind.size(generation, 3),
         epochs=1.0,
         seed=1,
         noise=(0.0, 0),
@@ -149,7 +151,7 @@ def test_luck_of_waves_neither_flatters_nor_drifts():
     beliefs = []
     for seed in range(20):
         generator = random.Random(seed)
-        search = SteadySearch(SPACE, SearchOptions(population=16), seed, noise=(0.01, 4))
+        search = SteadySearch(SPACE, Steady(population=16), seed, noise=(0.01, 4))
         luck, pending = {}, []
         for number in range(176):
             _, wave = search.ask_one()
@@ -168,7 +170,7 @@ def test_it_finds_what_generations_find():
     for seed in range(6):
         for workers in (1, 12):
             generator = random.Random(100 + seed)
-            search = SteadySearch(SPACE, SearchOptions(population=16), seed)
+            search = SteadySearch(SPACE, Steady(population=16), seed)
             pending = []
             for number in range(496):
                 genome, _ = search.ask_one()

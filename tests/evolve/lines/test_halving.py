@@ -9,14 +9,14 @@ from random_donors import search_donors
 from search_runs import QuietWatcher
 
 from efn_compose.donors.options import DonorOptions
-from efn_compose.errors import ConfigError
-from efn_compose.evolve.journal.planning import kept_networks, lines_left, planned_evaluations
+from efn_compose.evolve.kinds.halving import Halving
 from efn_compose.evolve.lines.population import PopulationFolder
-from efn_compose.evolve.options import FitnessOptions, SearchOptions
+from efn_compose.evolve.options import BudgetOptions, FinalsOptions, FitnessOptions
 from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
 
+FINALS = FinalsOptions(noise_repeats=2, final_seeds=2)
 KERNEL = "stem_conv/kernel"
 
 
@@ -56,14 +56,15 @@ class _Remembering(_Trainer):
 
 
 def _run(folder, executor=None, **options):
-    options = {"population": 6, "generations": 9, "final_seeds": 2, "noise_repeats": 2} | options
-    search = SearchOptions(inheritance="halving", **options)
+    kind = Halving(**{"population": 6, "generations": 9, **options})
     journal = Journal(folder / "evaluations.jsonl")
     run = EvolutionRun(
         donors=search_donors(),
         options=DonorOptions(siblings=0, align="never", absorb="never"),
         data_fingerprint="none",
-        search=search,
+        kind=kind,
+        granularity="block",
+        finals=FINALS,
         fitness=FitnessOptions(),
         seed=1,
         executor=executor or _Trainer(),
@@ -91,12 +92,12 @@ def test_half_of_the_lines_end_whenever_the_trainings_have_doubled(tmp_path):
 @pytest.mark.parametrize("first", [1, 2, 5, 16])
 @pytest.mark.parametrize("lines", [1, 3])
 def test_the_number_of_lines_is_what_halving_at_every_power_of_two_gives(first, lines):
-    options, expected, left = SearchOptions(lines=lines), [], first
+    options, expected, left = Halving(lines=lines), [], first
     for depth in range(1, 20):
         expected.append(left)
         if depth & (depth - 1) == 0:  # the trainings have become 1, 2, 4, 8 … epochs long
             left = min(left, max(lines, -(-left // 2)))
-    assert [lines_left(options, first, n) for n in range(19)] == expected
+    assert [options.lines_left(first, n) for n in range(19)] == expected
 
 
 def test_the_best_lines_go_on_and_the_first_generation_holds_every_donor(tmp_path):
@@ -124,23 +125,6 @@ def test_what_is_put_up_is_the_mean_of_a_lines_states(tmp_path):
         assert scored[f"line0_average_of_{depth}"] == pytest.approx(error, rel=1e-4)
     assert result.verdict.winner in result.arms
     assert {"a", "b", "latest_state"} <= set(result.arms)
-
-
-@pytest.mark.parametrize("lookahead", [1, 2, 3])
-def test_a_line_goes_on_from_the_mean_of_its_last_states(tmp_path, lookahead):
-    executor = _Remembering()
-    _run(tmp_path, executor, population=2, lines=2, generations=10, lookahead=lookahead)
-    losses = [float(np.square(state - 1).mean()) for state in executor.states]
-    lines = [[0], [1]]  # numbers of trainings, the better line of the generation before first
-    for generation in range(1, 11):
-        lines.sort(key=lambda line: losses[line[-1]])
-        for place, line in enumerate(lines):
-            reach = max(lookahead, generation // 3)
-            reach = 1 if lookahead == 1 or generation % lookahead else reach
-            expected = np.mean([executor.states[n] for n in line[-reach:]], axis=0)
-            start = executor.starts[2 * generation + place]
-            np.testing.assert_allclose(start, expected, rtol=1e-6)
-            line.append(2 * generation + place)
 
 
 def test_branches_set_out_from_the_mean_of_all_in_orders_of_their_own(tmp_path):
@@ -191,11 +175,6 @@ def test_a_branch_that_fails_is_left_out_of_the_mean(tmp_path):
     assert len(executor.starts) == 8
 
 
-def test_only_halving_has_branches():
-    with pytest.raises(ConfigError, match="branches"):
-        SearchOptions(branches=2)
-
-
 def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
     result, records = _run(tmp_path)
     number = 0  # the best line is trained first from the fifth generation on
@@ -212,8 +191,9 @@ def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
 )
 def test_evaluations_are_as_planned(tmp_path, shape):
     _, records = _run(tmp_path, **shape)
-    options = {"population": 6, "generations": 9, "final_seeds": 2, "noise_repeats": 2} | shape
-    plan = planned_evaluations(SearchOptions(inheritance="halving", **options), donor_count=2)
+    plan = (
+        Halving(**{"population": 6, "generations": 9, **shape}).plan(FINALS, donor_count=2).phases
+    )
     assert sum(r["phase"] == "population" for r in records) == plan["search"]
     assert sum(r["phase"] == "final" for r in records) <= plan["final"]
 
@@ -231,9 +211,8 @@ def test_no_more_networks_lie_on_disk_than_are_planned(tmp_path, shape, monkeypa
 
     monkeypatch.setattr(PopulationFolder, "save", counting)
     _run(tmp_path, **shape)
-    options = {"population": 6, "generations": 9} | shape
-    planned = kept_networks(SearchOptions(inheritance="halving", **options), donor_count=2)
-    assert max(counts) == planned
+    kind = Halving(**{"population": 6, "generations": 9, **shape})
+    assert max(counts) == kind.kept_networks(2, BudgetOptions())
 
 
 def _trainings(executor):
@@ -290,7 +269,7 @@ def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
 
 
 @pytest.mark.parametrize("kept", [1, 8, 14, 20])
-@pytest.mark.parametrize("shape", [{"lookahead": 2}, {"branches": 2}])
+@pytest.mark.parametrize("shape", [{"lines": 2}, {"branches": 2}])
 def test_a_run_resumed_anywhere_ends_like_one_never_stopped(tmp_path, kept, shape):
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     whole.mkdir(), resumed.mkdir()

@@ -121,7 +121,7 @@ def test_two_workers_write_the_journal_of_one(finished, tmp_path):
 
 @pytest.mark.slow
 def test_a_search_over_units_is_killed_and_resumed_and_mixes_within_blocks(tmp_path):
-    settings = ("--set", "search.granularity=unit", "donors.siblings=0", "search.generations=1")
+    settings = ("--set", "search.granularity=unit", "donors.siblings=0", "genetic.generations=1")
     twice = [write_nano_experiment(tmp_path / name, population=8) for name in ("one", "two")]
     _evolve(twice[0], *settings)
     _kill_after(twice[1], 9, *settings)
@@ -138,9 +138,9 @@ def test_a_search_over_units_is_killed_and_resumed_and_mixes_within_blocks(tmp_p
 
 @pytest.mark.slow
 def test_inherited_weights_survive_a_kill_and_lost_files(tmp_path, chance):
-    settings = ("--set", "search.inheritance=lamarck", "search.population=3", "donors.siblings=0")
-    settings += ("donors.align=never", "search.generations=3")
-    twice = [write_nano_experiment(tmp_path / name) for name in ("one", "two")]
+    settings = ("--set", "donors.siblings=0", "donors.align=never")
+    shape = {"kind": "lamarck", "population": 3, "generations": 3}
+    twice = [write_nano_experiment(tmp_path / name, **shape) for name in ("one", "two")]
     _evolve(twice[0], *settings)
     first, second = (config.parent / "run" for config in twice)
     total = len(_journal(first))
@@ -282,7 +282,7 @@ def test_a_class_with_one_image(experiment, tmp_path):
 
 
 def test_an_unknown_key_with_a_suggestion(experiment, tmp_path):
-    done = _evolve(experiment, "--set", "search.populaton=7", check=False)
+    done = _evolve(experiment, "--set", "genetic.populaton=7", check=False)
     _one_clear_error(done, tmp_path, "populaton", "population")
 
 
@@ -343,7 +343,7 @@ def test_a_network_to_nest_into_that_is_too_small(tmp_path):
 @pytest.mark.slow
 def test_the_winner_is_nested_into_a_larger_network_of_the_same_function(tmp_path):
     experiment = write_nano_experiment(tmp_path, LITE)
-    _evolve(experiment, "--set", "output.nest_into=lite-w0.5-d0.6", "search.generations=0")
+    _evolve(experiment, "--set", "output.nest_into=lite-w0.5-d0.6", "genetic.generations=0")
     small = load_donor(tmp_path / "run" / "efn_magic_weights.h5")
     large = load_donor(tmp_path / "run" / "efn_magic_weights_lite-w0.5-d0.6.h5")
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3))

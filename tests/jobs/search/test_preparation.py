@@ -10,7 +10,7 @@ from random_donors import TINY, random_donor
 from efn_compose.cli import main
 from efn_compose.config import load_config
 from efn_compose.errors import ResumeMismatchError
-from efn_compose.evolve.options import SearchOptions
+from efn_compose.evolve.kinds.table import SearchOptions
 from efn_compose.jobs.search import job
 from efn_compose.jobs.search.preparation import QUICKSTART, prepare
 from efn_compose.store import RunFolder

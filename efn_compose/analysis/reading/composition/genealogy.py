@@ -1,8 +1,8 @@
 """Where a genome came from: the earlier genomes that explain it with the fewest new genes.
 
-The journal holds genomes, not parents. A child of two-point crossover and mutation is one
-parent outside a stretch of loci, another inside it, and a few genes of neither. The search
-for that pair runs over everything evaluated before the child's generation.
+The journal holds genomes, not parents. A child of crossover and mutation has a part of its loci from
+one parent, the rest from another, and a few genes of neither. Which parts are possible, the search's
+crossover says. The search for the pair runs over everything evaluated before the child's generation.
 """
 
 import dataclasses
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.analysis.reading.journal_view import RunView
+from efn_compose.evolve.genetic.crossover.base import Crossover
+from efn_compose.evolve.genetic.crossover.two_point import TwoPoint
 
 #: First parents tried; the true one differs in few genes from the child or gives few to it.
 _FIRST_PARENTS = 48
@@ -28,17 +30,15 @@ class Parents:
     """How a genome follows from earlier ones.
 
     Args:
-        first: Number of the parent outside the stretch.
-        second: Number of the parent inside it; None where mutation of the first suffices.
-        start: First locus of the stretch.
-        stop: Locus after the stretch.
+        first: Number of the first parent.
+        second: Number of the second; None where mutation of the first suffices.
+        given: Loci that the second parent gave.
         new: Loci whose gene is of neither parent.
     """
 
     first: int
     second: int | None
-    start: int
-    stop: int
+    given: tuple[int, ...]
     new: tuple[int, ...]
 
 
@@ -79,8 +79,13 @@ def ancestry(run: RunView, genome: Sequence[float]) -> list[Ancestor]:
 
     Args:
         run: The run.
-        genome: A genome that the search evaluated; anything else gives an empty list.
+        genome: A genome that the search evaluated; anything else gives an empty list, and so does
+            a search that crosses nobody.
     """
+    crossover = TwoPoint() if run.kind is None else run.kind.crossing()
+    if crossover is None:
+        return []
+    borders = run.genomes.stage_borders
     pool, generations, indices, losses = _first_evaluations(run)
     numbers = {tuple(row): number for number, row in enumerate(pool.tolist())}
     number = numbers.get(tuple(int(gene) for gene in genome))
@@ -97,15 +102,15 @@ def ancestry(run: RunView, genome: Sequence[float]) -> list[Ancestor]:
         if not known.size:
             line.append(own)
             break
-        found = parents(child, pool[known])
-        stretch = set(range(found.start, found.stop)) - set(found.new)
+        found = parents(child, pool[known], crossover, borders)
+        part = set(found.given) - set(found.new)
         first = int(known[found.first])
         second = None if found.second is None else int(known[found.second])
         # Only loci in which the parents differ say who gave them.
         differing = (
             set() if second is None else set(np.flatnonzero(pool[first] != pool[second]).tolist())
         )
-        given = stretch & differing
+        given = part & differing
         others = differing - set(found.new) - given
         if second is not None and len(given) > len(others):
             first, second, given = second, first, others
@@ -122,16 +127,20 @@ def ancestry(run: RunView, genome: Sequence[float]) -> list[Ancestor]:
     return line
 
 
-def parents(child: np.ndarray, pool: np.ndarray) -> Parents:
+def parents(
+    child: np.ndarray, pool: np.ndarray, crossover: Crossover, borders: Sequence[int] = ()
+) -> Parents:
     """Return the parents that explain a child with the fewest new genes.
 
     Args:
         child: Genes, (locus,).
         pool: Genomes known before, (genome, locus), at least one.
+        crossover: Says which loci a second parent may give together.
+        borders: First locus of each stage but the first.
 
     Example:
         >>> pool = np.array([[0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
-        >>> found = parents(np.array([0, 0, 1, 1, 1, 2]), pool)
+        >>> found = parents(np.array([0, 0, 1, 1, 1, 2]), pool, TwoPoint())
         >>> found.new, sorted((found.first, found.second))
         ((5,), [0, 1])
     """
@@ -139,7 +148,7 @@ def parents(child: np.ndarray, pool: np.ndarray) -> Parents:
     distance = wrong.sum(axis=1)
     order = np.argsort(distance, kind="stable")
     nearest = int(order[0])
-    best = Parents(nearest, None, 0, 0, _places(wrong[nearest]))
+    best = Parents(nearest, None, (), _places(wrong[nearest]))
     fewest = len(best.new)
     for first in order[:_FIRST_PARENTS].tolist():
         if not fewest:
@@ -147,34 +156,18 @@ def parents(child: np.ndarray, pool: np.ndarray) -> Parents:
         # A second parent can save at most the new genes that it has right.
         bound = (wrong[first] * (1 - wrong)).sum(axis=1)
         promising = np.argsort(-bound, kind="stable")[:_SECOND_PARENTS]
-        gains, starts, stops = _best_stretches(wrong[first] - wrong[promising])
+        gain = wrong[first] - wrong[promising]
+        parts = crossover.second_parents_part(gain, borders)
+        gains = (gain * parts).sum(axis=1)
         place = int(np.argmax(gains))
         second = int(promising[place])
         left = int(distance[first] - gains[place])
         needed = _WORTH if best.second is None else 1
         if left <= fewest - needed:
-            inside = np.zeros(len(child), bool)
-            inside[starts[place] : stops[place]] = True
-            rest = np.where(inside, wrong[second], wrong[first])
-            best = Parents(first, second, int(starts[place]), int(stops[place]), _places(rest))
+            rest = np.where(parts[place], wrong[second], wrong[first])
+            best = Parents(first, second, _places(parts[place]), _places(rest))
             fewest = left
     return best
-
-
-def _best_stretches(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return per row the largest sum over consecutive columns, its start and its stop (Kadane)."""
-    rows, columns = gain.shape
-    best, current = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    start, best_start, best_stop = (np.zeros(rows, np.int64) for _ in range(3))
-    for column in range(columns):
-        restart = current <= 0
-        current = np.where(restart, 0, current) + gain[:, column]
-        start = np.where(restart, column, start)
-        better = current > best
-        best = np.where(better, current, best)
-        best_start = np.where(better, start, best_start)
-        best_stop = np.where(better, column + 1, best_stop)
-    return best, best_start, best_stop
 
 
 def _places(wrong: np.ndarray) -> tuple[int, ...]:

@@ -47,6 +47,14 @@ class GenomeReader:
         except InvalidGenomeError:
             return None
 
+    @property
+    def stage_borders(self) -> tuple[int, ...]:
+        """First locus of each stage but the first; nothing where loci are unknown."""
+        if self._space is not None:
+            return self._space.stage_borders
+        stages = [name.split("_")[0] for name, _ in self.loci]
+        return tuple(n for n in range(1, len(stages)) if stages[n] != stages[n - 1])
+
     @cached_property
     def _pure(self) -> dict[tuple[float, ...], int]:
         space = self._space

@@ -1,4 +1,4 @@
-"""Lamarckian search: trained candidates are the donors of the next generation.
+"""`search.kind = "lamarck"`: trained candidates are the donors of the next generation.
 
 Networks that begin at one donor stay in one basin of the loss, so that they may be
 averaged and mixed without alignment. Each generation trains every child for one
@@ -11,26 +11,88 @@ every average over the population must beat: much of what averaging gains it gai
 one training too.
 """
 
-import dataclasses
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from efn_compose.compose import Genome, Recipe
+from efn_compose.compose import Genome, GenomeSpace, Recipe
 from efn_compose.compose.averaging import Tensors
+from efn_compose.compose.unit_space import FRACTIONS, RANDOM_RULES
+from efn_compose.donors import Donor
 from efn_compose.errors import EvaluationError
+from efn_compose.evolve.genetic.crossover.two_point import TwoPoint
 from efn_compose.evolve.genetic.generational import goes_on
-from efn_compose.evolve.genetic.operators import mix, select
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.genetic.selection.tournament import Tournament
+from efn_compose.evolve.kinds.kind import Found, SearchKind, Workplace
 from efn_compose.evolve.lines.descendants import Descendants, descendants
 from efn_compose.evolve.lines.generations import TRAINING, Generations
-from efn_compose.evolve.options import MEMORY, WHOLE
+from efn_compose.evolve.lines.population import (
+    MEMORY,
+    WHOLE,
+    PopulationFolder,
+    most_kept,
+    population_folder,
+)
+from efn_compose.evolve.options import BudgetOptions
+from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.tasks import EvaluationTask
 
 PLAIN = "plain"
+_SELECTION, _CROSSOVER = Tournament(), TwoPoint()
 #: Share of children that are averages; the others take every part from one of two parents.
 _AVERAGE_RATE = 0.5
 
 
+@dataclass(frozen=True)
+class Lamarck(SearchKind):
+    """`[lamarck]`: children start from trained parents of one lineage, mixed or averaged.
+
+    What is written is an average over the last generations, with its classifier.
+
+    Args:
+        population: Trainings of a generation, besides one network that is trained plainly.
+        generations: After the first, each of `fitness.epochs`.
+    """
+
+    name: ClassVar[str] = "lamarck"
+    trains_on: ClassVar[bool] = True
+    keeps_one_lineage: ClassVar[bool] = True
+    rivals: ClassVar[int] = 2  # one network trained plainly, and the average of its states
+
+    def size(self, generation: int, donor_count: int) -> int:
+        """Return the number of evaluations of a generation, at most."""
+        if generation == 0:
+            return max(self.population, donor_count)
+        return self.population + 1  # and the network that is trained plainly
+
+    def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
+        """Train generations until their number or the budget is used up."""
+        folder = population_folder(workplace.folder, workplace.donors[0])
+        found = LamarckianSearch(self, loop, workplace.donors, workplace.executor, folder).run()
+        return Found(descendants=found)
+
+    def kept_networks(self, donor_count: int, budget: BudgetOptions) -> int:
+        """Return how many trained networks lie on disk at once, at most."""
+        count = max(self.generations + 1, 2 * MEMORY if budget.is_set else 0)
+        sizes = [self.size(n, donor_count) for n in range(count)]
+        return most_kept(sizes, [2] * count, sizes)  # a mean and the plain network
+
+
 class LamarckianSearch(Generations):
     """Trains generation after generation of one lineage."""
+
+    def __init__(
+        self,
+        settings: Lamarck,
+        loop: SearchLoop,
+        donors: Sequence[Donor],
+        executor: Executor,
+        folder: PopulationFolder,
+    ) -> None:
+        super().__init__(loop, donors, executor, folder)
+        self.settings = settings
 
     def run(self) -> Descendants:
         """Run all generations and return the networks and averages for the finals.
@@ -47,20 +109,20 @@ class LamarckianSearch(Generations):
     def _first(self) -> list[EvaluationTask]:
         """Return trainings of all donors, each as often as there is room."""
         count, space = len(self.donors), self.loop.space
-        size = max(self.loop.options.population, count)
+        size = max(self.settings.population, count)
         return [self.task(0, n, Recipe.genome(space.pure(n % count))) for n in range(size)]
 
     def _children(self, generator: random.Random) -> list[EvaluationTask]:
         """Return children of the last generation, and the plain network's next step last."""
-        options, generation = self.loop.options, len(self.plans)
+        generation = len(self.plans)
         space, losses = self.space(generation - 1), dict(self.losses[-1])
         plain = min(losses, key=losses.__getitem__) if generation == 1 else len(self.plans[-1]) - 1
         parents: dict[Genome, float] = {
             (n,): loss for n, loss in losses.items() if generation == 1 or n != plain
         }
         children = []
-        for member in range(options.population):
-            (one,), (other,) = select(parents, 2, options.tournament, generator)
+        for member in range(self.settings.population):
+            (one,), (other,) = _SELECTION.select(parents, 2, generator)
             if one == other:
                 recipe = Recipe.genome(space.pure(one))
             elif generator.random() < _AVERAGE_RATE:
@@ -69,8 +131,7 @@ class LamarckianSearch(Generations):
                 recipe = Recipe.genome(mix(one, other, space, generator))
             children.append(self.task(generation, member, recipe))
         step = self.task(generation, len(children), Recipe.genome(space.pure(plain)))
-        steps = options.population if options.reference == "budget" else 1
-        return [*children, dataclasses.replace(step, epochs=step.epochs * steps)]
+        return [*children, step]
 
     def _advance(self, tasks: list[EvaluationTask]) -> None:
         """Train the next generation; keep what later ones and averages need."""
@@ -114,3 +175,25 @@ class LamarckianSearch(Generations):
         if whole >= 0:
             plain = {len(self.plans[whole]) - 1} if whole else set()
             self.forget_members(whole, set(range(len(self.plans[whole]))) - plain)
+
+
+def mix(one: int, other: int, space: GenomeSpace, generator: random.Random) -> Genome:
+    """Return a genome that takes parts from two donors, and none from others.
+
+    Two cuts along depth; where genes choose units, half of every block's units besides.
+
+    Args:
+        one: A donor number.
+        other: Another.
+        space: The genome space.
+        generator: Source of randomness; advanced.
+    """
+    child = list(_CROSSOVER.cross(space.pure(one), space.pure(other), space, generator)[0])
+    for start, stop in space.clusters:
+        if space.granularity == "filter":
+            child[start:stop] = [generator.choice((one, other)) for _ in range(start, stop)]
+        else:
+            # The largest share, by one of the random rules: siblings' units weigh alike.
+            second = generator.choice((one, other))
+            child[start:stop] = second, len(FRACTIONS) - 1, generator.choice(list(RANDOM_RULES))
+    return space.canonical(child)

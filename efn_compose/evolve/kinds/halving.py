@@ -1,13 +1,11 @@
-"""Halving: many starts trained a little, the better half further, the last one to the end.
+"""`search.kind = "halving"`: many starts trained a little, the better half further, the last to the end.
 
 Donors and compositions begin side by side. Whenever the trainings have become twice as
 long, the worse half ends (successive halving, Jamieson & Talwalkar 2016,
 arXiv:1502.07943), so that most of the budget goes into depth and little into choosing.
 Each generation goes on from the trained weights of the one before, with a fresh optimizer:
 its first steps are large, and the states it visits lie apart. What is put up in the finals
-are averages over them (Izmailov et al. 2018, arXiv:1803.05407). On request a line goes on
-from such an average every few generations (one step back after k forward: Zhang et al.
-2019, arXiv:1907.08610).
+are averages over them (Izmailov et al. 2018, arXiv:1803.05407).
 
 Once the choice is made, each line may go on as several branches side by side: the same
 weights, each in an own order of images, averaged after every generation (local SGD, Stich
@@ -19,24 +17,139 @@ import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from efn_compose.compose import Genome, Recipe
 from efn_compose.compose.averaging import Tensors
+from efn_compose.donors import Donor
+from efn_compose.evolve.genetic.breeding import few_switches
 from efn_compose.evolve.genetic.generational import goes_on
-from efn_compose.evolve.genetic.operators import few_switches
-from efn_compose.evolve.journal.planning import branches_of, lines_left
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.kinds.kind import Found, SearchKind, Workplace
 from efn_compose.evolve.lines.descendants import DEPTHS, Descendants, Scoring
-from efn_compose.evolve.lines.generations import (
-    TRAINING,
-    Generations,
-    mean_of_networks,
+from efn_compose.evolve.lines.generations import TRAINING, Generations
+from efn_compose.evolve.lines.population import (
+    MEMORY,
+    WHOLE,
+    PopulationFolder,
+    most_kept,
+    population_folder,
 )
-from efn_compose.evolve.options import MEMORY, WHOLE
+from efn_compose.evolve.options import BudgetOptions
 from efn_compose.evolve.verdict.verdict import LATEST_STATE
+from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.tasks import EvaluationTask
+from efn_compose.settings.declare import setting
 
-#: A line goes on from the mean of one in so many of its states, the latest.
-_SHARE = 3
+
+@dataclass(frozen=True)
+class Halving(SearchKind):
+    """`[halving]`: donors and compositions begin side by side; whenever trainings double, half end.
+
+    What is written is an average along the last training, with its classifier.
+
+    Args:
+        population: Trainings of the first generation: donors, then compositions of them.
+        generations: After the first, each of `fitness.epochs`.
+        lines: Trainings of different starts that go on to the end.
+        branches: Trainings that each of these is split into once the choice is made, side by side,
+            averaged after every generation.
+    """
+
+    name: ClassVar[str] = "halving"
+    trains_on: ClassVar[bool] = True
+    rivals: ClassVar[int] = 1  # the best line's latest state
+
+    lines: int = setting(1, "how many trainings go on to the end", minimum=1)
+    branches: int = setting(
+        1,
+        "trainings that each of these is split into, averaged after every generation; one per "
+        "worker uses them all",
+        minimum=1,
+    )
+
+    def lines_left(self, first: int, generation: int) -> int:
+        """Return how many lines are trained in a generation.
+
+        Half of them end whenever the trainings have become twice as long.
+
+        Args:
+            first: Number of lines in the first generation.
+            generation: Its number, from 0.
+
+        Example:
+            >>> [Halving(lines=1).lines_left(8, n) for n in range(9)]
+            [8, 4, 2, 2, 1, 1, 1, 1, 1]
+        """
+        halvings = generation.bit_length()
+        return min(first, max(self.lines, -(-first // 2**halvings)))
+
+    def branches_in(self, first: int, generation: int) -> int:
+        """Return as how many branches each line is trained in a generation.
+
+        Lines branch once as few are left as go on to the end.
+
+        Example:
+            >>> [Halving(branches=4).branches_in(8, n) for n in range(6)]
+            [1, 1, 1, 1, 4, 4]
+        """
+        return self.branches if self.lines_left(first, generation) <= self.lines else 1
+
+    def size(self, generation: int, donor_count: int) -> int:
+        """Return the number of evaluations of a generation, at most."""
+        first = max(self.population, donor_count)
+        return self.lines_left(first, generation) * self.branches_in(first, generation)
+
+    def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
+        """Train lines until generations or budget are used up."""
+        folder = population_folder(workplace.folder, workplace.donors[0])
+        found = HalvingSearch(self, loop, workplace.donors, workplace.executor, folder).run()
+        return Found(descendants=found)
+
+    def kept_networks(self, donor_count: int, budget: BudgetOptions) -> int:
+        """Return how many trained networks lie on disk at once, at most.
+
+        Example:
+            >>> Halving(population=1, generations=30).kept_networks(1, BudgetOptions())
+            17
+        """
+        count = max(self.generations + 1, 2 * MEMORY if budget.is_set else 0)
+        first = max(self.population, donor_count)
+        means = [self.lines_left(first, n + 1) for n in range(count)]
+        branches = [self.branches_in(first, n) for n in range(count)]
+        whole = [
+            lines * each if each > 1 else 0 for lines, each in zip(means, branches, strict=True)
+        ]
+        return most_kept([self.size(n, donor_count) for n in range(count)], means, whole)
+
+    def idle_note(self, donor_count: int, workers: int, budget: BudgetOptions) -> str:
+        """Return what to say of workers left idle, and of branches that never begin.
+
+        Example:
+            >>> Halving(population=1, branches=2).idle_note(1, 2, BudgetOptions())
+            ''
+        """
+        first = max(self.population, donor_count)
+        lines = min(first, self.lines)
+        chosen = next(n for n in itertools.count() if self.lines_left(first, n) == lines)
+        if not budget.is_set and chosen > self.generations:
+            if self.branches == 1:
+                return ""
+            return (
+                f"halving.branches = {self.branches} never begins: {lines} of {first} starts are "
+                f"left from generation {chosen} on, and halving.generations is {self.generations}"
+            )
+        idle, wanted = workers - lines * self.branches, workers // lines
+        if idle <= 0:
+            return ""
+        one = lines * self.branches == 1
+        left = "one training is" if one else f"{workers - idle} trainings are"
+        note = f"{idle} of {workers} workers will have nothing to do once {left} left"
+        if wanted > self.branches:
+            used = (wanted - self.branches) * lines
+            whom = f"{used} of them" if used < idle else "them" if idle > 1 else "it"
+            note += f"; halving.branches = {wanted} would use {whom}, in the same time"
+        return note
 
 
 @dataclass(frozen=True)
@@ -55,8 +168,18 @@ class _Line:
 class HalvingSearch(Generations):
     """Trains lines of networks, fewer and fewer of them."""
 
-    #: By generation, its lines in the order of their trainings.
-    _lines: list[list[_Line]]
+    def __init__(
+        self,
+        settings: Halving,
+        loop: SearchLoop,
+        donors: Sequence[Donor],
+        executor: Executor,
+        folder: PopulationFolder,
+    ) -> None:
+        super().__init__(loop, donors, executor, folder)
+        self.settings = settings
+        #: By generation, its lines in the order of their trainings.
+        self._lines: list[list[_Line]] = []
 
     def run(self) -> Descendants:
         """Run all generations and return the networks and averages for the finals.
@@ -64,30 +187,16 @@ class HalvingSearch(Generations):
         Raises:
             EvaluationError: A whole generation failed.
         """
-        self._lines = []
         self._advance(self._first())
         while goes_on(self.loop, len(self.plans) - 1, TRAINING):
             self._advance(self._next())
         return self._descendants()
 
-    def parents(self, generation: int) -> dict[int, Tensors]:
-        """Return where members go on from: their latest states, or the mean of their line's last."""
-        length, every = generation + 1, self.loop.options.lookahead
-        if every == 1 or length % every:
-            return super().parents(generation)
-        reach = min(MEMORY, max(every, length // _SHARE))
-        found: dict[int, Tensors] = {}
-        for place in self._ranked(generation):
-            states = [self._state(*at) for at in self._ancestors(generation, place)[:reach]]
-            mean = mean_of_networks(states)
-            found |= dict.fromkeys(self._living(generation, place), mean)
-        return found
-
     def _first(self) -> list[EvaluationTask]:
         """Return trainings of all donors and of compositions of them, until there is no room."""
         space, generator = self.loop.space, random.Random(self.loop.search_seed)
         genomes: list[Genome] = [space.pure(n) for n in range(space.donor_count)]
-        wanted = max(self.loop.options.population, len(genomes))
+        wanted = max(self.settings.population, len(genomes))
         for _ in range(100 * wanted):  # a small space may hold fewer
             if len(genomes) == wanted:
                 break
@@ -118,7 +227,7 @@ class HalvingSearch(Generations):
         """Note the lines of the next generation and return their trainings, branch by branch."""
         generation = len(self.plans)
         first = len(self._lines[0]) if self._lines else len(recipes)
-        branches = branches_of(self.loop.options, first, generation)
+        branches = self.settings.branches_in(first, generation)
         lines: list[_Line] = []
         tasks: list[EvaluationTask] = []
         for place, (recipe, parent) in enumerate(zip(recipes, parents, strict=True)):
@@ -136,7 +245,7 @@ class HalvingSearch(Generations):
     def _advance(self, tasks: list[EvaluationTask]) -> None:
         generation = len(self.plans)
         losses = self.train(tasks, [""] * len(tasks))
-        left = lines_left(self.loop.options, len(self._lines[0]), generation + 1)
+        left = self.settings.lines_left(len(self._lines[0]), generation + 1)
         best = self._ranked(generation)[:left]
         numbers = {n for place in best for n in self._living(generation, place)}
         is_fresh = self.is_fresh

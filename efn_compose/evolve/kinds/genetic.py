@@ -1,0 +1,42 @@
+"""`search.kind = "genetic"`: a genetic algorithm over compositions, generation by generation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from efn_compose.evolve.genetic.generational import search_generations
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.kinds.composing import BreedingKind, found_by
+from efn_compose.evolve.kinds.kind import Found, Workplace
+from efn_compose.settings.declare import setting
+
+
+@dataclass(frozen=True)
+class Genetic(BreedingKind):
+    """`[genetic]`: parents are chosen, crossed and mutated; every candidate is composed anew.
+
+    Args:
+        population: Genomes of a generation.
+        generations: After the first.
+        elites: Best genomes that every generation runs again, which links its luck to others'.
+        crossover: Name of a file in `evolve/genetic/crossover`.
+        mutation: Of one in `evolve/genetic/mutation`.
+        selection: Of one in `evolve/genetic/selection`.
+        rungs: Cheap looks at newcomers, which only reject: "probe" scores untrained features,
+            "quarter" trains a quarter of an evaluation.
+    """
+
+    name: ClassVar[str] = "genetic"
+
+    rungs: tuple[Literal["probe", "quarter"], ...] = setting(
+        (), "cheap looks at newcomers before an epoch is spent; they only reject"
+    )
+
+    @property
+    def cheap_looks(self) -> Sequence[str]:
+        """Rungs on which newcomers may be rejected."""
+        return self.rungs
+
+    def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
+        """Run generations until their number or the budget is used up."""
+        return found_by(search_generations(loop, self, self.rungs), finalists)

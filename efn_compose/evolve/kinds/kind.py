@@ -1,0 +1,168 @@
+"""What a kind of search is: settings, a plan of what they cost, and the search itself."""
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from efn_compose.compose import Recipe
+from efn_compose.donors import Donor
+from efn_compose.evolve.genetic.crossover.base import Crossover
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.journal.planning import Plan, plan_phases, rounds_of_rest
+from efn_compose.evolve.lines.descendants import Descendants
+from efn_compose.evolve.options import BudgetOptions, FinalsOptions
+from efn_compose.evolve.workers.executor import Executor
+from efn_compose.settings.declare import setting
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a search that trains networks needs besides its loop.
+
+    Args:
+        donors: All donors of the run.
+        executor: Trains.
+        folder: The run folder.
+    """
+
+    donors: Sequence[Donor]
+    executor: Executor
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search hands to the finals.
+
+    Args:
+        finalists: Compositions of donors, best first.
+        effects: Luck of each generation's seed, as estimated.
+        descendants: Trained networks and averages of them, in place of compositions.
+    """
+
+    finalists: Sequence[Recipe] = ()
+    effects: tuple[float, ...] = ()
+    descendants: Descendants | None = None
+
+
+@dataclass(frozen=True)
+class SearchKind(ABC):
+    """A way to search. Its fields are its section of the configuration.
+
+    A subclass says how large its generations are and how it searches; what it costs follows.
+    """
+
+    #: Its name: of its section, and the value of `search.kind`.
+    name: ClassVar[str]
+    #: Whether candidates train on, so that what is written may be trained and bring a classifier.
+    trains_on: ClassVar[bool] = False
+    #: Whether all that is written descends from one donor.
+    keeps_one_lineage: ClassVar[bool] = False
+    #: Contestants of the finals besides finalists, donors and the donors' average.
+    rivals: ClassVar[int] = 0
+
+    population: int = setting(16, "genomes kept", minimum=1)
+    generations: int = setting(6, "after the first", minimum=0)
+
+    @abstractmethod
+    def size(self, generation: int, donor_count: int) -> int:
+        """Return the number of evaluations of a generation, at most.
+
+        Args:
+            generation: Its number, from 0.
+            donor_count: Donors of the run, siblings included.
+        """
+
+    @abstractmethod
+    def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
+        """Search until generations or budget are used up.
+
+        Args:
+            loop: Space, journal, budget, watcher.
+            workplace: Donors, executor and folder.
+            finalists: How many to put up in the finals.
+
+        Raises:
+            EvaluationError: Too many failures in a row, or a whole generation failed.
+        """
+
+    def plan(
+        self,
+        finals: FinalsOptions,
+        donor_count: int,
+        workers: int = 1,
+        budget: BudgetOptions | None = None,
+    ) -> Plan:
+        """Return what a run costs, at most.
+
+        A budget of evaluations decides the search's share. One of hours does not say how many
+        there will be; the number of generations stands in for it.
+
+        Args:
+            finals: Repeats, finalists, seeds.
+            donor_count: Donors of the run, siblings included.
+            workers: Evaluations at the same time.
+            budget: When the search ends; by its number of generations by default.
+        """
+        budget = budget or BudgetOptions()
+        sizes = [self.size(number, donor_count) for number in range(self.generations + 1)]
+        phases = plan_phases(finals, donor_count, self.rivals, sizes, budget)
+        return Plan(
+            phases=phases,
+            rounds=self.rounds(donor_count, phases["search"], workers),
+            rounds_of_rest=rounds_of_rest(finals, phases, workers),
+            networks=self.kept_networks(donor_count, budget),
+            note=self.idle_note(donor_count, workers, budget),
+        )
+
+    def rounds(self, donor_count: int, evaluations: int, workers: int) -> float:
+        """Return the wall time of a search, in units of one evaluation.
+
+        A generation is awaited whole: where it is smaller than the number of workers, some have
+        nothing to do.
+
+        Args:
+            donor_count: Donors of the run, siblings included.
+            evaluations: Of the search.
+            workers: Evaluations at the same time.
+        """
+        sizes = (self.size(number, donor_count) for number in itertools.count())
+        rounds = 0
+        while evaluations > 0:
+            size = min(evaluations, next(sizes))
+            rounds += math.ceil(size / workers)
+            evaluations -= size
+        return rounds
+
+    def evaluations_within(self, donor_count: int, rounds: float, workers: int) -> int:
+        """Return how many evaluations fit into `rounds` rounds; at least one generation.
+
+        Args:
+            donor_count: Donors of the run, siblings included.
+            rounds: Wall time of the search, in units of one evaluation.
+            workers: Evaluations at the same time.
+        """
+        found = generation = 0
+        while True:
+            size = self.size(generation, donor_count)
+            rounds -= math.ceil(size / workers)
+            if generation and rounds < 0:
+                return found
+            found += size
+            generation += 1
+
+    def crossing(self) -> Crossover | None:
+        """Return what makes children of two parents, for lines of descent; None where nothing does."""
+        return None
+
+    def kept_networks(self, donor_count: int, budget: BudgetOptions) -> int:
+        """Return how many trained networks lie on disk at once, at most."""
+        return 0
+
+    def idle_note(self, donor_count: int, workers: int, budget: BudgetOptions) -> str:
+        """Return what to say of workers that will have nothing to do; nothing where all have."""
+        return ""

@@ -1,0 +1,59 @@
+"""The kinds of search there are, one row each, and `[search]`, which chooses between them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from efn_compose.compose.space import Granularity
+from efn_compose.evolve.kinds.genetic import Genetic
+from efn_compose.evolve.kinds.halving import Halving
+from efn_compose.evolve.kinds.kind import SearchKind
+from efn_compose.evolve.kinds.lamarck import Lamarck
+from efn_compose.evolve.kinds.random import Random
+from efn_compose.evolve.kinds.steady import Steady
+from efn_compose.settings.build import types_of
+from efn_compose.settings.declare import When, section, setting
+
+
+def _chosen(kind: type[SearchKind]) -> When:
+    return When("search.kind", (kind.name,))
+
+
+@dataclass(frozen=True)
+class KindSections:
+    """A section for each kind; another kind is another row."""
+
+    genetic: Genetic = section(Genetic, read_when=_chosen(Genetic))
+    steady: Steady = section(Steady, read_when=_chosen(Steady))
+    random: Random = section(Random, read_when=_chosen(Random))
+    halving: Halving = section(Halving, read_when=_chosen(Halving))
+    lamarck: Lamarck = section(Lamarck, read_when=_chosen(Lamarck))
+
+
+#: By name.
+KINDS: dict[str, type[SearchKind]] = types_of(KindSections)
+
+
+def kinds_that(attribute: str, value: Any = True) -> tuple[str, ...]:
+    """Return the names of the kinds of which an attribute has a value.
+
+    Example:
+        >>> kinds_that("trains_on")
+        ('halving', 'lamarck')
+    """
+    return tuple(name for name, kind in KINDS.items() if getattr(kind, attribute) == value)
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """`[search]`: how candidates are made, and what one gene of a composition moves.
+
+    The settings of the kind that is chosen stand in the section of its name.
+    """
+
+    kind: str = setting(
+        "genetic",
+        "genetic: a genetic algorithm over compositions; steady: so, and no worker waits; random: the "
+        "baseline; halving: the better half trains on; lamarck: trained candidates become donors",
+        choices=tuple(KINDS),
+    )
+    granularity: Granularity = setting("block", "what one gene moves")
