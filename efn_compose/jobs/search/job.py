@@ -1,18 +1,21 @@
 """The main job: configuration to magic weights, with everything on the way put together."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from efn_compose.arch import arch_spec, parameter_count, variant_name
 from efn_compose.config import dump_toml
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.jobs.search.batch_size import with_batch_size
+from efn_compose.jobs.search.finished import finished_result, nested_path
 from efn_compose.jobs.search.preparation import Prepared, make_executor, prepare
 from efn_compose.nesting import nest_to_file
 from efn_compose.nesting.progress import byte_progress
 from efn_compose.store import RunFolder
+from efn_compose.store.run_folder import RESULT_FILE
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ def evolve(
     text = dump_toml(prepared.config)
     opener = RunFolder.resume if resume else RunFolder.create
     with opener(prepared.folder, text, prepared.identity) as folder:
+        ended = finished_result(folder.path, prepared.config.output.nest_into) if resume else None
+        if ended is not None:
+            return _summary(folder.path, ended)
         return _run(prepared, folder, quiet, clock, note)
 
 
@@ -75,7 +81,6 @@ def _run(
 ) -> JobSummary:
     from rich.console import Console
 
-    from efn_compose.analysis import write_card, write_report
     from efn_compose.analysis.page.live_report import LiveReport
     from efn_compose.evolve.ending import (
         describe_data,
@@ -144,22 +149,31 @@ def _run(
             board.close()
     weights = folder.path / config.output.weights_name
     digest = write_magic_weights(weights, result)
-    folder.write_json("result.json", describe_result(result, weights.name, digest))
     if result.predictions is not None:
         described = describe_predictions(result.predictions, prepared.data)
         folder.write_json("predictions.json", described)
     if config.output.nest_into:
         larger = variant_name(config.output.nest_into)
-        out = weights.with_name(f"{weights.stem}_{larger}.h5")
+        out = nested_path(weights, larger)
         # Float32; the classifier, which the table does not know, is small.
         size = 4 * parameter_count(arch_spec(larger))
         with byte_progress(out.name, size, quiet=quiet) as progress:
             nest_to_file(weights, larger, out, progress=progress)
+    # Last: a folder that holds a result has ended.
+    described = describe_result(result, weights.name, digest)
+    folder.write_json(RESULT_FILE, described)
+    return _summary(folder.path, described)
+
+
+def _summary(folder: Path, result: Mapping[str, Any]) -> JobSummary:
+    """Draw report and card of a run that has ended, and return where everything is."""
+    from efn_compose.analysis import write_card, write_report
+
     return JobSummary(
-        folder=folder.path,
-        weights=weights,
-        report=write_report(folder.path),
-        card=write_card(folder.path),
-        verdict=result.verdict.words,
-        winner=result.verdict.winner,
+        folder=folder,
+        weights=folder / str(result["weights"]),
+        report=write_report(folder),
+        card=write_card(folder),
+        verdict=str(result["verdict"]),
+        winner=str(result["winner"]),
     )

@@ -179,16 +179,37 @@ def _unit_space(run):
 
 
 @pytest.mark.slow
-def test_resuming_a_finished_run_changes_nothing(finished, tmp_path):
+def test_a_run_that_lost_its_weights_writes_them_again_from_the_journal(finished, tmp_path):
+    config, run = _copy(finished, tmp_path)
+    before = (run / "efn_magic_weights.h5").read_bytes()
+    journal = (run / "evaluations.jsonl").read_bytes()
+    (run / "efn_magic_weights.h5").unlink()
+    _evolve(config, "--resume")
+    assert (run / "efn_magic_weights.h5").read_bytes() == before
+    assert (run / "evaluations.jsonl").read_bytes() == journal
+
+
+@pytest.mark.slow
+def test_a_finished_run_says_its_verdict_without_starting_workers(finished, tmp_path):
+    config, run = _copy(finished, tmp_path)
+    # The card and the report, which are drawn again, name the folder.
+    drawn = ("card.md", "report.html")
+    before = {path: path.read_bytes() for path in run.rglob("*.*") if path.name not in drawn}
+    verdict = json.loads((run / "result.json").read_text())["verdict"]
+    # A cluster that is not there: starting a worker would fail.
+    nowhere = ("executor.kind=ray", "executor.address=127.0.0.1:1")
+    done = _evolve(config, "--resume", "--json", "--set", *nowhere)
+    assert json.loads(done.stdout)["verdict"] == verdict
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def _copy(finished, tmp_path):
+    """Return the configuration and the run folder of a copy of a finished run."""
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     config = folder / "nano.toml"
     config.write_text(config.read_text().replace(str(finished[0] / "run"), str(folder / "run")))
-    before = (folder / "run" / "efn_magic_weights.h5").read_bytes()
-    journal = (folder / "run" / "evaluations.jsonl").read_bytes()
-    _evolve(config, "--resume")
-    assert (folder / "run" / "efn_magic_weights.h5").read_bytes() == before
-    assert (folder / "run" / "evaluations.jsonl").read_bytes() == journal
+    return config, folder / "run"
 
 
 @pytest.mark.slow
