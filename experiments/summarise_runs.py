@@ -1,4 +1,4 @@
-"""Print finished runs as one Markdown table: what was written, and by how much it won.
+"""Print finished runs as one Markdown table: the written weights, and by how much they won.
 
 python experiments/summarise_runs.py runs/quickstart* -o experiments/results/quickstart.md
 """

@@ -8,7 +8,7 @@ from efn_compose.donors import Donor
 from efn_compose.donors.lineage import share_basis
 
 #: Measured on real weights, see experiments/results/unit_mixing.md.
-_MEASURED = "the mixture is dead before training: half of one stage's units suffice"
+_MEASURED = "half of one stage's units are enough to destroy it"
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class LineageFlags:
         flags = []
         if with_average:
             flags.append(
-                f"The donors are of {len(self.groups)} lineages ({listed}), so their uniform average "
-                "starts from nothing that any of them knew; it is a contestant to beat, not to expect "
-                "anything of."
+                f"The donors are of {len(self.groups)} lineages ({listed}). Their uniform average "
+                "therefore starts from nothing that any of them knew. It takes part in the finals, but "
+                "expect nothing of it."
             )
         if not self.is_aligned:
             flags.append(
-                "Donors of different lineages are mixed without alignment: where parts of "
-                f"them meet, {_MEASURED}. --set donors.align=auto aligns them; donors.siblings "
-                "gives each lineage more donors."
+                "Donors of different lineages are mixed without alignment. Such a mixture knows "
+                f"nothing before it is trained: {_MEASURED}. --set donors.align=auto aligns the donors; "
+                "donors.siblings gives each lineage more of them."
             )
         return flags
 
@@ -69,6 +69,6 @@ class LineageFlags:
         if len(mixed) < 2:
             return []
         if donor_map is None:
-            return [f"What was written is an average across {len(mixed)} lineages."]
+            return [f"The written weights are an average across {len(mixed)} lineages."]
         how = "aligned donors" if self.is_aligned else "donors without alignment"
-        return [f"What was written mixes {how} of {len(mixed)} lineages."]
+        return [f"The written weights mix {how} of {len(mixed)} lineages."]

@@ -208,6 +208,6 @@ def _rival_words(written: Arm, rival: Arm) -> str:
     elif found.is_clearly_worse:
         relation = "worse than"
     return (
-        f" On test, what was written is {relation} {_title(rival).rstrip(',')}: "
+        f" On test, the written weights are {relation} {_title(rival).rstrip(',')}: "
         f"{found.mean:+.4f} ± {found.standard_error:.4f}."
     )

@@ -28,7 +28,7 @@ class JobSummary:
         report: The report page.
         card: The model card.
         verdict: In words.
-        winner: Name of what was written.
+        winner: Name of the written contestant.
     """
 
     folder: Path

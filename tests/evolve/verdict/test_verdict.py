@@ -64,7 +64,7 @@ def test_what_was_trained_on_is_compared_with_its_own_like_and_with_the_best_don
     first = f"The composed weights beat {like} on" if wins else f"Nothing beat {like} by more"
     assert verdict.words.startswith(first)
     mean = sum(losses if wins else (0.3, 0.35, 0.25)) / 3 - 0.8
-    assert f"what was written is better than {donor}: {mean:+.4f}" in verdict.words
+    assert f"the written weights are better than {donor}: {mean:+.4f}" in verdict.words
     assert "relative to it" in verdict.words
 
 

@@ -97,7 +97,7 @@ def donor_maps(
     filters: Mapping[str, np.ndarray] | None = None,
     saliency: Mapping[str, float] | None = None,
 ) -> list[DonorMapView]:
-    """Return the donor maps worth looking at: what was written, else or also the best composed one.
+    """Return the donor maps to show: the written weights, and the best composition if it is another.
 
     Args:
         run: The run.
@@ -142,18 +142,20 @@ def _written(
     values = tuple(v for v in Recipe.stored_values(recipe) if isinstance(v, int | float))
     hosts, units = _split_map(run.result.get("donor_map"))
     if run.result.get("is_start") and hosts:
-        title = "What was written was trained on in this run; this is the composition it began as"
+        title = (
+            "The written weights were trained in this run; this is the composition they began as"
+        )
         units = {**units, **(filters or {})}
         return _view(run.spec, title, hosts, units, saliency)
     if recipe.get("kind") == "average":
-        return DonorMapView("What was written: the average of all donors", (), values)
+        return DonorMapView("The written weights: the average of all donors", (), values)
     if recipe.get("kind") == "segments":
         mean = np.reshape(values, (-1, max(1, len(run.donors)))).mean(axis=0)
         title = "The written weights: an average with weights of its own in every segment; here their mean"
         return DonorMapView(title, (), tuple(mean.tolist()))
-    title = "What was written: the composed weights"
+    title = "The written weights: composed"
     if winner not in (COMPOSED, AVERAGE):
-        title = f"What was written: donor {winner}, unmixed"
+        title = f"The written weights: donor {winner}, unmixed"
     found = run.genomes.decode(values) or DonorMap({})
     hosts = hosts or dict(found.segments)
     units = {**found.units, **units, **(filters or {})}
