@@ -69,6 +69,7 @@ def export(
         "timm.create_model('tf_efficientnet_b0', num_classes=1000, checkpoint_path='b0.safetensors')"
     """
     path = Path(path)
+    donor.refuse_parts(f"a file for {to}")
     if to in KERAS_TARGETS:
         from converters.keras_export import export_keras
 

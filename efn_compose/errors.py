@@ -76,6 +76,10 @@ class IncompatibleDonorsError(ComposeError):
     """Donors differ in a field that composition needs equal."""
 
 
+class FurtherPartError(EfnComposeError):
+    """Weights have a further part, such as a decoder, that an operation cannot take along."""
+
+
 class InvalidGenomeError(ComposeError):
     """A genome does not fit its genome space."""
 

@@ -110,6 +110,15 @@ def _inspect_own(path: str) -> dict[str, Any] | None:
         donor_map = file.read_donor_map()
     fields = json.loads(header.to_json())
     arch = fields.pop("arch")
+    if header.parts:
+        fields["parts"] = {
+            name: {
+                "tensors": len(part.tensors),
+                "parameters": sum(tensor.size for tensor in part.tensors),
+                "settings": dict(part.settings),
+            }
+            for name, part in header.parts.items()
+        }
     spec = header.spec
     return {
         "container": "efn_compose weight file",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions, inventory
-from efn_compose.errors import InventoryMismatchError, describe_problems
+from efn_compose.errors import ConfigError, InventoryMismatchError, describe_problems
 from efn_compose.store import WeightFile, WeightHeader, write_weights
+from efn_compose.store.parts import Part, part_names, part_problems, refuse_parts
 
 if TYPE_CHECKING:
     import keras
@@ -30,9 +31,11 @@ class Donor:
         tensors: Arrays by canonical name; kernels (height, width, in, out).
             Owned by the donor: treat them as read-only.
         provenance: Where the weights come from; JSON values.
+        parts: Further parts that stand on the backbone, such as a decoder, by name.
 
     Raises:
-        InventoryMismatchError: Names or shapes do not fit `spec`; all are listed.
+        InventoryMismatchError: Names or shapes do not fit `spec`, or names of further parts no
+            weight file; all are listed.
 
     Example:
         >>> donor = load_donor("weights/lite0.h5")  # doctest: +SKIP
@@ -44,6 +47,7 @@ class Donor:
     conventions: Conventions
     tensors: Mapping[str, np.ndarray]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = {tensor.name: tensor.shape for tensor in inventory(self.spec, self.classes)}
@@ -54,6 +58,8 @@ class Donor:
             for name, shape in expected.items()
             if name in self.tensors and self.tensors[name].shape != shape
         ]
+        headers = {name: part.header for name, part in self.parts.items()}
+        problems += part_problems(headers, {name.partition("/")[0] for name in expected})
         if problems:
             raise InventoryMismatchError(
                 describe_problems(
@@ -72,11 +78,17 @@ class Donor:
     def fingerprint(self) -> str:
         """SHA-256 over network, conventions and all tensors; equal donors have equal ones."""
         digest = hashlib.sha256()
-        header = WeightHeader(self.spec, self.conventions, self.classes)
+        header = dataclasses.replace(self._header, provenance={})
         digest.update(header.to_json().encode())
-        for tensor in inventory(self.spec, self.classes):
-            digest.update(np.ascontiguousarray(self.tensors[tensor.name], np.float32).data)
+        tensors = self._all_tensors
+        for tensor in header.all_tensors:
+            digest.update(np.ascontiguousarray(tensors[tensor.name], np.float32).data)
         return digest.hexdigest()
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Names of all parts: "backbone", "head" where there is a classifier, and further ones."""
+        return part_names(self.classes, self.parts)
 
     def replace(self, **changes: Any) -> "Donor":
         """Return a donor with some fields replaced."""
@@ -90,6 +102,27 @@ class Donor:
             if not name.startswith(f"{HEAD_LAYER}/")
         }
         return self.replace(tensors=kept)
+
+    def without_part(self, name: str) -> "Donor":
+        """Return the donor without a further part, or without its "head".
+
+        Raises:
+            ConfigError: There is no such part, or it is the backbone.
+        """
+        if name not in self.part_names[1:]:
+            others = ", ".join(self.part_names[1:]) or "none"
+            raise ConfigError(f"{self.name}: no part {name!r} to take off; allowed: {others}.")
+        if name == "head":
+            return self.without_head()
+        return self.replace(parts={part: v for part, v in self.parts.items() if part != name})
+
+    def refuse_parts(self, doing: str) -> None:
+        """Raise `FurtherPartError` where there are parts that an operation would lose or spoil.
+
+        Args:
+            doing: What is being done, such as "aligning".
+        """
+        refuse_parts(self.name, self.parts, doing)
 
     def preprocess(self, images: np.ndarray) -> np.ndarray:
         """Return network input for RGB pixels.
@@ -126,8 +159,18 @@ class Donor:
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Write the donor as a weight file; options as for `write_weights`."""
-        header = WeightHeader(self.spec, self.conventions, self.classes, self.provenance)
-        write_weights(path, header, self.tensors, **options)
+        write_weights(path, self._header, self._all_tensors, **options)
+
+    @property
+    def _header(self) -> WeightHeader:
+        parts = {name: part.header for name, part in self.parts.items()}
+        return WeightHeader(self.spec, self.conventions, self.classes, self.provenance, parts=parts)
+
+    @property
+    def _all_tensors(self) -> dict[str, np.ndarray]:
+        """Tensors of all parts by canonical name."""
+        further = [part.tensors for part in self.parts.values()]
+        return {name: values for part in (self.tensors, *further) for name, values in part.items()}
 
 
 def load_donor(path: str | os.PathLike[str]) -> Donor:
@@ -151,4 +194,5 @@ def load_donor(path: str | os.PathLike[str]) -> Donor:
             conventions=header.conventions,
             tensors=file.read_all(),
             provenance=header.provenance,
+            parts={name: file.read_part(name) for name in header.parts},
         )

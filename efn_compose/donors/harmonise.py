@@ -44,12 +44,15 @@ def harmonise(
     Raises:
         IncompatibleDonorsError: Networks, padding or activation differ, or input
             scalings do and `fold_preprocessing` is false; all differences are listed.
+        FurtherPartError: A donor has a part beside backbone and head.
 
     Example:
         >>> donors = harmonise([load_donor("a.h5"), load_donor("b.h5")])  # doctest: +SKIP
         >>> donors[1].conventions.bn_epsilon  # doctest: +SKIP
         0.001
     """
+    for donor in donors:
+        donor.refuse_parts("making donors comparable")
     _require_foldable(donors, fold_preprocessing)
     reference = donors[0]
     drop_head = _head_difference(donors)
@@ -103,6 +106,8 @@ def require_harmonised(donors: Sequence[Donor]) -> None:
     """
     if not donors:
         raise IncompatibleDonorsError("At least one donor is needed. Received: none.")
+    for donor in donors:
+        donor.refuse_parts("exchanging tensors between donors")
     reference, problems = donors[0], []
     for donor in donors[1:]:
         differences = _network_differences(reference.spec, donor.spec)

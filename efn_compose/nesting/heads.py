@@ -88,7 +88,8 @@ def ridge_head(
             f"Received: {len(images)} images, {len(labels)} labels."
         )
     headless = donor.without_head()
-    network = NumpyNetwork(WeightSource.of(headless), "float32")
+    # Further parts read the backbone, which stays as it is.
+    network = NumpyNetwork(WeightSource.of(headless.replace(parts={})), "float32")
     parts = np.array_split(np.arange(len(images)), -(-len(images) // batch_size))
     features = np.concatenate([network.run(donor.preprocess(images[part])) for part in parts])
     kernel, bias = fit_ridge(features.astype(np.float64), np.eye(count)[labels])

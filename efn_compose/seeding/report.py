@@ -26,6 +26,7 @@ class SeedReport:
         input_note: The input that the model expects.
         frozen: Layers of the network that a training would not change.
         left_alone: Layers with weights that are not part of the network: heads, decoders.
+        unused_parts: Further parts of the weights, which no model is given.
     """
 
     weights: str
@@ -41,6 +42,7 @@ class SeedReport:
     input_note: str
     frozen: tuple[str, ...]
     left_alone: tuple[str, ...]
+    unused_parts: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
@@ -69,6 +71,8 @@ class SeedReport:
             )
         if self.left_alone:
             lines.append(f"  left as they are: {_some(self.left_alone)}")
+        if self.unused_parts:
+            lines.append(f"  parts of the weights not used: {_some(self.unused_parts)}")
         return "\n".join(lines)
 
 

@@ -77,7 +77,8 @@ def seed(
     donor = weights if isinstance(weights, Donor) else load_donor(weights)
     if head and donor.classes is None:
         raise SeedingError(f"{donor.name}: head=True, but the weights have no classifier.")
-    donor = donor if head else donor.without_head()
+    unused_parts = tuple(donor.parts)
+    donor = (donor if head else donor.without_head()).replace(parts={})
     live = read_model(model, within)
     dialect = OWN_NAMES if OWN_NAMES.recognise(live.raw) else recognise(live.raw)
     raw = _prepared(live, dialect)
@@ -124,6 +125,7 @@ def seed(
             for layer in leaves_with_weights(model)
             if id(layer) not in own and layer.name != found.layer
         ),
+        unused_parts=unused_parts,
     )
 
 

@@ -10,6 +10,9 @@ The classifier is stored but not listed in `layer_names`: a headless Keras model
 loads the file as it is. Variants that exist in `keras.applications` V1 get the
 `normalization` layer that those models begin with, so that
 `EfficientNetB0(include_top=False, weights=FILE)` computes the same features.
+
+Further parts (a decoder, a projector) are stored the same way behind the network, their names
+and shapes in the header. They are not listed either: plain Keras loads the backbone beside them.
 """
 
 import os
@@ -29,6 +32,7 @@ from efn_compose.checkpoints.containers.values import all_finite, numpy_dtype
 from efn_compose.errors import WeightFileError, describe_problems
 from efn_compose.store.atomic import atomic_path
 from efn_compose.store.hdf5_skeleton import Slot, lay_out, stored_type
+from efn_compose.store.parts import Part, part_names
 from efn_compose.store.weight_header import WeightHeader
 from efn_compose.store.write_behind import WriteBehind
 
@@ -58,7 +62,7 @@ def write_weights(
         path: File to create or replace, usually `.h5`.
         header: The description stored in the file; it decides which tensors the file holds.
         source: Arrays by canonical name, or a function from a tensor's record to
-            its array, called once per tensor in network order. An array must not change
+            its array, called once per tensor in the order of `header.all_tensors`. An array must not change
             after it was returned: it is written while the next one is made.
         donor_map: For composed weights, the donor number of each channel by group
             name; unsigned 8-bit arrays of shape (channel,).
@@ -82,7 +86,7 @@ def write_weights(
         Slot(NORMALIZATION_LAYER, name, array.shape, array.dtype.name)
         for name, array in extra.items()
     ]
-    slots += [Slot(t.layer, t.role, t.shape, header.dtype) for t in header.tensors]
+    slots += [Slot(t.layer, t.role, t.shape, header.dtype) for t in header.all_tensors]
     layers: dict[str, list[str]] = {}
     for slot in slots:
         layers.setdefault(slot.group, []).append(slot.name)
@@ -94,7 +98,7 @@ def write_weights(
         with WriteBehind(temporary) as file:
             for name, array in extra.items():
                 file.write(offsets[f"{NORMALIZATION_LAYER}/{name}"], array)
-            for tensor in header.tensors:
+            for tensor in header.all_tensors:
                 values = np.asarray(source(tensor))
                 if values.dtype != dtype:
                     with np.errstate(over="ignore"):
@@ -116,7 +120,7 @@ def _keep_freed_memory(header: WeightHeader) -> None:
     freed so far. Without this the pages of every tensor are faulted in anew, which doubles the time of
     a conversion. The block is never touched, so it costs no memory.
     """
-    largest = max(tensor.size for tensor in header.tensors) * numpy_dtype(header.dtype).itemsize
+    largest = max(tensor.size for tensor in header.all_tensors) * numpy_dtype(header.dtype).itemsize
     block = np.empty(min(largest, _LEARNED_BYTES), np.uint8)
     del block
 
@@ -130,7 +134,8 @@ def _finish(
     import h5py
 
     with h5py.File(path, "r+") as file:
-        _write_names(file, "layer_names", [layer for layer in layers if layer != HEAD_LAYER])
+        unlisted = {HEAD_LAYER, *(t.layer for part in header.parts.values() for t in part.tensors)}
+        _write_names(file, "layer_names", [layer for layer in layers if layer not in unlisted])
         file.attrs["backend"] = np.bytes_("tensorflow")
         file.attrs["keras_version"] = np.bytes_("3.15.1")
         file.attrs[HEADER_ATTRIBUTE] = header.to_json()
@@ -193,8 +198,21 @@ class WeightFile:
         return values
 
     def read_all(self, dtype: str = "float32") -> dict[str, np.ndarray]:
-        """Return all tensors by canonical name, in network order."""
-        return {name: self.read(name).astype(dtype, copy=False) for name in self._by_name}
+        """Return all tensors of backbone and head by canonical name, in network order."""
+        return {t.name: self.read(t.name).astype(dtype, copy=False) for t in self.header.tensors}
+
+    def read_part(self, name: str, dtype: str = "float32") -> Part:
+        """Return a further part.
+
+        Raises:
+            WeightFileError: The file has no such part.
+        """
+        if name not in self.header.parts:
+            has = ", ".join(part_names(self.header.classes, self.header.parts))
+            raise WeightFileError(f"{self.path}: no part {name!r}; the file has {has}.")
+        header = self.header.parts[name]
+        read = {t.name: self.read(t.name).astype(dtype, copy=False) for t in header.tensors}
+        return Part(read, header.settings)
 
     def read_donor_map(self) -> dict[str, np.ndarray]:
         """Return the donor number of each channel by group name; empty if not composed."""
@@ -216,7 +234,7 @@ class WeightFile:
             raise WeightFileError(f"{self.path}: {error}.") from None
 
     def _check_tensors(self) -> None:
-        self._by_name = {tensor.name: tensor for tensor in self.header.tensors}
+        self._by_name = {tensor.name: tensor for tensor in self.header.all_tensors}
         present = set(self._dataset_names())
         problems = [f"- missing: {name}" for name in self._by_name if name not in present]
         problems += [f"+ unknown: {name}" for name in sorted(present - set(self._by_name))]
@@ -273,7 +291,7 @@ def _from_mapping(tensors: Mapping[str, np.ndarray]) -> TensorSource:
 
 
 def _check_names(where: str, header: WeightHeader, tensors: Mapping[str, np.ndarray]) -> None:
-    expected = {tensor.name for tensor in header.tensors}
+    expected = {tensor.name for tensor in header.all_tensors}
     problems = [f"- missing: {name}" for name in sorted(expected - set(tensors))]
     problems += [f"+ unknown: {name}" for name in sorted(set(tensors) - expected)]
     if problems:

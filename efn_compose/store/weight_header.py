@@ -7,9 +7,12 @@ from typing import Any
 
 from efn_compose.arch import ArchSpec, Conventions, TensorSpec, inventory
 from efn_compose.checkpoints.containers.values import numpy_dtype
-from efn_compose.errors import ConfigError, WeightFileError
+from efn_compose.errors import ConfigError, WeightFileError, describe_problems
+from efn_compose.store.parts import PartHeader, part_problems
 
-SCHEMA_VERSION = 1
+#: Of a file with nothing but backbone and head, and of one with further parts. Versions of efn_compose
+#: that know no further parts so refuse such a file by its number, and read every other one.
+SCHEMA_VERSION, PARTS_VERSION = 1, 2
 FILE_DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -24,6 +27,7 @@ class WeightHeader:
         provenance: Source file, SHA-256, dialect, licence, folded changes; JSON values.
         recipe: How composed weights were made; JSON values, empty otherwise.
         dtype: "float32", "float16", "bfloat16" or "float64".
+        parts: Further parts beside backbone and head, by name.
     """
 
     spec: ArchSpec
@@ -32,6 +36,7 @@ class WeightHeader:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
+    parts: Mapping[str, PartHeader] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.dtype not in FILE_DTYPES:
@@ -39,20 +44,31 @@ class WeightHeader:
                 f"Weight files hold {', '.join(FILE_DTYPES)}. Received: {self.dtype!r}."
             )
 
+        if not self.parts:
+            return
+        problems = part_problems(self.parts, {tensor.layer for tensor in self.tensors})
+        if problems:
+            raise ConfigError(describe_problems("Further parts that no file can hold.", problems))
+
     @property
     def tensors(self) -> tuple[TensorSpec, ...]:
-        """Every tensor the file holds, in network order."""
+        """Every tensor of backbone and head, in network order."""
         return inventory(self.spec, self.classes)
+
+    @property
+    def all_tensors(self) -> tuple[TensorSpec, ...]:
+        """Every tensor the file holds: the network's, then those of further parts."""
+        return sum((part.tensors for part in self.parts.values()), start=self.tensors)
 
     @property
     def byte_count(self) -> int:
         """Bytes of all tensors together."""
-        return sum(tensor.size for tensor in self.tensors) * numpy_dtype(self.dtype).itemsize
+        return sum(tensor.size for tensor in self.all_tensors) * numpy_dtype(self.dtype).itemsize
 
     def to_json(self) -> str:
         """Return the header as one line of JSON with sorted keys."""
         fields = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": PARTS_VERSION if self.parts else SCHEMA_VERSION,
             "arch": self.spec.to_json(),
             "conventions": self.conventions.to_json(),
             "classes": self.classes,
@@ -60,6 +76,8 @@ class WeightHeader:
             "recipe": dict(self.recipe),
             "dtype": self.dtype,
         }
+        if self.parts:
+            fields["parts"] = {name: part.to_json() for name, part in self.parts.items()}
         return json.dumps(fields, sort_keys=True, ensure_ascii=False)
 
     @classmethod
@@ -71,11 +89,13 @@ class WeightHeader:
         """
         try:
             fields = json.loads(text)
-            if fields["schema_version"] != SCHEMA_VERSION:
+            version = fields["schema_version"]
+            if version not in (SCHEMA_VERSION, PARTS_VERSION):
                 raise WeightFileError(
-                    f"schema version {fields['schema_version']} is not {SCHEMA_VERSION}, the one this "
+                    f"schema version {version} is not {SCHEMA_VERSION} or {PARTS_VERSION}, which this "
                     "version of efn_compose reads; use the version that wrote the file"
                 )
+            parts = fields["parts"] if version == PARTS_VERSION else {}
             return cls(
                 spec=ArchSpec.from_json(fields["arch"]),
                 conventions=Conventions.from_json(fields["conventions"]),
@@ -83,6 +103,7 @@ class WeightHeader:
                 provenance=fields["provenance"],
                 recipe=fields["recipe"],
                 dtype=fields["dtype"],
+                parts={name: PartHeader.from_json(part) for name, part in parts.items()},
             )
-        except (ValueError, KeyError, TypeError, ConfigError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
             raise WeightFileError(f"damaged header ({error!r})") from None

@@ -150,6 +150,7 @@ def prepare_trainings(
             "`efn-compose evolve` writes, any checkpoint, or package:NAME."
         )
     source = load_donors([config.weights.file])[0]
+    source.refuse_parts("a training of classes")
     targets = [variant_name(name) for name in config.weights.variants] or [source.spec.variant]
     for target in dict.fromkeys(targets):
         if target != source.spec.variant:

@@ -12,6 +12,7 @@ from efn_compose.arch import ArchSpec, Conventions
 from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.donors import Donor
 from efn_compose.store import WeightFile
+from efn_compose.store.parts import refuse_parts
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,15 @@ class WeightSource:
 
     @classmethod
     def of(cls, weights: "Donor | WeightFile | WeightSource") -> "WeightSource":
-        """Return the source behind a donor or an open weight file; a source is returned as it is."""
+        """Return the source behind a donor or an open weight file; a source is returned as it is.
+
+        Raises:
+            FurtherPartError: The weights have a part beside backbone and head.
+        """
         if isinstance(weights, WeightSource):
             return weights
         if isinstance(weights, Donor):
+            weights.refuse_parts("changing a network's size")
             return cls(
                 weights.name,
                 weights.spec,
@@ -59,6 +65,7 @@ class WeightSource:
                 weights.provenance,
             )
         header = weights.header
+        refuse_parts(str(weights.path), header.parts, "changing a network's size")
         return cls(
             weights.path.stem,
             header.spec,

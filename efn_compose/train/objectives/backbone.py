@@ -10,6 +10,7 @@ from keras import layers
 
 from efn_compose.donors import Donor
 from efn_compose.models import build_model, model_variables
+from efn_compose.store.parts import Part
 from efn_compose.train.options import TrainOptions
 
 
@@ -50,17 +51,23 @@ def start_backbone(model: keras.Model, donor: Donor) -> None:
         variable.assign(donor.tensors[name])
 
 
-def trained_donor(model: keras.Model, donor: Donor, kept: Mapping[str, np.ndarray]) -> Donor:
+def trained_donor(
+    model: keras.Model,
+    donor: Donor,
+    kept: Mapping[str, np.ndarray],
+    parts: Mapping[str, Part],
+) -> Donor:
     """Return a network's present weights as a donor.
 
     Args:
         model: The network.
         donor: The backbone's description, and where its weights came from.
-        kept: Tensors beyond the backbone that belong to it, by canonical name.
+        kept: The head's tensors by canonical name, empty for none.
+        parts: Further parts by name.
     """
     variables = model_variables(model, donor.spec, None)
     tensors = {name: np.array(variable.numpy()) for name, variable in variables.items()}
-    return donor.replace(tensors={**tensors, **kept})
+    return donor.replace(tensors={**tensors, **kept}, parts=parts)
 
 
 def norm_variables(model: keras.Model) -> list[Any]:

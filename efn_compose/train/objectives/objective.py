@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.donors import Donor
+from efn_compose.store.parts import Part
 from efn_compose.train.engine.fresh import seed_masks
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.backbone import build_backbone, precision_of, start_backbone
@@ -98,6 +99,8 @@ class Objective(ABC):
 
     #: Views of each image that a batch begins with, each with draws of its own.
     views: int = 1
+    #: Further parts of a weight file that the network has; `draw` takes them over from a donor.
+    parts: tuple[str, ...] = ()
     #: Whether the masks of the training images come along, moved as the images are.
     uses_masks: bool = False
 
@@ -252,7 +255,11 @@ class Objective(ABC):
         return predict(images)
 
     def kept(self, model: keras.Model) -> dict[str, np.ndarray]:
-        """Return the tensors beyond the backbone that the weight file keeps, by canonical name."""
+        """Return the classifier that the weight file keeps as its head, by canonical name."""
+        return {}
+
+    def kept_parts(self, model: keras.Model) -> dict[str, Part]:
+        """Return the further parts that the weight file keeps, by name."""
         return {}
 
     def head_arrays(self, model: keras.Model) -> Mapping[str, np.ndarray]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.statistics.recalibrate import recalibrate
+from efn_compose.store.parts import refuse_parts
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.backbone import norm_variables, trained_donor
 from efn_compose.train.objectives.objective import Objective
@@ -108,12 +109,15 @@ class Trainer:
 
         Raises:
             ConfigError: The donor is of another network, or wants to be run otherwise.
+            FurtherPartError: The donor has a part that the objective does not train.
         """
         if not donor.spec.same_tensors_as(self.spec) or donor.conventions != self.conventions:
             raise ConfigError(
                 f"{donor.name} ({donor.spec.variant}) does not fit a trainer of "
                 f"{self.spec.variant}: another network, or other conventions. Make a new Trainer."
             )
+        others = [name for name in donor.parts if name not in self.objective.parts]
+        refuse_parts(donor.name, others, "this training")
         self.objective.start(self.model, donor, seed)
         self.objective.begin(data, updates)
         for step in (self.step, self.warm_up):
@@ -160,7 +164,8 @@ class Trainer:
         Args:
             donor: Where they came from.
         """
-        return trained_donor(self.model, donor, self.objective.kept(self.model))
+        kept, parts = self.objective.kept(self.model), self.objective.kept_parts(self.model)
+        return trained_donor(self.model, donor, kept, parts)
 
     def beside(self) -> Mapping[str, np.ndarray]:
         """Return the weights on the backbone where the donor of `trained` does not hold them all."""
