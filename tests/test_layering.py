@@ -8,7 +8,7 @@ from pathlib import Path
 from repository import ROOT
 
 ORDER = (
-    "errors", "settings", "callable_package", "arch", "checkpoints", "store", "models", "donors",
+    "errors", "settings", "callable_package", "numerics", "arch", "checkpoints", "store", "models", "donors",
     "nesting", "compose", "data", "assess", "statistics", "soups", "train", "evolve", "analysis",
     "config", "conversion", "seeding", "jobs", "cli",
 )  # fmt: skip

@@ -8,13 +8,14 @@ the new images normalises to the same values as the stored statistics.
 """
 
 from collections.abc import Iterator, Mapping
-from functools import reduce
 from typing import Literal
 
 import numpy as np
 
+from efn_compose.arch import STATISTIC_ROLES
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
+from efn_compose.numerics.moments import ChannelMoments, joined
 
 #: "body" leaves the last BatchNorm, which the classifier reads, as it is.
 Part = Literal["all", "body"]
@@ -22,8 +23,6 @@ Part = Literal["all", "body"]
 #: Provenance key that says so.
 ABSORBED_KEY = "absorbed"
 
-#: Roles of the stored statistics.
-_MOVING = ("moving_mean", "moving_variance")
 #: Images that pass through the network together; fewer where memory asks for it.
 _BATCH = 50
 _LAST = "top_bn"
@@ -64,24 +63,21 @@ def absorb_statistics(donor: Donor, images: np.ndarray, part: Part = "all") -> D
             f"Statistics need at least 2 images; some hundred are usual. Received: {len(images)}."
         )
     tensors = dict(donor.tensors)
-    for norm, (mean, variance) in _observed(donor, images).items():
+    for norm, moments in _observed(donor, images).items():
         if part == "body" and norm == _LAST:
             continue
-        tensors |= _rewritten(tensors, norm, mean, variance, donor.conventions.bn_epsilon)
+        tensors |= _rewritten(tensors, norm, moments, donor.conventions.bn_epsilon)
     record = {"images": len(images), "size": list(images.shape[1:3]), "part": part}
     provenance = {**donor.provenance, ABSORBED_KEY: record}
     return donor.replace(tensors=tensors, provenance=provenance)
 
 
 def _rewritten(
-    tensors: Mapping[str, np.ndarray],
-    norm: str,
-    mean: np.ndarray,
-    variance: np.ndarray,
-    epsilon: float,
+    tensors: Mapping[str, np.ndarray], norm: str, moments: ChannelMoments, epsilon: float
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield a BatchNorm's new tensors by name."""
-    roles = ("gamma", "beta", *_MOVING)
+    roles = ("gamma", "beta", *STATISTIC_ROLES)
+    mean, variance = moments.mean, moments.variance
     gamma, beta, old_mean, old_variance = (
         tensors[f"{norm}/{role}"].astype(np.float64) for role in roles
     )
@@ -92,29 +88,19 @@ def _rewritten(
         yield name, values.astype(tensors[name].dtype)
 
 
-def _observed(donor: Donor, images: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the mean and variance (channel,) of what each BatchNorm reads, float64."""
+def _observed(donor: Donor, images: np.ndarray) -> dict[str, ChannelMoments]:
+    """Return the moments of what each BatchNorm reads, float64."""
     # Both import TensorFlow, which whoever only names a part can do without.
     from efn_compose.models.memory import inference_batch
     from efn_compose.statistics.repair import observed_statistics
 
     norms = [name.removesuffix("/gamma") for name in donor.tensors if name.endswith("/gamma")]
     size = min(_BATCH, inference_batch(donor.spec, max(images.shape[1:3])))
-    parts = []
+    parts: dict[str, list[ChannelMoments]] = {norm: [] for norm in norms}
     for start in range(0, len(images), size):
         batch = images[start : start + size]
         found = observed_statistics(donor, donor.preprocess(batch))
-        parts.append({n: (len(batch), *(found[f"{n}/{role}"] for role in _MOVING)) for n in norms})
-    return {norm: reduce(_pooled, [part[norm] for part in parts])[1:] for norm in norms}
-
-
-def _pooled(
-    first: tuple[int, np.ndarray, np.ndarray], second: tuple[int, np.ndarray, np.ndarray]
-) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return number, mean and variance of two sets together (Chan, Golub & LeVeque 1983)."""
-    count = first[0] + second[0]
-    share = second[0] / count
-    apart = second[1] - first[1]
-    mean = first[1] + apart * share
-    variance = (1 - share) * first[2] + share * second[2] + share * (1 - share) * apart**2
-    return count, mean, variance
+        for norm in norms:
+            mean, variance = (found[f"{norm}/{role}"] for role in STATISTIC_ROLES)
+            parts[norm].append(ChannelMoments(len(batch), mean, variance))
+    return {norm: joined(found) for norm, found in parts.items()}

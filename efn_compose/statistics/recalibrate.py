@@ -4,6 +4,11 @@ After training, moving averages lag behind the weights; after 60 steps at moment
 0.99 more than half of the old statistics is still there. Averaging the statistics
 of some batches with equal weight ("precise BN", Wu and Johnson 2021,
 arXiv:2105.07576) is the cheapest gain there is.
+
+Two passes do so. `recalibrate` goes from batch to batch and joins their moments, the spread
+between batches included. `recalibrate_traced` stays on the device, inside one traced function: each
+batch counts alike, and the spread between batches is left out. The first serves any model; the
+second serves a search, which re-estimates thousands of times.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,8 +17,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from efn_compose.errors import DataError
+from efn_compose.numerics.moments import ChannelMoments, joined
 
 
 def recalibrate(
@@ -48,19 +55,38 @@ def recalibrate(
     run = forward or (lambda batch: model(batch, training=True))
     if not norms:
         return
-    means = [np.zeros(layer.moving_mean.shape, np.float64) for layer in norms]
-    squares = [np.zeros_like(mean) for mean in means]
+    parts: list[list[ChannelMoments]] = [[] for _ in norms]
     with _batch_statistics_only(model, norms):
         for batch in _batches(inputs, batch_size):
             run(batch)
-            share = len(batch) / len(inputs)
-            for number, layer in enumerate(norms):
-                mean = np.asarray(layer.moving_mean, np.float64)
-                means[number] += share * mean
-                squares[number] += share * (np.asarray(layer.moving_variance, np.float64) + mean**2)
-    for layer, mean, square in zip(norms, means, squares, strict=True):
-        layer.moving_mean.assign(mean)
-        layer.moving_variance.assign(np.maximum(square - mean**2, 0))
+            for layer, found in zip(norms, parts, strict=True):
+                found.append(_present(layer, len(batch)))
+    for layer, found in zip(norms, parts, strict=True):
+        moments = joined(found)
+        layer.moving_mean.assign(moments.mean)
+        layer.moving_variance.assign(moments.variance)
+
+
+def recalibrate_traced(
+    forward: Callable[[tf.Tensor], Any], batches: tf.Tensor, momentum: tf.Variable
+) -> None:
+    """Give every BatchNorm the mean of the batches' own statistics, inside a traced function.
+
+    Args:
+        forward: Passes the batch of a number, an int32 scalar, through the network in training mode.
+        batches: Their number, int32 scalar.
+        momentum: What the network's BatchNorms read as their momentum; left at that of the last batch.
+    """
+    for number in tf.range(batches):
+        # Momentum 1 - 1/t turns the moving average into the mean of all batches so far.
+        momentum.assign(1 - 1 / tf.cast(number + 1, tf.float32))
+        forward(number)
+
+
+def _present(layer: keras.layers.BatchNormalization, images: int) -> ChannelMoments:
+    """Return the statistics that a BatchNorm has now."""
+    mean = np.asarray(layer.moving_mean, np.float64)
+    return ChannelMoments(images, mean, np.asarray(layer.moving_variance, np.float64))
 
 
 def _batches(inputs: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:

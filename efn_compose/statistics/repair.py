@@ -18,10 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.arch import ArchSpec, Conventions
-from efn_compose.compose.refit import RIDGE, ridge_fit
 from efn_compose.donors import Donor
 from efn_compose.donors.activations import PositionPicker
 from efn_compose.models.stepwise import StepwiseNetwork
+from efn_compose.numerics.moments import ChannelMoments
+from efn_compose.numerics.ridge import RIDGE, RidgeRegression
 
 _GATE_LAYERS = ("_se_reduce", "_se_expand")
 
@@ -84,12 +85,13 @@ def observed_statistics(donor: Donor, inputs: np.ndarray) -> dict[str, np.ndarra
 
     def before(layer: str, x: tf.Tensor) -> None:
         if layer.endswith("_bn"):
-            for role, values in _moments(x).items():
-                observed[f"{layer}/{role}"] = values
+            moments = _moments(x)
+            observed[f"{layer}/moving_mean"] = moments.mean
+            observed[f"{layer}/moving_variance"] = moments.variance
 
     def after(point: str, x: tf.Tensor) -> None:
         if point.endswith(_GATE_LAYERS):
-            observed[f"{point}/bias"] = _moments(x)["moving_mean"]
+            observed[f"{point}/bias"] = _moments(x).mean
 
     network.run(inputs, before=before, after=after)
     return observed
@@ -147,12 +149,13 @@ class _Repair:
         self.epsilon = conventions.bn_epsilon
         self.match = match
         self.ridge = ridge
-        self.targets = {} if refit is None else refit.outputs
-        self.picker = None if refit is None else PositionPicker(refit.positions, (refit.seed,))
+        # Without a target nothing is refitted, and nothing is picked.
+        refit = refit or RefitTarget({}, 0, REFIT_POSITIONS)
+        self.targets = refit.outputs
+        self.picker = PositionPicker(refit.positions, (refit.seed,))
         self.blocks = {block.name: block for block in spec.blocks}
-        outputs = ["stem_activation", *self.blocks]
-        #: The block that reads the output of a point.
-        self.reader = dict(zip(outputs, [*self.blocks, None], strict=True))
+        #: The block that reads the output of a point; nothing reads the last one's.
+        self.reader = dict(zip(["stem_activation", *self.blocks], self.blocks, strict=False))
         self.stream: dict[str, np.ndarray] = {}
         self.biases: dict[str, np.ndarray] = {}
 
@@ -169,13 +172,13 @@ class _Repair:
         elif layer.endswith(_GATE_LAYERS) and self.match is not None:
             # Gates have no BatchNorm; their bias keeps the mean before the activation.
             kernel = self.tensors[f"{layer}/kernel"].astype(np.float64)
-            mean = _moments(x)["moving_mean"] @ kernel[0, 0]
+            mean = _moments(x).mean @ kernel[0, 0]
             name = f"{layer}/bias"
             bias = self.match[name] - mean
             self.tensors[name] = bias.astype(self.tensors[name].dtype)
 
     def _after(self, point: str, x: tf.Tensor) -> None:
-        reader = self.reader.get(point)
+        reader = self.reader.get(point, "")
         if reader in self.targets and self.blocks[reader].has_skip:
             self.stream[reader] = self.picker.pick(x)
 
@@ -184,15 +187,16 @@ class _Repair:
         if self.blocks[block].has_skip:
             # The branch also makes up for what went wrong earlier in the stream.
             target = target - self.stream.pop(block)
-        fit = ridge_fit(self.picker.pick(x), target, self.ridge)
+        fit = RidgeRegression(self.picker.pick(x), target).fit(self.ridge)
         name = f"{block}_project_conv/kernel"
         kernel = self.tensors[name]
         self.tensors[name] = fit.kernel.astype(kernel.dtype).reshape(kernel.shape)
         self.biases[f"{block}_project_bn"] = fit.bias
 
     def _set_statistics(self, layer: str, x: tf.Tensor) -> None:
-        now = _moments(x)
-        mean, variance = now["moving_mean"], now["moving_variance"]
+        moments = _moments(x)
+        mean, variance = moments.mean, moments.variance
+        now = {"moving_mean": mean, "moving_variance": variance}
         if layer in self.biases:
             # A refitted convolution: the BatchNorm adds its bias and nothing else.
             now["gamma"] = np.sqrt(variance + self.epsilon)
@@ -211,10 +215,11 @@ class _Repair:
             self.tensors[name] = values.astype(self.tensors[name].dtype)
 
 
-def _moments(x: tf.Tensor) -> dict[str, np.ndarray]:
-    """Return mean and variance (channel,) float64 of a layer's input."""
-    mean, variance = tf.nn.moments(x, tuple(range(len(x.shape) - 1)))
-    return {
-        "moving_mean": mean.numpy().astype(np.float64),
-        "moving_variance": variance.numpy().astype(np.float64),
-    }
+def _moments(x: tf.Tensor) -> ChannelMoments:
+    """Return the moments of a layer's input, float64."""
+    mean, variance = (part.numpy().astype(np.float64) for part in tf.nn.moments(x, _but_last(x)))
+    return ChannelMoments(int(x.shape[0]), mean, variance)
+
+
+def _but_last(x: tf.Tensor) -> tuple[int, ...]:
+    return tuple(range(len(x.shape) - 1))

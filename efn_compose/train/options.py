@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from efn_compose.errors import ConfigError, describe_problems
 
-Schedule = Literal["constant", "triangular", "one_cycle", "cosine_restarts", "two_forward_one_back"]
+Schedule = Literal[
+    "constant", "cosine", "triangular", "one_cycle", "cosine_restarts", "two_forward_one_back"
+]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 

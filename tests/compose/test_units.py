@@ -7,7 +7,6 @@ from random_donors import NANO_VARIANTS, photo_like, random_donor
 from efn_compose.arch import channel_groups
 from efn_compose.compose import compose
 from efn_compose.compose.gather import Selection
-from efn_compose.compose.refit import ridge_fit
 from efn_compose.compose.space import DonorMap, expanded_groups, segments
 from efn_compose.compose.units import contributions, take_units
 from efn_compose.donors.activations import channel_deviations
@@ -173,18 +172,6 @@ def test_refit_brings_the_stream_back_to_the_target():
         refit=target, ridge=1e-9, match=observed_statistics(one, inputs),
     )  # fmt: skip
     assert error(unmixed) < 1e-3
-
-
-def test_ridge_fit_equals_scikit_learn():
-    from sklearn.linear_model import Ridge
-
-    rng = np.random.default_rng(0)
-    features, target = rng.normal(2, 3, (80, 6)), rng.normal(size=(80, 3))
-    penalty = 0.1 * np.square(features - features.mean(axis=0)).sum() / 6
-    expected = Ridge(alpha=penalty).fit(features, target)
-    found = ridge_fit(features, target, ridge=0.1)
-    np.testing.assert_allclose(found.kernel, expected.coef_.T, atol=1e-10)
-    np.testing.assert_allclose(found.bias, expected.intercept_, atol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

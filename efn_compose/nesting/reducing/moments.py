@@ -8,6 +8,7 @@ import numpy as np
 from efn_compose.arch import HEAD_LAYER, block_groups, channel_groups
 from efn_compose.nesting.running.forward import NumpyNetwork
 from efn_compose.nesting.running.weight_source import WeightSource
+from efn_compose.numerics.moments import ChannelMoments
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,8 @@ def measure_moments(source: WeightSource, inputs: np.ndarray) -> Moments:
     variances: dict[str, np.ndarray] = {}
 
     def before(layer: str, x: np.ndarray) -> None:
-        flat = x.reshape(-1, x.shape[-1])
-        means[layer] = flat.mean(axis=0, dtype=np.float64)
-        variances[layer] = flat.var(axis=0, dtype=np.float64)
+        moments = ChannelMoments.of(x, np.float64)
+        means[layer], variances[layer] = moments.mean, moments.variance
 
     network = NumpyNetwork(source, "float32", before=before)
     groups, streams = channel_groups(source.spec), block_groups(source.spec)

@@ -9,6 +9,8 @@ from efn_compose.nesting.plan import group_of
 from efn_compose.nesting.reducing.reduction import Reduction
 from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
 from efn_compose.nesting.running.weight_source import WeightSource
+from efn_compose.numerics.moments import ChannelMoments
+from efn_compose.numerics.ridge import RidgeRegression
 
 #: Strengths tried for the pull towards the cut weights, as shares of the mean feature power.
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -110,15 +112,13 @@ def _refit(
     z, y = _positions(features), _positions(goal)
     scale = tensors[f"{norm}/gamma"] / np.sqrt(tensors[f"{norm}/moving_variance"] + epsilon)
     start = tensors[conv][0, 0] * scale.astype(np.float64)
-    kernel = start + _ridge_change(z, y, start)
-    z, y = (part.reshape(-1, part.shape[-1]) for part in (z, y))
-    u = z @ kernel
-    mean, variance = u.mean(axis=0), u.var(axis=0)
+    kernel = _refitted(z, y, start)
+    read = ChannelMoments.of(_samples(z) @ kernel)
     tensors[conv] = kernel[None, None].astype(np.float32)
-    tensors[f"{norm}/gamma"] = np.sqrt(variance + epsilon).astype(np.float32)
-    tensors[f"{norm}/beta"] = y.mean(axis=0).astype(np.float32)
-    tensors[f"{norm}/moving_mean"] = mean.astype(np.float32)
-    tensors[f"{norm}/moving_variance"] = variance.astype(np.float32)
+    tensors[f"{norm}/gamma"] = np.sqrt(read.variance + epsilon).astype(np.float32)
+    tensors[f"{norm}/beta"] = _samples(y).mean(axis=0).astype(np.float32)
+    tensors[f"{norm}/moving_mean"] = read.mean.astype(np.float32)
+    tensors[f"{norm}/moving_variance"] = read.variance.astype(np.float32)
 
 
 def _positions(maps: np.ndarray) -> np.ndarray:
@@ -128,35 +128,20 @@ def _positions(maps: np.ndarray) -> np.ndarray:
     return flat[:, np.linspace(0, flat.shape[1] - 1, count).round().astype(int)].astype(np.float64)
 
 
-def _ridge_change(z: np.ndarray, y: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Return the change of a kernel that fits held-out images best; none, if none helps."""
+def _refitted(z: np.ndarray, y: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return the kernel that fits held-out images best: refitted, or `start` where nothing helps."""
     held_out = max(1, len(z) // _HELD_OUT_SHARE)
-    fit = _Regression(z[:-held_out], y[:-held_out], start)
-    errors = {
-        ridge: fit.error(z[-held_out:], y[-held_out:], fit.change(ridge)) for ridge in _RIDGES
-    }
+    (z_fit, z_out), (y_fit, y_out) = (
+        (_samples(part[:-held_out]), _samples(part[-held_out:])) for part in (z, y)
+    )
+    regression = RidgeRegression(z_fit, y_fit, start)
+    errors = {ridge: regression.fit(ridge).error(z_out, y_out) for ridge in _RIDGES}
     best = min(errors, key=errors.__getitem__)
-    unchanged = fit.error(z[-held_out:], y[-held_out:], np.zeros_like(start))
-    if unchanged <= errors[best]:
-        return np.zeros_like(start)
-    return _Regression(z, y, start).change(best)
+    if regression.unchanged().error(z_out, y_out) <= errors[best]:
+        return start
+    return RidgeRegression(_samples(z), _samples(y), start).fit(best).kernel
 
 
-class _Regression:
-    """Ridge regression of a kernel's residual."""
-
-    def __init__(self, z: np.ndarray, y: np.ndarray, start: np.ndarray) -> None:
-        z, y = (part.reshape(-1, part.shape[-1]) for part in (z, y))
-        self.z_mean, self.y_mean, self.start = z.mean(axis=0), y.mean(axis=0), start
-        z, y = z - self.z_mean, y - self.y_mean
-        self.gram = z.T @ z
-        self.power = max(float(np.trace(self.gram)) / len(self.gram), 1e-30)
-        self.target = z.T @ (y - z @ start)
-
-    def change(self, ridge: float) -> np.ndarray:
-        damped = self.gram + ridge * self.power * np.eye(len(self.gram))
-        return np.linalg.solve(damped, self.target)
-
-    def error(self, z: np.ndarray, y: np.ndarray, change: np.ndarray) -> float:
-        rest = (y - self.y_mean) - (z - self.z_mean) @ (self.start + change)
-        return float(np.square(rest).mean())
+def _samples(positions: np.ndarray) -> np.ndarray:
+    """Return (sample, channel) of (image, position, channel)."""
+    return positions.reshape(-1, positions.shape[-1])

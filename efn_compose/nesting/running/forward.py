@@ -19,6 +19,7 @@ from efn_compose.arch import (
     walk,
 )
 from efn_compose.nesting.running.weight_source import WeightSource
+from efn_compose.numerics.moments import ChannelMoments
 
 #: Called with a BatchNorm layer's name, its input (image, height, width, channel)
 #: and its stored mean and variance; returns the mean and variance to use.
@@ -26,14 +27,13 @@ Statistics = Callable[[str, np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarra
 #: Called with a layer's, activation's or block's name and its output.
 Observer = Callable[[str, np.ndarray], None]
 
-_SPATIAL = (0, 1, 2)
-
 
 def batch_statistics(
     _layer: str, inputs: np.ndarray, _mean: np.ndarray, _variance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the batch's own mean and variance: BatchNorm as in training."""
-    return inputs.mean(axis=_SPATIAL), inputs.var(axis=_SPATIAL)
+    moments = ChannelMoments.of(inputs)
+    return moments.mean, moments.variance
 
 
 class NumpyNetwork:

@@ -14,6 +14,7 @@ from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, RunError
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.augment import AugmentOptions
+from efn_compose.train.engine.schedules import learning_rates
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.classification import Classification
 from efn_compose.train.objectives.objective import Objective
@@ -21,7 +22,6 @@ from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.history import EpochRecord, History
 from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.recipe.rate_finder import RateCurve, find_rate
-from efn_compose.train.recipe.schedules import learning_rates
 from efn_compose.train.recipe.state import read_state, write_state
 from efn_compose.train.recipe.trainer import FitWatcher, Silent, Trainer
 

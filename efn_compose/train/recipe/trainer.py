@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
+from efn_compose.models.memory import inference_batch
 from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.store.parts import refuse_parts
 from efn_compose.train.examples import TrainingData
@@ -18,9 +19,6 @@ from efn_compose.train.recipe.history import History
 from efn_compose.train.recipe.optimizers import make_optimizer
 from efn_compose.train.recipe.rate_finder import RateCurve
 from efn_compose.train.recipe.step import UpdateStep
-
-#: Images of 64 px per pass where no gradient is needed; fewer of larger ones.
-_INFERENCE_BATCH = 256
 
 
 class FitWatcher(Protocol):
@@ -181,7 +179,7 @@ class Trainer:
         recalibrate(
             self.model,
             images,
-            batch_size=inference_batch(int(images.shape[1])),
+            batch_size=inference_batch(self.spec, int(images.shape[1])),
             forward=lambda batch: self._statistics(self.scaled(batch)),
         )
 
@@ -198,7 +196,7 @@ class Trainer:
             images: RGB (image, height, width, 3), values 0-255.
             batch_size: Images per pass; 0: as many as are sensible at this size.
         """
-        batch = batch_size or inference_batch(int(images.shape[1]))
+        batch = batch_size or inference_batch(self.spec, int(images.shape[1]))
         parts = [
             np.asarray(self._forward(self.scaled(images[start : start + batch])), np.float32)
             for start in range(0, len(images), batch)
@@ -207,13 +205,3 @@ class Trainer:
             return np.concatenate(parts)
         shape = self._forward.get_concrete_function().output_shapes
         return np.zeros([length or 0 for length in shape], np.float32)
-
-
-def inference_batch(side: int) -> int:
-    """Return how many images of a size pass at once where no gradient is needed.
-
-    Example:
-        >>> inference_batch(32), inference_batch(224)
-        (256, 20)
-    """
-    return int(np.clip(_INFERENCE_BATCH * (64 / max(side, 1)) ** 2, 8, _INFERENCE_BATCH))

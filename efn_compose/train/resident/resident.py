@@ -14,9 +14,13 @@ import tensorflow as tf
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.models import build_model, model_variables
+from efn_compose.statistics.recalibrate import recalibrate_traced
 from efn_compose.train.augment import AugmentOptions, augment
 from efn_compose.train.engine.adam import FusedAdam
+from efn_compose.train.engine.fresh import fresh_kernel, head_generator, seed_masks
 from efn_compose.train.engine.placement import Placement, replica_state
+from efn_compose.train.engine.schedules import rates_of
+from efn_compose.train.options import Schedule
 
 #: Share of old BatchNorm statistics kept per training step; forgets the donor within an epoch.
 TRAINING_MOMENTUM = 0.9
@@ -29,7 +33,7 @@ class TrainSettings:
     Args:
         batch_size: Images per step.
         learning_rate: Peak rate of Adam.
-        schedule: "constant", or "cosine": a short warm-up, then down to zero.
+        schedule: Of the rate, see `engine.schedules`.
         label_smoothing: 0 to 1.
         dropout: Rate before the classifier, 0 to 1.
         augment: What is done to each training image; None for nothing. Its draws depend on the
@@ -38,7 +42,7 @@ class TrainSettings:
 
     batch_size: int = 32
     learning_rate: float = 1e-3
-    schedule: str = "constant"
+    schedule: Schedule = "constant"
     label_smoothing: float = 0.0
     dropout: float = 0.2
     augment: AugmentOptions | None = None
@@ -131,7 +135,7 @@ class ResidentModel:
         self._adam.reset()
         self._step.assign(0)
         self._augment_seed.assign(seed % (1 << 32))
-        self._reset_dropout(seed)
+        seed_masks(self.model, seed)
 
     def epoch_order(self, image_count: int, seed: int, epochs: float = 1.0) -> np.ndarray:
         """Return the image numbers of every training step.
@@ -169,7 +173,8 @@ class ResidentModel:
         """
         self._momentum.assign(TRAINING_MOMENTUM)
         settings = self.settings
-        rates = step_rates(len(order), settings.learning_rate * rate, settings.schedule)
+        peak = settings.learning_rate * rate
+        rates = rates_of(settings.schedule, len(order), peak).astype(np.float32)
         return float(self._train_epoch(images, labels, tf.constant(order), tf.constant(rates)))
 
     def recalibrate(self, images: tf.Tensor, order: np.ndarray) -> None:
@@ -219,15 +224,8 @@ class ResidentModel:
         shape = tuple(self._variables[kernel].shape)
         if self.keeps_head(tensors):
             return {kernel: tensors[kernel], bias: tensors[bias]}
-        limit = np.sqrt(6.0 / sum(shape))
-        draw = np.random.default_rng([seed, 1]).uniform(-limit, limit, shape)
-        return {kernel: draw.astype(np.float32), bias: np.zeros(shape[1], np.float32)}
-
-    def _reset_dropout(self, seed: int) -> None:
-        for layer in self.model.layers:
-            generator = getattr(layer, "seed_generator", None)
-            if generator is not None:
-                generator.state.assign([seed % (1 << 31), 0])
+        drawn = fresh_kernel(shape, head_generator(seed))
+        return {kernel: drawn, bias: np.zeros(shape[1], np.float32)}
 
     def _input(self, images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
         return (tf.cast(tf.gather(images, numbers), tf.float32) - self._mean) * self._scale
@@ -267,10 +265,11 @@ class ResidentModel:
         return loss_sum / tf.cast(tf.shape(order)[0], tf.float32)
 
     def _recalibrate_steps(self, images: tf.Tensor, order: tf.Tensor) -> None:
-        for number in tf.range(tf.shape(order)[0]):
-            # Momentum 1 - 1/t turns the moving average into the mean of all batches so far.
-            self._momentum.assign(1 - 1 / tf.cast(number + 1, tf.float32))
-            self.model(self._input(images, order[number]), training=True)
+        recalibrate_traced(
+            lambda number: self.model(self._input(images, order[number]), training=True),
+            tf.shape(order)[0],
+            self._momentum,
+        )
 
     def _predict_steps(self, images: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
         return self._infer(self.model, self.classes, images, order)
@@ -287,30 +286,6 @@ class ResidentModel:
             values = model(self._input(images, order[number]), training=False)
             found = found.write(number, tf.cast(values, tf.float32))
         return tf.reshape(found.stack(), (count * batch, width))
-
-
-def step_rates(steps: int, peak: float, schedule: str) -> np.ndarray:
-    """Return the learning rate of every step.
-
-    Args:
-        steps: Number of steps, at least 1.
-        peak: Largest rate.
-        schedule: "constant", or "cosine": linear warm-up over a tenth of the steps,
-            then half a cosine that ends just above zero.
-
-    Returns:
-        float32 array (step,).
-
-    Example:
-        >>> [round(float(rate), 2) for rate in step_rates(4, 1.0, "cosine")]
-        [1.0, 0.85, 0.5, 0.15]
-    """
-    if schedule == "constant":
-        return np.full(steps, peak, np.float32)
-    warm_up = steps // 10
-    rising = (np.arange(warm_up) + 1) / (warm_up + 1)
-    falling = (1 + np.cos(np.pi * np.arange(steps - warm_up) / (steps - warm_up))) / 2
-    return (peak * np.concatenate([rising, falling])).astype(np.float32)
 
 
 def batches(image_count: int, batch_size: int) -> np.ndarray:

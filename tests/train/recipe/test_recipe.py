@@ -16,6 +16,7 @@ from tiny_recipe import quarters, tiny_data, tiny_donor
 from efn_compose.donors import load_donor
 from efn_compose.errors import ConfigError, DataError, ResumeMismatchError, RunError
 from efn_compose.train.augment import AugmentOptions
+from efn_compose.train.engine.schedules import learning_rates
 from efn_compose.train.objectives.backbone import norm_variables
 from efn_compose.train.objectives.linear_head import head_layers
 from efn_compose.train.objectives.losses import class_weights, image_losses
@@ -25,7 +26,6 @@ from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.recipe.optimizers import make_optimizer, optimizer_classes
 from efn_compose.train.recipe.padam import PAdam
 from efn_compose.train.recipe.rate_finder import find_rate
-from efn_compose.train.recipe.schedules import learning_rates
 from efn_compose.train.recipe.step import UpdateStep
 
 PLAIN = AugmentOptions(flip_x=0.0)
