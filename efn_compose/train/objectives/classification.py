@@ -123,6 +123,10 @@ class Classification(Objective):
             )
         return x, targets
 
+    def identity(self) -> dict[str, str]:
+        """Return nothing: the options say it all, and so do the state files of earlier versions."""
+        return {}
+
     def begin(self, data: TrainingData, updates: int) -> None:
         """Weigh the classes as the options say."""
         self.class_weights.assign(class_weights(self.options, data.targets))

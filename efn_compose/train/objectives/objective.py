@@ -190,6 +190,13 @@ class Objective(ABC):
             average: The moving average of its trainable variables; empty without `ema`.
         """
 
+    def identity(self) -> dict[str, str]:
+        """Return what decides a training beside its options and its images.
+
+        A killed training is gone on with only under the same identity.
+        """
+        return {"objective": type(self).__name__}
+
     def begin(self, data: TrainingData, updates: int) -> None:  # noqa: B027
         """Begin a training; nothing may be left of the one before.
 

@@ -157,6 +157,7 @@ def fit_inputs(
         identity = {
             "weights": donor.fingerprint,
             "options": repr(sorted(asdict(chosen).items())),
+            **trainer.objective.identity(),
             **inputs.identity(),
         }
         training.run(Path(state_file), identity)

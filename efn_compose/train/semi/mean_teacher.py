@@ -208,6 +208,10 @@ class MeanTeacher(Classification):
         """Take the average as the teacher."""
         self._teacher = average
 
+    def identity(self) -> dict[str, str]:
+        """Return what decides a training beside its options and its images."""
+        return {"objective": "MeanTeacher", "semi": repr(self.semi)}
+
     def begin(self, data: TrainingData, updates: int) -> None:
         """Weigh the classes, and let the consistency rise over a share of the updates."""
         super().begin(data, updates)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from repository import ROOT
 from tiny_recipe import quarters, tiny_data, tiny_donor
 
-from efn_compose.errors import ConfigError, DataError
+from efn_compose.errors import ConfigError, DataError, ResumeMismatchError
 from efn_compose.train.augment import AugmentOptions, augment
 from efn_compose.train.recipe import (
     Classification,
@@ -155,6 +155,20 @@ def test_what_does_not_fit_is_refused_before_anything_is_built():
 def test_predicting_no_images_has_the_shape_of_predicting_some():
     trainer = Trainer(tiny_donor(), Classification(4, TrainOptions()))
     assert trainer.predict(quarters(4)[0][:0]).shape == (0, 4)
+
+
+def test_a_killed_training_is_not_gone_on_with_for_another_purpose(tmp_path):
+    data, options = tiny_data(), TrainOptions(batch_size=32, epochs=1)
+
+    class Other(Probe):
+        pass
+
+    state = tmp_path / "state.npz"
+    fit(tiny_donor(), data, objective=Probe(options), state_file=state)
+    with pytest.raises(ResumeMismatchError, match="objective: there Probe, now Other"):
+        fit(tiny_donor(), data, objective=Other(options), state_file=state)
+    with pytest.raises(ResumeMismatchError, match="of another training"):
+        fit(tiny_donor(), data, options, state_file=state)
 
 
 class Masked(Objective):

@@ -58,6 +58,12 @@ def test_one_cycle_rises_once_falls_once_and_ends_at_nearly_nothing():
     assert top == 12 and found[-1] < 1e-4
 
 
+def test_cosine_rises_in_a_line_and_falls_as_half_a_cosine():
+    found = rates("cosine")
+    assert found[:4] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert found[4:] == pytest.approx(0.25 * (1 + np.cos(np.pi * np.arange(36) / 36)))
+
+
 def test_losses_are_those_of_numpy():
     rng = np.random.default_rng(0)
     logits, targets = rng.normal(size=(5, 3)), np.eye(3)[[0, 1, 2, 0, 1]]
