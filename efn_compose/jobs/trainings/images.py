@@ -24,7 +24,7 @@ from efn_compose.data.unlabelled import load_unlabelled
 from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import ConfigError, DataError, describe_problems
 from efn_compose.jobs.trainings.options import TrainConfig, ValidationOptions
-from efn_compose.train.recipe.inputs import TrainingData
+from efn_compose.train.examples import TrainingData
 
 #: Duplicates that a message lists.
 _LISTED = 10
@@ -106,7 +106,8 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
             "data.source is empty. Name your images: folder:PATH (a folder per class), csv:PATH, "
             "npz:PATH, digits or fashion_mnist."
         )
-    table, unreadable = load_table(options.source, options.columns, options.folder), []
+    table = load_table(options.source, options.columns, options.folder)
+    unreadable: list[Unreadable] = []
     if options.unreadable_share:
         table, unreadable = skip_unreadable(
             table, at_most=options.unreadable_share, show_progress=show_progress
