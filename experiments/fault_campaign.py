@@ -46,9 +46,7 @@ SHARES = {"worker": 55, "driver": 20, "node": 22, "head": 3}
 class PlainSetup:
     """Makes workers without a network."""
 
-    device: str = "cpu"
-
-    def make_worker(self, data):
+    def make_worker(self, data, device):
         return Worker()
 
 

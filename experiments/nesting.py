@@ -94,10 +94,10 @@ class Bench:
     """One traced large and one traced small network, given arm after arm."""
 
     def __init__(self, config: Mapping[str, Any], classes: int, learning_rate: float) -> None:
-        from efn_compose.evolve.workers.devices import prepare_device
+        from efn_compose.evolve.workers.devices import Device, prepare_device
         from efn_compose.train.resident.resident import TrainSettings
 
-        prepare_device("cpu", 1)
+        prepare_device(Device(), 1)
         self.config, self.classes = config, classes
         self.settings = TrainSettings(config["batch_size"], learning_rate)
         self._models: dict[str, Any] = {}

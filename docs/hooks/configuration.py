@@ -57,8 +57,8 @@ def _row(setting: dataclasses.Field, kind: object) -> str:
 
 
 def _values(setting: dataclasses.Field, kind: object) -> str:
-    choices = typing.get_args(kind)
-    if typing.get_origin(kind) is typing.Literal:
+    is_literal = typing.get_origin(kind) is typing.Literal
+    if choices := setting.metadata.get("choices") or (is_literal and typing.get_args(kind)):
         return ", ".join(f"`{choice}`" for choice in choices)
     name = {int: "integer", float: "number", str: "text", bool: "true, false"}.get(kind)
     bounds = [

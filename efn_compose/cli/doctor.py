@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from efn_compose.cli.shared.output import Output
+from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.store.environment import (
     affine_cores,
     cpu_quota,
@@ -48,19 +49,12 @@ print(json.dumps({
     "devices": devices, "value": value, "seconds": time.perf_counter() - start,
 }))
 """
-RAY_PROBE = """
+EXECUTOR_PROBE = """
 import json, time
 start = time.perf_counter()
-import ray
-from efn_compose.evolve.options import ExecutorOptions
-from efn_compose.evolve.workers.ray_session import start_ray, words
-start_ray(ExecutorOptions())
-answer = ray.get(ray.remote(lambda: 6 * 7).remote(), timeout=100)
-print(json.dumps({
-    "ray": ray.__version__, "answer": answer, "offers": words(ray.cluster_resources()),
-    "seconds": time.perf_counter() - start,
-}))
-ray.shutdown()
+from efn_compose.evolve.workers.executor import executor_class
+found = executor_class({kind!r}).try_out()
+print(json.dumps({{"found": found, "seconds": time.perf_counter() - start}}))
 """
 
 
@@ -179,22 +173,23 @@ def check_tensorflow() -> Iterator[Check]:
             yield Check("GPUs", "good", "none; evaluations run on the cores")
 
 
-def check_ray() -> Iterator[Check]:
-    """Start Ray as a run does, in a process of its own, and let it answer."""
-    probe, problem = _probe(RAY_PROBE)
-    if probe is None or probe["answer"] != 42:
-        yield Check(
-            "Ray runs",
-            "warning",
-            problem or "it gives wrong answers",
-            "Without it: --set executor.kind=serial. Ray needs shared memory and free ports.",
-        )
-    else:
-        yield Check(
-            "Ray runs",
-            "good",
-            f"{probe['ray']}, offers {probe['offers']}, first answer after {probe['seconds']:.1f} s",
-        )
+def check_executors() -> Iterator[Check]:
+    """Start each executor that needs starting, in a process of its own, and let it answer."""
+    for kind, line in EXECUTORS.items():
+        if line.is_in_process:
+            continue
+        name = f"{kind.capitalize()} runs"
+        probe, problem = _probe(EXECUTOR_PROBE.format(kind=kind))
+        if probe is None:
+            yield Check(
+                name,
+                "warning",
+                problem,
+                "Without it: --set executor.kind=serial. It needs shared memory and free ports.",
+            )
+        else:
+            found = f"{probe['found']}, first answer after {probe['seconds']:.1f} s"
+            yield Check(name, "good", found)
 
 
 def _probe(script: str) -> tuple[dict | None, str]:
@@ -334,7 +329,7 @@ LOOKS: tuple[Callable[[], Iterator[Check]], ...] = (
     check_python,
     check_packages,
     check_tensorflow,
-    check_ray,
+    check_executors,
     check_machine,
     check_disk,
     check_data,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from efn_compose.errors import ConfigError
+from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.settings.declare import When, setting
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.augment.parts import parts_of
@@ -103,8 +104,10 @@ _GPU_IN_RAY = When("in_ray_on_gpu", (True,), 'executor.kind = "ray" and executor
 class ExecutorOptions:
     """[executor]: where evaluations run. Changing it never changes a result."""
 
-    kind: Literal["auto", "serial", "ray"] = setting(
-        "auto", "serial: one after the other in this process; auto: so for one worker, else ray"
+    kind: str = setting(
+        "auto",
+        "serial: one after the other in this process; auto: so for one worker, else ray",
+        choices=("auto", *EXECUTORS),
     )
     device: Literal["auto", "cpu", "gpu", "tpu"] = setting(
         "auto", "auto: the best there is; of a serial executor, the processor"
@@ -137,11 +140,16 @@ class ExecutorOptions:
     )
 
     @property
+    def chosen(self) -> str:
+        """The kind of executor that "auto" stands for, or the one asked for."""
+        if self.kind != "auto":
+            return self.kind
+        return "serial" if self.workers == 1 and not self.address else "ray"
+
+    @property
     def in_ray(self) -> bool:
         """Whether Ray's workers evaluate, and not this process."""
-        return self.kind == "ray" or (
-            self.kind == "auto" and (self.workers != 1 or bool(self.address))
-        )
+        return self.chosen == "ray"
 
     @property
     def on_gpu(self) -> bool:

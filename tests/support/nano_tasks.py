@@ -112,9 +112,7 @@ class Priority(Task):
 class PlainSetup:
     """Makes workers without a network."""
 
-    device: str = "cpu"
-
-    def make_worker(self, data):
+    def make_worker(self, data, device):
         """Return a worker that needs no TensorFlow."""
         return CountingWorker()
 

@@ -3,18 +3,31 @@
 import functools
 import os
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 
-def prepare_device(device: str, threads: int, gpu_memory_mb: int = 0) -> Any:
+@dataclass(frozen=True)
+class Device:
+    """What a worker runs on; executors say so, since they know what there is.
+
+    Args:
+        kind: "cpu", "gpu" or "tpu".
+        memory_mb: Its share of a GPU; 0 for all of it.
+    """
+
+    kind: str = "cpu"
+    memory_mb: int = 0
+
+
+def prepare_device(device: Device, threads: int) -> Any:
     """Configure TensorFlow before its first operation; later calls change nothing.
 
     Args:
-        device: "cpu" hides accelerators (Ray no longer does, even for workers
-            that asked for none); "gpu" grows memory on demand instead of taking
-            the whole card; "tpu" connects to the local chip.
+        device: On "cpu" accelerators are hidden (Ray no longer does so, even for workers
+            that asked for none); on "gpu" memory grows on demand where no share is given;
+            on "tpu" the local chip is connected to.
         threads: Threads per operation. Part of what a result depends on.
-        gpu_memory_mb: Most that this process may take of its GPU; 0 for all of it.
 
     Returns:
         The `tf.distribute.TPUStrategy` of a TPU worker, None on other devices.
@@ -22,16 +35,16 @@ def prepare_device(device: str, threads: int, gpu_memory_mb: int = 0) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
-    if tf.config.threading.get_intra_op_parallelism_threads() == threads and device == "cpu":
+    if tf.config.threading.get_intra_op_parallelism_threads() == threads and device.kind == "cpu":
         return None
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        if device == "cpu":
+        if device.kind == "cpu":
             tf.config.set_visible_devices([], "GPU")
         for gpu in tf.config.get_visible_devices("GPU"):
-            if gpu_memory_mb:
-                share = tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_mb)
+            if device.memory_mb:
+                share = tf.config.LogicalDeviceConfiguration(memory_limit=device.memory_mb)
                 tf.config.set_logical_device_configuration(gpu, [share])
             else:
                 tf.config.experimental.set_memory_growth(gpu, True)
@@ -43,9 +56,9 @@ def prepare_device(device: str, threads: int, gpu_memory_mb: int = 0) -> Any:
                 f"{threads}.",
                 stacklevel=2,
             )
-    if device == "gpu":
+    if device.kind == "gpu":
         tf.config.experimental.enable_op_determinism()
-    return _tpu_strategy() if device == "tpu" else None
+    return _tpu_strategy() if device.kind == "tpu" else None
 
 
 @functools.cache

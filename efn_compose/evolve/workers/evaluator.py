@@ -13,7 +13,7 @@ from efn_compose.compose.compose import Tensors
 from efn_compose.data import DataSet
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.options import FitnessAugmentOptions, FitnessOptions
-from efn_compose.evolve.workers.devices import prepare_device
+from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.evolve.workers.seat import Ticket
 from efn_compose.evolve.workers.worker import Worker
 from efn_compose.models.memory import inference_batch
@@ -32,8 +32,6 @@ class WorkerSetup:
         fitness: The settings of one evaluation.
         metric: "accuracy" or "auc".
         threads: TensorFlow threads; part of what a result depends on.
-        device: "cpu", "gpu" or "tpu".
-        gpu_memory_mb: The worker's share of a GPU; 0 for all of it.
         augment: What an evaluation's training images are subjected to.
     """
 
@@ -42,15 +40,14 @@ class WorkerSetup:
     fitness: FitnessOptions
     metric: str = "accuracy"
     threads: int = 1
-    device: str = "cpu"
-    gpu_memory_mb: int = 0
     augment: FitnessAugmentOptions = field(default_factory=FitnessAugmentOptions)
 
-    def make_worker(self, data: DataSet) -> "Evaluator":
-        """Prepare this process' device and return an evaluator on it."""
-        strategy = prepare_device(self.device, self.threads, self.gpu_memory_mb)
+    def make_worker(self, data: DataSet, device: Device | None = None) -> "Evaluator":
+        """Prepare this process' device, a processor by default, and return an evaluator on it."""
+        device = device or Device()
+        strategy = prepare_device(device, self.threads)
         fitness = self.fitness
-        placement = Placement(self.device, fitness.precision, fitness.xla, strategy)
+        placement = Placement(device.kind, fitness.precision, fitness.xla, strategy)
         return Evaluator(self, data, placement)
 
     @property
@@ -73,7 +70,7 @@ class Evaluator(Worker):
     Args:
         setup: Network, conventions and fitness.
         data: Images and labels of all parts.
-        placement: How the network runs on the device.
+        placement: Device, and how the network runs on it.
 
     Attributes:
         setup: As given.
@@ -90,12 +87,9 @@ class Evaluator(Worker):
         >>> EvaluationTask(Recipe.genome(space.pure(0)), seed=1).run(evaluator)  # doctest: +SKIP
     """
 
-    def __init__(
-        self, setup: WorkerSetup, data: DataSet, placement: Placement | None = None
-    ) -> None:
+    def __init__(self, setup: WorkerSetup, data: DataSet, placement: Placement) -> None:
         super().__init__()
         self.setup, self.data = setup, data
-        placement = placement or Placement(setup.device, setup.fitness.precision)
         self.images = {
             part: placement.hold(getattr(data, f"{part}_images"))
             for part in ("train", "validation", "test")

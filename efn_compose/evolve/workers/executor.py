@@ -10,15 +10,18 @@
 - A seat travels to a worker at most once in a row, and only the latest is kept.
 """
 
+import importlib
 import resource
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol, cast
 
+from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.seat import Seat, Ticket
+from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.evolve.workers.task import Outcome, Task
-from efn_compose.evolve.workers.worker import Worker
+from efn_compose.evolve.workers.worker import Setup, Worker
 
 
 class Executor(Protocol):
@@ -41,6 +44,66 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Stop all workers; calling it twice does no harm."""
+
+
+class ExecutorClass(Protocol):
+    """What a line of the table names: makes an executor, and can be tried out."""
+
+    def __call__(
+        self,
+        setup: Setup,
+        data: Any,
+        options: ExecutorOptions,
+        note: Callable[[str], None] | None = None,
+    ) -> Executor:
+        """Return an executor with its workers on their way.
+
+        Args:
+            setup: Makes the worker of each process.
+            data: What the workers work on.
+            options: Number of workers, device, limits.
+            note: Told what a person should know; a warning by default.
+
+        Raises:
+            RunError: There is nothing to run on.
+        """
+
+    def try_out(self) -> str:
+        """Start as a run would, get one question answered, and say what there is.
+
+        Raises:
+            RunError: No right answer came.
+        """
+
+
+def executor_class(kind: str) -> ExecutorClass:
+    """Return the class of a kind of executor, imported now.
+
+    Args:
+        kind: A name of the table.
+    """
+    module, _, name = EXECUTORS[kind].place.partition(":")
+    return cast(ExecutorClass, getattr(importlib.import_module(module), name))
+
+
+def make_executor(
+    setup: Setup,
+    data: Any,
+    options: ExecutorOptions,
+    note: Callable[[str], None] | None = None,
+) -> Executor:
+    """Return the executor that the options ask for, its workers on their way.
+
+    Args:
+        setup: Makes the worker of each process.
+        data: What the workers work on.
+        options: The `[executor]` section.
+        note: Told what a person should know; a warning by default.
+
+    Raises:
+        RunError: There is nothing to run on.
+    """
+    return executor_class(options.chosen)(setup, data, options, note)
 
 
 def answer(worker: Worker, task: Task, number: int, seat: Ticket | None = None) -> Outcome:

@@ -15,6 +15,7 @@ from typing import Any
 
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.workers.devices import Device
 from efn_compose.evolve.workers.executor import answer
 from efn_compose.evolve.workers.ray_session import (
     actor_options,
@@ -33,6 +34,8 @@ from efn_compose.evolve.workers.worker_check import describe_mismatch, describe_
 _START_SECONDS = 600.0
 #: What an idle worker may take to end by itself.
 _END_SECONDS = 5.0
+#: What a first answer may take where nothing else is asked.
+_TRIAL_SECONDS = 100.0
 #: How often the cluster is looked at for nodes that joined or left.
 _LOOK_SECONDS = 5.0
 #: Workers that die in a row before any of them stands up: starting more is pointless.
@@ -71,9 +74,9 @@ class _Actor:
     def hello(self) -> dict[str, str]:
         return describe_process()
 
-    def begin(self, setup: Setup, data: Any) -> None:
+    def begin(self, setup: Setup, data: Any, device: Device) -> None:
         try:
-            self._worker, self._problem = setup.make_worker(data), ""
+            self._worker, self._problem = setup.make_worker(data, device), ""
         except Exception as error:  # told with the next answer, where somebody listens
             self._problem = f"worker cannot begin: {type(error).__name__}: {error}"
 
@@ -112,7 +115,7 @@ class RayExecutor:
     """Answers tasks on Ray actors; a dead worker is replaced and its task asked again.
 
     Args:
-        setup: Makes the worker of each process; a frozen dataclass.
+        setup: Makes the worker of each process; put in the object store once.
         data: What the workers work on; put in the object store once.
         options: Workers, device, address, retries, limits.
         note: Called with messages for people; a warning by default.
@@ -138,12 +141,12 @@ class RayExecutor:
 
         self._ray = ray
         resources = ray.cluster_resources()
-        device = choose_device(options.device, resources)
-        self._setup = replace(setup, device=device)
-        self._device, self._actor_options = device, actor_options(device, options)
+        kind = choose_device(options.device, resources)
+        self._device = Device(kind, options.gpu_memory_mb)
+        self._actor_options = actor_options(kind, options)
         self._ours = describe_process()
         self._data = ray.put(data)
-        self._setup_reference = ray.put(self._setup)
+        self._setup = ray.put(setup)
         self._stored: _StoredSeat | None = None
         self._limit = TimeLimit(options.hang_seconds, options.hang_factor)
         self._members: dict[int, _Member] = {}
@@ -153,6 +156,26 @@ class RayExecutor:
         self._looked = self._born = time.monotonic()
         self._has_stood = self._is_large_reported = False
         self._top_up(resources)
+
+    @staticmethod
+    def try_out() -> str:
+        """Start Ray as a run does, let it answer once, and say what it offers.
+
+        Raises:
+            RunError: Ray cannot be started, or gives no right answer in time.
+        """
+        start_ray(ExecutorOptions())
+        import ray
+
+        try:
+            found = ray.get(ray.remote(lambda: 6 * 7).remote(), timeout=_TRIAL_SECONDS)
+            if found != 42:
+                raise RunError(f"Ray answered 6 * 7 = {found}.")
+            return f"{ray.__version__}, offers {words(ray.cluster_resources())}"
+        except ray.exceptions.RayError as error:
+            raise RunError(f"Ray gives no answer: {_last_line(error)}.") from None
+        finally:
+            ray.shutdown()
 
     @property
     def workers(self) -> int:
@@ -303,7 +326,7 @@ class RayExecutor:
     def _start(self) -> None:
         """Ask for one more worker; it counts once it has said hello."""
         number = next(n for n in range(len(self._members) + 1) if n not in self._members)
-        actor = self._ray.remote(_Actor).options(**self._actor_options).remote(number)
+        actor: Any = self._ray.remote(_Actor).options(**self._actor_options).remote(number)
         self._members[number] = _Member(actor, time.monotonic())
         self._hellos[actor.hello.remote()] = number
 
@@ -331,7 +354,7 @@ class RayExecutor:
         self._start_failures = 0
         member = self._members[number]
         member.is_known = self._has_stood = True
-        member.actor.begin.remote(self._setup_reference, self._data)
+        member.actor.begin.remote(self._setup, self._data, self._device)
         self._idle.append(number)
 
     def _replace(self, number: int) -> None:
@@ -380,7 +403,7 @@ class RayExecutor:
 
     def _top_up(self, resources: dict[str, float]) -> None:
         """Start or end workers until there are enough; workers that wait for a place end first."""
-        wanted = worker_count(self._options, self._device, resources)
+        wanted = worker_count(self._options, self._device.kind, resources)
         for _ in range(wanted - len(self._members)):
             self._start()
         waiting = [n for n, member in self._members.items() if not member.is_known]

@@ -1,5 +1,6 @@
 """Starts Ray on this machine or joins a cluster, and reads its resources."""
 
+import logging
 import os
 from typing import Any
 
@@ -36,13 +37,13 @@ def start_ray(options: ExecutorOptions) -> bool:
         _keep_to_loopback()
     try:
         if options.address:
-            ray.init(address=options.address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=options.address, log_to_driver=False, logging_level=logging.ERROR)
             return True
         ray.init(
             num_cpus=max(options.workers, usable_cores()),
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             # Only this machine may talk to the run; no other address is listened on.
             _node_ip_address="127.0.0.1",
         )

@@ -4,10 +4,13 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.workers.devices import Device
 from efn_compose.evolve.workers.executor import answer
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.task import Outcome, Task
 from efn_compose.evolve.workers.worker import Setup
+from efn_compose.store.environment import usable_cores
 
 
 class SerialExecutor:
@@ -16,18 +19,31 @@ class SerialExecutor:
     Args:
         setup: Makes the worker.
         data: What the worker works on.
+        options: The device; "auto" is the processor.
         note: Told what a person should know; a warning by default.
 
     Example:
-        >>> executor = SerialExecutor(setup, data)  # doctest: +SKIP
+        >>> executor = SerialExecutor(setup, data, ExecutorOptions())  # doctest: +SKIP
         >>> dict(executor.run(tasks, Seat(space, donors)))  # doctest: +SKIP
     """
 
     workers = 1
 
-    def __init__(self, setup: Setup, data: Any, note: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        data: Any,
+        options: ExecutorOptions,
+        note: Callable[[str], None] | None = None,
+    ) -> None:
         self.note = note or (lambda text: warnings.warn(text, stacklevel=3))
-        self._worker = setup.make_worker(data)
+        kind = "cpu" if options.device == "auto" else options.device
+        self._worker = setup.make_worker(data, Device(kind, options.gpu_memory_mb))
+
+    @staticmethod
+    def try_out() -> str:
+        """Say what this process has; it needs no starting."""
+        return f"{usable_cores()} usable cores, one task at a time"
 
     def run(self, tasks: Iterable[Task], seat: Seat | None = None) -> Iterator[tuple[int, Outcome]]:
         """Yield (position, outcome) of every task, in order."""

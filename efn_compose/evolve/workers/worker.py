@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from efn_compose.errors import EvaluationError
+from efn_compose.evolve.workers.devices import Device
 from efn_compose.evolve.workers.seat import Seat, Ticket
 
 
@@ -51,11 +52,12 @@ class Worker:
 
 
 class Setup(Protocol):
-    """Makes workers; small, a frozen dataclass, and sent to every process that is to have one."""
+    """Makes workers; pickled, and sent to every process that is to have one."""
 
-    @property
-    def device(self) -> str:
-        """ "cpu", "gpu" or "tpu"; executors put in what there is."""
+    def make_worker(self, data: Any, device: Device) -> Worker:
+        """Return a worker, made in the process that it will live in.
 
-    def make_worker(self, data: Any) -> Worker:
-        """Return a worker over the data, made in the process that it will live in."""
+        Args:
+            data: What it works on; one copy for all workers of a machine.
+            device: What it runs on.
+        """

@@ -9,9 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from efn_compose.errors import describe_problems
+from efn_compose.evolve.workers.table import EXECUTORS
 
-#: Packages whose versions decide scores, down to their last bits.
-_PACKAGES = ("tensorflow", "keras", "numpy", "ray")
+#: Packages whose versions decide scores, down to their last bits, and those of executors.
+_PACKAGES = (
+    *("tensorflow", "keras", "numpy"),
+    *(package for kind in EXECUTORS.values() for package in kind.packages),
+)
 
 
 def describe_process() -> dict[str, str]:

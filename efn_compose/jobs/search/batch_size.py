@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from efn_compose.config import load_config
 from efn_compose.errors import ConfigError
-from efn_compose.jobs.search.preparation import Prepared, make_executor
+from efn_compose.jobs.search.preparation import Prepared, start_workers
 
 #: Steps that an epoch keeps.
 LEAST_STEPS = 16
@@ -70,7 +70,7 @@ def find_batch_size(prepared: Prepared) -> BatchSize:
     granularity = prepared.config.search.granularity
     space = genome_space(prepared.donors[0].spec, len(prepared.donors), granularity)
     seat = Seat(space, [donor.tensors for donor in prepared.donors])
-    executor = make_executor(prepared)
+    executor = start_workers(prepared)
     try:
         limit = _limit_bytes(prepared.config.executor.memory_limit_mb, executor.workers)
         outcomes = executor.run([BatchSizeTask(limit, most)], seat)

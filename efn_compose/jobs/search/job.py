@@ -11,7 +11,7 @@ from efn_compose.config import dump_toml
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.jobs.search.batch_size import with_batch_size
 from efn_compose.jobs.search.finished import finished_result, nested_path
-from efn_compose.jobs.search.preparation import Prepared, make_executor, prepare
+from efn_compose.jobs.search.preparation import Prepared, prepare, start_workers
 from efn_compose.nesting import nest_to_file
 from efn_compose.nesting.progress import byte_progress
 from efn_compose.store import RunFolder
@@ -107,7 +107,7 @@ def _run(
             f"{len(prepared.data.left_out)} images cannot be decoded and are left out; "
             f"{folder.path / 'data.json'} lists them."
         )
-    executor = make_executor(prepared)
+    executor = start_workers(prepared)
     plan = config.kind.plan(config.finals, donor_count, executor.workers, config.budget)
     planned = None if left.is_open else plan.evaluations
     board = open_board(folder.path)

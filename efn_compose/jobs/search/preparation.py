@@ -3,10 +3,10 @@
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from efn_compose.arch import arch_spec
 from efn_compose.config import RunConfig, load_config
@@ -23,6 +23,9 @@ from efn_compose.errors import (
 )
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weight_file import is_weight_file
+
+if TYPE_CHECKING:
+    from efn_compose.evolve.workers.executor import Executor
 
 #: The experiment of a run without arguments.
 QUICKSTART = Path(__file__).parents[3] / "experiments" / "quickstart.toml"
@@ -192,12 +195,16 @@ def distinct_names(donors: Sequence[Donor]) -> list[Donor]:
     return named
 
 
-def make_executor(prepared: Prepared) -> Any:
-    """Return the executor that the configuration asks for, workers started."""
-    from efn_compose.evolve.workers.evaluator import WorkerSetup
+def start_workers(prepared: Prepared, note: Callable[[str], None] | None = None) -> "Executor":
+    """Return the executor that the configuration asks for, its workers on their way.
 
-    options = prepared.config.executor
-    device = "cpu" if options.device == "auto" else options.device
+    Args:
+        prepared: Configuration, donors and data.
+        note: Told what a person should know; a warning by default.
+    """
+    from efn_compose.evolve.workers.evaluator import WorkerSetup
+    from efn_compose.evolve.workers.executor import make_executor
+
     fitness = prepared.config.fitness
     if fitness.loss == "auto":
         loss = "calibrated" if prepared.config.kind.trains_on else "plain"
@@ -208,13 +215,5 @@ def make_executor(prepared: Prepared) -> Any:
         fitness=fitness,
         augment=prepared.config.augment,
         metric=prepared.config.data.metric,
-        device=device,
-        gpu_memory_mb=options.gpu_memory_mb,
     )
-    if not options.in_ray:
-        from efn_compose.evolve.workers.serial_executor import SerialExecutor
-
-        return SerialExecutor(setup, prepared.data)
-    from efn_compose.evolve.workers.ray_executor import RayExecutor
-
-    return RayExecutor(setup, prepared.data, options)
+    return make_executor(setup, prepared.data, prepared.config.executor, note)

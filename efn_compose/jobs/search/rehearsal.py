@@ -15,7 +15,7 @@ from efn_compose.config import dump_toml
 from efn_compose.data import DataSet
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.search.batch_size import with_batch_size
-from efn_compose.jobs.search.preparation import Prepared, make_executor
+from efn_compose.jobs.search.preparation import Prepared, start_workers
 
 if TYPE_CHECKING:
     from efn_compose.evolve.workers.executor import Executor
@@ -64,7 +64,7 @@ def measure_noise(
         EvaluationTask(recipe, derive_seed(config.run.seed, "noise", number), config.fitness.epochs)
         for number in range(seeds)
     ]
-    executor = make_executor(prepared)
+    executor = start_workers(prepared)
     try:
         if config.donors.absorb != "never":
             part, count = config.donors.absorb, config.donors.absorb_images
@@ -108,7 +108,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
     space = genome_space(prepared.donors[0].spec, donor_count, config.search.granularity)
     began = time.perf_counter()
-    executor = make_executor(prepared)
+    executor = start_workers(prepared)
     try:
         first = genome_space(space.spec, len(prepared.donors), config.search.granularity)
         seat = Seat(first, [donor.tensors for donor in prepared.donors])

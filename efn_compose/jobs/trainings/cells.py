@@ -1,4 +1,4 @@
-"""One training of a matrix: its network, fold and seed, its result, its task."""
+"""One training of a matrix: its network, fold and seed, its work, its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from efn_compose.errors import DataError
 from efn_compose.evolve.workers.task import Task
-from efn_compose.store import atomic_path
+from efn_compose.jobs.trainings.answers import write_answers
 
 if TYPE_CHECKING:
     from efn_compose.jobs.trainings.worker import TrainingWorker
+    from efn_compose.train.recipe import FittedModel
+
+#: What a killed training goes on from.
+STATE_FILE = "state.npz"
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,46 @@ class Cell(Task):
         return f"{self.variant}_fold{self.fold}_seed{self.seed}"
 
     def run(self, worker: "TrainingWorker") -> "CellResult":
-        """Answer the task in a worker; the method that executors call."""
-        return worker.train(self)
+        """Make the training, or what is left of it, write its folder, and return its scores.
+
+        Raises:
+            DataError: The fold lacks a class that a score needs.
+        """
+        from efn_compose.jobs.trainings.cell_folder import FolderWatcher, write_weights
+        from efn_compose.train.semi.fit import fit_with_unlabelled
+        from efn_compose.train.tta import make_views
+
+        setup = worker.setup
+        folder = Path(setup.folders[self.name])
+        folder.mkdir(parents=True, exist_ok=True)
+        donor = setup.donors[self.variant]
+        data, numbers = worker.data.part(self.fold)
+        if setup.metric == "auc" and len(np.unique(data.validation_labels)) < data.classes:
+            raise DataError(
+                f"fold {self.fold} lacks a class, so that there is no area under the curve."
+            )
+        state = folder / STATE_FILE
+        trainer = worker.trainer(self.variant, data.classes)
+        fitted = fit_with_unlabelled(
+            donor,
+            data,
+            worker.data.unlabelled,
+            setup.semi,
+            trainer,
+            setup.augment,
+            seed=self.seed,
+            state_file=state,
+            watcher=FolderWatcher(folder, self.name, setup.watch(self.name)),
+        )
+        views = make_views(setup.tta, setup.augment, self.seed)
+        probability = trainer.objective.answers(
+            fitted.predict, data.validation_images, views, setup.tta.merge
+        )
+        write_answers(folder, numbers, probability)
+        write_weights(folder, fitted, donor)
+        for done in folder.glob(f"{state.stem}*{state.suffix}"):
+            done.unlink()
+        return CellResult.of(fitted, setup.train.keep, numbers, probability)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +104,33 @@ class CellResult:
     learning_rate: float
     seconds: Mapping[str, float]
 
+    @classmethod
+    def of(
+        cls, fitted: "FittedModel", keep: str, numbers: np.ndarray, probability: np.ndarray
+    ) -> "CellResult":
+        """Return what became of a training that has ended.
+
+        Args:
+            fitted: The training.
+            keep: Whose scores count: the "best" epoch's or the "last" one's.
+            numbers: (image,) validation images.
+            probability: (image, class) float32.
+        """
+        history = fitted.history
+        number = history.best_epoch if keep == "best" else len(history.epochs)
+        seconds: dict[str, float] = {}
+        for record in history.epochs:
+            for phase, value in record.seconds.items():
+                seconds[phase] = round(seconds.get(phase, 0.0) + value, 3)
+        return cls(
+            scores=history.epochs[number - 1].validation,
+            numbers=numbers,
+            probability=probability,
+            best_epoch=history.best_epoch,
+            learning_rate=history.learning_rate,
+            seconds=seconds,
+        )
+
     def to_record(self, cell: Cell) -> dict[str, Any]:
         """Return the journal's line."""
         return {
@@ -74,21 +144,3 @@ class CellResult:
             "error": None,
             "timing": {"seconds": dict(self.seconds)},
         }
-
-
-PREDICTIONS_FILE = "validation.npz"
-
-
-def write_answers(folder: Path, numbers: np.ndarray, probability: np.ndarray) -> None:
-    """Keep the predictions of a training on its validation images."""
-    with atomic_path(folder / PREDICTIONS_FILE) as temporary, open(temporary, "wb") as file:
-        np.savez(file, numbers=numbers, probability=probability)
-
-
-def read_answers(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return image numbers and probabilities of `write_answers`, None where they are lost."""
-    try:
-        with np.load(folder / PREDICTIONS_FILE, allow_pickle=False) as file:
-            return file["numbers"], file["probability"]
-    except (OSError, ValueError, KeyError, EOFError):
-        return None

@@ -16,7 +16,8 @@ from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, EvaluationError
 from efn_compose.jobs.search.preparation import load_donors
-from efn_compose.jobs.trainings.cells import Cell, CellResult, read_answers
+from efn_compose.jobs.trainings.answers import read_answers
+from efn_compose.jobs.trainings.cells import Cell, CellResult
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images, table_of
 from efn_compose.jobs.trainings.leaderboard import (
     Standing,
@@ -246,7 +247,9 @@ def _results(
     """Yield each training with its result or what went wrong, as they finish."""
     if not cells:
         return
-    from efn_compose.jobs.trainings.worker import TrainingSetup, TrainingWorker
+    from efn_compose.evolve.workers.executor import make_executor
+    from efn_compose.evolve.workers.table import EXECUTORS
+    from efn_compose.jobs.trainings.worker import TrainingSetup
 
     config, options = prepared.config, prepared.config.executor
     setup = TrainingSetup(
@@ -257,26 +260,14 @@ def _results(
         tta=config.tta,
         semi=config.semi,
         metric="auc" if "auc" in (config.data.metric, config.train.monitor) else "accuracy",
-        device="cpu" if options.device == "auto" else options.device,
-        gpu_memory_mb=options.gpu_memory_mb,
     )
-    is_serial = options.kind == "serial" or (
-        options.kind == "auto" and (len(cells) == 1 or options.workers == 1)
-    )
-    if is_serial:
-        from efn_compose.evolve.workers.executor import answer
-
-        # All of this process' threads for the one training that runs.
-        setup = dataclasses.replace(setup, threads=0)
-        worker = TrainingWorker(setup, prepared.images.folded, progress.begin)
-        for cell in cells:
-            outcome = answer(worker, cell, 0)
-            yield cell, outcome.value, outcome.error
-        return
-    from efn_compose.evolve.workers.ray_executor import RayExecutor
-
-    options = dataclasses.replace(options, workers=min(options.workers, len(cells)))
-    executor = RayExecutor(setup, prepared.images.folded, options, progress.note)
+    # One training needs one worker, however many there could be.
+    workers = 1 if len(cells) == 1 else min(options.workers, len(cells))
+    options = dataclasses.replace(options, workers=workers)
+    if EXECUTORS[options.chosen].is_in_process:
+        # All of this process' threads for the one training that runs, which is watched from here.
+        setup = dataclasses.replace(setup, threads=0, watch=progress.begin)
+    executor = make_executor(setup, prepared.images.folded, options, progress.note)
     try:
         for position, outcome in executor.run(cells):
             yield cells[position], outcome.value, outcome.error

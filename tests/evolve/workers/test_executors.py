@@ -47,7 +47,7 @@ def _setup():
 
 @pytest.fixture(scope="module")
 def serial(data):
-    return SerialExecutor(_setup(), data)
+    return SerialExecutor(_setup(), data, ExecutorOptions())
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(d
     setup = WorkerSetup(
         DONORS[0].spec, DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=3e-1)
     )
-    executor = SerialExecutor(setup, data)
+    executor = SerialExecutor(setup, data, ExecutorOptions())
     tasks = [
         EvaluationTask(Recipe.genome(SPACE.pure(0)), seed, head_seed=1, keep_weights=True)
         for seed in (1, 2)
@@ -179,7 +179,7 @@ def test_a_diverging_training_is_a_failed_evaluation(data):
     setup = WorkerSetup(
         DONORS[0].spec, DONORS[0].conventions, FitnessOptions(batch_size=12, learning_rate=1e30)
     )
-    executor = SerialExecutor(setup, data)
+    executor = SerialExecutor(setup, data, ExecutorOptions())
     outcome = dict(executor.run([_tasks()[0]], SEAT))[0]
     assert outcome.error is None
     assert "diverged" in outcome.value.error

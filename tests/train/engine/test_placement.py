@@ -8,6 +8,7 @@ from random_donors import TINY, search_donors
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers import devices
+from efn_compose.evolve.workers.devices import Device
 from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
@@ -34,17 +35,17 @@ def data():
     return SimpleNamespace(classes=3, size=32, **parts)
 
 
-def _evaluation(setup, data):
-    evaluator = setup.make_worker(data)
+def _evaluation(setup, data, device="cpu"):
+    evaluator = setup.make_worker(data, Device(device))
     evaluator.sit(Seat(SPACE, [donor.tensors for donor in DONORS]))
     found = EvaluationTask(Recipe.genome(SPACE.pure(0)), 1).run(evaluator)
     assert found.error is None
     return found, evaluator
 
 
-def _setup(device="cpu", precision="auto"):
+def _setup(precision="auto"):
     fitness = FitnessOptions(batch_size=12, dropout=0.0, precision=precision)
-    return WorkerSetup(DONORS[0].spec, DONORS[0].conventions, fitness, device=device)
+    return WorkerSetup(DONORS[0].spec, DONORS[0].conventions, fitness)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_a_tpu_worker_trains_under_its_strategy(plain, data, monkeypatch):
     )
     devices._tpu_strategy.cache_clear()
     try:
-        found, evaluator = _evaluation(_setup("tpu", "float32"), data)
+        found, evaluator = _evaluation(_setup("float32"), data, "tpu")
     finally:
         devices._tpu_strategy.cache_clear()
     assert asked == ["local", ("topology", 1)]
@@ -102,7 +103,7 @@ def test_several_workers_on_a_gpu_get_their_share_and_repeat_themselves(monkeypa
     monkeypatch.setattr(
         tf.config.experimental, "enable_op_determinism", lambda: asked.append("deterministic")
     )
-    assert devices.prepare_device("gpu", threads=7, gpu_memory_mb=3500) is None
+    assert devices.prepare_device(Device("gpu", 3500), threads=7) is None
     assert asked == [("card", 3500), "deterministic"]
     assert Placement("gpu").policy == "mixed_float16"
 

@@ -27,7 +27,7 @@ class BatchSizeTask(Task):
         from efn_compose.train.engine.placement import USABLE_SHARE, accelerator_bytes
         from efn_compose.train.resident.resident import batches
 
-        device, limit = worker.setup.device, self.limit_bytes
+        device, limit = worker.network.placement.device, self.limit_bytes
         if device == "gpu":
             limit = min(limit, USABLE_SHARE * accelerator_bytes())
         worker.network.load(worker.donors[0], seed=0)

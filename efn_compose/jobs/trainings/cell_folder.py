@@ -1,0 +1,63 @@
+"""What a training leaves in its folder: history, pictures, weights, answers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.donors import Donor
+from efn_compose.jobs.trainings.curves import draw_history, draw_rates
+from efn_compose.store import atomic_path, write_text
+from efn_compose.store.journal import to_line
+from efn_compose.train.recipe import FittedModel, History
+from efn_compose.train.recipe.rate_finder import RateCurve
+from efn_compose.train.recipe.trainer import FitWatcher
+
+
+class FolderWatcher:
+    """Keeps `history.jsonl` and the pictures up to date; passes everything on.
+
+    The history is written whole each time, so that it never tells of epochs that a killed
+    training lost.
+
+    Args:
+        folder: Of the training.
+        name: Of the training, for the pictures.
+        watcher: Whoever else watches.
+    """
+
+    def __init__(self, folder: Path, name: str, watcher: FitWatcher) -> None:
+        self._folder, self._name, self._watcher = folder, name, watcher
+
+    def on_update(self, done: int, planned: int, loss: float) -> None:
+        """Pass an update on."""
+        self._watcher.on_update(done, planned, loss)
+
+    def on_epoch(self, history: History) -> None:
+        """Write and draw the history."""
+        lines = [to_line(record.to_json()).decode() for record in history.epochs]
+        write_text(self._folder / "history.jsonl", "".join(lines))
+        draw_history(history, self._folder / "curve.png", self._name)
+        self._watcher.on_epoch(history)
+
+    def on_rates(self, curve: RateCurve) -> None:
+        """Write and draw a range test."""
+        write_text(self._folder / "range_test.csv", curve.to_csv())
+        draw_rates(curve, self._folder / "range_test.png")
+        self._watcher.on_rates(curve)
+
+
+def write_weights(folder: Path, fitted: FittedModel, donor: Donor) -> None:
+    """Write last and best weights; a head that weight files cannot hold goes beside them."""
+    trainer = fitted.trainer
+    for name, values in (("last", fitted.last), ("best", fitted.best)):
+        trainer.put(values)
+        trainer.trained(donor).save(folder / f"{name}.h5")
+        beside = trainer.beside()
+        if beside:
+            _write_head(folder / f"{name}_head.npz", beside)
+
+
+def _write_head(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
