@@ -25,6 +25,13 @@ class Bomb(Task):
         return "survived"
 
 
+class Killer(Task):
+    """A task that kills each worker that is asked it."""
+
+    def run(self, worker):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Sleeper(Task):
     """A task that hangs the first time it is asked."""
 
@@ -68,12 +75,33 @@ class Grower(Task):
         return os.getpid()
 
 
+class Echo(Task):
+    """A task that returns what it holds."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def run(self, worker):
+        return self.value
+
+
 class Reader(Task):
     """A task that reads its seat: its donors' first numbers, and how many seats its worker fetched."""
 
     def run(self, worker):
         donors = [int(donor["stem_conv/kernel"].flat[0]) for donor in worker.seat.donors]
         return donors, os.getpid(), worker.fetched
+
+
+class BombedReader(Reader):
+    """A task that kills its worker the first time, and reads the seat of the next one."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def run(self, worker):
+        Bomb(self.path).run(worker)
+        return super().run(worker)
 
 
 class Farewell(Task):

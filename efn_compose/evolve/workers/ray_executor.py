@@ -164,18 +164,20 @@ class RayExecutor:
         Raises:
             RunError: Ray cannot be started, or gives no right answer in time.
         """
-        start_ray(ExecutorOptions())
+        is_ours = start_ray(ExecutorOptions())
         import ray
 
         try:
-            found = ray.get(ray.remote(lambda: 6 * 7).remote(), timeout=_TRIAL_SECONDS)
+            question = ray.remote(lambda: 6 * 7).options(num_cpus=0).remote()
+            found = ray.get(question, timeout=_TRIAL_SECONDS)
             if found != 42:
                 raise RunError(f"Ray answered 6 * 7 = {found}.")
             return f"{ray.__version__}, offers {words(ray.cluster_resources())}"
         except ray.exceptions.RayError as error:
             raise RunError(f"Ray gives no answer: {_last_line(error)}.") from None
         finally:
-            ray.shutdown()
+            if is_ours:
+                ray.shutdown()
 
     @property
     def workers(self) -> int:

@@ -1,0 +1,101 @@
+"""What evaluations and winners are made of, in one worker of this process."""
+
+import numpy as np
+import pytest
+from worker_setups import AUGMENT, DONORS, MIXED, SEAT, SPACE, nano_data
+
+from efn_compose.arch import HEAD_LAYER, arch_spec
+from efn_compose.compose import GenomeSpace, Recipe
+from efn_compose.errors import EvaluationError
+from efn_compose.evolve.options import FitnessAugmentOptions, FitnessOptions
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.seat import Seat
+from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return nano_data(tmp_path_factory.mktemp("data"))
+
+
+def _worker(data, augment=None, **fitness):
+    options = FitnessOptions(**{"batch_size": 12} | fitness)
+    parts = {} if augment is None else {"augment": augment}
+    worker = WorkerSetup(DONORS[0].spec, DONORS[0].conventions, options, **parts).make_worker(data)
+    worker.sit(SEAT)
+    return worker
+
+
+@pytest.fixture(scope="module")
+def worker(data):
+    return _worker(data, AUGMENT)
+
+
+def test_an_evaluation_trains_on_what_augmentation_makes_of_each_image(worker, data):
+    """Seen by the training step itself; `test_equal_answers` says it is the same every time."""
+    import tensorflow as tf
+
+    from efn_compose.train.augment import augment
+
+    assert FitnessAugmentOptions().is_off and not AUGMENT.is_off
+    model = worker.network
+    model.load(DONORS[0].tensors, seed=5)
+    numbers = np.array([40, 3, 7], np.int32)
+    seen = model._augmented(tf.constant(data.train_images), tf.constant(numbers), tf.constant(2))
+    wanted = augment(data.train_images[numbers], numbers, AUGMENT, seed=5, epoch=2).numpy()
+    np.testing.assert_array_equal(seen.numpy(), DONORS[0].preprocess(wanted))
+    assert (wanted != data.train_images[numbers]).any(axis=(1, 2, 3)).all()
+
+
+def test_nothing_leaks_into_a_pure_donor(worker):
+    EvaluationTask(Recipe.genome(MIXED), 1).run(worker)
+    finished = FinishTask(Recipe.genome(SPACE.pure(1))).run(worker)
+    for name, values in finished.items():
+        np.testing.assert_array_equal(values, DONORS[1].tensors[name])
+
+
+def test_donors_of_another_network_are_refused_and_leave_no_seat_behind(worker):
+    other = GenomeSpace(arch_spec("lite0"), 2, "block")
+    with pytest.raises(EvaluationError, match="of lite0, the worker's network is"):
+        worker.sit(Seat(other, SEAT.donors))
+    with pytest.raises(EvaluationError, match="without a seat"):
+        FinishTask(Recipe.genome(SPACE.pure(1))).run(worker)
+    worker.sit(SEAT)
+
+
+def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(data):
+    import keras
+
+    # A large rate, so that two trainings of few steps part.
+    worker = _worker(data, learning_rate=3e-2)
+    first, second = (
+        EvaluationTask(Recipe.genome(SPACE.pure(0)), seed, head_seed=1, keep_weights=True)
+        .run(worker)
+        .weights
+        for seed in (1, 2)
+    )
+    mean = {name: (values + second[name]) / 2 for name, values in first.items()}
+    worker.sit(Seat(SPACE, [mean, first]))
+    found = [FinishTask(Recipe.genome(SPACE.pure(number))).run(worker) for number in range(2)]
+    # What the last convolution gives for the training images, as Keras computes it.
+    donor = DONORS[0].replace(tensors=found[0]).without_head()
+    model = donor.build(input_shape=(32, 32, 3), include_top=False)
+    body = keras.Model(model.inputs, model.get_layer("top_conv").output)
+    output = body.predict(donor.preprocess(data.train_images), verbose=0).astype(np.float64)
+    for role, value in (
+        ("moving_mean", output.mean(axis=(0, 1, 2))),
+        ("moving_variance", output.var(axis=(0, 1, 2))),
+    ):
+        np.testing.assert_allclose(found[0][f"top_bn/{role}"], value, rtol=1e-3, atol=1e-5)
+        assert not np.allclose(mean[f"top_bn/{role}"], value, rtol=1e-3, atol=1e-5)
+    for name in ("stem_conv/kernel", f"{HEAD_LAYER}/kernel"):
+        np.testing.assert_array_equal(found[0][name], mean[name])
+    # A network as it was trained has its statistics already.
+    for name, values in first.items():
+        np.testing.assert_allclose(found[1][name], values, rtol=1e-5, atol=1e-7)
+
+
+def test_a_diverging_training_is_a_failed_evaluation(data):
+    found = EvaluationTask(Recipe.genome(MIXED), 1).run(_worker(data, learning_rate=1e30))
+    assert "diverged" in found.error
+    assert found.loss is None
