@@ -40,16 +40,15 @@ def absorb_donors(
     Raises:
         EvaluationError: A donor could not be rewritten.
     """
-    paths = [
-        folder and path_of(folder, donor, [donor.fingerprint, part, image_count, data_fingerprint])
-        for donor in donors
-    ]
-    found = [
-        path and kept_donor(path, donor.name) for path, donor in zip(paths, donors, strict=True)
-    ]
-    missing = [number for number, donor in enumerate(found) if donor is None]
+    paths: dict[int, Path] = {}
     if folder is not None:
         folder.mkdir(exist_ok=True)
+        for number, donor in enumerate(donors):
+            made_from = [donor.fingerprint, part, image_count, data_fingerprint]
+            paths[number] = path_of(folder, donor, made_from)
+    kept = {number: kept_donor(path, donors[number].name) for number, path in paths.items()}
+    found = {number: donor for number, donor in kept.items() if donor is not None}
+    missing = [number for number in range(len(donors)) if number not in found]
     tasks = [AbsorbTask(donors[number], image_count, part) for number in missing]
     for position, outcome in executor.run(tasks):
         number = missing[position]
@@ -59,6 +58,6 @@ def absorb_donors(
                 f"{outcome.error}. Without: --set donors.absorb=never."
             )
         found[number] = outcome.value
-        if paths[number] is not None:
+        if number in paths:
             outcome.value.save(paths[number])
-    return found
+    return [found[number] for number in range(len(donors))]

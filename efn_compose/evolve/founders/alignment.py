@@ -49,8 +49,9 @@ def align_donors(
     seed = derive_seed(run_seed, "partition")
     parts = [[donor.fingerprint for donor in donors], image_count, seed, data_fingerprint]
     paths = [path_of(folder, donor, parts) for donor in donors]
-    kept = [kept_donor(path, donor.name) for path, donor in zip(paths, donors, strict=True)]
-    if None not in kept:
+    found = (kept_donor(path, donor.name) for path, donor in zip(paths, donors, strict=True))
+    kept = [donor for donor in found if donor is not None]
+    if len(kept) == len(donors):
         return kept
     folder.mkdir(exist_ok=True)
     for _, outcome in executor.run([AlignTask(tuple(donors), image_count, seed)]):

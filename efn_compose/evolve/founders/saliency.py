@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -59,7 +60,8 @@ def measure_saliency(
         found[number] = outcome.value
     arrays = {f"{n}/{group}": v for n, part in enumerate(found) for group, v in part.items()}
     with atomic_path(folder / FILE) as path, path.open("wb") as file:
-        np.savez(file, key=np.array(key), **arrays)
+        # savez' own arguments have names that no array here has, which its types cannot say.
+        np.savez(file, key=np.array(key), **cast(dict[str, Any], arrays))
     return tuple(found)
 
 

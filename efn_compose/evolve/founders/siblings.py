@@ -50,8 +50,9 @@ def make_siblings(
         for number, donor in enumerate(donors)
         for share in range(count)
     ]  # fmt: skip
-    siblings = [_kept(folder, donor, task) for donor, task in plan]
-    missing = [position for position, sibling in enumerate(siblings) if sibling is None]
+    kept = [_kept(folder, donor, task) for donor, task in plan]
+    siblings = {position: sibling for position, sibling in enumerate(kept) if sibling is not None}
+    missing = [position for position in range(len(plan)) if position not in siblings]
     for number, outcome in executor.run([plan[position][1] for position in missing], seat):
         position = missing[number]
         donor, task = plan[position]
@@ -66,7 +67,7 @@ def make_siblings(
         )
         sibling.save(folder / f"{sibling.name}.h5")
         siblings[position] = sibling
-    return siblings
+    return [siblings[position] for position in range(len(plan))]
 
 
 def _name(donor: Donor, task: SiblingTask) -> str:

@@ -103,9 +103,10 @@ class Ledger:
         heads = [_head(purpose, task, name) for task, name in zip(tasks, names, strict=True)]
         evaluations = []
         for head in heads:
-            if self._recorded.next is None:
+            record = self._recorded.next
+            if record is None:
                 break
-            evaluations.append(self._replay(head))
+            evaluations.append(self._replay(record, head))
         fresh = list(tasks[len(evaluations) :])
         if not fresh:
             return evaluations
@@ -163,7 +164,7 @@ class Ledger:
             if record["ask"] not in pending:
                 raise self._mismatch({"ask"})
             head, _ = pending.pop(record["ask"])
-            asker.tell(record["ask"], self._replay(head))
+            asker.tell(record["ask"], self._replay(record, head))
         if self._recorded.next is not None:
             if pending:
                 raise self._mismatch({"phase"})
@@ -222,8 +223,7 @@ class Ledger:
         timing = {**event.get("timing", {}), "elapsed": round(self.clock.seconds, 3)}
         self._journal.append({**event, "timing": timing})
 
-    def _replay(self, head: dict[str, Any]) -> Evaluation:
-        record = self._recorded.next
+    def _replay(self, record: dict[str, Any], head: dict[str, Any]) -> Evaluation:
         different = {key for key in head if record.get(key) != head[key]}
         if different:
             raise self._mismatch(different)

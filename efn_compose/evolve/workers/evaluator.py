@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.compose import GenomeSpace, Recipe
-from efn_compose.compose.compose import Tensors
+from efn_compose.compose.averaging import Tensors
 from efn_compose.data import DataSet
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.options import FitnessAugmentOptions, FitnessOptions

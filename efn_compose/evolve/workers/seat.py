@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from efn_compose.compose import GenomeSpace
-from efn_compose.compose.compose import Tensors
+from efn_compose.compose.averaging import Tensors
 from efn_compose.errors import InvalidGenomeError
 
 

@@ -73,7 +73,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     """
     if config_path is None and not any(word.startswith("donors.files=") for word in overrides):
         config_path = QUICKSTART
-    config = load_config(config_path, overrides)
+    config: RunConfig = load_config(config_path, overrides)
     donors = load_donors(config.donors.files, config.donors.variant)
     if len(donors) * (1 + config.donors.siblings) < 2 and not config.kind.trains_on:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -60,4 +61,5 @@ def write_weights(folder: Path, fitted: FittedModel, donor: Donor) -> None:
 
 def _write_head(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        # savez' own arguments have names that no array here has, which its types cannot say.
+        np.savez(file, **cast(dict[str, Any], dict(arrays)))

@@ -191,12 +191,12 @@ def _run(prepared: PreparedTrainings, folder: RunFolder, quiet: bool) -> TrainSu
 
     _write_data(prepared, folder)
     done = {r["training"] for r in folder.journal if r["error"] is None}
-    answers = {
+    kept = {
         cell.name: read_answers(prepared.folders[cell.name])
         for cell in prepared.cells
         if cell.name in done
     }
-    answers = {name: found for name, found in answers.items() if found is not None}
+    answers = {name: found for name, found in kept.items() if found is not None}
     waiting = [cell for cell in prepared.cells if cell.name not in answers]
     with TrainingProgress(len(waiting), Console(quiet=quiet, stderr=True)) as progress:
         progress.note(str(prepared.images.folds.quality))
@@ -220,12 +220,12 @@ def _write_data(prepared: PreparedTrainings, folder: RunFolder) -> None:
     write_fold_table(images.table, images.folded.fold, prepared.folder / "folds.csv")
     folder.write_text("folds.txt", f"{images.folds.quality}\n")
     if images.unreadable:
-        rows = [(image.image, image.reason) for image in images.unreadable]
-        folder.write_text("unreadable.csv", table_of(rows, ("number_in_source", "reason")))
+        reasons = [(image.image, image.reason) for image in images.unreadable]
+        folder.write_text("unreadable.csv", table_of(reasons, ("number_in_source", "reason")))
     if images.duplicates:
         names = [images.table.image_name(n) for n in range(len(images.table))]
-        rows = [(names[pair.first], names[pair.second]) for pair in images.duplicates]
-        folder.write_text("duplicates.csv", table_of(rows, ("first", "second")))
+        pairs = [(names[pair.first], names[pair.second]) for pair in images.duplicates]
+        folder.write_text("duplicates.csv", table_of(pairs, ("first", "second")))
 
 
 def _warnings(prepared: PreparedTrainings) -> Iterator[str]:

@@ -14,7 +14,7 @@ from efn_compose.compose import Recipe
 from efn_compose.evolve.workers.task import Task
 
 if TYPE_CHECKING:
-    from efn_compose.compose.compose import Tensors
+    from efn_compose.compose.averaging import Tensors
     from efn_compose.evolve.workers.evaluator import Evaluator
 
 
