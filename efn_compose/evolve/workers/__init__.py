@@ -1,5 +1,6 @@
-"""Who answers the questions of a search: tasks, the evaluator that runs them, and executors.
+"""Who does the work of a search: tasks, the workers that run them, executors that hand them out.
 
-Begin at `executor.py`, which states the promises that every executor keeps; `tasks.py` lists what
-travels. Ray is imported by `ray_executor.py` and `ray_session.py` only.
+Begin at `executor.py`, which states the promises of every executor; `table.py` lists them. What is
+asked lies in `tasks/`, what a worker owns in `evaluator.py`, and what donor numbers mean in `seat.py`.
+Ray is imported by `ray_executor.py` and `ray_session.py` only.
 """

@@ -1,7 +1,7 @@
 """What workers of a search are asked: one file per task, which holds its fields and its work.
 
 Begin at `evaluation.py`. A task's `run(worker)` may use what an `Evaluator` owns: images, the
-traced network, the donors of its seat. How to add one: `docs/howto/add_an_executor.md`.
+traced network, the donors of its seat. How to add one: `docs/howto/executor.md`.
 """
 
 from efn_compose.evolve.workers.task import Outcome, Task
