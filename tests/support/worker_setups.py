@@ -1,13 +1,14 @@
 """Two nano donors, their seat, and images for real workers."""
 
-from nano_run import nano_donor, write_nano_experiment
+from nano_run import write_nano_experiment
+from random_donors import TINY, search_donors
 
 from efn_compose.compose import GenomeSpace
 from efn_compose.data import DataOptions, load_data
 from efn_compose.evolve.options import FitnessAugmentOptions
 from efn_compose.evolve.workers.seat import Seat
 
-DONORS = [nano_donor("a", 1), nano_donor("b", 2)]
+DONORS = search_donors(TINY)
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")
 SEAT = Seat(SPACE, [donor.tensors for donor in DONORS])
 AUGMENT = FitnessAugmentOptions(flip_x=0.5, rotation=20, contrast=0.2, grid=0.5, holes=1)

@@ -67,7 +67,7 @@ def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(d
     import keras
 
     # A large rate, so that two trainings of few steps part.
-    worker = _worker(data, learning_rate=3e-2)
+    worker = _worker(data, learning_rate=3e-1)
     first, second = (
         EvaluationTask(Recipe.genome(SPACE.pure(0)), seed, head_seed=1, keep_weights=True)
         .run(worker)
