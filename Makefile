@@ -12,6 +12,8 @@ RUN    := runs/quickstart
 
 # A CPU build of torch 2.13 where pip offers one; tests only.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# setuptools warns of every editable installation, which would frighten who installs for the first time.
+PIP = PYTHONWARNINGS=ignore $(BIN)/python -m pip
 # Two processes; each file of tests belongs to one.
 TESTS = $(BIN)/python -m pytest --numprocesses 2
 
@@ -48,18 +50,18 @@ clean:
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(PIP) install --quiet --upgrade pip
 
 $(VENV)/.installed-demo: $(BIN)/python setup.cfg pyproject.toml
 	@echo "Installing into $(VENV): about 3 GB of packages, a few minutes, silent unless something fails."
-	$(BIN)/python -m pip install --quiet --editable '.[demo,plots]'
+	$(PIP) install --quiet --editable '.[demo,plots]'
 	touch $@
 
 $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
 	@echo "Installing what the tests compare with into $(VENV): a few minutes more."
-	$(BIN)/python -m pip install --quiet --editable '.[demo,plots,docs,test,parity]'
+	$(PIP) install --quiet --editable '.[demo,plots,docs,test,parity]'
 	touch $@
 
 $(VENV)/.installed-docs: $(BIN)/python setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(PIP) install --quiet --editable '.[docs]'
 	touch $@
