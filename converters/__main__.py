@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from converters.catalogue import catalogue_table, known_donors
 from converters.conversion import loaded
 from converters.matching import match_checkpoint
 from converters.registry import DIALECT_NAMES
@@ -31,7 +32,15 @@ def parser(prog: str = "python -m converters") -> argparse.ArgumentParser:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments; `efn-compose convert` declares them too."""
     parser.add_argument(
-        "file", help="checkpoint; or package:NAME, timm:MODEL.TAG, or a TF checkpoint's prefix"
+        "file",
+        nargs="?",
+        help="checkpoint; or package:NAME, timm:MODEL.TAG, or a TF checkpoint's prefix",
+    )
+    parser.add_argument(
+        "--known",
+        metavar="WORD",
+        nargs="*",
+        help="list the known public donors whose names contain all words, and stop",
     )
     parser.add_argument("-o", "--output", help="weight file to write (.h5); default: report only")
     parser.add_argument("--dialect", metavar="NAME", help=f"one of {', '.join(DIALECT_NAMES)}")
@@ -69,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Run the command with parsed arguments; return its exit code."""
     try:
-        report, lines = _convert(options)
+        report, lines = _list(options) if options.known is not None else _convert(options)
     except EfnComposeError as error:
         if options.json:
             _say(json.dumps({"error": type(error).__name__, "message": str(error)}))
@@ -82,8 +91,21 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _list(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Return the catalogue's entries for machines and for people."""
+    if options.file or options.output:
+        raise ConfigError("--known lists donors and converts nothing: give no file and no -o.")
+    entries = known_donors(*options.known)
+    return {"donors": entries}, [catalogue_table(entries)]
+
+
 def _convert(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Return the report for machines and for people; write the file where one is asked for."""
+    if options.file is None:
+        raise ConfigError(
+            "No checkpoint is named. Give a file, package:NAME or timm:MODEL.TAG; "
+            "--known lists public donors."
+        )
     request = Request(
         options.arch,
         not options.raw,

@@ -33,7 +33,7 @@ if (
     from efn_compose.seeding import seed as seed
     from efn_compose.statistics.absorb import absorb_statistics as absorb_statistics
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 #: Public names and the module each lives in.
 _PUBLIC = {

@@ -1,23 +1,20 @@
 """The catalogue of public donors says what the converters would report."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from repository import ROOT
 
 from converters import CONVERTERS
+from converters.catalogue import catalogue_table, known_donors
 from converters.timm_models import TAGS
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, arch_spec, inventory
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.checkpoints.dialects.layouts import LAYOUTS
 
-CATALOGUE = ROOT / "weights" / "catalogue.toml"
-with CATALOGUE.open("rb") as _file:
-    ENTRIES = {entry["id"]: entry for entry in tomllib.load(_file)["donor"]}
+ENTRIES = {entry["id"]: entry for entry in known_donors()}
 REQUIRED = {
     "id", "dialect", "fetch", "licence", "classes", "resolution", "padding", "bn_epsilon",
     "activation", "preprocessing",
@@ -100,3 +97,13 @@ def test_real_checksums(tmp_path):
     for key in (key for key in ENTRIES if key.startswith("package:")):
         raw = RawCheckpoint(local_source(key).path, "torch-legacy", {})
         assert raw.sha256 == ENTRIES[key]["sha256"]
+
+
+def test_known_donors_are_found_by_parts_of_their_names():
+    assert len(known_donors()) == len(ENTRIES)
+    found = [entry["id"] for entry in known_donors("B0", "ra")]
+    assert "timm:efficientnet_b0.ra_in1k" in found
+    assert all("b0" in key and "ra" in key for key in found)
+    table = catalogue_table(known_donors("efficientnet_b0.ra_in1k"))
+    assert "timm:efficientnet_b0.ra_in1k" in table and "77.7" in table and "Apache-2.0" in table
+    assert "no public donor" in catalogue_table([])

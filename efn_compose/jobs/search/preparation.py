@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from efn_compose.evolve.workers.executor import Executor
 
 #: The experiment of a run without arguments.
-QUICKSTART = Path(__file__).parents[3] / "experiments" / "quickstart.toml"
+QUICKSTART = Path(__file__).with_name("quickstart.toml")
 
 #: Sections that never change a result, so that a resumed run may change them.
 _FREE_SECTIONS = ("executor", "budget")

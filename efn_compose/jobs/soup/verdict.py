@@ -85,6 +85,8 @@ def _words(best: str, images: int, loss: Difference, accuracy: Difference) -> st
     facts = (
         f"loss {change} and accuracy {points} relative to it, on {images} images that chose nothing"
     )
+    if loss.mean == loss.standard_error == 0:
+        return f"The soup is {best} alone: no average was better on the validation images."
     if loss.is_clearly_better:
         return f"The soup is better than the best network alone, {best}: {facts}."
     if loss.is_clearly_worse:

