@@ -1,4 +1,4 @@
-"""What a training does: the `[train]` section."""
+"""The `[train]` section: the settings of a training."""
 
 import tomllib
 from dataclasses import dataclass, field
@@ -28,14 +28,14 @@ class TrainOptions:
         optimizer: Any optimizer of Keras by name, or "padam".
         optimizer_settings: Its further arguments, as "momentum=0.9".
         learning_rate: The highest rate of the schedule.
-        find_rate: Replace it by what a range test finds.
+        find_rate: Replace it by the rate that a range test finds.
         weight_decay: Decoupled, per update, times the rate.
         clip_norm: Largest norm of all gradients together; 0: any.
         schedule: Of the rate; "two_forward_one_back" keeps it and moves the weights. See
             `schedules`.
         cycle_epochs: Length of a triangular cycle, and of the first cosine period.
-        cycle_growth: Each cosine period is so many times as long as the one before.
-        lowest_rate: Where cycles begin and end, as a share of the highest rate.
+        cycle_growth: Length of a cosine period, relative to the one before.
+        lowest_rate: Rate at the beginning and the end of a cycle, as a share of the highest rate.
         warm_up_epochs: Epochs before all others in which BatchNorm's gamma and beta alone learn.
         warm_up_classifier: Whether the classifier learns then, too.
         pooling: "avg", or "avgmax": average and maximum, concatenated.
@@ -49,15 +49,15 @@ class TrainOptions:
         cutmix: Alpha of CutMix; 0: off. With both on, batches take turns.
         augmix: Weight of AugMix's consistency loss; 0: off.
         sizes: Progressive resizing: image sizes in turn, for equal shares of the epochs.
-        ema: Decay of a moving average of the weights, which is what is scored and kept; 0: off.
-        absorb: Write the starting weights over the BatchNorm statistics of the training images,
-            so that the first batches do not undo what they compute: "body" leaves the last
-            BatchNorm to the fresh classifier, "all" absorbs that one too.
-        absorb_images: Training images whose statistics these are.
+        ema: Decay of a moving average of the weights. The average is scored and kept; 0: off.
+        absorb: Rewrite the BatchNorm of the starting weights for the training images, so that
+            the first batches do not undo their knowledge. "body" leaves the last BatchNorm to
+            the fresh classifier, "all" absorbs that one too.
+        absorb_images: Training images that the statistics are taken from.
         recalibrate_images: Training images that BatchNorm statistics are re-estimated on after
             every epoch; 0: keep Keras' moving averages.
         precision: Of activations; weights and loss stay float32.
-        monitor: What the best epoch is chosen by, on the validation images.
+        monitor: The validation score that chooses the best epoch.
         keep: Which epoch's weights a training returns. The best epoch's score flatters, since
             it was chosen by the images it is scored on.
         deterministic: TensorFlow's deterministic kernels, for the whole process: equal bits
@@ -70,57 +70,89 @@ class TrainOptions:
     """
 
     epochs: int = field(default=10, metadata={"minimum": 1, "help": "passes over the images"})
-    batch_size: int = field(default=32, metadata={"minimum": 1, "help": "images per pass"})
-    accumulate: int = field(default=1, metadata={"minimum": 1, "help": "batches per update"})
-    optimizer: str = field(default="adam", metadata={"help": "any of Keras, or padam"})
+    batch_size: int = field(default=32, metadata={"minimum": 1, "help": "images per batch"})
+    accumulate: int = field(
+        default=1, metadata={"minimum": 1, "help": "batches whose gradients make one update"}
+    )
+    optimizer: str = field(default="adam", metadata={"help": "any optimizer of Keras, or padam"})
     optimizer_settings: tuple[str, ...] = field(
-        default=(), metadata={"help": 'more of its arguments: "momentum=0.9"'}
+        default=(), metadata={"help": 'further arguments of the optimizer: "momentum=0.9"'}
     )
-    learning_rate: float = _number(1e-3, "highest rate of the schedule", 1e-12)
-    find_rate: bool = field(default=False, metadata={"help": "take the rate of a range test"})
-    weight_decay: float = _number(0.0, "decoupled")
-    clip_norm: float = _number(0.0, "of all gradients together; 0: any")
-    schedule: Schedule = field(default="one_cycle", metadata={"help": "of the rate"})
-    cycle_epochs: float = _number(2.0, "triangular cycle, first cosine period", 0.01)
-    cycle_growth: float = _number(2.0, "of cosine periods", 1.0)
-    lowest_rate: float = _number(0.04, "share of the highest rate", 0.0, 1.0)
+    learning_rate: float = _number(1e-3, "highest learning rate of the schedule", 1e-12)
+    find_rate: bool = field(
+        default=False, metadata={"help": "find the learning rate by a range test first"}
+    )
+    weight_decay: float = _number(0.0, "decoupled weight decay per update")
+    clip_norm: float = _number(0.0, "largest norm of all gradients together; 0: any")
+    schedule: Schedule = field(
+        default="one_cycle", metadata={"help": "course of the learning rate"}
+    )
+    cycle_epochs: float = _number(
+        2.0, "epochs of a triangular cycle, or of the first cosine period", 0.01
+    )
+    cycle_growth: float = _number(2.0, "length of a cosine period, relative to the one before", 1.0)
+    lowest_rate: float = _number(
+        0.04, "rate at both ends of a cycle, as a share of the highest", 0.0, 1.0
+    )
     warm_up_epochs: int = field(
-        default=0, metadata={"minimum": 0, "help": "in which gamma and beta alone learn"}
+        default=0,
+        metadata={
+            "minimum": 0,
+            "help": "first epochs, in which BatchNorm's gamma and beta alone learn",
+        },
     )
-    warm_up_classifier: bool = field(default=False, metadata={"help": "and the classifier"})
+    warm_up_classifier: bool = field(
+        default=False, metadata={"help": "the classifier learns in the warm-up, too"}
+    )
     pooling: Literal["avg", "avgmax"] = field(
         default="avg", metadata={"help": "avgmax: average and maximum, concatenated"}
     )
-    dropout: float = _number(0.2, "before the classifier", 0.0, 0.95)
-    drop_connect: float = _number(0.0, "stochastic depth at the last block", 0.0, 0.95)
-    label_smoothing: float = _number(0.0, "share spread over all classes", 0.0, 1.0)
-    focal_gamma: float = _number(0.0, "of the focal loss; 0: cross-entropy")
-    balance_classes: bool = field(default=False, metadata={"help": "by inverse frequency"})
-    class_weights: tuple[float, ...] = field(default=(), metadata={"help": "one per class"})
-    mixup: float = _number(0.0, "alpha; 0: off")
-    cutmix: float = _number(0.0, "alpha; 0: off")
-    augmix: float = _number(0.0, "weight of the consistency loss; 0: off")
-    sizes: tuple[int, ...] = field(default=(), metadata={"help": "progressive resizing"})
-    ema: float = _number(0.0, "decay of the weights' average; 0: off", 0.0, 0.999999)
+    dropout: float = _number(0.2, "dropout rate before the classifier", 0.0, 0.95)
+    drop_connect: float = _number(0.0, "rate of stochastic depth at the last block", 0.0, 0.95)
+    label_smoothing: float = _number(
+        0.0, "share of the target that is spread over all classes", 0.0, 1.0
+    )
+    focal_gamma: float = _number(0.0, "exponent of the focal loss; 0: cross-entropy")
+    balance_classes: bool = field(
+        default=False, metadata={"help": "weigh classes by inverse frequency"}
+    )
+    class_weights: tuple[float, ...] = field(
+        default=(), metadata={"help": "your own weights, one per class"}
+    )
+    mixup: float = _number(0.0, "alpha of MixUp; 0: off")
+    cutmix: float = _number(0.0, "alpha of CutMix; 0: off")
+    augmix: float = _number(0.0, "weight of AugMix's consistency loss; 0: off")
+    sizes: tuple[int, ...] = field(
+        default=(), metadata={"help": "image sizes in turn, for equal shares of the epochs"}
+    )
+    ema: float = _number(0.0, "decay of the moving average of the weights; 0: off", 0.0, 0.999999)
     absorb: Literal["body", "all", "never"] = field(
-        default="body", metadata={"help": "rewrite BatchNorm for the images' statistics"}
+        default="body", metadata={"help": "rewrite BatchNorm for the training images first"}
     )
     absorb_images: int = field(
-        default=320, metadata={"minimum": 2, "help": "training images for that"}
+        default=320, metadata={"minimum": 2, "help": "training images to absorb"}
     )
     recalibrate_images: int = field(
-        default=1024, metadata={"minimum": 0, "help": "for BatchNorm statistics; 0: do not"}
+        default=1024,
+        metadata={"minimum": 0, "help": "training images for BatchNorm after each epoch; 0: off"},
     )
-    precision: Precision = field(default="float32", metadata={"help": "of activations"})
+    precision: Precision = field(default="float32", metadata={"help": "precision of activations"})
     monitor: Literal["loss", "accuracy", "auc"] = field(
-        default="loss", metadata={"help": "chooses the best epoch"}
+        default="loss", metadata={"help": "score that chooses the best epoch"}
     )
     keep: Literal["last", "best"] = field(
-        default="last", metadata={"help": "epoch whose weights are scored; best flatters"}
+        default="last", metadata={"help": "epoch whose weights are scored; the best one flatters"}
     )
-    deterministic: bool = field(default=False, metadata={"help": "deterministic kernels"})
-    frozen_backbone: bool = field(default=False, metadata={"help": "for comparison"})
-    hidden_units: tuple[int, ...] = field(default=(), metadata={"help": "for comparison"})
+    deterministic: bool = field(
+        default=False, metadata={"help": "same bits on any number of threads"}
+    )
+    frozen_backbone: bool = field(
+        default=False, metadata={"help": "only the head learns; for comparison"}
+    )
+    hidden_units: tuple[int, ...] = field(
+        default=(),
+        metadata={"help": "widths of further layers before the classifier; for comparison"},
+    )
 
     def __post_init__(self) -> None:
         problems = []

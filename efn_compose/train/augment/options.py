@@ -35,20 +35,24 @@ class AugmentOptions:
 
     flip_x: float = _share(0.5, "probability of mirroring left-right")
     flip_y: float = _share(0.0, "probability of mirroring top-bottom")
-    rotation: float = setting(0.0, "largest angle, degrees", minimum=0.0, maximum=180.0)
+    rotation: float = setting(0.0, "largest angle, in degrees", minimum=0.0, maximum=180.0)
     stretch: float = _share(0.0, "largest change of each side's scale")
-    brightness: float = _share(0.0, "largest shift, share of the range")
+    brightness: float = _share(0.0, "largest shift, as a share of the range")
     contrast: float = _share(0.0, "largest change of contrast")
-    hue: float = _share(0.0, "largest turn of the hue, share of the circle")
+    hue: float = _share(0.0, "largest turn of the hue, as a share of the circle")
     grid: float = _share(0.0, "probability of shuffling tiles")
     grid_cells: int = setting(4, "tiles per side", minimum=2, read_when=When("grid"))
-    holes: int = setting(0, "squares blanked out", minimum=0)
+    holes: int = setting(0, "squares that are blanked out", minimum=0)
     hole_size: float = _share(
-        0.25, "side of a square, share of the image's side", read_when=When("holes")
+        0.25, "side of a square, as a share of the image's side", read_when=When("holes")
     )
-    randaugment_ops: int = setting(0, "operations per image, 0 = off", minimum=0, maximum=4)
+    randaugment_ops: int = setting(
+        0, "RandAugment's operations per image; 0: off", minimum=0, maximum=4
+    )
     randaugment_strength: float = _share(
-        0.3, "share of each operation's range", read_when=When("randaugment_ops")
+        0.3,
+        "strength of RandAugment, as a share of each operation's range",
+        read_when=When("randaugment_ops"),
     )
-    hairs: float = _share(0.0, "probability of hairs")
-    ruler: float = _share(0.0, "probability of a ruler")
+    hairs: float = _share(0.0, "probability of drawn hairs (dermoscopy)")
+    ruler: float = _share(0.0, "probability of a drawn ruler (dermoscopy)")

@@ -1,4 +1,4 @@
-"""What is done with unlabelled images: the `[semi]` section."""
+"""The `[semi]` section: the use of unlabelled images."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,11 +26,11 @@ class SemiOptions:
         labels: Noisy Student: "soft" pseudo-labels are the teacher's probabilities, "hard"
             ones its choice.
         confidence: Noisy Student: smallest probability of the teacher's choice that is kept.
-        balance: Noisy Student: as many pseudo-labels of each class: the surest, repeated
+        balance: Noisy Student: equally many pseudo-labels of each class: the surest, repeated
             where there are too few.
         per_class: Noisy Student: pseudo-labels per class; 0: the kept ones over the classes.
-        labelled_share: Labelled images are repeated until they are at least this share of what a
-            student learns from, and of each batch of Mean Teacher.
+        labelled_share: Least share of labelled images among a student's images, and in each batch
+            of Mean Teacher. They are repeated to reach it.
         consistency: Mean Teacher: weight of the squared distance between the probabilities of
             student and teacher, summed over the classes.
         ramp_up: Mean Teacher: share of the updates over which that weight rises, as
@@ -39,19 +39,31 @@ class SemiOptions:
     """
 
     method: Literal["none", "noisy-student", "mean-teacher"] = field(
-        default="none", metadata={"help": "of using unlabelled images"}
+        default="none", metadata={"help": "method of learning from unlabelled images"}
     )
-    unlabelled: str = field(default="", metadata={"help": "their source, as data.source"})
-    unlabelled_images: int = field(default=0, metadata={"minimum": 0, "help": "0: all"})
-    rounds: int = field(default=2, metadata={"minimum": 1, "help": "students after another"})
+    unlabelled: str = field(
+        default="", metadata={"help": "source of the unlabelled images, as data.source"}
+    )
+    unlabelled_images: int = field(
+        default=0, metadata={"minimum": 0, "help": "unlabelled images to draw; 0: all"}
+    )
+    rounds: int = field(default=2, metadata={"minimum": 1, "help": "students, one after another"})
     teacher_passes: int = field(
-        default=1, metadata={"minimum": 1, "help": "over the labels, in an epoch of the first one"}
+        default=1,
+        metadata={"minimum": 1, "help": "passes over the labels in an epoch of the first teacher"},
     )
-    labels: Literal["soft", "hard"] = field(default="soft", metadata={"help": "of the teacher"})
-    confidence: float = _number(0.5, "smallest probability that is kept", 0.0, 1.0)
-    balance: bool = field(default=True, metadata={"help": "as many pseudo-labels of each class"})
-    per_class: int = field(default=0, metadata={"minimum": 0, "help": "0: kept over classes"})
-    labelled_share: float = _number(0.25, "of what a student learns from, at least", 0.0, 0.99)
-    consistency: float = _number(10.0, "weight of agreeing with the teacher")
-    ramp_up: float = _number(0.25, "share of the updates over which it rises", 0.0, 1.0)
-    decay: float = _number(0.99, "of the teacher's average", 0.5, 0.999999)
+    labels: Literal["soft", "hard"] = field(
+        default="soft", metadata={"help": "soft: the teacher's probabilities; hard: its choice"}
+    )
+    confidence: float = _number(0.5, "smallest probability of a pseudo-label", 0.0, 1.0)
+    balance: bool = field(
+        default=True, metadata={"help": "equally many pseudo-labels of each class"}
+    )
+    per_class: int = field(
+        default=0,
+        metadata={"minimum": 0, "help": "pseudo-labels per class; 0: the kept ones over classes"},
+    )
+    labelled_share: float = _number(0.25, "least share of labelled images", 0.0, 0.99)
+    consistency: float = _number(10.0, "weight of the agreement with the teacher")
+    ramp_up: float = _number(0.25, "share of the updates over which that weight rises", 0.0, 1.0)
+    decay: float = _number(0.99, "decay of the teacher's moving average", 0.5, 0.999999)

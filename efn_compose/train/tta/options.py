@@ -1,4 +1,4 @@
-"""How many views of an image are looked at, and what becomes of their answers."""
+"""The `[tta]` section: several views of an image, and their merged answer."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,12 +22,19 @@ class TtaOptions:
     """
 
     views: Literal["none", "flip", "flips", "dihedral", "crops", "drawn"] = field(
-        default="none", metadata={"help": "what each image is seen as"}
+        default="none", metadata={"help": "views of each image"}
     )
-    count: int = field(default=8, metadata={"minimum": 1, "maximum": 256, "help": "of drawn views"})
+    count: int = field(
+        default=8, metadata={"minimum": 1, "maximum": 256, "help": "number of drawn views"}
+    )
     crop: float = field(
-        default=0.875, metadata={"minimum": 0.1, "maximum": 1.0, "help": "side of a crop, share"}
+        default=0.875,
+        metadata={
+            "minimum": 0.1,
+            "maximum": 1.0,
+            "help": "side of a crop, as a share of the image's",
+        },
     )
     merge: Literal["mean", "median", "rank"] = field(
-        default="mean", metadata={"help": "what becomes of the views' answers"}
+        default="mean", metadata={"help": "how the answers of the views are merged"}
     )
