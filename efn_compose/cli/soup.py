@@ -111,7 +111,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _check_output(options: argparse.Namespace) -> None:
-    """Refuse to overwrite what is read, before anything is computed."""
+    """Refuse to overwrite an input file, before anything is computed."""
     target = Path(options.output).resolve()
     read = [file.rpartition("=")[2] for file in [*options.files, options.ancestor or ""]]
     if any(file and Path(file).resolve() == target for file in read):

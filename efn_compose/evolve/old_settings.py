@@ -1,4 +1,4 @@
-"""What became of the settings that a search had in version 0.1."""
+"""The settings of a search in version 0.1, and their names today."""
 
 from efn_compose.settings.renamed import Merged, Moved, Removed, Row
 
@@ -40,7 +40,7 @@ OLD_SETTINGS: tuple[Row, ...] = (
     Removed(
         "search.reference",
         "depth",
-        "The plain network is trained as long as one candidate now: leave it out.",
+        "The plain network now trains for the time of one candidate: leave it out.",
     ),
     Removed("search.tournament", 3, _CONSTANT),
     Removed("search.crossover_rate", 0.8, _CONSTANT),

@@ -148,9 +148,9 @@ class EvolutionRun:
         self._ledger = Ledger(journal, executor, watcher, clock=clock)
         self.seconds: dict[str, float] = {}
         self.donors: list[Donor] = []
-        #: The first so many donors are contestants of the finals, later ones parts of averages.
+        #: Number of donors that are contestants of the finals; later ones are parts of averages.
         self._contestants = 0
-        #: By number of a trained network, what its line began as.
+        #: The first recipe of a line, by number of a trained network.
         self._starts: dict[int, Genome] = {}
         #: Averages that compositions must beat besides donors.
         self._references: dict[str, Recipe] = {}
@@ -248,7 +248,7 @@ class EvolutionRun:
             self._on_donors(self.donors, self.space)
 
     def _flags(self, winner: Recipe | None = None) -> tuple[str, ...]:
-        """Return what must be said about lineages that are mixed."""
+        """Return the notes on mixed lineages."""
         if self._kind.keeps_one_lineage:
             return ()
         found = self._lineages.of_search(with_average=not self._kind.trains_on)
@@ -318,7 +318,7 @@ class EvolutionRun:
         return [blend_of(members, names) for _, members in found.candidates]
 
     def _start_of(self, winner: Recipe) -> DonorMap | None:
-        """Return what the winner's line began as; None where it was not trained on."""
+        """Return the first recipe of the winner's line; None if it was not trained on."""
         numbers = winner.donors_used(self.space)
         found = [self._starts[number] for number in numbers if number in self._starts]
         is_one_line = len(found) == len(numbers) and all(start == found[0] for start in found)

@@ -23,7 +23,7 @@ from efn_compose.store.options import RunOptions
 
 @dataclass(frozen=True)
 class _Material:
-    """The first sections of a run: what it is about."""
+    """The first sections of a run: folder, data and donors."""
 
     run: RunOptions = section(RunOptions)
     data: DataOptions = section(DataOptions)

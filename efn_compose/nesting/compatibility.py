@@ -100,7 +100,7 @@ def check_compatible(sources: Sequence[WeightSource], shares: Sequence[float]) -
             describe_problems(
                 "Donors side by side see the same input and share one classifier, but they differ.",
                 problems,
-                "Bring them to one convention first (efn_compose.donors.harmonise), or drop the "
+                "Make them equal first (efn_compose.donors.harmonise), or drop the "
                 "classifiers (donor.without_head()).",
             )
         )

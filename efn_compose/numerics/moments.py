@@ -1,4 +1,4 @@
-"""Means and variances per channel, and those of several sets together."""
+"""Means and variances per channel, also over several sets together."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class ChannelMoments:
-    """What a BatchNorm keeps of the values that pass through it.
+    """The statistics that a BatchNorm keeps of its inputs.
 
     Args:
         count: How much the set counts beside others: its images, or its positions.

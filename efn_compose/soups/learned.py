@@ -27,7 +27,7 @@ HEAD_RATE = 1e-2
 
 @dataclass(frozen=True)
 class LearnedSoup:
-    """What was learned.
+    """The learned weights.
 
     Args:
         weights: (segment, donor), each row summing to 1; segments in network order.

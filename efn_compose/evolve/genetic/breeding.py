@@ -1,4 +1,4 @@
-"""Where newcomers come from: bred from parents, or drawn without looking at anybody."""
+"""Newcomers of a search: bred from parents, or drawn at random."""
 
 import itertools
 import random
@@ -34,7 +34,7 @@ class Breeder(Protocol):
         """Return new genomes; fewer where the space is nearly exhausted.
 
         Args:
-            losses: What is believed of the parents.
+            losses: Believed losses of the parents.
             known: Genomes that are not to be tried again.
             count: How many are wanted.
             space: The genome space.
@@ -82,7 +82,7 @@ class GeneticBreeder:
 
 
 class RandomBreeder:
-    """Draws genomes with few switches of donor along depth, whatever the parents are."""
+    """Draws genomes with few switches of donor along depth; parents play no part."""
 
     def children(
         self,

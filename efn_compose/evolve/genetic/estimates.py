@@ -2,7 +2,7 @@
 
 All candidates of a generation share one seed, so its luck is common to them and
 is removed by comparing with genomes that were also run in earlier generations.
-What is left is shrunk towards the mean of all: a genome that shone once is
+The rest is shrunk towards the mean of all: a genome that shone once is
 trusted less than one that shone three times, or the search crowns luck.
 """
 
@@ -26,7 +26,7 @@ _TINY = 1e-300
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is believed of a genome.
+    """The belief about a genome.
 
     Args:
         mean: Mean loss over its runs, generation effects removed.
@@ -169,7 +169,7 @@ class FitnessTable:
         """Return the estimate of every genome that did not fail.
 
         Args:
-            wanted: Only these; every genome by default. What is believed of them rests on all.
+            wanted: Only these; every genome by default. Beliefs always rest on all genomes.
         """
         alive, shrunk = self._beliefs()
         numbers = alive.tolist()
@@ -186,7 +186,7 @@ class FitnessTable:
         }
 
     def leaders(self, count: int) -> dict[Genome, float]:
-        """Return the best genomes and what is believed of their losses, best first.
+        """Return the best genomes and their believed losses, best first.
 
         Args:
             count: How many; ties go to the smaller genome.

@@ -12,7 +12,7 @@ from efn_compose.evolve.journal.ledger import Purpose
 def search_generations(
     loop: SearchLoop, settings: Breeds, rungs: Sequence[str] = ()
 ) -> GeneticSearch:
-    """Run generations until their number or the budget is used up, and return what was learned.
+    """Run generations until their number or the budget is used up; return the scores.
 
     Args:
         loop: Space, journal, budget, watcher.

@@ -1,6 +1,6 @@
 """Operators by name: the files of a folder are the choices, so another operator is another file.
 
-A folder holds `base.py`, which says what its operators do, and one file per operator. A file's name is
+A folder holds `base.py`, the protocol of its operators, and one file per operator. A file's name is
 the operator's name in the configuration, and the file defines one class.
 """
 

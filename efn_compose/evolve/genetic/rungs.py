@@ -1,6 +1,6 @@
 """Cheap rungs: newcomers are looked at before an epoch is spent on them, and only rejected.
 
-What a cheap score is worth differs from task to task, so a run finds out itself: in the
+The worth of a cheap score differs from task to task, so a run measures it: in the
 first generation every genome stands on every rung, and a rung whose order agrees too
 little with the full evaluation's is not used again. A trusted rung rejects the worst of
 a larger brood; it never says who is best.

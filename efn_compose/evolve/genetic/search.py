@@ -87,7 +87,7 @@ class GeneticSearch:
         return reruns, children
 
     def newcomers_wanted(self, reruns: Sequence[Genome]) -> int:
-        """Return how many places a generation has besides what is run again."""
+        """Return the number of newcomers of a generation."""
         return max(1, self.settings.population - len(reruns))
 
     def reject(self, genomes: Iterable[Genome]) -> None:

@@ -21,7 +21,7 @@ class SearchLoop:
         seat: The donors and the space of their genomes.
         donor_names: By donor number.
         generations: After the first.
-        size: Returns the number of evaluations of a generation, at most.
+        size: Returns the most evaluations that a generation makes.
         epochs: Per evaluation.
         seed: The run's seed.
         noise: Variance of a score over seeds and its degrees of freedom.

@@ -2,7 +2,7 @@
 
 Common seeds without generations: asks are numbered, and so many of them in a row
 form a *wave* that shares one seed. A wave begins by running the elites and the
-best donor again, as a generation does. What its other genomes score is held back
+best donor again, as a generation does. The scores of its other genomes are held back
 until most of these links are known, since only then can the wave's luck be told
 from merit; workers never wait for it, they get children of what is known.
 """

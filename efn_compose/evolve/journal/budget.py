@@ -1,4 +1,4 @@
-"""When to stop searching, so that finals and test end within what was allowed."""
+"""The end of a search, early enough for finals and test to fit into the budget."""
 
 import math
 from typing import Any
@@ -10,16 +10,16 @@ from efn_compose.evolve.options import BudgetOptions
 
 #: Finals take longer than the latest evaluations say: they score two splits, and workers wait.
 _MARGIN = 1.2
-#: What follows the last evaluation takes about as long as so many: the pictures of the report, and
-#: the composing of what is written.
+#: Evaluations that take about as long as the work after the last one: the pictures of the report, and
+#: the composing of the written weights.
 _AFTERWARDS = PICTURES + 1
 
 
 class Budget:
-    """Decides when a search ends; what comes after it is kept free.
+    """Decides when a search ends, and keeps time for finals and test.
 
     Args:
-        options: What is allowed.
+        options: The allowed hours and evaluations.
         clock: The time used, and how long an evaluation takes.
         ending: Evaluations that come after the search: finals and test.
         workers: Number of workers.
@@ -62,7 +62,7 @@ class Budget:
         return _MARGIN * each * (ending / self.workers + 4 * (self.workers > 1))
 
     def believed(self, best: Genome | None, count: int) -> None:
-        """Learn who is believed best after so many evaluations."""
+        """Learn which genome is believed best after a number of evaluations."""
         if best != self._best:
             self._best, self._best_since = best, count
 

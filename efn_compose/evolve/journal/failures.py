@@ -1,4 +1,4 @@
-"""Counting failed evaluations, and saying what a row of them means."""
+"""Counts failed evaluations, and explains a row of them."""
 
 import re
 from collections import Counter
@@ -56,8 +56,8 @@ class FailureCount:
     """Stops a run whose evaluations all fail.
 
     Args:
-        limit: Failures of one kind in a row that end the run; three times as many do
-            whatever their kinds.
+        limit: Failures of one kind in a row that end the run; three times this number of
+            any kinds ends it, too.
 
     Example:
         >>> count = FailureCount(limit=2)

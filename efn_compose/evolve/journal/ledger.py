@@ -1,4 +1,4 @@
-"""Evaluations through the journal: what it knows is not run again, what is new is written down.
+"""Evaluations through the journal: known ones are not run again, new ones are written down.
 
 The search is deterministic given its seed, the scores and the order in which it
 learns them. The journal holds all three, so resuming is replaying.
@@ -54,9 +54,9 @@ class Ledger:
 
     Args:
         journal: The run's journal.
-        executor: Answers what the journal does not know.
+        executor: Answers the tasks that the journal does not know.
         watcher: Told about every record.
-        max_consecutive_failures: Stop with a diagnosis after so many of one kind in a row.
+        max_consecutive_failures: Failures of one kind in a row that stop the run with a diagnosis.
         clock: Counts the time used; made anew by default.
     """
 
@@ -84,7 +84,7 @@ class Ledger:
     ) -> list[Evaluation]:
         """Return the evaluations of tasks, in their order.
 
-        Lines are written in the order of the tasks, whatever order workers finish
+        Lines are written in the order of the tasks, in any order that workers finish
         in, so that the journal does not depend on the number of workers.
 
         Args:
@@ -133,7 +133,7 @@ class Ledger:
 
         Args:
             asker: The search.
-            seat: What the donor numbers of its tasks mean.
+            seat: The donors that its tasks number.
             ending: Called before every new ask; an event to write down ends the asking.
 
         Raises:
@@ -216,7 +216,7 @@ class Ledger:
 
     @property
     def is_replaying(self) -> bool:
-        """Whether the journal knows what comes next."""
+        """Whether the journal knows the next evaluation."""
         return self._recorded.next is not None
 
     def _write_event(self, event: dict[str, Any]) -> None:

@@ -12,14 +12,14 @@ PICTURES = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run costs, at most.
+    """The most that a run can cost.
 
     Args:
         phases: Evaluations by phase: "noise", "search", "final", "test".
         rounds: Wall time of the search, in units of one evaluation.
         rounds_of_rest: The same of noise, finals, test and the report's pictures.
         networks: Trained networks that lie on disk at once.
-        note: What to say of workers that will have nothing to do; empty where all have.
+        note: A sentence about workers that will have nothing to do; empty if all have work.
     """
 
     phases: Mapping[str, int]
@@ -41,7 +41,7 @@ def plan_phases(
     sizes: Sequence[int],
     budget: BudgetOptions,
 ) -> dict[str, int]:
-    """Return the number of evaluations of each phase, at most.
+    """Return the most evaluations of each phase.
 
     Args:
         finals: Repeats, finalists, seeds.

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-#: What a seed is for; part of its derivation, so that purposes never share one.
+#: Purposes of seeds; part of a seed's derivation, so that two purposes never share one.
 PURPOSES = ("search", "generation", "noise", "final", "sibling", "partition", "member")
 
 

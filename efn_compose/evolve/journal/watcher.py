@@ -1,4 +1,4 @@
-"""What a run tells whoever watches it."""
+"""The news that a run gives to its watchers."""
 
 from typing import Protocol
 
@@ -7,13 +7,13 @@ from efn_compose.evolve.journal.ledger import Watcher
 
 
 class RunWatcher(Watcher, Protocol):
-    """Told what the run does; draws progress."""
+    """Hears the news of a run; draws progress."""
 
     def set_donors(self, names: list[str]) -> None:
         """Learn the names of all donors, siblings included."""
 
     def on_phase(self, phase: str, evaluations: int) -> None:
-        """A phase begins that will make so many evaluations."""
+        """A phase begins that will make this number of evaluations."""
 
     def on_generation(self, generation: int, search: GeneticSearch) -> None:
         """A generation was told to the search."""

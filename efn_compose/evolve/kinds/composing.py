@@ -32,7 +32,7 @@ class ComposingKind(SearchKind):
         return ()
 
     def size(self, generation: int, donor_count: int) -> int:
-        """Return the number of evaluations of a generation, at most."""
+        """Return the most evaluations that a generation makes."""
         looks = len(self.cheap_looks)
         if generation == 0:
             return max(self.population, donor_count) * (1 + looks)
@@ -75,6 +75,6 @@ class BreedingKind(ComposingKind):
 
 
 def found_by(search: GeneticSearch, finalists: int) -> Found:
-    """Return what a search over compositions puts up in the finals."""
+    """Return the finalists of a search over compositions."""
     recipes = [Recipe.genome(genome) for genome in search.finalists(finalists)]
     return Found(recipes, tuple(search.table.generation_effects))

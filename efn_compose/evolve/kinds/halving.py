@@ -46,7 +46,7 @@ from efn_compose.settings.declare import setting
 class Halving(SearchKind):
     """`[halving]`: donors and compositions begin side by side; whenever trainings double, half end.
 
-    What is written is an average along the last training, with its classifier.
+    It writes an average along the last training, with its classifier.
 
     Args:
         population: Trainings of the first generation: donors, then compositions of them.
@@ -96,7 +96,7 @@ class Halving(SearchKind):
         return self.branches if self.lines_left(first, generation) <= self.lines else 1
 
     def size(self, generation: int, donor_count: int) -> int:
-        """Return the number of evaluations of a generation, at most."""
+        """Return the most evaluations that a generation makes."""
         first = max(self.population, donor_count)
         return self.lines_left(first, generation) * self.branches_in(first, generation)
 
@@ -107,7 +107,7 @@ class Halving(SearchKind):
         return Found(descendants=found)
 
     def kept_networks(self, donor_count: int, budget: BudgetOptions) -> int:
-        """Return how many trained networks lie on disk at once, at most.
+        """Return the most trained networks that lie on disk at once.
 
         Example:
             >>> Halving(population=1, generations=30).kept_networks(1, BudgetOptions())
@@ -123,7 +123,7 @@ class Halving(SearchKind):
         return most_kept([self.size(n, donor_count) for n in range(count)], means, whole)
 
     def idle_note(self, donor_count: int, workers: int, budget: BudgetOptions) -> str:
-        """Return what to say of workers left idle, and of branches that never begin.
+        """Return a note on workers left idle, and on branches that never begin.
 
         Example:
             >>> Halving(population=1, branches=2).idle_note(1, 2, BudgetOptions())
@@ -289,7 +289,7 @@ class HalvingSearch(Generations):
         return sorted(left, key=lambda place: (self._mean_loss(generation, place), place))
 
     def _state(self, generation: int, place: int) -> Tensors:
-        """Return what a line is after a generation: its network, or the mean of its branches."""
+        """Return a line's state after a generation: its network, or the mean of its branches."""
         members = self._living(generation, place)
         if len(self._lines[generation][place].members) == 1:
             return self.network(generation, members[0])
@@ -315,7 +315,7 @@ class HalvingSearch(Generations):
             first = self._lines[0][ancestors[-1][1]].members[0]
             start = tuple(int(gene) for gene in self.plans[0][first].recipe.values)
             for generation, ancestor in ancestors[:MEMORY]:
-                # The best line's latest state is what its averages must beat.
+                # The averages must beat the latest state of the best line.
                 is_first = not networks
                 name = LATEST_STATE if is_first else f"line{line}_generation{generation}"
                 networks[name] = self._state(generation, ancestor)

@@ -1,4 +1,4 @@
-"""What a kind of search is: settings, a plan of what they cost, and the search itself."""
+"""A kind of search: its settings, a plan of their cost, and the search itself."""
 
 import itertools
 import math
@@ -21,7 +21,7 @@ from efn_compose.settings.declare import setting
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a search that trains networks needs besides its loop.
+    """The donors, executor and folder of a search that trains networks.
 
     Args:
         donors: All donors of the run.
@@ -36,7 +36,7 @@ class Workplace:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search hands to the finals.
+    """The results that a search hands to the finals.
 
     Args:
         finalists: Compositions of donors, best first.
@@ -53,12 +53,12 @@ class Found:
 class SearchKind(ABC):
     """A way to search. Its fields are its section of the configuration.
 
-    A subclass says how large its generations are and how it searches; what it costs follows.
+    A subclass gives the size of its generations and the search; the cost follows.
     """
 
     #: Its name: of its section, and the value of `search.kind`.
     name: ClassVar[str]
-    #: Whether candidates train on, so that what is written may be trained and bring a classifier.
+    #: Whether candidates train on, so that the written weights may include a trained classifier.
     trains_on: ClassVar[bool] = False
     #: Whether all that is written descends from one donor.
     keeps_one_lineage: ClassVar[bool] = False
@@ -70,7 +70,7 @@ class SearchKind(ABC):
 
     @abstractmethod
     def size(self, generation: int, donor_count: int) -> int:
-        """Return the number of evaluations of a generation, at most.
+        """Return the most evaluations that a generation makes.
 
         Args:
             generation: Its number, from 0.
@@ -97,7 +97,7 @@ class SearchKind(ABC):
         workers: int = 1,
         budget: BudgetOptions | None = None,
     ) -> Plan:
-        """Return what a run costs, at most.
+        """Return the most that a run can cost.
 
         A budget of evaluations decides the search's share. One of hours does not say how many
         there will be; the number of generations stands in for it.
@@ -160,9 +160,9 @@ class SearchKind(ABC):
         return None
 
     def kept_networks(self, donor_count: int, budget: BudgetOptions) -> int:
-        """Return how many trained networks lie on disk at once, at most."""
+        """Return the most trained networks that lie on disk at once."""
         return 0
 
     def idle_note(self, donor_count: int, workers: int, budget: BudgetOptions) -> str:
-        """Return what to say of workers that will have nothing to do; nothing where all have."""
+        """Return a note on workers that will have nothing to do; empty if all have work."""
         return ""

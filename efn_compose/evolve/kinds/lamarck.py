@@ -49,7 +49,7 @@ _AVERAGE_RATE = 0.5
 class Lamarck(SearchKind):
     """`[lamarck]`: children start from trained parents of one lineage, mixed or averaged.
 
-    What is written is an average over the last generations, with its classifier.
+    It writes an average over the last generations, with its classifier.
 
     Args:
         population: Trainings of a generation, besides one network that is trained plainly.
@@ -62,7 +62,7 @@ class Lamarck(SearchKind):
     rivals: ClassVar[int] = 2  # one network trained plainly, and the average of its states
 
     def size(self, generation: int, donor_count: int) -> int:
-        """Return the number of evaluations of a generation, at most."""
+        """Return the most evaluations that a generation makes."""
         if generation == 0:
             return max(self.population, donor_count)
         return self.population + 1  # and the network that is trained plainly
@@ -74,7 +74,7 @@ class Lamarck(SearchKind):
         return Found(descendants=found)
 
     def kept_networks(self, donor_count: int, budget: BudgetOptions) -> int:
-        """Return how many trained networks lie on disk at once, at most."""
+        """Return the most trained networks that lie on disk at once."""
         count = max(self.generations + 1, 2 * MEMORY if budget.is_set else 0)
         sizes = [self.size(n, donor_count) for n in range(count)]
         return most_kept(sizes, [2] * count, sizes)  # a mean and the plain network

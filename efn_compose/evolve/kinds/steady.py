@@ -15,12 +15,12 @@ from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask
 class Steady(BreedingKind):
     """`[steady]`: as `[genetic]`, but no worker waits for a generation to end.
 
-    The number of evaluations is that of the genetic search. Which genomes are tried depends on the
+    It makes as many evaluations as the genetic search. Which genomes are tried depends on the
     order in which workers finish; the journal holds that order, so that a run is replayed exactly,
     but two runs are alike only with one worker.
 
     Args:
-        population: Genomes that parents are chosen from; so many share a seed.
+        population: Genomes that parents are chosen from; this number of questions shares a seed.
         generations: Evaluations in units of the population, after the first.
         elites: Best genomes run again under every seed, which links its luck to others'.
         crossover: Name of a file in `evolve/genetic/crossover`.
@@ -31,7 +31,7 @@ class Steady(BreedingKind):
     name: ClassVar[str] = "steady"
 
     def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
-        """Search until as many evaluations as generations would make, or the budget, are used up."""
+        """Search until the evaluations of all generations, or the budget, are used up."""
         asker = _Asker(loop, self)
         loop.ledger.stream(asker, loop.seat, asker.ending)
         loop.watcher.on_generation(asker.search.wave, asker.search)

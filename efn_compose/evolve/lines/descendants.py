@@ -1,8 +1,8 @@
-"""What a Lamarckian search puts up in the finals: averages over its last generations.
+"""Averages over the last generations of a search that trains on, for the finals.
 
 Averages lie nearer to the middle of the basin than any member (Izmailov et al. 2018,
 arXiv:1803.05407; Wortsman et al. 2022, arXiv:2203.05482), and the longer they reach back
-the better, as long as the members still learn.
+the better, while the members still learn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class Lineage(Protocol):
 
 @dataclass(frozen=True)
 class Descendants:
-    """What a Lamarckian search hands to the finals.
+    """The networks and averages that a search hands to the finals.
 
     Args:
         networks: Tensors by name: a contestant first where there is one (`verdict.RIVALS`), then
@@ -135,7 +135,7 @@ class Scoring:
 
 
 def _plain_average(states: Sequence[str], score: Scoring) -> dict[str, tuple[str, ...]]:
-    """Return the best average of the plain network's last states, as many as validation likes."""
+    """Return the average of the plain network's last states that validates best."""
     trials = {
         f"{PLAIN_AVERAGE}_{depth}": tuple(states[:depth])
         for depth in DEPTHS

@@ -1,7 +1,7 @@
 """Generations of trained networks: planned, trained, kept, and made again where a file is lost.
 
 The journal stays the single truth. It holds which trainings were made and what they
-scored; the networks themselves are files beside it, each saying what it was made from.
+scored; the networks themselves are files beside it, and each names its origin.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ class Generations:
         Args:
             generation: Its generation.
             member: Its number.
-            recipe: What it starts from.
+            recipe: The weights that it starts from.
             order: Members of one order see images in the same order; their own by default,
                 or all would learn the same.
         """
@@ -130,7 +130,7 @@ class Generations:
         return self._latest[1]
 
     def parents(self, generation: int) -> dict[int, Tensors]:
-        """Return by number what the next generation starts from: the living members."""
+        """Return the living members by number: the next generation starts from them."""
         return dict(zip(sorted(self.losses[generation]), self.members(generation), strict=True))
 
     def network(self, generation: int, number: int) -> Tensors:
@@ -179,7 +179,7 @@ class Generations:
             self.folder.forget(name_of(generation, number))
 
     def origin(self, generation: int, number: int) -> dict[str, object]:
-        """Return what a member is made from; decides whether a kept file is it."""
+        """Return the origin of a member, which decides whether a kept file is it."""
         task = self.plans[generation][number]
         return {
             "generation": generation,

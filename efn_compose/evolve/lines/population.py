@@ -1,4 +1,4 @@
-"""The networks of a population on disk: what a resumed run needs to go on."""
+"""The networks of a population on disk, for a run that is resumed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,14 +13,14 @@ from efn_compose.errors import CheckpointError
 FOLDER = "population"
 #: Generations that averages along a training may reach back.
 MEMORY = 16
-#: Generations of which members that live on in a mean stay on disk whole.
+#: Generations whose members stay on disk although they live on in a mean.
 WHOLE = 2
 
 
 class PopulationFolder:
     """Weight files of the members of the latest generations, and of earlier ones' means.
 
-    Each file says what it was made from, and is used for nothing else.
+    Each file names its origin, and is used for nothing else.
 
     Args:
         folder: Where the files go; made when the first one is written.
@@ -36,7 +36,7 @@ class PopulationFolder:
         Args:
             name: File name without ending.
             tensors: Arrays by canonical name, classifier included.
-            origin: What it was made from; JSON values.
+            origin: Recipe and parents of the network; JSON values.
         """
         self._folder.mkdir(exist_ok=True)
         provenance = {**self._like.provenance, "population": dict(origin)}
@@ -69,7 +69,7 @@ def population_folder(run: Path, like: Donor) -> PopulationFolder:
 
 
 def most_kept(sizes: Sequence[int], means: Sequence[int], whole: Sequence[int]) -> int:
-    """Return how many networks of a population lie on disk at once, at most.
+    """Return the most networks of a population that lie on disk at once.
 
     Args:
         sizes: Trainings of each generation.

@@ -26,7 +26,7 @@ class BatchSize:
 
     Args:
         images: Per step.
-        words: What was tried, and what ended it.
+        words: The batches that were tried, and the reason for the last one.
     """
 
     images: int
@@ -94,7 +94,7 @@ def find_batch_size(prepared: Prepared) -> BatchSize:
 
 
 def _limit_bytes(memory_limit_mb: int, workers: int) -> float:
-    """Return what each worker may take: its limit, or its share of what is free."""
+    """Return the memory of each worker: its limit, or its share of the free memory."""
     pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     share = _SHARE_OF_FREE * pages / workers
     return min(memory_limit_mb * 1e6, share) if memory_limit_mb else share

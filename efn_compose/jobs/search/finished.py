@@ -10,7 +10,7 @@ from efn_compose.store.run_folder import RESULT_FILE
 
 
 def finished_result(folder: Path, nest_into: str = "") -> dict[str, Any] | None:
-    """Return what a run wrote at its end, or None where it has not ended or a file of it is missing.
+    """Return the summary of a finished run; None if it has not ended or a file is missing.
 
     Args:
         folder: The run folder.

@@ -20,7 +20,7 @@ from efn_compose.store.run_folder import RESULT_FILE
 
 @dataclass(frozen=True)
 class JobSummary:
-    """What a finished job says.
+    """The result of a finished job.
 
     Args:
         folder: The run folder.

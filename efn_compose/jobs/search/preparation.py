@@ -200,7 +200,7 @@ def start_workers(prepared: Prepared, note: Callable[[str], None] | None = None)
 
     Args:
         prepared: Configuration, donors and data.
-        note: Told what a person should know; a warning by default.
+        note: Called with messages for people; a warning by default.
     """
     from efn_compose.evolve.workers.evaluator import WorkerSetup
     from efn_compose.evolve.workers.executor import make_executor

@@ -1,4 +1,4 @@
-"""What a run would cost and how noisy it would be, from a few evaluations; writes nothing."""
+"""The cost and the noise of a run, from a few evaluations; writes nothing."""
 
 import math
 import shutil
@@ -88,7 +88,7 @@ def measure_noise(
 
 
 def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[str, Any]:
-    """Return what a run would cost, from a measured evaluation per worker; writes nothing.
+    """Return the cost of a run, from a measured evaluation per worker; write nothing.
 
     Args:
         prepared: Configuration, donors and data.
@@ -126,14 +126,14 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     estimated = start + (plan.rounds + rest) * seconds
     hours = config.budget.hours
     if hours:
-        # What is left of the hours once noise, finals and test are done goes to the search.
+        # The search gets the hours that noise, finals and test leave.
         rounds = (hours * 3600 - start) / seconds - rest
         phases["search"] = config.kind.evaluations_within(donor_count, rounds, workers)
         estimated = hours * 3600
     tensors = prepared.donors[0].tensors
     bytes_per_file = sum(array.nbytes for array in tensors.values())
     options = config.donors
-    # What is written; aligned and absorbed copies and siblings of donors; generations.
+    # The written weights; aligned and absorbed copies and siblings of donors; generations.
     copies = options.siblings + (options.absorb != "never")
     copies += options.align == "auto" and needs_alignment(prepared.donors)
     files = 1 + copies * len(prepared.donors) + plan.networks
@@ -222,7 +222,7 @@ def _watched(
 
 
 def _describe(data: DataSet) -> dict[str, Any]:
-    """Return what the images are, so that a mistake in a table is seen before a night."""
+    """Return a description of the images, so that a mistake is seen before a long run."""
     parts = {
         "train": data.train_labels,
         "validation": data.validation_labels,

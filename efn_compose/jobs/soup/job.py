@@ -18,7 +18,7 @@ from efn_compose.store import WeightHeader, write_weights
 
 @dataclass(frozen=True)
 class Score:
-    """What a network does on the validation images.
+    """Scores of a network on the validation images.
 
     Args:
         loss: Mean cross-entropy at the best temperature, in nats.
@@ -39,7 +39,7 @@ class Soup:
         members: Names of the networks, the ancestor's last where it has a share.
         overall: Each member's share of all parameters, summing to 1.
         shares: The same (member,) by segment or layer, or "network" for all of it.
-        batch_norm: What was done with the BatchNorm statistics.
+        batch_norm: The treatment of the BatchNorm statistics.
         classifier: Whose classifier judged: "own", "ridge", or "none" without images.
         scores: Of each network alone and of "soup"; empty without images.
         verdict: The soup against the best network alone; None without images.

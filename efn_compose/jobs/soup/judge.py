@@ -1,4 +1,4 @@
-"""What a network is worth on the user's images, without training it."""
+"""Scores of a network on the user's images, without training it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ RIDGE_IMAGES = 1024
 
 @dataclass(frozen=True)
 class Answers:
-    """What a network says about the images that judge it.
+    """Predictions of a network on the images that judge it.
 
     Args:
         validation: Logits (image, class) of the validation images.
@@ -63,12 +63,12 @@ class Judge:
         self.statistics_images = int(self._order.size)
 
     def as_it_is(self, donor: Donor) -> Answers:
-        """Return what a network says with the BatchNorm statistics it has."""
+        """Return the predictions of a network with its own BatchNorm statistics."""
         self.worker.network.load(donor.tensors, seed=0)
         return self._answers()
 
     def re_estimated(self, donor: Donor) -> tuple[Donor, Answers]:
-        """Return a network with BatchNorm statistics of training images, and what it says."""
+        """Return a network with BatchNorm statistics of training images, and its predictions."""
         network = self.worker.network
         network.load(donor.tensors, seed=0)
         network.recalibrate(self.worker.images["train"], self._order)
@@ -77,7 +77,7 @@ class Judge:
         return donor.replace(tensors=tensors), self._answers()
 
     def better_of_both(self, donor: Donor) -> Answers:
-        """Return what a network says as it is or re-estimated, whichever validates better.
+        """Return the predictions of a network as it is or re-estimated; the better on validation.
 
         An average must not win because its statistics alone suit the images.
         """

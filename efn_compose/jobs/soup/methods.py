@@ -19,7 +19,7 @@ LEARNED_EPOCHS = 2
 #: The key of shares that hold for the whole network.
 NETWORK = "network"
 
-#: Is told in one line what was just tried.
+#: Called with one line about each network that was tried.
 Say = Callable[[str], None]
 
 

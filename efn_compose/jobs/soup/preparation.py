@@ -1,4 +1,4 @@
-"""What a soup is made of, checked and loaded before anything is computed or written."""
+"""The networks and images of a soup, checked and loaded before anything is written."""
 
 import os
 from collections.abc import Sequence
@@ -154,7 +154,7 @@ def _refuse_strangers(donors: Sequence[Donor]) -> None:
             "A soup averages networks that descend from one training; the average of others is "
             f"no better than chance. These are of {len(groups)} lineages:",
             ["- " + ", ".join(donors[number].name for number in group) for group in groups],
-            "Average one lineage. To mix lineages layer by layer instead, bring them into one "
+            "Average one lineage. To mix lineages layer by layer instead, write them in one "
             "basis and search: efn-compose align FILE… --images SOURCE -o FOLDER, then "
             "efn-compose evolve --donors FOLDER/*.h5",
         )

@@ -128,7 +128,7 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
         raise DataError(
             describe_problems(
                 f"{table.name}: {len(duplicates)} pairs of equal images are in different folds, so "
-                "that validation would ask what training told.",
+                "that validation would test images that training has seen.",
                 listed,
                 "Remove one of each, or set validation.duplicates = 'join'.",
             )

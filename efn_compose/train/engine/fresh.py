@@ -1,4 +1,4 @@
-"""What a training begins with beside its weights: a linear layer that is drawn, and dropout masks."""
+"""Fresh parts of a training: a linear layer that is drawn, and dropout masks."""
 
 from collections.abc import Sequence
 

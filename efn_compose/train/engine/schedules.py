@@ -67,7 +67,7 @@ def rates_of(
         updates: Their number, 1 or more.
         peak: The highest rate.
         period: Updates of a triangle, and of the first cosine with restarts.
-        growth: Each period of "cosine_restarts" is so many times as long as the one before.
+        growth: Length of a "cosine_restarts" period, relative to the one before.
         lowest: Where cycles begin and end, as a share of the peak.
 
     Returns:

@@ -1,5 +1,5 @@
-"""What a training is for: head, targets, loss, scores, and what is kept.
+"""The purpose of a training: head, targets, loss, scores, kept layers.
 
-Begin at `objective.py` (what the recipe asks of an objective); `classification.py` is the first.
+Begin at `objective.py` (the questions that the recipe asks); `classification.py` is the first.
 Shared by several: `backbone.py` (the network below a head), `linear_head.py`, `losses.py`.
 """

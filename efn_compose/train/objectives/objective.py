@@ -1,4 +1,4 @@
-"""The seam between how a network is trained and what it is trained for."""
+"""The seam between the engine of a training and its purpose."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ class Deciding:
     """The validation score that chooses the best epoch.
 
     Args:
-        score: Its name among those of `Objective.scores`.
+        score: The name of the score in `Objective.scores`.
         lower_is_better: Its direction.
 
     Example:
@@ -71,10 +71,10 @@ class Seen:
 
 
 class Objective(ABC):
-    """What a training is for. The engine (`Trainer`, `UpdateStep`, `Inputs`, `fit`) asks nothing else.
+    """The purpose of a training. The engine (`Trainer`, `UpdateStep`, `Inputs`, `fit`) asks nothing else.
 
-    A subclass says what stands on the backbone (`outputs`), what is learnt (`targets`, `loss`)
-    and what is reported (`scores`). All other methods have a default, which may be to do nothing.
+    A subclass builds the layers on the backbone (`outputs`), gives targets and loss (`targets`,
+    `loss`) and reports (`scores`). All other methods have a default, which may be to do nothing.
 
     Args:
         options: The settings of the training.
@@ -126,7 +126,7 @@ class Objective(ABC):
 
     @abstractmethod
     def outputs(self, backbone: keras.Model) -> Any:
-        """Return what the network puts out, built on the backbone's layers.
+        """Return the network's outputs, built on the backbone's layers.
 
         Args:
             backbone: From preprocessed pixels to the last feature map; its layers have
@@ -134,7 +134,7 @@ class Objective(ABC):
         """
 
     def start(self, model: keras.Model, donor: Donor, seed: int) -> None:
-        """Give the network a donor's weights, a fresh head and dropout masks, whatever it had before.
+        """Give the network a donor's weights, a fresh head and dropout masks, in place of its own.
 
         Args:
             model: From `build`.
@@ -147,7 +147,7 @@ class Objective(ABC):
         seed_masks(model, seed, _SPACING)
 
     def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:  # noqa: B027
-        """Give what stands on the backbone its first weights: the donor's where they fit, else drawn."""
+        """Give the layers on the backbone their first weights: the donor's if they fit, else drawn ones."""
 
     def warm_up_variables(self, model: keras.Model) -> list[Any]:
         """Return what learns in a warm-up beside BatchNorm's gamma and beta, where it is asked for."""
@@ -164,7 +164,7 @@ class Objective(ABC):
 
     @abstractmethod
     def targets(self, data: TrainingData) -> np.ndarray:
-        """Return what is wanted of each training image, (image, ...)."""
+        """Return the target of each training image, (image, ...)."""
 
     @property
     def target_spec(self) -> tf.TensorSpec:
@@ -172,7 +172,7 @@ class Objective(ABC):
         return tf.TensorSpec((None, None), tf.float32)
 
     def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return what the network sees of a batch, and what is wanted of it.
+        """Return the network's input of a batch, and its targets.
 
         Args:
             seen: The augmented batch.
@@ -201,7 +201,7 @@ class Objective(ABC):
         """Begin a training; nothing may be left of the one before.
 
         Args:
-            data: What is trained on.
+            data: Images with labels or masks.
             updates: How many updates the training will make.
         """
 
@@ -227,7 +227,7 @@ class Objective(ABC):
     # What is reported and kept.
 
     def infer(self, model: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
-        """Return what is wanted to be known of images, (image, ...); traced.
+        """Return the answers for images, (image, ...); traced.
 
         Args:
             model: The network.
@@ -251,7 +251,7 @@ class Objective(ABC):
         views: Sequence[View],
         merge: Literal["mean", "median", "rank"],
     ) -> np.ndarray:
-        """Return what is written down of images, float32 (image, ...).
+        """Return the predictions that are kept, float32 (image, ...).
 
         Args:
             predict: Runs `infer`.

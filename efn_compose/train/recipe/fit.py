@@ -31,7 +31,7 @@ _TEST_EPOCH = 1_000_000
 
 @dataclass(eq=False)
 class FittedModel:
-    """What a training leaves: a network with the kept weights.
+    """The result of a training: a network with the kept weights.
 
     Args:
         trainer: Holds the network; its next training overwrites the weights there.
@@ -56,11 +56,11 @@ class FittedModel:
         return self.trainer.model
 
     def predict(self, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
-        """Return what the objective infers of images, float32: logits (image, class) of classes.
+        """Return the objective's answers for images, float32: for classes, logits (image, class).
 
         Args:
             images: RGB (image, height, width, 3), values 0-255; scaled here.
-            batch_size: Images per pass; 0: as many as are sensible at this size.
+            batch_size: Images per pass; 0: a number that suits their size.
         """
         return self.trainer.predict(images, batch_size)
 
@@ -85,14 +85,14 @@ def fit(
 
     Args:
         donor: Starting weights, such as `load_donor("efn_magic_weights.h5")`.
-        data: Images, with what is known of them.
-        options: What is done; the defaults are a sound start. An objective or a trainer brings
+        data: Images with labels or masks.
+        options: Settings of the training; the defaults are a sound start. An objective or a trainer brings
             its own.
-        augment: What is done to each training image; by default it is mirrored at random.
+        augment: Random changes to each training image; by default it is mirrored.
         seed: Decides head, order, augmentation and dropout.
         metric: "auc" adds the area under the curve to the validation scores of the default
             objective.
-        objective: What is trained for; by default to tell the data's classes apart.
+        objective: The purpose of the training; by default to tell the data's classes apart.
         state_file: Written after every epoch. Where it exists, the training goes on from it,
             and with `deterministic` ends bit for bit as if it had not been interrupted.
         watcher: Told of updates and epochs.
@@ -278,7 +278,7 @@ class _Training:
         )
 
     def _score(self, seconds: dict[str, float], rate: float) -> dict[str, float]:
-        """Score and keep the weights: those of the average, where there is one."""
+        """Score and keep the weights: the averaged ones, if there is an average."""
         if self.trainer.average is None:
             return self._score_present(seconds, rate)
         with self.trainer.average.in_place():

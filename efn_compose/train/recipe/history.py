@@ -1,4 +1,4 @@
-"""What a training says of its epochs."""
+"""The record of a training's epochs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,7 @@ class EpochRecord:
     """One epoch.
 
     Args:
-        epoch: From 1, those of the warm-up included.
+        epoch: From 1, warm-up epochs included.
         phase: "warm_up" or "train".
         size: Height and width of the training images, in pixels.
         learning_rate: Of the epoch's last update.
@@ -31,7 +31,7 @@ class EpochRecord:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values; what differs between equal runs is under "timing"."""
+        """Return JSON values; only the values under "timing" differ between equal runs."""
         values = asdict(self)
         return values | {"timing": {"seconds": values.pop("seconds")}}
 

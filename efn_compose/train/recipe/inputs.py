@@ -1,4 +1,4 @@
-"""What the network sees: batches by number, resized, augmented, made ready and scaled."""
+"""The inputs of a network: batches by number, resized, augmented, made ready and scaled."""
 
 import zlib
 from dataclasses import asdict
@@ -26,7 +26,7 @@ class Inputs:
         donor: Whose input scaling is applied.
         objective: Says what is wanted of each image, and what else becomes of a batch; its
             options say how large a batch is.
-        augment_options: What is done to each training image.
+        augment_options: Random changes to each training image.
         seed: Decides order and draws.
     """
 
@@ -76,7 +76,7 @@ class Inputs:
         Args:
             numbers: Image numbers.
             epoch: Decides the augmentation.
-            step: Number of the batch in the training; decides what is mixed.
+            step: Number of the batch in the training; decides the mixed pairs.
             size: Height and width in pixels.
         """
         if size not in self._prepared:
@@ -111,7 +111,7 @@ class Inputs:
         )
 
     def statistics_images(self, count: int) -> np.ndarray:
-        """Return up to so many training images, the same all through a training."""
+        """Return up to a number of training images, the same all through a training."""
         return drawn(self.data.train_images, count, self.seed)
 
     def identity(self) -> dict[str, str]:

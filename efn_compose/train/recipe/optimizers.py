@@ -1,4 +1,4 @@
-"""Optimizers by name: those of Keras, and our own."""
+"""Optimizers by name: Keras' own, and ours."""
 
 import difflib
 import inspect

@@ -14,7 +14,7 @@ class PAdam(keras.optimizers.Optimizer):
 
     m = β1 m + (1 − β1) g; v = β2 v + (1 − β2) g²; v̂ = max(v̂, v); θ −= rate · m / v̂^p.
     p = 1/2 is AMSGrad, p towards 0 gradient descent with momentum. No bias correction, as in
-    the paper. Rates are those of gradient descent: 0.1 is usual with p = 1/8.
+    the paper. Take a rate as for gradient descent: 0.1 is usual with p = 1/8.
 
     Args:
         learning_rate: The step size.
@@ -22,7 +22,7 @@ class PAdam(keras.optimizers.Optimizer):
         beta_2: Decay of its square's.
         partial: p, over 0 and at most 1/2.
         epsilon: Added to the root of v̂, so that nothing is divided by zero.
-        **options: Those of every Keras optimizer, such as `weight_decay`.
+        **options: Arguments of every Keras optimizer, for example `weight_decay`.
 
     Raises:
         ConfigError: `partial` is out of bounds.
@@ -68,6 +68,6 @@ class PAdam(keras.optimizers.Optimizer):
         self.assign_sub(variable, rate * m / (ops.sqrt(hat) + self.epsilon) ** (2 * self.partial))
 
     def get_config(self) -> dict[str, Any]:
-        """Return what the optimizer is made of."""
+        """Return the configuration of the optimizer."""
         own = ("beta_1", "beta_2", "partial", "epsilon")
         return super().get_config() | {name: getattr(self, name) for name in own}

@@ -8,7 +8,7 @@ import numpy as np
 
 from efn_compose.train.recipe.average import assign_all
 
-#: The test ends where the smoothed loss is so many times its best.
+#: The test ends when the smoothed loss is this many times its best.
 _EXPLODED = 4.0
 _SMOOTHING = 0.9
 #: Updates before an explosion is believed.
@@ -17,7 +17,7 @@ _YOUNG = 5
 
 @dataclass(frozen=True)
 class RateCurve:
-    """What a range test saw.
+    """The course of a range test.
 
     Args:
         rates: Learning rate of each update.
@@ -54,7 +54,7 @@ def find_rate(
     Args:
         update: Makes update number n at a rate and returns its loss.
         variables: All that an update changes: weights, statistics, slots, seeds.
-        updates: Updates to make, at most.
+        updates: Most updates to make.
         lowest: First rate.
         highest: Last rate.
 

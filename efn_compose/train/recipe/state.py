@@ -49,7 +49,7 @@ def read_state(
     Args:
         path: The file.
         variables: As given to `write_state`.
-        identity: What the training is of; must equal "identity" in the file.
+        identity: Hashes of the training; must equal "identity" in the file.
 
     Returns:
         None where there is no such file.
@@ -79,7 +79,7 @@ def read_state(
             describe_problems(
                 f"{path}: of another training.",
                 differences,
-                "Restore what differs, or remove the file to begin anew.",
+                "Restore these, or remove the file to begin anew.",
             )
         )
     arrays = {

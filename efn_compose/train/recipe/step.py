@@ -1,4 +1,4 @@
-"""One update, traced: forward, backward, and what the optimizer makes of it."""
+"""One update, traced: forward pass, gradients, and the optimizer's step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,14 @@ _SCALE = tf.TensorSpec((), tf.float32)
 
 
 class UpdateStep:
-    """Updates some variables of a network; what is trained is decided when it is made.
+    """Updates some variables of a network; they are chosen when the step is made.
 
     Changing `trainable` later would change nothing in what is already traced, so a
     warm-up is an `UpdateStep` of its own.
 
     Args:
         model: The network.
-        objective: Says what the loss of a batch is.
+        objective: Gives the loss of a batch.
         optimizer: Not yet built.
         variables: Those that learn.
     """

@@ -55,7 +55,7 @@ class Trainer:
 
     Args:
         donor: Names the network and its conventions; its weights are not used yet.
-        objective: What is trained for; its options say what a training does.
+        objective: The purpose of the training; its options are the training's settings.
 
     Example:
         >>> trainer = Trainer(donor, Classification(10, TrainOptions()))  # doctest: +SKIP
@@ -102,7 +102,7 @@ class Trainer:
         Args:
             donor: Starting weights.
             seed: Decides a fresh head and the dropout masks.
-            data: What is trained on.
+            data: Images with labels or masks.
             updates: How many updates the training will make.
 
         Raises:
@@ -190,11 +190,11 @@ class Trainer:
         return (tf.cast(images, tf.float32) - mean) / std
 
     def predict(self, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
-        """Return what the objective infers of images, float32: logits (image, class) of classes.
+        """Return the objective's answers for images, float32: for classes, logits (image, class).
 
         Args:
             images: RGB (image, height, width, 3), values 0-255.
-            batch_size: Images per pass; 0: as many as are sensible at this size.
+            batch_size: Images per pass; 0: a number that suits their size.
         """
         batch = batch_size or inference_batch(self.spec, int(images.shape[1]))
         parts = [

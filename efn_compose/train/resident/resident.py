@@ -36,7 +36,7 @@ class TrainSettings:
         schedule: Of the rate, see `engine.schedules`.
         label_smoothing: 0 to 1.
         dropout: Rate before the classifier, 0 to 1.
-        augment: What is done to each training image; None for nothing. Its draws depend on the
+        augment: Random changes to each training image; None for none. Its draws depend on the
             candidate's seed, the epoch and the image's number alone.
     """
 
@@ -112,7 +112,7 @@ class ResidentModel:
         self._step = replica_state(0, tf.int64)
         self._augment_seed = replica_state(0, tf.int64)
         head_input = self.model.get_layer(HEAD_LAYER).input
-        #: What the classifier reads, of the same layers and weights.
+        #: The classifier's input, of the same layers and weights.
         self._backbone = keras.Model(self.model.input, head_input)
 
     def load(

@@ -108,7 +108,7 @@ def fit_with_unlabelled(
 
 
 def student_augment(augment: AugmentOptions) -> AugmentOptions:
-    """Return what students see: what was asked for, or more where that only mirrors.
+    """Return the augmentation of students: the given one, or a stronger one if that only mirrors.
 
     Example:
         >>> student_augment(AugmentOptions(flip_x=0.0)).randaugment_ops

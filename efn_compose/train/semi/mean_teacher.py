@@ -4,7 +4,7 @@ Tarvainen and Valpola 2017, arXiv:1703.01780. Every batch has labelled and unlab
 images, and each image two views. The network sees the first, the average of its weights
 the second, with dropout masks of its own; the distance of their probabilities is
 added to the loss of the labelled images, with a weight that rises over the first updates.
-The average is what is scored and kept.
+The average is scored and kept.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from efn_compose.train.recipe.trainer import FitWatcher, Trainer
 from efn_compose.train.semi.noisy_student import check_unlabelled
 from efn_compose.train.semi.options import SemiOptions
 
-#: The teacher's dropout masks are those of a generator that is this far ahead.
+#: The teacher's dropout masks come from a generator that is this far ahead.
 _AHEAD = 1 << 40
 
 
@@ -54,12 +54,12 @@ def mean_teacher(
         unlabelled: (image, side, side, 3) uint8.
         semi: Weight and rise of the consistency, share of labelled images in a batch.
         options: Of the training; without `ema`, `semi.decay` is taken.
-        augment: What is done to each view; default as in `fit`.
+        augment: Random changes to each view; default as in `fit`.
         seed: Decides head, order, augmentation and dropout.
         metric: As for `fit`.
         state_file: As for `fit`.
         watcher: As for `fit`.
-        trainer: One of a `MeanTeacher`, already traced; it says what is scored.
+        trainer: One of a `MeanTeacher`, already traced; it decides the scores.
 
     Returns:
         The network with the teacher's weights.
@@ -167,7 +167,7 @@ class PairedInputs(Inputs):
 
 
 class MeanTeacher(Classification):
-    """The loss of the labelled images, and the distance to what the average of the weights says.
+    """The loss of the labelled images, and the distance to the averaged network's predictions.
 
     Args:
         classes: As for `Classification`.
@@ -248,7 +248,7 @@ class MeanTeacher(Classification):
 
 
 def ramp(updates: tf.Tensor | float, rise: tf.Tensor | float) -> tf.Tensor:
-    """Return the share of the full weight after so many updates: exp(-5 (1 - t)^2), then 1.
+    """Return the share of the full weight after a number of updates: exp(-5 (1 - t)^2), then 1.
 
     Example:
         >>> [round(float(ramp(float(update), 4.0)), 4) for update in range(6)]

@@ -49,7 +49,7 @@ class StudentRecord:
 
 
 class Predictor(Protocol):
-    """What a round leaves; `FittedModel` is one."""
+    """The result of a round; `FittedModel` is one."""
 
     history: Any
 
@@ -87,7 +87,7 @@ def noisy_student(
         unlabelled: (image, side, side, 3) uint8.
         semi: Rounds, and which pseudo-labels are learnt from.
         options: Of every round's training.
-        teacher_augment: What the first teacher sees; default as in `fit`.
+        teacher_augment: The first teacher's augmentation; default as in `fit`.
         student_augment: What students see.
         seed: Decides head, order, augmentation and dropout.
         metric: As for `fit`.
@@ -95,7 +95,7 @@ def noisy_student(
             the suffix.
         watcher: As for `fit`.
         on_round: Told of each round when it is over.
-        trainer: A network already built and traced for these options; it says what is scored.
+        trainer: A network already built and traced for these options; it decides the scores.
 
     Returns:
         The last student, and one record per round.
@@ -198,7 +198,7 @@ def joined(
 
 
 def repeated(data: TrainingData, passes: int) -> TrainingData:
-    """Return data whose epochs are so many passes over the training images."""
+    """Return data whose epochs are several passes over the training images."""
     if passes == 1:
         return data
     return dataclasses.replace(

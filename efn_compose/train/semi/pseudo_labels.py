@@ -10,7 +10,7 @@ from efn_compose.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class PseudoLabels:
-    """Chosen unlabelled images and what the teacher says of them.
+    """Chosen unlabelled images and the teacher's labels for them.
 
     Args:
         images: (row,) int64 image numbers; repeated where a class has too few.
@@ -43,7 +43,7 @@ def pseudo_labels(
         probabilities: (image, class) of the teacher.
         labels: "soft" keeps the probabilities, "hard" the most probable class.
         confidence: Smallest probability of the most probable class.
-        balance: Take as many of each class: the surest, and where there are fewer all of them
+        balance: Take equally many of each class: the surest, and where there are fewer all of them
             again and again, the surest once more than the others. A class without any stays
             without.
         per_class: How many of each; 0: the confident images over the classes, rounded up.

@@ -1,4 +1,4 @@
-"""What a crossover does, and what it lets a reader conclude about parents."""
+"""The protocol of a crossover, and the guess at parents that it allows."""
 
 import itertools
 import random

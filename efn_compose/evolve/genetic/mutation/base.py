@@ -1,4 +1,4 @@
-"""What a mutation does."""
+"""The protocol of a mutation."""
 
 import random
 from abc import ABC, abstractmethod

@@ -66,7 +66,7 @@ def _tail_weights(most: int) -> list[float]:
 
 
 def _mutate_block(genome: Genome, space: GenomeSpace, generator: random.Random) -> Genome:
-    """Redraw what a block is made of, or give a run of its units to one donor.
+    """Redraw a block's genes together, or give a run of its units to one donor.
 
     A single gene of a block often means nothing: a share needs a donor to take it from.
     """

@@ -1,1 +1,1 @@
-"""Selections: who becomes a parent, by what is believed of everybody. One file each; see `base.py`."""
+"""Selections: the choice of parents by their believed losses. One file each; see `base.py`."""

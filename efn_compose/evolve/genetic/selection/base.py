@@ -1,4 +1,4 @@
-"""What a selection does."""
+"""The protocol of a selection."""
 
 import random
 from abc import ABC, abstractmethod
