@@ -1,17 +1,15 @@
 """The recipe's parts against closed forms, papers and numpy; whole trainings on a tiny network."""
 
-import os
 import signal
-import subprocess
-import sys
+import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from repository import SUPPORT
+from forked_commands import Forked
 from scipy.special import log_softmax, softmax
-from tiny_recipe import quarters, tiny_data, tiny_donor
+from tiny_recipe import quarters, tiny_data, tiny_donor, train_to_files
 
 from efn_compose.donors import load_donor
 from efn_compose.errors import ConfigError, DataError, ResumeMismatchError, RunError
@@ -293,46 +291,15 @@ def test_heads_frozen_backbones_and_precisions():
     assert len(frozen.step.variables) == 4
 
 
-KILLED = """
-import sys, time
-sys.path[:0] = [{tests!r}]
-from tiny_recipe import tiny_data, tiny_donor
-from efn_compose.train.augment import AugmentOptions
-from efn_compose.train.recipe import Classification, Trainer, TrainOptions, fit
-
-class Watcher:
-    def on_update(self, done, planned, loss):
-        print("update", done, flush=True)
-        time.sleep({pause})
-    def on_epoch(self, history): pass
-    def on_rates(self, curve): pass
-
-options = TrainOptions(epochs=4, batch_size=16, ema=0.9, schedule="two_forward_one_back",
-                       drop_connect=0.2, deterministic=True)
-trainer = Trainer(tiny_donor(), Classification(4, options))
-for name in {names!r}:
-    fitted = fit(tiny_donor(), tiny_data(), options, AugmentOptions(rotation=20),
-                 watcher=Watcher(), state_file=name + ".npz", trainer=trainer)
-    fitted.donor.save(name + ".h5")
-"""
-
-
 def test_a_killed_training_resumes_and_ends_bit_for_bit_like_an_undisturbed_one(tmp_path):
-    def command(*names, pause=0.0):
-        paths = [str(tmp_path / name) for name in names]
-        code = KILLED.format(tests=str(SUPPORT), pause=pause, names=paths)
-        return [sys.executable, "-c", code]
-
-    killed = subprocess.Popen(command("killed", pause=0.2), stdout=subprocess.PIPE, text=True)
     # Six updates per epoch: the 15th is in the middle of the third.
-    for line in killed.stdout:
-        if line.strip() == "update 15":
-            os.kill(killed.pid, signal.SIGKILL)
-            break
-    killed.wait(timeout=60)
-    assert killed.returncode == -signal.SIGKILL and not (tmp_path / "killed.h5").exists()
-    both = command("killed", "calm")
-    said = subprocess.run(both, check=True, timeout=300, stdout=subprocess.PIPE, text=True).stdout
+    killed = Forked(train_to_files, ["killed"], 0.2, folder=tmp_path)
+    while "update 15" not in killed.outputs[0].read_text():
+        assert killed.process.is_alive(), killed.result().stderr
+        time.sleep(0.02)
+    assert killed.kill().returncode == -signal.SIGKILL and not (tmp_path / "killed.h5").exists()
+    done = Forked(train_to_files, ["killed", "calm"], folder=tmp_path).result()
+    assert done.returncode == 0, done.stderr
     # Two epochs were on the disk; the third begins anew.
-    assert said.split()[1::2] == [str(n) for n in (*range(13, 25), *range(1, 25))]
+    assert done.stdout.split()[1::2] == [str(n) for n in (*range(13, 25), *range(1, 25))]
     assert (tmp_path / "killed.h5").read_bytes() == (tmp_path / "calm.h5").read_bytes()
