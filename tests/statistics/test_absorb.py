@@ -3,6 +3,8 @@
 The truth is Keras: its BatchNorm in inference, and in training over one batch of all images.
 """
 
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from tiny_recipe import tiny_data, tiny_donor
 from efn_compose.cli import main
 from efn_compose.donors import load_donor
 from efn_compose.errors import DataError
+from efn_compose.models import assign_weights, build_model
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.recipe import TrainOptions, fit
 
@@ -23,15 +26,23 @@ def dimmed(count: int, seed: int) -> np.ndarray:
     return (photo_like(count, seed=seed) // 4 + 20).astype(np.uint8)
 
 
+@cache
+def _network(spec, conventions, classes: int, side: int, layer: str, dtype: str):
+    """Return a model, built once, and one of it that ends with a layer."""
+    model = build_model(spec, conventions, classes=classes, input_shape=(side, side, 3))
+    for one in model._flatten_layers():
+        if isinstance(one, keras.layers.Dropout):
+            one.rate = 0.0
+    return model, keras.Model(model.input, model.get_layer(layer).output) if layer else model
+
+
 def outputs(donor, images: np.ndarray, *, training: bool, layer: str = "") -> np.ndarray:
     """Return Keras' logits, or a layer's output; dropout and dropped blocks are set to nothing."""
-    model = donor.build(input_shape=(*images.shape[1:3], 3))
-    if layer:
-        model = keras.Model(model.input, model.get_layer(layer).output)
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0
-    return np.asarray(model(donor.preprocess(images), training=training))
+    place = (donor.spec, donor.conventions, donor.classes, images.shape[1], layer)
+    model, shown = _network(*place, keras.config.floatx())
+    # Before each call: in training it moves the model's statistics.
+    assign_weights(model, donor.spec, donor.tensors, donor.classes)
+    return np.asarray(shown(donor.preprocess(images), training=training))
 
 
 @pytest.fixture
