@@ -197,10 +197,12 @@ def _affine(fields: Mapping[str, Any]) -> Preprocessing:
     if fields["do_rescale"]:
         factor = factor * float(fields["rescale_factor"])
         offset = offset - float(fields["rescale_offset"])
-    if fields["do_normalize"]:
-        factor, offset = factor / deviation, (offset - mean) / deviation
-    if fields["include_top"]:
-        factor, offset = factor / deviation, offset / deviation
+    # Refused below.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if fields["do_normalize"]:
+            factor, offset = factor / deviation, (offset - mean) / deviation
+        if fields["include_top"]:
+            factor, offset = factor / deviation, offset / deviation
     if not (np.isfinite(factor).all() and (factor > 0).all()):
         raise ValueError("a factor that is not above 0")
     return Preprocessing(tuple(map(float, -offset / factor)), tuple(map(float, 1 / factor)))
