@@ -6,7 +6,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from nano_donors import nano_donor
+from random_donors import random_donor
 from tiny_recipe import quarters, tiny_data, tiny_donor
 
 import efn_compose
@@ -189,7 +189,7 @@ def test_what_leaves_the_stream_as_it_is_carries_parts_along(donor):
 
 
 def test_a_seeded_model_says_which_parts_it_was_not_given(donor):
-    whole = nano_donor().replace(parts=donor.parts)
+    whole = random_donor(classes=None).replace(parts=donor.parts)
     report = efn_compose.seed(whole.build(include_top=False), whole)
     assert report.unused_parts == ("decoder", "projector")
     assert "parts of the weights not used: decoder, projector" in str(report)
