@@ -1,7 +1,5 @@
 """The page of commands, written by the commands themselves."""
 
-import importlib
-
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
@@ -15,15 +13,15 @@ def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) 
 
 
 def _verbs() -> str:
-    from efn_compose.cli.shared.command import VERBS, _parser
+    from efn_compose.cli.shared.command import VERBS, load_verb, verb_parser
 
     parts = []
     for name, verb in VERBS.items():
-        module = importlib.import_module(verb.module)
+        module = load_verb(name)
         parts += [
             f"## {name}",
             f"{verb.summary[0].upper()}{verb.summary[1:]}.",
             f"```sh\n{module.EXAMPLE}\n```",
-            f"```text\n{_parser(name, module).format_help().rstrip()}\n```",
+            f"```text\n{verb_parser(name, module).format_help().rstrip()}\n```",
         ]
     return "\n\n".join(parts)

@@ -8,7 +8,8 @@ later trainings.
 
 import argparse
 
-from efn_compose.cli.shared.images import add_image_arguments, image_reader
+from efn_compose.cli.shared.arguments import add_output
+from efn_compose.cli.shared.images import add_image_arguments, read_images
 from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose absorb b0.pth --images folder:photos --size 128 -o b0_absorbed.h5"
@@ -23,19 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave the last BatchNorm as it is: better for a fresh classifier",
     )
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="the .h5 file to write"
-    )
+    add_output(parser, "the .h5 file to write", required=True)
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rewrite the donor and describe the written file."""
     from efn_compose.jobs.search.preparation import load_entry
-    from efn_compose.statistics.absorb import absorb_statistics
+    from efn_compose.statistics.absorb import Part, absorb_statistics
 
     donor = load_entry(options.file)
-    images, _ = image_reader(options, is_quiet=output.is_quiet)(options.images)
-    part = "body" if options.body else "all"
+    images, _ = read_images(options.images, options, output)
+    part: Part = "body" if options.body else "all"
     absorb_statistics(donor, images, part).save(options.output)
     fields = {"file": str(options.output), "donor": donor.name, "images": len(images), "part": part}
     output.result(

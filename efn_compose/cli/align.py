@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from efn_compose.cli.shared.images import add_image_arguments, image_reader
+from efn_compose.cli.shared.arguments import add_output
+from efn_compose.cli.shared.images import add_image_arguments, read_images
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError, RunError
 
@@ -26,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files", nargs="+", metavar="FILE", help="weight files or package:NAME; NAME=FILE names one"
     )
     add_image_arguments(parser, "fit the alignment on them", count=200, is_required=True)
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="FOLDER", help="gets one .h5 file per donor"
-    )
+    add_output(parser, "gets one .h5 file per donor", metavar="FOLDER", required=True)
     parser.add_argument("--variant", default="", help="nest all donors into this network first")
     parser.add_argument(
         "--reference", metavar="NAME", help="donor whose basis the others get; default: the first"
@@ -55,7 +54,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
     donors = load_donors(options.files, options.variant)
     reference = _number_of(options.reference, donors)
-    images, _ = image_reader(options, is_quiet=output.is_quiet)(options.images)
+    images, _ = read_images(options.images, options, output)
     folder = Path(options.output)
     cache = Path(options.cache) if options.cache else folder / ".cache"
     for needed in (folder, cache):

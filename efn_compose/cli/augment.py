@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from efn_compose.cli.shared.arguments import add_overrides
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
@@ -36,15 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preview", required=True, metavar="FILE", help="picture to write, for example sheet.png"
     )
     parser.add_argument("--config", metavar="TOML", help="take the [augment] section of this file")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="KEY=VALUE",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="settings of [augment], for example rotation=30",
-    )
+    add_overrides(parser, "settings of [augment], for example rotation=30", metavar="KEY=VALUE")
     parser.add_argument("--images", type=int, default=6, help="rows, default: %(default)s")
     parser.add_argument("--draws", type=int, default=4, help="epochs, default: %(default)s")
     parser.add_argument("--size", type=int, default=96, help="pixels, default: %(default)s")

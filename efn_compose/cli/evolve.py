@@ -6,12 +6,20 @@ any donor; write them with a report and a verdict on data the search never saw.
 
 import argparse
 import json
+from typing import Any
 
+from efn_compose.cli.shared.arguments import (
+    add_dry_run,
+    add_overrides,
+    add_resume,
+    add_setting_flags,
+    settings_given,
+)
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
 EXAMPLE = "efn-compose evolve my.toml --set genetic.population=40 data.source=folder:images"
-#: Flags by the setting they stand for.
+#: Flags that stand for settings: the setting, the name of its value, the help text.
 _FLAGS = {
     "data": ("data.source", "SOURCE", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"),
     "size": ("data.size", "N", "height and width of every image, in pixels"),
@@ -44,30 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="checkpoints of any library, or package:NAME; NAME=FILE names a donor",
     )
-    for flag, (setting, word, text) in _FLAGS.items():
-        names = ["-o", f"--{flag}"] if flag == "output" else [f"--{flag}"]
-        parser.add_argument(*names, dest=setting, metavar=word, help=text)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print all settings, the number of evaluations, time and disk, then stop",
-    )
+    add_setting_flags(parser, _FLAGS)
+    add_resume(parser)
+    add_dry_run(parser, "print all settings, the number of evaluations, time and disk, then stop")
     parser.add_argument(
         "--noise",
         type=int,
         metavar="N",
         help="measure how much the first donor's fitness varies over N seeds, then stop",
     )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="SECTION.KEY=VALUE",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="change settings; strings need no quotes, lists no brackets",
-    )
+    add_overrides(parser, "change settings; strings need no quotes, lists no brackets")
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
 
 
@@ -122,14 +116,13 @@ def _untangle(config: str | None, overrides: list[str]) -> tuple[str | None, lis
 
 def _shortcuts(options: argparse.Namespace) -> list[str]:
     """Return the settings that have a flag of their own, as `--set` takes them."""
-    settings = [setting for setting, _, _ in _FLAGS.values()]
-    given = {setting: getattr(options, setting) for setting in settings}
+    given = settings_given(options, _FLAGS)
     if options.donors is not None:
-        given["donors.files"] = json.dumps(options.donors, ensure_ascii=False)
-    return [f"{setting}={value}" for setting, value in given.items() if value is not None]
+        given.append(f"donors.files={json.dumps(options.donors, ensure_ascii=False)}")
+    return given
 
 
-def _plan_text(plan: dict) -> str:
+def _plan_text(plan: dict[str, Any]) -> str:
     evaluations = plan["evaluations"]
     phases = ", ".join(f"{phase} {count}" for phase, count in evaluations.items())
     workers_note = f"; {plan['workers_note']}" if plan["workers_note"] else ""
@@ -155,12 +148,12 @@ def _plan_text(plan: dict) -> str:
     )
 
 
-def _donor_text(plan: dict) -> str:
+def _donor_text(plan: dict[str, Any]) -> str:
     names = ", ".join(plan["donors"])
     return f"{names}; {plan['siblings']} siblings are made of them" if plan["siblings"] else names
 
 
-def _data_text(data: dict) -> str:
+def _data_text(data: dict[str, Any]) -> str:
     """Return the images in words, by class where there are few."""
     parts = ", ".join(f"{part} {count:,}" for part, count in data["images"].items())
     total, classes = sum(data["images"].values()), data["classes"]
@@ -173,7 +166,7 @@ def _data_text(data: dict) -> str:
     return f"{text}\n              by class, train/validation/test: {', '.join(found)}"
 
 
-def _noise_text(found: dict) -> str:
+def _noise_text(found: dict[str, Any]) -> str:
     lines = [f"{found['donor']}: {len(found['losses'])} seeds, same weights, same data"]
     for metric, spread in found["spread"].items():
         lines.append(f"  {metric:<9} {spread['mean']:.4f} ± {spread['deviation']:.4f}")

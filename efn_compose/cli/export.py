@@ -6,6 +6,7 @@ reason.
 
 import argparse
 
+from efn_compose.cli.shared.arguments import add_output
 from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose export efn_magic_weights.h5 --to timm -o lite1.safetensors"
@@ -24,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("file", help="weight file (.h5)")
     parser.add_argument("--to", required=True, metavar="LIBRARY", help=", ".join(TARGETS))
-    parser.add_argument(
-        "-o", "--output", required=True, help=".safetensors, .pth or .h5 file, or a folder"
-    )
+    add_output(parser, ".safetensors, .pth or .h5 file, or a folder", required=True)
     parser.add_argument(
         "--accept-approximate",
         action="store_true",

@@ -1,25 +1,67 @@
-"""`efn-compose rank`: which donor suits a data set, without training.
+"""`efn-compose rank`: find the donor that suits a data set, without training.
 
-Reads labels from each donor's frozen features (nearest neighbours by cosine, LogME,
-H-score) and puts cost beside it: parameters, multiply-adds, activations, images per second.
+Predict labels from each donor's frozen features (nearest neighbours by cosine, LogME, H-score).
+The table also has the cost: parameters, multiply-adds, activations, images per second.
 """
 
 import argparse
+from pathlib import Path
 
-from efn_compose.cli import rank_command
+from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
+from efn_compose.errors import ConfigError, DataError
 
-EXAMPLE = rank_command.EXAMPLE
+EXAMPLE = "efn-compose rank lite0.h5 lite1.h5 --data fashion_mnist --size 64 --plot rank.png"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    rank_command.add_arguments(parser)
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="weight files or package:NAME; any networks"
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="SOURCE",
+        help="digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH",
+    )
+    add_table_arguments(parser)
+    parser.add_argument("--size", type=int, default=64, help="pixels, default: %(default)s")
+    parser.add_argument(
+        "--image-count", type=int, default=500, help="drawn at random, default: %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw, default: %(default)s")
+    parser.add_argument("--plot", metavar="FILE", help="write score against cost as a picture")
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
-    """Rank the donors, of any networks and any source."""
+    """Rank the donors, of any networks and any source, and print the table."""
+    from efn_compose.analysis.rank import plot_rank, rank, rank_table
+    from efn_compose.data.decode import resize_images
+    from efn_compose.data.draw import any_images
     from efn_compose.jobs.search.preparation import load_donors
 
+    if options.size < 8 or options.image_count < 4:
+        raise ConfigError(
+            "--size must be 8 or more and --image-count 4 or more. "
+            f"Received: {options.size}, {options.image_count}."
+        )
+    table = read_table(options.data, options)
+    chosen = any_images(len(table), options.image_count, options.seed)
+    images = resize_images(table.images, chosen, options.size, not output.is_quiet)
     # One at a time: ranking does not need donors of one network, and names may repeat.
-    rank_command.run(options, output, load=lambda file: load_donors([file])[0])
+    donors = (load_donors([file])[0] for file in options.files)
+    records = rank(donors, images, table.labels[chosen])
+    if options.plot:
+        try:
+            plot_rank(records).savefig(options.plot, dpi=150)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{Path(options.plot)}: cannot be written ({error}).") from None
+    fields = {
+        "data": table.name,
+        "images": len(chosen),
+        "size": options.size,
+        "donors": [record.to_json() for record in records],
+    }
+    head = f"{len(chosen)} images of {table.name}, {options.size} px, nothing trained"
+    output.result(fields, f"{head}\n{rank_table(records)}")

@@ -8,6 +8,13 @@ goes on with the same command and --resume.
 import argparse
 from typing import TYPE_CHECKING
 
+from efn_compose.cli.shared.arguments import (
+    add_dry_run,
+    add_overrides,
+    add_resume,
+    add_setting_flags,
+    settings_given,
+)
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
@@ -21,7 +28,7 @@ EXAMPLE = (
 ON_INTERRUPT = (
     "stopped; every finished epoch is in the run folder. The same command with --resume goes on."
 )
-#: Flags by the setting they stand for.
+#: Flags that stand for settings: the setting, the name of its value, the help text.
 _FLAGS = {
     "weights": ("weights.file", "FILE", "weight file of any library, or package:NAME"),
     "data": ("data.source", "SOURCE", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"),
@@ -43,24 +50,10 @@ _FLAGS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("config", nargs="?", help="TOML file; flags override it")
-    for flag, (setting, word, text) in _FLAGS.items():
-        names = ["-o", f"--{flag}"] if flag == "output" else [f"--{flag}"]
-        parser.add_argument(*names, dest=setting, metavar=word, help=text)
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="print all settings, the trainings and the quality of the folds, then stop",
-    )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        metavar="SECTION.KEY=VALUE",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="change any setting; --dry-run lists all",
-    )
+    add_setting_flags(parser, _FLAGS)
+    add_resume(parser)
+    add_dry_run(parser, "print all settings, the trainings and the quality of the folds, then stop")
+    add_overrides(parser, "change any setting; --dry-run lists all")
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
 
 
@@ -70,14 +63,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
     if options.dry_run and options.resume:
         raise ConfigError("--dry-run and --resume exclude each other.")
-    overrides = [
-        *(
-            f"{setting}={getattr(options, setting)}"
-            for setting, _, _ in _FLAGS.values()
-            if getattr(options, setting) is not None
-        ),
-        *options.overrides,
-    ]
+    overrides = [*settings_given(options, _FLAGS), *options.overrides]
     is_quiet = output.is_quiet or output.as_json
     if options.dry_run:
         _describe(prepare_trainings(options.config, overrides, show_progress=not is_quiet), output)

@@ -1,4 +1,4 @@
-"""A random sample of a table that keeps the shares of classes, and patients whole."""
+"""Random samples of a table: plain ones, and ones that keep classes in proportion and patients whole."""
 
 import numpy as np
 
@@ -35,3 +35,13 @@ def draw_images(table: ImageTable, count: int, seed: int) -> ImageTable:
     sizes = np.bincount(patient_of)[order]
     taken = order[: int(np.searchsorted(np.cumsum(sizes), count)) + 1]
     return table.chosen(np.flatnonzero(np.isin(patient_of, taken)))
+
+
+def any_images(total: int, count: int, seed: int) -> np.ndarray:
+    """Return the numbers of at most `count` of `total` images, drawn at random, ascending.
+
+    Example:
+        >>> any_images(100, 3, seed=0).tolist()
+        [20, 36, 82]
+    """
+    return np.sort(np.random.default_rng(seed).permutation(total)[:count])

@@ -1,11 +1,11 @@
 """Ranking scores against brute force, other libraries and published costs."""
 
-import argparse
-import importlib
+import json
 
 import numpy as np
 import pytest
 from random_donors import photo_like, random_donor
+from verbs import run_verb
 
 from efn_compose.analysis.rank import plot_rank, pooled_features, rank, rank_table
 from efn_compose.arch import arch_spec, default_conventions
@@ -141,29 +141,17 @@ def test_wrong_data_is_refused():
         rank([], photo_like(4), np.zeros(4))
 
 
-def test_the_verb_prints_table_and_json(tmp_path):
-    command = importlib.import_module("efn_compose.cli.rank_command")
+def test_the_verb_prints_table_and_json(tmp_path, capsys):
     for seed in (0, 1):
         random_donor(seed=seed).save(tmp_path / f"nano{seed}.h5")
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    options = parser.parse_args(
-        [
-            *(str(tmp_path / f"nano{seed}.h5") for seed in (0, 1)),
-            *("--data", "digits", "--size", "32", "--image-count", "60"),
-            *("--plot", str(tmp_path / "rank.png")),
-        ]
-    )
-    said = []
-
-    class Output:
-        is_quiet = True
-
-        def result(self, fields, text):
-            said.append((fields, text))
-
-    command.run(options, Output())
-    fields, text = said[0]
+    words = [
+        *(tmp_path / f"nano{seed}.h5" for seed in (0, 1)),
+        *("--data", "digits", "--size", "32", "--image-count", "60"),
+    ]
+    assert run_verb("rank", *words, "--json", "--plot", tmp_path / "rank.png") == 0
+    fields = json.loads(capsys.readouterr().out)
     assert {donor["name"] for donor in fields["donors"]} == {"nano0", "nano1"}
-    assert fields["images"] == 60 and "nano1" in text
+    assert fields["images"] == 60
     assert (tmp_path / "rank.png").read_bytes().startswith(b"\x89PNG")
+    assert run_verb("rank", *words) == 0
+    assert "nano1" in capsys.readouterr().out

@@ -42,15 +42,14 @@ def test_every_verb_explains_itself_with_an_example(verb):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_example_is_accepted_by_its_own_parser(verb):
-    import importlib
     import shlex
 
-    from efn_compose.cli.shared.command import _parser
+    from efn_compose.cli.shared.command import load_verb, verb_parser
 
-    module = importlib.import_module(VERBS[verb].module)
+    module = load_verb(verb)
     words = shlex.split(module.EXAMPLE)
     assert words[:2] == ["efn-compose", verb]
-    _parser(verb, module).parse_args(words[2:])
+    verb_parser(verb, module).parse_args(words[2:])
 
 
 @pytest.mark.parametrize(

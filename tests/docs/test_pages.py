@@ -1,6 +1,5 @@
 """What the pages say holds: links lead somewhere, commands parse, configurations are accepted."""
 
-import importlib
 import re
 import shlex
 import tomllib
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
-from efn_compose.cli.shared.command import VERBS, _parser
+from efn_compose.cli.shared.command import VERBS, load_verb, verb_parser
 from efn_compose.config import RunConfig
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.settings import build as settings
@@ -63,7 +62,7 @@ def test_every_command_on_every_page_is_one(capsys):
                 verb = words[1]
                 assert verb in VERBS, f"{page.name}: {words}"
                 try:
-                    _parser(verb, importlib.import_module(VERBS[verb].module)).parse_args(words[2:])
+                    verb_parser(verb, load_verb(verb)).parse_args(words[2:])
                 except SystemExit:
                     pytest.fail(f"{page.name}: {shlex.join(words)}: {capsys.readouterr().err}")
                 count += 1

@@ -1,6 +1,5 @@
 """Nesting into files: same weights as in memory, little memory, nothing lost when it fails."""
 
-import argparse
 import json
 import os
 import resource
@@ -13,8 +12,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 from float64_networks import float64_donor, logits_of, random_images, relative_difference
+from verbs import run_verb
 
-from efn_compose.cli.nesting_commands import VERBS
 from efn_compose.donors import load_donor
 from efn_compose.errors import (
     ConfigError,
@@ -169,10 +168,10 @@ def test_half_precision_is_verified_against_donors_rounded_alike(
     other, out = tmp_path / "other.h5", tmp_path / "large.h5"
     float64_donor("b-w0.3-d0.3", seed=1, side=32).save(other)
     command = ["--into", "b-w1-d0.3", "-o", out, "--dtype", dtype, "--verify", "--json"]
-    assert _run("direct-sum", donor_file, other, *command, "--weights", 0.3, 0.7) == 0
+    assert run_verb("direct-sum", donor_file, other, *command, "--weights", 0.3, 0.7) == 0
     report = json.loads(capsys.readouterr().out)
     assert all(check["relative"] < report["rounding"]["relative"] / 3 for check in report["checks"])
-    assert _run("nest", donor_file, *command) == 0
+    assert run_verb("nest", donor_file, *command) == 0
     checks = json.loads(capsys.readouterr().out)["checks"]
     assert all(check["relative"] < 1e-9 for check in checks)
 
@@ -199,15 +198,11 @@ def _rss_unit() -> int:
     return 1 if sys.platform == "darwin" else 1024
 
 
-def _run(verb: str, *arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    VERBS[verb].add_arguments(parser)
-    return VERBS[verb].run(parser.parse_args([str(argument) for argument in arguments]))
-
-
 def test_nest_command_writes_verifies_and_reports(donor_file, tmp_path, capsys):
     out = tmp_path / "large.h5"
-    assert _run("nest", donor_file, "--into", "b-w0.5-d0.6", "-o", out, "--verify", "--json") == 0
+    assert (
+        run_verb("nest", donor_file, "--into", "b-w0.5-d0.6", "-o", out, "--verify", "--json") == 0
+    )
     report = json.loads(capsys.readouterr().out)
     assert report["variant"] == "b-w0.5-d0.6"
     assert [check["is_training"] for check in report["checks"]] == [False, True]
@@ -219,7 +214,7 @@ def test_nest_command_without_head_at_random_positions_verifies_features(
 ):
     out = tmp_path / "large.h5"
     options = ["--head", "drop", "--positions", "random", "--seed", 3, "--verify"]
-    assert _run("nest", donor_file, "--into", "b-w0.5-d0.6", "-o", out, *options) == 0
+    assert run_verb("nest", donor_file, "--into", "b-w0.5-d0.6", "-o", out, *options) == 0
     assert "x input std" in capsys.readouterr().out
     assert load_donor(out).classes is None
 
@@ -229,24 +224,26 @@ def test_nest_command_fits_or_widens_the_classifier(donor_file, tmp_path):
     np.savez(tmp_path / "images.npz", images=pixels, labels=labels)
     out = tmp_path / "large.h5"
     common = [donor_file, "--into", "b-w0.5-d0.6", "-o", out, "--quiet"]
-    _run("nest", *common, "--head", "ridge", "--images", tmp_path / "images.npz", "--verify")
+    run_verb("nest", *common, "--head", "ridge", "--images", tmp_path / "images.npz", "--verify")
     assert load_donor(out).classes == 3
-    _run("nest", *common, "--classes", 9, "--verify")
+    run_verb("nest", *common, "--classes", 9, "--verify")
     assert load_donor(out).classes == 9
     with pytest.raises(DataError, match="--images"):
-        _run("nest", *common, "--head", "ridge")
+        run_verb("nest", *common, "--head", "ridge")
 
 
 def test_direct_sum_and_shrink_commands(donor_file, tmp_path, capsys):
     other, out = tmp_path / "other.h5", tmp_path / "large.h5"
     float64_donor("b-w0.3-d0.3", seed=1, side=32).save(other)
     files = [donor_file, other]
-    _run("direct-sum", *files, "--into", "b-w1-d0.3", "-o", out, "--weights", 0.3, 0.7, "--verify")
+    run_verb(
+        "direct-sum", *files, "--into", "b-w1-d0.3", "-o", out, "--weights", 0.3, 0.7, "--verify"
+    )
     assert "batch statistics" in capsys.readouterr().out
     np.save(tmp_path / "images.npy", random_pixels(8, 32))
     small = tmp_path / "cut.h5"
     images = ["--images", tmp_path / "images.npy"]
-    _run("shrink", out, "--into", "b-w0.5-d0.3", "-o", small, *images, "--json")
+    run_verb("shrink", out, "--into", "b-w0.5-d0.3", "-o", small, *images, "--json")
     report = json.loads(capsys.readouterr().out)
     assert report["agreement"]["images"] == "held-out"
     assert load_donor(small).spec.variant == "b-w0.5-d0.3"
@@ -263,7 +260,7 @@ def test_mixed_conventions_leave_no_file(donor_file, tmp_path):
 def test_unreadable_image_files_say_what_is_expected(donor_file, tmp_path):
     np.savez(tmp_path / "wrong.npz", pictures=np.zeros(3))
     with pytest.raises(DataError, match="'images'"):
-        _run(
+        run_verb(
             "nest",
             donor_file,
             *("--into", "b-w0.5-d0.6", "-o", tmp_path / "o.h5"),

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import efn_compose
 from efn_compose.cli.shared.any_terminal import print_anywhere
@@ -25,13 +25,25 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_INTERRUPTED = 130
 
 
+class VerbModule(Protocol):
+    """What the module of a verb defines."""
+
+    #: A command that works, for help and documentation.
+    EXAMPLE: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the verb's arguments; `--json` and `--quiet` are there."""
+
+    def run(self, options: argparse.Namespace, output: Output) -> int | None:
+        """Do it and say so; return an exit code, or None for 0. Deliberate errors are raised."""
+
+
 @dataclass(frozen=True)
 class Verb:
     """A verb of the command line.
 
     Args:
-        module: Imported when the verb is used; defines `EXAMPLE`, `add_arguments(parser)` and
-            `run(options, output)`, which returns an exit code or None for 0.
+        module: Imported when the verb is used: a `VerbModule`.
         summary: One line about it.
     """
 
@@ -100,10 +112,33 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in VERBS:
         sys.stderr.write(_unknown_verb(name))
         return EXIT_USAGE
-    module = importlib.import_module(VERBS[name].module)
-    options = _parser(name, module).parse_args(rest)
+    module = load_verb(name)
+    options = verb_parser(name, module).parse_args(rest)
     output = Output(as_json=options.json, is_quiet=options.quiet)
     return _run_safely(module.run, options, output)
+
+
+def load_verb(name: str) -> VerbModule:
+    """Import the module of a verb."""
+    module: Any = importlib.import_module(VERBS[name].module)
+    verb: VerbModule = module
+    return verb
+
+
+def verb_parser(name: str, module: VerbModule) -> argparse.ArgumentParser:
+    """Return the parser of a verb: its own arguments, `--json` and `--quiet`."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    common.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser = argparse.ArgumentParser(
+        prog=f"efn-compose {name}",
+        parents=[common],
+        description=(module.__doc__ or "").partition("\n\n")[2] or VERBS[name].summary,
+        epilog=f"example:\n  {module.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return parser
 
 
 def _run_safely(
@@ -157,25 +192,6 @@ def _stop_like_ctrl_c() -> None:
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, interrupt)
-
-
-def _parser(name: str, module: Any) -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print the result as JSON")
-    common.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    # "resolve": packages whose functions have a command of their own declare some of these too.
-    parser = argparse.ArgumentParser(
-        conflict_handler="resolve",
-        prog=f"efn-compose {name}",
-        parents=[common],
-        description=(module.__doc__ or "").partition("\n\n")[2] or VERBS[name].summary,
-        epilog=f"example:\n  {module.EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    epilog = parser.epilog
-    module.add_arguments(parser)
-    parser.epilog = epilog
-    return parser
 
 
 def _overview() -> str:

@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,33 +58,42 @@ def read_table(source: str, options: argparse.Namespace) -> "ImageTable":
     return table
 
 
-def image_reader(
-    options: argparse.Namespace, *, is_quiet: bool = False
-) -> Callable[[str], tuple[np.ndarray, np.ndarray | None]]:
-    """Return a function from a source's name to images and labels, as the options ask for.
+def read_images(
+    source: str, options: argparse.Namespace, output: Output
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return images (image, size, size, 3) uint8 and labels (image,), drawn as the options ask for.
 
-    Images (image, size, size, 3) uint8; labels (image,) int32, None where there are none.
-    A plain `.npy` or `.npz` file is taken as it is, neither drawn from nor resized.
+    A plain `.npy` or `.npz` file is taken as it is, neither drawn from nor resized; its labels
+    are None where it has none.
 
     Raises:
         ConfigError: `--image-count` or `--size` makes no sense.
+        DataError: The source cannot be used.
     """
+    from efn_compose.data.decode import resize_images
+    from efn_compose.data.draw import any_images
+    from efn_compose.data.sources.array_file import read_image_array
+
+    _check(options)
+    if source.endswith((".npy", ".npz")) and ":" not in source:
+        return read_image_array(source)
+    table = read_table(source, options)
+    chosen = any_images(len(table), options.image_count, getattr(options, "seed", 0))
+    images = resize_images(table.images, chosen, options.size, not output.is_quiet)
+    return images, table.labels[chosen]
+
+
+def read_images_if_asked(
+    options: argparse.Namespace, output: Output
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return what `read_images` does for `--images`; None and None without it."""
+    _check(options)
+    return read_images(options.images, options, output) if options.images else (None, None)
+
+
+def _check(options: argparse.Namespace) -> None:
     if options.image_count < 2 or options.size < 8:
         raise ConfigError(
             "--image-count must be 2 or more and --size 8 or more. "
             f"Received: {options.image_count}, {options.size}."
         )
-
-    def read(source: str) -> tuple[np.ndarray, np.ndarray | None]:
-        from efn_compose.cli.nesting_commands import read_image_array
-        from efn_compose.data.decode import resize_images
-
-        if source.endswith((".npy", ".npz")) and ":" not in source:
-            return read_image_array(source)
-        table = read_table(source, options)
-        rng = np.random.default_rng(getattr(options, "seed", 0))
-        chosen = np.sort(rng.permutation(len(table))[: options.image_count])
-        images = resize_images(table.images, chosen, options.size, not is_quiet)
-        return images, table.labels[chosen]
-
-    return read

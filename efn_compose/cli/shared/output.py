@@ -30,6 +30,8 @@ class Output:
             sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
         elif not self.is_quiet:
             sys.stdout.write(text.rstrip("\n") + "\n")
+        # A command may go on for hours after it, as one that serves a page does.
+        sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Print a line beside the result, on standard error."""

@@ -46,7 +46,7 @@ def copy(finished, tmp_path):
 
 def test_imports_neither_tensorflow_nor_ray():
     code = (
-        "import sys, efn_compose.analysis, efn_compose.cli.report_command;"
+        "import sys, efn_compose.analysis, efn_compose.cli.report;"
         "print([m for m in ('tensorflow','keras','ray','torch') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

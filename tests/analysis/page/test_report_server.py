@@ -1,6 +1,5 @@
 """`efn-compose report`: drawing, following, serving, comparing."""
 
-import argparse
 import http.client
 import json
 import shutil
@@ -13,12 +12,12 @@ import pytest
 from page_checks import Page
 from report_runs import MadeUpRun
 from scipy import stats
+from verbs import run_verb
 
 from efn_compose.analysis import write_comparison
 from efn_compose.analysis.page.compare import render_comparison, run_difference
 from efn_compose.analysis.page.report_server import LivePage, make_server
 from efn_compose.analysis.reading.journal_view import read_run
-from efn_compose.cli.report_command import add_arguments, run
 from efn_compose.errors import ConfigError, RunError
 
 
@@ -41,39 +40,35 @@ def copies(made_runs, tmp_path):
     ]
 
 
-def parse(*words):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser.parse_args([str(word) for word in words])
-
-
 def test_draws_where_it_says(copies, capsys):
-    assert run(parse(copies[0])) == 0
+    assert run_verb("report", copies[0]) == 0
     path = Path(capsys.readouterr().out.strip())
     assert path == copies[0] / "report.html"
     Page(path.read_text(encoding="utf-8")).check()
 
 
 def test_writes_another_file_when_told(copies, tmp_path, capsys):
-    assert run(parse(copies[0], "-o", tmp_path / "page.html")) == 0
+    assert run_verb("report", copies[0], "-o", tmp_path / "page.html") == 0
     assert (tmp_path / "page.html").is_file()
     assert not (copies[0] / "report.html").exists()
 
 
 def test_refuses_what_makes_no_sense(copies, tmp_path):
     with pytest.raises(ConfigError, match="--every"):
-        run(parse(copies[0], "--follow", "--every", "0"))
+        run_verb("report", copies[0], "--follow", "--every", "0")
     with pytest.raises(ConfigError, match="--port"):
-        run(parse(copies[0], "--serve", "--port", "70000"))
+        run_verb("report", copies[0], "--serve", "--port", "70000")
     with pytest.raises(RunError, match="no such run folder"):
-        run(parse(tmp_path / "nothing", "--serve"))
+        run_verb("report", tmp_path / "nothing", "--serve")
 
 
 def test_following_ends_with_the_verdict(copies, capsys):
     folder = copies[0]
     result = (folder / "result.json").read_bytes()
     (folder / "result.json").unlink()
-    thread = threading.Thread(target=run, args=(parse(folder, "--follow", "--every", "0.1"),))
+    thread = threading.Thread(
+        target=run_verb, args=("report", folder, "--follow", "--every", "0.1")
+    )
     thread.start()
     page = folder / "report.html"
     _wait(page.is_file)

@@ -1,0 +1,58 @@
+"""Arguments that several verbs declare alike."""
+
+import argparse
+from collections.abc import Mapping
+
+#: By flag: the setting it stands for, "section.key"; the name of its value; its help text.
+SettingFlags = Mapping[str, tuple[str, str, str]]
+
+
+def add_output(
+    parser: argparse.ArgumentParser, help: str, *, metavar: str = "FILE", required: bool = False
+) -> None:
+    """Declare `-o`, `--output`."""
+    parser.add_argument("-o", "--output", required=required, metavar=metavar, help=help)
+
+
+def add_setting_flags(parser: argparse.ArgumentParser, flags: SettingFlags) -> None:
+    """Declare flags that stand for settings; `--output` is also `-o`."""
+    for flag, (setting, metavar, help) in flags.items():
+        names = ["-o", f"--{flag}"] if flag == "output" else [f"--{flag}"]
+        parser.add_argument(*names, dest=setting, metavar=metavar, help=help)
+
+
+def settings_given(options: argparse.Namespace, flags: SettingFlags) -> list[str]:
+    """Return the settings whose flags were given, as `--set` takes them.
+
+    Example:
+        >>> flags = {"size": ("data.size", "N", "pixels")}
+        >>> settings_given(argparse.Namespace(**{"data.size": "64"}), flags)
+        ['data.size=64']
+    """
+    values = {setting: getattr(options, setting) for setting, _, _ in flags.values()}
+    return [f"{setting}={value}" for setting, value in values.items() if value is not None]
+
+
+def add_overrides(
+    parser: argparse.ArgumentParser, help: str, *, metavar: str = "SECTION.KEY=VALUE"
+) -> None:
+    """Declare `--set`, which takes several settings and may be repeated."""
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar=metavar,
+        nargs="+",
+        action="extend",
+        default=[],
+        help=help,
+    )
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    """Declare `--resume`."""
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+
+
+def add_dry_run(parser: argparse.ArgumentParser, help: str) -> None:
+    """Declare `--dry-run`."""
+    parser.add_argument("--dry-run", action="store_true", help=help)
