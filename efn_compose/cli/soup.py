@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from efn_compose.cli.shared.arguments import add_dry_run, add_output
 from efn_compose.cli.shared.images import add_table_arguments
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
@@ -31,9 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="two or more weight files of one network and one lineage; NAME=FILE names one",
     )
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="the .h5 file to write"
-    )
+    add_output(parser, "the .h5 file to write", required=True)
     parser.add_argument(
         "--method",
         choices=("uniform", "greedy", "learned", "stock"),
@@ -72,9 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="of the split and of learning, default: %(default)s"
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="check everything, say what would be done, and stop"
-    )
+    add_dry_run(parser, "check everything, say what would be done, and stop")
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
@@ -133,14 +130,15 @@ def _data(options: argparse.Namespace) -> "DataOptions | None":
             "--size must be 8 or more and --image-count 0 or more. "
             f"Received: {options.size}, {options.image_count}."
         )
-    counts = part_counts(options.image_count, (0, 0, 0))
-    names = ("train_images", "validation_images", "test_images")
+    train, validation, test = part_counts(options.image_count, (0, 0, 0))
     return DataOptions(
         source=options.data,
         columns=tuple(options.columns),
         folder=options.image_folder,
         size=options.size,
-        **dict(zip(names, counts, strict=True)),
+        train_images=train,
+        validation_images=validation,
+        test_images=test,
     )
 
 

@@ -12,7 +12,7 @@ from efn_compose.cli.shared.arguments import add_output
 from efn_compose.cli.shared.output import Output
 from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import NestingError
-from efn_compose.nesting.verify_file import FileCheck, verify_file
+from efn_compose.nesting.running.verify_file import FileCheck, verify_file
 from efn_compose.store import WeightHeader
 
 

@@ -8,13 +8,13 @@ import numpy as np
 
 from efn_compose.donors import Donor
 from efn_compose.nesting.plan import ExtraRepeats, Positions, plan_nesting
-from efn_compose.nesting.verify import (
+from efn_compose.nesting.running.verify import (
     HALF_PRECISIONS,
     TOLERANCES,
     NestingCheck,
     verify_nesting,
 )
-from efn_compose.nesting.weight_source import WeightSource
+from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.store import WeightFile
 
 #: Images of the caller's that one comparison looks at.
