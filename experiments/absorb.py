@@ -160,7 +160,10 @@ def main() -> None:
     for seed in range(1, options.seeds + 1):
         for source in config["data_sets"]:
             setup = WorkerSetup(
-                donors[0].spec, donors[0].conventions, FitnessOptions(**config["fitness"])
+                donors[0].spec,
+                donors[0].conventions,
+                FitnessOptions(**config["fitness"]),
+                **config["worker"],
             )
             data = data_set(source, {**config, "split_seed": seed})
             bench = Bench(setup.make_worker(data), data, donors, own, seed)

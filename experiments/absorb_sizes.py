@@ -107,7 +107,12 @@ def main() -> None:
     """Measure what is not yet in the journal, and write the table after every image size."""
     config = tomllib.loads((HERE / "scoreboard.toml").read_text(encoding="utf-8"))
     donors = load_donors([DONOR], "")
-    setup = WorkerSetup(donors[0].spec, donors[0].conventions, FitnessOptions(**config["fitness"]))
+    setup = WorkerSetup(
+        donors[0].spec,
+        donors[0].conventions,
+        FitnessOptions(**config["fitness"]),
+        **config["worker"],
+    )
     with contextlib.closing(Journal(JOURNAL)) as journal:
         done = {(r["data"], r["size"], r["seed"], r["start"], r["rate"]) for r in journal}
         for seed, source, size in itertools.product(SEEDS, DATA, SIZES):

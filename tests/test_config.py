@@ -214,7 +214,7 @@ def test_check_config_finds_what_python_lets_through():
 def test_every_section_of_a_run_round_trips_and_is_documented():
     config = RunConfig()
     check_config(config)
-    before, after = ["run", "data", "donors", "search"], ["finals", "fitness", "augment"]
+    before, after = ["run", "data", "donors", "search"], ["finals", "fitness", "device", "augment"]
     after += ["budget", "executor", "output"]
     fields = [item.name for item in dataclasses.fields(config)]
     assert fields == [*before, "genetic", "steady", "random", "halving", "lamarck", *after]
@@ -223,6 +223,7 @@ def test_every_section_of_a_run_round_trips_and_is_documented():
     assert list(parsed) == names
     # By default there is nothing for these to describe.
     parsed["data"] |= {"unreadable_share": 0.0, "columns": [], "folder": ""}
+    parsed["finals"] |= {"final_rate": 0.1}
     parsed["augment"] |= {"grid_cells": 4, "hole_size": 0.25, "randaugment_strength": 0.3}
     for name in names:
         options = getattr(config, name)

@@ -90,8 +90,8 @@ def load_data(
         DataError: Unknown or damaged source, or it cannot be split as asked.
 
     Example:
-        >>> load_data(DataOptions(size=32), seed=1).train_images.shape
-        (320, 32, 32, 3)
+        >>> load_data(DataOptions("digits", size=32), seed=1).train_images.shape
+        (1079, 32, 32, 3)
     """
     table = load_table(options.source, options.columns, options.folder)
     left_out: Sequence[Unreadable] = ()

@@ -25,26 +25,31 @@ class DataOptions:
         train_images: Images of the fitness epoch.
         validation_images: Images that decide between candidates during the search.
         test_images: Images seen once, for the verdict.
+        statistics_images: Training images that BatchNorm statistics are re-estimated on after an
+            epoch, at most.
         metric: What is reported beside the cross-entropy.
         unreadable_share: Images that cannot be decoded are left out and listed in `data.json`, as
             long as they are at most this share; 0 refuses the whole set and lists them.
     """
 
     source: str = field(
-        default="digits",
+        default="",
         metadata={"help": "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"},
     )
     size: int = field(
         default=48, metadata={"minimum": 8, "maximum": 2048, "help": "pixels, height and width"}
     )
     train_images: int = field(
-        default=320, metadata={"minimum": 0, "help": "images of the fitness epoch; 0 = 60 % of all"}
+        default=0, metadata={"minimum": 0, "help": "images of the fitness epoch; 0: 60 % of all"}
     )
     validation_images: int = field(
-        default=400, metadata={"minimum": 0, "help": "images that decide the search; 0 = 20 %"}
+        default=0, metadata={"minimum": 0, "help": "images that decide the search; 0: 20 % of all"}
     )
     test_images: int = field(
-        default=800, metadata={"minimum": 0, "help": "images of the verdict; 0 = 20 %"}
+        default=0, metadata={"minimum": 0, "help": "images of the verdict; 0: 20 % of all"}
+    )
+    statistics_images: int = setting(
+        1024, "training images that BatchNorm statistics are re-estimated on", minimum=2
     )
     metric: Literal["accuracy", "auc"] = field(
         default="accuracy", metadata={"help": "reported beside the cross-entropy"}

@@ -17,12 +17,10 @@ class DonorOptions:
         align: "auto" brings donors of independent trainings into the channel basis of the first
             one, on training images. Mixtures then keep more of both, but an aligned donor may
             itself train worse than the original; "never" leaves donors as they are.
-        align_images: Training images the alignment is fitted on.
         absorb: Write every donor over the BatchNorm statistics of the training images, so that
             training does not begin by undoing what it computes: "body" leaves the last
             BatchNorm to the fresh classifier, "all" absorbs that one too, "never"
             leaves donors as they are.
-        absorb_images: Training images whose statistics these are.
     """
 
     files: tuple[str, ...] = field(
@@ -37,13 +35,7 @@ class DonorOptions:
     align: Literal["auto", "never"] = field(
         default="never", metadata={"help": "align donors of independent trainings to the first"}
     )
-    align_images: int = field(
-        default=200, metadata={"minimum": 2, "help": "training images for that, unlabelled"}
-    )
     absorb: Literal["body", "all", "never"] = field(
         default="body",
         metadata={"help": "rewrite BatchNorm for the training images' statistics"},
-    )
-    absorb_images: int = field(
-        default=320, metadata={"minimum": 2, "help": "training images for that, unlabelled"}
     )

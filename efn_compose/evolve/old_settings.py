@@ -4,7 +4,23 @@ from efn_compose.settings.renamed import Merged, Moved, Removed, Row
 
 _CONSTANT = "No experiment gained by another value: leave it out."
 
+#: Of `[executor]`, which searches and trainings share.
+OLD_EXECUTOR_SETTINGS: tuple[Row, ...] = (
+    Moved("executor.hang_seconds", "executor.patience", 900.0),
+    Removed(
+        "executor.hang_factor",
+        10.0,
+        "An answer may take ten times the median of its kind: leave it out.",
+    ),
+    Removed(
+        "executor.start_seconds",
+        600.0,
+        "A worker's place is waited for as long as a first answer: set executor.patience.",
+    ),
+)
+
 OLD_SETTINGS: tuple[Row, ...] = (
+    *OLD_EXECUTOR_SETTINGS,
     Merged(
         {
             "search.inheritance": "baldwin",
@@ -47,4 +63,22 @@ OLD_SETTINGS: tuple[Row, ...] = (
     Removed("search.mutations", 1.5, _CONSTANT),
     Removed("search.rung_keep", 0.5, _CONSTANT),
     Removed("search.rung_correlation", 0.5, _CONSTANT),
+    Moved("fitness.precision", "device.precision", "auto"),
+    Moved("fitness.xla", "device.xla", False),
+    Moved("fitness.final_rate", "finals.final_rate", 0.1),
+    Moved("fitness.recalibrate_images", "data.statistics_images", 1024),
+    Removed(
+        "fitness.loss",
+        "auto",
+        "Losses are taken at the best temperature where search.kind trains on, and as they are "
+        "elsewhere: leave it out.",
+    ),
+    Removed("fitness.label_smoothing", 0.0, _CONSTANT),
+    Removed("donors.align_images", 200, _CONSTANT),
+    Removed("donors.absorb_images", 320, _CONSTANT),
+    Removed(
+        "output.weights_name",
+        "efn_magic_weights.h5",
+        "Every run writes efn_magic_weights.h5: leave it out, and copy the file where you want it.",
+    ),
 )

@@ -18,64 +18,50 @@ class FinalsOptions:
         noise_repeats: Seeds over which the fitness of a donor is measured before the search.
         finalists: The search's best, re-run at the end.
         final_seeds: Fresh seeds of each finalist and each donor.
+        final_rate: Factor of the learning rate for weights that include a trained classifier; the
+            search's rate would undo their training.
     """
 
     noise_repeats: int = setting(5, "seeds that measure the fitness' spread", minimum=0)
     finalists: int = setting(4, "genomes re-run at the end", minimum=1)
     final_seeds: int = setting(5, "fresh seeds per finalist", minimum=2)
+    final_rate: float = setting(
+        0.1,
+        "factor of the learning rate for weights that include a trained classifier",
+        minimum=0.0,
+        read_when=When("kind.trains_on", (True,), 'search.kind = "halving" or "lamarck"'),
+    )
 
 
 @dataclass(frozen=True)
 class FitnessOptions:
-    """[fitness]: what one evaluation does with a set of weights."""
+    """`[fitness]`: what one evaluation does with a set of weights.
 
-    epochs: float = field(default=1.0, metadata={"minimum": 0.0, "help": "passes over the data"})
-    batch_size: int = field(
-        default=32,
-        metadata={"minimum": 0, "help": "images per step; 0: the largest that fits, found once"},
+    Args:
+        epochs: Passes over the training images.
+        batch_size: Images per step; 0 finds the largest that fits, once.
+        learning_rate: Of Adam.
+        schedule: Of the rate over the epoch.
+        dropout: Rate before the classifier.
+        refit: Before the epoch, fit the project convolutions of mixed blocks to their host's outputs.
+    """
+
+    epochs: float = setting(1.0, "passes over the data", minimum=0.0)
+    batch_size: int = setting(
+        32, "images per step; 0: the largest that fits, found once", minimum=0
     )
-    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = field(
-        default="auto",
-        metadata={"help": "auto: float32 on processors, mixed_float16 on GPUs, bfloat16 on TPUs"},
-    )
-    xla: bool = field(
-        default=False,
-        metadata={"help": "compile the steps; slower on processors, always so on TPUs"},
-    )
-    learning_rate: float = field(default=1e-3, metadata={"minimum": 0.0, "help": "of Adam"})
-    loss: Literal["auto", "plain", "calibrated"] = field(
-        default="auto",
-        metadata={
-            "help": "calibrated: cross-entropy at the best temperature, since what trained long is "
-            "too sure of itself; auto: so where search.kind trains on"
-        },
-    )
-    schedule: Literal["constant", "cosine"] = field(
-        default="constant", metadata={"help": "of the rate over the epoch"}
-    )
-    final_rate: float = field(
-        default=0.1,
-        metadata={
-            "minimum": 0.0,
-            "help": "in the finals, factor of the rate for weights that bring their classifier: a "
-            "rate that searches well throws a trained network off its place",
-        },
-    )
-    label_smoothing: float = field(default=0.0, metadata={"minimum": 0.0, "maximum": 1.0})
-    dropout: float = field(default=0.2, metadata={"minimum": 0.0, "maximum": 0.95})
-    refit: bool = field(
-        default=False,
-        metadata={
-            "help": "before the epoch, fit the project convolutions of mixed blocks to their host's "
-            "outputs on training images; averages get it too"
-        },
-    )
-    recalibrate_images: int = field(
-        default=1024,
-        metadata={
-            "minimum": 2,
-            "help": "training images that BatchNorm statistics are re-estimated on",
-        },
+    learning_rate: float = setting(1e-3, "of Adam", minimum=0.0)
+    schedule: Literal["constant", "cosine"] = setting("constant", "of the rate over the epoch")
+    dropout: float = setting(0.2, "rate before the classifier", minimum=0.0, maximum=0.95)
+    refit: bool = setting(
+        False,
+        "before the epoch, fit the project convolutions of mixed blocks to their host's outputs on "
+        "training images; averages get it too",
+        read_when=When(
+            "kind.mixes_untrained",
+            (True,),
+            'search.kind = "genetic", "steady", "random" or "halving"',
+        ),
     )
 
 
@@ -123,14 +109,12 @@ class ExecutorOptions:
         minimum=0,
         read_when=(_RAY, When("fitness.batch_size", (0,))),
     )
-    hang_seconds: float = setting(
-        900.0, "an evaluation may take, until a median is known", minimum=1.0, read_when=_RAY
-    )
-    hang_factor: float = setting(
-        10.0, "times the median that one may take then", minimum=2.0, read_when=_RAY
-    )
-    start_seconds: float = setting(
-        600.0, "to wait for the first worker's place", minimum=1.0, read_when=_RAY
+    patience: float = setting(
+        900.0,
+        "seconds to wait for a worker's place and for a first answer; later ones may take ten times "
+        "the median of their kind",
+        minimum=1.0,
+        read_when=_RAY,
     )
     workers_per_gpu: int = setting(
         1, "more than one needs gpu_memory_mb", minimum=1, read_when=_GPU_IN_RAY
@@ -203,5 +187,4 @@ class BudgetOptions:
 class OutputOptions:
     """[output]: what the run leaves."""
 
-    weights_name: str = "efn_magic_weights.h5"
-    nest_into: str = field(default="", metadata={"help": "variant the winner is also nested into"})
+    nest_into: str = setting("", "variant the winner is also nested into")

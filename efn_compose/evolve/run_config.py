@@ -19,6 +19,7 @@ from efn_compose.evolve.options import (
 from efn_compose.settings.declare import section
 from efn_compose.settings.renamed import Row
 from efn_compose.store.options import RunOptions
+from efn_compose.train.engine.options import DeviceOptions
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class _Conduct:
 
     finals: FinalsOptions = section(FinalsOptions)
     fitness: FitnessOptions = section(FitnessOptions)
+    device: DeviceOptions = section(DeviceOptions)
     augment: FitnessAugmentOptions = section(FitnessAugmentOptions)
     budget: BudgetOptions = section(BudgetOptions)
     executor: ExecutorOptions = section(ExecutorOptions)

@@ -1,6 +1,7 @@
 """Settings that have no effect where they stand, so that none is ignored in silence."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from efn_compose.settings.declare import When
 from efn_compose.settings.values import show
 
 _MISSING = object()
+#: A setting that is named in a sentence.
+_NAME = re.compile(r"\b[a-z_]+\.[a-z_]+\b")
 
 
 def unread_sections(config: Any) -> dict[str, tuple[When, ...]]:
@@ -112,10 +115,14 @@ def _setting_problem(
 
 def _reason(config: Any, conditions: Sequence[When]) -> str:
     """Return the value that stands in the way, and the values that would not."""
-    names = dict.fromkeys(when.name for when in conditions if not when.words)
-    now = [f"{name} = {show(_value(config, name))}" for name in names]
     words = " or ".join(map(str, conditions))
-    return f"{f' with {now[0]}' if len(now) == 1 else ''}: it is read with {words} only."
+    names = [name for name in dict.fromkeys(_NAME.findall(words)) if _is_known(config, name)]
+    now = " and ".join(f"{name} = {show(_value(config, name))}" for name in names)
+    return f"{f' with {now}' if now else ''}: it is read with {words} only."
+
+
+def _is_known(config: Any, name: str) -> bool:
+    return _value(config, name) is not _MISSING
 
 
 def _step(conditions: Sequence[When]) -> str:

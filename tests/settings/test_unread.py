@@ -115,6 +115,9 @@ def test_what_is_not_read_is_not_written_and_what_is_written_reads_back():
         ("augment.grid_cells", ["augment.grid_cells=2"], "augment.grid set"),
         ("augment.hole_size", ["augment.hole_size=0.5"], "augment.holes set"),
         ("augment.randaugment_strength", ["augment.randaugment_strength=0.5"], "randaugment_ops set"),
+        ("executor.patience", ["executor.kind=serial", "executor.patience=9"], '"ray"'),
+        ("finals.final_rate", ["finals.final_rate=0.5"], '"halving" or "lamarck"'),
+        ("fitness.refit", ["search.kind=lamarck", "fitness.refit=true"], '"genetic", "steady"'),
         ("data.unreadable_share", ["data.unreadable_share=0.1", "data.source=digits"], "folder:PATH"),
     ],
 )  # fmt: skip

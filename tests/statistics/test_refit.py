@@ -114,7 +114,7 @@ def test_an_evaluation_refits_mixtures_and_averages_and_nothing_else(setting):
     losses, kernels = {}, {}
     block = _block_of(space, _places(space)[3])
     for refit in (False, True):
-        fitness = FitnessOptions(refit=refit, recalibrate_images=48)
+        fitness = FitnessOptions(refit=refit)
         evaluator = WorkerSetup(donors[0].spec, donors[0].conventions, fitness).make_worker(data)
         evaluator.sit(Seat(space, tensors))
         for name, recipe in {"mixed": mixed, "average": Recipe.average(2), "whole": whole}.items():

@@ -55,6 +55,11 @@ def load_table(source: str, columns: Sequence[str] = (), folder: str = "") -> Im
         # A shell leaves the tilde behind a colon alone.
         return PATH_SOURCES[kind](os.path.expanduser(path))
     allowed = [*NAMED_SOURCES, *(f"{name}:PATH" for name in PATH_SOURCES)]
+    if not source:
+        raise DataError(
+            f"data.source is empty: no images are named. Allowed: {', '.join(allowed)}. "
+            "Name yours, such as --set data.source=folder:photos."
+        )
     raise DataError(
         f"Unknown data source {source!r}.{_suggest(source)} Allowed: {', '.join(allowed)}."
     )

@@ -11,12 +11,13 @@ from efn_compose.evolve.workers.tasks import AbsorbTask
 from efn_compose.statistics.absorb import Part
 
 FOLDER = "absorbed"
+#: Training images whose statistics are taken, at most.
+ABSORB_IMAGES = 320
 
 
 def absorb_donors(
     donors: Sequence[Donor],
     part: Part,
-    image_count: int,
     data_fingerprint: str,
     executor: Executor,
     folder: Path | None,
@@ -29,7 +30,6 @@ def absorb_donors(
     Args:
         donors: Harmonised, headless donors of one network.
         part: Of each donor: all, or its body.
-        image_count: Training images to take the statistics of.
         data_fingerprint: Of the data set the images come from.
         executor: Its workers do it, a donor each.
         folder: Where rewritten donors are kept; None: nowhere.
@@ -44,12 +44,12 @@ def absorb_donors(
     if folder is not None:
         folder.mkdir(exist_ok=True)
         for number, donor in enumerate(donors):
-            made_from = [donor.fingerprint, part, image_count, data_fingerprint]
+            made_from = [donor.fingerprint, part, ABSORB_IMAGES, data_fingerprint]
             paths[number] = path_of(folder, donor, made_from)
     kept = {number: kept_donor(path, donors[number].name) for number, path in paths.items()}
     found = {number: donor for number, donor in kept.items() if donor is not None}
     missing = [number for number in range(len(donors)) if number not in found]
-    tasks = [AbsorbTask(donors[number], image_count, part) for number in missing]
+    tasks = [AbsorbTask(donors[number], ABSORB_IMAGES, part) for number in missing]
     for position, outcome in executor.run(tasks):
         number = missing[position]
         if outcome.error is not None:

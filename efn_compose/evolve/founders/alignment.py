@@ -12,6 +12,8 @@ from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.tasks import AlignTask
 
 FOLDER = "aligned"
+#: Training images that maps are fitted on, at most.
+ALIGN_IMAGES = 200
 
 
 def needs_alignment(donors: Sequence[Donor]) -> bool:
@@ -21,7 +23,6 @@ def needs_alignment(donors: Sequence[Donor]) -> bool:
 
 def align_donors(
     donors: Sequence[Donor],
-    image_count: int,
     run_seed: int,
     data_fingerprint: str,
     executor: Executor,
@@ -34,7 +35,6 @@ def align_donors(
 
     Args:
         donors: Harmonised, headless donors of one network.
-        image_count: Training images to fit on.
         run_seed: The run's seed.
         data_fingerprint: Of the data set the images come from.
         executor: One of its workers fits the maps.
@@ -47,14 +47,14 @@ def align_donors(
         EvaluationError: The alignment failed.
     """
     seed = derive_seed(run_seed, "partition")
-    parts = [[donor.fingerprint for donor in donors], image_count, seed, data_fingerprint]
+    parts = [[donor.fingerprint for donor in donors], ALIGN_IMAGES, seed, data_fingerprint]
     paths = [path_of(folder, donor, parts) for donor in donors]
     found = (kept_donor(path, donor.name) for path, donor in zip(paths, donors, strict=True))
     kept = [donor for donor in found if donor is not None]
     if len(kept) == len(donors):
         return kept
     folder.mkdir(exist_ok=True)
-    for _, outcome in executor.run([AlignTask(tuple(donors), image_count, seed)]):
+    for _, outcome in executor.run([AlignTask(tuple(donors), ALIGN_IMAGES, seed)]):
         if outcome.error is not None:
             raise EvaluationError(
                 f"The donors cannot be aligned: {outcome.error}. "

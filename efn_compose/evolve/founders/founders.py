@@ -60,13 +60,13 @@ class Founders:
             self.watcher.on_phase("alignment", 0)
             aligned = self.folder / ALIGNED_FOLDER
             found = align_donors(
-                found, options.align_images, self.seed, self.data_fingerprint, self.executor, aligned
+                found, self.seed, self.data_fingerprint, self.executor, aligned
             )  # fmt: skip
         if options.absorb != "never":
             self.watcher.on_phase("absorption", 0)
             absorbed = self.folder / ABSORBED_FOLDER
             found = absorb_donors(
-                found, options.absorb, options.absorb_images, self.data_fingerprint,
+                found, options.absorb, self.data_fingerprint,
                 self.executor, absorbed,
             )  # fmt: skip
         if options.siblings:
@@ -77,7 +77,7 @@ class Founders:
         if self.granularity == "unit":
             self.watcher.on_phase("saliency", 0)
             saliency = measure_saliency(
-                found, options.align_images, self.seed, self.data_fingerprint,
+                found, self.seed, self.data_fingerprint,
                 self.executor, seat, self.folder,
             )  # fmt: skip
             space = genome_space(

@@ -8,6 +8,7 @@ import numpy as np
 
 from efn_compose.donors import Donor
 from efn_compose.errors import EvaluationError
+from efn_compose.evolve.founders.alignment import ALIGN_IMAGES
 from efn_compose.evolve.founders.kept_donors import key_of
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.workers.executor import Executor
@@ -20,7 +21,6 @@ FILE = "saliency.npz"
 
 def measure_saliency(
     donors: Sequence[Donor],
-    image_count: int,
     run_seed: int,
     data_fingerprint: str,
     executor: Executor,
@@ -34,7 +34,6 @@ def measure_saliency(
 
     Args:
         donors: All donors.
-        image_count: Training images to measure on.
         run_seed: The run's seed.
         data_fingerprint: Of the data set the images come from.
         executor: Its workers measure.
@@ -45,12 +44,12 @@ def measure_saliency(
         EvaluationError: A measurement failed.
     """
     seed = derive_seed(run_seed, "partition")
-    key = key_of([[donor.fingerprint for donor in donors], image_count, seed, data_fingerprint])
+    key = key_of([[donor.fingerprint for donor in donors], ALIGN_IMAGES, seed, data_fingerprint])
     kept = _kept(folder / FILE, key, len(donors))
     if kept is not None:
         return kept
     found: list[dict[str, np.ndarray]] = [{} for _ in donors]
-    tasks = [SaliencyTask(number, image_count, seed) for number in range(len(donors))]
+    tasks = [SaliencyTask(number, ALIGN_IMAGES, seed) for number in range(len(donors))]
     for number, outcome in executor.run(tasks, seat):
         if outcome.error is not None:
             raise EvaluationError(

@@ -15,8 +15,8 @@ _KINDS = (
     (
         r"no answer within",
         "evaluations hang",
-        "Look at the machine's load and its file systems; raise executor.hang_seconds or "
-        "executor.hang_factor if evaluations truly take that long.",
+        "Look at the machine's load and its file systems; raise executor.patience if a first "
+        "evaluation truly takes that long.",
     ),
     (
         r"MemoryError|ResourceExhausted|OutOfMemory|out of memory|OOM",

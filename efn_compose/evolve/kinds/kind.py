@@ -60,6 +60,8 @@ class SearchKind(ABC):
     name: ClassVar[str]
     #: Whether candidates train on, so that the written weights may include a trained classifier.
     trains_on: ClassVar[bool] = False
+    #: Whether untrained parts of several donors meet in a candidate.
+    mixes_untrained: ClassVar[bool] = True
     #: Whether all that is written descends from one donor.
     keeps_one_lineage: ClassVar[bool] = False
     #: Contestants of the finals besides finalists, donors and the donors' average.

@@ -58,6 +58,7 @@ class Lamarck(SearchKind):
 
     name: ClassVar[str] = "lamarck"
     trains_on: ClassVar[bool] = True
+    mixes_untrained: ClassVar[bool] = False
     keeps_one_lineage: ClassVar[bool] = True
     rivals: ClassVar[int] = 2  # one network trained plainly, and the average of its states
 

@@ -44,7 +44,7 @@ class FinalResult:
 class Finals:
     """Evaluates contestants on seeds that the search never used.
 
-    Weights that bring their classifier are trained at `fitness.final_rate` of the rate.
+    Weights that bring their classifier are trained at `finals.final_rate` of the rate.
 
     The choice among finalists is made on search-validation; only the chosen one is
     then scored on test, beside the contestants that were never chosen.

@@ -18,6 +18,7 @@ from efn_compose.evolve.workers.seat import Ticket
 from efn_compose.evolve.workers.worker import Worker
 from efn_compose.models.memory import inference_batch
 from efn_compose.statistics.refit import REFIT_IMAGES, CompositionRefit
+from efn_compose.train.engine.options import DeviceOptions
 from efn_compose.train.engine.placement import Placement
 from efn_compose.train.resident.resident import ResidentModel, TrainSettings, batches
 
@@ -32,6 +33,12 @@ class WorkerSetup:
         fitness: The settings of one evaluation.
         metric: "accuracy" or "auc".
         threads: TensorFlow threads; part of what a result depends on.
+        compute: Number formats and compilation.
+        statistics_images: Training images that BatchNorm statistics are re-estimated on.
+        is_calibrated: Whether losses are taken at the best temperature: long trainings are too sure
+            of themselves, and one number repairs that.
+        final_rate: In the finals, factor of the learning rate for weights that include a trained
+            classifier.
         augment: What an evaluation's training images are subjected to.
     """
 
@@ -40,14 +47,18 @@ class WorkerSetup:
     fitness: FitnessOptions
     metric: str = "accuracy"
     threads: int = 1
+    compute: DeviceOptions = field(default_factory=DeviceOptions)
+    statistics_images: int = 1024
+    is_calibrated: bool = False
+    final_rate: float = 0.1
     augment: FitnessAugmentOptions = field(default_factory=FitnessAugmentOptions)
 
     def make_worker(self, data: DataSet, device: Device | None = None) -> "Evaluator":
         """Prepare this process' device, a processor by default, and return an evaluator on it."""
         device = device or Device()
         strategy = prepare_device(device, self.threads)
-        fitness = self.fitness
-        placement = Placement(device.kind, fitness.precision, fitness.xla, strategy)
+        compute = self.compute
+        placement = Placement(device.kind, compute.precision, compute.xla, strategy)
         return Evaluator(self, data, placement)
 
     @property
@@ -58,7 +69,6 @@ class WorkerSetup:
             batch_size=fitness.batch_size,
             learning_rate=fitness.learning_rate,
             schedule=fitness.schedule,
-            label_smoothing=fitness.label_smoothing,
             dropout=fitness.dropout,
             augment=None if self.augment.is_off else self.augment,
         )
@@ -99,7 +109,7 @@ class Evaluator(Worker):
             setup.spec, setup.conventions, data.classes, setup.train_settings, data.size, placement
         )
         self.inference_batch = inference_batch(setup.spec, data.size)
-        count = min(len(data.train_labels), setup.fitness.recalibrate_images)
+        count = min(len(data.train_labels), setup.statistics_images)
         self._recalibration_order = batches(count, self.inference_batch)
         #: Of the present seat, by fingerprint: none until it is needed.
         self._refits: dict[str, CompositionRefit] = {}
@@ -167,10 +177,10 @@ class Evaluator(Worker):
 
         Args:
             tensors: The weights.
-            is_gentle: Whether those that bring a classifier train at `fitness.final_rate`.
+            is_gentle: Whether those that bring a classifier train at `final_rate`.
         """
         is_trained = self.network.keeps_head(tensors)
-        return self.setup.fitness.final_rate if is_gentle and is_trained else 1.0
+        return self.setup.final_rate if is_gentle and is_trained else 1.0
 
     def recalibrate(self) -> None:
         """Re-estimate the network's BatchNorm statistics on training images."""

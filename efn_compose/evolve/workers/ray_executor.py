@@ -148,7 +148,7 @@ class RayExecutor:
         self._data = ray.put(data)
         self._setup = ray.put(setup)
         self._stored: _StoredSeat | None = None
-        self._limit = TimeLimit(options.hang_seconds, options.hang_factor)
+        self._limit = TimeLimit(options.patience)
         self._members: dict[int, _Member] = {}
         self._hellos: dict[Any, int] = {}
         self._idle: deque[int] = deque()
@@ -375,7 +375,7 @@ class RayExecutor:
             RunError: No worker at all found a place in time.
         """
         now = time.monotonic()
-        if now - self._looked < min(_LOOK_SECONDS, self._options.start_seconds / 10):
+        if now - self._looked < min(_LOOK_SECONDS, self._options.patience / 10):
             return
         self._looked = now
         resources = self._ray.cluster_resources()
@@ -383,7 +383,7 @@ class RayExecutor:
         overdue = [
             member
             for member in self._members.values()
-            if not member.is_known and now - member.since > self._options.start_seconds / 10
+            if not member.is_known and now - member.since > self._options.patience / 10
         ]
         if not overdue:
             return
@@ -392,9 +392,9 @@ class RayExecutor:
             f"{words(self._needs())}; Ray has {words(resources)}, free now "
             f"{words(self._ray.available_resources())}."
         )
-        if not self._has_stood and now - self._born > self._options.start_seconds:
+        if not self._has_stood and now - self._born > self._options.patience:
             raise RunError(
-                f"{text} No worker could be placed within {self._options.start_seconds:g} s. "
+                f"{text} No worker could be placed within {self._options.patience:g} s. "
                 "Stop what holds the cluster (ray status shows it), add nodes, or ask for fewer "
                 "workers: --set executor.workers=1."
             )

@@ -6,6 +6,8 @@ from collections.abc import Hashable
 
 #: Answers of a pace before their median is trusted, and how many it is taken over.
 _LEAST, _RECENT = 5, 101
+#: Times the median that an answer may take, once there is one.
+_FACTOR = 10.0
 #: Added to the multiple of the median: short evaluations may wait for a disk or a neighbour.
 _FLOOR_SECONDS = 30.0
 
@@ -14,19 +16,19 @@ class TimeLimit:
     """A limit that follows the running median of answers of one pace (`Task.pace`).
 
     Args:
-        first_seconds: The limit until a median is known.
-        factor: Times the median that an answer may take, after that.
+        first_seconds: The limit until a median is known; ten times the median and half a minute
+            after that.
 
     Example:
-        >>> limit = TimeLimit(first_seconds=900, factor=10)
+        >>> limit = TimeLimit(first_seconds=900)
         >>> for seconds in (6, 6, 6, 7, 20):
         ...     limit.take("evaluation", seconds)
         >>> limit.seconds("evaluation"), limit.seconds("other")
         (90.0, 900)
     """
 
-    def __init__(self, first_seconds: float, factor: float) -> None:
-        self._first, self._factor = first_seconds, factor
+    def __init__(self, first_seconds: float) -> None:
+        self._first = first_seconds
         self._times: defaultdict[Hashable, deque[float]] = defaultdict(
             lambda: deque(maxlen=_RECENT)
         )
@@ -40,4 +42,4 @@ class TimeLimit:
         times = self._times[pace]
         if len(times) < _LEAST:
             return self._first
-        return _FLOOR_SECONDS + self._factor * statistics.median(times)
+        return _FLOOR_SECONDS + _FACTOR * statistics.median(times)

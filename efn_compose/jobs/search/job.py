@@ -15,7 +15,7 @@ from efn_compose.jobs.search.preparation import Prepared, prepare, start_workers
 from efn_compose.nesting import nest_to_file
 from efn_compose.nesting.progress import byte_progress
 from efn_compose.store import RunFolder
-from efn_compose.store.run_folder import RESULT_FILE
+from efn_compose.store.run_folder import RESULT_FILE, WEIGHTS_FILE
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _run(
         executor.close()
         if board is not None:
             board.close()
-    weights = folder.path / config.output.weights_name
+    weights = folder.path / WEIGHTS_FILE
     digest = write_magic_weights(weights, result)
     if result.predictions is not None:
         described = describe_predictions(result.predictions, prepared.data)

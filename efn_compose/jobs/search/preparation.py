@@ -205,15 +205,16 @@ def start_workers(prepared: Prepared, note: Callable[[str], None] | None = None)
     from efn_compose.evolve.workers.evaluator import WorkerSetup
     from efn_compose.evolve.workers.executor import make_executor
 
-    fitness = prepared.config.fitness
-    if fitness.loss == "auto":
-        loss = "calibrated" if prepared.config.kind.trains_on else "plain"
-        fitness = dataclasses.replace(fitness, loss=loss)
+    config = prepared.config
     setup = WorkerSetup(
         spec=prepared.donors[0].spec,
         conventions=prepared.donors[0].conventions,
-        fitness=fitness,
-        augment=prepared.config.augment,
-        metric=prepared.config.data.metric,
+        fitness=config.fitness,
+        augment=config.augment,
+        metric=config.data.metric,
+        compute=config.device,
+        statistics_images=config.data.statistics_images,
+        is_calibrated=config.kind.trains_on,
+        final_rate=config.finals.final_rate,
     )
     return make_executor(setup, prepared.data, prepared.config.executor, note)

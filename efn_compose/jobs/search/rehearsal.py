@@ -67,8 +67,8 @@ def measure_noise(
     executor = start_workers(prepared)
     try:
         if config.donors.absorb != "never":
-            part, count = config.donors.absorb, config.donors.absorb_images
-            donors = absorb_donors(donors, part, count, prepared.data.fingerprint, executor, None)
+            part = config.donors.absorb
+            donors = absorb_donors(donors, part, prepared.data.fingerprint, executor, None)
         outcomes = _watched(executor, tasks, Seat(space, [donors[0].tensors]), note)
     finally:
         executor.close()

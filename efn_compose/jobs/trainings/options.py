@@ -1,10 +1,12 @@
 """The sections of a training that no folder below owns, and all sections together."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
+from efn_compose.evolve.old_settings import OLD_EXECUTOR_SETTINGS
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.settings.declare import When, setting
+from efn_compose.settings.renamed import Row
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
@@ -120,6 +122,8 @@ class ValidationOptions:
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything a training is told; the fields are the sections of its TOML file."""
+
+    renamed: ClassVar[tuple[Row, ...]] = OLD_EXECUTOR_SETTINGS
 
     run: RunOptions = field(default_factory=RunOptions)
     weights: WeightOptions = field(default_factory=WeightOptions)

@@ -1,6 +1,7 @@
 """Kinds of search: one row each, settings of their own, and names of the version before."""
 
 import dataclasses
+import re
 import tomllib
 import warnings
 
@@ -8,7 +9,7 @@ import pytest
 
 from efn_compose.config import RunConfig, dump_toml, load_config
 from efn_compose.errors import ConfigError
-from efn_compose.evolve.kinds.table import KINDS
+from efn_compose.evolve.kinds.table import KINDS, kinds_that
 from efn_compose.evolve.run_config import RunConfig as SameRunConfig
 from efn_compose.settings.renamed import OldSettingWarning, translate
 
@@ -92,6 +93,12 @@ def test_settings_of_before_go_to_the_kind_that_is_chosen():
         (["search.mode=steady", 'search.rungs=["probe"]'], '(as genetic.rungs), "random"'),
         (["search.kind=halving", "search.mode=steady"], "search.mode and search.kind say the same"),
         (["search.population=8", "genetic.population=9"], "search.population and genetic.population"),
+        (["fitness.loss=plain"], "Losses are taken at the best temperature where search.kind trains"),
+        (["fitness.label_smoothing=0.1"], "fitness.label_smoothing = 0.1"),
+        (["donors.absorb_images=64"], "donors.absorb_images = 64"),
+        (["executor.hang_factor=3"], "executor.hang_factor = 3"),
+        (["output.weights_name=mine.h5"], "Every run writes efn_magic_weights.h5"),
+        (["fitness.final_rate=0.5"], 'finals.final_rate = 0.5 has no effect with search.kind = "genetic"'),
         (["search.rung_keep=0.2"], "search.rung_keep = 0.2"),
         (["genetic.lines=5"], "genetic.lines is no setting. Did you mean halving.lines?"),
         (["steady.rungs=probe"], "steady.rungs is no setting. Did you mean genetic.rungs or random.rungs?"),
@@ -99,6 +106,30 @@ def test_settings_of_before_go_to_the_kind_that_is_chosen():
 )  # fmt: skip
 def test_what_was_ignored_in_silence_is_refused(overrides, said):
     assert said in _refused(overrides)
+
+
+def test_settings_that_moved_keep_their_meaning():
+    config, notes = _old(
+        "fitness.precision=mixed_bfloat16", "fitness.xla=true", "fitness.recalibrate_images=64",
+        "executor.hang_seconds=60", "search.inheritance=halving", "fitness.final_rate=0.5",
+    )  # fmt: skip
+    assert (config.device.precision, config.device.xla) == ("mixed_bfloat16", True)
+    assert (config.data.statistics_images, config.executor.patience) == (64, 60.0)
+    assert config.finals.final_rate == 0.5
+    assert len(notes) == 6
+
+
+def test_words_of_conditions_name_the_kinds_that_meet_them():
+    """Messages are written out by hand; a new kind must be added to them."""
+    for section, key, attribute in (
+        ("finals", "final_rate", "trains_on"),
+        ("fitness", "refit", "mixes_untrained"),
+    ):
+        options = getattr(RunConfig(), section)
+        setting = next(item for item in dataclasses.fields(options) if item.name == key)
+        (when,) = setting.metadata["read_when"]
+        assert when.name == f"kind.{attribute}"
+        assert re.findall('"([a-z]+)"', when.words) == list(kinds_that(attribute))
 
 
 def test_a_stored_configuration_of_version_0_1_is_understood_whole():

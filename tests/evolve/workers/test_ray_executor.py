@@ -74,12 +74,12 @@ def test_tasks_are_taken_only_when_a_worker_is_free(make):
 
 
 def test_failures_of_all_kinds_are_answers(make, tmp_path):
-    executor = make(workers=1, retries=0, hang_seconds=1.0)
+    executor = make(workers=1, retries=0, patience=5.0)
     assert dict(executor.run([Answer()]))[0].error is None
     names = ("hangs", "dies")
     tasks = [Sleeper(str(tmp_path / names[0])), Bomb(str(tmp_path / names[1])), Raiser(), Hoarder()]
     outcomes = dict(executor.run([*tasks, Answer()]))
-    assert "no answer within 1 s, worker killed" in outcomes[0].error
+    assert "no answer within 5 s, worker killed" in outcomes[0].error
     assert "worker died" in outcomes[1].error
     assert "ValueError" in outcomes[2].error
     assert "MemoryError" in outcomes[3].error
@@ -90,7 +90,7 @@ def test_an_evaluation_far_above_the_median_is_asked_again(make, tmp_path, monke
     from efn_compose.evolve.workers import time_limit
 
     monkeypatch.setattr(time_limit, "_FLOOR_SECONDS", 0.5)
-    executor = make(workers=1, hang_seconds=1e6)
+    executor = make(workers=1, patience=1e6)
     (tmp_path / "awake").touch()
     quick, slow = (Sleeper(str(tmp_path / name)) for name in ("awake", "slept"))
     assert len(dict(executor.run([quick] * 5))) == 5
@@ -137,7 +137,7 @@ def test_workers_have_the_priority_of_the_process_they_work_for(make):
 
 def test_more_workers_than_places_is_said_and_the_others_work(make, ray):
     places = int(ray.cluster_resources()["CPU"])
-    executor = make(workers=places + 3, start_seconds=10.0)
+    executor = make(workers=places + 3, patience=10.0)
     outcomes = dict(executor.run([Answer(0.3)] * 20))
     assert len({outcome.value for outcome in outcomes.values()}) == places
     assert any("workers wait for a place. Each needs 1 CPU" in note for note in executor.notes)
@@ -147,7 +147,7 @@ def test_more_workers_than_places_is_said_and_the_others_work(make, ray):
 def test_no_place_at_all_ends_with_a_reason_instead_of_waiting_for_ever(make, ray):
     holder = make(workers=int(ray.cluster_resources()["CPU"]))
     assert dict(holder.run([Answer()]))[0].error is None
-    blocked = make(workers=1, start_seconds=2.0)
+    blocked = make(workers=1, patience=2.0)
     with pytest.raises(RunError, match="No worker could be placed within 2 s"):
         dict(blocked.run([Answer()]))
 

@@ -14,6 +14,7 @@ from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 from efn_compose.train.engine import placement
 from efn_compose.train.engine.adam import FusedAdam
+from efn_compose.train.engine.options import DeviceOptions
 from efn_compose.train.engine.placement import Placement
 
 DONORS = search_donors(TINY)
@@ -44,8 +45,8 @@ def _evaluation(setup, data, device="cpu"):
 
 
 def _setup(precision="auto"):
-    fitness = FitnessOptions(batch_size=12, dropout=0.0, precision=precision)
-    return WorkerSetup(DONORS[0].spec, DONORS[0].conventions, fitness)
+    fitness, compute = FitnessOptions(batch_size=12, dropout=0.0), DeviceOptions(precision)
+    return WorkerSetup(DONORS[0].spec, DONORS[0].conventions, fitness, compute=compute)
 
 
 @pytest.fixture(scope="module")

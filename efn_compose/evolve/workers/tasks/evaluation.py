@@ -59,7 +59,7 @@ class EvaluationTask(Task):
         keep_weights: Whether the answer holds the weights after training.
         probe: Score untrained features by closed-form classifiers instead; see
             `train.resident.probe`.
-        gentle: Train weights that include their classifier at `fitness.final_rate` of the rate.
+        gentle: Train weights that include their classifier at `finals.final_rate` of the rate.
     """
 
     recipe: Recipe
@@ -94,7 +94,7 @@ class EvaluationTask(Task):
             worker.recalibrate()
         found = {}
         with clock.phase("score"):
-            is_calibrated = worker.setup.fitness.loss == "calibrated"
+            is_calibrated = worker.setup.is_calibrated
             for part in self.parts:
                 logits, labels = worker.logits(part), worker.labels(part)
                 if not np.isfinite(logits).all():

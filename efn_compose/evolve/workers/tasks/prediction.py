@@ -20,7 +20,7 @@ class PredictionTask(Task):
         recipe: How the weights are made.
         seed: Decides head, order and dropout.
         epochs: Passes over the training images.
-        gentle: Train weights that include their classifier at `fitness.final_rate` of the rate.
+        gentle: Train weights that include their classifier at `finals.final_rate` of the rate.
     """
 
     recipe: Recipe

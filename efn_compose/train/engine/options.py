@@ -1,0 +1,22 @@
+"""How networks compute on a device: the `[device]` section."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from efn_compose.settings.declare import setting
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """`[device]`: number formats and compilation. They change the last bits of every score.
+
+    Args:
+        precision: Of activations; weights, sums and statistics stay float32. "auto" takes float32
+            on processors, mixed_float16 on GPUs and mixed_bfloat16 on TPUs.
+        xla: Compile the steps. That is slower on processors; TPUs always compile.
+    """
+
+    precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = setting(
+        "auto", "auto: float32 on processors, mixed_float16 on GPUs, bfloat16 on TPUs"
+    )
+    xla: bool = setting(False, "compile the steps; slower on processors, always so on TPUs")
