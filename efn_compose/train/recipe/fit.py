@@ -145,7 +145,12 @@ def fit_inputs(
         trainer: The network, for the objective of the inputs.
         state_file: As for `fit`.
         watcher: As for `fit`.
+
+    Raises:
+        ConfigError: The inputs are of another objective.
     """
+    if inputs.objective is not trainer.objective:
+        raise ConfigError("These inputs were made for another objective than the trainer.")
     chosen = trainer.options
     begun = absorbed(donor, inputs, chosen)
     updates = chosen.all_epochs * inputs.updates_per_epoch
@@ -298,7 +303,13 @@ class _Training:
                 raise _diverged("validation outputs are not finite", rate)
             return answers
 
-        found = self.trainer.objective.scores(predict, self.inputs.data)
+        objective = self.trainer.objective
+        found, deciding = objective.scores(predict, self.inputs.data), objective.deciding.score
+        if found and deciding not in found:
+            raise ConfigError(
+                f"{type(objective).__name__}: {deciding!r} decides which epoch is best, and is not "
+                f"among its scores: {', '.join(found)}."
+            )
         seconds["score"] = time.perf_counter() - begun
         self.last = self.trainer.present()
         return found

@@ -11,6 +11,7 @@ from tiny_recipe import quarters, tiny_data, tiny_donor
 
 from efn_compose.errors import ConfigError, DataError, ResumeMismatchError
 from efn_compose.train.augment import AugmentOptions, augment
+from efn_compose.train.objectives.objective import Deciding
 from efn_compose.train.recipe import (
     Classification,
     History,
@@ -20,6 +21,7 @@ from efn_compose.train.recipe import (
     TrainOptions,
     fit,
 )
+from efn_compose.train.recipe.fit import fit_inputs
 from efn_compose.train.recipe.history import EpochRecord
 from efn_compose.train.recipe.inputs import Inputs
 
@@ -155,6 +157,21 @@ def test_what_does_not_fit_is_refused_before_anything_is_built():
 def test_predicting_no_images_has_the_shape_of_predicting_some():
     trainer = Trainer(tiny_donor(), Classification(4, TrainOptions()))
     assert trainer.predict(quarters(4)[0][:0]).shape == (0, 4)
+
+
+def test_a_score_that_decides_must_be_one():
+    class Undecided(Probe):
+        deciding = Deciding("iou", lower_is_better=False)
+
+    with pytest.raises(ConfigError, match=r"Undecided: 'iou' decides .* its scores: loss"):
+        fit(tiny_donor(), tiny_data(), objective=Undecided(TrainOptions(batch_size=32, epochs=1)))
+
+
+def test_inputs_and_trainer_are_of_one_objective():
+    one, other = (Probe(TrainOptions(batch_size=8, epochs=1)) for _ in range(2))
+    inputs = Inputs(tiny_data(), tiny_donor(), one, AugmentOptions(), 1)
+    with pytest.raises(ConfigError, match="another objective"):
+        fit_inputs(tiny_donor(), inputs, Trainer(tiny_donor(), other))
 
 
 def test_a_killed_training_is_not_gone_on_with_for_another_purpose(tmp_path):
