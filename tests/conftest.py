@@ -9,6 +9,12 @@ import pytest
 
 collect_ignore = ["support"]
 
+#: Packages of the extra `parity` that tests compare with; tests that need an absent one are skipped.
+TRUTHS = (
+    "efficientnet_pytorch", "geffnet", "keras_hub", "onnx", "onnxscript", "safetensors", "skimage",
+    "timm", "torch", "torchvision", "transformers",
+)  # fmt: skip
+
 #: Tests below these folders share a process: each would start a Ray cluster of its own at once.
 TOGETHER = ("tests/evolve/workers/",)
 
@@ -19,6 +25,18 @@ def chance() -> random.Random:
     seed = int(os.environ.get("TEST_SEED", time.time_ns() % 10**9))
     print(f"TEST_SEED={seed} repeats what this test drew.")
     return random.Random(seed)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Any:
+    """Skip a test that compares with a library which is not installed."""
+    try:
+        return (yield)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name not in TRUTHS:
+            raise
+        pytest.skip(f"extra `parity` is not installed: no {name}")
 
 
 @pytest.hookimpl(tryfirst=True)

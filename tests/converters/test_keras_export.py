@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from keras_oracles import pixels, relative_error
 from random_donors import random_donor
-from safetensors import safe_open
 
 from converters import convert
 from converters.keras_export import class_name, export_keras, padding_error
@@ -135,6 +134,7 @@ def test_the_public_export_answers_with_one_kind_of_report(tmp_path, target, nam
     fields = report.to_json()
     assert fields["path"] == str(tmp_path / name)
     assert fields["target"] == target
+    safe_open = pytest.importorskip("safetensors").safe_open
     opened = h5py.File(tmp_path / name) if name.endswith("h5") else safe_open(tmp_path / name, "np")
     with opened as file:
         stored = []

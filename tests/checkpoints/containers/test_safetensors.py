@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from efn_compose.checkpoints.containers.containers import detect_container, read_checkpoint
 from efn_compose.errors import CheckpointError, UnreadableCheckpointError, UnsafeCheckpointError
+
+torch = pytest.importorskip("torch")
+save_file = pytest.importorskip("safetensors.torch").save_file
 
 
 def write(path, header, data=b""):

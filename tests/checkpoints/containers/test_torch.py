@@ -12,8 +12,6 @@ import zipfile
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
 
 from efn_compose.checkpoints.containers.containers import detect_container, read_checkpoint
 from efn_compose.checkpoints.containers.torch.torch_pickle import MAX_PICKLE_BYTES, safe_unpickle
@@ -23,6 +21,9 @@ from efn_compose.errors import (
     UnreadableCheckpointError,
     UnsafeCheckpointError,
 )
+
+torch = pytest.importorskip("torch")
+save_file = pytest.importorskip("safetensors.torch").save_file
 
 LAYOUTS = {"torch-zip": True, "torch-legacy": False}
 
@@ -73,7 +74,7 @@ def test_a_large_tensor_is_copied_into_any_layout(tmp_path, container):
     tensors = {"w": torch.randn(301, 900, 2), "half": torch.randn(700, 501).half()}
     path = tmp_path / "a.pth"
     if container == "safetensors":
-        safetensors.torch.save_file(tensors, path)
+        save_file(tensors, path)
     else:
         save(tensors, path, container)
     raw = read_checkpoint(path)

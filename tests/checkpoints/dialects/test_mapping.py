@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from converters import CONVERTERS
 from converters.conversion import convert_raw
@@ -55,6 +54,8 @@ def test_layouts_invert(name):
 
 def test_layouts_compute_what_torch_computes():
     """A convolution, a depthwise one and a dense layer written out by hand on unequal axes."""
+    import torch
+
     rng = np.random.default_rng(0)
     image = rng.normal(size=(1, 3, 6, 7))
     kernel, depth, dense = (rng.normal(size=s) for s in ((4, 3, 2, 5), (3, 1, 2, 5), (4, 3)))
