@@ -24,7 +24,7 @@ from naive_loop import machine_seconds
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.options import ExecutorOptions, FitnessOptions
 from efn_compose.evolve.workers.evaluator import WorkerSetup
-from efn_compose.evolve.workers.ray_executor import RayExecutor
+from efn_compose.evolve.workers.executors.ray_executor import RayExecutor
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 from efn_compose.jobs.search.preparation import load_donors

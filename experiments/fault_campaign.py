@@ -30,7 +30,7 @@ sys.path.insert(0, str(TESTS))
 
 from fake_executor import fake_evaluation  # noqa: E402
 
-from efn_compose.evolve.workers.ray_executor import RayExecutor  # noqa: E402
+from efn_compose.evolve.workers.executors.ray_executor import RayExecutor  # noqa: E402
 from efn_compose.evolve.workers.task import Task  # noqa: E402
 from efn_compose.evolve.workers.tasks import EvaluationTask  # noqa: E402
 from efn_compose.evolve.workers.worker import Worker  # noqa: E402

@@ -70,7 +70,7 @@ def start_ray_once(cores: int) -> None:
     Workers of ours that idle keep their places: in a Ray of `cores` no trial would ever start.
     """
     from efn_compose.evolve.options import ExecutorOptions
-    from efn_compose.evolve.workers.ray_session import start_ray
+    from efn_compose.evolve.workers.executors.ray_session import start_ray
 
     start_ray(ExecutorOptions(workers=2 * cores))
 
@@ -111,7 +111,7 @@ class Ours:
         from efn_compose.compose import GenomeSpace
         from efn_compose.evolve.options import ExecutorOptions, FitnessOptions
         from efn_compose.evolve.workers.evaluator import WorkerSetup
-        from efn_compose.evolve.workers.ray_executor import RayExecutor
+        from efn_compose.evolve.workers.executors.ray_executor import RayExecutor
         from efn_compose.evolve.workers.seat import Seat
 
         held = SimpleNamespace(**data, classes=CLASSES, size=SIZE)

@@ -2,5 +2,5 @@
 
 Begin at `executor.py`, which states the promises of every executor; `table.py` lists them. What is
 asked lies in `tasks/`, what a worker owns in `evaluator.py`, and what donor numbers mean in `seat.py`.
-Ray is imported by `ray_executor.py` and `ray_session.py` only.
+The executors themselves lie in `executors/`.
 """

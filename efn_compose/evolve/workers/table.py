@@ -25,7 +25,9 @@ class ExecutorKind:
 #: By the name that `executor.kind` gives it.
 EXECUTORS = {
     "serial": ExecutorKind(
-        "efn_compose.evolve.workers.serial_executor:SerialExecutor", is_in_process=True
+        "efn_compose.evolve.workers.executors.serial_executor:SerialExecutor", is_in_process=True
     ),
-    "ray": ExecutorKind("efn_compose.evolve.workers.ray_executor:RayExecutor", packages=("ray",)),
+    "ray": ExecutorKind(
+        "efn_compose.evolve.workers.executors.ray_executor:RayExecutor", packages=("ray",)
+    ),
 }

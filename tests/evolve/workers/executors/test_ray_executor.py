@@ -21,8 +21,8 @@ from nano_tasks import (
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers import ray_executor
-from efn_compose.evolve.workers.ray_executor import RayExecutor
-from efn_compose.evolve.workers.worker_check import describe_process
+from efn_compose.evolve.workers.executors.ray_executor import RayExecutor
+from efn_compose.evolve.workers.executors.worker_check import describe_process
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def ray():
     """Ray as the product starts it, kept for the whole file."""
     import ray
 
-    from efn_compose.evolve.workers.ray_session import start_ray
+    from efn_compose.evolve.workers.executors.ray_session import start_ray
 
     ray.cloudpickle.register_pickle_by_value(nano_tasks)
     assert start_ray(ExecutorOptions(workers=2))
@@ -87,7 +87,7 @@ def test_failures_of_all_kinds_are_answers(make, tmp_path):
 
 
 def test_an_evaluation_far_above_the_median_is_asked_again(make, tmp_path, monkeypatch):
-    from efn_compose.evolve.workers import time_limit
+    from efn_compose.evolve.workers.executors import time_limit
 
     monkeypatch.setattr(time_limit, "_FLOOR_SECONDS", 0.5)
     executor = make(workers=1, patience=1e6)

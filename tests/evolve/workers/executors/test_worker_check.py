@@ -8,7 +8,7 @@ from pathlib import Path
 
 import efn_compose
 
-ASK = "from efn_compose.evolve.workers.worker_check import code_hash; print(code_hash())"
+ASK = "from efn_compose.evolve.workers.executors.worker_check import code_hash; print(code_hash())"
 
 
 def _hash(root: Path) -> str:

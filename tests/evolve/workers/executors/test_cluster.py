@@ -23,7 +23,7 @@ os.environ.update(cluster.environment)
 import nano_tasks, ray
 from nano_tasks import Answer, PlainSetup
 from efn_compose.evolve.options import ExecutorOptions
-from efn_compose.evolve.workers.ray_executor import RayExecutor
+from efn_compose.evolve.workers.executors.ray_executor import RayExecutor
 ray.cloudpickle.register_pickle_by_value(nano_tasks)
 try:
     cluster.start(0, 0); cluster.wait(0)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import efn_compose
 from efn_compose.errors import describe_problems
 from efn_compose.evolve.workers.table import EXECUTORS
 
@@ -60,7 +61,7 @@ def describe_mismatch(host: str, found: Iterable[str]) -> str:
 @functools.cache
 def code_hash() -> str:
     """Return a short SHA-256 of this package's source files."""
-    root = Path(__file__).parents[2]
+    root = Path(efn_compose.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode())

@@ -16,19 +16,23 @@ from typing import Any
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.devices import Device
-from efn_compose.evolve.workers.executor import answer
-from efn_compose.evolve.workers.ray_session import (
+from efn_compose.evolve.workers.executors.ray_session import (
     actor_options,
     choose_device,
     start_ray,
     words,
     worker_count,
 )
+from efn_compose.evolve.workers.executors.ray_worker import StoredSeat, WorkerProcess
+from efn_compose.evolve.workers.executors.time_limit import TimeLimit
+from efn_compose.evolve.workers.executors.worker_check import (
+    describe_mismatch,
+    describe_process,
+    differences,
+)
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.task import Outcome, Task
-from efn_compose.evolve.workers.time_limit import TimeLimit
-from efn_compose.evolve.workers.worker import Setup, Worker
-from efn_compose.evolve.workers.worker_check import describe_mismatch, describe_process, differences
+from efn_compose.evolve.workers.worker import Setup
 
 #: The first task of a worker also builds and traces the network.
 _START_SECONDS = 600.0
@@ -42,48 +46,6 @@ _LOOK_SECONDS = 5.0
 _MOST_START_FAILURES = 5
 #: Growth, over its memory after the first answer, allowed to a worker that begins above the limit.
 _GROWTH = 1.5
-
-
-@dataclass(frozen=True)
-class _StoredSeat:
-    """A seat in the object store: its name, and where a worker that needs it finds it.
-
-    Args:
-        fingerprint: Of the seat.
-        reference: To the seat; Ray leaves it as it is within a dataclass, so that
-            nothing is read before it is asked for.
-    """
-
-    fingerprint: str
-    reference: Any
-
-    def fetch(self) -> Seat:
-        """Return the seat; its arrays lie in the store, shared by all workers of the node."""
-        import ray
-
-        return ray.get(self.reference)
-
-
-class _Actor:
-    """A process with the worker that the setup makes, for its whole life."""
-
-    def __init__(self, number: int) -> None:
-        self._number, self._problem = number, "worker was asked before it began"
-        self._worker = Worker()
-
-    def hello(self) -> dict[str, str]:
-        return describe_process()
-
-    def begin(self, setup: Setup, data: Any, device: Device) -> None:
-        try:
-            self._worker, self._problem = setup.make_worker(data, device), ""
-        except Exception as error:  # told with the next answer, where somebody listens
-            self._problem = f"worker cannot begin: {type(error).__name__}: {error}"
-
-    def answer(self, task: Task, seat: _StoredSeat | None) -> Outcome:
-        if self._problem:
-            return Outcome(None, self._problem, self._number, 0.0)
-        return answer(self._worker, task, self._number, seat)
 
 
 @dataclass
@@ -147,7 +109,7 @@ class RayExecutor:
         self._ours = describe_process()
         self._data = ray.put(data)
         self._setup = ray.put(setup)
-        self._stored: _StoredSeat | None = None
+        self._stored: StoredSeat | None = None
         self._limit = TimeLimit(options.patience)
         self._members: dict[int, _Member] = {}
         self._hellos: dict[Any, int] = {}
@@ -191,7 +153,7 @@ class RayExecutor:
             tasks: Taken one by one, whenever a worker is free.
             seat: What their donor numbers mean; None for tasks that number no donors.
         """
-        stored: _StoredSeat | None = None
+        stored: StoredSeat | None = None
         source = enumerate(tasks)
         again: deque[tuple[int, Task, int]] = deque()
         running: dict[Any, _Running] = {}
@@ -243,13 +205,13 @@ class RayExecutor:
         if self._owns_ray and self._ray.is_initialized():
             self._ray.shutdown()
 
-    def _store(self, seat: Seat) -> _StoredSeat:
+    def _store(self, seat: Seat) -> StoredSeat:
         """Return a seat in the object store; only the latest is kept there."""
         if self._stored is None or self._stored.fingerprint != seat.fingerprint:
             # Let go first: the store need not hold both.
             self._stored = None
             whole = Seat(seat.space, [dict(donor) for donor in seat.donors])
-            self._stored = _StoredSeat(seat.fingerprint, self._ray.put(whole))
+            self._stored = StoredSeat(seat.fingerprint, self._ray.put(whole))
         return self._stored
 
     def _wait(self, references: list[Any]) -> list[Any]:
@@ -328,7 +290,7 @@ class RayExecutor:
     def _start(self) -> None:
         """Ask for one more worker; it counts once it has said hello."""
         number = next(n for n in range(len(self._members) + 1) if n not in self._members)
-        actor: Any = self._ray.remote(_Actor).options(**self._actor_options).remote(number)
+        actor: Any = self._ray.remote(WorkerProcess).options(**self._actor_options).remote(number)
         self._members[number] = _Member(actor, time.monotonic())
         self._hellos[actor.hello.remote()] = number
 
