@@ -12,10 +12,10 @@ from efn_compose.arch.inventory import (
     parameter_count,
 )
 from efn_compose.arch.specs import ArchSpec, BlockSpec
+from efn_compose.arch.tables import BASES, FAMILIES, VARIANTS
 from efn_compose.arch.variants import (
-    FAMILIES,
-    VARIANTS,
     arch_spec,
+    base_of,
     default_conventions,
     round_channels,
     round_repeats,
@@ -35,6 +35,7 @@ from efn_compose.arch.walk import (
 )
 
 __all__ = [
+    "BASES",
     "BN_ROLES",
     "FAMILIES",
     "HEAD_LAYER",
@@ -53,6 +54,7 @@ __all__ = [
     "Preprocessing",
     "TensorSpec",
     "arch_spec",
+    "base_of",
     "block_groups",
     "block_operations",
     "body",

@@ -51,8 +51,10 @@ class ChannelGroup:
 
 
 def _kind(name: str) -> GroupKind:
-    if name in ("stem", "top"):
-        return name
+    if name == "stem":
+        return "stem"
+    if name == "top":
+        return "top"
     if name.endswith("_expanded"):
         return "expanded"
     return "se" if name.endswith("_se") else "stream"

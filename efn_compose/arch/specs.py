@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from efn_compose.errors import ConfigError
 
-Family = Literal["b", "lite", "v2-b", "v2", "edge", "custom"]
+#: Key in `tables.FAMILIES`, or "custom" for a network of no family.
+Family = str
 BlockKind = Literal["mbconv", "fused"]
 
 

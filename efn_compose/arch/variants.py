@@ -1,163 +1,33 @@
-"""The variant tables and the scaling rules that turn their rows into networks.
+"""Names of networks, and the scaling rules that turn rows of the tables into networks.
 
-Sources: EfficientNet (Tan and Le 2019, arXiv:1905.11946), EfficientNetV2 (Tan
-and Le 2021, arXiv:2104.00298), Noisy Student (Xie et al. 2019, arXiv:1911.04252)
-for L0 to L2. L3 was never published: it is L2 continued by the compound-scaling
-formula to 1.5 billion parameters.
+    name = variant | base "-w" width "-d" depth
+
+A variant is a published network ("b0", "v2-s", "tinynet-a"). A base is a stage table that
+coefficients scale: "b", "lite", "edge", "v2-b", "v2-s", "v2-m", "v2-l", "v2-xl", "tinynet",
+"mnasnet-a1", "mnasnet-b1", "mnasnet-small". Width and depth are positive decimal numbers, so
+that "v2-s-w0.25-d0.4" is V2-S at a quarter of its width and 0.4 of its depth.
 """
 
 import dataclasses
 import difflib
 import math
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from efn_compose.arch.conventions import PREPROCESSINGS, Conventions
-from efn_compose.arch.specs import ArchSpec, BlockKind, BlockSpec, Family
+from efn_compose.arch.specs import ArchSpec, BlockSpec
+from efn_compose.arch.tables import (
+    BASES,
+    FAMILIES,
+    SE_RATIO,
+    VARIANTS,
+    BaseRow,
+    StageRow,
+    VariantRow,
+)
 from efn_compose.errors import ConfigError
 
-
-@dataclass(frozen=True)
-class StageRow:
-    """One row of a stage table, at width and depth 1."""
-
-    repeats: int
-    kernel: int
-    stride: int
-    expand_ratio: int
-    channels: int
-    kind: BlockKind = "mbconv"
-    has_se: bool = True
-    has_first_skip: bool = True
-
-
-@dataclass(frozen=True)
-class VariantRow:
-    """One row of the variant table."""
-
-    family: Family
-    width: float
-    depth: float
-    resolution: int
-    dropout: float
-
-
-SE_RATIO = 0.25
-
-_M = "mbconv"
-_F = "fused"
-
-V1_STAGES = (
-    StageRow(1, 3, 1, 1, 16),
-    StageRow(2, 3, 2, 6, 24),
-    StageRow(2, 5, 2, 6, 40),
-    StageRow(3, 3, 2, 6, 80),
-    StageRow(3, 5, 1, 6, 112),
-    StageRow(4, 5, 2, 6, 192),
-    StageRow(1, 3, 1, 6, 320),
-)
-LITE_STAGES = tuple(dataclasses.replace(row, has_se=False) for row in V1_STAGES)
-EDGE_STAGES = (
-    StageRow(1, 3, 1, 4, 24, _F, False, has_first_skip=False),
-    StageRow(2, 3, 2, 8, 32, _F, False),
-    StageRow(4, 3, 2, 8, 48, _F, False),
-    StageRow(5, 5, 2, 8, 96, _M, False),
-    StageRow(4, 5, 1, 8, 144, _M, False),
-    StageRow(2, 5, 2, 8, 192, _M, False),
-)
-
-
-def _v2_stages(*rows: tuple[int, int, int, int]) -> tuple[StageRow, ...]:
-    """Return V2 stages from (repeats, stride, expansion, channels): three fused, the rest with SE."""
-    return tuple(
-        StageRow(repeats, 3, stride, expand, channels, _F if index < 3 else _M, index >= 3)
-        for index, (repeats, stride, expand, channels) in enumerate(rows)
-    )
-
-
-V2_BASE_STAGES = _v2_stages(
-    (1, 1, 1, 16), (2, 2, 4, 32), (2, 2, 4, 48), (3, 2, 4, 96), (5, 1, 6, 112), (8, 2, 6, 192)
-)
-V2_STAGES: dict[str, tuple[StageRow, ...]] = {
-    "v2-s": _v2_stages(
-        (2, 1, 1, 24), (4, 2, 4, 48), (4, 2, 4, 64), (6, 2, 4, 128), (9, 1, 6, 160), (15, 2, 6, 256)
-    ),
-    "v2-m": _v2_stages(
-        (3, 1, 1, 24), (5, 2, 4, 48), (5, 2, 4, 80), (7, 2, 4, 160), (14, 1, 6, 176),
-        (18, 2, 6, 304), (5, 1, 6, 512),
-    ),
-    "v2-l": _v2_stages(
-        (4, 1, 1, 32), (7, 2, 4, 64), (7, 2, 4, 96), (10, 2, 4, 192), (19, 1, 6, 224),
-        (25, 2, 6, 384), (7, 1, 6, 640),
-    ),
-    "v2-xl": _v2_stages(
-        (4, 1, 1, 32), (8, 2, 4, 64), (8, 2, 4, 96), (16, 2, 4, 192), (24, 1, 6, 256),
-        (32, 2, 6, 512), (8, 1, 6, 640),
-    ),
-}  # fmt: skip
-
-VARIANTS: dict[str, VariantRow] = {
-    "b0": VariantRow("b", 1.0, 1.0, 224, 0.2),
-    "b1": VariantRow("b", 1.0, 1.1, 240, 0.2),
-    "b2": VariantRow("b", 1.1, 1.2, 260, 0.3),
-    "b3": VariantRow("b", 1.2, 1.4, 300, 0.3),
-    "b4": VariantRow("b", 1.4, 1.8, 380, 0.4),
-    "b5": VariantRow("b", 1.6, 2.2, 456, 0.4),
-    "b6": VariantRow("b", 1.8, 2.6, 528, 0.5),
-    "b7": VariantRow("b", 2.0, 3.1, 600, 0.5),
-    "b8": VariantRow("b", 2.2, 3.6, 672, 0.5),
-    "l0": VariantRow("b", 2.8, 3.7, 600, 0.5),
-    "l1": VariantRow("b", 3.9, 3.7, 600, 0.5),
-    "l2": VariantRow("b", 4.3, 5.3, 800, 0.5),
-    "l3": VariantRow("b", 5.8, 9.3, 1232, 0.5),
-    "lite0": VariantRow("lite", 1.0, 1.0, 224, 0.2),
-    "lite1": VariantRow("lite", 1.0, 1.1, 240, 0.2),
-    "lite2": VariantRow("lite", 1.1, 1.2, 260, 0.3),
-    "lite3": VariantRow("lite", 1.2, 1.4, 280, 0.3),
-    "lite4": VariantRow("lite", 1.4, 1.8, 300, 0.3),
-    "es": VariantRow("edge", 1.0, 1.0, 224, 0.2),
-    "em": VariantRow("edge", 1.0, 1.1, 240, 0.2),
-    "el": VariantRow("edge", 1.2, 1.4, 300, 0.3),
-    "v2-b0": VariantRow("v2-b", 1.0, 1.0, 224, 0.2),
-    "v2-b1": VariantRow("v2-b", 1.0, 1.1, 240, 0.2),
-    "v2-b2": VariantRow("v2-b", 1.1, 1.2, 260, 0.3),
-    "v2-b3": VariantRow("v2-b", 1.2, 1.4, 300, 0.3),
-    "v2-s": VariantRow("v2", 1.0, 1.0, 384, 0.2),
-    "v2-m": VariantRow("v2", 1.0, 1.0, 480, 0.3),
-    "v2-l": VariantRow("v2", 1.0, 1.0, 480, 0.4),
-    "v2-xl": VariantRow("v2", 1.0, 1.0, 512, 0.4),
-}
-
-
-@dataclass(frozen=True)
-class FamilyRow:
-    """What all variants of a scalable family share.
-
-    `scales_ends` says whether the stem and top widths and the repeats of the
-    first and last stage follow the coefficients (in Lite they do not).
-    `has_ninety_percent_rule` says whether rounding may lose more than a tenth.
-    """
-
-    stages: tuple[StageRow, ...]
-    stem: int
-    top: int
-    scales_ends: bool
-    has_ninety_percent_rule: bool
-    activation: str
-    preprocessing: str
-    bn_momentum: float
-
-
-FAMILIES: dict[str, FamilyRow] = {
-    "b": FamilyRow(V1_STAGES, 32, 1280, True, True, "swish", "imagenet", 0.99),
-    "lite": FamilyRow(LITE_STAGES, 32, 1280, False, True, "relu6", "lite", 0.99),
-    "edge": FamilyRow(EDGE_STAGES, 32, 1280, True, True, "relu", "lite", 0.99),
-    "v2-b": FamilyRow(V2_BASE_STAGES, 32, 1280, True, False, "swish", "imagenet", 0.9),
-    "v2": FamilyRow((), 0, 1280, False, False, "swish", "v2", 0.9),
-}
-
-_CUSTOM_NAME = re.compile(r"^(b|lite|edge|v2-b)-w(\d+(?:\.\d+)?)-d(\d+(?:\.\d+)?)$")
+_SCALED_NAME = re.compile(rf"^({'|'.join(BASES)})-w(\d+(?:\.\d+)?)-d(\d+(?:\.\d+)?)$")
 
 
 def round_channels(channels: float, has_ninety_percent_rule: bool = True) -> int:
@@ -184,32 +54,36 @@ def round_repeats(repeats: int, depth: float) -> int:
 
 
 def variant_name(name: str) -> str:
-    """Return the canonical spelling of a variant name, or raise `ConfigError` with suggestions.
+    """Return the canonical spelling of a network's name, or raise `ConfigError` with suggestions.
 
     Example:
         >>> variant_name("EfficientNetV2B0"), variant_name("efficientnet-b5"), variant_name("L3")
         ('v2-b0', 'b5', 'l3')
+        >>> variant_name("tinynet_a"), variant_name("v2-s-w0.25-d0.4")
+        ('tinynet-a', 'v2-s-w0.25-d0.4')
     """
     key = name.strip().lower().replace("_", "-")
     key = re.sub(r"^efficientnet-?", "", key)
     key = re.sub(r"^v2-?", "v2-", key) if key.startswith("v2") else key
-    if key in VARIANTS or _CUSTOM_NAME.match(key):
+    if key in VARIANTS or _SCALED_NAME.match(key):
         return key
     close = difflib.get_close_matches(key, VARIANTS, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     raise ConfigError(
         f"Unknown variant {name!r}.{hint} Known: {', '.join(VARIANTS)}; "
-        "other coefficients as 'b-w1.3-d2.0' (families b, lite, edge, v2-b)."
+        f"other coefficients as 'b-w1.3-d2.0' (bases {', '.join(BASES)})."
     )
 
 
 @lru_cache(maxsize=64)
 def arch_spec(name: str) -> ArchSpec:
-    """Return the network of a variant name.
+    """Return the network of a name.
 
     Args:
-        name: "b0" to "b8", "l0" to "l3", "lite0" to "lite4", "es", "em", "el",
-            "v2-b0" to "v2-b3", "v2-s" to "v2-xl", or "family-wW-dD".
+        name: A published variant ("b0" to "b8", "l0" to "l3", "lite0" to "lite4", "es", "em",
+            "el", "v2-b0" to "v2-b3", "v2-s" to "v2-xl", "tinynet-a" to "tinynet-e",
+            "mnasnet-a1", "mnasnet-b1", "mnasnet-small"), or a base at other coefficients
+            ("b-w0.25-d0.4", "v2-s-w0.5-d1", "mnasnet-a1-w0.75-d1").
 
     Raises:
         ConfigError: The name is unknown; the message suggests close ones.
@@ -219,45 +93,55 @@ def arch_spec(name: str) -> ArchSpec:
         (1, 3, 3, 4, 4, 5, 1)
     """
     key = variant_name(name)
-    custom = _CUSTOM_NAME.match(key)
-    if custom:
-        family, width, depth = custom.group(1), float(custom.group(2)), float(custom.group(3))
-        return scaled_spec(family, width, depth)
-    row = VARIANTS[key]
-    if row.family == "v2":
-        stages = V2_STAGES[key]
-        return _build_spec(key, row, stages, stages[0].channels, FAMILIES["v2"])
-    return _scaled(key, row)
+    scaled = _SCALED_NAME.match(key)
+    if scaled:
+        return scaled_spec(scaled.group(1), float(scaled.group(2)), float(scaled.group(3)))
+    return _scaled(key, VARIANTS[key])
 
 
-def scaled_spec(family: str, width: float, depth: float, *, resolution: int = 224) -> ArchSpec:
-    """Return the network of a family at any width and depth coefficient.
+def scaled_spec(
+    base: str, width: float, depth: float, *, resolution: int | None = None
+) -> ArchSpec:
+    """Return the network of a base at any width and depth coefficient.
 
     Args:
-        family: "b", "lite", "edge" or "v2-b".
+        base: Key in `BASES`: "b", "lite", "edge", "v2-b", "v2-s", "tinynet", "mnasnet-a1", ...
         width: Width coefficient, > 0.
         depth: Depth coefficient, > 0.
-        resolution: Nominal input side, in pixels.
+        resolution: Nominal input side, in pixels; default the base's.
 
     Raises:
-        ConfigError: The family does not scale, or a coefficient is not positive.
+        ConfigError: There is no such base, or a coefficient is not positive.
 
     Example:
         >>> scaled_spec("b", 0.25, 0.4).stage_channels
         (8, 8, 16, 24, 32, 48, 80)
     """
-    allowed = [key for key, row in FAMILIES.items() if row.stages]
-    if family not in allowed or not (width > 0 and depth > 0):
+    if base not in BASES or not (width > 0 and depth > 0):
         raise ConfigError(
-            f"scaled_spec needs a family of {allowed} and positive coefficients. "
-            f"Received: {family!r}, width={width}, depth={depth}."
+            f"scaled_spec needs a base of {list(BASES)} and positive coefficients. "
+            f"Received: {base!r}, width={width}, depth={depth}."
         )
-    row = VariantRow(family, float(width), float(depth), resolution, 0.2)
-    return _scaled(f"{family}-w{width:g}-d{depth:g}", row)
+    side = BASES[base].resolution if resolution is None else resolution
+    row = VariantRow(base, float(width), float(depth), side, 0.2)
+    return _scaled(f"{base}-w{width:g}-d{depth:g}", row)
+
+
+def base_of(spec: ArchSpec) -> str | None:
+    """Return the base that a network is named after, or None for one that is in no table.
+
+    Example:
+        >>> base_of(arch_spec("b3")), base_of(arch_spec("v2-s-w0.25-d0.4"))
+        ('b', 'v2-s')
+    """
+    if spec.variant in VARIANTS:
+        return VARIANTS[spec.variant].base
+    scaled = _SCALED_NAME.match(spec.variant)
+    return scaled.group(1) if scaled else None
 
 
 def default_conventions(spec: ArchSpec) -> Conventions:
-    """Return the conventions of the official TensorFlow weights of a network.
+    """Return the conventions of the official weights of a network's family.
 
     Example:
         >>> default_conventions(arch_spec("lite0")).activation
@@ -265,71 +149,72 @@ def default_conventions(spec: ArchSpec) -> Conventions:
     """
     row = FAMILIES[spec.family if spec.family in FAMILIES else "b"]
     return Conventions(
-        padding="same",
-        bn_epsilon=1e-3,
+        padding=row.padding,
+        bn_epsilon=row.bn_epsilon,
         activation=row.activation,
         preprocessing=PREPROCESSINGS[row.preprocessing],
         bn_momentum=row.bn_momentum,
     )
 
 
-def _scaled(name: str, row: VariantRow) -> ArchSpec:
-    """Apply the coefficients of a variant to its family's stage table."""
-    family = FAMILIES[row.family]
-    last = len(family.stages) - 1
-    stages = tuple(
-        dataclasses.replace(
-            stage,
-            channels=round_channels(stage.channels * row.width, family.has_ninety_percent_rule),
-            repeats=stage.repeats
-            if index in (0, last) and not family.scales_ends
-            else round_repeats(stage.repeats, row.depth),
-        )
-        for index, stage in enumerate(family.stages)
+def scaled_repeats(base: str, depth: float) -> tuple[int, ...]:
+    """Return the blocks per stage of a base at a depth coefficient.
+
+    Example:
+        >>> scaled_repeats("b", 1.1), scaled_repeats("lite", 1.1)
+        ((2, 3, 3, 4, 4, 5, 2), (1, 3, 3, 4, 4, 5, 1))
+    """
+    row = BASES[base]
+    ends = () if row.scales_ends else (0, len(row.stages) - 1)
+    return tuple(
+        stage.repeats if number in ends else _repeats(stage.repeats, depth, row)
+        for number, stage in enumerate(row.stages)
     )
-    stem = family.stem
-    if family.scales_ends:
-        stem = round_channels(stem * row.width, family.has_ninety_percent_rule)
-    return _build_spec(name, row, stages, stem, family)
 
 
-def _build_spec(
-    name: str, row: VariantRow, stages: tuple[StageRow, ...], stem: int, family: FamilyRow
-) -> ArchSpec:
-    """Lay out the blocks of stages whose widths and repeats are final."""
-    blocks = []
-    in_channels = stem
-    for stage_number, stage in enumerate(stages, start=1):
+def scaled_widths(base: str, width: float) -> tuple[int, tuple[int, ...], int]:
+    """Return the channels of stem, stages and top of a base at a width coefficient.
+
+    Example:
+        >>> scaled_widths("tinynet", 0.5)
+        (32, (8, 16, 24, 40, 56, 96, 160), 1280)
+    """
+    row = BASES[base]
+
+    def scaled(channels: int) -> int:
+        return round_channels(channels * width, row.has_ninety_percent_rule)
+
+    stem = scaled(row.stem) if row.scales_stem else row.stem
+    top = row.top if row.top_rule == "fixed" else scaled(row.top)
+    if row.top_rule == "widened":
+        top = max(row.top, top)
+    return stem, tuple(scaled(stage.channels) for stage in row.stages), top
+
+
+def _repeats(repeats: int, depth: float, row: BaseRow) -> int:
+    if row.repeats_rule == "up":
+        return round_repeats(repeats, depth)
+    return max(1, round(round(depth * repeats, 9)))
+
+
+def _scaled(name: str, row: VariantRow) -> ArchSpec:
+    """Apply the coefficients of a variant to its base's stage table."""
+    base = BASES[row.base]
+    stem, widths, top = scaled_widths(row.base, row.width)
+    stages = [
+        dataclasses.replace(stage, channels=channels, repeats=repeats)
+        for stage, channels, repeats in zip(
+            base.stages, widths, scaled_repeats(row.base, row.depth), strict=True
+        )
+    ]
+    blocks: list[BlockSpec] = []
+    for number, stage in enumerate(stages, start=1):
         for repeat in range(1, stage.repeats + 1):
-            stride = stage.stride if repeat == 1 else 1
-            expand_from = in_channels
-            if row.family == "edge" and not blocks:
-                # The first EdgeTPU block expands from the width of its output, not of the stem.
-                expand_from = stage.channels
-            has_expand = stage.expand_ratio != 1
-            fits = stride == 1 and in_channels == stage.channels
-            blocks.append(
-                BlockSpec(
-                    stage=stage_number,
-                    repeat=repeat,
-                    kind=stage.kind,
-                    kernel=stage.kernel,
-                    stride=stride,
-                    in_channels=in_channels,
-                    mid_channels=expand_from * stage.expand_ratio if has_expand else in_channels,
-                    out_channels=stage.channels,
-                    se_channels=max(1, int(SE_RATIO * in_channels)) if stage.has_se else 0,
-                    has_expand=has_expand,
-                    has_skip=fits and (repeat > 1 or stage.has_first_skip),
-                )
-            )
-            in_channels = stage.channels
-    top = family.top
-    if family.scales_ends:
-        top = round_channels(top * row.width, family.has_ninety_percent_rule)
+            in_channels = blocks[-1].out_channels if blocks else stem
+            blocks.append(_block(stage, number, repeat, in_channels))
     return ArchSpec(
         variant=name,
-        family=row.family,
+        family=base.family,
         width=row.width,
         depth=row.depth,
         resolution=row.resolution,
@@ -337,4 +222,24 @@ def _build_spec(
         stem_channels=stem,
         blocks=tuple(blocks),
         top_channels=top,
+    )
+
+
+def _block(stage: StageRow, number: int, repeat: int, in_channels: int) -> BlockSpec:
+    """Return a block of a stage whose width is final."""
+    stride = stage.stride if repeat == 1 else 1
+    has_expand = stage.expand_ratio != 1
+    expanded = stage.channels if stage.expands_output and repeat == 1 else in_channels
+    return BlockSpec(
+        stage=number,
+        repeat=repeat,
+        kind=stage.kind,
+        kernel=stage.kernel,
+        stride=stride,
+        in_channels=in_channels,
+        mid_channels=expanded * stage.expand_ratio if has_expand else in_channels,
+        out_channels=stage.channels,
+        se_channels=max(1, int(SE_RATIO * in_channels)) if stage.has_se else 0,
+        has_expand=has_expand,
+        has_skip=stage.has_skips and stride == 1 and in_channels == stage.channels,
     )

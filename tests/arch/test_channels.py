@@ -7,7 +7,9 @@ from float64_networks import float64_donor, logits_of, random_images, relative_d
 from efn_compose.arch import arch_spec, channel_groups
 
 #: V1 with stage-1 repeats, V1 whose stem and stage 1 are one stream, Lite, V2-Bx with
-#: stage-1 repeats, V2 whose stem is stage 1's stream, EdgeTPU.
+#: stage-1 repeats, V2 whose stem is stage 1's stream, EdgeTPU with and without a second
+#: stage-1 block (which adds no input), V2-S, MnasNet with gates in some stages, and the one
+#: whose stages 4 and 5 are one stream.
 NETWORKS = (
     "b-w0.3-d1.1",
     "b-w0.1-d1.1",
@@ -15,6 +17,10 @@ NETWORKS = (
     "v2-b-w0.4-d1.1",
     "v2-b-w0.2-d1.1",
     "edge-w0.3-d0.3",
+    "edge-w0.3-d1.1",
+    "v2-s-w0.25-d0.4",
+    "mnasnet-a1-w0.3-d0.5",
+    "mnasnet-small-w1-d0.5",
 )
 TOLERANCE = 1e-9
 
@@ -126,7 +132,9 @@ def test_stem_and_stage_1_are_one_stream_where_the_first_block_has_a_skip(varian
     assert len(twice) == 2
 
 
-@pytest.mark.parametrize("variant", ["b8", "l2", "l3", "lite4", "v2-b3", "el"])
+@pytest.mark.parametrize(
+    "variant", ["b8", "l2", "l3", "lite4", "v2-b3", "es", "tinynet-a", "mnasnet-a1", "mnasnet-b1"]
+)
 def test_no_skip_crosses_a_stage_border_in_published_networks(variant):
     for block in arch_spec(variant).blocks:
         assert block.has_skip == (block.repeat > 1)

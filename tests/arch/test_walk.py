@@ -7,7 +7,7 @@ import pytest
 from efn_compose.arch import arch_spec, feature_points, follow, walk
 from efn_compose.arch.cost import cost
 
-VARIANTS = ("b0", "lite1", "em", "v2-b1", "v2-s")
+VARIANTS = ("b0", "lite1", "em", "v2-b1", "v2-s", "mnasnet-a1", "mnasnet-small")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -53,7 +53,9 @@ def test_outputs_are_dropped_when_nothing_reads_them_any_more():
 
 
 #: Multiply-adds at the published size, in millions: tables of Tan and Le 2019, 2021 and of timm.
-PUBLISHED_COST = {"b0": (224, 390), "lite0": (224, 407), "v2-b0": (224, 730), "v2-s": (384, 8400)}
+PUBLISHED_COST = {"b0": (224, 390), "lite0": (224, 407), "v2-b0": (224, 730), "v2-s": (384, 8400),
+    "tinynet-a": (192, 339), "tinynet-e": (106, 24), "mnasnet-a1": (224, 312), "mnasnet-b1": (224, 315),
+    "mnasnet-small": (224, 65)}  # fmt: skip
 
 
 @pytest.mark.parametrize("variant", PUBLISHED_COST)
@@ -72,6 +74,9 @@ TIMM_FEATURES = {
     "v2-b2": "tf_efficientnetv2_b2",
     "v2-s": "efficientnetv2_s",
     "v2-m": "efficientnetv2_m",
+    "tinynet-a": "tinynet_a",
+    "mnasnet-a1": "semnasnet_100",
+    "mnasnet-small": "mnasnet_small",
 }
 
 

@@ -26,14 +26,17 @@ TOLERANCE = 1e-9
 )
 def test_logits_are_the_mean_of_the_donors(family, depths, fill, repeats, positions, seed):
     images = random_images()
-    donors = [float64_donor(f"{family}-d{depth:g}", seed + n) for n, depth in enumerate(depths)]
     name, width = family.rsplit("-w", 1)
+    # A second block of EdgeTPU's stage 1 adds no input, so it cannot be an extra repeat.
+    deepest = 1.0 if name == "edge" else 1.2
+    depths = [min(depth, deepest) for depth in depths]
+    donors = [float64_donor(f"{family}-d{depth:g}", seed + n) for n, depth in enumerate(depths)]
     if name == "lite":
         # Lite fixes its stem and top; a network with both twice as wide stands for the target.
         spec = arch_spec(f"lite-w{float(width) * 3.4:g}-d1.2")
         spec = _with_ends(spec, stem=72, top=2600)
     else:
-        spec = arch_spec(f"{name}-w{float(width) * 3.4:g}-d1.2")
+        spec = arch_spec(f"{name}-w{float(width) * 3.4:g}-d{deepest:g}")
     both = direct_sum(
         *donors,
         spec,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from efn_compose.arch import ArchSpec
+from efn_compose.arch.specs import BlockKind
 from efn_compose.checkpoints.dialects.spec_reading import BlockShape
 
 #: Parts of a block, as canonical layer names end.
@@ -20,6 +21,15 @@ PARTS = (
     "se_expand",
     "project_conv",
     "project_bn",
+)
+
+
+#: Kinds of blocks with and without expansion, in the order in which they are tried.
+_SHAPES: tuple[tuple[BlockKind, bool], ...] = (
+    ("mbconv", True),
+    ("mbconv", False),
+    ("fused", True),
+    ("fused", False),
 )
 
 
@@ -38,7 +48,7 @@ class BlockPlace:
     index: int
     stage: int
     repeat: int
-    kind: str
+    kind: BlockKind
     has_expand: bool
 
 
@@ -79,12 +89,7 @@ def read_block(
         kernel: Shape of a layer's kernel.
     """
     # A source's name for a part may depend on the kind of block; try each kind until one fits.
-    for kind, has_expand in (
-        ("mbconv", True),
-        ("mbconv", False),
-        ("fused", True),
-        ("fused", False),
-    ):
+    for kind, has_expand in _SHAPES:
         place = BlockPlace(*where, kind, has_expand)
 
         def shape(part: str, place: BlockPlace = place) -> tuple[int, ...] | None:

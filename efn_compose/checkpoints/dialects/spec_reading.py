@@ -1,21 +1,30 @@
 """From block widths read in a file to an `ArchSpec`, named where a table knows it.
 
-Strides are not visible in tensors. Every published EfficientNet has the same
-stride in stages 1 to 7, so a stage number gives it; a file with any other number
-of stages needs `--arch`.
+Strides and skips are not visible in tensors. They come from the stage table whose kinds,
+kernels and squeeze-and-excites the blocks have; other networks of as many stages get the
+strides that all tables of that length share.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
-from efn_compose.arch import FAMILIES, VARIANTS, ArchSpec, BlockSpec, arch_spec, scaled_spec
+from efn_compose.arch import (
+    BASES,
+    VARIANTS,
+    ArchSpec,
+    BlockSpec,
+    arch_spec,
+    scaled_spec,
+)
+from efn_compose.arch.specs import BlockKind
+from efn_compose.arch.tables import BaseRow
+from efn_compose.arch.variants import scaled_repeats, scaled_widths
 from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_problems
-
-#: Stride of the first block of stage 1, 2, ...; the same in V1, Lite, EdgeTPU and V2.
-STAGE_STRIDES = (1, 2, 2, 2, 1, 2, 1)
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class BlockShape:
         has_expand: Whether there is an expand convolution.
     """
 
-    kind: str
+    kind: BlockKind
     kernel: int
     in_channels: int
     mid_channels: int
@@ -74,13 +83,68 @@ def spec_from_stages(
         >>> block = BlockShape("mbconv", 3, 32, 32, 16, 8, False)
         >>> spec_from_stages(32, [[block]] * 1, 0)  # doctest: +SKIP
     """
-    if len(stages) not in (6, 7):
-        raise AmbiguousCheckpointError(
-            f"{where}: {len(stages)} stages. Strides are known for networks of 6 (EdgeTPU, V2) or 7 "
-            "(V1, Lite, V2-M to XL) stages and are not stored in the file."
+    _check_widths(stem_channels, stages, where)
+    read = _Reading(stem_channels, stages, top_channels, stem_stride, first_blocks_skip)
+    bases = _matching_bases(stages)
+    if not bases:
+        strides = _usual_strides(len(stages), where)
+        return read.spec("custom", strides, (True,) * len(stages))
+    nearest = min(bases, key=lambda base: _distance(BASES[base], stem_channels, stages))
+    return name_spec(read.spec_of(BASES[nearest]))
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What a file reveals of a network, all but strides and skips."""
+
+    stem_channels: int
+    stages: Sequence[Sequence[BlockShape]]
+    top_channels: int
+    stem_stride: int
+    first_blocks_skip: bool
+
+    def spec_of(self, base: BaseRow) -> ArchSpec:
+        strides = tuple(row.stride for row in base.stages)
+        return self.spec(base.family, strides, tuple(row.has_skips for row in base.stages))
+
+    def spec(self, family: str, strides: tuple[int, ...], has_skips: tuple[bool, ...]) -> ArchSpec:
+        blocks = []
+        for number, stage in enumerate(self.stages, start=1):
+            for repeat, shape in enumerate(stage, start=1):
+                stride = strides[number - 1] if repeat == 1 else 1
+                fits = stride == 1 and shape.in_channels == shape.out_channels
+                may = has_skips[number - 1] and (repeat > 1 or self.first_blocks_skip)
+                blocks.append(
+                    BlockSpec(
+                        stage=number,
+                        repeat=repeat,
+                        kind=shape.kind,
+                        kernel=shape.kernel,
+                        stride=stride,
+                        in_channels=shape.in_channels,
+                        mid_channels=shape.mid_channels,
+                        out_channels=shape.out_channels,
+                        se_channels=shape.se_channels,
+                        has_expand=shape.has_expand,
+                        has_skip=fits and may,
+                    )
+                )
+        return ArchSpec(
+            variant="custom",
+            family=family,
+            width=1.0,
+            depth=1.0,
+            resolution=224,
+            dropout=0.2,
+            stem_channels=self.stem_channels,
+            blocks=tuple(blocks),
+            top_channels=self.top_channels,
+            stem_stride=self.stem_stride,
         )
-    family = _family(stages)
-    blocks = []
+
+
+def _check_widths(stem_channels: int, stages: Sequence[Sequence[BlockShape]], where: str) -> None:
+    """Raise `ConfigError` unless every block reads what the one before it puts out."""
     width = stem_channels
     for number, stage in enumerate(stages, start=1):
         for repeat, shape in enumerate(stage, start=1):
@@ -89,39 +153,7 @@ def spec_from_stages(
                     f"{where}: stage {number} block {repeat} reads {shape.in_channels} channels, "
                     f"the layer before it gives {width}."
                 )
-            stride = STAGE_STRIDES[number - 1] if repeat == 1 else 1
-            fits = stride == 1 and shape.in_channels == shape.out_channels
-            is_edge_entry = family == "edge" and number == repeat == 1
-            fits = fits and (repeat > 1 or first_blocks_skip) and not is_edge_entry
-            blocks.append(
-                BlockSpec(
-                    stage=number,
-                    repeat=repeat,
-                    kind=shape.kind,
-                    kernel=shape.kernel,
-                    stride=stride,
-                    in_channels=shape.in_channels,
-                    mid_channels=shape.mid_channels,
-                    out_channels=shape.out_channels,
-                    se_channels=shape.se_channels,
-                    has_expand=shape.has_expand,
-                    has_skip=fits,
-                )
-            )
             width = shape.out_channels
-    spec = ArchSpec(
-        variant="custom",
-        family=family,
-        width=1.0,
-        depth=1.0,
-        resolution=224,
-        dropout=0.2,
-        stem_channels=stem_channels,
-        blocks=tuple(blocks),
-        top_channels=top_channels,
-        stem_stride=stem_stride,
-    )
-    return name_spec(spec)
 
 
 def split_stages(
@@ -129,14 +161,17 @@ def split_stages(
 ) -> list[list[BlockShape]]:
     """Return the blocks of a file that numbers them through, by stage.
 
-    A stage ends where kernel, kind or output width change. Narrow networks can
-    have neighbouring stages alike in all three; then `--arch` must say which.
+    The stages of a published network are those of its table. Elsewhere a stage ends where
+    kernel, kind or output width change. Narrow networks can have neighbouring stages alike
+    in all three; then `--arch` must say which.
 
     Raises:
         AmbiguousCheckpointError: The stages cannot be told apart; candidates are listed.
     """
     named = requested_spec(request)
-    if named is not None and len(named.blocks) == len(blocks):
+    if named is None or len(named.blocks) != len(blocks):
+        named = next((spec for _, spec in _published() if _shapes(spec) == list(blocks)), None)
+    if named is not None:
         iterator = iter(blocks)
         return [[next(iterator) for _ in range(count)] for count in named.stage_repeats]
     stages = [list(group) for _, group in groupby(blocks, key=lambda block: block.signature)]
@@ -181,10 +216,19 @@ def name_spec(spec: ArchSpec) -> ArchSpec:
     for _, known in _published():
         if known.same_tensors_as(spec):
             return known
-    for scaled in _scaled_candidates(spec):
-        if scaled.same_tensors_as(spec):
-            return scaled
+    shapes = iter(_shapes(spec))
+    stages = [[next(shapes) for _ in range(count)] for count in spec.stage_repeats]
+    for base in _matching_bases(stages):
+        for scaled in _scaled_candidates(base, spec):
+            if scaled.same_tensors_as(spec):
+                return scaled
     return spec
+
+
+def _shapes(spec: ArchSpec) -> list[BlockShape]:
+    """Return what tensors reveal of every block of a network."""
+    fields = [field.name for field in dataclasses.fields(BlockShape)]
+    return [BlockShape(**{name: getattr(block, name) for name in fields}) for block in spec.blocks]
 
 
 def _published() -> Iterator[tuple[str, ArchSpec]]:
@@ -193,56 +237,75 @@ def _published() -> Iterator[tuple[str, ArchSpec]]:
 
 
 def _known_kernels() -> set[tuple[int, ...]]:
-    tables = [row.stages for row in FAMILIES.values() if row.stages]
-    known = {tuple(stage.kernel for stage in stages) for stages in tables}
-    return known | {(3,) * 6, (3,) * 7}
+    return {tuple(stage.kernel for stage in row.stages) for row in BASES.values()}
 
 
-def _family(stages: Sequence[Sequence[BlockShape]]) -> str:
-    """Return the family whose stage table has these kinds, kernels and ratios; else "custom"."""
+def _usual_strides(count: int, where: str) -> tuple[int, ...]:
+    """Return the strides that all stage tables of so many stages share."""
+    known = {
+        tuple(stage.stride for stage in row.stages)
+        for row in BASES.values()
+        if len(row.stages) == count
+    }
+    if len(known) != 1:
+        counts = sorted({len(row.stages) for row in BASES.values()})
+        raise AmbiguousCheckpointError(
+            f"{where}: {count} stages. Strides are not stored in the file; they are known for "
+            f"networks of {' or '.join(map(str, counts))} stages."
+        )
+    return known.pop()
+
+
+def _matching_bases(stages: Sequence[Sequence[BlockShape]]) -> list[str]:
+    """Return the bases whose stage tables have these kinds, kernels and squeeze-and-excites."""
     first = [stage[0] for stage in stages]
-    pattern = [(shape.kind, shape.kernel, shape.se_channels > 0) for shape in first]
-    for family, row in FAMILIES.items():
-        if not row.stages or len(row.stages) != len(stages):
-            continue
-        table = [(stage.kind, stage.kernel, stage.has_se) for stage in row.stages]
-        if pattern == table and first[0].has_expand == (row.stages[0].expand_ratio != 1):
-            repeats = [len(stage) for stage in stages]
-            is_v2_small = family == "v2-b" and first[0].in_channels == first[0].out_channels
-            if is_v2_small and repeats[0] > 1 and first[0].in_channels == 24:
-                return "v2"
-            return family
-    fused = [shape.kind == "fused" for shape in first]
-    if (
-        len(stages) == 7
-        and fused == [True] * 3 + [False] * 4
-        and not first[0].has_expand
-        and all(shape.se_channels and shape.kernel == 3 for shape in first[3:])
-    ):
-        return "v2"
-    return "custom"
+    pattern = [
+        (shape.kind, shape.kernel, shape.se_channels > 0, shape.has_expand) for shape in first
+    ]
+    return [
+        base
+        for base, row in BASES.items()
+        if pattern
+        == [
+            (stage.kind, stage.kernel, stage.has_se, stage.expand_ratio != 1)
+            for stage in row.stages
+        ]
+    ]
 
 
-def _scaled_candidates(spec: ArchSpec) -> Iterator[ArchSpec]:
-    """Yield networks of the family with short coefficients and the same stem, width and depth."""
-    row = FAMILIES.get(spec.family)
-    if row is None or not row.stages:
-        return
-    widths = sorted(
-        (step / 100 for step in range(5, 801)), key=lambda w: (len(f"{w:g}"), abs(w - 1))
-    )
-    depths = sorted(
-        (step / 20 for step in range(1, 401)), key=lambda d: (len(f"{d:g}"), abs(d - 1))
-    )
+def _distance(row: BaseRow, stem: int, stages: Sequence[Sequence[BlockShape]]) -> float:
+    """Return how far the proportions of a network's widths are from a table's.
+
+    A width coefficient changes all widths by one factor; the spread of these factors
+    (logarithms, largest minus smallest) is what it does not explain.
+    """
+    widths = [stem, *(stage[0].out_channels for stage in stages)]
+    table = [row.stem, *(stage.channels for stage in row.stages)]
+    factors = [math.log(mine / theirs) for mine, theirs in zip(widths, table, strict=True)]
+    return max(factors) - min(factors)
+
+
+@lru_cache(maxsize=64)
+def _short_coefficients(step: float, count: int) -> tuple[float, ...]:
+    """Return multiples of a step: those with the shortest names first, then those nearest to 1."""
+    numbers = (round(number * step, 9) for number in range(1, count + 1))
+    return tuple(sorted(numbers, key=lambda number: (len(f"{number:g}"), abs(number - 1))))
+
+
+def _scaled_candidates(base: str, spec: ArchSpec) -> Iterator[ArchSpec]:
+    """Yield networks of a base with short coefficients and the same stem, widths and repeats."""
     depth = next(
-        (d for d in depths if scaled_spec(spec.family, 1.0, d).stage_repeats == spec.stage_repeats),
+        (
+            depth
+            for depth in _short_coefficients(0.05, 400)
+            if scaled_repeats(base, depth) == spec.stage_repeats
+        ),
         None,
     )
     if depth is None:
         return
-    for width in widths:
-        scaled = scaled_spec(spec.family, width, depth)
-        if scaled.stem_channels == spec.stem_channels and (
-            scaled.stage_channels == spec.stage_channels
-        ):
+    wanted = (spec.stem_channels, spec.stage_channels, spec.top_channels)
+    for width in _short_coefficients(0.01, 800):
+        if width >= 0.05 and scaled_widths(base, width) == wanted:
+            scaled = scaled_spec(base, width, depth)
             yield dataclasses.replace(scaled, stem_stride=spec.stem_stride)
