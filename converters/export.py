@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from converters.export_report import ExportReport
-from converters.export_targets import TARGETS, ExportTarget, TargetConventions
+from converters.export_target import ExportTarget, TargetConventions
+from converters.export_targets import TARGETS
 from converters.registry import CONVERTERS
 from efn_compose.checkpoints.dialects.dialect import Row
 from efn_compose.checkpoints.dialects.layouts import LAYOUTS

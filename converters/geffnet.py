@@ -9,7 +9,7 @@ the `tf_` ones, which mix both paddings in one network, are refused.
 import re
 
 from converters.timm import NAMES, has_timm_names, is_edge, refusal
-from converters.timm_models import timm_model
+from converters.timm_names import modern_name, timm_model
 from efn_compose.arch import VARIANTS, ArchSpec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
@@ -25,13 +25,14 @@ def _offers(raw: RawCheckpoint) -> bool:
 
 def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
     name = request.arch or ""
-    base = re.sub(r"_(ap|ns|ns_475)$", "", name)
+    base, _ = modern_name(re.sub(r"_(ap|ns|ns_475)$", "", name))
     model = timm_model(base)
     if model is None:
         raise AmbiguousCheckpointError(
             f"{raw.path}: geffnet's padding and epsilon cannot be seen in tensors. Candidates: "
             f"--arch efficientnet_{spec.variant} (symmetric, 1e-5), --arch "
-            f"tf_efficientnet_{spec.variant} (same, 1e-3), and for B0 to B8 the latter with _ap or _ns."
+            f"tf_efficientnet_{spec.variant} (same, 1e-3), for B0 to B8 the latter with _ap or _ns, "
+            "and of MnasNet --arch mnasnet_100, semnasnet_100 or another width (symmetric, 1e-5)."
         )
     if model.variant is not None and spec.variant in VARIANTS and spec.variant != model.variant:
         raise ConversionError(

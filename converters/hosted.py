@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from converters.timm_models import TAGS, timm_model
+from converters.timm_names import TAGS, timm_model
 from efn_compose.errors import ConfigError, UnreadableCheckpointError, describe_problems
 
 

@@ -68,6 +68,15 @@ _BLOCK = re.compile(r"^block(\d+)(.)_")
 ENDS = {layer: layer for layer in ("stem_conv", "stem_bn", "top_conv", "top_bn", "predictions")}
 _V1_PARTS = {"depthwise_conv": "dwconv", "depthwise_bn": "bn"}
 _V2_PARTS = {"depthwise_conv": "dwconv2", "depthwise_bn": "bn"}
+#: Bases that its functions build at any coefficients, and the names by which they look up V2's
+#: stage tables.
+SCALED_NAMES = {
+    "b": "efficientnetb0",
+    "v2-b": "efficientnetv2-b0",
+    "v2-s": "efficientnetv2-s",
+    "v2-m": "efficientnetv2-m",
+    "v2-l": "efficientnetv2-l",
+}
 IGNORE = (
     IgnoreRule(
         r"normalization(_\d+)?/(mean|variance|count)",

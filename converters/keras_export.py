@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from converters.export_report import ExportReport
-from converters.keras_applications import DIALECT, is_v2
+from converters.keras_applications import DIALECT, SCALED_NAMES, is_v2
 from efn_compose.arch import (
     FAMILIES,
     PREPROCESSINGS,
     VARIANTS,
     Preprocessing,
     arch_spec,
+    base_of,
     inventory,
 )
 from efn_compose.donors import Donor
@@ -133,13 +134,13 @@ def _obstacles(donor: Donor) -> tuple[list[str], list[str]]:
     spec, rules = donor.spec, donor.conventions
     problems = []
     has_class = class_name(spec.variant) is not None or (
-        spec.family in ("b", "v2-b") and spec.variant not in VARIANTS
+        base_of(spec) in SCALED_NAMES and spec.variant not in VARIANTS
     )
     is_known = spec.variant == "custom" or spec.same_tensors_as(arch_spec(spec.variant))
     if spec.variant == "custom" or not is_known or not has_class:
         problems.append(
             f"≠ network: keras.applications has b0-b7, v2-b0 to v2-b3, v2-s, v2-m, v2-l and other "
-            f"coefficients of the families b and v2-b; received {spec.variant!r} ({spec.family})"
+            f"coefficients of {', '.join(SCALED_NAMES)}; received {spec.variant!r} ({spec.family})"
         )
     if rules.activation != "swish":
         problems.append(f"≠ activation: swish only, received {rules.activation!r}")
@@ -190,7 +191,8 @@ def _loading(donor: Donor, path: Path, target: str) -> tuple[str, str]:
     )
     if is_v2(spec):
         # The block table is looked up by the model's name.
-        arguments.append(f"{'model_name' if target == 'tf-keras' else 'name'}='efficientnetv2-b0'")
+        option = "model_name" if target == "tf-keras" else "name"
+        arguments.append(f"{option}={SCALED_NAMES[base_of(spec) or '']!r}")
     coefficients = [f"{spec.width:g}", f"{spec.depth:g}", str(spec.resolution)]
     return (
         f"{package}.src.applications.{module}.{call}({', '.join(coefficients + arguments)})",

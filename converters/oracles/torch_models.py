@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from converters.oracles import NoOracleError
-from converters.timm_models import timm_model
-from converters.torchvision import torchvision_epsilon
+from converters.timm_names import BUILDERS, timm_model
+from converters.torchvision import MODELS
 from converters.transformers import depthwise_padding
-from efn_compose.arch import ArchSpec
+from efn_compose.arch import ArchSpec, base_of
 
 _DECLARED: list[object] = []
 
@@ -76,27 +76,17 @@ def _fits(model: Any, spec: ArchSpec) -> bool:
 
 
 def _by_coefficients(families: Any, wanted: Wanted) -> Any:
+    """Return a network of timm's or geffnet's builder of a base."""
     spec = wanted.spec
-    builders = {
-        "b": "_gen_efficientnet",
-        "lite": "_gen_efficientnet_lite",
-        "edge": "_gen_efficientnet_edge",
-        "v2-b": "_gen_efficientnetv2_base",
-    }
-    builder = getattr(families, builders.get(spec.family, ""), None)
-    if builder is None or not _is_scaled(spec, *builders):
-        raise NoOracleError(f"{families.__name__} cannot build {wanted.name} with these widths.")
+    builder = BUILDERS.get(base_of(spec) or "")
+    function = getattr(families, builder.function, None) if builder else None
+    if builder is None or function is None or not builder.builds(spec):
+        raise NoOracleError(f"{families.__name__} cannot build {spec.variant} ({wanted.name}).")
     name = wanted.name.partition(".")[0]
     # geffnet tells sets of weights apart by a suffix instead of a tag.
     known = timm_model(name.removesuffix("_ap").removesuffix("_ns"))
-    same = known is not None and known.padding == "same"
-    return builder(
-        name,
-        channel_multiplier=spec.width,
-        depth_multiplier=spec.depth,
-        num_classes=wanted.classes,
-        **({"pad_type": "same", "bn_eps": 1e-3} if same else {}),
-    )
+    padding = known.padding if known else "symmetric"
+    return function(name, num_classes=wanted.classes, **builder.arguments(spec, padding))
 
 
 def timm_network(wanted: Wanted) -> Any:
@@ -105,10 +95,12 @@ def timm_network(wanted: Wanted) -> Any:
     import timm
     from timm.models import efficientnet as families
 
-    if _is_scaled(wanted.spec, "b", "lite", "edge", "v2-b") and "-w" in wanted.spec.variant:
+    name = wanted.name.partition(".")[0]
+    known = timm_model(name)
+    is_named = known is not None and known.variant == wanted.spec.variant
+    if base_of(wanted.spec) in BUILDERS and "-w" in wanted.spec.variant and not is_named:
         return _by_coefficients(families, wanted)
-    name, arguments = wanted.name.partition(".")[0], dict(wanted.arguments)
-    model = timm.create_model(name, num_classes=wanted.classes, **arguments)
+    model = timm.create_model(name, num_classes=wanted.classes, **dict(wanted.arguments))
     return model if _fits(model, wanted.spec) else _by_coefficients(families, wanted)
 
 
@@ -123,16 +115,20 @@ def geffnet_network(wanted: Wanted) -> Any:
 
 
 def torchvision_network(wanted: Wanted) -> Any:
-    """Return torchvision's model of a variant, or a V1 network at other coefficients."""
+    """Return torchvision's model of a variant, or a network at other coefficients."""
     declare_torchvision_operators()
     from functools import partial
 
+    import torchvision
     from torch import nn
     from torchvision.models import efficientnet as families
 
     spec = wanted.spec
-    if torchvision_epsilon(spec.variant) is not None:
-        return getattr(families, torchvision_name(spec))(weights=None, num_classes=wanted.classes)
+    if spec.variant in MODELS:
+        build = getattr(torchvision.models, MODELS[spec.variant].name)
+        return build(weights=None, num_classes=wanted.classes)
+    if base_of(spec) == "mnasnet-b1" and spec.depth == 1:
+        return torchvision.models.MNASNet(spec.width, num_classes=wanted.classes)
     if not _is_scaled(spec, "b"):
         raise NoOracleError(f"torchvision cannot build {spec.variant}.")
     settings, last = families._efficientnet_conf(
@@ -142,17 +138,6 @@ def torchvision_network(wanted: Wanted) -> Any:
     return families.EfficientNet(
         settings, 0.2, last_channel=last, num_classes=wanted.classes, norm_layer=norm
     )
-
-
-def torchvision_name(spec: ArchSpec) -> str:
-    """Return torchvision's name of a variant.
-
-    Example:
-        >>> from efn_compose.arch import arch_spec
-        >>> torchvision_name(arch_spec("v2-s"))
-        'efficientnet_v2_s'
-    """
-    return f"efficientnet_{spec.variant.replace('-', '_')}"
 
 
 def lukemelas_network(wanted: Wanted) -> Any:

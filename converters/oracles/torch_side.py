@@ -4,6 +4,8 @@ Each gets the checkpoint's tensors under their foreign names and loads them
 strictly, so that nothing of our name tables and layouts is involved.
 """
 
+import copy
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -11,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from converters.oracles import NoOracleError, Oracle
-from converters.oracles.torch_models import NETWORKS, Wanted, torchvision_name
-from converters.torchvision import torchvision_epsilon
+from converters.oracles.torch_models import NETWORKS, Wanted
+from converters.torchvision import MODELS
 from converters.transformers import depthwise_padding
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.donors import Donor
@@ -26,13 +28,16 @@ def load_strictly(model: Any, raw: RawCheckpoint, library: str) -> None:
     """
     import torch
 
-    state = {}
+    own = model.state_dict()
+    state: OrderedDict[str, Any] = OrderedDict()
+    # Versions of the modules, which a library may ask for (torchvision's MNASNet does).
+    state._metadata = own._metadata  # type: ignore[attr-defined]
     for name, tensor in raw.tensors.items():
         values = tensor.load()
         if values.dtype.name not in ("float64", "int64"):
             values = values.astype(np.float32)
         state[name] = torch.from_numpy(np.array(values))
-    for name, value in model.state_dict().items():
+    for name, value in own.items():
         # Counters that inference never reads; averaged copies often lack them.
         if name.endswith("num_batches_tracked"):
             state.setdefault(name, value)
@@ -47,7 +52,7 @@ def run_torch(model: Any) -> Callable[[np.ndarray, str], np.ndarray]:
     import torch
 
     model.eval()
-    single = {name: value.clone() for name, value in model.state_dict().items()}
+    single = copy.deepcopy(model.state_dict())
 
     def run(images: np.ndarray, dtype: str) -> np.ndarray:
         kind = getattr(torch, dtype)
@@ -120,13 +125,11 @@ def geffnet_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
 def torchvision_oracle(donor: Donor, raw: RawCheckpoint) -> Oracle:
     """Return torchvision's model; its input scaling is that of its default weights."""
     oracle = _oracle("torchvision", "torchvision", donor, raw)
-    if torchvision_epsilon(donor.spec.variant) is None:
+    if donor.spec.variant not in MODELS:
         return oracle
-    from torchvision.models import efficientnet
+    from torchvision.models import get_model_weights
 
-    enum = f"{torchvision_name(donor.spec)}_weights"
-    weights = next(value for key, value in vars(efficientnet).items() if key.lower() == enum)
-    stated = weights.DEFAULT.transforms()
+    stated = get_model_weights(MODELS[donor.spec.variant].name).DEFAULT.transforms()
     return Oracle(oracle.library, oracle.run, preprocess=_affine(stated.mean, stated.std))
 
 

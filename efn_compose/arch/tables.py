@@ -265,4 +265,12 @@ VARIANTS: dict[str, VariantRow] = {
     "mnasnet-a1": VariantRow("mnasnet-a1", 1.0, 1.0, 224, 0.2),
     "mnasnet-b1": VariantRow("mnasnet-b1", 1.0, 1.0, 224, 0.2),
     "mnasnet-small": VariantRow("mnasnet-small", 1.0, 1.0, 224, 0.2),
+    **{
+        f"{base}-w{width:g}-d1": VariantRow(base, width, 1.0, 224, 0.2)
+        for base, widths in (
+            ("mnasnet-a1", (0.5, 0.75, 1.4)),
+            ("mnasnet-b1", (0.5, 0.75, 1.3, 1.4)),
+        )
+        for width in widths
+    },
 }

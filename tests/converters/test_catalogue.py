@@ -8,7 +8,7 @@ import pytest
 
 from converters import CONVERTERS
 from converters.catalogue import catalogue_table, known_donors
-from converters.timm_models import TAGS
+from converters.timm_names import TAGS
 from efn_compose.arch import PREPROCESSINGS, VARIANTS, arch_spec, inventory
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.dialects.dialect import Request
@@ -24,6 +24,17 @@ REQUIRED = {
 def variant_of(entry):
     """Return the table's network that an entry's name stands for, or None."""
     name = entry.get("arch", "").partition(".")[0].removeprefix("adv-").removeprefix("tf_")
+    if "mnasnet" in name:
+        widths = {
+            "mnasnet_small": "mnasnet-small",
+            "semnasnet_075": "mnasnet-a1-w0.75-d1",
+            "semnasnet_100": "mnasnet-a1",
+            "mnasnet_100": "mnasnet-b1",
+            "mnasnet1_0": "mnasnet-b1",
+        }
+        return (
+            widths.get(name) or f"mnasnet-b1-w{name.removeprefix('mnasnet').replace('_', '.')}-d1"
+        )
     if "pruned" in name or "_rw_" in name:
         return None
     name = re.sub(r"^efficientnet[-_]?", "", name).replace("_", "-")

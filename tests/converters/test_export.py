@@ -24,6 +24,10 @@ SOURCES = {
     "torchvision": ("torchvision", "efficientnet_b0", "b-w0.5-d0.4"),
     "lukemelas": ("lukemelas", "efficientnet-b0", "b-w0.5-d0.4"),
     "transformers": ("transformers", None, "b-w0.5-d0.4"),
+    "timm-v2-s": ("timm", "tf_efficientnetv2_s.in1k", "v2-s-w0.25-d0.4"),
+    "timm-tinynet": ("timm", "tinynet_e.in1k", "tinynet-w0.25-d0.4"),
+    "timm-mnasnet": ("timm", "semnasnet_075.rmsp_in1k", "mnasnet-a1-w0.75-d1"),
+    "torchvision-mnasnet": ("torchvision", None, "mnasnet-b1-w0.25-d1"),
 }
 
 
@@ -68,6 +72,28 @@ def test_round_trip_is_bit_for_bit(sources, tmp_path, key, suffix):
         if not name.endswith("num_batches_tracked"):
             assert state[name].numpy().tobytes() == value.numpy().tobytes(), name
     NETWORKS[target](wanted).load_state_dict(state, strict=True)
+
+
+@pytest.mark.parametrize(
+    "key", ["timm-tf", "timm-v2-s", "timm-tinynet", "timm-mnasnet", "torchvision-mnasnet"]
+)
+def test_the_line_of_the_report_loads_what_was_written(sources, tmp_path, key):
+    import collections
+
+    import timm
+    import torch
+    import torchvision
+
+    model, _, conversion, _ = sources[key]
+    donor = conversion.donor
+    report = export(donor, to=SOURCES[key][0], path=tmp_path / "out.pth")
+    names = {"collections": collections, "timm": timm, "torch": torch, "torchvision": torchvision}
+    line = report.load if report.load.startswith("model =") else f"model = {report.load}"
+    # nosemgrep: the line is our own, and showing that it runs is the point.
+    exec(line, names)
+    images = donor.preprocess(smooth_images(2, SIZE)).astype(np.float64)
+    expected = run_torch(model)(images, "float64")
+    assert relative_error(run_torch(names["model"])(images, "float64"), expected) < 1e-12
 
 
 def test_transformers_loads_the_folder(sources, tmp_path):

@@ -17,7 +17,7 @@ from efn_compose.errors import ConfigError, ConversionError
 
 pytestmark = pytest.mark.parity
 SIDE = 64
-V1, V2 = "b-w0.1-d0.3", "v2-b-w0.1-d0.3"
+V1, V2, V2_S = "b-w0.1-d0.3", "v2-b-w0.1-d0.3", "v2-s-w0.25-d0.4"
 
 
 def evaluate(expression: str, **more: Any) -> Any:
@@ -35,10 +35,10 @@ def evaluate(expression: str, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize("target", ["keras-applications", "tf-keras"])
-@pytest.mark.parametrize("variant", [V1, V2])
+@pytest.mark.parametrize("variant", [V1, V2, V2_S])
 def test_the_library_computes_our_logits_from_pixels(tmp_path, target, variant):
     # An epsilon of 1e-5 must be folded, and an unusual scaling must arrive.
-    options = {} if variant == V2 else {"preprocessing": PREPROCESSINGS["lite"]}
+    options = {"preprocessing": PREPROCESSINGS["lite"]} if variant == V1 else {}
     donor = random_donor(variant, bn_epsilon=1e-5, **options)
     export = export_keras(donor, tmp_path / "net.h5", target)
     assert export.folded == ("BatchNorm epsilon 1e-05 to 0.001, into gamma",)
@@ -106,12 +106,13 @@ def test_what_the_library_lacks_is_refused_with_all_reasons(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("variant", [V1, V2])
+@pytest.mark.parametrize("variant", [V1, V2, V2_S])
 def test_round_trip_is_exact_bit_for_bit(tmp_path, variant):
     donor = random_donor(variant)
     for target in ("keras-applications", "tf-keras"):
         export_keras(donor, tmp_path / "net.h5", target)
         back = convert(tmp_path / "net.h5").donor
+        assert back.spec.same_tensors_as(donor.spec) and back.spec.family == donor.spec.family
         for name, values in donor.tensors.items():
             np.testing.assert_array_equal(back.tensors[name], values)
         ours, theirs = donor.conventions.preprocessing, back.conventions.preprocessing

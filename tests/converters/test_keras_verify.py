@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from keras_applications_networks import V1, V2, build
+from keras_applications_networks import V1, V2, V2_S, build
 from keras_oracles import pixels, randomise
 
 from converters import convert
@@ -45,8 +45,9 @@ def test_v1_agrees_in_float64_at_every_size_and_in_scaling(v1):
     assert found.preprocessing_error < 1e-5
 
 
-def test_v2_agrees_in_float64_at_every_size(tmp_path):
-    found = verify(conversion_of(V2, tmp_path / "net.keras"), sizes=SIZES)
+@pytest.mark.parametrize("variant", [V2, V2_S])
+def test_v2_agrees_in_float64_at_every_size(tmp_path, variant):
+    found = verify(conversion_of(variant, tmp_path / "net.keras"), sizes=SIZES)
     assert found.passed
     assert max(check.error for check in found.checks if check.dtype == "float64") < 1e-12
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from converters import convert
 from converters.oracles.torch_models import declare_torchvision_operators
 from converters.timm import DIALECT
-from converters.timm_models import TAGS, modern_name
+from converters.timm_names import TAGS, modern_name
 from efn_compose.arch import arch_spec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Request

@@ -7,7 +7,7 @@ import pytest
 from converters import convert, inspect
 from converters.oracles.random_checkpoints import random_network, write_checkpoint
 from converters.oracles.torch_models import Wanted, declare_torchvision_operators
-from converters.timm_models import TAGS, UNTRAINED, timm_model, timm_preprocessing
+from converters.timm_names import TAGS, UNTRAINED, timm_model, timm_preprocessing
 from efn_compose.arch import PREPROCESSINGS, arch_spec
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
@@ -27,7 +27,7 @@ def registry():
     return {
         name: settings
         for name, settings in _model_pretrained_cfgs.items()
-        if "efficientnet" in name
+        if any(family in name for family in ("efficientnet", "tinynet", "mnasnet"))
         and not name.startswith("gc_")
         and not any(part in name for part in REFUSED)
     }
@@ -57,7 +57,8 @@ def test_input_scaling_of_every_tag(registry):
 
 @pytest.mark.parametrize("model", ["tf_efficientnet_b0", "efficientnet_b0", "efficientnet_b1_pruned",
                                    "tf_efficientnetv2_b0", "efficientnetv2_rw_t", "efficientnet_lite0",
-                                   "tf_efficientnet_es", "efficientnet_es"])  # fmt: skip
+                                   "tf_efficientnet_es", "efficientnet_es", "tinynet_e", "mnasnet_050",
+                                   "semnasnet_050", "mnasnet_small"])  # fmt: skip
 def test_epsilon_padding_and_activation_are_those_timm_builds(model):
     declare_torchvision_operators()
     import timm
@@ -81,6 +82,9 @@ def test_epsilon_padding_and_activation_are_those_timm_builds(model):
         ("efficientnetv2_rw_t.ra2_in1k", "custom"),
         ("tf_efficientnetv2_s.in21k", "v2-s"),
         ("efficientnet_el.ra_in1k", "el"),
+        ("tinynet_e.in1k", "tinynet-e"),
+        ("semnasnet_075.rmsp_in1k", "mnasnet-a1-w0.75-d1"),
+        ("mnasnet_small.lamb_in1k", "mnasnet-small"),
     ],
 )
 def test_full_networks_are_read(tmp_path, arch, variant):

@@ -61,6 +61,50 @@ class TestTimmLite(TorchContract):
     dialect, variant, arch = "timm", "lite-w0.25-d0.3", "efficientnet_lite0.ra_in1k"
 
 
+class TestTimmEdgeDeep(TorchContract):
+    """With a second block in stage 1, which adds no input."""
+
+    dialect, variant, arch = "timm", "edge-w0.25-d1.1", "tf_efficientnet_em.in1k"
+
+
+class TestTimmV2S(TorchContract):
+    dialect, variant, arch = "timm", "v2-s-w0.25-d0.4", "tf_efficientnetv2_s.in21k_ft_in1k"
+
+
+class TestTimmTinyNet(TorchContract):
+    dialect, variant, arch = "timm", "tinynet-w0.25-d0.6", "tinynet_e.in1k"
+    file_name = "model.safetensors"
+
+
+class TestTimmMnasNetA1(TorchContract):
+    """Squeeze-and-excite in three of seven stages."""
+
+    dialect, variant, arch = "timm", "mnasnet-a1-w0.25-d1", "semnasnet_100.rmsp_in1k"
+
+
+class TestTimmMnasNetB1(TorchContract):
+    dialect, variant, arch = "timm", "mnasnet-b1-w0.5-d1", "mnasnet_050"
+
+
+class TestTimmMnasNetSmall(TorchContract):
+    """Stages 4 and 5 are one stream, and so are the stem and stage 1."""
+
+    dialect, variant, arch = "timm", "mnasnet-small", "mnasnet_small.lamb_in1k"
+
+
+class TestGeffnetMnasNet(TorchContract):
+    dialect, variant, arch = "geffnet", "mnasnet-a1-w0.25-d1", "mnasnet_a1"
+    is_recognised = False
+
+
+class TestTorchvisionMnasNet(TorchContract):
+    dialect, variant = "torchvision", "mnasnet-b1-w0.5-d1"
+
+
+class TestTorchvisionMnasNetNarrow(TorchContract):
+    dialect, variant = "torchvision", "mnasnet-b1-w0.25-d1"
+
+
 class TestGeffnetEdge(TorchContract):
     dialect, variant, arch = "geffnet", "edge-w0.25-d0.3", "efficientnet_es"
     is_recognised = False

@@ -9,7 +9,7 @@ from converters.keras_applications import DIALECT
 from efn_compose.arch import arch_spec, inventory
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 
-V1, V2 = "b-w0.1-d0.3", "v2-b-w0.1-d0.3"
+V1, V2, V2_S = "b-w0.1-d0.3", "v2-b-w0.1-d0.3", "v2-s-w0.25-d0.4"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE = 64
 
@@ -32,9 +32,11 @@ def build(library_name: str, variant: str, shape=(SIDE, SIDE, 3), **options: Any
     spec = arch_spec(variant)
     _, v1, v2 = library(library_name)
     options = {"weights": None, "classifier_activation": None, "classes": 7, **options}
-    if spec.family == "v2-b":
+    if variant.startswith("v2-"):
         naming = "model_name" if library_name == "tf_keras" else "name"
-        options = {naming: "efficientnetv2-b0", **options}
+        base = variant.partition("-w")[0]
+        name = "efficientnetv2-b0" if base == "v2-b" else f"efficient{base.replace('v2', 'netv2')}"
+        options = {naming: name, **options}
         return v2.EfficientNetV2(spec.width, spec.depth, SIDE, input_shape=shape, **options)
     model = v1.EfficientNet(spec.width, spec.depth, SIDE, input_shape=shape, **options)
     set_normalization(model, MEAN, np.square(STD))

@@ -7,6 +7,7 @@ strides that all tables of that length share.
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,8 @@ from efn_compose.arch.tables import BaseRow
 from efn_compose.arch.variants import scaled_repeats, scaled_widths
 from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_problems
+
+_LIBRARY_NAME = re.compile(r"efficientnet|net_")
 
 
 @dataclass(frozen=True)
@@ -196,8 +199,8 @@ def split_stages(
 
 def requested_spec(request: Request) -> ArchSpec | None:
     """Return the network that `--arch` names, or None if it names a library's model or nothing."""
-    # "efficientnet_b0" is a library's model name, which its dialect reads.
-    if request.arch is None or "efficientnet" in request.arch.lower():
+    # "efficientnet_b0" and "tinynet_a" are libraries' model names, which their dialects read.
+    if request.arch is None or _LIBRARY_NAME.search(request.arch.lower()):
         return None
     try:
         return arch_spec(request.arch)
