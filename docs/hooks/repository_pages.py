@@ -18,6 +18,8 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = {
     "ARCHITECTURE.md": "architecture.md",
     "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "converters/README.md": "converters.md",
     **{
         path.relative_to(ROOT).as_posix(): f"results/{path.name}"

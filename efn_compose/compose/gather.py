@@ -100,9 +100,9 @@ class Selection:
         if (tail, word) not in self._masks:
             lanes = np.repeat(self.units, tail)
             rows = max(1, BLOCK // len(lanes))
-            full = np.iinfo(word).max
+            full, none = word(np.iinfo(word).max), word(0)
             self._masks[tail, word] = [
-                (number, np.tile(np.where(lanes == number, full, 0).astype(word), rows))
+                (number, np.tile(np.where(lanes == number, full, none), rows))
                 for number in self.rest
             ]
         return self._masks[tail, word]

@@ -58,7 +58,7 @@ def test_the_wheel_holds_the_packages_and_their_data_and_nothing_else(wheel):
         fields = BytesParser().parsebytes(archive.read(metadata))
     assert names == expected
     assert fields["Version"] == efn_compose.__version__
-    assert fields["Requires-Python"] == ">=3.11"
+    assert fields["Requires-Python"] == "<3.14,>=3.11"
 
 
 def test_the_version_stands_in_one_place():
