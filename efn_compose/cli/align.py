@@ -6,7 +6,6 @@ images, without labels, like those of later trainings. Classifiers are left out.
 
 import argparse
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from efn_compose.cli.shared.arguments import add_output
@@ -16,7 +15,6 @@ from efn_compose.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from efn_compose.donors import Donor
-    from efn_compose.donors.align import Alignment
 
 EXAMPLE = "efn-compose align mine.h5 theirs.pth --images folder:photos --size 128 -o aligned/"
 
@@ -75,7 +73,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
             donor.name: {
                 "file": str(path),
                 "cached": donor.name in alignment.reused,
-                "matches": _matches(alignment, donor.name),
+                "matches": alignment.by_kind(donor.name),
             }
             for donor, path in zip(alignment.donors, paths, strict=True)
         },
@@ -90,20 +88,6 @@ def _number_of(name: str | None, donors: "list[Donor]") -> int:
     if name not in names:
         raise ConfigError(f"--reference {name!r} is no donor. Donors: {', '.join(names)}.")
     return names.index(name)
-
-
-def _matches(alignment: "Alignment", name: str) -> dict[str, dict[str, Any]]:
-    """Return the mean match before and after by kind of group."""
-    matches = alignment.matches.get(name, [])
-    kinds = dict.fromkeys(match.kind for match in matches)
-    return {
-        kind: {
-            "groups": sum(match.kind == kind for match in matches),
-            "before": mean(match.before for match in matches if match.kind == kind),
-            "after": mean(match.after for match in matches if match.kind == kind),
-        }
-        for kind in kinds
-    }
 
 
 def _text(fields: dict[str, Any]) -> list[str]:

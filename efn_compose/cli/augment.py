@@ -9,8 +9,6 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from efn_compose.cli.shared.arguments import add_overrides
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
@@ -55,6 +53,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     """Draw the sheet and write it."""
     from efn_compose.config import load_config
     from efn_compose.data.decode import resize_images
+    from efn_compose.data.draw import images_of_all_classes
     from efn_compose.store.atomic import atomic_path
     from efn_compose.train.augment.contact_sheet import draw_sheet, sheet_columns
     from efn_compose.train.augment.parts import parts_of
@@ -66,7 +65,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     ]
     config = load_config(options.config, overrides, _Sections, passes_over_others=True)
     table = read_table(options.source, options)
-    chosen = _spread_over_classes(table.labels, options.images, options.seed)
+    chosen = images_of_all_classes(table.labels, options.images, options.seed)
     images = resize_images(table.images, chosen, options.size, not output.is_quiet)
     columns = sheet_columns(
         images,
@@ -112,15 +111,3 @@ def _check(options: argparse.Namespace, path: Path) -> None:
         problems.append(f"--preview must end in .png or .jpg, not {path.name!r}")
     if problems:
         raise ConfigError("; ".join(problems) + ".")
-
-
-def _spread_over_classes(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return image numbers, drawn at random, from as many classes as there are rows for."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    # How many of its class come before each image: classes take turns.
-    turn = np.zeros(len(labels), int)
-    for label in np.unique(labels):
-        mine = np.flatnonzero(labels[order] == label)
-        turn[mine] = np.arange(len(mine))
-    chosen = order[np.argsort(turn, kind="stable")[:count]]
-    return chosen[np.argsort(labels[chosen], kind="stable")]

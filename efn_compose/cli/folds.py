@@ -6,22 +6,18 @@ lie in two folds.
 """
 
 import argparse
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from efn_compose.cli.shared.arguments import add_output
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
-from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.errors import ConfigError
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from efn_compose.data import ImageTable
-    from efn_compose.data.folding.duplicates import Duplicate
+    from efn_compose.jobs.folds import FoldedTable
 
 EXAMPLE = "efn-compose folds csv:lesions.csv --count 5 --weights b0.h5 -o folds.csv"
-_LISTED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", metavar="SOURCE", help="digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"
     )
     add_table_arguments(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
+    add_output(
+        parser,
+        "write the fold of each image; quality and duplicates go beside it, as .json",
         metavar="FILE.csv",
-        help="write the fold of each image; quality and duplicates go beside it, as .json",
     )
     parser.add_argument("--count", type=int, default=5, help="folds, default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="breaks ties, default: %(default)s")
@@ -82,130 +77,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Cut, measure, look for duplicates, write."""
-    from efn_compose.data.folding.duplicates import join_duplicates
-    from efn_compose.data.folding.folds import make_folds
-    from efn_compose.data.unreadable import skip_unreadable
+    from efn_compose.jobs.folds import cut_folds
 
     _check(options)
-    table, left_out = read_table(options.source, options), []
-    is_loud = not output.is_quiet
-    if options.skip_unreadable:
-        table, left_out = skip_unreadable(
-            table, at_most=options.skip_unreadable, show_progress=is_loud
-        )
-    pairs = _all_duplicates(table, options, output)
-    cut = table
-    if options.duplicates == "join" and pairs:
-        together = [(pair.first, pair.second) for pair in pairs]
-        groups = join_duplicates(table.groups, together, len(table))
-        cut = replace(table, groups=groups, group_names=None)
-    folds = make_folds(
-        cut,
+    found = cut_folds(
+        read_table(options.source, options),
         options.count,
         seed=options.seed,
         worst_rate=options.worst_rate,
         worst_size_distance=options.worst_size_distance,
+        skip_unreadable_share=options.skip_unreadable,
+        duplicates=options.duplicates,
+        weights=options.weights,
+        threshold=options.threshold,
+        size=options.size,
+        note=output.note,
+        show_progress=not output.is_quiet,
     )
-    across = [pair for pair in pairs if folds.fold[pair.first] != folds.fold[pair.second]]
-    lines = _duplicate_lines(table, across, folds.fold)
-    if across and options.duplicates == "refuse":
-        raise DataError(
-            describe_problems(
-                f"{table.name}: {len(across)} pairs of equal images are in two folds.",
-                lines,
-                "Remove one of each, or keep them together: --duplicates join.",
-            )
-        )
-    fields = {
-        "data": table.name,
-        "folds": options.count,
-        "seed": options.seed,
-        "quality": asdict(folds.quality),
-        "duplicates": [
-            {
-                "images": [table.image_name(pair.first), table.image_name(pair.second)],
-                "folds": [int(folds.fold[pair.first]), int(folds.fold[pair.second])],
-                "cosine": round(pair.cosine, 6),
-            }
-            for pair in across
-        ],
-        "joined": len(pairs) if options.duplicates == "join" else 0,
-        "left_out": [image.reason for image in left_out],
-    }
     if options.output:
-        _write(Path(options.output), table, folds.fold, fields)
-    text = [str(folds.quality), *_notes(options, left_out, pairs, across), *lines]
-    output.result(fields, "\n".join(text))
+        found.save(options.output)
+    text = [str(found.folds.quality), *_notes(options, found), *found.duplicate_lines()]
+    output.result(found.to_json(), "\n".join(text))
 
 
-def _all_duplicates(
-    table: "ImageTable", options: argparse.Namespace, output: Output
-) -> "list[Duplicate]":
-    """Return pairs of equal images, before folds are made."""
-    import numpy as np
-
-    from efn_compose.data.decode import resize_images
-    from efn_compose.data.folding.duplicates import (
-        Duplicate,
-        equal_pairs,
-        pixel_digests,
-        similar_across,
-    )
-
-    digests = pixel_digests(table.images, not output.is_quiet)
-    found = [Duplicate(*pair) for pair in equal_pairs(digests)]
-    if options.weights:
-        from efn_compose.analysis.rank import pooled_features
-        from efn_compose.jobs.search.preparation import load_donors
-
-        donor = load_donors([options.weights])[0]
-        every = np.arange(len(table))
-        images = resize_images(table.images, every, options.size, not output.is_quiet)
-        output.note(f"reading features of {len(images)} images with {donor.name}")
-        features, _ = pooled_features(donor, images)
-        # As many parts as images, so that every pair counts.
-        similar = similar_across(features, every, options.threshold)
-        known = {(pair.first, pair.second) for pair in found}
-        found += [pair for pair in similar if not _is_known(pair, digests, known)]
-    return found
-
-
-def _is_known(pair: "Duplicate", digests: list[str], known: set[tuple[int, int]]) -> bool:
-    """Whether a pair was found by its pixels, directly or through a third image."""
-    return (pair.first, pair.second) in known or digests[pair.first] == digests[pair.second]
-
-
-def _write(path: Path, table: "ImageTable", fold: "np.ndarray", fields: dict[str, Any]) -> None:
-    import json
-
-    from efn_compose.data.folding.fold_table import write_fold_table
-    from efn_compose.store.atomic import write_text
-
-    write_text(path.with_suffix(".json"), json.dumps(fields, indent=2, ensure_ascii=False))
-    write_fold_table(table, fold, path)
-
-
-def _duplicate_lines(
-    table: "ImageTable", across: "list[Duplicate]", fold: "np.ndarray"
-) -> list[str]:
-    lines = [
-        f"- {table.image_name(pair.first)} (fold {fold[pair.first]}) and "
-        f"{table.image_name(pair.second)} (fold {fold[pair.second]}): "
-        + ("equal pixels" if pair.cosine == 1.0 else f"cosine {pair.cosine:.4f}")
-        for pair in across[:_LISTED]
-    ]
-    return lines + ([f"… and {len(across) - _LISTED} more"] if len(across) > _LISTED else [])
-
-
-def _notes(options: argparse.Namespace, left_out: list, pairs: list, across: list) -> list[str]:
+def _notes(options: argparse.Namespace, found: "FoldedTable") -> list[str]:
     notes = []
-    if left_out:
-        notes.append(f"{len(left_out)} images cannot be decoded and were left out:")
-        notes += [f"- {image.reason}" for image in left_out[:_LISTED]]
+    if found.left_out:
+        notes.append(f"{len(found.left_out)} images cannot be decoded and were left out:")
+        notes += found.left_out_lines()
     if options.duplicates == "join":
-        notes.append(f"{len(pairs)} pairs of equal images were kept together")
+        notes.append(f"{found.joined} pairs of equal images were kept together")
     how = "pixels or features" if options.weights else "pixels"
-    notes.append(f"{len(across)} pairs of images with equal {how} in two folds")
+    notes.append(f"{len(found.across)} pairs of images with equal {how} in two folds")
     return notes
 
 

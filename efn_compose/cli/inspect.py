@@ -6,18 +6,16 @@ compare two files, tensor by tensor, and to draw them.
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from efn_compose.analysis.weights.description import describe_weight_file
 from efn_compose.analysis.weights.weight_comparison import compare_weights
-from efn_compose.arch import parameter_count
 from efn_compose.cli.shared.output import Output
 from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import ConfigError
 from efn_compose.store.atomic import atomic_path
+from efn_compose.store.weight_file import is_weight_file
 
 EXAMPLE = "efn-compose inspect efn_magic_weights.h5 b0.h5 --plot weights.png"
 
@@ -65,8 +63,9 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 def _described(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """Return the description of one file, for machines and for people."""
-    fields = _inspect_own(options.file)
-    if fields is None:
+    if is_weight_file(options.file):
+        fields = describe_weight_file(options.file)
+    else:
         from efn_compose.conversion import inspect
 
         fields = inspect(
@@ -80,7 +79,6 @@ def _described(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 def _donors(files: list[str], options: argparse.Namespace) -> list[Donor]:
     """Return the weights of files of any source, each as it is."""
     from efn_compose.conversion import convert
-    from efn_compose.store.weight_file import is_weight_file
 
     return [
         load_donor(file)
@@ -97,50 +95,6 @@ def _write_plot(path: str, *donors: Donor) -> None:
     figure = plot_weights(*donors)
     with atomic_path(path) as partial:
         figure.savefig(partial, format=Path(path).suffix[1:], dpi=110)
-
-
-def _inspect_own(path: str) -> dict[str, Any] | None:
-    """Return the header of one of our own files; None for any other file."""
-    from efn_compose.store.weight_file import WeightFile, is_weight_file
-
-    if not is_weight_file(path):
-        return None
-    with WeightFile(path) as file:
-        header = file.header
-        donor_map = file.read_donor_map()
-    fields = json.loads(header.to_json())
-    arch = fields.pop("arch")
-    if header.parts:
-        fields["parts"] = {
-            name: {
-                "tensors": len(part.tensors),
-                "parameters": sum(tensor.size for tensor in part.tensors),
-                "settings": dict(part.settings),
-            }
-            for name, part in header.parts.items()
-        }
-    spec = header.spec
-    return {
-        "container": "efn_compose weight file",
-        "variant": spec.variant,
-        "family": spec.family,
-        "stage_repeats": spec.stage_repeats,
-        "stage_channels": spec.stage_channels,
-        "stem_channels": spec.stem_channels,
-        "top_channels": spec.top_channels,
-        **fields,
-        "parameters": parameter_count(spec, header.classes),
-        "channels_by_donor": _channels_by_donor(donor_map),
-        "arch": arch,
-    }
-
-
-def _channels_by_donor(donor_map: dict[str, np.ndarray]) -> dict[str, int]:
-    """Return how many channels of composed weights come from each donor."""
-    if not donor_map:
-        return {}
-    counts = np.bincount(np.concatenate(list(donor_map.values())))
-    return {f"donor {number}": int(count) for number, count in enumerate(counts)}
 
 
 def _lines(value: Any, indent: str) -> list[str]:

@@ -45,3 +45,26 @@ def any_images(total: int, count: int, seed: int) -> np.ndarray:
         [20, 36, 82]
     """
     return np.sort(np.random.default_rng(seed).permutation(total)[:count])
+
+
+def images_of_all_classes(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return the numbers of `count` random images, classes taking turns, in the order of classes.
+
+    Args:
+        labels: (image,) class numbers.
+        count: Images wanted.
+        seed: Decides which.
+
+    Example:
+        >>> labels = np.array([0, 0, 0, 0, 1, 2])
+        >>> labels[images_of_all_classes(labels, 3, seed=0)].tolist()
+        [0, 1, 2]
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    # How many of its class come before each image: classes take turns.
+    turn = np.zeros(len(labels), int)
+    for label in np.unique(labels):
+        mine = np.flatnonzero(labels[order] == label)
+        turn[mine] = np.arange(len(mine))
+    chosen = order[np.argsort(turn, kind="stable")[:count]]
+    return chosen[np.argsort(labels[chosen], kind="stable")]

@@ -15,6 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Literal
 
 import numpy as np
@@ -82,6 +83,19 @@ class Alignment:
     donors: list[Donor]
     matches: Mapping[str, Sequence[GroupMatch]]
     reused: tuple[str, ...] = ()
+
+    def by_kind(self, name: str) -> dict[str, dict[str, float]]:
+        """Return for each kind of group of a donor: how many, their mean match before and after."""
+        matches = self.matches.get(name, [])
+        kinds = dict.fromkeys(match.kind for match in matches)
+        return {
+            kind: {
+                "groups": sum(match.kind == kind for match in matches),
+                "before": mean(match.before for match in matches if match.kind == kind),
+                "after": mean(match.after for match in matches if match.kind == kind),
+            }
+            for kind in kinds
+        }
 
 
 def align(
