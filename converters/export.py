@@ -17,6 +17,7 @@ from converters.export_report import ExportReport
 from converters.export_target import ExportTarget, TargetConventions
 from converters.export_targets import TARGETS
 from converters.registry import CONVERTERS
+from efn_compose.arch.conventions import Padding
 from efn_compose.checkpoints.dialects.dialect import Row
 from efn_compose.checkpoints.dialects.layouts import LAYOUTS
 from efn_compose.checkpoints.writers.safetensors_writer import write_safetensors
@@ -179,7 +180,7 @@ def _metadata(donor: Donor, target: ExportTarget) -> Mapping[str, str]:
     return {"format": "pt", "efn_compose": header.to_json()}
 
 
-def _padding_error(donor: Donor, padding: str) -> float:
+def _padding_error(donor: Donor, padding: Padding) -> float:
     """Return how much another padding changes a donor's logits; imports TensorFlow."""
     from converters.verification import relative_error, smooth_images
     from efn_compose.models.stepwise import StepwiseNetwork

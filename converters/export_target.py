@@ -9,6 +9,7 @@ import numpy as np
 
 from converters.registry import CONVERTERS
 from efn_compose.arch import ArchSpec, arch_spec, base_of
+from efn_compose.arch.conventions import Padding
 from efn_compose.donors import Donor
 
 
@@ -24,7 +25,7 @@ class TargetConventions:
         resolution: Side for which padding is fixed, in pixels.
     """
 
-    padding: str
+    padding: Padding
     bn_epsilon: float
     activation: str | None
     model: str

@@ -17,6 +17,7 @@ import numpy as np
 from converters.keras_applications import ENDS, IGNORE, block_places
 from converters.keras_cv import is_v1_backbone
 from efn_compose.arch import PREPROCESSINGS, ArchSpec, Preprocessing, default_conventions
+from efn_compose.arch.conventions import Activation
 from efn_compose.checkpoints.containers.keras import keras_h5
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.block_names import BlockPlace
@@ -55,7 +56,12 @@ _PARTS = {"depthwise_conv": "dwconv", "depthwise_bn": "dwconv_bn", "project_conv
 #: Files of a preset folder that say how its weights are run.
 _PRESET_FILES = ("config.json", "task.json", "preprocessor.json", "image_converter.json")
 _MAX_JSON_BYTES = 4 << 20
-_ACTIVATIONS = {"swish": "swish", "silu": "swish", "relu6": "relu6", "relu": "relu"}
+_ACTIVATIONS: dict[str, Activation] = {
+    "swish": "swish",
+    "silu": "swish",
+    "relu6": "relu6",
+    "relu": "relu",
+}
 
 
 def _part_name(place: BlockPlace, part: str) -> str:

@@ -74,16 +74,16 @@ def _name_and_tag(
     raw: RawCheckpoint, config: Mapping[str, Any], request: Request
 ) -> tuple[str | None, str | None, str]:
     if request.arch is not None and requested_spec(request) is None:
-        name, _, tag = request.arch.rpartition("/")[2].partition(".")
-        return name, tag or None, f"--arch {request.arch}"
+        name, _, asked = request.arch.rpartition("/")[2].partition(".")
+        return name, asked or None, f"--arch {request.arch}"
     if isinstance(config.get("architecture"), str):
         pretrained = config.get("pretrained_cfg") or {}
         tag = pretrained.get("tag") if isinstance(pretrained, Mapping) else None
         return config["architecture"], tag, "config.json"
     settings = raw.metadata.get("args")
     if isinstance(settings, Mapping) and isinstance(settings.get("model"), str):
-        name, _, tag = settings["model"].partition(".")
-        return name, tag or None, "settings in the training checkpoint"
+        name, _, trained = settings["model"].partition(".")
+        return name, trained or None, "settings in the training checkpoint"
     return None, None, "nothing"
 
 

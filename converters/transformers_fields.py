@@ -205,7 +205,9 @@ def _affine(fields: Mapping[str, Any]) -> Preprocessing:
             factor, offset = factor / deviation, offset / deviation
     if not (np.isfinite(factor).all() and (factor > 0).all()):
         raise ValueError("a factor that is not above 0")
-    return Preprocessing(tuple(map(float, -offset / factor)), tuple(map(float, 1 / factor)))
+    mean_r, mean_g, mean_b = map(float, -offset / factor)
+    std_r, std_g, std_b = map(float, 1 / factor)
+    return Preprocessing((mean_r, mean_g, mean_b), (std_r, std_g, std_b))
 
 
 def _triple(value: Any) -> np.ndarray:

@@ -48,7 +48,8 @@ def load_config(
     where = "defaults" if path is None else str(path)
     tables = {} if path is None else _read(Path(path))
     if passes_over_others:
-        names = settings.types_of(schema)
+        sections: type = schema
+        names = settings.types_of(sections)
         tables = {name: table for name, table in tables.items() if name in names}
     rows = getattr(schema, "renamed", ())
     old = old_types(rows, schema)

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from efn_compose.arch import PREPROCESSINGS, Conventions, Preprocessing
+from efn_compose.arch.conventions import Activation, Padding
 from efn_compose.checkpoints.dialects.dialect import Resolved
 
 
 def resolved(
     *,
-    padding: str,
+    padding: Padding,
     bn_epsilon: float,
-    activation: str,
+    activation: Activation,
     preprocessing: str | Preprocessing,
     source: str,
     bn_momentum: float = 0.99,

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from efn_compose.arch.conventions import Activation
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.errors import AmbiguousCheckpointError
 
 #: Spelling of activations in configurations.
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Activation] = {
     "swish": "swish",
     "silu": "swish",
     "relu6": "relu6",
@@ -75,7 +76,7 @@ def config_momentum(layers: Sequence[LayerConfig]) -> float | None:
     return None
 
 
-def config_activation(layers: Sequence[LayerConfig], where: str) -> str | None:
+def config_activation(layers: Sequence[LayerConfig], where: str) -> Activation | None:
     """Return the activation of stem, blocks and top, or None where the configuration is silent.
 
     Raises:
