@@ -73,7 +73,7 @@ def export(
     accept_approximate: bool = False,
     resolution: int | None = None,
 ) -> "ExportReport":
-    """Write a donor as a file that another library loads; arguments as for `converters.export`."""
+    """Write a donor as a file that another library loads; arguments as for `converters.writing.export`."""
     from converters import export
 
     return export(
@@ -83,6 +83,6 @@ def export(
 
 def recognise(raw: "RawCheckpoint") -> "Dialect":
     """Return the one dialect whose names a checkpoint, or a model described as one, has."""
-    from converters.recognition import chosen_dialect
+    from converters.reading.recognition import chosen_dialect
 
     return chosen_dialect(raw, None)

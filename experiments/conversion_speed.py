@@ -31,7 +31,7 @@ CHILD = """
 import json, os, resource, sys, time
 import numpy as np, h5py, h5py.h5s
 from converters import convert
-from converters.matching import match_checkpoint
+from converters.reading.matching import match_checkpoint
 from efn_compose.checkpoints.dialects.dialect import Request
 from converters.registry import CONVERTERS
 from efn_compose.arch import arch_spec, inventory

@@ -23,9 +23,9 @@ import numpy as np
 from planted_mistakes import mistake_table
 
 from converters import CONVERTERS, convert
-from converters.conversion import Conversion
 from converters.oracles import NoOracleError, Oracle, oracle_for
-from converters.verification import (
+from converters.reading.conversion import Conversion
+from converters.reading.verification import (
     FLOAT32_GATE,
     FLOAT64_GATE,
     relative_error,

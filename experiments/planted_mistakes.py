@@ -11,7 +11,7 @@ import numpy as np
 
 from converters import convert
 from converters.oracles import oracle_for
-from converters.verification import FLOAT32_GATE, relative_error, smooth_images
+from converters.reading.verification import FLOAT32_GATE, relative_error, smooth_images
 from efn_compose.arch import PREPROCESSINGS
 from efn_compose.donors import Donor
 from efn_compose.models.stepwise import StepwiseNetwork

@@ -86,7 +86,7 @@ def test_mypy_knows_what_the_public_functions_return(tmp_path):
         "efn_compose.donors.donor.Donor",
         "efn_compose.jobs.search.job.JobSummary",
         "efn_compose.jobs.trainings.job.TrainSummary",
-        "converters.conversion.Conversion",
+        "converters.reading.conversion.Conversion",
         "efn_compose.jobs.search.job.JobSummary",
     ], done.stdout + done.stderr
     assert revealed[5].startswith("def (spec: efn_compose.arch.specs.ArchSpec")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from converters.oracles.torch_models import NETWORKS, Wanted
-from converters.verification import smooth_images
+from converters.reading.verification import smooth_images
 
 
 def random_network(dialect: str, wanted: Wanted, seed: int = 0) -> Any:

@@ -67,8 +67,8 @@ def run(options: argparse.Namespace, output: Output) -> None:
             "No checkpoint is named. Give a file, package:NAME or timm:MODEL.TAG; "
             "--known lists public donors."
         )
-    from converters.conversion import loaded
-    from converters.matching import match_checkpoint
+    from converters.reading.conversion import loaded
+    from converters.reading.matching import match_checkpoint
 
     request = Request(
         options.arch, not options.raw, options.prefix, options.channels, tuple(options.accept)
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     matched = match_checkpoint(options.file, request, dialect=options.dialect)
     verification = None
     if options.verify:
-        from converters.verification import verify
+        from converters.reading.verification import verify
 
         verification = verify(loaded(matched))
         verification.raise_if_failed()

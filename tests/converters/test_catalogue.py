@@ -103,7 +103,7 @@ def test_a_v2_base_tag_does_not_rescale_v2_s():
 
 
 def test_real_checksums(tmp_path):
-    from converters.sources import local_source
+    from converters.reading.sources import local_source
 
     for key in (key for key in ENTRIES if key.startswith("package:")):
         raw = RawCheckpoint(local_source(key).path, "torch-legacy", {})

@@ -12,8 +12,8 @@ from repository import RECORDED
 
 from converters import CONVERTERS, convert
 from converters.__main__ import main
-from converters.matching import match_checkpoint, match_raw
-from converters.sources import local_source
+from converters.reading.matching import match_checkpoint, match_raw
+from converters.reading.sources import local_source
 from efn_compose.checkpoints.containers.containers import read_checkpoint
 from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.donors import load_donor
@@ -148,7 +148,7 @@ def test_verify_reports_model_and_scaling_apart(tmp_path, capsys):
 
 @pytest.mark.parity
 def test_verify_fails_a_wrong_conversion(tmp_path, capsys):
-    from converters.verification import verify
+    from converters.reading.verification import verify
     from efn_compose.errors import ParityError
 
     conversion = convert(LITE0)

@@ -9,7 +9,7 @@ from converters import CONVERTERS, convert, export
 from converters.oracles.random_checkpoints import random_network, write_checkpoint
 from converters.oracles.torch_models import NETWORKS, Wanted
 from converters.oracles.torch_side import run_torch
-from converters.verification import relative_error, smooth_images
+from converters.reading.verification import relative_error, smooth_images
 from efn_compose.arch import arch_spec
 from efn_compose.errors import ConfigError, ConversionError
 

@@ -10,7 +10,7 @@ from keras_oracles import pixels, relative_error
 from random_donors import random_donor
 
 from converters import convert
-from converters.keras_export import class_name, export_keras, padding_error
+from converters.writing.keras_export import class_name, export_keras, padding_error
 from efn_compose import export
 from efn_compose.arch import PREPROCESSINGS, VARIANTS
 from efn_compose.errors import ConfigError, ConversionError

@@ -9,9 +9,9 @@ from keras_applications_networks import V1, V2, V2_S, build
 from keras_oracles import pixels, randomise
 
 from converters import convert
-from converters.conversion import Conversion
 from converters.oracles import NoOracleError, oracle_for
-from converters.verification import structural_check, verify
+from converters.reading.conversion import Conversion
+from converters.reading.verification import structural_check, verify
 from efn_compose.arch import PREPROCESSINGS
 
 pytestmark = pytest.mark.parity

@@ -7,7 +7,7 @@ import pytest
 
 from converters import convert
 from converters.oracles import oracle_for
-from converters.verification import FLOAT32_GATE, keras_check, relative_error, smooth_images
+from converters.reading.verification import FLOAT32_GATE, keras_check, relative_error, smooth_images
 from efn_compose.arch import PREPROCESSINGS
 
 pytestmark = pytest.mark.parity

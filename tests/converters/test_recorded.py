@@ -7,9 +7,9 @@ import pytest
 from repository import RECORDED
 
 from converters import convert
-from converters.conversion import convert_raw
+from converters.reading.conversion import convert_raw
+from converters.reading.verification import FLOAT32_GATE, FLOAT64_GATE, relative_error
 from converters.registry import CONVERTERS
-from converters.verification import FLOAT32_GATE, FLOAT64_GATE, relative_error
 from efn_compose.checkpoints.containers.containers import read_checkpoint
 from efn_compose.checkpoints.containers.raw import RawTensor
 from efn_compose.checkpoints.dialects.dialect import Request

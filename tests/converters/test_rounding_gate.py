@@ -5,7 +5,7 @@ import pytest
 from random_donors import random_donor
 
 from converters.oracles import Oracle
-from converters.verification import FLOAT32_GATE, keras_check, smooth_images
+from converters.reading.verification import FLOAT32_GATE, keras_check, smooth_images
 
 
 @pytest.fixture(scope="module")

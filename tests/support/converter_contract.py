@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from converters import CONVERTERS, convert
-from converters.conversion import Conversion, convert_raw
 from converters.oracles import Oracle, oracle_for
-from converters.verification import (
+from converters.reading.conversion import Conversion, convert_raw
+from converters.reading.verification import (
     FLOAT32_GATE,
     FLOAT64_GATE,
     keras_check,

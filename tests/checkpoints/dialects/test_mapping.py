@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from converters import CONVERTERS
-from converters.conversion import convert_raw
+from converters.reading.conversion import convert_raw
 from efn_compose.arch import VARIANTS, arch_spec, inventory
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.dialects.dialect import Request
@@ -149,7 +149,7 @@ def test_a_square_kernel_of_the_wrong_order_is_not_mistaken():
 
 
 def test_names_that_no_library_uses_are_said_to_be_unknown():
-    from converters.recognition import chosen_dialect
+    from converters.reading.recognition import chosen_dialect
 
     raw = random_raw()
     renamed = {f"x.{name}": tensor for name, tensor in raw.tensors.items()}

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from converters.export_target import (
+from converters.torchvision import MODELS, torchvision_model
+from converters.writing.export_target import (
     ExportTarget,
     TargetConventions,
     counters,
@@ -10,7 +11,6 @@ from converters.export_target import (
     needs,
     torch_load,
 )
-from converters.torchvision import MODELS, torchvision_model
 from efn_compose.arch import ArchSpec, base_of
 from efn_compose.donors import Donor
 

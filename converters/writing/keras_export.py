@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.export_report import ExportReport
 from converters.keras_applications import DIALECT, SCALED_NAMES, is_v2
+from converters.writing.export_report import ExportReport
 from efn_compose.arch import (
     FAMILIES,
     PREPROCESSINGS,

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from converters.export_target import (
+from converters.timm_names import BUILDERS, TimmBuilder, name_of, timm_model
+from converters.writing.export_target import (
     ExportTarget,
     TargetConventions,
     counters,
     is_own_network,
     needs,
 )
-from converters.timm_names import BUILDERS, TimmBuilder, name_of, timm_model
 from efn_compose.arch import BASES, FAMILIES, ArchSpec, base_of
 from efn_compose.donors import Donor
 

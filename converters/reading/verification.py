@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from converters.conversion import Conversion
 from converters.oracles import NoOracleError, Oracle, oracle_for
+from converters.reading.conversion import Conversion
 from efn_compose.donors import Donor
 from efn_compose.errors import ParityError, describe_problems
 

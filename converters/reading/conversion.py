@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from converters.examination import examine
-from converters.matching import MatchedCheckpoint, match_checkpoint, match_raw
-from converters.report import ConversionReport, by_reason
+from converters.reading.examination import examine
+from converters.reading.matching import MatchedCheckpoint, match_checkpoint, match_raw
+from converters.reading.report import ConversionReport, by_reason
 from efn_compose.arch import parameter_count
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Dialect, Request

@@ -8,9 +8,9 @@ import dataclasses
 import os
 from dataclasses import dataclass
 
-from converters.inner_network import inner_network, named_below, network_prefixes
-from converters.recognition import candidate_dialects, chosen_dialect
-from converters.sources import local_source
+from converters.reading.inner_network import inner_network, named_below, network_prefixes
+from converters.reading.recognition import candidate_dialects, chosen_dialect
+from converters.reading.sources import local_source
 from efn_compose.arch import HEAD_LAYER, ArchSpec
 from efn_compose.checkpoints.containers.containers import read_checkpoint
 from efn_compose.checkpoints.containers.raw import RawCheckpoint

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from converters.export_target import (
+from converters.transformers import depthwise_padding
+from converters.writing.export_target import (
     ExportTarget,
     TargetConventions,
     counters,
@@ -12,9 +13,8 @@ from converters.export_target import (
     needs,
     torch_load,
 )
-from converters.export_timm import TIMM
-from converters.export_torchvision import TORCHVISION
-from converters.transformers import depthwise_padding
+from converters.writing.export_timm import TIMM
+from converters.writing.export_torchvision import TORCHVISION
 from efn_compose.arch import VARIANTS
 from efn_compose.donors import Donor
 
@@ -147,5 +147,5 @@ _ALL = (
     ),
 )
 
-#: Targets by name; Keras' are in `converters.keras_export`.
+#: Targets by name; Keras' are in `converters.writing.keras_export`.
 TARGETS: dict[str, ExportTarget] = {target.name: target for target in _ALL}

@@ -5,8 +5,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from converters.examination import Examination, examine, examine_raw
-from converters.report import ConversionReport
+from converters.reading.examination import Examination, examine, examine_raw
+from converters.reading.report import ConversionReport
 from efn_compose.arch import ArchSpec, parameter_count
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Dialect, Request, Resolved

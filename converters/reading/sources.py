@@ -47,7 +47,7 @@ def local_source(path: str | os.PathLike[str]) -> LocalSource:
     if scheme == "package":
         return LocalSource(_in_package(name), text)
     if scheme == "timm":
-        from converters.hosted import timm_file
+        from converters.reading.hosted import timm_file
 
         return LocalSource(timm_file(name), text, dialect="timm", arch=name)
     if os.sep in scheme:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.export_report import ExportReport
-from converters.export_target import ExportTarget, TargetConventions
-from converters.export_targets import TARGETS
 from converters.registry import CONVERTERS
+from converters.writing.export_report import ExportReport
+from converters.writing.export_target import ExportTarget, TargetConventions
+from converters.writing.export_targets import TARGETS
 from efn_compose.arch.conventions import Padding
 from efn_compose.checkpoints.dialects.dialect import Row
 from efn_compose.checkpoints.dialects.layouts import LAYOUTS
@@ -32,7 +32,7 @@ from efn_compose.donors.harmonise import harmonise
 from efn_compose.errors import ConfigError, ConversionError, describe_problems
 from efn_compose.store import WeightHeader, atomic_path, write_text
 
-#: Targets that `converters.keras_export` writes.
+#: Targets that `converters.writing.keras_export` writes.
 KERAS_TARGETS = ("keras-applications", "tf-keras")
 _PROBE_SIDE = 224
 
@@ -73,7 +73,7 @@ def export(
     path = Path(path)
     donor.refuse_parts(f"a file for {to}")
     if to in KERAS_TARGETS:
-        from converters.keras_export import export_keras
+        from converters.writing.keras_export import export_keras
 
         return export_keras(donor, path, to, accept_approximate=accept_approximate)
     if to not in TARGETS:
@@ -182,7 +182,7 @@ def _metadata(donor: Donor, target: ExportTarget) -> Mapping[str, str]:
 
 def _padding_error(donor: Donor, padding: Padding) -> float:
     """Return how much another padding changes a donor's logits; imports TensorFlow."""
-    from converters.verification import relative_error, smooth_images
+    from converters.reading.verification import relative_error, smooth_images
     from efn_compose.models.stepwise import StepwiseNetwork
 
     images = donor.preprocess(smooth_images(4, (_PROBE_SIDE, _PROBE_SIDE)))

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from bisect import bisect_left
 
-from converters.recognition import candidate_dialects
+from converters.reading.recognition import candidate_dialects
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Prepared, Request
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_problems
