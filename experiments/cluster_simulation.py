@@ -139,11 +139,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--evaluations", type=int, default=100_000)
     parser.add_argument("--population", type=int, default=1000)
-    parser.add_argument("--modes", nargs="+", default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     parser.add_argument("--folder", help="for the journals, such as /dev/shm: no disk to wait for")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        for mode in args.modes:
+        for mode in args.kinds:
             path = Path(folder) / f"{mode}.jsonl"
             found = simulate(mode, args.workers, args.evaluations, args.population, path)
             again = simulate(mode, args.workers, args.evaluations, args.population, path)

@@ -303,7 +303,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--kills", type=int, default=200, help="per mode")
     parser.add_argument("--generations", type=int, default=60)
-    parser.add_argument("--modes", nargs="+", default=["genetic", "steady"])
+    parser.add_argument("--kinds", nargs="+", default=["genetic", "steady"])
     parser.add_argument("--folder", type=Path, help="goes on where a campaign there stopped")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
@@ -316,7 +316,7 @@ def main() -> None:
     folder = args.folder or Path(tempfile.mkdtemp(prefix="fault_campaign"))
     folder.mkdir(exist_ok=True)
     print(f"folder {folder}")
-    for mode in args.modes:
+    for mode in args.kinds:
         verdict = folder / f"verdict_{mode}.json"
         if not verdict.exists():
             campaign = Campaign(folder, mode, args.generations, args.kills, args.seed)

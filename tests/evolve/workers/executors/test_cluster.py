@@ -72,13 +72,13 @@ def test_a_node_that_joins_is_used_and_one_that_dies_costs_no_answer(tmp_path):
 def test_a_run_under_attack_ends_like_a_calm_one(tmp_path):
     command = [
         sys.executable, "experiments/fault_campaign.py", "--kills", "4", "--generations", "3",
-        "--modes", "generational", "--folder", str(tmp_path / "campaign"),
+        "--kinds", "genetic", "--folder", str(tmp_path / "campaign"),
     ]  # fmt: skip
     found = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env=ENVIRONMENT, timeout=400, check=False
     )
     assert found.returncode == 0, found.stderr[-3000:]
-    verdict = json.loads((tmp_path / "campaign" / "verdict_generational.json").read_text())
+    verdict = json.loads((tmp_path / "campaign" / "verdict_genetic.json").read_text())
     assert verdict["journal equal"]
     assert verdict["magic file equal"]
     assert (verdict["lost"], verdict["double"], verdict["failed"]) == (0, 0, 0)
