@@ -3,7 +3,7 @@
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,7 +95,11 @@ class RunFolder:
 
     @classmethod
     def resume(
-        cls, path: str | os.PathLike[str], config_text: str, identity: Mapping[str, str]
+        cls,
+        path: str | os.PathLike[str],
+        config_text: str,
+        identity: Mapping[str, str],
+        in_todays_words: Callable[[str], str] = str,
     ) -> "RunFolder":
         """Open a run to go on with it; a torn last line of its journal is cut off.
 
@@ -103,6 +107,8 @@ class RunFolder:
             path: The run folder.
             config_text: The resolved configuration, to show which settings differ.
             identity: As given to `create`.
+            in_todays_words: Puts a stored configuration into the form of `config_text`, so that
+                only settings that mean something else are shown.
 
         Raises:
             ResumeMismatchError: The identity differs; every difference is listed.
@@ -119,7 +125,7 @@ class RunFolder:
             _check_is_run(path)
         lock = FolderLock(path / LOCK_FILE)
         try:
-            _check_identity(path, config_text, identity)
+            _check_identity(path, config_text, identity, in_todays_words)
             _remove_partial_files(path)
             return cls(path, lock, Journal(path / JOURNAL_FILE))
         except BaseException:
@@ -238,11 +244,26 @@ def _remove_partial_files(path: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
-def _check_identity(path: Path, config_text: str, identity: Mapping[str, str]) -> None:
+def stored_identity(path: Path) -> dict[str, Any]:
+    """Return the identity of the run in a folder.
+
+    Raises:
+        RunError: The folder's file is damaged, or has none.
+    """
     environment = _read_json(path / ENVIRONMENT_FILE)
     stored = environment.get("identity") if isinstance(environment, dict) else None
     if not isinstance(stored, dict):
         raise RunError(f"{path / ENVIRONMENT_FILE}: damaged, it has no identity.")
+    return stored
+
+
+def _check_identity(
+    path: Path,
+    config_text: str,
+    identity: Mapping[str, str],
+    in_todays_words: Callable[[str], str],
+) -> None:
+    stored = stored_identity(path)
     problems = [
         f"- {key}: the run has {_short(stored.get(key))}, now {_short(identity.get(key))}"
         for key in sorted({*stored, *identity})
@@ -250,7 +271,7 @@ def _check_identity(path: Path, config_text: str, identity: Mapping[str, str]) -
     ]
     if not problems:
         return
-    problems += _changed_lines(path / CONFIG_FILE, config_text)
+    problems += _changed_lines(path / CONFIG_FILE, config_text, in_todays_words)
     raise ResumeMismatchError(
         describe_problems(
             f"{path}: the run was made with something else; its results would not fit.",
@@ -267,10 +288,12 @@ def _short(value: object) -> str:
     return text if len(text) <= 20 else f"{text[:12]}…"
 
 
-def _changed_lines(config_file: Path, config_text: str) -> list[str]:
+def _changed_lines(
+    config_file: Path, config_text: str, in_todays_words: Callable[[str], str]
+) -> list[str]:
     """Return the settings that differ, as `section.key = value` with a sign before it."""
     try:
-        before = _settings(config_file.read_text(encoding="utf-8"))
+        before = _settings(in_todays_words(config_file.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return [f"- {config_file.name}: cannot be read"]
     now = _settings(config_text)

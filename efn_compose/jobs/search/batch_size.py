@@ -10,9 +10,9 @@ import dataclasses
 import os
 from dataclasses import dataclass
 
-from efn_compose.config import load_config
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.search.preparation import Prepared, start_workers
+from efn_compose.jobs.search.stored_run import read_stored
 
 #: Steps that an epoch keeps.
 LEAST_STEPS = 16
@@ -47,7 +47,10 @@ def with_batch_size(prepared: Prepared, resume: bool = False) -> tuple[Prepared,
         return prepared, ""
     stored = prepared.folder / "config.toml"
     if resume and stored.exists():
-        found = BatchSize(load_config(stored).fitness.batch_size, "found when the run began")
+        found = BatchSize(
+            read_stored(stored.read_text(encoding="utf-8")).fitness.batch_size,
+            "found when the run began",
+        )
     else:
         found = find_batch_size(prepared)
     fitness = dataclasses.replace(prepared.config.fitness, batch_size=found.images)

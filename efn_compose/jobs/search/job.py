@@ -12,6 +12,7 @@ from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.jobs.search.batch_size import with_batch_size
 from efn_compose.jobs.search.finished import finished_result, nested_path
 from efn_compose.jobs.search.preparation import Prepared, prepare, start_workers
+from efn_compose.jobs.search.stored_run import in_todays_words, resumed_identity
 from efn_compose.nesting import nest_to_file
 from efn_compose.nesting.progress import byte_progress
 from efn_compose.store import RunFolder
@@ -67,13 +68,20 @@ def evolve(
     """
     clock = RunClock()
     prepared, note = with_batch_size(prepare(config_path, overrides), resume)
-    text = dump_toml(prepared.config)
-    opener = RunFolder.resume if resume else RunFolder.create
-    with opener(prepared.folder, text, prepared.identity) as folder:
+    with _opened(prepared, resume) as folder:
         ended = finished_result(folder.path, prepared.config.output.nest_into) if resume else None
         if ended is not None:
             return _summary(folder.path, ended)
         return _run(prepared, folder, quiet, clock, note)
+
+
+def _opened(prepared: Prepared, resume: bool) -> RunFolder:
+    """Begin a run in its folder, or go on with the one that is there."""
+    path, text, identity = prepared.folder, dump_toml(prepared.config), prepared.identity
+    if not resume:
+        return RunFolder.create(path, text, identity)
+    identity = resumed_identity(path, text, identity)
+    return RunFolder.resume(path, text, identity, in_todays_words)
 
 
 def _run(

@@ -1,6 +1,5 @@
 """Everything checked and loaded before a run writes its first byte: configuration, donors, data."""
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efn_compose.arch import arch_spec
-from efn_compose.config import RunConfig, load_config
+from efn_compose.config import RunConfig, dump_toml, load_config
 from efn_compose.conversion import convert
 from efn_compose.data import DataSet, load_data
 from efn_compose.donors import Donor, load_donor
@@ -21,6 +20,7 @@ from efn_compose.errors import (
     IncompatibleDonorsError,
     describe_problems,
 )
+from efn_compose.jobs.search.stored_run import config_hash
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weight_file import is_weight_file
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 #: The experiment of a run without arguments.
 QUICKSTART = Path(__file__).with_name("quickstart.toml")
-
-#: Sections that never change a result, so that a resumed run may change them.
-_FREE_SECTIONS = ("executor", "budget")
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,9 @@ class Prepared:
     @property
     def identity(self) -> dict[str, str]:
         """Hashes of all that decides the results."""
-        fixed = {
-            key: value
-            for key, value in dataclasses.asdict(self.config).items()
-            if key not in _FREE_SECTIONS and key != "run"
-        }
         donors = "".join(donor.fingerprint for donor in self.donors)
         return {
-            "config": hashlib.sha256(repr(fixed).encode()).hexdigest(),
+            "config": config_hash(dump_toml(self.config)),
             "seed": str(self.config.run.seed),
             "donors": hashlib.sha256(donors.encode()).hexdigest(),
             "data": self.data.fingerprint,
