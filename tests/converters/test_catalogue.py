@@ -63,7 +63,8 @@ def test_entries_are_complete_and_name_known_things():
         assert set(entry) >= REQUIRED, key
         assert entry["dialect"] in CONVERTERS and entry["preprocessing"] in PREPROCESSINGS, key
         assert ("top1" in entry) == ("top1_source" in entry), key
-        assert 60 < entry.get("top1", 75) < 90, key
+        # The smallest, TinyNet-E, was published with 59.9 %.
+        assert 59 < entry.get("top1", 75) < 90, key
 
 
 def test_every_timm_tag_is_listed():
