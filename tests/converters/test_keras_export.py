@@ -17,7 +17,8 @@ from efn_compose.errors import ConfigError, ConversionError
 
 pytestmark = pytest.mark.parity
 SIDE = 64
-V1, V2, V2_S = "b-w0.1-d0.3", "v2-b-w0.1-d0.3", "v2-s-w0.25-d0.4"
+# Of V2-S as few random blocks as there may be: many multiply what float32 rounds.
+V1, V2, V2_S = "b-w0.1-d0.3", "v2-b-w0.1-d0.3", "v2-s-w0.25-d0.1"
 
 
 def evaluate(expression: str, **more: Any) -> Any:

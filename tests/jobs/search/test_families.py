@@ -14,7 +14,7 @@ from efn_compose.nesting import nest, shrink, verify_nesting
 
 #: A nano member of each family that is not V1, Lite or V2-Bx, and a larger one of its base.
 FAMILIES = {
-    "v2-s-w0.1-d0.1": "v2-s-w0.2-d0.2",
+    "v2-s-w0.2-d0.1": "v2-s-w0.3-d0.2",
     "tinynet-w0.1-d0.4": "tinynet-w0.2-d0.6",
     "mnasnet-a1-w0.1-d0.2": "mnasnet-a1-w0.2-d0.5",
     "mnasnet-b1-w0.1-d0.2": "mnasnet-b1-w0.2-d0.4",

@@ -20,7 +20,7 @@ from nano_tasks import (
 
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
-from efn_compose.evolve.workers import ray_executor
+from efn_compose.evolve.workers.executors import ray_executor
 from efn_compose.evolve.workers.executors.ray_executor import RayExecutor
 from efn_compose.evolve.workers.executors.worker_check import describe_process
 
