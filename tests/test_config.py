@@ -176,6 +176,7 @@ def test_a_section_that_checks_itself_is_heard(tmp_path):
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     kitchen=st.builds(
@@ -262,6 +263,7 @@ def test_relative_paths_stay_relative_to_the_working_directory(tmp_path):
     assert config.donors.files == ("weights/a.h5",)
 
 
+@pytest.mark.slow
 def test_reading_a_configuration_imports_nothing_heavy():
     script = (
         "import sys; from efn_compose.config import load_config; load_config()\n"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from repository import ROOT
 
 ORDER = (
@@ -42,6 +43,7 @@ def _violations(root: Path) -> list[str]:
     return violations
 
 
+@pytest.mark.slow
 def test_no_module_imports_upwards():
     assert _violations(ROOT) == []
 
@@ -53,6 +55,7 @@ def test_the_check_finds_a_planted_violation(tmp_path):
     assert _violations(tmp_path) == ["arch/wrong.py imports efn_compose.evolve"]
 
 
+@pytest.mark.slow
 def test_ray_deap_and_torch_stay_in_their_places():
     homes = {
         "ray": {

@@ -30,6 +30,7 @@ def test_neighbours_equal_those_of_scikit_learn():
     assert 0.3 < share < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [5, 12, 90])
 def test_log_me_is_the_largest_evidence_a_numerical_search_finds(channels):
     from scipy.optimize import minimize
@@ -84,6 +85,7 @@ def test_multiply_adds_equal_published_ones(variant, size, millions, tolerance):
     assert found == pytest.approx(millions, rel=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["b-w0.1-d1.1", "v2-b-w0.1-d1.1", "edge-w0.25-d0.3"])
 def test_cost_equals_a_count_over_the_keras_layers(variant):
     from efn_compose.models import build_model
@@ -105,6 +107,7 @@ def test_cost_equals_a_count_over_the_keras_layers(variant):
     assert found.parameters == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
+@pytest.mark.slow
 def test_the_donor_that_sees_the_classes_comes_first():
     """Classes are brightness levels; a donor that ignores its input cannot tell them apart."""
     labels = np.arange(40) % 4
@@ -141,6 +144,7 @@ def test_wrong_data_is_refused():
         rank([], photo_like(4), np.zeros(4))
 
 
+@pytest.mark.slow
 def test_the_verb_prints_table_and_json(tmp_path, capsys):
     for seed in (0, 1):
         random_donor(seed=seed).save(tmp_path / f"nano{seed}.h5")

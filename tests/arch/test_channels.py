@@ -41,6 +41,7 @@ def _permuted(donor, group, order):
     return donor.replace(tensors=tensors)
 
 
+@pytest.mark.slow
 def test_permuting_any_group_leaves_logits_unchanged(network):
     donor, images, expected = network
     rng = np.random.default_rng(0)
@@ -49,6 +50,7 @@ def test_permuting_any_group_leaves_logits_unchanged(network):
         assert relative_difference(logits_of(permuted, images), expected) < TOLERANCE, name
 
 
+@pytest.mark.slow
 def test_permuting_all_but_one_member_changes_logits(network):
     """Every member of every group counts: leaving one out breaks the network."""
     donor, images, expected = network

@@ -107,6 +107,7 @@ def test_a_stem_that_keeps_the_size_gives_a_point_at_stride_1():
     assert [point.stride for point in feature_points(spec)] == [1, 2, 4, 8, 16]
 
 
+@pytest.mark.slow
 def test_feature_points_name_what_the_networks_show():
     """The point's name is the eager walk's, its layer is the Keras model's; both put out one map."""
     import keras

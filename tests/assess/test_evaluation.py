@@ -122,6 +122,7 @@ def test_calibration_of_constants_and_of_the_truth():
     assert overconfident == pytest.approx(1 / 6, abs=0.01)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(SAMPLES)
 def test_thresholds_are_the_points_of_scikit_learns_curve(rows):

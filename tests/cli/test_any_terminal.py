@@ -33,6 +33,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 @pytest.mark.parametrize("kind", sorted(COMMANDS))
 def test_exit_code_and_words_do_not_depend_on_the_terminal(photos, tmp_path, kind, encoding):
@@ -44,6 +45,7 @@ def test_exit_code_and_words_do_not_depend_on_the_terminal(photos, tmp_path, kin
     assert "Traceback" not in said and said.strip()
 
 
+@pytest.mark.slow
 def test_a_command_without_standard_output_does_its_work(photos, tmp_path):
     table = tmp_path / "folds.csv"
     command = (

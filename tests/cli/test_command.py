@@ -22,6 +22,7 @@ from efn_compose.store import RunFolder
 NANO, WIDE = "b-w0.5-d0.3", "b-w1.4-d0.3"
 
 
+@pytest.mark.slow
 def test_the_overview_lists_exactly_the_verbs():
     result = run_command("--help")
     assert result.returncode == 0
@@ -73,6 +74,7 @@ def test_wrong_usage_is_2(tmp_path, arguments, said):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -95,6 +97,7 @@ def test_a_failure_is_1_with_one_message_and_nothing_written(tmp_path, arguments
     assert said in document["message"]
 
 
+@pytest.mark.slow
 def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
     donors = [random_donor(NANO, seed, classes=5) for seed in (1, 2)]
     for donor in donors:
@@ -137,6 +140,7 @@ def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
     assert not (tmp_path / "no.h5").exists()
 
 
+@pytest.mark.slow
 def test_shrink_undoes_the_size_of_a_nested_network(tmp_path):
     donor = random_donor(NANO, 1, classes=5)
     donor.save(tmp_path / "nano1.h5")
@@ -156,6 +160,7 @@ def test_shrink_undoes_the_size_of_a_nested_network(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_export_writes_a_file_with_every_tensor(tmp_path):
     """The header of a safetensors file is JSON behind eight bytes of length, by its format."""
     donor = random_donor(NANO, 1, classes=5)
@@ -177,6 +182,7 @@ def test_export_writes_a_file_with_every_tensor(tmp_path):
     assert not (tmp_path / "o.caffemodel").exists()
 
 
+@pytest.mark.slow
 def test_report_draws_a_run_that_has_only_begun(tmp_path):
     RunFolder.create(tmp_path / "begun", "[run]\nseed = 1\n", {}).close()
     result = run_command("report", "begun", "--json", folder=tmp_path)
@@ -188,6 +194,7 @@ def test_report_draws_a_run_that_has_only_begun(tmp_path):
     assert "absent" in missing.stderr
 
 
+@pytest.mark.slow
 def test_align_writes_donors_in_one_basis(tmp_path):
     for seed in (1, 2):
         random_donor(NANO, seed, classes=5).save(tmp_path / f"nano{seed}.h5")
@@ -211,6 +218,7 @@ def test_align_writes_donors_in_one_basis(tmp_path):
         assert match["after"] > match["before"]
 
 
+@pytest.mark.slow
 def test_doctor_reports_versions_as_json():
     from importlib.metadata import version
 
@@ -226,6 +234,7 @@ def test_doctor_reports_versions_as_json():
         assert (check["status"] == "good") == (check["advice"] == "")
 
 
+@pytest.mark.slow
 def test_doctor_sees_a_broken_tensorflow(tmp_path):
     """A package of that name that kills the interpreter, as on a processor without AVX."""
     fake = tmp_path / "tensorflow"
@@ -273,6 +282,7 @@ def test_python_dash_m_evolve_is_the_verb():
     assert "usage: efn-compose evolve" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_command_says_how_to_go_on(tmp_path, number):
     script = """
@@ -299,6 +309,7 @@ sys.exit(main(["evolve"]))
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     random_donor(NANO, 0, classes=5).save(tmp_path / "nano0.h5")
     command = f"{sys.executable} -m efn_compose inspect nano0.h5 --json | head -1"
@@ -310,6 +321,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     assert result.returncode == 0
 
 
+@pytest.mark.slow
 def test_the_overview_and_help_are_quick():
     """A shell completes and a person reads help at once: no TensorFlow behind it."""
     script = (

@@ -113,6 +113,7 @@ def _prepare(verb: str, place: Path) -> None:
         random_donor(SMALL, 2, classes=5).save(place / "theirs.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "doctor"])
 def test_the_example_of_a_verb_runs(verb, place, monkeypatch, capsys):
     _prepare(verb, place)

@@ -83,6 +83,7 @@ def test_units_are_taken_where_the_second_donor_is_ahead():
         take_units(0, 1, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", NANO_VARIANTS)
 def test_re_estimated_statistics_are_those_of_the_images(variant):
     one, other = PAIRS[variant]
@@ -105,6 +106,7 @@ def test_re_estimated_statistics_are_those_of_the_images(variant):
     network.run(inputs, before=check)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", NANO_VARIANTS)
 def test_matching_changes_nothing_in_a_network_that_was_not_mixed(variant):
     one = PAIRS[variant][0]
@@ -119,6 +121,7 @@ def test_matching_changes_nothing_in_a_network_that_was_not_mixed(variant):
     assert np.abs(other - before).max() > 0.1 * before.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", NANO_VARIANTS)
 def test_matched_channels_keep_their_donors_mean_and_spread(variant):
     one, other = PAIRS[variant]

@@ -72,6 +72,7 @@ def test_every_timm_tag_is_listed():
     assert listed == {f"{model}.{tag}" for model, tags in TAGS.items() for tag in tags}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key",
     [

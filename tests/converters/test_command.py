@@ -88,6 +88,7 @@ def test_the_source_is_never_overwritten(tmp_path, capsys):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_converting_imports_neither_torch_nor_tensorflow(tmp_path):
     code = (
         "import sys; from converters.__main__ import main\n"

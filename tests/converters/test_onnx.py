@@ -55,6 +55,7 @@ def export(model: Any, path: Any, dynamo: bool, side: int = SIDE) -> None:
             torch.onnx.export(model, example, path, dynamo=False, opset_version=17)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "name", "dynamo", "padding", "activation"),
     [
@@ -87,6 +88,7 @@ def exported(tmp_path_factory):
     return model, path
 
 
+@pytest.mark.slow
 def test_batchnorms_that_were_not_folded_are_taken_as_they_are(exported, tmp_path):
     model, path = exported
     proto = onnx.load(path)

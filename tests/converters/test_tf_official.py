@@ -37,6 +37,7 @@ def official_shapes(variant: str) -> dict[str, tuple[int, ...]]:
     return {f"efficientnet/{row.foreign}": shapes[row.canonical] for row in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_logits_equal_the_official_codes_own_for_both_sets(name):
     with np.load(RECORDED / name / "reference.npz") as file:

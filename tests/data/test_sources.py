@@ -33,6 +33,7 @@ def test_digits_are_the_published_set():
     assert max(table.images[i].max() for i in range(20)) == 255
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="dataset-fashion-mnist not installed")
 def test_fashion_mnist_is_the_published_set():
     table = load_table("fashion_mnist")

@@ -75,6 +75,7 @@ def test_the_seed_decides_and_the_order_is_mixed():
     assert 5 < prefix.sum() < 25
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), wanted=st.sampled_from([(0, 0, 0), (40, 0, 20), (60, 25, 25)]))
 def test_no_patient_is_in_two_parts(seed, wanted):

@@ -41,6 +41,7 @@ def polite(tmp_path, monkeypatch):
     sys.modules.pop("polite_executor")
 
 
+@pytest.mark.slow
 def test_one_file_and_one_line_make_an_executor(polite, monkeypatch):
     busy = iter([1e9])
     monkeypatch.setattr(os, "getloadavg", lambda: (next(busy, 0.0), 0.0, 0.0))

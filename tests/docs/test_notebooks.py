@@ -17,14 +17,18 @@ def _code(notebook):
 
 
 def _texts(cells):
-    """Return what cells printed, figures of measured or rounded values taken out."""
+    """Return what each cell printed, figures of measured or rounded values taken out.
+
+    A kernel may send what a cell prints in one piece or in several.
+    """
     texts = []
     for cell in cells:
-        for output in cell.outputs:
-            if output.get("name") == "stderr":
-                continue
-            text = output.get("text") or output.get("data", {}).get("text/plain", "")
-            texts.append(re.sub(r"\d[\d.e+-]*", "0", text))
+        printed = "".join(
+            output.get("text") or output.get("data", {}).get("text/plain", "")
+            for output in cell.outputs
+            if output.get("name") != "stderr"
+        )
+        texts.append(re.sub(r"\d[\d.e+-]*", "0", printed))
     return texts
 
 

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 from repository import ROOT
 from tiny_recipe import quarters, tiny_data, tiny_donor
 
@@ -13,6 +14,7 @@ from efn_compose.train.semi.noisy_student import noisy_student
 PAGE = ROOT / "docs" / "semi_supervised.md"
 
 
+@pytest.mark.slow
 def test_the_example_trains_both_and_finished_rounds_are_read_again(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     unlabelled, _ = quarters(32, seed=3)

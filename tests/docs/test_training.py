@@ -35,6 +35,7 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_commands_leave_the_files_that_the_page_lists(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     for command in blocks("sh"):
@@ -58,6 +59,7 @@ def test_configuration_is_one(tmp_path):
     assert config != TrainConfig()
 
 
+@pytest.mark.slow
 def test_code_trains_and_saves(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     (code,) = blocks("python")

@@ -34,6 +34,7 @@ def logits(donor, dtype="float64"):
     return StepwiseNetwork.of(donor, dtype).predict(donor.preprocess(IMAGES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("method", ["procrustes", "whitened", "permutation"])
 def test_an_aligned_donor_keeps_its_logits(variant, method):
@@ -45,6 +46,7 @@ def test_an_aligned_donor_keeps_its_logits(variant, method):
     assert np.abs(aligned.tensors[kernel] - donors[1].tensors[kernel]).max() > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "stem_is_stage_1"),
     # The nano networks above are so narrow that their stem is as wide as stage 1.
@@ -85,6 +87,7 @@ def test_a_real_donor_keeps_its_logits_in_single_precision():
     assert np.abs(after - before).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_group_admits_its_own_symmetry(variant):
     """A random matrix per linear stream and a random order of everything else change nothing."""
@@ -104,6 +107,7 @@ def test_every_group_admits_its_own_symmetry(variant):
     assert np.abs(after - before).max() < 1e-8 * before.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", NANO_VARIANTS)
 def test_a_hidden_change_of_basis_is_found(variant):
     """A donor whose channels were shuffled is brought back, group by group."""
@@ -121,6 +125,7 @@ def test_a_hidden_change_of_basis_is_found(variant):
         assert np.diag(moments.correlation)[alive].min() > 0.999, tap
 
 
+@pytest.mark.slow
 def test_matching_beats_identity_and_its_shuffled_control():
     """Two networks with partly shared filters: matched channels correlate on other images."""
     one, other = donors_of("lite-w0.25-d0.3")
@@ -189,6 +194,7 @@ def test_best_matching_equals_brute_force():
     assert tuple(best_matching(similarity)) == best
 
 
+@pytest.mark.slow
 def test_a_lineage_gets_one_map_and_keeps_its_common_order():
     one, other = donors_of("lite-w0.25-d0.3")
     rng = np.random.default_rng(0)
@@ -210,6 +216,7 @@ def test_a_lineage_gets_one_map_and_keeps_its_common_order():
         assert np.abs(difference).max() < 1e-4 * logits(old).std()
 
 
+@pytest.mark.slow
 def test_the_cache_is_used_and_depends_on_the_images(tmp_path, monkeypatch):
     # The package exports a function of the module's name.
     module = importlib.import_module("efn_compose.donors.align")

@@ -18,6 +18,7 @@ def keras_logits(donor, images=IMAGES):
     return np.asarray(donor.build(input_shape=images.shape[1:])(donor.preprocess(images)))
 
 
+@pytest.mark.slow
 def test_epsilon_is_folded_without_changing_the_function():
     donor = random_donor(bn_epsilon=1e-5)
     (folded,) = harmonise([donor])

@@ -58,6 +58,7 @@ def test_identity_blocks_of_nested_donors_do_not_count():
     assert lineage_cosine(donor, donor.replace(tensors=tensors)) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_alignment_does_not_hide_the_lineage():
     a, b = random_donor(seed=0), random_donor(seed=1)
     aligned = align([a, b], IMAGES).donors

@@ -80,6 +80,7 @@ def test_the_gates_convolution_equals_keras(shape):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_of_them_has_the_weights_of_keras_network():
     spec = arch_spec("b-w0.1-d0.3")
     plain, fast = (

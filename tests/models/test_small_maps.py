@@ -82,6 +82,7 @@ def _losses_of_training(kind, weights, pixels, labels):
     return [float(step(*both)) for both in zip(pixels, labels, strict=True)], weights
 
 
+@pytest.mark.slow
 def test_it_trains_the_same_network_where_rounding_is_small():
     """In float32 the two part after a few steps as any two orders of a sum do; in float64 they do not."""
     rng = np.random.default_rng(2)

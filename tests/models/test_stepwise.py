@@ -7,6 +7,7 @@ from random_donors import NANO_VARIANTS, photo_like, random_donor
 from efn_compose.models.stepwise import StepwiseNetwork
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [*NANO_VARIANTS, "edge-w0.25-d0.3"])
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
 def test_walk_equals_keras_model(variant, padding):

@@ -15,6 +15,7 @@ from efn_compose.nesting import direct_sum, nest, plan_nesting, verify_nesting
 TOLERANCE = 1e-9
 
 
+@pytest.mark.slow
 @settings(max_examples=16, deadline=None, derandomize=True)
 @given(
     family=st.sampled_from(["b-w0.3", "lite-w0.25", "v2-b-w0.4", "edge-w0.3"]),

@@ -67,6 +67,7 @@ def pairs(draw):
     return f"{base}-w{width:g}-d{depth:g}", f"{base}-w{wider:g}-d{deeper:g}"
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     pair=pairs(),
@@ -92,6 +93,7 @@ def test_nested_logits_equal_the_donors(pair, fill, repeats, positions, seed):
         assert relative_difference(logits_of(nested, images, training), expected) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("small", "large"), ADJACENT)
 def test_every_published_pair_has_room_for_all_channels(small, large):
     donor, target = arch_spec(small), arch_spec(large)
@@ -132,6 +134,7 @@ def _miniature(spec, divisor):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("small", "large"), ADJACENT)
 def test_every_published_pair_nests_exactly_in_miniature(small, large):
     """All repeats and stages of the published pair, widths divided by 16 (L: 40)."""

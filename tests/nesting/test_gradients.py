@@ -10,6 +10,9 @@ from efn_compose.models import model_variables
 from efn_compose.nesting import FILLS, nest
 from efn_compose.nesting.plan import plan_nesting, tensors_by_name
 
+# Whichever test comes first builds the networks of all.
+pytestmark = pytest.mark.slow
+
 #: Pixels; the last maps are 3 x 3, so that every entry of a 5 x 5 filter meets one.
 SIDE = 96
 SMALL, LARGE = "b-w0.3-d0.3", "b-w0.5-d0.6"

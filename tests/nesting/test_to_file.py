@@ -38,6 +38,7 @@ def donor_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", ["he", "replicate", "zero"])
 def test_file_and_memory_hold_the_same_tensors(donor_file, tmp_path, fill):
     images = random_pixels(6, 32)
@@ -49,6 +50,7 @@ def test_file_and_memory_hold_the_same_tensors(donor_file, tmp_path, fill):
     assert written.provenance == expected.provenance
 
 
+@pytest.mark.slow
 def test_sum_file_and_second_donor_file_equal_those_made_in_memory(donor_file, tmp_path):
     other, out = tmp_path / "other.h5", tmp_path / "large.h5"
     float64_donor("b-w0.3-d0.6", seed=1, side=32).save(other)
@@ -130,6 +132,7 @@ def test_an_interrupted_write_leaves_the_old_file(donor_file, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large.h5", "small.h5"]
 
 
+@pytest.mark.slow
 def test_a_killed_write_leaves_no_file_of_that_name(donor_file, tmp_path):
     program = (
         "import os, sys\n"
@@ -144,6 +147,7 @@ def test_a_killed_write_leaves_no_file_of_that_name(donor_file, tmp_path):
     assert not (tmp_path / "o.h5").exists()
 
 
+@pytest.mark.slow
 def test_bfloat16_takes_half_the_bytes_and_any_hdf5_reader_widens_it(donor_file, tmp_path):
     for dtype in ("float32", "bfloat16"):
         nest_to_file(donor_file, "b-w0.5-d0.6", tmp_path / f"{dtype}.h5", dtype=dtype)
@@ -161,6 +165,7 @@ def test_an_unknown_dtype_is_refused(donor_file, tmp_path):
         nest_to_file(donor_file, "b-w0.5-d0.6", tmp_path / "o.h5", dtype="int8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_verified_against_donors_rounded_alike(
     donor_file, tmp_path, capsys, dtype
@@ -176,6 +181,7 @@ def test_half_precision_is_verified_against_donors_rounded_alike(
     assert all(check["relative"] < 1e-9 for check in checks)
 
 
+@pytest.mark.slow
 def test_memory_stays_far_below_the_file(donor_file, tmp_path):
     """A 347 MB file grows the process by less than a quarter of that; L3 is measured elsewhere."""
     program = (
@@ -198,6 +204,7 @@ def _rss_unit() -> int:
     return 1 if sys.platform == "darwin" else 1024
 
 
+@pytest.mark.slow
 def test_nest_command_writes_verifies_and_reports(donor_file, tmp_path, capsys):
     out = tmp_path / "large.h5"
     assert (
@@ -209,6 +216,7 @@ def test_nest_command_writes_verifies_and_reports(donor_file, tmp_path, capsys):
     assert all(check["relative"] < 1e-6 for check in report["checks"])
 
 
+@pytest.mark.slow
 def test_nest_command_without_head_at_random_positions_verifies_features(
     donor_file, tmp_path, capsys
 ):
@@ -219,6 +227,7 @@ def test_nest_command_without_head_at_random_positions_verifies_features(
     assert load_donor(out).classes is None
 
 
+@pytest.mark.slow
 def test_nest_command_fits_or_widens_the_classifier(donor_file, tmp_path):
     pixels, labels = random_pixels(20, 32), np.arange(20) % 3
     np.savez(tmp_path / "images.npz", images=pixels, labels=labels)
@@ -232,6 +241,7 @@ def test_nest_command_fits_or_widens_the_classifier(donor_file, tmp_path):
         run_verb("nest", *common, "--head", "ridge")
 
 
+@pytest.mark.slow
 def test_direct_sum_and_shrink_commands(donor_file, tmp_path, capsys):
     other, out = tmp_path / "other.h5", tmp_path / "large.h5"
     float64_donor("b-w0.3-d0.3", seed=1, side=32).save(other)

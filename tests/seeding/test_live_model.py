@@ -180,6 +180,7 @@ def test_qubvel(donor):
     assert relative_error(after, features(donor, pixels())) < 1e-4
 
 
+@pytest.mark.slow
 def test_ours_inside_a_larger_model_leaves_the_rest_alone(donor, own_model, tmp_path):
     import keras
 
@@ -212,6 +213,7 @@ def test_ours_inside_a_larger_model_leaves_the_rest_alone(donor, own_model, tmp_
     backbone.get_layer("stage2_block1_expand_conv").trainable = True
 
 
+@pytest.mark.slow
 def test_a_larger_variant_receives_the_weights_nested(donor):
     spec = arch_spec("b-w0.2-d1.1")
     large = build_model(spec, default_conventions(spec), input_shape=(SIDE, SIDE, 3), classes=3)
@@ -227,6 +229,7 @@ def test_a_larger_variant_receives_the_weights_nested(donor):
     assert relative_error(after[:, : wanted.shape[1]], wanted) < 1e-4
 
 
+@pytest.mark.slow
 def test_two_networks_in_one_model_are_seeded_by_prefix(donor, own_model):
     import keras
 

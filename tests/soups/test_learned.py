@@ -22,6 +22,7 @@ def learner():
     return SoupLearner(model, SPEC, GOOD.conventions, CLASSES, donors)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_finite_differences(learner):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(len(segments(SPEC)), 3)) * 0.5
@@ -44,6 +45,7 @@ def test_the_gradient_is_that_of_finite_differences(learner):
         assert (found * direction).sum() == pytest.approx(slope, rel=0.02, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_spoilt_part_is_avoided_and_where_donors_agree_nothing_is_learned(learner):
     """Labels are what one donor says; the other is that donor with noise in its top."""
     rng = np.random.default_rng(0)
@@ -66,6 +68,7 @@ def test_a_spoilt_part_is_avoided_and_where_donors_agree_nothing_is_learned(lear
     assert soup.losses[-1] < soup.losses[0] - 0.05
 
 
+@pytest.mark.slow
 def test_donors_without_a_classifier_learn_one_along():
     images = np.concatenate([photo_like(16, 32, seed=seed) // 3 + 60 * seed for seed in range(3)])
     labels = np.repeat(np.arange(3), 16).astype(np.int32)

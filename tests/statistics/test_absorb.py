@@ -61,6 +61,7 @@ def donor(request):
     return random_donor(request.param, images=photo_like(40), dtype="float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["all", "body"])
 @pytest.mark.usefixtures("in_double")
 def test_the_function_is_kept_for_any_image(donor, part):
@@ -71,6 +72,7 @@ def test_the_function_is_kept_for_any_image(donor, part):
         np.testing.assert_allclose(now, before, atol=1e-9 * np.abs(before).max())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_double")
 def test_training_begins_with_what_inference_gave(donor):
     images = dimmed(70, seed=1)
@@ -83,6 +85,7 @@ def test_training_begins_with_what_inference_gave(donor):
     assert np.abs(then - before).max() > 0.1 * np.abs(before).max()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_double")
 def test_body_keeps_what_the_network_computes_before_its_last_batchnorm(donor):
     images = dimmed(70, seed=1)
@@ -110,6 +113,7 @@ def test_one_image_is_refused(donor):
         absorb_statistics(donor, dimmed(1, seed=1))
 
 
+@pytest.mark.slow
 def test_a_run_absorbs_the_statistics_of_its_training_images(tmp_path):
     config = write_nano_experiment(
         tmp_path, population=2, generations=0, noise_repeats=0, finalists=1
@@ -132,6 +136,7 @@ def test_a_run_absorbs_the_statistics_of_its_training_images(tmp_path):
     assert path.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_the_function_it_was_given():
     donor, data = tiny_donor(), tiny_data()
     images = data.train_images
@@ -142,6 +147,7 @@ def test_a_training_begins_with_the_function_it_was_given():
     assert np.abs(found["never"] - wanted).max() > 0.1 * np.abs(wanted).max()
 
 
+@pytest.mark.slow
 def test_a_training_whose_images_grow_begins_with_statistics_of_small_ones():
     donor = tiny_donor()
     small = np.asarray(tf.image.resize(tiny_data().train_images, (8, 8), antialias=True))

@@ -27,6 +27,7 @@ def reset(model):
     return variables
 
 
+@pytest.mark.slow
 def test_one_batch_equals_the_layerwise_repair_without_keras(model):
     variables = reset(model)
     for layer in model.layers:
@@ -48,6 +49,7 @@ def test_one_batch_equals_the_layerwise_repair_without_keras(model):
     assert model.get_layer("stem_bn").momentum == DONOR.conventions.bn_momentum
 
 
+@pytest.mark.slow
 def test_batches_count_the_spread_between_them(model):
     """The stem sees the images only, so its statistics do not depend on the batches."""
     variables = reset(model)

@@ -97,6 +97,7 @@ def test_the_host_is_whoever_most_comes_from(setting, recipe, host):
     assert recipe(space).host(space) == host
 
 
+@pytest.mark.slow
 def test_an_evaluation_refits_mixtures_and_averages_and_nothing_else(setting):
     donors, space, images = setting
     labels = np.arange(48, dtype=np.int32) % 3

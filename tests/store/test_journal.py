@@ -111,6 +111,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_writer_killed_again_and_again_loses_nothing_it_acknowledged(tmp_path):
     path = tmp_path / "j.jsonl"
     rng = random.Random(5)
@@ -213,6 +214,7 @@ def test_a_signal_in_the_middle_of_a_line_waits_until_the_line_is_written(tmp_pa
     assert len(journal) == 3
 
 
+@pytest.mark.slow
 def test_reading_a_long_journal_needs_no_memory(tmp_path):
     """200 MB of journal through a process that may not have 200 MB more than at its start."""
     path = tmp_path / "j.jsonl"

@@ -233,6 +233,7 @@ class Projected(Objective):
         }
 
 
+@pytest.mark.slow
 def test_a_training_takes_over_its_part_learns_it_and_keeps_it(donor, tmp_path):
     objective = Projected(TrainOptions(epochs=1, batch_size=32))
     start = donor.without_part("decoder")

@@ -8,6 +8,7 @@ import pytest
 from efn_compose.store.write_behind import WriteBehind
 
 
+@pytest.mark.slow
 def test_bytes_are_where_they_were_sent(tmp_path):
     """Thousands of small arrays, large ones, empty ones and views, with and without gaps."""
     rng = np.random.default_rng(0)

@@ -39,6 +39,7 @@ def pages(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_pages_fit_are_readable_and_say_nothing_on_the_console(chromium, pages, width, scheme):
     for name, path in pages.items():
@@ -53,6 +54,7 @@ def test_pages_fit_are_readable_and_say_nothing_on_the_console(chromium, pages, 
                 assert violations(page) == [], name
 
 
+@pytest.mark.slow
 def test_on_paper_nothing_is_cut_off_and_the_ground_is_white(chromium, pages):
     """A4 less the page's margins of 16 mm is 178 mm, 672 pixels of CSS, also for who reads in the dark."""
     for path in pages.values():
@@ -63,6 +65,7 @@ def test_on_paper_nothing_is_cut_off_and_the_ground_is_white(chromium, pages):
             assert page.evaluate(ground) == "rgb(255, 255, 255)"
 
 
+@pytest.mark.slow
 def test_the_keyboard_reaches_every_block_and_shows_what_it_is(chromium, pages):
     with page_of(chromium, pages["finished"].as_uri(), 1280, "light") as (page, _):
         stops = tab_stops(page)
@@ -77,6 +80,7 @@ def test_the_keyboard_reaches_every_block_and_shows_what_it_is(chromium, pages):
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
 
 
+@pytest.mark.slow
 def test_a_planted_fault_is_found(chromium, tmp_path):
     """Checks that cannot fail prove nothing: each of these must."""
     (tmp_path / "bad.html").write_text(
@@ -120,6 +124,7 @@ def address(site):
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_the_documentation_builds_strictly_and_shows_other_folders_pages(site):
     assert "sizes" in (site / "results" / "parity.html").read_text(encoding="utf-8")
     commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
@@ -128,6 +133,7 @@ def test_the_documentation_builds_strictly_and_shows_other_folders_pages(site):
     assert "until_no_better" in settings and "<!-- settings -->" not in settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_the_documentation_fits_and_loads_nothing_from_elsewhere(chromium, address, width, scheme):
     for name in ("index", "science", "reference/commands", "notebooks/compose_by_hand"):

@@ -54,6 +54,7 @@ def damaged(value, generator):
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_junk_anywhere_is_survived(run_files, seed):
     folder, files = run_files

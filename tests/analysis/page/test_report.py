@@ -44,6 +44,7 @@ def copy(finished, tmp_path):
     return Path(shutil.copytree(finished[1], tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_imports_neither_tensorflow_nor_ray():
     code = (
         "import sys, efn_compose.analysis, efn_compose.cli.report;"
@@ -203,6 +204,7 @@ def test_damaged_line_in_the_middle_is_left_out(copy):
     assert "2 of" in run.problems[0] and "line 11, 21" in run.problems[0]
 
 
+@pytest.mark.slow
 def test_every_moment_of_a_run_can_be_drawn(finished, tmp_path):
     _, folder = finished
     copy = Path(shutil.copytree(folder, tmp_path / "moment"))
@@ -274,6 +276,7 @@ def test_commands_survive_a_shell(tmp_path):
     assert shlex.split(reproduce_command(run))[-1] == f"run.path={folder}-again"
 
 
+@pytest.mark.slow
 def test_size_and_time_grow_slowly_enough_for_ten_thousand_evaluations(tmp_path):
     sizes, counts, seconds = [], [], []
     for generations in (40, 80):

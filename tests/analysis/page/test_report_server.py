@@ -107,6 +107,7 @@ def ask(address, path="/", method="GET", **headers):
     return answer.status, answer.read().decode(), answer
 
 
+@pytest.mark.slow
 def test_served_page_moves_with_the_run(served):
     folder, address = served
     assert address[0] == "127.0.0.1"
@@ -122,6 +123,7 @@ def test_served_page_moves_with_the_run(served):
     assert "30 evaluations" in after
 
 
+@pytest.mark.slow
 def test_server_gives_nothing_but_its_page_and_only_to_this_machine(served):
     _, address = served
     for path in ("/evaluations.jsonl", "/../config.toml", "/etc/passwd", "//x"):
@@ -135,6 +137,7 @@ def test_server_gives_nothing_but_its_page_and_only_to_this_machine(served):
     assert (status, body) == (200, "") and int(answer.headers["Content-Length"]) > 1000
 
 
+@pytest.mark.slow
 def test_server_survives_a_run_that_vanishes(served):
     folder, address = served
     assert ask(address)[0] == 200
@@ -143,6 +146,7 @@ def test_server_survives_a_run_that_vanishes(served):
     assert status == 500 and "no such run folder" in text
 
 
+@pytest.mark.slow
 def test_taken_port_is_an_error_that_says_so(served):
     folder, address = served
     with pytest.raises(RunError, match="--port"):

@@ -70,6 +70,7 @@ def test_a_mosaic_holds_every_filter_scaled_by_itself():
     assert (mosaic[3] == 1).all()  # the line between rows of filters
 
 
+@pytest.mark.slow
 def test_the_command_draws_one_or_two_files(donor, tmp_path, capsys):
     donor.save(tmp_path / "a.h5")
     changed(donor, **{NAME: 2 * donor.tensors[NAME]}).save(tmp_path / "b.h5")

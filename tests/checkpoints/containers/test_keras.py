@@ -365,6 +365,7 @@ def test_a_path_out_of_the_archive_is_refused(tmp_path, name):
         keras_zip.read(tmp_path / "m.keras")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("member", ["model.weights.h5", "config.json"])
 def test_a_zip_bomb_is_refused_before_it_inflates(tmp_path, member):
     with zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -415,6 +416,7 @@ def test_a_truncated_archive_is_refused(tmp_path, kept):
 # --- damage -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["w.h5", "n.weights.h5", "m.keras"])
 def test_flipped_bytes_raise_nothing_but_deliberate_errors(tmp_path, kind):
     path = tmp_path / kind

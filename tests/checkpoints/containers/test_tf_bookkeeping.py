@@ -57,6 +57,7 @@ def saved(model, folder, kind):
     return manager.save()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

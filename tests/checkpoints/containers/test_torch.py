@@ -213,6 +213,7 @@ def test_a_text_longer_than_the_pickle_is_refused():
             safe_unpickle(io.BytesIO(data), "x")
 
 
+@pytest.mark.slow
 def test_an_endless_pickle_is_cut_off():
     with pytest.raises(UnsafeCheckpointError, match="MB"):
         safe_unpickle(io.BytesIO(b"\x80\x02" + b"N0" * (MAX_PICKLE_BYTES // 2 + 8)), "x")

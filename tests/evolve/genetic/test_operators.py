@@ -100,6 +100,7 @@ def test_mutation_reaches_every_gene_and_value(mutation):
     assert seen == set(itertools.product(range(len(SPACE.loci)), range(3)))
 
 
+@pytest.mark.slow
 @each_mutation
 @pytest.mark.parametrize("granularity", ["stage", "filter"])
 def test_mutation_works_at_every_granularity(mutation, granularity):
@@ -133,6 +134,7 @@ def test_a_heavy_tail_changes_many_genes_now_and_then():
     assert many[0] > 5 * max(1, many[1])
 
 
+@pytest.mark.slow
 @each_selection
 def test_selection_prefers_the_better_and_knows_only_the_given(selection):
     losses = {(n,): float(n) for n in range(10)}

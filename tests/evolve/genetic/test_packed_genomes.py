@@ -24,6 +24,7 @@ def test_what_is_no_gene_is_refused():
         pack((0, -1))
 
 
+@pytest.mark.slow
 def test_a_long_search_takes_little_memory_per_genome():
     generator = random.Random(1)
     drawn = [tuple(generator.randrange(6) for _ in range(18)) for _ in range(20_000)]

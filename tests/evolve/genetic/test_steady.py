@@ -112,6 +112,7 @@ def test_a_budget_of_evaluations_counts_what_is_under_way(tmp_path):
     assert result.evaluations == 60
 
 
+@pytest.mark.slow
 def test_workers_wait_less_than_for_generations(tmp_path):
     """Idle share of 32 workers with heavy-tailed times, from the first ask to the last answer.
 
@@ -146,6 +147,7 @@ def loop_on(path, executor, kind, budget=None):
     )
 
 
+@pytest.mark.slow
 def test_luck_of_waves_neither_flatters_nor_drifts():
     """All genomes are equal; waves have luck, links are chosen for good scores."""
     beliefs = []
@@ -164,6 +166,7 @@ def test_luck_of_waves_neither_flatters_nor_drifts():
     assert statistics.fmean(beliefs) == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_it_finds_what_generations_find():
     """A separable landscape with luck; at equal evaluations both get equally far."""
     reached = {}

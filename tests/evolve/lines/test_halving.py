@@ -84,6 +84,7 @@ def _generation(records, number):
     return [r for r in records if r["phase"] == "population" and r["generation"] == number]
 
 
+@pytest.mark.slow
 def test_half_of_the_lines_end_whenever_the_trainings_have_doubled(tmp_path):
     _, records = _run(tmp_path)
     assert [len(_generation(records, n)) for n in range(10)] == [6, 3, 2, 2, 1, 1, 1, 1, 1, 1]
@@ -100,6 +101,7 @@ def test_the_number_of_lines_is_what_halving_at_every_power_of_two_gives(first, 
     assert [options.lines_left(first, n) for n in range(19)] == expected
 
 
+@pytest.mark.slow
 def test_the_best_lines_go_on_and_the_first_generation_holds_every_donor(tmp_path):
     _, records = _run(tmp_path)
     genomes = [tuple(r["recipe"]["values"]) for r in _generation(records, 0)]
@@ -111,6 +113,7 @@ def test_the_best_lines_go_on_and_the_first_generation_holds_every_donor(tmp_pat
         assert parents == ranked[: len(parents)]
 
 
+@pytest.mark.slow
 def test_what_is_put_up_is_the_mean_of_a_lines_states(tmp_path):
     executor = _Remembering()
     result, records = _run(tmp_path, executor)
@@ -127,6 +130,7 @@ def test_what_is_put_up_is_the_mean_of_a_lines_states(tmp_path):
     assert {"a", "b", "latest_state"} <= set(result.arms)
 
 
+@pytest.mark.slow
 def test_branches_set_out_from_the_mean_of_all_in_orders_of_their_own(tmp_path):
     executor = _Remembering()
     result, records = _run(tmp_path, executor, population=4, generations=9, branches=3)
@@ -150,6 +154,7 @@ def test_branches_set_out_from_the_mean_of_all_in_orders_of_their_own(tmp_path):
     assert result.start is not None
 
 
+@pytest.mark.slow
 def test_branches_of_one_number_see_one_order_whatever_their_line(tmp_path):
     _, records = _run(tmp_path, population=2, lines=2, generations=2, branches=2)
     for number in range(3):
@@ -157,6 +162,7 @@ def test_branches_of_one_number_see_one_order_whatever_their_line(tmp_path):
         assert seeds[:2] == seeds[2:] and len(set(seeds)) == 2
 
 
+@pytest.mark.slow
 def test_a_branch_that_fails_is_left_out_of_the_mean(tmp_path):
     class Failing(_Remembering):
         def answer(self, task):
@@ -175,6 +181,7 @@ def test_a_branch_that_fails_is_left_out_of_the_mean(tmp_path):
     assert len(executor.starts) == 8
 
 
+@pytest.mark.slow
 def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
     result, records = _run(tmp_path)
     number = 0  # the best line is trained first from the fifth generation on
@@ -186,6 +193,7 @@ def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
     assert result.flags[-1].startswith("Donors of different lineages") or len(set(start)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape", [{}, {"branches": 3}, {"population": 2, "lines": 2, "branches": 2}]
 )
@@ -198,6 +206,7 @@ def test_evaluations_are_as_planned(tmp_path, shape):
     assert sum(r["phase"] == "final" for r in records) <= plan["final"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape",
     [{"generations": 20}, {"generations": 20, "branches": 3}, {"lines": 2, "branches": 2}],
@@ -233,6 +242,7 @@ class _Failing(_Trainer):
         return super().answer(task)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [4, 9, 14])
 def test_a_line_that_lost_a_branch_is_not_trained_again_at_the_end(tmp_path, number):
     executor = _Failing(number)
@@ -244,6 +254,7 @@ class _Killed(BaseException):
     """The end of a process."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["generation0005_mean00", "generation0005_member01"])
 def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
     tmp_path, name, monkeypatch
@@ -268,6 +279,7 @@ def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
     assert _run(undisturbed, **shape)[1] == records
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [1, 8, 14, 20])
 @pytest.mark.parametrize("shape", [{"lines": 2}, {"branches": 2}])
 def test_a_run_resumed_anywhere_ends_like_one_never_stopped(tmp_path, kept, shape):

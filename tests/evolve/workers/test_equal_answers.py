@@ -41,6 +41,7 @@ def executor(request, data):
         yield executor
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_executor_or_on_what_came_before(executor, alone):
     scores = [found.scores for found in alone[: len(TASKS)]]
     assert scores[0] == scores[3], "same genome, same seed, another candidate in between"
@@ -49,6 +50,7 @@ def test_scores_do_not_depend_on_the_executor_or_on_what_came_before(executor, a
     assert [evaluation.scores for evaluation in reversed(found)] == scores
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_them_either(executor, alone):
     for ours, theirs in zip(alone[len(TASKS) :], values(executor, MAKING, SEAT), strict=True):
         assert ours.keys() == theirs.keys()

@@ -47,6 +47,7 @@ def test_an_evaluation_trains_on_what_augmentation_makes_of_each_image(worker, d
     assert (wanted != data.train_images[numbers]).any(axis=(1, 2, 3)).all()
 
 
+@pytest.mark.slow
 def test_nothing_leaks_into_a_pure_donor(worker):
     EvaluationTask(Recipe.genome(MIXED), 1).run(worker)
     finished = FinishTask(Recipe.genome(SPACE.pure(1))).run(worker)
@@ -63,6 +64,7 @@ def test_donors_of_another_network_are_refused_and_leave_no_seat_behind(worker):
     worker.sit(SEAT)
 
 
+@pytest.mark.slow
 def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(data):
     import keras
 
@@ -95,6 +97,7 @@ def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(d
         np.testing.assert_allclose(found[1][name], values, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_diverging_training_is_a_failed_evaluation(data):
     found = EvaluationTask(Recipe.genome(MIXED), 1).run(_worker(data, learning_rate=1e30))
     assert "diverged" in found.error

@@ -17,6 +17,7 @@ def executor(request):
         yield executor
 
 
+@pytest.mark.slow
 def test_each_task_is_answered_once_by_its_position(executor):
     tasks = [Answer(0.02 * (n % 3)) for n in range(9)]
     positions = [position for position, outcome in executor.run(tasks) if not outcome.error]
@@ -24,6 +25,7 @@ def test_each_task_is_answered_once_by_its_position(executor):
     assert list(executor.run([])) == []
 
 
+@pytest.mark.slow
 def test_tasks_are_taken_only_when_a_worker_is_free(executor):
     taken, answered = [], []
 
@@ -52,6 +54,7 @@ def test_what_is_left_in_the_middle_is_not_answered_later(executor):
     assert values(executor, [Echo("a"), Echo("b")]) == ["a", "b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", WITH_PROCESSES, indirect=True)
 def test_a_worker_that_dies_costs_no_answer(executor, tmp_path):
     outcomes = dict(executor.run([Answer(), Bomb(str(tmp_path / "armed")), Answer()]))
@@ -59,6 +62,7 @@ def test_a_worker_that_dies_costs_no_answer(executor, tmp_path):
     assert (outcomes[1].value, outcomes[1].attempts) == ("survived", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", WITH_PROCESSES, indirect=True)
 def test_a_task_that_kills_each_worker_is_an_answer_with_a_reason(executor):
     outcomes = dict(executor.run([Answer(), Killer(), Answer()]))
@@ -73,6 +77,7 @@ def test_there_are_as_many_workers_as_the_options_say(executor, request):
     assert executor.workers == (1 if EXECUTORS[kind].is_in_process else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_trying_out_says_what_there_is(kind):
     assert executor_class(kind).try_out()
@@ -85,6 +90,7 @@ def test_the_configuration_knows_the_names_of_the_table_and_no_others():
         load_config(overrides=["executor.kind=slurm"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "chosen"),
     [

@@ -29,6 +29,7 @@ def executor(request):
         yield executor
 
 
+@pytest.mark.slow
 def test_every_answer_is_of_the_donors_that_were_given_with_the_task(executor):
     seats = [_seat(1, 2), _seat(3, 4), _seat(1, 2), _seat(5, 6)]
     for seat, numbers in zip(seats, ([1, 2], [3, 4], [1, 2], [5, 6]), strict=True):
@@ -53,6 +54,7 @@ def test_numbers_without_a_seat_are_an_error_though_the_worker_sat_before(execut
     assert values(executor, [Reader()], _seat(1, 2))[0][0] == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", WITH_PROCESSES, indirect=True)
 def test_a_worker_that_replaces_a_dead_one_sits_where_its_task_says(executor, tmp_path):
     values(executor, [Reader()] * 4, _seat(1, 2))
@@ -65,6 +67,7 @@ def test_a_worker_that_replaces_a_dead_one_sits_where_its_task_says(executor, tm
     assert all(donors == [3, 4] for donors, _, _ in found)
 
 
+@pytest.mark.slow
 def test_old_seats_are_let_go_in_this_process():
     alive = []
     with started("serial") as executor:

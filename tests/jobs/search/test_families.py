@@ -38,6 +38,7 @@ def test_a_composition_is_its_donor_or_takes_every_tensor_from_one(variant):
         assert any(np.array_equal(values, tensors[name]) for tensors in donors), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("small", "large"), FAMILIES.items())
 def test_a_nested_donor_keeps_its_function_and_is_found_again(small, large):
     donor = random_donor(small)

@@ -319,6 +319,7 @@ def test_a_run_folder_in_use(experiment, tmp_path):
         assert (tmp_path / "run" / "environment.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_keeps_the_journal_and_says_so(experiment, tmp_path):
     disk = tmp_path / "disk"

@@ -17,6 +17,9 @@ from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.statistics.repair import repair
 from efn_compose.store import WeightFile
 
+# Whichever test comes first builds the networks of all.
+pytestmark = pytest.mark.slow
+
 CLASSES = 7
 BASE = random_donor(TINY, seed=0, classes=CLASSES)
 

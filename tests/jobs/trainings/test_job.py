@@ -50,6 +50,7 @@ def undisturbed(place):
     return train(overrides=settings(place, "undisturbed"), quiet=True)
 
 
+@pytest.mark.slow
 def test_a_matrix_leaves_weights_scores_and_every_image_judged_once(undisturbed, place):
     folder = undisturbed.folder
     assert {path.name for path in (folder / "trainings").iterdir()} == {
@@ -74,6 +75,7 @@ def test_a_matrix_leaves_weights_scores_and_every_image_judged_once(undisturbed,
     assert not list(folder.rglob("state.npz")) and not list(folder.rglob("*.partial"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_matrix_goes_on_and_ends_the_same(undisturbed, place, monkeypatch):
     arguments = [
         "train", "--quiet", "--set", *settings(place, "interrupted"),
@@ -102,6 +104,7 @@ def test_an_interrupted_matrix_goes_on_and_ends_the_same(undisturbed, place, mon
     assert (place / "interrupted" / name).read_bytes() == undisturbed.predictions.read_bytes()
 
 
+@pytest.mark.slow
 def test_unlabelled_images_from_a_folder_without_classes(place, tmp_path, capsys):
     method = "noisy-student"
     images, _ = quarters(40, seed=4)
@@ -133,6 +136,7 @@ def test_workers_of_ray_make_what_one_process_makes(undisturbed, place):
         assert twin.read_bytes() == path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_is_said_before_anything_is_written(place, capsys):
     wrong = [
         ({"train__optimizer": "adamm"}, "Did you mean 'adam'"),
@@ -203,6 +207,7 @@ def test_leaderboard_averages_seeds_and_errs_over_folds():
     assert best.errors["accuracy"] is None and last.failed == 1
 
 
+@pytest.mark.slow
 def test_damaged_images_and_duplicates_are_listed_or_refused(place, tmp_path):
     images, labels = quarters(40)
     for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):

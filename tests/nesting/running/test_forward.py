@@ -8,6 +8,7 @@ from float64_networks import float64_donor, logits_of, random_images, relative_d
 from efn_compose.nesting import nest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "side", "padding"),
     [
@@ -33,6 +34,7 @@ def test_numpy_and_keras_compute_the_same_logits(variant, side, padding):
     assert relative_difference(logits_of(donor, images), expected) < 1e-9
 
 
+@pytest.mark.slow
 def test_nested_keras_model_keeps_the_donors_logits_in_training_mode():
     images = random_images(side=32).astype(np.float32)
     donor = float64_donor("b-w0.3-d0.3", side=32)

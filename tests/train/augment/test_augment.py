@@ -22,6 +22,7 @@ def pictures(count: int = 6, side: int = 16) -> tf.Tensor:
     return tf.constant(rng.integers(0, 256, (count, side, side, 3)), tf.uint8)
 
 
+@pytest.mark.slow
 def test_an_image_is_augmented_alike_in_any_batch_and_in_tf_data():
     images, numbers = pictures(), tf.range(100, 106)
     whole = augment(images, numbers, MUCH, seed=3, epoch=2).numpy()

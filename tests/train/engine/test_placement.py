@@ -54,6 +54,7 @@ def plain(data):
     return _evaluation(_setup(), data)[0]
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_what_float32_trains(plain, data):
     found, evaluator = _evaluation(_setup(precision="mixed_float16"), data)
     model = evaluator.network.model
@@ -63,6 +64,7 @@ def test_mixed_precision_trains_what_float32_trains(plain, data):
     assert found.train_loss != plain.train_loss
 
 
+@pytest.mark.slow
 def test_a_tpu_worker_trains_under_its_strategy(plain, data, monkeypatch):
     """With a mirrored strategy of one processor in place of the chip."""
     asked = []

@@ -19,6 +19,7 @@ def resident():
     return ResidentModel(donor.spec, donor.conventions, 4, TrainSettings(dropout=0.0))
 
 
+@pytest.mark.slow
 def test_both_draw_the_same_classifier_from_the_same_seed(resident):
     trainer = Trainer(tiny_donor(), Classification(4, TrainOptions()))
     for seed in (1, 2):
@@ -30,6 +31,7 @@ def test_both_draw_the_same_classifier_from_the_same_seed(resident):
     assert np.abs(one).max() <= np.sqrt(6 / (32 + 4))
 
 
+@pytest.mark.slow
 def test_both_take_the_same_statistics_of_one_batch(resident):
     donor, images = tiny_donor(), quarters(40)[0]
     resident.load(donor.tensors, 1)
@@ -58,6 +60,7 @@ def test_the_traced_pass_counts_each_batch_alike(resident):
     np.testing.assert_allclose(found, np.mean(means, axis=0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_searchs_adam_is_keras_but_for_rounding():
     rng = np.random.default_rng(0)
     start = rng.normal(size=(50,)).astype(np.float32)

@@ -25,6 +25,9 @@ from efn_compose.train.recipe.fit import fit_inputs
 from efn_compose.train.recipe.history import EpochRecord
 from efn_compose.train.recipe.inputs import Inputs
 
+# Whichever test comes first builds the networks of all.
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "howto" / "objective.md"
 
 

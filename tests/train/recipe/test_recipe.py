@@ -26,6 +26,9 @@ from efn_compose.train.recipe.padam import PAdam
 from efn_compose.train.recipe.rate_finder import find_rate
 from efn_compose.train.recipe.step import UpdateStep
 
+# Whichever test comes first builds the networks of all.
+pytestmark = pytest.mark.slow
+
 PLAIN = AugmentOptions(flip_x=0.0)
 
 

@@ -23,6 +23,9 @@ from efn_compose.train.semi.mean_teacher import (
 )
 from efn_compose.train.semi.noisy_student import joined, run_rounds
 
+# Whichever test comes first builds the networks of all.
+pytestmark = pytest.mark.slow
+
 PLAIN = AugmentOptions(flip_x=0.0)
 
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import efn_compose
 
 ASK = "from efn_compose.evolve.workers.executors.worker_check import code_hash; print(code_hash())"
@@ -20,6 +22,7 @@ def _hash(root: Path) -> str:
     return found.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_changed_line_in_any_folder_is_other_code(tmp_path):
     package = Path(efn_compose.__file__).parent
     shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))
