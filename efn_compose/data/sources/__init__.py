@@ -18,7 +18,7 @@ NAMED_SOURCES: dict[str, Callable[[], ImageTable]] = {
     "fashion_mnist": load_fashion_mnist,
 }
 #: Sources written as `kind:PATH`.
-PATH_SOURCES: dict[str, Callable[[str], ImageTable]] = {
+PATH_SOURCES: dict[str, Callable[..., ImageTable]] = {
     "folder": load_folder,
     "npz": load_npz,
     "csv": load_csv,
@@ -27,7 +27,9 @@ PATH_SOURCES: dict[str, Callable[[str], ImageTable]] = {
 __all__ = ["NAMED_SOURCES", "PATH_SOURCES", "load_table"]
 
 
-def load_table(source: str, columns: Sequence[str] = (), folder: str = "") -> ImageTable:
+def load_table(
+    source: str, columns: Sequence[str] = (), folder: str = "", *, needs_labels: bool = True
+) -> ImageTable:
     """Return the images and labels of a source.
 
     Args:
@@ -35,6 +37,9 @@ def load_table(source: str, columns: Sequence[str] = (), folder: str = "") -> Im
             relative paths start at the working directory.
         columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv source.
         folder: A folder that the image paths of a csv source may start from.
+        needs_labels: Whether every image must have a label. Otherwise a folder without classes,
+            an archive without `labels`, and a csv without labels are taken as well; the label of
+            an image without one is `UNLABELLED`.
 
     Raises:
         DataError: Unknown source, or its files are missing or damaged; columns or a folder are
@@ -46,14 +51,14 @@ def load_table(source: str, columns: Sequence[str] = (), folder: str = "") -> Im
     """
     kind, colon, path = source.partition(":")
     if colon and path and kind == "csv":
-        return load_csv(os.path.expanduser(path), columns, folder)
+        return load_csv(os.path.expanduser(path), columns, folder, needs_labels=needs_labels)
     if columns or folder:
         raise DataError(f"Columns and an image folder are those of csv:PATH. Received: {source!r}.")
     if not colon and source in NAMED_SOURCES:
         return NAMED_SOURCES[source]()
     if colon and path and kind in PATH_SOURCES:
         # A shell leaves the tilde behind a colon alone.
-        return PATH_SOURCES[kind](os.path.expanduser(path))
+        return PATH_SOURCES[kind](os.path.expanduser(path), needs_labels=needs_labels)
     allowed = [*NAMED_SOURCES, *(f"{name}:PATH" for name in PATH_SOURCES)]
     if not source:
         raise DataError(

@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from efn_compose.data.decode import ImageFiles
 from efn_compose.data.sources.csv_text import read_rows
-from efn_compose.data.table import ImageTable, number_labels
+from efn_compose.data.table import UNLABELLED, ImageTable, number_labels
 from efn_compose.errors import DataError, describe_problems
 
 #: Header names that each column may have, the first match counts; letter case does not.
@@ -23,7 +25,11 @@ LISTED_PROBLEMS = 30
 
 
 def load_csv(
-    path: str | os.PathLike[str], columns: Sequence[str] = (), folder: str = ""
+    path: str | os.PathLike[str],
+    columns: Sequence[str] = (),
+    folder: str = "",
+    *,
+    needs_labels: bool = True,
 ) -> ImageTable:
     """Return the images that a table with a header line lists.
 
@@ -35,6 +41,7 @@ def load_csv(
         columns: "image=NAME", "label=NAME", "patient=NAME" each, where the header has other names
             than those in `COLUMNS`; all other columns are passed over.
         folder: A further folder that image paths may start from.
+        needs_labels: Whether every row must have a label.
 
     Raises:
         DataError: No such file, no such columns, or rows without an image, label or patient;
@@ -46,7 +53,7 @@ def load_csv(
     """
     table = Path(path)
     header, rows = read_rows(table)
-    found = _find_columns(table, header, _given_columns(table, columns))
+    found = _find_columns(table, header, _given_columns(table, columns), needs_labels)
     places = _folders(table, folder)
     problems: list[str] = []
     files: list[Path] = []
@@ -57,7 +64,8 @@ def load_csv(
         if len(row) != len(header):
             problems.append(f"- line {line}: {len(row)} fields, the header has {len(header)}")
             continue
-        image, label = row[found["image"]].strip(), row[found["label"]].strip()
+        image = row[found["image"]].strip()
+        label = row[found["label"]].strip() if "label" in found else ""
         file = _find_image(places, image) if image else None
         if file is None:
             problems.append(f"- line {line}: " + (f"no file {image}" if image else "no image"))
@@ -66,7 +74,7 @@ def load_csv(
         else:
             first_line[file] = line
             files.append(file)
-        problems += _label_problems(line, label)
+        problems += _label_problems(line, label) if needs_labels else []
         labels.append(label)
         if "patient" in found:
             patient = row[found["patient"]].strip()
@@ -84,7 +92,7 @@ def load_csv(
                 "with data.folder (--image-folder).",
             )
         )
-    numbers, class_names = number_labels(labels)
+    numbers, class_names = number_labels(labels) if needs_labels else _number_some(labels)
     groups, group_names = number_labels(patients) if patients else (None, None)
     return ImageTable(
         images=ImageFiles(files),
@@ -94,6 +102,14 @@ def load_csv(
         groups=groups,
         group_names=group_names,
     )
+
+
+def _number_some(labels: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return class numbers and names; `UNLABELLED` where a label is missing."""
+    numbers = np.full(len(labels), UNLABELLED, np.int32)
+    known = [place for place, label in enumerate(labels) if label and label.lower() not in MISSING]
+    numbers[known], class_names = number_labels([labels[place] for place in known])
+    return numbers, class_names
 
 
 def _label_problems(line: int, label: str) -> list[str]:
@@ -124,7 +140,9 @@ def _given_columns(table: Path, columns: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def _find_columns(table: Path, header: Sequence[str], given: Mapping[str, str]) -> dict[str, int]:
+def _find_columns(
+    table: Path, header: Sequence[str], given: Mapping[str, str], needs_labels: bool
+) -> dict[str, int]:
     lower = [name.lower() for name in header]
     columns = {
         column: lower.index(name)
@@ -132,11 +150,12 @@ def _find_columns(table: Path, header: Sequence[str], given: Mapping[str, str]) 
         for name in reversed((given[column].lower(),) if column in given else names)
         if name in lower
     }
+    needed = ("image", "label") if needs_labels else ("image",)
     problems = [
         f"- no column for the {column}: expected "
         + (repr(given[column]) if column in given else " or ".join(COLUMNS[column]))
         for column in COLUMNS
-        if column not in columns and (column in given or column != "patient")
+        if column not in columns and (column in given or column in needed)
     ]
     if problems:
         problems.append(f"- received: {', '.join(header) or 'an empty first line'}")

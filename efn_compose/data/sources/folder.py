@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.data.decode import ImageFiles
-from efn_compose.data.table import ImageTable, printable
+from efn_compose.data.table import UNLABELLED, ImageTable, printable
 from efn_compose.errors import DataError, describe_problems
 
 #: Folders of these names, and no others, above folders of equal names are a split.
@@ -29,7 +29,7 @@ _PART_NAMES = frozenset(
 )
 
 
-def load_folder(path: str | os.PathLike[str]) -> ImageTable:
+def load_folder(path: str | os.PathLike[str], *, needs_labels: bool = True) -> ImageTable:
     """Return the images below a folder; each subfolder is a class.
 
     Classes are numbered in the order of their sorted names, images in the order of their
@@ -37,6 +37,7 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
 
     Args:
         path: Folder with one subfolder per class; images may lie deeper.
+        needs_labels: Otherwise images may lie anywhere below, as `load_plain_folder` takes them.
 
     Raises:
         DataError: No such folder, fewer than two classes, or a class without images.
@@ -45,6 +46,8 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
         >>> load_folder("flowers").class_names  # doctest: +SKIP
         ('daisy', 'rose', 'tulip')
     """
+    if not needs_labels:
+        return load_plain_folder(path)
     root = Path(path)
     if not root.is_dir():
         what = "a file, not a folder" if root.exists() else "no such folder"
@@ -83,15 +86,58 @@ def load_folder(path: str | os.PathLike[str]) -> ImageTable:
     )
 
 
-def _refuse_split(root: Path, folders: Sequence[Path]) -> None:
-    """Raise where the folders are the parts of a split and the classes lie one level deeper."""
+def load_plain_folder(path: str | os.PathLike[str]) -> ImageTable:
+    """Return the images anywhere below a folder, in the order of their sorted paths.
+
+    Two or more subfolders with images are classes, unless they are the parts of a split. All other
+    images have no label.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        DataError: No such folder, or no images below it.
+
+    Example:
+        >>> load_plain_folder("photos").class_names  # doctest: +SKIP
+        ()
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder (seen from {Path.cwd()}).")
+    passed_over: Counter[str] = Counter()
+    files = image_files(root, passed_over)
+    if not files:
+        raise DataError(f"{root}: no images below this folder.")
+    places = [file.relative_to(root).parts for file in files]
+    first = [parts[0] if len(parts) > 1 else None for parts in places]
+    names = sorted({name for name in first if name is not None})
+    if len(names) < 2 or _split_classes([root / name for name in names]):
+        names = []
+    number = {name: place for place, name in enumerate(names)}
+    return ImageTable(
+        images=ImageFiles(files),
+        labels=np.array([number.get(name, UNLABELLED) for name in first], np.int32),
+        class_names=tuple(map(printable, names)),
+        name=f"folder:{root}",
+        notes=passed_over_note(passed_over),
+    )
+
+
+def _split_classes(folders: Sequence[Path]) -> set[str]:
+    """Return the classes below folders that are the parts of a split; none where they are not."""
     if len(folders) < 2 or any(folder.name.lower() not in _PART_NAMES for folder in folders):
-        return
+        return set()
     inner = [
         {entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."}
         for folder in folders
     ]
-    shared = set.intersection(*inner)
+    return set.intersection(*inner)
+
+
+def _refuse_split(root: Path, folders: Sequence[Path]) -> None:
+    """Raise where the folders are the parts of a split and the classes lie one level deeper."""
+    shared = _split_classes(folders)
     if shared:
         parts, classes = ", ".join(folder.name for folder in folders), ", ".join(sorted(shared))
         first = next((part for part in folders if part.name.startswith("train")), folders[0])

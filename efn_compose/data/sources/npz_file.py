@@ -8,11 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.data.table import GreyImages, ImageSequence, ImageTable, number_labels
+from efn_compose.data.table import (
+    UNLABELLED,
+    GreyImages,
+    ImageSequence,
+    ImageTable,
+    number_labels,
+)
 from efn_compose.errors import DataError, describe_problems
 
 
-def load_npz(path: str | os.PathLike[str]) -> ImageTable:
+def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> ImageTable:
     """Return the images and labels of a `.npz` file.
 
     Args:
@@ -20,6 +26,7 @@ def load_npz(path: str | os.PathLike[str]) -> ImageTable:
             or (image, height, width), and `labels`, (image,) integers or strings; optionally
             `groups`, (image,) patient ids, `class_names`, one string per label 0, 1, …, and
             `masks`, uint8 (image, height, width) class of each pixel, 255 where not known.
+        needs_labels: Whether `labels` must be there.
 
     Raises:
         DataError: No such file, damaged, pickled objects inside, or arrays that do not fit;
@@ -33,7 +40,7 @@ def load_npz(path: str | os.PathLike[str]) -> ImageTable:
     arrays, problems = _read(Path(path))
     problems += [
         f"- no array {name!r} in the file (it has {', '.join(sorted(arrays)) or 'none'})"
-        for name in ("images", "labels")
+        for name in (("images", "labels") if needs_labels else ("images",))
         if name not in arrays and not any(f"{name!r}" in problem for problem in problems)
     ]
     if not problems:
@@ -83,7 +90,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
 
 
 def _check(arrays: dict[str, np.ndarray]) -> list[str]:
-    images, labels = arrays["images"], arrays["labels"]
+    images, labels = arrays["images"], arrays.get("labels")
     problems = []
     is_grey = images.ndim == 3
     if not is_grey and (images.ndim != 4 or images.shape[-1] not in (1, 3)):
@@ -98,7 +105,7 @@ def _check(arrays: dict[str, np.ndarray]) -> list[str]:
         )
     if 0 in images.shape:
         problems.append(f"- 'images': empty, shape {images.shape}")
-    if labels.dtype.kind not in "iuUb":
+    if labels is not None and labels.dtype.kind not in "iuUb":
         problems.append(f"- 'labels': expected integers or strings, received {labels.dtype}")
     for name in ("labels", "groups"):
         if name in arrays and arrays[name].shape != images.shape[:1]:
@@ -113,8 +120,7 @@ def _check(arrays: dict[str, np.ndarray]) -> list[str]:
             f"received {masks.dtype} {masks.shape}"
         )
     names = arrays.get("class_names")
-    is_numbered = labels.dtype.kind in "iub" and labels.size
-    if names is None or not is_numbered:
+    if names is None or labels is None or labels.dtype.kind not in "iub" or not labels.size:
         return problems
     if names.ndim != 1 or labels.min() < 0 or labels.max() >= len(names):
         problems.append(
@@ -131,6 +137,8 @@ def _value_range(images: np.ndarray) -> str:
 
 
 def _labels(arrays: dict[str, Any]) -> tuple[np.ndarray, tuple[str, ...]]:
+    if "labels" not in arrays:
+        return np.full(len(arrays["images"]), UNLABELLED, np.int32), ()
     labels = arrays["labels"]
     if "class_names" in arrays and labels.dtype.kind in "iub":
         return labels.astype(np.int32), tuple(str(name) for name in arrays["class_names"])
