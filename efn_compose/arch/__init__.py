@@ -2,6 +2,7 @@
 
 from efn_compose.arch.channels import ChannelGroup, GroupAxis, channel_groups
 from efn_compose.arch.conventions import PREPROCESSINGS, Conventions, Preprocessing
+from efn_compose.arch.decoder import decoder_operations, unet_walk
 from efn_compose.arch.feature_points import FeaturePoint, feature_points
 from efn_compose.arch.inventory import (
     BN_ROLES,
@@ -11,7 +12,7 @@ from efn_compose.arch.inventory import (
     inventory,
     parameter_count,
 )
-from efn_compose.arch.specs import ArchSpec, BlockSpec
+from efn_compose.arch.specs import ArchSpec, BlockSpec, DecoderSpec
 from efn_compose.arch.tables import BASES, FAMILIES, VARIANTS
 from efn_compose.arch.variants import (
     arch_spec,
@@ -30,6 +31,7 @@ from efn_compose.arch.walk import (
     block_operations,
     body,
     follow,
+    follow_from,
     until_block,
     walk,
 )
@@ -48,6 +50,7 @@ __all__ = [
     "BlockSpec",
     "ChannelGroup",
     "Conventions",
+    "DecoderSpec",
     "FeaturePoint",
     "GroupAxis",
     "Operation",
@@ -59,14 +62,17 @@ __all__ = [
     "block_operations",
     "body",
     "channel_groups",
+    "decoder_operations",
     "default_conventions",
     "feature_points",
     "follow",
+    "follow_from",
     "inventory",
     "parameter_count",
     "round_channels",
     "round_repeats",
     "scaled_spec",
+    "unet_walk",
     "until_block",
     "variant_name",
     "walk",

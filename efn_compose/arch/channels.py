@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from efn_compose.arch.decoder import decoder_operations
 from efn_compose.arch.inventory import TensorSpec, inventory
 from efn_compose.arch.specs import ArchSpec
 from efn_compose.arch.walk import body
@@ -79,7 +80,8 @@ def channel_groups(spec: ArchSpec, classes: int | None = None) -> dict[str, Chan
         for number, axis in enumerate(tensor.axes):
             if axis.group is not None:
                 members.setdefault(axis.group, []).append(GroupAxis(tensor, number))
-    bent = {operation.group_out for operation in body(spec) if operation.kind in _PER_CHANNEL}
+    operations = (*body(spec), *decoder_operations(spec))
+    bent = {operation.group_out for operation in operations if operation.kind in _PER_CHANNEL}
     return {
         name: ChannelGroup(
             name=name,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from efn_compose.arch.decoder import decoder_operations
 from efn_compose.arch.inventory import parameter_count
 from efn_compose.arch.specs import ArchSpec
 from efn_compose.arch.walk import Operation, follow, walk
@@ -31,7 +32,8 @@ def cost(spec: ArchSpec, size: int, classes: int | None = None) -> Cost:
     Args:
         spec: The network.
         size: Height and width of the input in pixels.
-        classes: Width of the classifier; None leaves it out.
+        classes: Width of the classifier; None leaves it out. Of a network with a decoder both
+            ways to its end count: to the classifier, and to the decoder's outputs.
 
     Example:
         >>> from efn_compose.arch import arch_spec
@@ -39,7 +41,7 @@ def cost(spec: ArchSpec, size: int, classes: int | None = None) -> Cost:
         386
     """
     counter = _Counter()
-    follow(walk(spec, classes), size, counter.perform)
+    follow((*walk(spec, classes), *decoder_operations(spec)), size, counter.perform)
     return Cost(
         parameter_count(spec, classes), counter.multiply_adds, counter.activations, counter.largest
     )
@@ -56,8 +58,10 @@ class _Counter:
     def perform(self, operation: Operation, side: int, *others: int) -> int:
         if operation.kind in ("squeeze", "pool"):
             return 1
+        if operation.kind == "enlarge":
+            return others[0]
         side = -(-side // operation.stride)
-        if operation.kind in ("conv", "depthwise", "dense"):
+        if operation.kind in ("conv", "depthwise", "dense", "output"):
             outputs = side**2 * operation.out_channels
             inputs = 1 if operation.kind == "depthwise" else operation.in_channels
             self.multiply_adds += outputs * operation.kernel**2 * inputs

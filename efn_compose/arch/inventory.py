@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from efn_compose.arch.decoder import decoder_operations
 from efn_compose.arch.specs import ArchSpec
 from efn_compose.arch.walk import Operation, walk
 
@@ -82,7 +83,7 @@ def _tensors(operation: Operation) -> Iterator[TensorSpec]:
     reads = Axis(operation.group_in, "in") if operation.group_in else _FIXED
     makes = Axis(operation.group_out, "out") if operation.group_out else _FIXED
     each = Axis(operation.group_out, "channel") if operation.group_out else _FIXED
-    if operation.kind == "conv":
+    if operation.kind in ("conv", "output"):
         shape = (kernel, kernel, channels_in, channels_out)
         yield TensorSpec(layer, "kernel", shape, (_FIXED, _FIXED, reads, makes))
     elif operation.kind == "depthwise":
@@ -99,7 +100,7 @@ def _tensors(operation: Operation) -> Iterator[TensorSpec]:
 
 @lru_cache(maxsize=64)
 def inventory(spec: ArchSpec, classes: int | None = None) -> tuple[TensorSpec, ...]:
-    """Return every tensor of a network, in network order.
+    """Return every tensor of a network, in network order; those of its decoder last.
 
     Args:
         spec: The network.
@@ -110,7 +111,7 @@ def inventory(spec: ArchSpec, classes: int | None = None) -> tuple[TensorSpec, .
         >>> len(inventory(arch_spec("b0"), classes=1000))
         311
     """
-    operations = walk(spec, classes)
+    operations = (*walk(spec, classes), *decoder_operations(spec))
     return tuple(tensor for operation in operations for tensor in _tensors(operation))
 
 

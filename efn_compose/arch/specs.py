@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from efn_compose.errors import ConfigError
+from efn_compose.errors import ConfigError, describe_problems
 
 #: Key in `tables.FAMILIES`, or "custom" for a network of no family.
 Family = str
@@ -75,6 +75,46 @@ class BlockSpec:
 
 
 @dataclass(frozen=True)
+class DecoderSpec:
+    """A decoder on a network's feature points, from its coarsest map back to the image's size.
+
+    Args:
+        kind: "classic" enlarges, reads the skip, and convolves twice, with 256 to 16 channels
+            (Ronneberger et al. 2015, arXiv:1505.04597); "mirror" makes a block like those of the
+            stage at the same size.
+        outputs: Channels it puts out, such as the classes of a mask.
+        skips: Whether it reads the finer feature points, or the coarsest one alone.
+        repeats: Of a mirror: "one" block per step, or "all" that the stage has.
+
+    Example:
+        >>> DecoderSpec("mirror", outputs=2).skips
+        True
+    """
+
+    kind: Literal["classic", "mirror"] = "classic"
+    outputs: int = 2
+    skips: bool = True
+    repeats: Literal["one", "all"] = "one"
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.kind not in ("classic", "mirror"):
+            problems.append(f"- kind: allowed 'classic' or 'mirror'. Received: {self.kind!r}")
+        if self.repeats not in ("one", "all"):
+            problems.append(f"- repeats: allowed 'one' or 'all'. Received: {self.repeats!r}")
+        if self.kind == "classic" and self.repeats == "all":
+            problems.append("- repeats: 'all' is of a mirror; a classic decoder has no stages")
+        if not isinstance(self.outputs, int) or self.outputs < 1:
+            problems.append(f"- outputs: allowed 1 or more. Received: {self.outputs!r}")
+        if problems:
+            raise ConfigError(describe_problems("There is no such decoder.", problems))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary of JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
 class ArchSpec:
     """A whole network: stem, blocks, top. Every width is explicit.
 
@@ -89,6 +129,8 @@ class ArchSpec:
         blocks: All blocks in network order.
         top_channels: Channels of the last 1x1 convolution; 0 for none.
         stem_stride: 2, or 1 in CIFAR variants.
+        decoder: What stands on the feature points, for whoever treats it as one network with
+            the rest (`donors.unet`); weight files hold it as a further part.
 
     Example:
         >>> from efn_compose.arch import arch_spec
@@ -106,6 +148,7 @@ class ArchSpec:
     blocks: tuple[BlockSpec, ...]
     top_channels: int
     stem_stride: int = 2
+    decoder: DecoderSpec | None = None
 
     @property
     def stage_count(self) -> int:
@@ -145,18 +188,27 @@ class ArchSpec:
             >>> ArchSpec.from_json(arch_spec("b0").to_json()) == arch_spec("b0")
             True
         """
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        if self.decoder is None:
+            del fields["decoder"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "ArchSpec":
         """Return the network that `to_json` wrote."""
-        return cls(**{**fields, "blocks": tuple(BlockSpec(**block) for block in fields["blocks"])})
+        read = {**fields, "blocks": tuple(BlockSpec(**block) for block in fields["blocks"])}
+        if fields.get("decoder"):
+            read["decoder"] = DecoderSpec(**fields["decoder"])
+        return cls(**read)
+
+    def with_decoder(self, decoder: DecoderSpec | None) -> "ArchSpec":
+        """Return the network with a decoder on it, or with none."""
+        return dataclasses.replace(self, decoder=decoder)
 
     def same_tensors_as(self, other: "ArchSpec") -> bool:
         """Return whether two networks have the same layers and widths, under any names."""
-        return (self.stem_channels, self.stem_stride, self.blocks, self.top_channels) == (
-            other.stem_channels,
-            other.stem_stride,
-            other.blocks,
-            other.top_channels,
-        )
+        return self._layers == other._layers
+
+    @property
+    def _layers(self) -> tuple[Any, ...]:
+        return self.stem_channels, self.stem_stride, self.blocks, self.top_channels, self.decoder

@@ -6,7 +6,7 @@ to them, and leave the order, the names and the skips to `walk` and `follow`.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeVar
@@ -22,10 +22,15 @@ from efn_compose.arch.specs import ArchSpec, BlockSpec
 #:   "excite"      the product of a feature map and its gate,
 #:   "add"         the sum of a block's branch and the block's input,
 #:   "pool"        the mean over all positions,
-#:   "dense"       the classifier.
+#:   "dense"       the classifier,
+#:   "enlarge"     each position repeated `stride` times, cut to the second input's size,
+#:   "output"      the convolution to a decoder's outputs.
 OperationKind = Literal[
-    "conv", "depthwise", "norm", "activation", "squeeze", "excite", "add", "pool", "dense"
-]
+    "conv", "depthwise", "norm", "activation", "squeeze", "excite", "add", "pool", "dense",
+    "enlarge", "output",
+]  # fmt: skip
+#: Which function an activation is: the one that the conventions name, or one that is always the same.
+FunctionName = Literal["network", "sigmoid", "relu"]
 
 #: What the first operation reads.
 IMAGE = "image"
@@ -44,15 +49,15 @@ class Operation:
         name: Its layer where it has tensors, and the name of its output everywhere.
         reads: Names of the operations whose outputs it reads, in order.
         group_in: Channel group that it reads, None for RGB.
-        group_out: Channel group that it puts out, None for classes.
+        group_out: Channel group that it puts out, None for classes and a decoder's outputs.
         in_channels: Channels that it reads.
         out_channels: Channels that it puts out.
         block: Name of the block it belongs to, "" for stem, top and classifier.
         kernel: Side of a convolution's kernel, in pixels.
-        stride: Stride of a convolution.
+        stride: Stride of a convolution; how often "enlarge" repeats a position.
         has_bias: Whether a bias is added.
         function: For "activation": "network" is the function that the conventions
-            name, "sigmoid" that of a gate.
+            name, "sigmoid" that of a gate, "relu" that of a classic decoder.
         is_block_output: Whether its output is the block's output.
 
     Example:
@@ -72,11 +77,11 @@ class Operation:
     kernel: int = 1
     stride: int = 1
     has_bias: bool = False
-    function: Literal["network", "sigmoid"] = "network"
+    function: FunctionName = "network"
     is_block_output: bool = False
 
 
-class _Path:
+class OperationPath:
     """Operations in a row; each reads the output of the one before it."""
 
     def __init__(self, before: Operation | None, block: str = "") -> None:
@@ -96,7 +101,7 @@ class _Path:
         stride: int = 1,
         has_bias: bool = False,
     ) -> None:
-        self._append(
+        self.append(
             Operation(
                 kind="conv",
                 name=name,
@@ -114,33 +119,41 @@ class _Path:
 
     def depthwise(self, name: str, kernel: int, stride: int) -> None:
         here = self._here("depthwise", name)
-        self._append(dataclasses.replace(here, kernel=kernel, stride=stride))
+        self.append(dataclasses.replace(here, kernel=kernel, stride=stride))
 
     def norm(self, name: str) -> None:
-        self._append(self._here("norm", name))
+        self.append(self._here("norm", name))
 
-    def act(self, name: str, function: Literal["network", "sigmoid"] = "network") -> None:
-        self._append(dataclasses.replace(self._here("activation", name), function=function))
+    def act(self, name: str, function: FunctionName = "network") -> None:
+        self.append(dataclasses.replace(self._here("activation", name), function=function))
+
+    def enlarge(self, name: str, like: str, times: int) -> None:
+        here = self._here("enlarge", name, self.last, like)
+        self.append(dataclasses.replace(here, stride=times))
+
+    def output(self, name: str, channels: int, kernel: int) -> None:
+        self.conv(name, None, channels, kernel=kernel, has_bias=True)
+        self.operations[-1] = dataclasses.replace(self.operations[-1], kind="output")
 
     def squeeze_excite(self, prefix: str, channels: int) -> None:
         """Append a gate: what is read is multiplied by what a small network makes of its mean."""
         gated, group, gated_channels = self.last, self.group, self.channels
-        self._append(self._here("squeeze", f"{prefix}_squeeze"))
+        self.append(self._here("squeeze", f"{prefix}_squeeze"))
         self.conv(f"{prefix}_reduce", prefix, channels, has_bias=True)
         self.act(f"{prefix}_activation")
         self.conv(f"{prefix}_expand", group, gated_channels, has_bias=True)
         self.act(f"{prefix}_gate", "sigmoid")
-        self._append(self._here("excite", f"{prefix}_excite", gated, self.last))
+        self.append(self._here("excite", f"{prefix}_excite", gated, self.last))
 
     def add(self, name: str, shortcut: str) -> None:
-        self._append(self._here("add", name, self.last, shortcut))
+        self.append(self._here("add", name, self.last, shortcut))
 
     def pool(self, name: str) -> None:
-        self._append(self._here("pool", name))
+        self.append(self._here("pool", name))
 
     def dense(self, name: str, classes: int) -> None:
         here = dataclasses.replace(self._here("dense", name), has_bias=True)
-        self._append(dataclasses.replace(here, group_out=None, out_channels=classes))
+        self.append(dataclasses.replace(here, group_out=None, out_channels=classes))
 
     def _here(self, kind: OperationKind, name: str, *reads: str) -> Operation:
         """Return an operation that keeps group and channels."""
@@ -155,7 +168,7 @@ class _Path:
             block=self.block,
         )
 
-    def _append(self, operation: Operation) -> None:
+    def append(self, operation: Operation) -> None:
         self.operations.append(operation)
         self.last, self.group = operation.name, operation.group_out
         self.channels = operation.out_channels
@@ -189,7 +202,7 @@ def block_groups(spec: ArchSpec) -> dict[str, tuple[str, str, str]]:
 
 
 def _stem(spec: ArchSpec) -> list[Operation]:
-    path = _Path(None)
+    path = OperationPath(None)
     path.conv("stem_conv", "stem", spec.stem_channels, kernel=3, stride=spec.stem_stride)
     path.norm("stem_bn")
     path.act("stem_activation")
@@ -198,7 +211,7 @@ def _stem(spec: ArchSpec) -> list[Operation]:
 
 def _block(block: BlockSpec, before: Operation, mid: str, out: str) -> list[Operation]:
     """Return a block's operations; `before` puts out its input."""
-    name, path = block.name, _Path(before, block.name)
+    name, path = block.name, OperationPath(before, block.name)
     if block.has_expand:
         kernel, stride = (block.kernel, block.stride) if block.kind == "fused" else (1, 1)
         path.conv(f"{name}_expand_conv", mid, block.mid_channels, kernel=kernel, stride=stride)
@@ -234,7 +247,7 @@ def body(spec: ArchSpec) -> tuple[Operation, ...]:
     for block, (_, mid, out) in zip(spec.blocks, block_groups(spec).values(), strict=True):
         operations += _block(block, operations[-1], mid, out)
     if spec.top_channels:
-        path = _Path(operations[-1])
+        path = OperationPath(operations[-1])
         path.conv("top_conv", "top", spec.top_channels)
         path.norm("top_bn")
         path.act("top_activation")
@@ -255,7 +268,7 @@ def walk(spec: ArchSpec, classes: int | None = None) -> tuple[Operation, ...]:
         >>> [operation.name for operation in walk(arch_spec("b0"), classes=1000)[-2:]]
         ['pool', 'predictions']
     """
-    path = _Path(body(spec)[-1])
+    path = OperationPath(body(spec)[-1])
     path.pool("pool")
     if classes is not None:
         path.dense(HEAD_LAYER, classes)
@@ -299,7 +312,20 @@ def follow(
         >>> follow(body(arch_spec("b0")), 224, side)
         7
     """
-    values = {operations[0].reads[0]: value}
+    return follow_from(operations, {operations[0].reads[0]: value}, perform)
+
+
+def follow_from(
+    operations: Sequence[Operation], given: Mapping[str, Value], perform: Callable[..., Value]
+) -> Value:
+    """Perform operations that read several outputs of earlier ones; return the last one's output.
+
+    Args:
+        operations: A part of a walk.
+        given: What they read from outside, by name.
+        perform: As for `follow`.
+    """
+    values = dict(given)
     last_reader = {
         name: number for number, operation in enumerate(operations) for name in operation.reads
     }

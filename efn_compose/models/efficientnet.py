@@ -9,6 +9,7 @@ from keras import layers
 
 from efn_compose.arch import IMAGE, ArchSpec, Conventions, Operation, body, follow, inventory, walk
 from efn_compose.errors import InventoryMismatchError, describe_problems
+from efn_compose.models.enlarge import Enlarge
 from efn_compose.models.fast_layers import LayerKinds
 
 InputShape = tuple[int | None, int | None, int]
@@ -57,7 +58,7 @@ def build_model(
         >>> spec = arch_spec("b-w0.1-d0.3")
         >>> model = build_model(spec, default_conventions(spec), classes=10)  # doctest: +SKIP
     """
-    builder = _Builder(
+    builder = LayerBuilder(
         conventions,
         bn_momentum,
         kinds or LayerKinds(),
@@ -73,7 +74,7 @@ def build_model(
     return keras.Model(image, output, name=spec.variant.replace("-", "_").replace(".", "p"))
 
 
-class _Builder:
+class LayerBuilder:
     """What each operation of the walk is as a Keras layer; a method per kind of operation."""
 
     def __init__(
@@ -88,7 +89,11 @@ class _Builder:
         self.kinds = kinds
         self.symmetric = conventions.padding == "symmetric"
         self.epsilon = conventions.bn_epsilon
-        self.functions = {"network": conventions.activation, "sigmoid": "sigmoid"}
+        self.functions = {
+            "network": conventions.activation,
+            "sigmoid": "sigmoid",
+            "relu": "relu",
+        }
         self.momentum = conventions.bn_momentum if bn_momentum is None else 0.9
         self.momentum_variable = bn_momentum
         self.dropout = dropout
@@ -103,6 +108,14 @@ class _Builder:
             return x, "same"
         side = operation.kernel // 2
         return layers.ZeroPadding2D(side, name=f"{operation.name}_pad")(x), "valid"
+
+    def enlarge(self, operation: Operation, x: Any, like: Any) -> Any:
+        return Enlarge(operation.stride, name=operation.name)([x, like])
+
+    def output(self, operation: Operation, x: Any) -> Any:
+        return layers.Conv2D(
+            operation.out_channels, operation.kernel, padding="same", name=operation.name
+        )(x)
 
     def conv(self, operation: Operation, x: Any) -> Any:
         if operation.has_bias:
@@ -149,7 +162,7 @@ class _Builder:
         return layers.Multiply(name=operation.name)([x, gate])
 
     def add(self, operation: Operation, x: Any, shortcut: Any) -> Any:
-        rate = self.drop_rates[operation.block]
+        rate = self.drop_rates.get(operation.block, 0.0)
         if rate:
             name = f"{operation.block}_drop_connect"
             x = layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name)(x)
@@ -165,7 +178,7 @@ class _Builder:
 
 
 def model_variables(
-    model: keras.Model, spec: ArchSpec, classes: int | None
+    model: keras.Model, spec: ArchSpec, classes: int | None, *, has_top: bool = True
 ) -> dict[str, keras.Variable]:
     """Return a built model's variables by canonical tensor name, in network order.
 
@@ -173,6 +186,7 @@ def model_variables(
         model: A model of `build_model`, or one that contains such layers.
         spec: Its network.
         classes: Width of its classifier, None to leave the classifier out.
+        has_top: False for a U-Net, which ends before the top.
 
     Raises:
         InventoryMismatchError: The model lacks a layer, or a shape differs.
@@ -180,6 +194,8 @@ def model_variables(
     found, problems = {}, []
     by_layer = {layer.name: layer for layer in model.layers}
     for tensor in inventory(spec, classes):
+        if not has_top and tensor.layer.startswith("top_"):
+            continue
         layer = by_layer.get(tensor.layer)
         weight_name = _KERAS_WEIGHT_NAMES.get(tensor.role, tensor.role)
         variable = (

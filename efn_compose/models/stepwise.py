@@ -18,9 +18,11 @@ from efn_compose.arch import (
     Conventions,
     Operation,
     follow,
+    unet_walk,
     until_block,
     walk,
 )
+from efn_compose.models.enlarge import enlarged
 
 #: Called with a layer's name and its input; may replace that layer's tensors.
 BeforeLayer = Callable[[str, tf.Tensor], None]
@@ -28,7 +30,7 @@ BeforeLayer = Callable[[str, tf.Tensor], None]
 AfterLayer = Callable[[str, tf.Tensor], None]
 
 #: Operations whose input `before` sees.
-_WITH_TENSORS = ("conv", "depthwise", "norm", "dense")
+_WITH_TENSORS = ("conv", "depthwise", "norm", "dense", "output")
 
 
 class StepwiseNetwork:
@@ -62,7 +64,8 @@ class StepwiseNetwork:
         self._before: BeforeLayer | None = None
         self._after: AfterLayer | None = None
         activations = {"swish": tf.nn.silu, "relu6": tf.nn.relu6, "relu": tf.nn.relu}
-        self._functions = {"network": activations[conventions.activation], "sigmoid": tf.sigmoid}
+        network = activations[conventions.activation]
+        self._functions = {"network": network, "sigmoid": tf.sigmoid, "relu": tf.nn.relu}
 
     @classmethod
     def of(cls, donor: Any, dtype: str = "float32") -> "StepwiseNetwork":
@@ -77,7 +80,7 @@ class StepwiseNetwork:
         after: AfterLayer | None = None,
         last_block: str | None = None,
     ) -> tf.Tensor:
-        """Return the logits, or the pooled features of a network without a head.
+        """Return the logits, or the pooled features of a network without a head; a decoder's outputs.
 
         Args:
             inputs: (image, height, width, 3), preprocessed.
@@ -93,6 +96,8 @@ class StepwiseNetwork:
         """
         self._before, self._after = before, after
         operations = walk(self.spec, self._classes())
+        if self.spec.decoder is not None:
+            operations = unet_walk(self.spec)
         if last_block is not None:
             operations = until_block(operations, last_block)
         return follow(operations, tf.cast(inputs, self.dtype), self._perform)
@@ -159,6 +164,11 @@ class StepwiseNetwork:
 
     def _add(self, operation: Operation, x: tf.Tensor, shortcut: tf.Tensor) -> tf.Tensor:
         return x + shortcut
+
+    def _enlarge(self, operation: Operation, x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        return enlarged(x, operation.stride, like)
+
+    _output = _conv
 
     def _pool(self, operation: Operation, x: tf.Tensor) -> tf.Tensor:
         return tf.reduce_mean(x, axis=(1, 2))

@@ -16,6 +16,7 @@ from efn_compose.arch import (
     block_operations,
     body,
     follow,
+    unet_walk,
     walk,
 )
 from efn_compose.nesting.running.weight_source import WeightSource
@@ -82,6 +83,10 @@ class NumpyNetwork:
         """Return pooled features (image, channel) for preprocessed images."""
         return follow(walk(self.weights.spec), self._image(inputs), self._perform)
 
+    def masks(self, inputs: np.ndarray) -> np.ndarray:
+        """Return a decoder's outputs (image, height, width, output) for preprocessed images."""
+        return follow(unet_walk(self.weights.spec), self._image(inputs), self._perform)
+
     def stem(self, inputs: np.ndarray) -> np.ndarray:
         """Return the stem's output for preprocessed images."""
         operations = body(self.weights.spec)
@@ -123,7 +128,7 @@ class NumpyNetwork:
 
     def _perform(self, operation: Operation, *inputs: np.ndarray) -> np.ndarray:
         """Do one operation: the method of its kind, between the two callbacks."""
-        if self._before is not None and operation.kind in ("conv", "dense"):
+        if self._before is not None and operation.kind in ("conv", "dense", "output"):
             self._before(operation.name, inputs[0])
         x = getattr(self, f"_{operation.kind}")(operation, *inputs)
         if self._observe is not None:
@@ -160,7 +165,7 @@ class NumpyNetwork:
 
     def _activation(self, operation: Operation, x: np.ndarray) -> np.ndarray:
         kind = self.weights.conventions.activation
-        return FUNCTIONS["sigmoid" if operation.function == "sigmoid" else kind](x)
+        return FUNCTIONS[kind if operation.function == "network" else operation.function](x)
 
     def _squeeze(self, operation: Operation, x: np.ndarray) -> np.ndarray:
         return x.mean(axis=(1, 2), keepdims=True)
@@ -170,6 +175,13 @@ class NumpyNetwork:
 
     def _add(self, operation: Operation, x: np.ndarray, shortcut: np.ndarray) -> np.ndarray:
         return x + shortcut
+
+    def _enlarge(self, operation: Operation, x: np.ndarray, like: np.ndarray) -> np.ndarray:
+        height, width = like.shape[1:3]
+        large = x.repeat(operation.stride, axis=1).repeat(operation.stride, axis=2)
+        return large[:, :height, :width]
+
+    _output = _conv
 
     def _pool(self, operation: Operation, x: np.ndarray) -> np.ndarray:
         return x.mean(axis=(1, 2))
