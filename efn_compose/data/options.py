@@ -1,6 +1,6 @@
 """The settings of a run's data set."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from efn_compose.settings.declare import When, setting
@@ -9,50 +9,23 @@ _CSV = When("reads_table", (True,), "data.source = csv:PATH")
 
 
 @dataclass(frozen=True)
-class DataOptions:
-    """The `[data]` section.
-
-    The three counts are images drawn for each part, stratified by class. A count of 0
-    means all that the proportions 60/20/20 of the whole table give that part. Where the
-    source names patients, no patient is in two parts; patients cannot be cut, so a count
-    of 0 then gives about its proportion, while a positive count is met exactly or refused.
+class SourceOptions:
+    """What the `[data]` sections of searches and trainings have in common.
 
     Args:
         source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH".
+        size: Height and width in pixels that every image is resized to.
+        metric: What is reported beside the cross-entropy.
+        unreadable_share: Images that cannot be decoded are left out and listed in the run folder,
+            as long as they are at most this share; 0 refuses the whole set and lists them.
         columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv source.
         folder: A folder that the image paths of a csv source may start from.
-        size: Height and width in pixels that every image is resized to.
-        train_images: Images of the fitness epoch.
-        validation_images: Images that decide between candidates during the search.
-        test_images: Images seen once, for the verdict.
-        statistics_images: Training images that BatchNorm statistics are re-estimated on after an
-            epoch, at most.
-        metric: What is reported beside the cross-entropy.
-        unreadable_share: Images that cannot be decoded are left out and listed in `data.json`, as
-            long as they are at most this share; 0 refuses the whole set and lists them.
     """
 
-    source: str = field(
-        default="",
-        metadata={"help": "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"},
-    )
-    size: int = field(
-        default=48, metadata={"minimum": 8, "maximum": 2048, "help": "pixels, height and width"}
-    )
-    train_images: int = field(
-        default=0, metadata={"minimum": 0, "help": "images of the fitness epoch; 0: 60 % of all"}
-    )
-    validation_images: int = field(
-        default=0, metadata={"minimum": 0, "help": "images that decide the search; 0: 20 % of all"}
-    )
-    test_images: int = field(
-        default=0, metadata={"minimum": 0, "help": "images of the verdict; 0: 20 % of all"}
-    )
-    statistics_images: int = setting(
-        1024, "training images that BatchNorm statistics are re-estimated on", minimum=2
-    )
-    metric: Literal["accuracy", "auc"] = field(
-        default="accuracy", metadata={"help": "reported beside the cross-entropy"}
+    source: str = setting("", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH")
+    size: int = setting(48, "pixels, height and width", minimum=8, maximum=2048)
+    metric: Literal["accuracy", "auc"] = setting(
+        "accuracy", "reported beside the cross-entropy; auc: area under the curve"
     )
     unreadable_share: float = setting(
         0.0,
@@ -75,3 +48,28 @@ class DataOptions:
     def reads_files(self) -> bool:
         """Whether images are files of their own, which may be damaged."""
         return self.source.partition(":")[0] in ("folder", "csv")
+
+
+@dataclass(frozen=True)
+class DataOptions(SourceOptions):
+    """The `[data]` section of a search.
+
+    The three counts are images drawn for each part, stratified by class. A count of 0
+    means all that the proportions 60/20/20 of the whole table give that part. Where the
+    source names patients, no patient is in two parts; patients cannot be cut, so a count
+    of 0 then gives about its proportion, while a positive count is met exactly or refused.
+
+    Args:
+        train_images: Images of the fitness epoch.
+        validation_images: Images that decide between candidates during the search.
+        test_images: Images seen once, for the verdict.
+        statistics_images: Training images that BatchNorm statistics are re-estimated on after an
+            epoch, at most.
+    """
+
+    train_images: int = setting(0, "images of the fitness epoch; 0: 60 % of all", minimum=0)
+    validation_images: int = setting(0, "images that decide the search; 0: 20 % of all", minimum=0)
+    test_images: int = setting(0, "images of the verdict; 0: 20 % of all", minimum=0)
+    statistics_images: int = setting(
+        1024, "training images that BatchNorm statistics are re-estimated on", minimum=2
+    )

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from efn_compose.settings.build import find_unknown, types_of
-from efn_compose.settings.values import show
+from efn_compose.settings.values import NONE_WORD, show
 
 Tables = dict[str, Any]
 _REFERENCE = re.compile(r"\{([a-z_]+)\.([a-z_]+)\}")
@@ -256,6 +256,8 @@ def _both(old: str, new: str) -> str:
 def _same(value: Any, default: Any) -> bool:
     if isinstance(default, tuple):
         return isinstance(value, list | tuple) and tuple(value) == default
+    if default is None:
+        return value in (None, NONE_WORD)
     return value == default and isinstance(value, bool) == isinstance(default, bool)
 
 

@@ -20,6 +20,9 @@ from efn_compose.numerics.moments import ChannelMoments, joined
 #: "body" leaves the last BatchNorm, which the classifier reads, as it is.
 Part = Literal["all", "body"]
 
+#: Training images whose statistics searches and trainings take, at most.
+ABSORB_IMAGES = 320
+
 #: Provenance key that says so.
 ABSORBED_KEY = "absorbed"
 

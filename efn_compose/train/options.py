@@ -1,20 +1,18 @@
 """The `[train]` section: the settings of a training."""
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from efn_compose.errors import ConfigError, describe_problems
+from efn_compose.settings.declare import When, setting
 
 Schedule = Literal[
     "constant", "cosine", "triangular", "one_cycle", "cosine_restarts", "two_forward_one_back"
 ]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
-
-
-def _number(default: float, text: str, low: float = 0.0, high: float | None = None) -> float:
-    bounds = {"minimum": low, "help": text} | ({} if high is None else {"maximum": high})
-    return field(default=default, metadata=bounds)
+#: Schedules that begin or end at a share of the highest rate.
+_WITH_LOWEST = ("triangular", "one_cycle", "cosine_restarts")
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,6 @@ class TrainOptions:
         cycle_growth: Length of a cosine period, relative to the one before.
         lowest_rate: Rate at the beginning and the end of a cycle, as a share of the highest rate.
         warm_up_epochs: Epochs before all others in which BatchNorm's gamma and beta alone learn.
-        warm_up_classifier: Whether the classifier learns then, too.
         pooling: "avg", or "avgmax": average and maximum, concatenated.
         dropout: Rate before the classifier.
         drop_connect: Rate of stochastic depth at the last block.
@@ -53,7 +50,6 @@ class TrainOptions:
         absorb: Rewrite the BatchNorm of the starting weights for the training images, so that
             the first batches do not undo their knowledge. "body" leaves the last BatchNorm to
             the fresh classifier, "all" absorbs that one too.
-        absorb_images: Training images that the statistics are taken from.
         recalibrate_images: Training images that BatchNorm statistics are re-estimated on after
             every epoch; 0: keep Keras' moving averages.
         precision: Of activations; weights and loss stay float32.
@@ -69,89 +65,77 @@ class TrainOptions:
         ConfigError: Settings exclude each other.
     """
 
-    epochs: int = field(default=10, metadata={"minimum": 1, "help": "passes over the images"})
-    batch_size: int = field(default=32, metadata={"minimum": 1, "help": "images per batch"})
-    accumulate: int = field(
-        default=1, metadata={"minimum": 1, "help": "batches whose gradients make one update"}
+    epochs: int = setting(10, "passes over the images", minimum=1)
+    batch_size: int = setting(32, "images per batch", minimum=1)
+    accumulate: int = setting(1, "batches whose gradients make one update", minimum=1)
+    optimizer: str = setting("adam", "any optimizer of Keras, or padam")
+    optimizer_settings: tuple[str, ...] = setting(
+        (), 'further arguments of the optimizer: "momentum=0.9"'
     )
-    optimizer: str = field(default="adam", metadata={"help": "any optimizer of Keras, or padam"})
-    optimizer_settings: tuple[str, ...] = field(
-        default=(), metadata={"help": 'further arguments of the optimizer: "momentum=0.9"'}
+    learning_rate: float = setting(
+        1e-3, "highest learning rate of the schedule, and the rate of the warm-up", minimum=1e-12
     )
-    learning_rate: float = _number(1e-3, "highest learning rate of the schedule", 1e-12)
-    find_rate: bool = field(
-        default=False, metadata={"help": "find the learning rate by a range test first"}
+    find_rate: bool = setting(False, "find the highest rate by a range test first")
+    weight_decay: float = setting(0.0, "decoupled weight decay per update", minimum=0.0)
+    clip_norm: float = setting(0.0, "largest norm of all gradients together; 0: any", minimum=0.0)
+    schedule: Schedule = setting("one_cycle", "course of the learning rate")
+    cycle_epochs: float = setting(
+        2.0,
+        "epochs of a triangular cycle, or of the first cosine period",
+        minimum=0.01,
+        read_when=When("schedule", ("triangular", "cosine_restarts")),
     )
-    weight_decay: float = _number(0.0, "decoupled weight decay per update")
-    clip_norm: float = _number(0.0, "largest norm of all gradients together; 0: any")
-    schedule: Schedule = field(
-        default="one_cycle", metadata={"help": "course of the learning rate"}
+    cycle_growth: float = setting(
+        2.0,
+        "length of a cosine period, relative to the one before",
+        minimum=1.0,
+        read_when=When("schedule", ("cosine_restarts",)),
     )
-    cycle_epochs: float = _number(
-        2.0, "epochs of a triangular cycle, or of the first cosine period", 0.01
+    lowest_rate: float = setting(
+        0.04,
+        "rate at both ends of a cycle, as a share of the highest",
+        minimum=0.0,
+        maximum=1.0,
+        read_when=When("schedule", _WITH_LOWEST),
     )
-    cycle_growth: float = _number(2.0, "length of a cosine period, relative to the one before", 1.0)
-    lowest_rate: float = _number(
-        0.04, "rate at both ends of a cycle, as a share of the highest", 0.0, 1.0
+    warm_up_epochs: int = setting(
+        0, "first epochs, in which BatchNorm's gamma and beta alone learn", minimum=0
     )
-    warm_up_epochs: int = field(
-        default=0,
-        metadata={
-            "minimum": 0,
-            "help": "first epochs, in which BatchNorm's gamma and beta alone learn",
-        },
+    pooling: Literal["avg", "avgmax"] = setting("avg", "avgmax: average and maximum, concatenated")
+    dropout: float = setting(0.2, "dropout rate before the classifier", minimum=0.0, maximum=0.95)
+    drop_connect: float = setting(
+        0.0, "rate of stochastic depth at the last block", minimum=0.0, maximum=0.95
     )
-    warm_up_classifier: bool = field(
-        default=False, metadata={"help": "the classifier learns in the warm-up, too"}
+    label_smoothing: float = setting(
+        0.0, "share of the target that is spread over all classes", minimum=0.0, maximum=1.0
     )
-    pooling: Literal["avg", "avgmax"] = field(
-        default="avg", metadata={"help": "avgmax: average and maximum, concatenated"}
+    focal_gamma: float = setting(0.0, "exponent of the focal loss; 0: cross-entropy", minimum=0.0)
+    balance_classes: bool = setting(False, "weigh classes by inverse frequency")
+    class_weights: tuple[float, ...] = setting((), "your own weights, one per class")
+    mixup: float = setting(0.0, "alpha of MixUp; 0: off", minimum=0.0)
+    cutmix: float = setting(0.0, "alpha of CutMix; 0: off", minimum=0.0)
+    augmix: float = setting(0.0, "weight of AugMix's consistency loss; 0: off", minimum=0.0)
+    sizes: tuple[int, ...] = setting((), "image sizes in turn, for equal shares of the epochs")
+    ema: float = setting(
+        0.0, "decay of the moving average of the weights; 0: off", minimum=0.0, maximum=0.999999
     )
-    dropout: float = _number(0.2, "dropout rate before the classifier", 0.0, 0.95)
-    drop_connect: float = _number(0.0, "rate of stochastic depth at the last block", 0.0, 0.95)
-    label_smoothing: float = _number(
-        0.0, "share of the target that is spread over all classes", 0.0, 1.0
+    absorb: Literal["body", "all", "never"] = setting(
+        "body", "rewrite BatchNorm for the training images first"
     )
-    focal_gamma: float = _number(0.0, "exponent of the focal loss; 0: cross-entropy")
-    balance_classes: bool = field(
-        default=False, metadata={"help": "weigh classes by inverse frequency"}
+    recalibrate_images: int = setting(
+        1024, "training images for BatchNorm after each epoch; 0: off", minimum=0
     )
-    class_weights: tuple[float, ...] = field(
-        default=(), metadata={"help": "your own weights, one per class"}
+    precision: Precision = setting("float32", "precision of activations")
+    monitor: Literal["loss", "accuracy", "auc"] = setting(
+        "loss", "score that chooses the best epoch"
     )
-    mixup: float = _number(0.0, "alpha of MixUp; 0: off")
-    cutmix: float = _number(0.0, "alpha of CutMix; 0: off")
-    augmix: float = _number(0.0, "weight of AugMix's consistency loss; 0: off")
-    sizes: tuple[int, ...] = field(
-        default=(), metadata={"help": "image sizes in turn, for equal shares of the epochs"}
+    keep: Literal["last", "best"] = setting(
+        "last", "epoch whose weights are scored; the best one flatters"
     )
-    ema: float = _number(0.0, "decay of the moving average of the weights; 0: off", 0.0, 0.999999)
-    absorb: Literal["body", "all", "never"] = field(
-        default="body", metadata={"help": "rewrite BatchNorm for the training images first"}
-    )
-    absorb_images: int = field(
-        default=320, metadata={"minimum": 2, "help": "training images to absorb"}
-    )
-    recalibrate_images: int = field(
-        default=1024,
-        metadata={"minimum": 0, "help": "training images for BatchNorm after each epoch; 0: off"},
-    )
-    precision: Precision = field(default="float32", metadata={"help": "precision of activations"})
-    monitor: Literal["loss", "accuracy", "auc"] = field(
-        default="loss", metadata={"help": "score that chooses the best epoch"}
-    )
-    keep: Literal["last", "best"] = field(
-        default="last", metadata={"help": "epoch whose weights are scored; the best one flatters"}
-    )
-    deterministic: bool = field(
-        default=False, metadata={"help": "same bits on any number of threads"}
-    )
-    frozen_backbone: bool = field(
-        default=False, metadata={"help": "only the head learns; for comparison"}
-    )
-    hidden_units: tuple[int, ...] = field(
-        default=(),
-        metadata={"help": "widths of further layers before the classifier; for comparison"},
+    deterministic: bool = setting(False, "same bits on any number of threads")
+    frozen_backbone: bool = setting(False, "only the head learns; for comparison")
+    hidden_units: tuple[int, ...] = setting(
+        (), "widths of further layers before the classifier; for comparison"
     )
 
     def __post_init__(self) -> None:

@@ -162,7 +162,6 @@ def untouched(donor, **options):
     """Return what a training leaves whose steps are too small to move anything but statistics."""
     usual = {
         "epochs": 1,
-        "absorb_images": 96,
         "batch_size": 96,
         "learning_rate": 1e-12,
         "recalibrate_images": 96,

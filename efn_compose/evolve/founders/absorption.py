@@ -8,11 +8,9 @@ from efn_compose.errors import EvaluationError
 from efn_compose.evolve.founders.kept_donors import kept_donor, path_of
 from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.tasks import AbsorbTask
-from efn_compose.statistics.absorb import Part
+from efn_compose.statistics.absorb import ABSORB_IMAGES, Part
 
 FOLDER = "absorbed"
-#: Training images whose statistics are taken, at most.
-ABSORB_IMAGES = 320
 
 
 def absorb_donors(

@@ -11,8 +11,7 @@ import os
 from dataclasses import dataclass
 
 from efn_compose.errors import ConfigError
-from efn_compose.jobs.search.preparation import Prepared, start_workers
-from efn_compose.jobs.search.stored_run import read_stored
+from efn_compose.jobs.search.preparation import STORED, Prepared, start_workers
 
 #: Steps that an epoch keeps.
 LEAST_STEPS = 16
@@ -48,7 +47,7 @@ def with_batch_size(prepared: Prepared, resume: bool = False) -> tuple[Prepared,
     stored = prepared.folder / "config.toml"
     if resume and stored.exists():
         found = BatchSize(
-            read_stored(stored.read_text(encoding="utf-8")).fitness.batch_size,
+            STORED.read(stored.read_text(encoding="utf-8")).fitness.batch_size,
             "found when the run began",
         )
     else:

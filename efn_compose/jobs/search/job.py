@@ -11,8 +11,7 @@ from efn_compose.config import dump_toml
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.jobs.search.batch_size import with_batch_size
 from efn_compose.jobs.search.finished import finished_result, nested_path
-from efn_compose.jobs.search.preparation import Prepared, prepare, start_workers
-from efn_compose.jobs.search.stored_run import in_todays_words, resumed_identity
+from efn_compose.jobs.search.preparation import STORED, Prepared, prepare, start_workers
 from efn_compose.nesting import nest_to_file
 from efn_compose.nesting.progress import byte_progress
 from efn_compose.store import RunFolder
@@ -80,8 +79,8 @@ def _opened(prepared: Prepared, resume: bool) -> RunFolder:
     path, text, identity = prepared.folder, dump_toml(prepared.config), prepared.identity
     if not resume:
         return RunFolder.create(path, text, identity)
-    identity = resumed_identity(path, text, identity)
-    return RunFolder.resume(path, text, identity, in_todays_words)
+    identity = STORED.resumed_identity(path, text, identity)
+    return RunFolder.resume(path, text, identity, STORED.in_todays_words)
 
 
 def _run(

@@ -20,7 +20,7 @@ from efn_compose.errors import (
     IncompatibleDonorsError,
     describe_problems,
 )
-from efn_compose.jobs.search.stored_run import config_hash
+from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weight_file import is_weight_file
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 #: The experiment of a run without arguments.
 QUICKSTART = Path(__file__).with_name("quickstart.toml")
+
+#: How searches keep their configuration.
+STORED = StoredConfig(RunConfig, free=("run", "executor", "budget"))
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Prepared:
         """Hashes of all that decides the results."""
         donors = "".join(donor.fingerprint for donor in self.donors)
         return {
-            "config": config_hash(dump_toml(self.config)),
+            "config": STORED.hash(dump_toml(self.config)),
             "seed": str(self.config.run.seed),
             "donors": hashlib.sha256(donors.encode()).hexdigest(),
             "data": self.data.fingerprint,

@@ -177,13 +177,7 @@ def _folds(table: ImageTable, digests: list[str], options: ValidationOptions, se
     if options.duplicates == "join":
         groups = join_duplicates(table.groups, equal_pairs(digests), len(table))
         table = replace(table, groups=groups, group_names=None)
-    return make_folds(
-        table,
-        options.cut,
-        seed=seed,
-        worst_rate=options.worst_rate,
-        worst_size_distance=options.worst_size_distance,
-    )
+    return make_folds(table, options.cut, seed=seed)
 
 
 def table_of(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:

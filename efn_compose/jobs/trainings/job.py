@@ -16,6 +16,7 @@ from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, EvaluationError
 from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.answers import read_answers
 from efn_compose.jobs.trainings.cells import Cell, CellResult
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images, table_of
@@ -28,6 +29,13 @@ from efn_compose.jobs.trainings.leaderboard import (
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store import RunFolder
+
+#: How trainings keep their configuration.
+STORED = StoredConfig(
+    TrainConfig,
+    free=("run", "executor"),
+    nullable=("validation.worst_rate", "validation.worst_size_distance"),
+)
 
 
 @dataclass(frozen=True)
@@ -86,14 +94,9 @@ class PreparedTrainings:
     @property
     def identity(self) -> dict[str, str]:
         """Hashes of all that decides the results."""
-        fixed = {
-            key: value
-            for key, value in dataclasses.asdict(self.config).items()
-            if key not in ("executor", "run")
-        }
         donors = "".join(donor.fingerprint for donor in self.donors.values())
         return {
-            "config": hashlib.sha256(repr(fixed).encode()).hexdigest(),
+            "config": STORED.hash(dump_toml(self.config)),
             "seed": str(self.config.run.seed),
             "donors": hashlib.sha256(donors.encode()).hexdigest(),
             "data": self.images.folded.fingerprint,
@@ -127,10 +130,17 @@ def train(
         ...                              "data.source=folder:photos"])  # doctest: +SKIP
     """
     prepared = prepare_trainings(config_path, overrides, show_progress=not quiet)
-    text = dump_toml(prepared.config)
-    opener = RunFolder.resume if resume else RunFolder.create
-    with opener(prepared.folder, text, prepared.identity) as folder:
+    with _opened(prepared, resume) as folder:
         return _run(prepared, folder, quiet)
+
+
+def _opened(prepared: PreparedTrainings, resume: bool) -> RunFolder:
+    """Begin a run in its folder, or go on with the one that is there."""
+    path, text, identity = prepared.folder, dump_toml(prepared.config), prepared.identity
+    if not resume:
+        return RunFolder.create(path, text, identity)
+    identity = STORED.resumed_identity(path, text, identity)
+    return RunFolder.resume(path, text, identity, STORED.in_todays_words)
 
 
 def prepare_trainings(
@@ -181,7 +191,7 @@ def _check_recipe(config: TrainConfig, classes: int) -> None:
     class_weights(config.train, np.eye(classes))
     check_sizes(config.train, config.augment, config.data.size)
     if config.semi.method == "mean-teacher":
-        teacher_options(config.train, config.semi)
+        teacher_options(config.train)
 
 
 def _run(prepared: PreparedTrainings, folder: RunFolder, quiet: bool) -> TrainSummary:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from efn_compose.evolve.old_settings import OLD_EXECUTOR_SETTINGS
+from efn_compose.data.options import SourceOptions
 from efn_compose.evolve.options import ExecutorOptions
-from efn_compose.settings.declare import When, setting
+from efn_compose.jobs.trainings.old_settings import OLD_SETTINGS
+from efn_compose.settings.declare import setting
 from efn_compose.settings.renamed import Row
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
@@ -37,51 +38,16 @@ class WeightOptions:
     )
 
 
-_CSV = When("reads_table", (True,), "data.source = csv:PATH")
-
-
 @dataclass(frozen=True)
-class ImageOptions:
+class ImageOptions(SourceOptions):
     """The `[data]` section of a training.
 
     Args:
-        source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH".
-        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv source.
-        folder: A folder that the image paths of a csv source may start from.
-        size: Height and width in pixels that every image is resized to.
         images: Take so many at random, whole patients, classes in proportion; 0: all.
-        metric: What is reported beside cross-entropy and accuracy.
-        unreadable_share: Images that cannot be decoded are left out and listed in
-            `unreadable.csv`, as long as they are at most this share; 0 refuses them.
     """
 
-    source: str = field(
-        default="", metadata={"help": "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"}
-    )
-    columns: tuple[str, ...] = setting(
-        (), "csv: names of its columns, such as image=isic_id", read_when=_CSV
-    )
-    folder: str = setting("", "csv: a folder that image paths may start from", read_when=_CSV)
-    size: int = field(
-        default=64, metadata={"minimum": 8, "maximum": 2048, "help": "pixels, height and width"}
-    )
-    images: int = field(default=0, metadata={"minimum": 0, "help": "take so many; 0: all"})
-    metric: Literal["accuracy", "auc"] = field(
-        default="accuracy", metadata={"help": "auc adds the area under the curve"}
-    )
-    unreadable_share: float = field(
-        default=0.0,
-        metadata={
-            "minimum": 0.0,
-            "maximum": 1.0,
-            "help": "largest share of undecodable images to leave out; 0 refuses them",
-        },
-    )
-
-    @property
-    def reads_table(self) -> bool:
-        """Whether images are listed in a table."""
-        return self.source.startswith("csv:")
+    size: int = setting(64, "pixels, height and width", minimum=8, maximum=2048)
+    images: int = setting(0, "take so many; 0: all", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -91,9 +57,6 @@ class ValidationOptions:
     Args:
         folds: Folds that validate in turn; 1: one split, a fifth validates.
         seeds: Trainings of each network and fold; their seeds count up from `run.seed`.
-        worst_rate: Largest accepted variation of a class's share over the folds.
-        worst_size_distance: Largest accepted Kolmogorov distance between folds in images
-            per patient.
         duplicates: Equal images in different folds are listed in `duplicates.csv`, stop the
             run, or are joined, so that no fold parts them.
         file: Folds of `efn-compose folds -o FILE` to take instead of cutting new ones; `folds`
@@ -102,12 +65,6 @@ class ValidationOptions:
 
     folds: int = field(default=1, metadata={"minimum": 1, "help": "1: a fifth validates"})
     seeds: int = field(default=1, metadata={"minimum": 1, "help": "per network and fold"})
-    worst_rate: float | None = field(
-        default=None, metadata={"minimum": 0.0, "help": "variation of a class's share over folds"}
-    )
-    worst_size_distance: float | None = field(
-        default=None, metadata={"minimum": 0.0, "help": "between folds, in images per patient"}
-    )
     duplicates: Literal["list", "refuse", "join"] = field(
         default="list", metadata={"help": "equal images in different folds"}
     )
@@ -123,7 +80,7 @@ class ValidationOptions:
 class TrainConfig:
     """Everything a training is told; the fields are the sections of its TOML file."""
 
-    renamed: ClassVar[tuple[Row, ...]] = OLD_EXECUTOR_SETTINGS
+    renamed: ClassVar[tuple[Row, ...]] = OLD_SETTINGS
 
     run: RunOptions = field(default_factory=RunOptions)
     weights: WeightOptions = field(default_factory=WeightOptions)

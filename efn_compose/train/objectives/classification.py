@@ -16,7 +16,6 @@ from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.linear_head import (
     draw_head,
     head_arrays,
-    head_layers,
     is_file_head,
     linear_head,
 )
@@ -72,10 +71,6 @@ class Classification(Objective):
     def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:
         """Take over the donor's classifier where it fits, else draw one."""
         draw_head(model, donor, seed)
-
-    def warm_up_variables(self, model: keras.Model) -> list[Any]:
-        """Return the classifier's weights."""
-        return head_layers(model)[-1].trainable_variables
 
     def check(self, data: TrainingData) -> None:
         """Raise `ConfigError` unless classes and class weights fit the data."""

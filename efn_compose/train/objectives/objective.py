@@ -149,10 +149,6 @@ class Objective(ABC):
     def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:  # noqa: B027
         """Give the layers on the backbone their first weights: the donor's if they fit, else drawn ones."""
 
-    def warm_up_variables(self, model: keras.Model) -> list[Any]:
-        """Return what learns in a warm-up beside BatchNorm's gamma and beta, where it is asked for."""
-        return []
-
     # What is learnt.
 
     def check(self, data: TrainingData) -> None:  # noqa: B027

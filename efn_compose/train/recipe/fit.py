@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, RunError
-from efn_compose.statistics.absorb import absorb_statistics
+from efn_compose.statistics.absorb import ABSORB_IMAGES, absorb_statistics
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.engine.schedules import learning_rates
 from efn_compose.train.examples import TrainingData
@@ -181,7 +181,7 @@ def absorbed(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:
     """Return the starting weights, rewritten for the statistics of images of the first epoch's size."""
     if options.absorb == "never":
         return donor
-    images = inputs.statistics_images(options.absorb_images)
+    images = inputs.statistics_images(ABSORB_IMAGES)
     if len(images) < 2:
         return donor  # a single image has no statistics
     size = options.size_in(0, inputs.data.size)

@@ -81,8 +81,7 @@ class Trainer:
         #: Another traced step: what learns cannot be switched in one that is traced.
         self.warm_up: UpdateStep | None = None
         if options.warm_up_epochs:
-            head = objective.warm_up_variables(self.model) if options.warm_up_classifier else []
-            self.warm_up = make_step(norm_variables(self.model) + head)
+            self.warm_up = make_step(norm_variables(self.model))
         self._weights = [variable.value for variable in self.model.trainable_variables]
         self.anchor: list[tf.Variable] = []
         if options.schedule == "two_forward_one_back":

@@ -28,6 +28,8 @@ from efn_compose.train.recipe.trainer import FitWatcher, Trainer
 from efn_compose.train.semi.noisy_student import check_unlabelled
 from efn_compose.train.semi.options import SemiOptions
 
+#: Decay of the teacher's average where `train.ema` names none.
+TEACHER_DECAY = 0.99
 #: The teacher's dropout masks come from a generator that is this far ahead.
 _AHEAD = 1 << 40
 
@@ -53,7 +55,7 @@ def mean_teacher(
         data: Labelled images, with those to validate on.
         unlabelled: (image, side, side, 3) uint8.
         semi: Weight and rise of the consistency, share of labelled images in a batch.
-        options: Of the training; without `ema`, `semi.decay` is taken.
+        options: Of the training; without `ema`, `TEACHER_DECAY` is taken.
         augment: Random changes to each view; default as in `fit`.
         seed: Decides head, order, augmentation and dropout.
         metric: As for `fit`.
@@ -86,7 +88,7 @@ def mean_teacher(
     return fit_inputs(donor, inputs, trainer, state_file=state_file, watcher=watcher)
 
 
-def teacher_options(options: TrainOptions, semi: SemiOptions) -> TrainOptions:
+def teacher_options(options: TrainOptions) -> TrainOptions:
     """Return options under which an average is kept.
 
     Raises:
@@ -97,7 +99,7 @@ def teacher_options(options: TrainOptions, semi: SemiOptions) -> TrainOptions:
             "Mean Teacher compares two views of one image; set train.mixup, train.cutmix and "
             "train.augmix to 0."
         )
-    return options if options.ema else dataclasses.replace(options, ema=semi.decay)
+    return options if options.ema else dataclasses.replace(options, ema=TEACHER_DECAY)
 
 
 class PairedInputs(Inputs):
@@ -171,7 +173,7 @@ class MeanTeacher(Classification):
 
     Args:
         classes: As for `Classification`.
-        options: As for `Classification`; without `ema`, `semi.decay` is taken.
+        options: As for `Classification`; without `ema`, `TEACHER_DECAY` is taken.
         semi: Weight and rise of the consistency, share of labelled images in a batch.
         metric: As for `Classification`.
 
@@ -179,7 +181,7 @@ class MeanTeacher(Classification):
         ConfigError: MixUp, CutMix or AugMix.
 
     Example:
-        >>> MeanTeacher(10, semi=SemiOptions(decay=0.9)).options.ema
+        >>> MeanTeacher(10, TrainOptions(ema=0.9)).options.ema
         0.9
     """
 
@@ -193,14 +195,14 @@ class MeanTeacher(Classification):
         metric: str = "accuracy",
     ) -> None:
         self.semi = semi or SemiOptions()
-        super().__init__(classes, teacher_options(options or TrainOptions(), self.semi), metric)
+        super().__init__(classes, teacher_options(options or TrainOptions()), metric)
         #: Updates over which the consistency's weight rises, set by `begin`.
         self.rise = tf.Variable(0.0, trainable=False)
         self._teacher: Sequence[tf.Variable] = ()
 
     def refuse_others(self, options: TrainOptions | None, semi: SemiOptions | None) -> None:
         """Raise `ConfigError` where other options are asked for than this objective was made with."""
-        wanted = self.options if options is None else teacher_options(options, self.semi)
+        wanted = self.options if options is None else teacher_options(options)
         if semi not in (None, self.semi) or wanted != self.options:
             raise ConfigError("The trainer was made for other options.")
 

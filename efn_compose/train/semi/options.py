@@ -1,12 +1,13 @@
 """The `[semi]` section: the use of unlabelled images."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
+from efn_compose.settings.declare import When, setting
 
-def _number(default: float, text: str, low: float = 0.0, high: float | None = None) -> float:
-    bounds = {"minimum": low, "help": text} | ({} if high is None else {"maximum": high})
-    return field(default=default, metadata=bounds)
+_ANY = When("method", ("noisy-student", "mean-teacher"))
+_STUDENT = When("method", ("noisy-student",))
+_TEACHER = When("method", ("mean-teacher",))
 
 
 @dataclass(frozen=True)
@@ -35,35 +36,49 @@ class SemiOptions:
             student and teacher, summed over the classes.
         ramp_up: Mean Teacher: share of the updates over which that weight rises, as
             exp(-5 (1 - t)^2).
-        decay: Mean Teacher: of the teacher's average, where `train.ema` is 0.
     """
 
-    method: Literal["none", "noisy-student", "mean-teacher"] = field(
-        default="none", metadata={"help": "method of learning from unlabelled images"}
+    method: Literal["none", "noisy-student", "mean-teacher"] = setting(
+        "none", "method of learning from unlabelled images"
     )
-    unlabelled: str = field(
-        default="", metadata={"help": "source of the unlabelled images, as data.source"}
+    unlabelled: str = setting("", "source of the unlabelled images, as data.source", read_when=_ANY)
+    unlabelled_images: int = setting(
+        0, "unlabelled images to draw; 0: all", minimum=0, read_when=_ANY
     )
-    unlabelled_images: int = field(
-        default=0, metadata={"minimum": 0, "help": "unlabelled images to draw; 0: all"}
+    rounds: int = setting(2, "students, one after another", minimum=1, read_when=_STUDENT)
+    teacher_passes: int = setting(
+        1, "passes over the labels in an epoch of the first teacher", minimum=1, read_when=_STUDENT
     )
-    rounds: int = field(default=2, metadata={"minimum": 1, "help": "students, one after another"})
-    teacher_passes: int = field(
-        default=1,
-        metadata={"minimum": 1, "help": "passes over the labels in an epoch of the first teacher"},
+    labels: Literal["soft", "hard"] = setting(
+        "soft", "soft: the teacher's probabilities; hard: its choice", read_when=_STUDENT
     )
-    labels: Literal["soft", "hard"] = field(
-        default="soft", metadata={"help": "soft: the teacher's probabilities; hard: its choice"}
+    confidence: float = setting(
+        0.5, "smallest probability of a pseudo-label", minimum=0.0, maximum=1.0, read_when=_STUDENT
     )
-    confidence: float = _number(0.5, "smallest probability of a pseudo-label", 0.0, 1.0)
-    balance: bool = field(
-        default=True, metadata={"help": "equally many pseudo-labels of each class"}
+    balance: bool = setting(True, "equally many pseudo-labels of each class", read_when=_STUDENT)
+    per_class: int = setting(
+        0,
+        "pseudo-labels per class; 0: the kept ones, divided by the number of classes",
+        minimum=0,
+        read_when=When(
+            "is_balanced", (True,), 'semi.method = "noisy-student" and semi.balance = true'
+        ),
     )
-    per_class: int = field(
-        default=0,
-        metadata={"minimum": 0, "help": "pseudo-labels per class; 0: the kept ones over classes"},
+    labelled_share: float = setting(
+        0.25, "least share of labelled images", minimum=0.0, maximum=0.99, read_when=_ANY
     )
-    labelled_share: float = _number(0.25, "least share of labelled images", 0.0, 0.99)
-    consistency: float = _number(10.0, "weight of the agreement with the teacher")
-    ramp_up: float = _number(0.25, "share of the updates over which that weight rises", 0.0, 1.0)
-    decay: float = _number(0.99, "decay of the teacher's moving average", 0.5, 0.999999)
+    consistency: float = setting(
+        10.0, "weight of the agreement with the teacher", minimum=0.0, read_when=_TEACHER
+    )
+    ramp_up: float = setting(
+        0.25,
+        "share of the updates over which that weight rises",
+        minimum=0.0,
+        maximum=1.0,
+        read_when=_TEACHER,
+    )
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether each class gets as many pseudo-labels."""
+        return self.method == "noisy-student" and self.balance

@@ -23,17 +23,11 @@ from efn_compose.config import dump_toml
 from efn_compose.donors import Donor
 from efn_compose.errors import EvaluationError, ResumeMismatchError
 from efn_compose.jobs.search.job import evolve
-from efn_compose.jobs.search.preparation import prepare
-from efn_compose.jobs.search.stored_run import (
-    config_hash,
-    in_todays_words,
-    read_stored,
-    resumed_identity,
-)
+from efn_compose.jobs.search.preparation import STORED, prepare
 from efn_compose.settings.renamed import OldSettingWarning
 from efn_compose.store import RunFolder
 
-STORED = Path(__file__).parents[2] / "data" / "runs_0_1_0"
+KEPT = Path(__file__).parents[2] / "data" / "runs_0_1_0"
 KINDS = ("genetic", "steady", "random", "halving", "lamarck")
 
 
@@ -55,7 +49,7 @@ def _donor(name: str, seed: int) -> Donor:
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """Copies of the run folders, beside the donors and images that they were made with."""
-    shutil.copytree(STORED, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(KEPT, tmp_path, dirs_exist_ok=True)
     for number in (1, 2):
         _donor(f"donor{number}", number).save(tmp_path / f"donor{number}.h5")
     generator = np.random.default_rng(0)
@@ -111,10 +105,10 @@ def test_report_and_card_of_a_run_of_version_0_1(runs, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_stored_configuration_is_unedited_and_means_what_it_meant(kind):
-    text = (STORED / kind / "config.toml").read_text(encoding="utf-8")
-    identity = json.loads((STORED / kind / "environment.json").read_text())["identity"]
-    assert config_hash(text) == identity["config"]
-    config = read_stored(text)
+    text = (KEPT / kind / "config.toml").read_text(encoding="utf-8")
+    identity = json.loads((KEPT / kind / "environment.json").read_text())["identity"]
+    assert STORED.hash(text) == identity["config"]
+    config = STORED.read(text)
     assert config.kind.name == kind
     assert (config.finals.noise_repeats, config.finals.finalists, config.finals.final_seeds) == (
         2,
@@ -122,7 +116,7 @@ def test_the_stored_configuration_is_unedited_and_means_what_it_meant(kind):
         2,
     )
     assert config.kind.generations == (5 if kind == "halving" else 2)
-    assert read_stored(in_todays_words(text)) == config
+    assert STORED.read(STORED.in_todays_words(text)) == config
 
 
 @pytest.mark.parametrize(
@@ -155,11 +149,11 @@ def test_a_run_with_settings_that_are_gone_is_left_to_its_version(runs):
     text = config.read_text().replace("tournament = 3", "tournament = 5")
     config.write_text(text)
     identity = json.loads(environment.read_text())
-    identity["identity"]["config"] = config_hash(text)
+    identity["identity"]["config"] = STORED.hash(text)
     environment.write_text(json.dumps(identity))
     sparse = runs / "mine.toml"
     sparse.write_text(
-        in_todays_words(config.read_text().replace("tournament = 5", "tournament = 3"))
+        STORED.in_todays_words(config.read_text().replace("tournament = 5", "tournament = 3"))
     )
     with pytest.raises(ResumeMismatchError, match=r"search\.tournament = 5 cannot be had any more"):
         evolve(sparse, resume=True, quiet=True)
@@ -167,12 +161,12 @@ def test_a_run_with_settings_that_are_gone_is_left_to_its_version(runs):
 
 def test_a_run_of_version_0_1_is_opened_with_todays_settings_without_a_word(runs):
     config = runs / "mine.toml"
-    config.write_text(in_todays_words((runs / "genetic" / "config.toml").read_text()))
+    config.write_text(STORED.in_todays_words((runs / "genetic" / "config.toml").read_text()))
     with warnings.catch_warnings():
         warnings.simplefilter("error", OldSettingWarning)
         prepared = prepare(config)
     text = dump_toml(prepared.config)
-    identity = resumed_identity(prepared.folder, text, prepared.identity)
+    identity = STORED.resumed_identity(prepared.folder, text, prepared.identity)
     with RunFolder.resume(prepared.folder, text, identity) as folder:
         assert len(folder.journal) == 35
 

@@ -115,7 +115,7 @@ def test_unlabelled_images_from_a_folder_without_classes(place, tmp_path, capsys
         Image.fromarray(image).save(tmp_path / "new" / f"bild {number} ø.png")
     command = ["train", "--semi", method, "--unlabelled", f"folder:{tmp_path / 'new'}"]
     changes = {"validation__folds": 1, "validation__seeds": 1, "train__batch_size": 16}
-    more = {"semi__confidence": 0.0, "semi__rounds": 1, "semi__decay": 0.5}
+    more = {"semi__confidence": 0.0, "semi__rounds": 1}
     words = settings(place, method, **changes, **more)
     assert main([*command, "--set", *words]) == 0
     said = capsys.readouterr()

@@ -1,0 +1,113 @@
+"""The configuration that a run folder keeps: read, hashed, and compared with the one given now.
+
+`config.toml` holds every setting that was read when the run began, in the words of the version that
+wrote it. Its hash stands in `environment.json`, so that a file that was edited is noticed. Whether a run
+may go on is decided by what the file means today, not by its words.
+"""
+
+import hashlib
+import tomllib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from efn_compose.config import dump_toml
+from efn_compose.errors import ResumeMismatchError, RunError, describe_problems
+from efn_compose.settings.build import build
+from efn_compose.settings.renamed import translate
+from efn_compose.settings.values import NONE_WORD
+from efn_compose.store.run_folder import CONFIG_FILE, stored_identity
+
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class StoredConfig(Generic[Config]):
+    """How the runs of one kind of job keep their configuration.
+
+    Args:
+        schema: The configuration's dataclass, with its attribute `renamed`.
+        free: Sections that never change a result, so that a resumed run may change them.
+        nullable: "section.key" of the settings that were None in version 0.1, for its hash.
+    """
+
+    schema: type[Config]
+    free: Collection[str]
+    nullable: Collection[str] = ()
+
+    def hash(self, text: str) -> str:
+        """Return the hash of all settings that decide results.
+
+        Args:
+            text: A configuration as a run folder keeps it, TOML.
+        """
+        # As version 0.1 hashed it: the runs it made must be found unedited.
+        return hashlib.sha256(repr(self._fixed(text)).encode()).hexdigest()
+
+    def read(self, text: str) -> Config:
+        """Return a stored configuration in today's settings.
+
+        Args:
+            text: As a run folder keeps it, written by this version or the one before.
+
+        Raises:
+            ResumeMismatchError: The run was made with settings that are gone.
+        """
+        tables = tomllib.loads(text)
+        free = {name: tables.pop(name) for name in self.free if name in tables}
+        rows = getattr(self.schema, "renamed", ())
+        fixed, others = (
+            translate((part,), rows, self.schema, is_stored=True) for part in (tables, free)
+        )
+        # What is gone from sections that never change a result stands in nobody's way.
+        config, problems = build(self.schema, others.tables | fixed.tables, refuses_ignored=False)
+        problems = [f"- {problem}" for problem in (*fixed.problems, *problems)]
+        if problems:
+            raise ResumeMismatchError(
+                describe_problems(
+                    "The run was begun by a version that had other settings.",
+                    problems,
+                    "Finish it with that version, or start anew: --set run.path=NEW without "
+                    "--resume.",
+                )
+            )
+        stored: Config = config
+        return stored
+
+    def in_todays_words(self, text: str) -> str:
+        """Return a stored configuration as this version writes it."""
+        return dump_toml(self.read(text))
+
+    def resumed_identity(self, folder: Path, text: str, identity: dict[str, str]) -> dict[str, str]:
+        """Return an identity whose configuration is that of a stored run, where both mean the same.
+
+        Args:
+            folder: The run folder.
+            text: Today's configuration, as it would be stored.
+            identity: Hashes of all that decides the results now.
+
+        Raises:
+            ResumeMismatchError: The run was made with settings that are gone.
+        """
+        try:
+            stored = (folder / CONFIG_FILE).read_text(encoding="utf-8")
+            is_unedited = self.hash(stored) == stored_identity(folder).get("config")
+        except (OSError, ValueError, RunError):
+            return identity  # whoever opens the folder says what is wrong with it
+        if not is_unedited or self._fixed(self.in_todays_words(stored)) != self._fixed(text):
+            return identity
+        return {**identity, "config": self.hash(stored)}
+
+    def _fixed(self, text: str) -> dict[str, Any]:
+        """Return the sections that decide results, lists as tuples."""
+        return {
+            section: {key: self._value(f"{section}.{key}", v) for key, v in table.items()}
+            for section, table in tomllib.loads(text).items()
+            if section not in self.free
+        }
+
+    def _value(self, name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(value)
+        return None if value == NONE_WORD and name in self.nullable else value
