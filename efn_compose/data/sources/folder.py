@@ -117,7 +117,7 @@ def load_plain_folder(path: str | os.PathLike[str]) -> ImageTable:
     number = {name: place for place, name in enumerate(names)}
     return ImageTable(
         images=ImageFiles(files),
-        labels=np.array([number.get(name, UNLABELLED) for name in first], np.int32),
+        labels=np.array([number.get(name or "", UNLABELLED) for name in first], np.int32),
         class_names=tuple(map(printable, names)),
         name=f"folder:{root}",
         notes=passed_over_note(passed_over),
