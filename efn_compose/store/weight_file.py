@@ -11,6 +11,8 @@ loads the file as it is. Variants that exist in `keras.applications` V1 get the
 `normalization` layer that those models begin with, so that
 `EfficientNetB0(include_top=False, weights=FILE)` computes the same features.
 
+A second JSON attribute, `efn_compose_crc32`, has a checksum of every dataset and of the header.
+
 Further parts (a decoder, a projector) are stored the same way behind the network, their names
 and shapes in the header. They are not listed either: plain Keras loads the backbone beside them.
 """
@@ -28,9 +30,18 @@ from efn_compose.checkpoints.containers.keras.hdf5_safety import (
     open_hdf5,
     safe_member,
 )
+from efn_compose.checkpoints.containers.source_file import SourceFile, StoredValues
 from efn_compose.checkpoints.containers.values import all_finite, numpy_dtype
 from efn_compose.errors import WeightFileError, describe_problems
 from efn_compose.store.atomic import atomic_path
+from efn_compose.store.checksums import (
+    CHECKSUMS_ATTRIBUTE,
+    check,
+    checksums_from_json,
+    checksums_to_json,
+    crc32,
+    crc32_of_text,
+)
 from efn_compose.store.hdf5_skeleton import Slot, lay_out, stored_type
 from efn_compose.store.parts import Part, part_names
 from efn_compose.store.weight_header import WeightHeader
@@ -109,8 +120,10 @@ def write_weights(
                 if progress is not None:
                     progress(values.nbytes)
                 del values
+        checksums = {name: file.checksums[offset] for name, offset in offsets.items()}
         # The names that make it a weight file come last: an interrupted file is none.
-        _finish(temporary, list(layers), final_header() if final_header else header, donor_map)
+        header = final_header() if final_header else header
+        _finish(temporary, list(layers), header, donor_map or {}, checksums)
 
 
 def _keep_freed_memory(header: WeightHeader) -> None:
@@ -129,7 +142,8 @@ def _finish(
     path: Path,
     layers: list[str],
     header: WeightHeader,
-    donor_map: Mapping[str, np.ndarray] | None,
+    donor_map: Mapping[str, np.ndarray],
+    checksums: dict[str, int],
 ) -> None:
     import h5py
 
@@ -138,13 +152,14 @@ def _finish(
         _write_names(file, "layer_names", [layer for layer in layers if layer not in unlisted])
         file.attrs["backend"] = np.bytes_("tensorflow")
         file.attrs["keras_version"] = np.bytes_("3.15.1")
-        file.attrs[HEADER_ATTRIBUTE] = header.to_json()
-        for group, donors in (donor_map or {}).items():
-            file.create_dataset(
-                f"{DONOR_MAP_GROUP}/{group}",
-                data=np.asarray(donors, np.uint8),
-                track_times=False,
-            )
+        text = header.to_json()
+        file.attrs[HEADER_ATTRIBUTE] = text
+        checksums[HEADER_ATTRIBUTE] = crc32_of_text(text)
+        for group, donors in donor_map.items():
+            name, values = f"{DONOR_MAP_GROUP}/{group}", np.asarray(donors, np.uint8)
+            file.create_dataset(name, data=values, track_times=False)
+            checksums[name] = crc32(values)
+        file.attrs[CHECKSUMS_ATTRIBUTE] = checksums_to_json(checksums)
 
 
 class WeightFile:
@@ -152,7 +167,7 @@ class WeightFile:
 
     Opening compares names, shapes and dtypes with the header's architecture and
     refuses links, external storage and oversize declarations, before any tensor
-    is read.
+    is read. What is read is compared with its checksum.
 
     Args:
         path: A file that `write_weights` made.
@@ -171,30 +186,45 @@ class WeightFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._file = open_hdf5(path)
+        # h5py needs longer for a dataset than the values of a small one take.
+        self._source = SourceFile(self.path)
         try:
             with damage_refused(path):
+                self._source.open()
                 self.header = self._read_header()
                 self._check_tensors()
         except BaseException:
-            self._file.close()
+            self.__exit__()
             raise
 
     def __enter__(self) -> "WeightFile":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._source.close()
         self._file.close()
 
     def read(self, name: str) -> np.ndarray:
         """Return one tensor by canonical name, in the file's dtype (of bfloat16, as float32).
 
         Raises:
+            UnreadableCheckpointError: The checksum is wrong.
             WeightFileError: A value is not finite, or a variance is negative.
         """
-        tensor = self._by_name[name]
-        with damage_refused(f"{self.path}: {name}"):
-            values = safe_member(self._file, name)[()]
-        _check_values(str(self.path), tensor, values)
+        tensor, dtype = self._by_name[name], numpy_dtype(self.header.dtype).newbyteorder("<")
+        offset, crc = self._offsets[name], self._checksums.get(name)
+        where = f"{self.path}: {name}"
+        if offset is None:
+            with damage_refused(where):
+                values = safe_member(self._file, name)[()].astype(dtype, copy=False)
+            check(str(self.path), self._checksums, name, crc32(values))
+        else:
+            values = StoredValues(self._source, lambda: offset, tensor.shape, dtype, crc, where)()
+        if self.header.dtype == "bfloat16":
+            values = values.astype(np.float32)
+        if crc is None:
+            # A checksum says that these are the values which the writer has looked at.
+            _check_values(str(self.path), tensor, values)
         return values
 
     def read_all(self, dtype: str = "float32") -> dict[str, np.ndarray]:
@@ -218,8 +248,13 @@ class WeightFile:
         """Return the donor number of each channel by group name; empty if not composed."""
         if DONOR_MAP_GROUP not in self._file:
             return {}
-        names = list(safe_member(self._file, DONOR_MAP_GROUP))
-        return {name: safe_member(self._file, f"{DONOR_MAP_GROUP}/{name}")[()] for name in names}
+        found = {}
+        with damage_refused(self.path):
+            for name in safe_member(self._file, DONOR_MAP_GROUP):
+                path = f"{DONOR_MAP_GROUP}/{name}"
+                found[name] = safe_member(self._file, path)[()]
+                check(str(self.path), self._checksums, path, crc32(found[name]))
+        return found
 
     def _read_header(self) -> WeightHeader:
         text = self._file.attrs.get(HEADER_ATTRIBUTE)
@@ -228,6 +263,9 @@ class WeightFile:
                 f"{self.path}: an HDF5 file, but not an efn_compose weight file (it has no attribute "
                 f"{HEADER_ATTRIBUTE!r}). Convert it first: efn-compose convert {self.path} -o OUT.h5"
             )
+        checksums = self._file.attrs.get(CHECKSUMS_ATTRIBUTE)
+        self._checksums = checksums_from_json(self.path, checksums)
+        check(str(self.path), self._checksums, HEADER_ATTRIBUTE, crc32_of_text(text))
         try:
             return WeightHeader.from_json(text)
         except WeightFileError as error:
@@ -235,13 +273,19 @@ class WeightFile:
 
     def _check_tensors(self) -> None:
         self._by_name = {tensor.name: tensor for tensor in self.header.all_tensors}
+        #: Byte where values begin; None where they are not one piece, as after a repacking.
+        self._offsets: dict[str, int | None] = {}
         present = set(self._dataset_names())
         problems = [f"- missing: {name}" for name in self._by_name if name not in present]
         problems += [f"+ unknown: {name}" for name in sorted(present - set(self._by_name))]
+        if self._checksums:
+            without = [name for name in self._by_name if name not in self._checksums]
+            problems += [f"- no checksum: {name}" for name in without]
         for name, tensor in self._by_name.items():
             if name not in present:
                 continue
-            dataset = safe_member(self._file, name)
+            dataset = safe_member(self._file, name, has_checksum=name in self._checksums)
+            self._offsets[name] = dataset.id.get_offset()
             if dataset.shape != tensor.shape:
                 problems.append(f"≠ shape: {name} file {dataset.shape} expected {tensor.shape}")
             elif dataset.id.get_type() != stored_type(self.header.dtype):

@@ -11,6 +11,8 @@ from types import TracebackType
 
 import numpy as np
 
+from efn_compose.store.checksums import crc32
+
 #: Bytes after which arrays that lie side by side are written together.
 _RUN_BYTES = 1 << 20
 #: Bytes after which the disk is told to begin storing.
@@ -33,6 +35,9 @@ class WriteBehind:
     Example:
         >>> with WriteBehind(path) as file:  # doctest: +SKIP
         ...     file.write(2048, np.zeros(8, np.float32))
+
+    Attributes:
+        checksums: CRC-32 of each array by its place; whole once the file is left.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -42,6 +47,7 @@ class WriteBehind:
         self._writing: Future[None] | None = None
         self._run: list[np.ndarray] = []
         self._start = self._end = self._stored = 0
+        self.checksums: dict[int, int] = {}
 
     def __enter__(self) -> "WriteBehind":
         return self
@@ -92,6 +98,10 @@ class WriteBehind:
             self._writing = None
 
     def _write(self, start: int, arrays: list[np.ndarray]) -> None:
+        place = start
+        for array in arrays:
+            self.checksums[place] = crc32(array)
+            place += array.nbytes
         left, offset = [array.data for array in arrays], start
         while left:
             written = os.pwritev(self._file, left, offset)

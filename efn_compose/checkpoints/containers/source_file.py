@@ -19,6 +19,8 @@ _BUFFER_BYTES = 1 << 16
 #: and its axes are reordered.
 _SLAB_BYTES = 1 << 18
 
+FETCH_AGAIN = "Fetch or write it again."
+
 
 class SourceFile:
     """A file of raw values; it is opened at the first read and closed with its last reader.
@@ -55,7 +57,7 @@ class SourceFile:
 
     def read_bytes(self, offset: int, count: int) -> bytes:
         """Return bytes; fewer where the file ends before."""
-        file = self._opened()
+        file = self.open()
         file.seek(offset)
         return file.read(count)
 
@@ -65,7 +67,7 @@ class SourceFile:
         Raises:
             UnreadableCheckpointError: The file ends before.
         """
-        file = self._opened()
+        file = self.open()
         file.seek(offset)
         left = values.view(np.uint8).data
         while left:
@@ -74,11 +76,18 @@ class SourceFile:
                 raise UnreadableCheckpointError(f"{self.path}: truncated while it was read.")
             left = left[read:]
 
-    def _opened(self) -> io.BufferedReader:
+    def open(self) -> io.BufferedReader:
+        """Open the file now, not at the first read."""
         if self._file is None:
             self._file = io.BufferedReader(io.FileIO(self.path), _BUFFER_BYTES)
-            weakref.finalize(self, self._file.close)
+            self._closing = weakref.finalize(self, self._file.close)
         return self._file
+
+    def close(self) -> None:
+        """Close the file; another read opens it again."""
+        if self._file is not None:
+            self._closing()
+            self._file = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,7 @@ class StoredValues:
         dtype: Type of the values.
         crc: CRC-32 of their bytes where the file says one.
         where: File and tensor, for the message where it is another one.
+        step: What to do then.
 
     Raises:
         UnreadableCheckpointError: When read: the file ends before, or the checksum is wrong.
@@ -107,6 +117,7 @@ class StoredValues:
     dtype: np.dtype
     crc: int | None = None
     where: str = ""
+    step: str = FETCH_AGAIN
 
     def __call__(self) -> np.ndarray:
         """Return the values in an array of their own."""
@@ -139,12 +150,9 @@ class StoredValues:
             else:
                 target[first:last] = part.reshape(last - first, *self.shape[1:])
         if self.crc is not None and crc != self.crc:
-            raise wrong_checksum(self.where)
+            raise wrong_checksum(self.where, self.step)
 
 
-def wrong_checksum(where: str) -> UnreadableCheckpointError:
+def wrong_checksum(where: str, step: str = FETCH_AGAIN) -> UnreadableCheckpointError:
     """Return the error for values that do not match their checksum."""
-    return UnreadableCheckpointError(
-        f"{where}: its checksum is wrong: the file is damaged. Fetch it again (files saved with "
-        "checksums switched off must be saved again with them)."
-    )
+    return UnreadableCheckpointError(f"{where}: its checksum is wrong: the file is damaged. {step}")

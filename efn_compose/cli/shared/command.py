@@ -19,6 +19,7 @@ from efn_compose.cli.shared.output import Output
 from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
 from efn_compose.errors import ConfigError, EfnComposeError
 from efn_compose.settings.renamed import OldSettingWarning
+from efn_compose.store.checksums import UncheckedFileWarning
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 #: What shells give for a program ended by Ctrl-C: 128 + SIGINT.
@@ -149,7 +150,7 @@ def _run_safely(
     """Run a verb; deliberate errors become one message, anything else is a bug's traceback."""
     _stop_like_ctrl_c()
     try:
-        with _old_settings_as_notes(output):
+        with _old_inputs_as_notes(output):
             code = run(options, output) or EXIT_DONE
         sys.stdout.flush()
         return code
@@ -168,18 +169,19 @@ def _run_safely(
 
 
 @contextmanager
-def _old_settings_as_notes(output: Output) -> Iterator[None]:
-    """Say warnings of settings with old names in one line each, without a place in the code."""
+def _old_inputs_as_notes(output: Output) -> Iterator[None]:
+    """Say warnings of old settings and files in one line each, without a place in the code."""
     usual = warnings.showwarning
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, OldSettingWarning):
+        if issubclass(category, OldSettingWarning | UncheckedFileWarning):
             output.note(f"note: {message}")
         else:
             usual(message, category, *place, **more)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", OldSettingWarning)
+        warnings.simplefilter("default", UncheckedFileWarning)
         warnings.showwarning = show
         yield
 

@@ -1,5 +1,6 @@
 """How much each unit of each donor matters on the user's images, measured once per run."""
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -76,5 +77,5 @@ def _kept(path: Path, key: str, donor_count: int) -> tuple[dict[str, np.ndarray]
                     number, group = name.split("/", 1)
                     found[int(number)][group] = file[name]
             return found
-    except (OSError, ValueError, KeyError, IndexError):
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
         return None  # not measured yet, or not whole

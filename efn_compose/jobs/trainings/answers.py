@@ -1,5 +1,6 @@
 """What a training says of its validation images, kept in its folder."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,5 +21,5 @@ def read_answers(folder: Path) -> tuple[np.ndarray, np.ndarray] | None:
     try:
         with np.load(folder / PREDICTIONS_FILE, allow_pickle=False) as file:
             return file["numbers"], file["probability"]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -24,6 +24,9 @@ from efn_compose.checkpoints.containers.torch.torch_tensors import (
 from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
+_WRONG_CHECKSUM = (
+    "Fetch it again (files saved with checksums switched off must be saved again with them)."
+)
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
@@ -121,7 +124,7 @@ def _values(
         return info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
 
     if is_whole(ref, info.file_size):
-        return StoredValues(source, find, ref.shape, dtype, info.CRC, where)
+        return StoredValues(source, find, ref.shape, dtype, info.CRC, where, _WRONG_CHECKSUM)
 
     def read() -> np.ndarray:
         if 2 * span_bytes(ref) <= info.file_size:
@@ -129,7 +132,7 @@ def _values(
             return read_span(source, find(), ref)
         flat = source.read(find(), info.file_size, np.dtype(np.uint8))
         if zlib.crc32(flat.data) != info.CRC:
-            raise wrong_checksum(where)
+            raise wrong_checksum(where, _WRONG_CHECKSUM)
         whole = flat[: flat.size // dtype.itemsize * dtype.itemsize].view(dtype)
         return strided(whole, ref)
 
