@@ -23,6 +23,8 @@ if (
     from efn_compose.donors.align import align as align
     from efn_compose.donors.harmonise import harmonise as harmonise
     from efn_compose.donors.lineage import lineages as lineages
+    from efn_compose.jobs.decoders import attach as attach
+    from efn_compose.jobs.decoders import detach as detach
     from efn_compose.jobs.search.job import evolve as evolve
     from efn_compose.jobs.search.preparation import load_donors as load_donors
     from efn_compose.jobs.soup.job import soup as soup
@@ -43,7 +45,9 @@ _PUBLIC = {
     "absorb_statistics": "efn_compose.statistics.absorb",
     "align": "efn_compose.donors.align",
     "arch_spec": "efn_compose.arch",
+    "attach": "efn_compose.jobs.decoders",
     "convert": "efn_compose.conversion",
+    "detach": "efn_compose.jobs.decoders",
     "direct_sum": "efn_compose.nesting",
     "export": "efn_compose.conversion",
     "harmonise": "efn_compose.donors.harmonise",

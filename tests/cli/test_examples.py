@@ -18,6 +18,7 @@ from random_donors import LITE, random_donor
 from report_runs import MadeUpRun
 from tiny_recipe import tiny_donor
 
+from efn_compose import attach
 from efn_compose.arch import arch_spec
 from efn_compose.cli import main
 from efn_compose.cli.shared.command import VERBS
@@ -48,6 +49,8 @@ LEAVES = {
     "absorb": ["b0_absorbed.h5"],
     "rank": ["rank.png"],
     "soup": ["soup.h5"],
+    "attach": ["unet.h5"],
+    "detach": ["encoder.h5"],
     "augment": ["sheet.png"],
     "folds": ["folds.csv"],
     "train": ["runs/photos/last.h5", "runs/photos/leaderboard.md", "runs/photos/curve.png"],
@@ -104,6 +107,10 @@ def _prepare(verb: str, place: Path) -> None:
     if verb == "absorb":
         # Named as in the example; ours by content.
         random_donor(SMALL, 1, classes=5).save(place / "b0.pth")
+    if verb in ("attach", "detach"):
+        random_donor(SMALL, 1, classes=5).save(place / "b0.h5")
+    if verb == "detach":
+        attach(place / "b0.h5", place / "unet.h5")
     if verb == "soup":
         for name, donor in zip("abc", fine_tunings.DONORS, strict=True):
             donor.save(place / f"{name}.h5")

@@ -65,6 +65,8 @@ VERBS: dict[str, Verb] = {
     ),
     "direct-sum": Verb("efn_compose.cli.direct_sum", "put networks side by side into a larger one"),
     "shrink": Verb("efn_compose.cli.shrink", "cut a network to a smaller one"),
+    "attach": Verb("efn_compose.cli.attach", "put a decoder on a network: a U-Net"),
+    "detach": Verb("efn_compose.cli.detach", "take the decoder off a U-Net"),
     "report": Verb(
         "efn_compose.cli.report", "draw a run's report again, follow a run, compare runs"
     ),
