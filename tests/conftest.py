@@ -11,7 +11,7 @@ collect_ignore = ["support"]
 
 #: Packages of the extra `parity` that tests compare with; tests that need an absent one are skipped.
 TRUTHS = (
-    "efficientnet_pytorch", "geffnet", "keras_hub", "onnx", "onnxscript", "safetensors", "skimage",
+    "efficientnet_pytorch", "geffnet", "keras_hub", "lightly", "onnx", "onnxscript", "safetensors", "skimage",
     "segmentation_models_pytorch", "timm", "torch", "torchvision", "transformers",
 )  # fmt: skip
 

@@ -220,6 +220,10 @@ class Objective(ABC):
             float32 scalar.
         """
 
+    def variables(self) -> list[Any]:
+        """Return what a training changes beside the network, such as a teacher; kept when it is killed."""
+        return []
+
     # What is reported and kept.
 
     def infer(self, model: keras.Model, pixels: tf.Tensor) -> tf.Tensor:

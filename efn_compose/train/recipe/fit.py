@@ -241,7 +241,9 @@ class _Training:
             ]
             return self.trainer.step.run(batches, rate)
 
-        variables = [*self.trainer.model.variables, *self.trainer.step.optimizer.variables]
+        trainer = self.trainer
+        variables = [*trainer.model.variables, *trainer.step.optimizer.variables]
+        variables += trainer.objective.variables()
         return find_rate(update, variables)
 
     def _epoch(self, epoch: int, rates: np.ndarray) -> EpochRecord:

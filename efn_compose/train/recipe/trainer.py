@@ -142,6 +142,8 @@ class Trainer:
             groups["average"] = [*self.average.values, self.average.updates]
         if self.anchor:
             groups["anchor"] = self.anchor
+        if own := self.objective.variables():
+            groups["objective"] = own
         return groups
 
     def present(self) -> dict[str, np.ndarray]:

@@ -1,0 +1,185 @@
+"""Methods on a tiny network: what learns, what is kept, what a kill costs, and planted failures."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_recipe import quarters, tiny_donor
+
+from efn_compose.donors.lineage import LINEAGE_THRESHOLD, lineage_cosine
+from efn_compose.errors import DataError
+from efn_compose.statistics.absorb import absorb_statistics
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.recipe import Trainer, fit
+from efn_compose.train.selfsup import PretrainOptions, ViewOptions
+from efn_compose.train.selfsup.byol import teacher_momentum
+from efn_compose.train.selfsup.methods import OBJECTIVES, make_objective
+from efn_compose.train.selfsup.monitors import alarms
+from efn_compose.train.selfsup.options import METHODS
+from efn_compose.train.selfsup.simsiam import SimSiam
+
+# Whichever test comes first builds the networks of all.
+pytestmark = pytest.mark.slow
+
+FEW = PretrainOptions(epochs=2, batch_size=16, width=32, monitor_images=32)
+VIEWS = ViewOptions(crop=0.6, blur=0.0)
+
+
+def data(count=64):
+    images, labels = quarters(count)
+    watched, known = quarters(200, seed=1)
+    return TrainingData(
+        ("a", "b", "c", "d"), images, np.full(len(labels), -1, np.int32), watched, known
+    )
+
+
+@pytest.fixture(scope="module")
+def trainers():
+    """Traced trainers by what they were asked for."""
+    made = {}
+
+    def trainer(method, **changes):
+        options = dataclasses.replace(FEW, methods=(method,), **changes)
+        key = (method, options)
+        if key not in made:
+            made[key] = Trainer(tiny_donor(), make_objective(method, options, VIEWS))
+        return made[key]
+
+    return trainer
+
+
+def epochs(fitted):
+    return [record.validation for record in fitted.history.epochs]
+
+
+def test_the_table_has_every_method():
+    assert tuple(OBJECTIVES) == METHODS
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_makes_a_relative_of_the_donor(method, trainers):
+    fitted = fit(tiny_donor(), data(), trainer=trainers(method))
+    found, donor = fitted.donor, tiny_donor()
+    # A donor like any other: nothing of projector and predictor is left.
+    assert found.tensors.keys() == donor.tensors.keys() and not found.parts
+    cosine = lineage_cosine(found, donor)
+    assert LINEAGE_THRESHOLD < cosine < 1
+    first, last = epochs(fitted)[0], epochs(fitted)[-1]
+    assert {"spread", "rank", "rank_share", "neighbours", "knn", "knn_gain"} <= set(last)
+    assert first["neighbours"] > 0.1 and np.isfinite(list(last.values())).all()
+
+
+# With a teacher beside the network, and without.
+@pytest.mark.parametrize("method", ["vicreg", "byol"])
+def test_a_killed_pretraining_goes_on_to_the_same_bits(method, trainers, tmp_path):
+    class Killer:
+        def on_update(self, done, planned, loss):
+            if done == planned // 2 + 1:
+                raise KeyboardInterrupt
+
+        def on_epoch(self, history):
+            pass
+
+    trainer = trainers(method)
+    whole = fit(tiny_donor(), data(), trainer=trainer, seed=3)
+    wanted, scores = whole.donor, epochs(whole)
+    state = tmp_path / "state.npz"
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_donor(), data(), trainer=trainer, seed=3, state_file=state, watcher=Killer())
+    fit(tiny_donor(), data(), trainer=trainer, seed=4)  # forget everything
+    found = fit(tiny_donor(), data(), trainer=trainer, seed=3, state_file=state)
+    assert found.donor.fingerprint == wanted.fingerprint
+    assert epochs(found) == scores
+
+
+def test_gamma_and_beta_alone_learn_where_that_is_asked_for(trainers):
+    start = absorb_statistics(tiny_donor(), data().train_images)
+    fitted = fit(tiny_donor(), data(), trainer=trainers("vicreg", learns="norm"))
+    changed = {
+        name.rpartition("/")[2]
+        for name, values in fitted.donor.tensors.items()
+        if not np.array_equal(values, start.tensors[name])
+    }
+    assert changed == {"gamma", "beta", "moving_mean", "moving_variance"}
+
+
+def test_the_order_of_images_in_a_batch_does_not_matter(trainers):
+    trainer = trainers("byol")
+    trainer.start(tiny_donor(), 1, data(), 8)
+    rng = np.random.default_rng(0)
+    views = rng.normal(size=(2, 8, 16, 16, 3)).astype(np.float32)
+    order = rng.permutation(8)
+    losses = [
+        trainer.objective.loss(
+            trainer.model,
+            tf.constant(part.reshape(16, 16, 16, 3)),
+            tf.zeros((8, 1)),
+            tf.constant(0.0),
+        )
+        for part in (views, views[:, order])
+    ]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_the_teacher_is_the_average_that_the_paper_describes(trainers):
+    trainer = trainers("byol")
+    objective = trainer.objective
+    trainer.start(tiny_donor(), 1, data(), 8)
+    start = [variable.numpy() for variable in objective.variables()]
+    for variable in trainer.model.trainable_variables:
+        variable.assign(variable + 1.0)
+    pixels = tf.zeros((16, 16, 16, 3))
+    objective.loss(trainer.model, pixels, tf.zeros((8, 1)), tf.constant(4.0))
+    share = 1 - (1 - 0.99) * (np.cos(np.pi * 4 / 8) + 1) / 2
+    for before, after in zip(start, objective.variables(), strict=True):
+        np.testing.assert_allclose(after, before + (1 - share), atol=1e-6)
+    assert float(teacher_momentum(8.0, 8.0, 0.9)) == 1.0
+
+
+def alarmed(fitted):
+    """The alarms of all epochs, their first words."""
+    found = epochs(fitted)
+    return {word.partition(":")[0] for n in range(len(found)) for word in alarms(found[: n + 1], 4)}
+
+
+def test_planted_no_spread_wanted_raises_the_alarm_of_a_collapse(trainers):
+    fitted = fit(
+        tiny_donor(),
+        data(),
+        trainer=trainers("vicreg", variance=0.0, learning_rate=0.03, epochs=20),
+    )
+    assert "collapse" in alarmed(fitted)
+    assert "collapse" not in alarmed(fit(tiny_donor(), data(), trainer=trainers("vicreg")))
+
+
+def test_planted_no_stopped_gradient_raises_the_alarm_and_the_loss_falls_to_its_bottom():
+    class Unstopped(SimSiam):
+        def held(self, projection):
+            return projection
+
+    options = dataclasses.replace(FEW, methods=("simsiam",), learning_rate=0.03, epochs=120)
+    fitted = fit(tiny_donor(), data(), objective=Unstopped(options, VIEWS))
+    assert min(record.train_loss for record in fitted.history.epochs) < -0.9
+    assert "collapse" in alarmed(fitted)
+
+
+def test_planted_teacher_that_stands_still_raises_its_alarm(trainers, monkeypatch):
+    trainer = trainers("byol")
+    assert "teacher" not in alarmed(fit(tiny_donor(), data(), trainer=trainer))
+    still = dataclasses.replace(trainer.objective.pretrain, momentum=1.0)
+    monkeypatch.setattr(trainer.objective, "pretrain", still)
+    assert "teacher" in alarmed(fit(tiny_donor(), data(), trainer=trainer))
+
+
+def test_planted_rate_a_hundred_times_too_large_raises_the_alarm_of_drift(trainers):
+    """At 0.003 this small network learns well."""
+    fitted = fit(
+        tiny_donor(), data(), trainer=trainers("simclr", learning_rate=100 * 0.003, epochs=15)
+    )
+    assert "drift" in alarmed(fitted)
+
+
+def test_too_few_images_are_refused(trainers):
+    with pytest.raises(DataError, match=r"12 unlabelled images do not fill one batch of 16"):
+        fit(tiny_donor(), data(12), trainer=trainers("vicreg"))
