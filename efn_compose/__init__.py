@@ -23,6 +23,7 @@ if (
     from efn_compose.donors.align import align as align
     from efn_compose.donors.harmonise import harmonise as harmonise
     from efn_compose.donors.lineage import lineages as lineages
+    from efn_compose.jobs.cache import cache as cache
     from efn_compose.jobs.decoders import attach as attach
     from efn_compose.jobs.decoders import detach as detach
     from efn_compose.jobs.search.job import evolve as evolve
@@ -46,6 +47,7 @@ _PUBLIC = {
     "align": "efn_compose.donors.align",
     "arch_spec": "efn_compose.arch",
     "attach": "efn_compose.jobs.decoders",
+    "cache": "efn_compose.jobs.cache",
     "convert": "efn_compose.conversion",
     "detach": "efn_compose.jobs.decoders",
     "direct_sum": "efn_compose.nesting",

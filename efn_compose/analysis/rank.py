@@ -10,6 +10,7 @@ import numpy as np
 
 from efn_compose.arch.cost import cost
 from efn_compose.assess.transfer_scores import cosine_neighbours, h_score, log_me
+from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.models.stepwise import StepwiseNetwork
@@ -102,7 +103,7 @@ def rank(
 
 
 def pooled_features(
-    donor: Donor, images: np.ndarray, *, batch_size: int = 32
+    donor: Donor, images: PixelArray, *, batch_size: int = 32
 ) -> tuple[np.ndarray, float]:
     """Return a donor's pooled features (image, channel) and the images per second it took.
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.data.decode import resize_images
+from efn_compose.data.holding import Holding
 from efn_compose.data.options import DataOptions
+from efn_compose.data.pixels import PixelArray, in_parts, once_if_cached, take
 from efn_compose.data.sources import load_table
 from efn_compose.data.split import PARTS, Split, split
 from efn_compose.data.table import ImageTable
@@ -24,7 +25,7 @@ class DataSet:
     Args:
         name: The source in short.
         class_names: One per class number.
-        train_images: (image, size, size, 3) uint8 RGB.
+        train_images: (image, size, size, 3) uint8 RGB; in memory or in the cache.
         train_labels: (image,) int32.
         validation_images: As above, for the search.
         validation_labels: As above.
@@ -37,11 +38,11 @@ class DataSet:
 
     name: str
     class_names: tuple[str, ...]
-    train_images: np.ndarray
+    train_images: PixelArray
     train_labels: np.ndarray
-    validation_images: np.ndarray
+    validation_images: PixelArray
     validation_labels: np.ndarray
-    test_images: np.ndarray
+    test_images: PixelArray
     test_labels: np.ndarray
     split: Split
     left_out: tuple[Unreadable, ...] = ()
@@ -60,10 +61,15 @@ class DataSet:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over pixels, labels, class names and split."""
+        images = [getattr(self, f"{part}_images") for part in PARTS]
+        return once_if_cached(images, f"data set {self._hash(with_pixels=False)}", self._hash)
+
+    def _hash(self, *, with_pixels: bool = True) -> str:
         digest = hashlib.sha256(repr((self.class_names, self.size)).encode())
         digest.update(self.split.to_json().encode())
         for part in PARTS:
-            digest.update(np.ascontiguousarray(getattr(self, f"{part}_images"), np.uint8).data)
+            for some in in_parts(getattr(self, f"{part}_images")) if with_pixels else ():
+                digest.update(np.ascontiguousarray(some, np.uint8).data)
             digest.update(np.ascontiguousarray(getattr(self, f"{part}_labels"), "<i4").data)
         return digest.hexdigest()
 
@@ -73,6 +79,7 @@ def load_data(
     seed: int,
     *,
     saved_split: Split | None = None,
+    holding: Holding | None = None,
     show_progress: bool = True,
 ) -> DataSet:
     """Load, split and resize the images that the options name.
@@ -84,6 +91,7 @@ def load_data(
         options: The `[data]` section.
         seed: Decides the split.
         saved_split: Use this split, of an earlier run, instead of drawing one.
+        holding: Where decoded images are; in memory unless two copies take half of it.
         show_progress: Show a bar on a terminal when decoding takes long.
 
     Raises:
@@ -100,17 +108,25 @@ def load_data(
             table, at_most=options.unreadable_share, show_progress=show_progress
         )
     parts = saved_split or split(table, options, seed)
-    data = take_data(table, parts, options.size, show_progress=show_progress)
+    data = take_data(table, parts, options.size, holding=holding, show_progress=show_progress)
     return replace(data, left_out=tuple(left_out), notes=table.notes)
 
 
-def take_data(table: ImageTable, parts: Split, size: int, *, show_progress: bool = True) -> DataSet:
+def take_data(
+    table: ImageTable,
+    parts: Split,
+    size: int,
+    *,
+    holding: Holding | None = None,
+    show_progress: bool = True,
+) -> DataSet:
     """Decode and resize the images of a split.
 
     Args:
         table: The images.
         parts: Which of them, for which part.
         size: Height and width in pixels.
+        holding: Where decoded images are; in memory unless two copies take half of it.
         show_progress: Show a bar on a terminal when it takes long.
 
     Raises:
@@ -124,11 +140,11 @@ def take_data(table: ImageTable, parts: Split, size: int, *, show_progress: bool
             f"{len(table)}. It was made from other data."
         )
     # All parts in one call, so that one error lists every damaged file.
-    images = resize_images(table.images, together, size, show_progress)
-    ends = np.cumsum([len(getattr(parts, part)) for part in PARTS])[:-1]
-    cut_images, cut_labels = np.split(images, ends), np.split(table.labels[together], ends)
-    fields: dict[str, Any] = {
-        f"{part}_images": values for part, values in zip(PARTS, cut_images, strict=True)
-    }
-    fields |= {f"{part}_labels": values for part, values in zip(PARTS, cut_labels, strict=True)}
+    images = (holding or Holding()).hold(table.images, together, size, table.name, show_progress)
+    ends = np.cumsum([len(getattr(parts, part)) for part in PARTS])
+    fields: dict[str, Any] = {}
+    for part, end in zip(PARTS, ends, strict=True):
+        place = slice(end - len(getattr(parts, part)), end)
+        fields[f"{part}_images"] = take(images, place)
+        fields[f"{part}_labels"] = table.labels[together[place]]
     return DataSet(name=table.name, class_names=table.class_names, split=parts, **fields)

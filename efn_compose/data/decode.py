@@ -4,7 +4,7 @@ import os
 import struct
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from efn_compose.data.identity import file_identity
 from efn_compose.data.table import ImageError, ImageSequence, printable
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.store.environment import usable_cores
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds of decoding after which a progress bar appears on a terminal.
 PROGRESS_AFTER_SECONDS = 2.0
+#: Images that wait for a thread at a time.
+_PART = 4096
 #: Failed files that a message lists by name.
 LISTED_FAILURES = 50
 
@@ -141,6 +144,11 @@ class ImageFiles:
         """Return the path of an image."""
         return str(self.paths[index])
 
+    def identities(self, numbers: np.ndarray) -> Iterator[bytes]:
+        """Yield what each image is known by without being decoded."""
+        for number in numbers:
+            yield file_identity(self.paths[number])
+
 
 def for_each_image(
     images: ImageSequence,
@@ -171,11 +179,19 @@ def for_each_image(
 
     # Pillow lets go of the interpreter lock while it decodes and resizes.
     with ThreadPoolExecutor(usable_cores()) as pool:
-        done = pool.map(visit, range(len(numbers)))
+        done = _mapped_in_parts(pool, visit, len(numbers))
         with closing(_with_progress(done, len(numbers), show_progress)) as ticks:
             for _ in ticks:
                 pass
     return sorted(failures)
+
+
+def _mapped_in_parts(
+    pool: ThreadPoolExecutor, visit: Callable[[int], None], count: int
+) -> Iterator[None]:
+    """Visit all places in a pool, a part at a time: millions of waiting calls are gigabytes."""
+    for start in range(0, count, _PART):
+        yield from pool.map(visit, range(start, min(start + _PART, count)))
 
 
 def undecodable(failures: Sequence[tuple[int, str]], total: int) -> DataError:
@@ -220,7 +236,7 @@ def resize_images(
     resized = np.empty((len(indices), size, size, 3), np.uint8)
 
     def place(position: int, pixels: np.ndarray) -> None:
-        resized[position] = _resize(pixels, size)
+        resized[position] = resize_image(pixels, size)
 
     failures = for_each_image(images, indices, place, show_progress)
     if failures:
@@ -228,7 +244,13 @@ def resize_images(
     return resized
 
 
-def _resize(pixels: np.ndarray, size: int) -> np.ndarray:
+def resize_image(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Return an image (height, width, 3) uint8 as (size, size, 3): bilinear, antialiased.
+
+    Example:
+        >>> resize_image(np.full((4, 6, 3), 7, np.uint8), 2).tolist()[0][0]
+        [7, 7, 7]
+    """
     from PIL import Image
 
     if pixels.shape == (size, size, 3):

@@ -1,6 +1,7 @@
 """A table of images with what is known of each, not yet resized or split."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -54,6 +55,12 @@ class ChosenImages:
         number = int(self.numbers[index])
         name_of = getattr(self.images, "name_of", str)
         return name_of(number)
+
+    def identities(self, numbers: np.ndarray) -> Iterator[bytes]:
+        """Yield what each image is known by; see `efn_compose.data.identity`."""
+        from efn_compose.data.identity import identities
+
+        yield from identities(self.images, self.numbers[numbers])
 
 
 class ImageError(DataError):

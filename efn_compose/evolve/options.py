@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from efn_compose.data.holding import Holding, ImagesIn
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.settings.declare import When, setting
+from efn_compose.store.environment import usable_cores
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.augment.parts import parts_of
 
@@ -102,6 +104,11 @@ class ExecutorOptions:
         0, "0: one per core or device", minimum=0, read_when=When("kind", ("auto", "ray"))
     )
     address: str = setting("", "of a running Ray cluster", read_when=When("kind", ("auto", "ray")))
+    images: ImagesIn = setting(
+        "auto",
+        "memory: each worker holds the decoded images; cache: workers read one copy on their "
+        "machine's disk; auto: memory where all copies take less than half of what is free",
+    )
     retries: int = setting(2, "after a worker died", minimum=0, read_when=_RAY)
     memory_limit_mb: int = setting(
         6000,
@@ -144,6 +151,12 @@ class ExecutorOptions:
     def in_ray_on_gpu(self) -> bool:
         """Whether Ray's workers may run on GPUs."""
         return self.in_ray and self.on_gpu
+
+    @property
+    def holding(self) -> Holding:
+        """Where decoded images are: each worker may hold a copy beside that of this process."""
+        here = 1 if self.chosen == "serial" else self.workers or usable_cores()
+        return Holding(self.images, copies=here + 1)
 
     def __post_init__(self) -> None:
         if self.workers_per_gpu > 1 and not self.gpu_memory_mb:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 
 from efn_compose.data import ImageTable
-from efn_compose.data.decode import resize_images
 from efn_compose.data.folding.duplicates import (
     Duplicate,
     equal_pairs,
@@ -20,6 +19,7 @@ from efn_compose.data.folding.duplicates import (
 )
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.data.folding.folds import Folds, make_folds
+from efn_compose.data.holding import Holding
 from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.store.atomic import write_text
@@ -183,7 +183,7 @@ def _similar_pairs(
 
     donor = load_donors([weights])[0]
     every = np.arange(len(table))
-    images = resize_images(table.images, every, size, show_progress)
+    images = Holding(copies=1).hold(table.images, every, size, table.name, show_progress)
     note(f"reading features of {len(images)} images with {donor.name}")
     features, _ = pooled_features(donor, images)
     # As many parts as images, so that every pair counts.

@@ -68,7 +68,10 @@ def recalibrate(
 
 
 def recalibrate_traced(
-    forward: Callable[[tf.Tensor], Any], batches: tf.Tensor, momentum: tf.Variable
+    forward: Callable[[tf.Tensor], Any],
+    batches: tf.Tensor,
+    momentum: tf.Variable,
+    done: tf.Tensor | int = 0,
 ) -> None:
     """Give every BatchNorm the mean of the batches' own statistics, inside a traced function.
 
@@ -76,10 +79,11 @@ def recalibrate_traced(
         forward: Passes the batch of a number, an int32 scalar, through the network in training mode.
         batches: Their number, int32 scalar.
         momentum: What the network's BatchNorms read as their momentum; left at that of the last batch.
+        done: Batches that an earlier call passed; they count alike.
     """
     for number in tf.range(batches):
         # Momentum 1 - 1/t turns the moving average into the mean of all batches so far.
-        momentum.assign(1 - 1 / tf.cast(number + 1, tf.float32))
+        momentum.assign(1 - 1 / tf.cast(done + number + 1, tf.float32))
         forward(number)
 
 

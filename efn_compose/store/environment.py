@@ -96,6 +96,31 @@ def cpu_quota(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
         return None
 
 
+def free_memory(control: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return the bytes of memory that can still be had, a container's limit included.
+
+    Args:
+        control: Where the system tells of the container's limit.
+
+    Returns:
+        None where the system does not say.
+    """
+    limits = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                limits.append(int(line.split()[1]) * 1024)
+    except (OSError, ValueError):
+        pass
+    try:
+        limit = int((control / "memory.max").read_text())
+        limits.append(limit - int((control / "memory.current").read_text()))
+    # "max" where there is no limit.
+    except (OSError, ValueError):
+        pass
+    return min(limits, default=None)
+
+
 def git_revision() -> str | None:
     """Return the commit of the checkout this code runs from, with "+changes" if it was edited."""
     folder = Path(__file__).resolve().parents[2]

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from efn_compose.data.masks import IGNORED
+from efn_compose.data.pixels import PixelArray
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import DataError, describe_problems
 
@@ -20,7 +21,7 @@ class TrainingData:
 
     Args:
         class_names: One per class of the labels; none where no image has a label.
-        train_images: (image, side, side, 3) uint8 RGB; an array, or a memory-mapped one.
+        train_images: (image, side, side, 3) uint8 RGB; in memory or in the cache.
         train_labels: (image,) class numbers, `UNLABELLED` (-1) where there is none; or (image,
             class) float shares that sum to 1, or to 0 where there is none.
         validation_images: As above; may be empty.
@@ -40,9 +41,9 @@ class TrainingData:
     """
 
     class_names: tuple[str, ...]
-    train_images: np.ndarray
+    train_images: PixelArray
     train_labels: np.ndarray
-    validation_images: np.ndarray
+    validation_images: PixelArray
     validation_labels: np.ndarray
     train_masks: np.ndarray | None = None
     validation_masks: np.ndarray | None = None
@@ -64,7 +65,7 @@ class TrainingData:
 
     @classmethod
     def of_images(
-        cls, train_images: np.ndarray, validation_images: np.ndarray | None = None
+        cls, train_images: PixelArray, validation_images: PixelArray | None = None
     ) -> "TrainingData":
         """Return images of which nothing else is known.
 
@@ -76,7 +77,7 @@ class TrainingData:
         labels = [np.full(len(part), UNLABELLED, np.int32) for part in (train_images, others)]
         return cls((), train_images, labels[0], others, labels[1])
 
-    def _problems(self, part: Part, images: np.ndarray, labels: np.ndarray) -> list[str]:
+    def _problems(self, part: Part, images: PixelArray, labels: np.ndarray) -> list[str]:
         found = []
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             found.append(f"- {part}: expected images (image, side, side, 3), not {images.shape}")
@@ -100,7 +101,7 @@ class TrainingData:
             return True
         return bool(labels.min() >= UNLABELLED and labels.max() < self.classes)
 
-    def _mask_problems(self, part: Part, images: np.ndarray, masks: np.ndarray | None) -> list[str]:
+    def _mask_problems(self, part: Part, images: PixelArray, masks: np.ndarray | None) -> list[str]:
         if masks is None:
             return []
         if masks.dtype != np.uint8 or masks.shape != images.shape[:3]:

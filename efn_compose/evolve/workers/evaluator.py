@@ -20,6 +20,7 @@ from efn_compose.models.memory import inference_batch
 from efn_compose.statistics.refit import REFIT_IMAGES, CompositionRefit
 from efn_compose.train.engine.options import DeviceOptions
 from efn_compose.train.engine.placement import Placement
+from efn_compose.train.resident.feed import held
 from efn_compose.train.resident.resident import ResidentModel, TrainSettings, batches
 
 
@@ -86,8 +87,8 @@ class Evaluator(Worker):
         setup: As given.
         data: As given.
         network: The traced network; every training of this worker takes place in it.
-        images: By part ("train", "validation", "test"), uint8 (image, height, width, 3) on the
-            device.
+        images: By part ("train", "validation", "test"), uint8 (image, height, width, 3): on the
+            device, or brought there as they are wanted.
         train_labels: int32 (image,) on the device.
         inference_batch: Images per pass where no gradient is needed.
 
@@ -101,7 +102,7 @@ class Evaluator(Worker):
         super().__init__()
         self.setup, self.data = setup, data
         self.images = {
-            part: placement.hold(getattr(data, f"{part}_images"))
+            part: held(getattr(data, f"{part}_images"), placement)
             for part in ("train", "validation", "test")
         }
         self.train_labels = tf.constant(data.train_labels)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from efn_compose.jobs.doctor.check import Check
-from efn_compose.store.environment import affine_cores, cpu_quota, usable_cores
+from efn_compose.store.environment import affine_cores, cpu_quota, free_memory, usable_cores
 
 #: Below this Ray's object store leaves shared memory and gets slow (Docker gives 64 MB).
 SHARED_MEMORY_BYTES = 1e9
@@ -30,7 +30,7 @@ def check_machine() -> Iterator[Check]:
         "good",
         ", ".join(f"{key}={value}" for key, value in threads.items()) or "none set",
     )
-    memory = memory_bytes()
+    memory = free_memory()
     if memory is not None:
         is_good = memory >= MEMORY_BYTES
         yield Check(
@@ -48,24 +48,6 @@ def check_machine() -> Iterator[Check]:
             f"{free / 1e9:.2f} GB free",
             "" if is_good else "Ray is slow with less than 1 GB; docker run --shm-size=2g",
         )
-
-
-def memory_bytes() -> int | None:
-    """Return the memory that can still be had, the container's limit included."""
-    limits = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                limits.append(int(line.split()[1]) * 1024)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        limits.append(limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    # "max" where there is no limit.
-    except (OSError, ValueError):
-        pass
-    return min(limits, default=None)
 
 
 def check_disk() -> Iterator[Check]:

@@ -86,7 +86,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
             f"augment.grid_cells = {config.augment.grid_cells} must divide data.size. Received: "
             f"{config.data.size}."
         )
-    data = load_data(config.data, config.run.seed)
+    data = load_data(config.data, config.run.seed, holding=config.executor.holding)
     name = "evolve" if config_path is None else Path(config_path).stem
     folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
     return Prepared(config, donors, data, folder)

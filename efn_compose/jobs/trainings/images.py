@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from efn_compose.data import ImageTable, load_table
-from efn_compose.data.decode import resize_images
 from efn_compose.data.draw import draw_images
 from efn_compose.data.folding.duplicates import (
     Duplicate,
@@ -20,6 +19,7 @@ from efn_compose.data.folding.duplicates import (
 )
 from efn_compose.data.folding.fold_table import read_fold_table
 from efn_compose.data.folding.folds import Folds, make_folds
+from efn_compose.data.pixels import PixelArray, in_parts, once_if_cached, take
 from efn_compose.data.unlabelled import load_unlabelled
 from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import ConfigError, DataError, describe_problems
@@ -32,30 +32,30 @@ _LISTED = 10
 
 @dataclass(frozen=True, eq=False)
 class FoldedImages:
-    """All images of a run in memory, and the fold of each.
+    """All images of a run, and the fold of each.
 
     Args:
-        images: (image, size, size, 3) uint8 RGB.
+        images: (image, size, size, 3) uint8 RGB; in memory or in the cache.
         labels: (image,) int32.
         class_names: One per class.
         fold: (image,) int64.
         unlabelled: (image, size, size, 3) uint8, images without labels; None without any.
     """
 
-    images: np.ndarray
+    images: PixelArray
     labels: np.ndarray
     class_names: tuple[str, ...]
     fold: np.ndarray
-    unlabelled: np.ndarray | None = None
+    unlabelled: PixelArray | None = None
 
     def part(self, fold: int) -> tuple[TrainingData, np.ndarray]:
         """Return the data of the training that a fold validates, and the fold's image numbers."""
         train, validation = np.flatnonzero(self.fold != fold), np.flatnonzero(self.fold == fold)
         data = TrainingData(
             self.class_names,
-            self.images[train],
+            take(self.images, train),
             self.labels[train],
-            self.images[validation],
+            take(self.images, validation),
             self.labels[validation],
         )
         return data, validation
@@ -63,11 +63,21 @@ class FoldedImages:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over pixels, labels, class names and folds."""
+        images = [part for part in (self.images, self.unlabelled) if part is not None]
+        return once_if_cached(images, f"folds {self._hash(with_pixels=False)}", self._hash)
+
+    def _hash(self, *, with_pixels: bool = True) -> str:
         digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
-        for values in (self.images, self.labels, self.fold):
+
+        def add(images: PixelArray) -> None:
+            for some in in_parts(images) if with_pixels else ():
+                digest.update(np.ascontiguousarray(some).data)
+
+        add(self.images)
+        for values in (self.labels, self.fold):
             digest.update(np.ascontiguousarray(values).data)
         if self.unlabelled is not None:
-            digest.update(np.ascontiguousarray(self.unlabelled).data)
+            add(self.unlabelled)
         return digest.hexdigest()
 
 
@@ -116,8 +126,9 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
     if config.validation.file:
         # A table that does not fit is found out before anything is decoded.
         read_fold_table(table, config.validation.file)
-    images = resize_images(table.images, np.arange(len(table)), options.size, show_progress)
-    digests = pixel_digests(images, show_progress)
+    holding, every = config.executor.holding, np.arange(len(table))
+    images = holding.hold(table.images, every, options.size, table.name, show_progress)
+    digests = _digests(images, show_progress)
     folds = _folds(table, digests, config.validation, config.run.seed)
     duplicates = equal_across(digests, folds.fold)
     if duplicates and config.validation.duplicates == "refuse":
@@ -140,7 +151,7 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
 
 def _unlabelled(
     config: TrainConfig, labelled: set[str], show_progress: bool
-) -> tuple[np.ndarray | None, int]:
+) -> tuple[PixelArray | None, int]:
     """Return the unlabelled images, and how many were left out since they have labels."""
     semi = config.semi
     if semi.method == "none":
@@ -153,14 +164,24 @@ def _unlabelled(
     source = load_unlabelled(semi.unlabelled)
     order = np.random.default_rng([config.run.seed, 5]).permutation(len(source))
     chosen = np.sort(order[: semi.unlabelled_images or len(source)])
-    images = resize_images(source, chosen, config.data.size, show_progress)
+    images = config.executor.holding.hold(
+        source, chosen, config.data.size, semi.unlabelled, show_progress
+    )
     # Validation images among them would be seen in training.
-    is_new = np.array([digest not in labelled for digest in pixel_digests(images, show_progress)])
+    is_new = np.array([digest not in labelled for digest in _digests(images, show_progress)])
     if not is_new.any():
         raise DataError(
             f"semi.unlabelled: all images of {semi.unlabelled} are among the labelled ones."
         )
-    return images[is_new], int((~is_new).sum())
+    return take(images, is_new), int((~is_new).sum())
+
+
+def _digests(images: PixelArray, show_progress: bool) -> list[str]:
+    """Return the SHA-256 of each image's size and pixels; of cached ones, worked out once."""
+    found = once_if_cached(
+        [images], "digests", lambda: " ".join(pixel_digests(images, show_progress))
+    )
+    return found.split()
 
 
 def _folds(table: ImageTable, digests: list[str], options: ValidationOptions, seed: int) -> Folds:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.assess.metrics import log_softmax, scores
+from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.train.augment.draws import Draws
@@ -159,7 +160,7 @@ class Classification(Objective):
     def answers(
         self,
         predict: Predict,
-        images: np.ndarray,
+        images: PixelArray,
         views: Sequence[View],
         merge: Literal["mean", "median", "rank"],
     ) -> np.ndarray:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.store.parts import Part
 from efn_compose.train.engine.fresh import seed_masks
@@ -21,7 +22,7 @@ from efn_compose.train.tta.views import View
 _SPACING = 7919
 
 #: From RGB images (image, height, width, 3), values 0-255, to what `Objective.infer` says of them.
-Predict = Callable[[np.ndarray], np.ndarray]
+Predict = Callable[[PixelArray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,7 @@ class Objective(ABC):
     def answers(
         self,
         predict: Predict,
-        images: np.ndarray,
+        images: PixelArray,
         views: Sequence[View],
         merge: Literal["mean", "median", "rank"],
     ) -> np.ndarray:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, RunError
 from efn_compose.statistics.absorb import ABSORB_IMAGES, absorb_statistics
@@ -55,7 +56,7 @@ class FittedModel:
         """The network, from preprocessed pixels to the objective's outputs."""
         return self.trainer.model
 
-    def predict(self, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
+    def predict(self, images: PixelArray, batch_size: int = 0) -> np.ndarray:
         """Return the objective's answers for images, float32: for classes, logits (image, class).
 
         Args:
@@ -299,7 +300,7 @@ class _Training:
         seconds["bn"] = time.perf_counter() - begun
         begun = time.perf_counter()
 
-        def predict(images: np.ndarray) -> np.ndarray:
+        def predict(images: PixelArray) -> np.ndarray:
             answers = self.trainer.predict(images)
             if not np.isfinite(answers).all():
                 raise _diverged("validation outputs are not finite", rate)

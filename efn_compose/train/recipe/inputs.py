@@ -1,12 +1,12 @@
 """The inputs of a network: batches by number, resized, augmented, made ready and scaled."""
 
-import zlib
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from efn_compose.data.pixels import PixelArray, crc_of
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.train.augment import AugmentOptions, augment, augment_with_masks
@@ -116,18 +116,16 @@ class Inputs:
 
     def identity(self) -> dict[str, str]:
         """Return what decides the batches, beside the training's options."""
-        digest = 0
+        data, digest = self.data, 0
         for values in self._everything():
-            for item in values:
-                digest = zlib.crc32(np.ascontiguousarray(item).data, digest)
-        data = self.data
+            digest = crc_of(values, digest)
         return {
             "data": f"{len(data.train_images)} + {len(data.validation_images)} images, {digest:08x}",
             "augment": repr(sorted(asdict(self._augment).items())),
             "seed": str(self.seed),
         }
 
-    def _everything(self) -> list[np.ndarray]:
+    def _everything(self) -> list[PixelArray]:
         data = self.data
         found = [data.train_images, data.validation_images, self._targets, data.validation_labels]
         masks = (self._masks, data.validation_masks) if self._masks is not None else ()
@@ -173,7 +171,7 @@ def _masks(data: TrainingData, objective: Objective) -> np.ndarray:
     return data.train_masks
 
 
-def drawn(images: np.ndarray, count: int, seed: int) -> np.ndarray:
+def drawn(images: PixelArray, count: int, seed: int) -> np.ndarray:
     """Return up to `count` images, drawn at random, in their own order."""
     chosen = np.random.default_rng([seed, 4]).permutation(len(images))
     return images[np.sort(chosen[:count])]

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.models.memory import inference_batch
@@ -190,7 +191,7 @@ class Trainer:
         mean, std = (tf.constant(values, tf.float32) for values in (scaling.mean, scaling.std))
         return (tf.cast(images, tf.float32) - mean) / std
 
-    def predict(self, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
+    def predict(self, images: PixelArray, batch_size: int = 0) -> np.ndarray:
         """Return the objective's answers for images, float32: for classes, logits (image, class).
 
         Args:

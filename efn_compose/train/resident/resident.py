@@ -5,8 +5,9 @@ optimizer slots, dropout seeds, BatchNorm statistics. The same candidate scores
 identically twice, on any worker with the same number of threads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ from efn_compose.train.engine.fresh import fresh_kernel, head_generator, seed_ma
 from efn_compose.train.engine.placement import Placement, replica_state
 from efn_compose.train.engine.schedules import rates_of
 from efn_compose.train.options import Schedule
+from efn_compose.train.resident.feed import Feed, as_feed
 
 #: Share of old BatchNorm statistics kept per training step; forgets the donor within an epoch.
 TRAINING_MOMENTUM = 0.9
@@ -87,9 +89,11 @@ class ResidentModel:
         labels = tf.TensorSpec((None,), tf.int32)
         order = tf.TensorSpec((None, None), tf.int32)
         rates = tf.TensorSpec((None,), tf.float32)
+        count, loss = tf.TensorSpec((), tf.int32), tf.TensorSpec((), tf.float32)
         traced = self.placement.traced
-        self._train_epoch = traced(self._train_steps, (images, labels, order, rates))
-        self._recalibrate = traced(self._recalibrate_steps, (images, order))
+        training = (images, labels, order, order, rates, count, loss)
+        self._train_chunk = traced(self._train_steps, training)
+        self._recalibrate = traced(self._recalibrate_steps, (images, order, count))
         self._predict = traced(self._predict_steps, (images, order))
         self._features = traced(self._feature_steps, (images, order))
 
@@ -161,12 +165,12 @@ class ResidentModel:
         return np.concatenate(orders)[:steps].astype(np.int32)
 
     def train(
-        self, images: tf.Tensor, labels: tf.Tensor, order: np.ndarray, rate: float = 1.0
+        self, images: tf.Tensor | Feed, labels: tf.Tensor, order: np.ndarray, rate: float = 1.0
     ) -> float:
         """Train over an order of images and return the mean training loss.
 
         Args:
-            images: uint8 (image, height, width, 3), resident.
+            images: uint8 (image, height, width, 3).
             labels: int32 (image,).
             order: Image numbers (step, image).
             rate: Factor of the settings' learning rate.
@@ -175,34 +179,53 @@ class ResidentModel:
         settings = self.settings
         peak = settings.learning_rate * rate
         rates = rates_of(settings.schedule, len(order), peak).astype(np.float32)
-        return float(self._train_epoch(images, labels, tf.constant(order), tf.constant(rates)))
+        feed, done, loss = as_feed(images), 0, tf.constant(0.0)
+        per_epoch = tf.constant(max(1, len(feed) // order.shape[1]))
+        for chunk in feed.chunks(order):
+            steps = len(chunk.numbers)
+            orders = (tf.constant(chunk.places), tf.constant(chunk.numbers))
+            chunk_rates = tf.constant(rates[done : done + steps])
+            loss = self._train_chunk(chunk.images, labels, *orders, chunk_rates, per_epoch, loss)
+            done += steps
+        return float(np.float32(loss) / np.float32(done))
 
-    def recalibrate(self, images: tf.Tensor, order: np.ndarray) -> None:
+    def recalibrate(self, images: tf.Tensor | Feed, order: np.ndarray) -> None:
         """Re-estimate BatchNorm statistics: the plain mean of the batches' own statistics.
 
         Args:
-            images: uint8 (image, height, width, 3), resident.
+            images: uint8 (image, height, width, 3).
             order: Image numbers (batch, image); large batches lose least variance.
         """
-        self._recalibrate(images, tf.constant(order))
+        done = 0
+        for chunk in as_feed(images).chunks(order):
+            self._recalibrate(chunk.images, tf.constant(chunk.places), tf.constant(done))
+            done += len(chunk.numbers)
 
-    def predict(self, images: tf.Tensor, order: np.ndarray) -> np.ndarray:
+    def predict(self, images: tf.Tensor | Feed, order: np.ndarray) -> np.ndarray:
         """Return float32 logits (image, class) in inference mode.
 
         Args:
-            images: uint8 (image, height, width, 3), resident.
+            images: uint8 (image, height, width, 3).
             order: Image numbers (batch, image) from `batches`.
         """
-        return self._predict(images, tf.constant(order)).numpy()[: int(images.shape[0])]
+        feed = as_feed(images)
+        return self._inferred(self._predict, feed, order)[: len(feed)]
 
-    def features(self, images: tf.Tensor, order: np.ndarray) -> np.ndarray:
+    def features(self, images: tf.Tensor | Feed, order: np.ndarray) -> np.ndarray:
         """Return float32 pooled features (image, channel) in inference mode.
 
         Args:
-            images: uint8 (image, height, width, 3), resident.
+            images: uint8 (image, height, width, 3).
             order: Image numbers (batch, image) from `batches`.
         """
-        return self._features(images, tf.constant(order)).numpy()[: order.max() + 1]
+        return self._inferred(self._features, as_feed(images), order)[: order.max() + 1]
+
+    @staticmethod
+    def _inferred(infer: Callable[..., Any], feed: Feed, order: np.ndarray) -> np.ndarray:
+        found = [
+            infer(chunk.images, tf.constant(chunk.places)).numpy() for chunk in feed.chunks(order)
+        ]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def tensors(self, *, with_head: bool = False) -> dict[str, np.ndarray]:
         """Return copies of the present weights by canonical name, the classifier if wanted."""
@@ -227,14 +250,16 @@ class ResidentModel:
         drawn = fresh_kernel(shape, head_generator(seed))
         return {kernel: drawn, bias: np.zeros(shape[1], np.float32)}
 
-    def _input(self, images: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-        return (tf.cast(tf.gather(images, numbers), tf.float32) - self._mean) * self._scale
+    def _input(self, images: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+        return (tf.cast(tf.gather(images, places), tf.float32) - self._mean) * self._scale
 
-    def _augmented(self, images: tf.Tensor, numbers: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    def _augmented(
+        self, images: tf.Tensor, places: tf.Tensor, numbers: tf.Tensor, epoch: tf.Tensor
+    ) -> tf.Tensor:
         if self.settings.augment is None:
-            return self._input(images, numbers)
+            return self._input(images, places)
         seen = augment(
-            tf.gather(images, numbers),
+            tf.gather(images, places),
             numbers,
             self.settings.augment,
             seed=self._augment_seed,
@@ -243,10 +268,16 @@ class ResidentModel:
         return (seen - self._mean) * self._scale
 
     def _train_steps(
-        self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, rates: tf.Tensor
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        places: tf.Tensor,
+        order: tf.Tensor,
+        rates: tf.Tensor,
+        per_epoch: tf.Tensor,
+        loss_sum: tf.Tensor,
     ) -> tf.Tensor:
-        loss_sum = tf.constant(0.0)
-        per_epoch = tf.maximum(tf.shape(images)[0] // tf.shape(order)[1], 1)
+        """Make steps and return the sum of losses so far; `order` numbers images, `places` chunk rows."""
         for number in tf.range(tf.shape(order)[0]):
             numbers = order[number]
             target = tf.one_hot(tf.gather(labels, numbers), self.classes)
@@ -254,7 +285,7 @@ class ResidentModel:
             target = target * (1 - smoothing) + smoothing / self.classes
             step = tf.convert_to_tensor(self._step)
             epoch = tf.cast(step, tf.int32) // per_epoch
-            pixels = self._augmented(images, numbers, epoch)
+            pixels = self._augmented(images, places[number], numbers, epoch)
             with tf.GradientTape() as tape:
                 logits = tf.cast(self.model(pixels, training=True), tf.float32)
                 loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
@@ -262,13 +293,14 @@ class ResidentModel:
             self._adam.apply(tape.gradient(scaled, self._trainable), rates[number])
             self._step.assign(step + 1)
             loss_sum += loss
-        return loss_sum / tf.cast(tf.shape(order)[0], tf.float32)
+        return loss_sum
 
-    def _recalibrate_steps(self, images: tf.Tensor, order: tf.Tensor) -> None:
+    def _recalibrate_steps(self, images: tf.Tensor, order: tf.Tensor, done: tf.Tensor) -> None:
         recalibrate_traced(
             lambda number: self.model(self._input(images, order[number]), training=True),
             tf.shape(order)[0],
             self._momentum,
+            done,
         )
 
     def _predict_steps(self, images: tf.Tensor, order: tf.Tensor) -> tf.Tensor:

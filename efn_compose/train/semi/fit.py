@@ -3,8 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
+from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.train.augment.options import AugmentOptions
@@ -42,7 +41,7 @@ def make_trainer(
 def fit_with_unlabelled(
     donor: Donor,
     data: TrainingData,
-    unlabelled: np.ndarray | None,
+    unlabelled: PixelArray | None,
     semi: SemiOptions,
     trainer: Trainer,
     augment: AugmentOptions,

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.train.augment import AugmentOptions
@@ -37,7 +38,7 @@ _AHEAD = 1 << 40
 def mean_teacher(
     donor: Donor,
     data: TrainingData,
-    unlabelled: np.ndarray,
+    unlabelled: PixelArray,
     semi: SemiOptions | None = None,
     options: TrainOptions | None = None,
     augment: AugmentOptions | None = None,
@@ -119,7 +120,7 @@ class PairedInputs(Inputs):
     def __init__(
         self,
         data: TrainingData,
-        unlabelled: np.ndarray,
+        unlabelled: PixelArray,
         donor: Donor,
         objective: "MeanTeacher",
         augment_options: AugmentOptions,
@@ -164,7 +165,7 @@ class PairedInputs(Inputs):
         targets[: len(known)] = self._targets[known]
         return images, np.asarray(numbers, np.int64), targets
 
-    def _everything(self) -> list[np.ndarray]:
+    def _everything(self) -> list[PixelArray]:
         return [*super()._everything(), self.unlabelled]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from efn_compose.assess.metrics import log_softmax
+from efn_compose.data.pixels import PixelArray, join, take
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.train.augment.options import AugmentOptions
@@ -53,7 +54,7 @@ class Predictor(Protocol):
 
     history: Any
 
-    def predict(self, images: np.ndarray) -> np.ndarray:
+    def predict(self, images: PixelArray) -> np.ndarray:
         """Return logits (image, class) of images as they are."""
         ...
 
@@ -61,7 +62,7 @@ class Predictor(Protocol):
 def noisy_student(
     donor: Donor,
     data: TrainingData,
-    unlabelled: np.ndarray,
+    unlabelled: PixelArray,
     semi: SemiOptions | None = None,
     options: TrainOptions | None = None,
     *,
@@ -133,7 +134,7 @@ def noisy_student(
 
 def run_rounds(
     data: TrainingData,
-    unlabelled: np.ndarray,
+    unlabelled: PixelArray,
     semi: SemiOptions,
     train: Callable[[TrainingData, AugmentOptions | None, int], Predictor],
     teacher_augment: AugmentOptions | None,
@@ -175,7 +176,7 @@ def run_rounds(
 
 
 def joined(
-    data: TrainingData, unlabelled: np.ndarray, chosen: PseudoLabels, labelled_share: float = 0.0
+    data: TrainingData, unlabelled: PixelArray, chosen: PseudoLabels, labelled_share: float = 0.0
 ) -> TrainingData:
     """Return labelled images and chosen unlabelled ones as one set with soft labels.
 
@@ -190,7 +191,7 @@ def joined(
     labelled = np.resize(np.arange(count), max(count, wanted))
     return TrainingData(
         data.class_names,
-        np.concatenate([data.train_images[labelled], unlabelled[chosen.images]]),
+        join([take(data.train_images, labelled), take(unlabelled, chosen.images)]),
         np.concatenate([data.targets[labelled], chosen.shares]),
         data.validation_images,
         data.validation_labels,
@@ -203,12 +204,12 @@ def repeated(data: TrainingData, passes: int) -> TrainingData:
         return data
     return dataclasses.replace(
         data,
-        train_images=np.concatenate([data.train_images] * passes),
+        train_images=join([data.train_images] * passes),
         train_labels=np.concatenate([data.train_labels] * passes),
     )
 
 
-def check_unlabelled(data: TrainingData, unlabelled: np.ndarray) -> None:
+def check_unlabelled(data: TrainingData, unlabelled: PixelArray) -> None:
     """Raise `DataError` unless unlabelled images have the form of the labelled ones."""
     wanted = data.train_images.shape[1:]
     if unlabelled.ndim != 4 or unlabelled.shape[1:] != wanted or unlabelled.dtype != np.uint8:

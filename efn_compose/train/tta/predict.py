@@ -5,13 +5,14 @@ from typing import Literal
 
 import numpy as np
 
+from efn_compose.data.pixels import PixelArray
 from efn_compose.train.tta.merge import merge_views
 from efn_compose.train.tta.views import View
 
 
 def predict_views(
     predict: Callable[[np.ndarray], np.ndarray],
-    images: np.ndarray,
+    images: PixelArray,
     views: Sequence[View],
     *,
     merge: Literal["mean", "median", "rank"] = "mean",

@@ -41,7 +41,8 @@ def test_an_evaluation_trains_on_what_augmentation_makes_of_each_image(worker, d
     model = worker.network
     model.load(DONORS[0].tensors, seed=5)
     numbers = np.array([40, 3, 7], np.int32)
-    seen = model._augmented(tf.constant(data.train_images), tf.constant(numbers), tf.constant(2))
+    places = tf.constant(numbers)
+    seen = model._augmented(tf.constant(data.train_images), places, places, tf.constant(2))
     wanted = augment(data.train_images[numbers], numbers, AUGMENT, seed=5, epoch=2).numpy()
     np.testing.assert_array_equal(seen.numpy(), DONORS[0].preprocess(wanted))
     assert (wanted != data.train_images[numbers]).any(axis=(1, 2, 3)).all()

@@ -113,9 +113,14 @@ def test_a_killed_and_resumed_run_ends_byte_for_byte_like_an_undisturbed_one(
 
 
 @pytest.mark.slow
-def test_two_workers_write_the_journal_of_one(finished, tmp_path):
+def test_two_workers_that_read_the_cache_write_the_journal_of_one_that_holds_its_images(
+    finished, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EFN_COMPOSE_CACHE", str(tmp_path / "cache"))
     config = write_nano_experiment(tmp_path)
-    _evolve(config, "--set", "executor.kind=ray", "executor.workers=2")
+    settings = ["executor.kind=ray", "executor.workers=2", "executor.images=cache"]
+    _evolve(config, "--set", *settings)
+    assert len(list((tmp_path / "cache").glob("*.images"))) == 1
     assert _journal(tmp_path / "run") == _journal(finished[0] / "run")
 
 

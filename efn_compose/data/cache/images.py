@@ -1,0 +1,279 @@
+"""Images that are read from the cache when asked for, as an array would give them."""
+
+import fcntl
+import json
+import os
+import threading
+import warnings
+import weakref
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.data.cache.fill import cache_key, fill
+from efn_compose.data.cache.layout import CacheFileError, Header, read_header, read_table
+from efn_compose.data.cache.place import FINISHED, NOTES, cache_folder
+from efn_compose.data.table import ImageSequence, printable
+from efn_compose.errors import DataError
+from efn_compose.store.atomic import write_text
+
+
+class CacheFile:
+    """A finished file of the cache, open for reading.
+
+    Pixels are read from the pages that the operating system keeps of the file. These are the same
+    for all processes of a machine, are not counted as any process' own, and are given up where
+    memory is short. A file that was cut off meanwhile is an error here; mapped into memory it
+    would end the process.
+
+    Args:
+        path: The file.
+        key: What it must hold.
+
+    Raises:
+        CacheFileError: It cannot be used.
+    """
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_RDONLY)
+        # Held as long as this object lives: who clears the cache leaves the file alone.
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        self._close = weakref.finalize(self, os.close, self._file)
+        try:
+            self.header = read_header(self._file)
+            table = read_table(self._file, self.header)
+            if self.header.key != key:
+                raise CacheFileError("it holds other images than its name says")
+            if not (table["is_filled"] == 1).all():
+                raise CacheFileError("images are missing in it")
+        except CacheFileError:
+            self._close()
+            raise
+        #: CRC-32 of each image.
+        self.checksums = np.array(table["crc"])
+        self._is_checked = np.zeros(self.header.count, bool)
+        os.utime(path)
+
+    def read(self, places: np.ndarray) -> np.ndarray:
+        """Return images (image, size, size, 3) uint8; each is checked once per process.
+
+        Raises:
+            DataError: An image is damaged.
+        """
+        header, size = self.header, self.header.size
+        found = np.empty((len(places), size, size, 3), np.uint8)
+        for row, place in zip(found, places.tolist(), strict=True):
+            content = row.reshape(-1).data
+            if os.preadv(self._file, [content], header.image_at(place)) != len(content):
+                raise self._damaged(place)
+            if not self._is_checked[place]:
+                if zlib.crc32(content) != self.checksums[place]:
+                    raise self._damaged(place)
+                self._is_checked[place] = True
+        return found
+
+    def _damaged(self, place: int) -> DataError:
+        return DataError(
+            f"{self.path}: image {place} is damaged. Remove the file and start again; the images "
+            "are then decoded anew."
+        )
+
+
+_open_files: "weakref.WeakValueDictionary[str, CacheFile]" = weakref.WeakValueDictionary()
+_opening = threading.Lock()
+
+
+class CachedImages:
+    """Some images of the cache, read when they are asked for; numbers, slices and masks work.
+
+    Pickled, they travel without pixels. A process that gets them opens the file of its own machine;
+    where there is none yet, it is filled from the source.
+
+    Args:
+        source: The images that the file is filled from.
+        numbers: Those that are in the file, ascending.
+        header: Of the file.
+        folder: Where this process found or filled it.
+        places: (image,) which images of the file these are.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(
+        self,
+        source: ImageSequence,
+        numbers: np.ndarray,
+        header: Header,
+        folder: Path,
+        places: np.ndarray,
+    ) -> None:
+        self._source, self._numbers, self._header = source, numbers, header
+        self._folder, self._places = folder, places
+        self._opened: CacheFile | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(image, size, size, 3)."""
+        return len(self._places), self._header.size, self._header.size, 3
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of these images decoded."""
+        return len(self._places) * self._header.image_bytes
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, key: Any, /) -> np.ndarray:
+        if isinstance(key, tuple):
+            return self[key[0]][(slice(None), *key[1:])] if key else self[:]
+        if isinstance(key, int | np.integer):
+            return self._file().read(np.array([self._places[key]]))[0]
+        return self._file().read(self._places[key])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_opened": None}
+
+    def taken(self, numbers: np.ndarray) -> "CachedImages":
+        """Return some of these images, still unread.
+
+        Args:
+            numbers: Image numbers or a mask, of these images.
+        """
+        places = self._places[numbers]
+        return CachedImages(self._source, self._numbers, self._header, self._folder, places)
+
+    @property
+    def checksums(self) -> np.ndarray:
+        """CRC-32 of each image's pixels, (image,) uint32; no pixel is read."""
+        return self._file().checksums[self._places]
+
+    def note(self, question: str, answer: Callable[[], str]) -> str:
+        """Return what is known of the file's images, worked out once and kept beside the file.
+
+        Args:
+            question: What is asked, with all that the answer depends on beside the images.
+            answer: Works it out.
+        """
+        path = self._file().path.with_suffix(NOTES)
+        try:
+            notes = json.loads(path.read_text(encoding="utf-8"))
+            if question in notes:
+                return str(notes[question])
+        except (OSError, ValueError):
+            notes = {}
+        found = answer()
+        write_text(path, json.dumps(notes | {question: found}))
+        return found
+
+    @property
+    def identity(self) -> bytes:
+        """Which images these are, and in which order; no pixel is read."""
+        return self._header.key.encode() + np.ascontiguousarray(self._places, "<i8").tobytes()
+
+    def _file(self) -> CacheFile:
+        if self._opened is None:
+            arguments = (self._source, self._numbers, self._header, self._folder)
+            self._opened = _open_or_fill(*arguments, is_elsewhere=True)
+        return self._opened
+
+
+def cached_images(
+    images: ImageSequence,
+    numbers: np.ndarray,
+    size: int,
+    *,
+    source: str = "",
+    folder: Path | None = None,
+    show_progress: bool = True,
+) -> CachedImages:
+    """Return images at one size from this machine's cache, which is filled where it must be.
+
+    Args:
+        images: RGB uint8 images by number.
+        numbers: Numbers of the wanted ones, in the wanted order.
+        size: Height and width in pixels.
+        source: Where the images come from, for people.
+        folder: The cache's folder; the machine's by default.
+        show_progress: Show a bar on a terminal when it takes more than two seconds.
+
+    Raises:
+        DataError: Images cannot be decoded, or the cache cannot be written.
+
+    Example:
+        >>> photos = load_table("folder:photos")  # doctest: +SKIP
+        >>> cached_images(photos.images, np.arange(9), 224).shape  # doctest: +SKIP
+        (9, 224, 224, 3)
+    """
+    stored, places = np.unique(numbers, return_inverse=True)
+    key = cache_key(images, stored, size)
+    header = Header(key, len(stored), size, printable(source))
+    found = CachedImages(images, stored, header, folder or cache_folder(), places)
+    found._opened = _open_or_fill(
+        images, stored, header, found._folder, show_progress=show_progress
+    )
+    return found
+
+
+def _open_or_fill(
+    source: ImageSequence,
+    numbers: np.ndarray,
+    header: Header,
+    folder: Path,
+    *,
+    is_elsewhere: bool = False,
+    show_progress: bool = False,
+) -> CacheFile:
+    """Return the open file, filled where it must be; `is_elsewhere`: the key comes from another process."""
+    with _opening:
+        for place in dict.fromkeys((folder, cache_folder())):
+            path = place / f"{header.key}{FINISHED}"
+            if str(path) in _open_files and path.exists():
+                return _open_files[str(path)]
+            opened = _open(path, header.key)
+            if opened is not None:
+                return opened
+        # On another machine of a cluster the driver's folder may mean nothing.
+        if not folder.parent.exists():
+            folder = cache_folder()
+        if is_elsewhere:
+            _require_same_source(source, numbers, header)
+        path = fill(source, numbers, header, folder, show_progress)
+        opened = _open(path, header.key)
+        if opened is None:
+            raise DataError(f"{path}: filled, but it cannot be read back. Is the disk in order?")
+        return opened
+
+
+def _open(path: Path, key: str) -> CacheFile | None:
+    """Return an open file; None where there is none, or one that has to be filled anew."""
+    try:
+        opened = CacheFile(path, key)
+    except OSError:  # none there; or one that cannot be opened, and filling says why
+        return None
+    except CacheFileError as error:
+        warnings.warn(f"{path} cannot be used: {error}. The images are decoded anew.", stacklevel=5)
+        path.unlink(missing_ok=True)
+        return None
+    _open_files[str(path)] = opened
+    return opened
+
+
+def _require_same_source(source: ImageSequence, numbers: np.ndarray, header: Header) -> None:
+    """Raise where this machine does not see the files that the driver saw."""
+    if cache_key(source, numbers, header.size) != header.key:
+        import platform
+
+        raise DataError(
+            f"{platform.node()}: its cache has to be filled from {header.source or 'the source'}, "
+            "but the images are not there, or are others than where the run began. Let all "
+            "machines see the same folder under the same path."
+        )

@@ -1,0 +1,87 @@
+"""Whether decoded images are held in memory by each process, or read from the machine's cache."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from efn_compose.data.cache.images import cached_images
+from efn_compose.data.decode import resize_images
+from efn_compose.data.pixels import PixelArray
+from efn_compose.data.table import ImageSequence
+from efn_compose.store.environment import free_memory
+
+ImagesIn = Literal["auto", "memory", "cache"]
+#: Of the free memory, what all copies of the images may take; networks need the rest.
+_SHARE = 0.5
+#: Sets this small are held in any case.
+_SMALL_BYTES = 64e6
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Where the decoded images of a run are.
+
+    Args:
+        asked: "memory", "cache", or "auto" for what fits.
+        copies: Processes of a machine that would each hold them.
+        free_bytes: Memory that can be had; None asks the machine.
+
+    Example:
+        >>> Holding("auto", copies=3, free_bytes=int(8e9)).is_cached(int(1e9))
+        False
+        >>> Holding("auto", copies=5, free_bytes=int(8e9)).is_cached(int(1e9))
+        True
+    """
+
+    asked: ImagesIn = "auto"
+    copies: int = 2
+    free_bytes: int | None = None
+
+    def is_cached(self, image_bytes: int) -> bool:
+        """Return whether images of so many bytes are read from the cache."""
+        if self.asked != "auto":
+            return self.asked == "cache"
+        free = self.free
+        return image_bytes > _SMALL_BYTES and (
+            free is not None and self.copies * image_bytes > _SHARE * free
+        )
+
+    @property
+    def free(self) -> int | None:
+        """Memory that can be had, None where the system does not say."""
+        return free_memory() if self.free_bytes is None else self.free_bytes
+
+    def words(self, image_bytes: int) -> str:
+        """Return where images of so many bytes are, and why."""
+        size, free = f"{image_bytes / 1e9:.2f} GB", self.free
+        known = "" if free is None else f" of {free / 1e9:.1f} GB free memory"
+        if self.asked != "auto":
+            return f"{size}, in the {self.asked} as executor.images says"
+        if self.is_cached(image_bytes):
+            return f"{size}, read from the cache: {self.copies} copies would take over half{known}"
+        return f"{size}, held in memory {self.copies} times{known}"
+
+    def hold(
+        self,
+        images: ImageSequence,
+        numbers: np.ndarray,
+        size: int,
+        source: str = "",
+        show_progress: bool = True,
+    ) -> PixelArray:
+        """Return images at one size.
+
+        Args:
+            images: RGB uint8 images by number.
+            numbers: Numbers of the wanted ones, in the wanted order.
+            size: Height and width in pixels.
+            source: Where they come from, for people.
+            show_progress: Show a bar on a terminal when it takes more than two seconds.
+
+        Raises:
+            DataError: Some images cannot be decoded, or the cache cannot be written.
+        """
+        if not self.is_cached(len(numbers) * size * size * 3):
+            return resize_images(images, numbers, size, show_progress)
+        return cached_images(images, numbers, size, source=source, show_progress=show_progress)
