@@ -1,5 +1,6 @@
 """Image files to RGB pixels, and any images to one size."""
 
+import io
 import os
 import struct
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from efn_compose.data.identity import file_identity
+from efn_compose.data.path_list import PathList
 from efn_compose.data.table import ImageError, ImageSequence, printable
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.store.environment import usable_cores
@@ -49,33 +51,57 @@ def decode_file(path: str | os.PathLike[str]) -> np.ndarray:
         >>> decode_file("lesion.jpg").shape  # doctest: +SKIP
         (480, 640, 3)
     """
+    return _decode(path, path)
+
+
+def decode_bytes(content: bytes, name: str) -> np.ndarray:
+    """Return the pixels of an encoded image as RGB, as `decode_file` does.
+
+    Args:
+        content: The bytes of a file of any format that Pillow reads.
+        name: Of the image, for messages.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        ImageError: As `decode_file`.
+
+    Example:
+        >>> decode_bytes(open("lesion.jpg", "rb").read(), "lesion").shape  # doctest: +SKIP
+        (480, 640, 3)
+    """
+    return _decode(content, name)
+
+
+def _decode(source: str | os.PathLike[str] | bytes, name: object) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return _decoded(path)
+        return _decoded(source)
     except UnidentifiedImageError:
-        raise ImageError(f"{printable(path)}: not an image that Pillow knows") from None
+        raise ImageError(f"{printable(name)}: not an image that Pillow knows") from None
     except FileNotFoundError:
-        raise ImageError(f"{printable(path)}: no such file") from None
+        raise ImageError(f"{printable(name)}: no such file") from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{printable(path)}: too large ({error})") from None
+        raise ImageError(f"{printable(name)}: too large ({error})") from None
     # Pillow's decoders raise these for damaged files, SyntaxError among them.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
-        raise ImageError(f"{printable(path)}: {error or type(error).__name__}") from None
+        raise ImageError(f"{printable(name)}: {error or type(error).__name__}") from None
 
 
-def _decoded(path: str | os.PathLike[str]) -> np.ndarray:
+def _decoded(source: str | os.PathLike[str] | bytes) -> np.ndarray:
     """Return an image's pixels, turned upright; no other metadata is needed or rewritten."""
     from PIL import Image
 
     from efn_compose.data.png_text import without_text
 
     try:
-        with Image.open(path) as opened:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
             return np.asarray(_to_rgb(_upright(opened)))
     except ValueError:
         # Pillow gives an image up for a text chunk that is too long.
-        plain = without_text(path)
+        plain = without_text(source)
         if plain is None:
             raise
         with Image.open(plain) as opened:
@@ -131,8 +157,8 @@ class ImageFiles:
         paths: The files.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = tuple(paths)
+    def __init__(self, paths: Sequence[Path] | PathList) -> None:
+        self.paths = paths if isinstance(paths, PathList) else tuple(paths)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -9,6 +9,7 @@ from efn_compose.data.cache.images import cached_images
 from efn_compose.data.decode import resize_images
 from efn_compose.data.pixels import PixelArray
 from efn_compose.data.table import ImageSequence
+from efn_compose.errors import ConfigError
 from efn_compose.store.environment import free_memory
 
 ImagesIn = Literal["auto", "memory", "cache"]
@@ -80,8 +81,17 @@ class Holding:
             show_progress: Show a bar on a terminal when it takes more than two seconds.
 
         Raises:
-            DataError: Some images cannot be decoded, or the cache cannot be written.
+            ConfigError: They are to be in memory, where they do not fit.
+        DataError: Some images cannot be decoded, or the cache cannot be written.
         """
-        if not self.is_cached(len(numbers) * size * size * 3):
+        wanted, free = len(numbers) * size * size * 3, self.free
+        if self.asked == "memory" and free is not None and self.copies * wanted > free:
+            fitting = int(free / wanted) - 1
+            raise ConfigError(
+                f"executor.images is 'memory', but {self.copies} copies of {wanted / 1e9:.1f} GB are "
+                f"more than the {free / 1e9:.1f} GB that are free. Set executor.images = 'cache', or "
+                + (f"executor.workers = {fitting}." if fitting > 0 else "a smaller data.size.")
+            )
+        if not self.is_cached(wanted):
             return resize_images(images, numbers, size, show_progress)
         return cached_images(images, numbers, size, source=source, show_progress=show_progress)

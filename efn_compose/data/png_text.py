@@ -8,14 +8,17 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LEFT_OUT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"tIME")
 
 
-def without_text(path: str | os.PathLike[str]) -> io.BytesIO | None:
+def without_text(source: str | os.PathLike[str] | bytes) -> io.BytesIO | None:
     """Return a PNG file without its text chunks, or None where it is no PNG or has none.
 
     Args:
-        path: The file.
+        source: The file, or its bytes.
     """
-    with open(path, "rb") as file:
-        content = file.read()
+    if isinstance(source, bytes):
+        content = source
+    else:
+        with open(source, "rb") as file:
+            content = file.read()
     if not content.startswith(_SIGNATURE):
         return None
     kept, position, is_changed = [_SIGNATURE], len(_SIGNATURE), False

@@ -167,6 +167,18 @@ def printable(name: object) -> str:
     return str(name).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def number_column(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return what `number_labels` does for a column of integers or words, without a string per row.
+
+    Example:
+        >>> number_column(np.array([10, 9, 10]))
+        (array([1, 0, 1], dtype=int32), ('9', '10'))
+    """
+    distinct, place = np.unique(values, return_inverse=True)
+    number, names = number_labels([str(value) for value in distinct.tolist()])
+    return number[place].astype(np.int32), names
+
+
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")
 
 

@@ -1,13 +1,16 @@
 """A table of image files with labels and, where known, patients."""
 
 import os
+import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from efn_compose.data.decode import ImageFiles
-from efn_compose.data.sources.csv_text import read_rows
+from efn_compose.data.path_list import PathList
+from efn_compose.data.sources.csv_text import open_rows
 from efn_compose.data.table import UNLABELLED, ImageTable, number_labels
 from efn_compose.errors import DataError, describe_problems
 
@@ -22,6 +25,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 #: What pandas, numpy, R and Excel write where a label is missing; letter case does not count.
 MISSING = ("nan", "<na>", "nat", "#n/a", "n/a", "null")
 LISTED_PROBLEMS = 30
+_FRACTION = re.compile(r"-?\d*\.\d+(e-?\d+)?", re.IGNORECASE)
 
 
 def load_csv(
@@ -52,37 +56,13 @@ def load_csv(
         2055
     """
     table = Path(path)
-    header, rows = read_rows(table)
-    found = _find_columns(table, header, _given_columns(table, columns), needs_labels)
-    places = _folders(table, folder)
-    problems: list[str] = []
-    files: list[Path] = []
-    labels: list[str] = []
-    patients: list[str] = []
-    first_line: dict[Path, int] = {}
-    for line, row in rows:
-        if len(row) != len(header):
-            problems.append(f"- line {line}: {len(row)} fields, the header has {len(header)}")
-            continue
-        image = row[found["image"]].strip()
-        label = row[found["label"]].strip() if "label" in found else ""
-        file = _find_image(places, image) if image else None
-        if file is None:
-            problems.append(f"- line {line}: " + (f"no file {image}" if image else "no image"))
-        elif file in first_line:
-            problems.append(f"- line {line}: {image} again, first on line {first_line[file]}")
-        else:
-            first_line[file] = line
-            files.append(file)
-        problems += _label_problems(line, label) if needs_labels else []
-        labels.append(label)
-        if "patient" in found:
-            patient = row[found["patient"]].strip()
-            if not patient:
-                problems.append(f"- line {line}: no patient")
-            patients.append(patient)
-    if not rows:
-        problems.append("- no rows below the header")
+    rows = _Rows(needs_labels)
+    with open_rows(table) as (header, lines):
+        found = _find_columns(table, header, _given_columns(table, columns), needs_labels)
+        places = _folders(table, folder)
+        for line, row in lines:
+            rows.take(line, row, len(header), found, places)
+    problems = rows.all_problems()
     if problems:
         raise DataError(
             describe_problems(
@@ -92,10 +72,10 @@ def load_csv(
                 "with data.folder (--image-folder).",
             )
         )
-    numbers, class_names = number_labels(labels) if needs_labels else _number_some(labels)
-    groups, group_names = number_labels(patients) if patients else (None, None)
+    numbers, class_names = rows.labels.numbers(without=None if needs_labels else MISSING)
+    groups, group_names = rows.patients.numbers() if "patient" in found else (None, None)
     return ImageTable(
-        images=ImageFiles(files),
+        images=ImageFiles(rows.files),
         labels=numbers,
         class_names=class_names,
         name=f"csv:{table}",
@@ -104,20 +84,97 @@ def load_csv(
     )
 
 
-def _number_some(labels: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return class numbers and names; `UNLABELLED` where a label is missing."""
-    numbers = np.full(len(labels), UNLABELLED, np.int32)
-    known = [place for place, label in enumerate(labels) if label and label.lower() not in MISSING]
-    numbers[known], class_names = number_labels([labels[place] for place in known])
-    return numbers, class_names
+class _Words:
+    """A column of words that repeat: each word once, and its number per row."""
+
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}
+        self._rows = array("i")
+
+    def append(self, word: str) -> None:
+        self._rows.append(self._number.setdefault(word, len(self._number)))
+
+    def numbers(self, without: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return class numbers, (row,) int32, and names; -1 for empty words and those left out."""
+        words = list(self._number)
+        known = [
+            place
+            for place, word in enumerate(words)
+            if without is None or (word and word.lower() not in without)
+        ]
+        number = np.full(len(words), UNLABELLED, np.int32)
+        number[known], names = number_labels([words[place] for place in known])
+        return number[np.frombuffer(self._rows, np.int32)] if self._rows else number[:0], names
+
+    def are_fractions(self) -> bool:
+        """Whether most rows have a fraction of their own: what a model predicts, and no class."""
+        distinct = [word for word in self._number if word and word.lower() not in MISSING]
+        is_many = len(distinct) > max(20, len(self._rows) // 2)
+        return is_many and all(_FRACTION.fullmatch(word) for word in distinct)
 
 
-def _label_problems(line: int, label: str) -> list[str]:
+class _Rows:
+    """What is kept of each row: three columns, not the row."""
+
+    def __init__(self, needs_labels: bool) -> None:
+        self.files, self.labels, self.patients = PathList(), _Words(), _Words()
+        self._needs_labels = needs_labels
+        self._lines, self._problems = array("q"), list[tuple[int, str]]()
+
+    def take(
+        self, line: int, row: list[str], fields: int, found: Mapping[str, int], places: list[str]
+    ) -> None:
+        """Add a row, or what is wrong with it."""
+        if len(row) != fields:
+            self._problems.append((line, f"{len(row)} fields, the header has {fields}"))
+            return
+        image = row[found["image"]].strip()
+        label = row[found["label"]].strip() if "label" in found else ""
+        file = _find_image(places, image) if image else None
+        if file is None:
+            self._problems.append((line, f"no file {image}" if image else "no image"))
+        else:
+            self.files.append(file)
+            self._lines.append(line)
+        if self._needs_labels:
+            self._problems += [(line, words) for words in _label_problems(label)]
+        self.labels.append(label)
+        if "patient" in found:
+            patient = row[found["patient"]].strip()
+            if not patient:
+                self._problems.append((line, "no patient"))
+            self.patients.append(patient)
+
+    def all_problems(self) -> list[str]:
+        """Return all problems, by line."""
+        found = sorted([*self._problems, *self._repeated()], key=lambda problem: problem[0])
+        problems = [f"- line {line}: {words}" for line, words in found]
+        if not (self._lines or problems):
+            problems.append("- no rows below the header")
+        if self.labels.are_fractions() and self._needs_labels:
+            problems.append(
+                "- the labels are fractions, one of its own for most rows; a class is an integer or "
+                "a word: name another column, data.columns = ['label=NAME']"
+            )
+        return problems
+
+    def _repeated(self) -> list[tuple[int, str]]:
+        """Return the files that an earlier line names, too."""
+        return [
+            (
+                self._lines[again],
+                f"{self.files[again].name} again, first on line {self._lines[first]}",
+            )
+            for first, again in self.files.repeated()
+        ]
+
+
+def _label_problems(label: str) -> list[str]:
     if not label:
-        return [f"- line {line}: no label"]
+        return ["no label"]
     if label.lower() in MISSING:
         return [
-            f"- line {line}: the label {label!r} is what other programs write for a missing one. "
+            f"the label {label!r} is what other programs write for a missing one. "
             "Remove the row, or call the class something else"
         ]
     return []
@@ -170,7 +227,7 @@ def _find_columns(
     return columns
 
 
-def _folders(table: Path, folder: str) -> list[Path]:
+def _folders(table: Path, folder: str) -> list[str]:
     """Return the folders that image paths may start from."""
     places = [table.parent, table.with_suffix("")]
     if folder:
@@ -180,19 +237,23 @@ def _folders(table: Path, folder: str) -> list[Path]:
                 f"{named}: data.folder (--image-folder) is no folder (seen from {Path.cwd()})."
             )
         places.insert(0, named)
-    return places
+    return [str(place) for place in places]
 
 
-def _find_image(places: Sequence[Path], image: str) -> Path | None:
+def _find_image(places: Sequence[str], image: str) -> str | None:
     return next((file for file in _candidates(places, image) if os.path.isfile(file)), None)
 
 
-def _candidates(places: Sequence[Path], image: str) -> Iterator[Path]:
-    for name in dict.fromkeys((image, image.replace("\\", "/"))):
+def _candidates(places: Sequence[str], image: str) -> Iterator[str]:
+    # As text: a path object per row and place would take minutes for millions of rows.
+    names = (image, image.replace("\\", "/")) if "\\" in image else (image,)
+    for name in names:
         for folder in places:
-            file = folder / name
+            file = name if folder == "." else os.path.join(folder, name)
+            if "./" in file or "//" in file:
+                file = str(Path(file))
             yield file
-            yield from (file.with_name(file.name + suffix) for suffix in SUFFIXES)
+            yield from (file + suffix for suffix in SUFFIXES)
 
 
 def _shorten(problems: list[str]) -> list[str]:

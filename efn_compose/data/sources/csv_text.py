@@ -2,6 +2,8 @@
 
 import codecs
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from efn_compose.errors import DataError
@@ -15,8 +17,11 @@ _MARKS = (
 _SEPARATORS = (",", ";", "\t")
 
 
-def read_rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return a table's header and, by line number, its rows that are not empty.
+@contextmanager
+def open_rows(table: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str]]]]]:
+    """Hold a table open: its header and, one after the other, its rows that are not empty.
+
+    A row comes with the number of its line.
 
     Args:
         table: A file in UTF-8, or in UTF-16 with a mark, as spreadsheets write it. The separator
@@ -26,7 +31,8 @@ def read_rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         DataError: No such file, or another encoding.
 
     Example:
-        >>> read_rows(Path("train.csv"))[0]  # doctest: +SKIP
+        >>> with open_rows(Path("train.csv")) as (header, rows):  # doctest: +SKIP
+        ...     print(header)
         ['image', 'label']
     """
     if not table.is_file():
@@ -40,9 +46,8 @@ def read_rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             file.seek(0)
             reader = csv.reader(file, delimiter=max(_SEPARATORS, key=first.count))
             header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, row) for row in reader if row]
+            yield header, ((reader.line_num, row) for row in reader if row)
     except (UnicodeError, csv.Error) as error:
         raise DataError(
             f"{table}: not a CSV file in UTF-8 or marked UTF-16 ({error}). Save it as CSV UTF-8."
         ) from None
-    return header, rows
