@@ -43,7 +43,7 @@ from efn_compose.checkpoints.dialects.keras.keras_config import (
     config_layers,
     config_momentum,
 )
-from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head
+from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head, backbone_layers
 from efn_compose.checkpoints.dialects.keras.keras_names import (
     keras_rows,
     output_channels,
@@ -163,7 +163,7 @@ def resolve_from_config(
         scaling: The input scaling.
         source: Where the scaling is known from.
     """
-    layers, where = config_layers(raw), str(raw.path)
+    layers, where = backbone_layers(config_layers(raw)), str(raw.path)
     default = default_conventions(spec)
     stated: dict[str, Any] = {
         "bn_epsilon": config_epsilon(layers, where),

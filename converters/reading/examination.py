@@ -22,6 +22,7 @@ from efn_compose.checkpoints.dialects.dialect import (
     Resolved,
     Row,
 )
+from efn_compose.checkpoints.dialects.keras.keras_check import trace_checkpoint, with_traced_head
 from efn_compose.checkpoints.dialects.layouts import LAYOUTS
 from efn_compose.checkpoints.dialects.mapping import (
     MappingReport,
@@ -30,6 +31,7 @@ from efn_compose.checkpoints.dialects.mapping import (
     match_tensors,
 )
 from efn_compose.checkpoints.dialects.spec_reading import requested_spec
+from efn_compose.checkpoints.dialects.stated_fields import refuse_unknown
 from efn_compose.checkpoints.dialects.stem_channels import rgb_stem
 from efn_compose.checkpoints.dialects.torch_head import adopt_torch_head
 from efn_compose.errors import (
@@ -138,6 +140,10 @@ def _match(
     prepared = dataclasses.replace(prepared, ignored=inner.ignored + prepared.ignored)
     spec = read_spec(prepared.raw, dialect, request)
     prepared = _usable(prepared, dialect, spec, request, beside)
+    table = tuple(dialect.rows(spec, 1, prepared.raw))
+    trace = trace_checkpoint(prepared.raw, table, spec, request.accepted)
+    if trace is not None:
+        prepared = with_traced_head(prepared, table, trace)
     # The table is the same for any width of the classifier.
     rows = tuple(dialect.rows(spec, 1, prepared.raw))
     classes = classes_in(prepared.raw, rows)
@@ -145,6 +151,10 @@ def _match(
         rows = tuple(dialect.rows(spec, None, prepared.raw))
     found.raw, found.spec, found.classes = prepared.raw, spec, classes
     found.resolved = dialect.resolve(prepared.raw, spec, request)
+    if trace is not None:
+        conventions = found.resolved.conventions
+        problems = trace.problems + trace.differences(conventions, request.accepted)
+        refuse_unknown(prepared.raw.path, problems)
     try:
         found.tensors, mapping = match_tensors(prepared.raw, rows, spec, classes, dialect.ignore)
     except UnmappedTensorError:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from efn_compose.checkpoints.containers.keras.saved_metadata import saved_model_config
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError, describe_problems
 
@@ -30,14 +31,15 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
 
     Args:
         path: The prefix ("model.ckpt" for "model.ckpt.index"), or the folder of a
-            SavedModel, of which only `variables/` is opened.
+            SavedModel, of which `variables/` and the configuration that tf_keras adds are opened.
         container: "tf-checkpoint" or "tf-saved-model".
         ema: Whether to take the moving averages, for which all published
             accuracies hold, where the file has them; False takes the raw weights.
 
     Returns:
         Tensors by variable name. `metadata["ema"]` says which set was taken:
-        True, False, or None where the file holds one set only.
+        True, False, or None where the file holds one set only; "model_config" is the
+        configuration of a SavedModel of tf_keras.
 
     Raises:
         UnreadableCheckpointError: A file is missing or damaged, or only some
@@ -48,9 +50,10 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
         >>> read("efficientnet-b0/model.ckpt").metadata["ema"]  # doctest: +SKIP
         True
     """
-    path = Path(path)
+    path, config = Path(path), None
     if container == "tf-saved-model" or path.is_dir():
         container, prefix = "tf-saved-model", path / "variables" / "variables"
+        config = saved_model_config(path)
     else:
         container, prefix = "tf-checkpoint", path
     stored_bytes = _data_bytes(prefix)
@@ -73,7 +76,8 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
                 "refused."
             )
         tensors[name] = RawTensor(name, shapes[key], dtype.name, _loader(reader, key, prefix))
-    return RawCheckpoint(prefix, container, tensors, {"ema": taken}, tuple(notes))
+    metadata = {"ema": taken} | ({} if config is None else {"model_config": config})
+    return RawCheckpoint(prefix, container, tensors, metadata, tuple(notes))
 
 
 def _data_bytes(prefix: Path) -> int:

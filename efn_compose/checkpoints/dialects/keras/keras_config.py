@@ -12,7 +12,7 @@ from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.errors import AmbiguousCheckpointError
 
 #: Spelling of activations in configurations.
-_ACTIVATIONS: dict[str, Activation] = {
+ACTIVATIONS: dict[str, Activation] = {
     "swish": "swish",
     "silu": "swish",
     "relu6": "relu6",
@@ -29,12 +29,14 @@ class LayerConfig:
         name: The layer's name.
         fields: Its arguments.
         inbound: What it is called with, as the configuration stores it.
+        package: Where a class of somebody else's is from, "" for a class of Keras.
     """
 
     class_name: str
     name: str
     fields: Mapping[str, Any]
     inbound: Any = None
+    package: str = ""
 
 
 def config_layers(raw: RawCheckpoint) -> list[LayerConfig]:
@@ -52,11 +54,35 @@ def _walk(node: Any) -> Iterator[LayerConfig]:
         return
     inner = node.get("config")
     if isinstance(inner, dict):
-        class_name = str(node.get("class_name", "")).rpartition(">")[2]
-        yield LayerConfig(class_name, str(inner.get("name", "")), inner, node.get("inbound_nodes"))
+        yield layer_config(node)
     layers = inner.get("layers") if isinstance(inner, dict) else inner
     for layer in layers if isinstance(layers, list) else ():
         yield from _walk(layer)
+
+
+def layer_config(node: Mapping[str, Any]) -> LayerConfig:
+    """Return a layer of a configuration.
+
+    Args:
+        node: Parsed JSON with the layer's class and arguments.
+
+    Example:
+        >>> layer_config({"class_name": "Custom>Blur", "config": {"name": "a"}}).package
+        'Custom'
+    """
+    inner = node.get("config")
+    fields: Mapping[str, Any] = inner if isinstance(inner, Mapping) else {}
+    package, _, class_name = str(node.get("class_name", "")).rpartition(">")
+    module = str(node.get("module") or "keras")
+    if not package and module.partition(".")[0] not in ("keras", "tf_keras"):
+        package = module
+    return LayerConfig(
+        class_name,
+        str(fields.get("name", node.get("name", ""))),
+        fields,
+        node.get("inbound_nodes"),
+        package,
+    )
 
 
 def config_epsilon(layers: Sequence[LayerConfig], where: str) -> float | None:
@@ -86,19 +112,25 @@ def config_activation(layers: Sequence[LayerConfig], where: str) -> Activation |
     for layer in layers:
         is_part = layer.name.endswith("activation") or layer.name.endswith("_swish")
         if layer.class_name == "Activation" and is_part:
-            found.add(_spelling(layer.fields.get("activation")))
+            found.add(spelling(layer.fields.get("activation")))
     if not found:
         return None
-    known = {_ACTIVATIONS.get(name) for name in found}
+    known = {ACTIVATIONS.get(name) for name in found}
     if len(known) != 1 or None in known:
         raise AmbiguousCheckpointError(
             f"{where}: the configuration's activations are {sorted(found)}; one of "
-            f"{sorted(_ACTIVATIONS)} is supported, the same in all blocks."
+            f"{sorted(ACTIVATIONS)} is supported, the same in all blocks."
         )
     return known.pop()
 
 
-def _spelling(value: Any) -> str:
+def spelling(value: Any) -> str:
+    """Return the name of an activation as configurations store it, in lower case.
+
+    Example:
+        >>> spelling({"class_name": "function", "config": "Pkg>Swish"})
+        'swish'
+    """
     if isinstance(value, dict):
         value = value.get("config") if isinstance(value.get("config"), str) else value.get("name")
     return str(value).rpartition(">")[2].lower()

@@ -10,11 +10,16 @@ from efn_compose.checkpoints.dialects.keras.keras_backbones import find_config
 from efn_compose.checkpoints.dialects.keras.keras_config import LayerConfig
 from efn_compose.errors import ConversionError, describe_problems
 
-_POOLING = ("GlobalAveragePooling2D", "GlobalMaxPooling2D", "Flatten")
-#: Layers between pooling and classifier that do nothing in inference.
-_IDLE = ("Dropout", "Activation", "Softmax", "InputLayer", "Dense", "Reshape")
-
-
+#: Metadata: how the configuration calls the layer that was taken as the classifier.
+HEAD_NAME = "head_layer"
+#: How the note begins that says so.
+TAKEN = "took the user's layer"
+#: Last layers of a backbone.
+_LAST = ("top_activation", "top_bn", "post_swish", "post_bn")
+#: Layers of a `.weights.h5` that may stand in the place of average pooling.
+_OTHER_POOLING = frozenset(
+    {"global_max_pooling2d", "flatten", "average_pooling2d", "max_pooling2d"}
+)
 _OWN_LAYER = "layer of the user's own behind the backbone; the backbone comes without it"
 
 
@@ -23,8 +28,9 @@ def adopt_head(
 ) -> Prepared:
     """Return a checkpoint whose user-made classifier has the dialect's name for it.
 
-    A dense layer that the configuration shows right behind average pooling is the
-    classifier. Any other layers behind the backbone are left out with the reason;
+    A lone dense layer that the configuration shows behind the backbone is taken as the
+    classifier (`with_traced_head` drops it if it reads something else than averages). Any
+    other layers behind the backbone are left out with the reason;
     without a configuration only a lone dense layer is, since nothing else can be
     told from a changed network.
 
@@ -41,8 +47,16 @@ def adopt_head(
         layer = name.rpartition("/")[0]
         if not pattern.fullmatch(layer):
             strange.setdefault(layer, []).append(name)
-    if not strange or head in {name.rpartition("/")[0] for name in raw.tensors}:
+    named = [name for name in raw.tensors if name.rpartition("/")[0] == head]
+    if not strange:
+        has_other = _OTHER_POOLING & set(raw.metadata.get("layer_classes") or {})
+        if named and not layers and has_other:
+            reason = f"classifier of a model that pools by {min(has_other)}, without an average"
+            return _without(raw, {head: named}, reason)
         return Prepared(raw)
+    if named:
+        # The classifier stands behind other layers of the user's own.
+        strange[head] = named
     dense = [layer for layer in strange if _is_classifier(raw, layer, features)]
     behind = _layers_behind(layers)
     if behind is None:
@@ -59,10 +73,8 @@ def adopt_head(
         return Prepared(raw)
     _refuse_layers_in_front(raw, layers, strange)
     names = {layer.name for layer in behind}
-    classes = {layer.class_name for layer in behind}
-    pooling = classes & set(_POOLING)
-    is_plain = classes <= set(_IDLE) | {"GlobalAveragePooling2D"}
-    if len(strange) == 1 and dense and is_plain and pooling == {"GlobalAveragePooling2D"}:
+    if len(strange) == 1 and dense and dense[0] in names:
+        # Whether it reads the averages is seen when the configuration is followed.
         return _renamed(raw, dense[0], head)
     if set(strange) <= names:
         return _without(raw, strange, _OWN_LAYER)
@@ -128,9 +140,8 @@ def ends_in_average_pooling(raw: RawCheckpoint) -> bool:
     """
     classes = raw.metadata.get("layer_classes") or {}
     squeezes = sum(name.endswith("se_reduce/kernel") for name in raw.tensors)
-    others = ("global_max_pooling2d", "flatten", "average_pooling2d", "max_pooling2d")
-    return classes.get("global_average_pooling2d") == squeezes + 1 and not any(
-        name in classes for name in others
+    return classes.get("global_average_pooling2d") == squeezes + 1 and not _OTHER_POOLING & set(
+        classes
     )
 
 
@@ -139,8 +150,10 @@ def _renamed(raw: RawCheckpoint, layer: str, head: str) -> Prepared:
         f"{head}{name[len(layer) :]}" if name.rpartition("/")[0] == layer else name: tensor
         for name, tensor in raw.tensors.items()
     }
-    note = f"took the user's layer {layer!r} as the classifier"
-    return Prepared(dataclasses.replace(raw, tensors=tensors, notes=(*raw.notes, note)))
+    note = f"{TAKEN} {layer!r} as the classifier"
+    metadata = {**raw.metadata, HEAD_NAME: layer}
+    notes = (*raw.notes, note)
+    return Prepared(dataclasses.replace(raw, tensors=tensors, metadata=metadata, notes=notes))
 
 
 def _is_classifier(raw: RawCheckpoint, layer: str, features: int) -> bool:
@@ -170,10 +183,19 @@ def without_max_pooled_head(raw: RawCheckpoint, head: str) -> Prepared:
     return Prepared(raw)
 
 
+def backbone_layers(layers: Sequence[LayerConfig]) -> list[LayerConfig]:
+    """Return a configuration's layers without those behind the backbone, where these can be told.
+
+    Args:
+        layers: All layers, in order.
+    """
+    return list(layers[: len(layers) - len(_layers_behind(layers) or ())])
+
+
 def _layers_behind(layers: Sequence[LayerConfig]) -> list[LayerConfig] | None:
     """Return the layers after the backbone's last activation, or None if there is no such place."""
     for number in range(len(layers) - 1, -1, -1):
-        if layers[number].name in ("top_activation", "top_bn"):
+        if layers[number].name in _LAST:
             return list(layers[number + 1 :])
     return None
 

@@ -8,6 +8,7 @@ from efn_compose.arch import Preprocessing
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.keras.keras_arithmetic import after_arithmetic, floats
 from efn_compose.checkpoints.dialects.keras.keras_config import LayerConfig
+from efn_compose.checkpoints.dialects.keras.keras_fields import field_problems
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_problems
 
 #: Layers before the stem that leave pixel values as they are in inference.
@@ -39,15 +40,14 @@ def config_preprocessing(
     for layer in layers:
         if layer.name == stem:
             break
-        if layer.class_name == "Rescaling":
-            factor = np.broadcast_to(floats(layer.fields.get("scale", 1.0)), 3)
-            scale, offset = scale * factor, offset * factor
-            offset = offset + np.broadcast_to(floats(layer.fields.get("offset", 0.0)), 3)
-            has_scaled = True
-        elif layer.class_name == "Normalization":
-            mean, variance = _normalization(raw, layer)
-            deviation = np.maximum(np.sqrt(variance), 1e-7)
-            scale, offset = scale / deviation, (offset - mean) / deviation
+        if layer.class_name in ("Rescaling", "Normalization") and not layer.package:
+            strange += field_problems(layer, layer.class_name, ())
+            is_plain = layer.class_name == "Rescaling"
+            factor, shift = _rescaling(layer) if is_plain else _normalization(raw, layer)
+            if factor.size not in (1, 3) or shift.size not in (1, 3):
+                strange.append(f"- {described(layer)}, neither one number nor one for each colour")
+                continue
+            scale, offset = scale * factor, offset * factor + shift
             has_scaled = True
         elif (changed := after_arithmetic(layer, scale, offset)) is not None:
             scale, offset = changed
@@ -70,12 +70,19 @@ def config_preprocessing(
         raise AmbiguousCheckpointError(f"{raw.path}: unusable input scaling: {error}") from None
 
 
+def _rescaling(layer: LayerConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Return factor and summand of a `Rescaling` layer."""
+    return floats(layer.fields.get("scale", 1.0)), floats(layer.fields.get("offset", 0.0))
+
+
 def _normalization(raw: RawCheckpoint, layer: LayerConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and variance: constants of the configuration, else the layer's weights."""
+    """Return factor and summand of a `Normalization` layer: of its constants, else of its weights."""
     if layer.fields.get("mean") is not None:
-        return floats(layer.fields["mean"]), floats(layer.fields["variance"])
-    found = normalization_weights(raw, layer.name)
-    return (np.zeros(3), np.ones(3)) if found is None else found
+        mean, variance = floats(layer.fields["mean"]), floats(layer.fields["variance"])
+    else:
+        mean, variance = normalization_weights(raw, layer.name) or (np.zeros(3), np.ones(3))
+    deviation = np.maximum(np.sqrt(variance), 1e-7)
+    return (deviation, mean) if layer.fields.get("invert") else (1 / deviation, -mean / deviation)
 
 
 def normalization_weights(
