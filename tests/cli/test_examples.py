@@ -23,6 +23,7 @@ from efn_compose.arch import arch_spec
 from efn_compose.cli import main
 from efn_compose.cli.shared.command import VERBS
 from efn_compose.donors import load_donor
+from efn_compose.jobs.trainings.job import train
 
 SMALL, WIDE, TWICE = "b-w0.5-d0.3", "b-w0.7-d0.3", "b-w1.4-d0.3"
 #: By verb: words of the example and what stands for them here.
@@ -53,6 +54,7 @@ LEAVES = {
     "detach": ["encoder.h5"],
     "augment": ["sheet.png"],
     "folds": ["folds.csv"],
+    "predict": ["predictions.csv"],
     "train": ["runs/photos/last.h5", "runs/photos/leaderboard.md", "runs/photos/curve.png"],
     "evolve": ["run/efn_magic_weights.h5", "run/report.html", "run/card.md"],
 }
@@ -89,8 +91,11 @@ def _prepare(verb: str, place: Path) -> None:
             random_donor(LITE, seed, name=name, classes=None).save(place / f"{name}.h5")
     if verb in ("nest", "export", "inspect"):
         random_donor(SMALL, 1, classes=5).save(place / "efn_magic_weights.h5")
-    if verb == "train":
+    if verb in ("train", "predict"):
         tiny_donor().save(place / "efn_magic_weights.h5")
+    if verb == "predict":
+        names = ("weights.file=efn_magic_weights.h5", "data.source=folder:photos", "data.size=16")
+        train(overrides=[*names, "train.epochs=1", "run.path=runs/photos"], quiet=True)
     if verb == "folds":
         # Distinct images: folds refuses none, but says which are the same picture.
         files = sorted((place / "images").rglob("*.png"))

@@ -33,6 +33,12 @@ def default_name() -> str:
     return "out_of_fold.parquet" if has_parquet else "out_of_fold.csv"
 
 
+def find_predictions(folder: Path) -> Path | None:
+    """Return the file of predictions in a run folder, None where there is none."""
+    found = (folder / f"out_of_fold{suffix}" for suffix in (".parquet", ".csv"))
+    return next((path for path in found if path.is_file()), None)
+
+
 def write_predictions(predictions: Predictions, path: str | os.PathLike[str]) -> None:
     """Write predictions; the file is the old one or the new one, never half of one.
 
@@ -48,7 +54,7 @@ def write_predictions(predictions: Predictions, path: str | os.PathLike[str]) ->
         RunError: The folder is missing, not writable, or full.
     """
     path = Path(path)
-    _check_suffix(path)
+    check_table_suffix(path)
     columns = _to_columns(predictions)
     with atomic_path(path, _BYTES_PER_ROW * len(predictions)) as temporary:
         if path.suffix == ".parquet":
@@ -71,7 +77,7 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
         DataError: The file is missing, damaged, or another kind of table; all problems are listed.
     """
     path = Path(path)
-    _check_suffix(path)
+    check_table_suffix(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file (seen from {Path.cwd()}).")
     columns = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
@@ -99,6 +105,32 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
         fields[name] = tuple(str(value) for value in columns[name])
     table = np.stack(probabilities, axis=1) if len(fields["number"]) else np.zeros((0, len(names)))
     return Predictions(class_names=names, probability=table.astype(np.float32), **fields)
+
+
+def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Return the class names in a file of `write_predictions`; its rows are not read.
+
+    Raises:
+        ConfigError: Another suffix, or pyarrow is missing.
+        DataError: The file is damaged, or names no classes.
+    """
+    path = Path(path)
+    check_table_suffix(path)
+    if path.suffix == ".parquet":
+        import pyarrow
+        from pyarrow import parquet
+
+        try:
+            header = parquet.read_schema(path).names
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise DataError(f"{path}: not a Parquet file ({error}).") from None
+    else:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            header = next(csv.reader(file), [])
+    names = _class_names(dict.fromkeys(header))
+    if not names:
+        raise DataError(f"{path}: no columns of probabilities p0_…, p1_….")
+    return names
 
 
 def _to_columns(predictions: Predictions) -> dict[str, np.ndarray | list[str]]:
@@ -153,7 +185,8 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
     return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
-def _check_suffix(path: Path) -> None:
+def check_table_suffix(path: Path) -> None:
+    """Raise `ConfigError` unless a table can be kept in a file of this name."""
     if path.suffix not in (".parquet", ".csv"):
         raise ConfigError(f"predictions are kept in .parquet or .csv. Received: {path.name!r}.")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:

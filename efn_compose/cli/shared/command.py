@@ -55,6 +55,7 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "evolve": Verb("efn_compose.cli.evolve", "search for better starting weights for your data"),
     "train": Verb("efn_compose.cli.train", "train networks from a weight file, on folds and seeds"),
+    "predict": Verb("efn_compose.cli.predict", "predict new images with one or many networks"),
     "convert": Verb("efn_compose.cli.convert", "turn another library's checkpoint into a donor"),
     "export": Verb("efn_compose.cli.export", "write a donor for another library"),
     "inspect": Verb(

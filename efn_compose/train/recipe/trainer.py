@@ -12,6 +12,7 @@ from efn_compose.errors import ConfigError
 from efn_compose.models.memory import inference_batch
 from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.store.parts import refuse_parts
+from efn_compose.train.engine.forward import Forward
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.backbone import norm_variables, trained_donor
 from efn_compose.train.objectives.objective import Objective
@@ -88,8 +89,8 @@ class Trainer:
         if options.schedule == "two_forward_one_back":
             self.anchor = [tf.Variable(weight, trainable=False) for weight in self._weights]
         signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
-        self._forward = tf.function(
-            lambda x: objective.infer(self.model, x), input_signature=signature, autograph=False
+        self._forward = Forward(
+            lambda x: objective.infer(self.model, x), self.spec, self.conventions
         )
         # Traced inside `recalibrate`, which turns dropout off; used nowhere else.
         self._statistics = tf.function(
@@ -187,9 +188,7 @@ class Trainer:
 
     def scaled(self, images: Any) -> tf.Tensor:
         """Return images, values 0-255, as the network wants them."""
-        scaling = self.conventions.preprocessing
-        mean, std = (tf.constant(values, tf.float32) for values in (scaling.mean, scaling.std))
-        return (tf.cast(images, tf.float32) - mean) / std
+        return self._forward.scaled(images)
 
     def predict(self, images: PixelArray, batch_size: int = 0) -> np.ndarray:
         """Return the objective's answers for images, float32: for classes, logits (image, class).
@@ -198,12 +197,4 @@ class Trainer:
             images: RGB (image, height, width, 3), values 0-255.
             batch_size: Images per pass; 0: a number that suits their size.
         """
-        batch = batch_size or inference_batch(self.spec, int(images.shape[1]))
-        parts = [
-            np.asarray(self._forward(self.scaled(images[start : start + batch])), np.float32)
-            for start in range(0, len(images), batch)
-        ]
-        if parts:
-            return np.concatenate(parts)
-        shape = self._forward.get_concrete_function().output_shapes
-        return np.zeros([length or 0 for length in shape], np.float32)
+        return self._forward(images, batch_size)

@@ -1,0 +1,200 @@
+"""The networks that predict: run folders of trainings, single trainings, weight files."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.arch import HEAD_LAYER
+from efn_compose.assess.out_of_fold.file import find_predictions, read_class_names
+from efn_compose.config import load_config
+from efn_compose.donors import Donor, load_donor
+from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
+from efn_compose.jobs.search.preparation import load_entry
+from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.store.journal import read_journal
+from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE
+from efn_compose.train.augment.options import AugmentOptions
+from efn_compose.train.options import TrainOptions
+from efn_compose.train.tta.options import TtaOptions
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """One trained network, with all that its training says of how to ask it.
+
+    Args:
+        name: The training's name, or the file's.
+        donor: The weights.
+        head: Kernel and bias of the layers behind the pooling, by layer and role.
+        size: Height and width of its images in pixels.
+        class_names: One per output; None where nobody wrote them down.
+        train: The recipe, which says what the head looks like.
+        augment: What drawn views draw from.
+        tta: The training's own views.
+        seed: Of drawn views.
+        run: The run folder of its training, None for a file from elsewhere.
+    """
+
+    name: str
+    donor: Donor
+    head: Mapping[str, np.ndarray]
+    size: int
+    class_names: tuple[str, ...] | None
+    train: TrainOptions = field(default_factory=TrainOptions)
+    augment: AugmentOptions = field(default_factory=AugmentOptions)
+    tta: TtaOptions = field(default_factory=TtaOptions)
+    seed: int = 0
+    run: Path | None = None
+
+    @property
+    def classes(self) -> int:
+        """Width of the last layer."""
+        return int(self.head[f"{HEAD_LAYER}/bias"].shape[0])
+
+
+def find_networks(entries: Sequence[str], size: int = 0) -> list[Network]:
+    """Load every network that run folders and files name.
+
+    A run folder stands for all its finished trainings, with the weights that `train.keep` chose. A
+    file inside a run folder is asked as its training asked it.
+
+    Args:
+        entries: Run folders of trainings, folders of single trainings, weight files.
+        size: Pixels for all networks; 0: what each was trained at.
+
+    Raises:
+        ConfigError: An entry cannot be used, a size is not known, or classes differ; all are listed.
+
+    Example:
+        >>> [network.name for network in find_networks(["runs/photos"])]  # doctest: +SKIP
+        ['b0_fold0_seed1', 'b0_fold1_seed1']
+    """
+    found: list[Network] = []
+    problems: list[str] = []
+    for entry in entries:
+        try:
+            found += _of_entry(entry, size)
+        except EfnComposeError as error:
+            problems.append(f"- {entry}: {error}")
+    problems += _differences(found)
+    if not entries:
+        problems.append("- no run folder and no weight file is named")
+    if problems:
+        raise ConfigError(describe_problems("These networks cannot predict.", problems))
+    return found
+
+
+def _of_entry(entry: str, size: int) -> list[Network]:
+    path = Path(entry).expanduser()
+    if path.is_dir():
+        run = _run_of(path)
+        if run is None:
+            raise ConfigError(
+                f"no run folder of trainings: it has no {CONFIG_FILE} with the sections of "
+                "`efn-compose train`. Name a folder that `efn-compose train` wrote, or weight files."
+            )
+        keep = _config(run).train.keep
+        ended = [
+            one
+            for one in _trainings(run)
+            if path.resolve() in (run.resolve(), one.folder.resolve())
+        ]
+        if not ended:
+            raise ConfigError("no training has ended here. Finish it: --resume.")
+        return [_trained(one.folder / f"{keep}.h5", one, run, size) for one in ended]
+    run = _run_of(path.parent) if path.is_file() else None
+    for one in _trainings(run) if run is not None and path.stem in ("last", "best") else ():
+        if one.folder.resolve() == path.parent.resolve():
+            return [_trained(path, one, run, size)]
+    return [_from_elsewhere(entry, size)]
+
+
+def _run_of(folder: Path) -> Path | None:
+    """Return the run of trainings that a folder is, or is a training of."""
+    for candidate in (folder, folder.resolve().parent.parent):
+        file = candidate / CONFIG_FILE
+        if file.is_file() and re.search(r"^\[validation\]", file.read_text("utf-8"), re.M):
+            return candidate
+    return None
+
+
+def _config(run: Path) -> TrainConfig:
+    return load_config(run / CONFIG_FILE, (), TrainConfig)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A training that the journal calls finished."""
+
+    name: str
+    seed: int
+    folder: Path
+
+
+def _trainings(run: Path) -> list[_Ended]:
+    records = [r for r in read_journal(run / JOURNAL_FILE).records if r.get("error") is None]
+    below = run / "trainings"
+    return [
+        _Ended(name, seed, below / name if below.is_dir() else run)
+        for name, seed in {record["training"]: record["seed"] for record in records}.items()
+    ]
+
+
+def _trained(file: Path, training: _Ended, run: Path, size: int) -> Network:
+    config = _config(run)
+    donor = load_donor(file)
+    beside = file.with_name(f"{file.stem}_head.npz")
+    head = _head_of(donor)
+    if beside.is_file():
+        with np.load(beside, allow_pickle=False) as arrays:
+            head = {key: arrays[key] for key in arrays.files}
+    if not head:
+        raise ConfigError(f"{file} has no classifier, and there is no {beside.name} beside it.")
+    predictions = find_predictions(run)
+    return Network(
+        name=training.name,
+        donor=donor,
+        head=head,
+        size=size or config.data.size,
+        class_names=None if predictions is None else read_class_names(predictions),
+        train=config.train,
+        augment=config.augment,
+        tta=config.tta,
+        seed=training.seed,
+        run=run,
+    )
+
+
+def _from_elsewhere(entry: str, size: int) -> Network:
+    donor = load_entry(entry)
+    donor.refuse_parts("predicting classes")
+    head = _head_of(donor)
+    if not head:
+        raise ConfigError(
+            "it has no classifier, so that there is nothing to predict. Train one: efn-compose train."
+        )
+    if not size:
+        raise ConfigError("nobody wrote down its image size. Name the pixels: --size N.")
+    return Network(donor.name, donor, head, size, None)
+
+
+def _head_of(donor: Donor) -> dict[str, np.ndarray]:
+    return {
+        name: values for name, values in donor.tensors.items() if name.startswith(f"{HEAD_LAYER}/")
+    }
+
+
+def _differences(networks: Sequence[Network]) -> list[str]:
+    """Return what keeps networks from answering one question."""
+    widths = {network.classes for network in networks}
+    named = {network.class_names for network in networks if network.class_names}
+    if len(widths) <= 1 and len(named) <= 1:
+        return []
+    lines = []
+    for network in networks:
+        names = ", ".join(network.class_names) if network.class_names else "without names"
+        lines.append(f"- {network.name}: {network.classes} classes ({names})")
+    return ["- the networks tell different classes apart:", *dict.fromkeys(lines)]

@@ -1,0 +1,104 @@
+"""Several networks asked about the same images: each architecture is traced once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from efn_compose.assess.metrics import log_softmax
+from efn_compose.jobs.predictions.networks import Network
+from efn_compose.train.engine.forward import Forward
+from efn_compose.train.objectives.backbone import start_backbone
+from efn_compose.train.objectives.classification import Classification
+from efn_compose.train.objectives.linear_head import head_layers
+from efn_compose.train.tta import TtaOptions, View, make_views, merge_views
+from efn_compose.train.tta.views import as_it_is
+
+
+class Panel:
+    """Asks networks in turn; those of one architecture share a traced model and swap weights.
+
+    Args:
+        networks: Whom to ask.
+        tta: Views of each image; None: those of each network's own training.
+        temperatures: Divisor of each network's logits; empty: 1.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        tta: TtaOptions | None = None,
+        temperatures: Sequence[float] = (),
+    ) -> None:
+        self.networks = networks
+        self._tta = tta
+        self._temperatures = temperatures or [1.0] * len(networks)
+        self._models: dict[str, tuple[Any, Forward]] = {}
+        self._sitting: dict[str, Network] = {}
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes in pixels that images are needed in."""
+        return tuple(sorted({network.size for network in self.networks}))
+
+    @property
+    def view_counts(self) -> list[int]:
+        """Number of views of each network."""
+        return [len(self._views(network)) for network in self.networks]
+
+    def ask(
+        self, images: Mapping[int, np.ndarray], numbers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return each network's answer, and the answer to each view of it.
+
+        Args:
+            images: By size in pixels, (image, size, size, 3) uint8.
+            numbers: (image,) that drawn views draw by.
+
+        Returns:
+            (network, image, class) float32 probabilities; (network and view, image, class) float64.
+        """
+        merged, every = [], []
+        for network, divisor in zip(self.networks, self._temperatures, strict=True):
+            predict, pixels = self._seat(network), images[network.size]
+            views = self._views(network)
+            logits = [predict(view(pixels, numbers)) for view in views]
+            if divisor != 1.0:
+                logits = [values / np.float32(divisor) for values in logits]
+            stated = np.exp([log_softmax(values) for values in logits])
+            merge = (self._tta or network.tta).merge
+            # The same two ways as a training's own answers, to the bit.
+            one = stated[0] if views == [as_it_is] else merge_views(np.stack(logits), merge)
+            merged.append(one.astype(np.float32))
+            every.append(stated)
+        return np.stack(merged), np.concatenate(every)
+
+    def _views(self, network: Network) -> list[View]:
+        return make_views(self._tta or network.tta, network.augment, network.seed)
+
+    def _seat(self, network: Network) -> Callable[[np.ndarray], np.ndarray]:
+        """Put a network's weights into the model of its architecture, and return how to ask it."""
+        key = _architecture(network)
+        if key not in self._models:
+            objective = Classification(network.classes, network.train)
+            model = objective.build(network.donor)
+
+            def infer(pixels: Any) -> Any:
+                return objective.infer(model, pixels)
+
+            forward = Forward(infer, network.donor.spec, network.donor.conventions)
+            self._models[key] = (model, forward)
+        model, forward = self._models[key]
+        if self._sitting.get(key) is not network:
+            start_backbone(model, network.donor)
+            for layer in head_layers(model):
+                layer.kernel.assign(network.head[f"{layer.name}/kernel"])
+                layer.bias.assign(network.head[f"{layer.name}/bias"])
+            self._sitting[key] = network
+        return forward
+
+
+def _architecture(network: Network) -> str:
+    head = sorted((name, values.shape) for name, values in network.head.items())
+    donor, train = network.donor, network.train
+    return repr((donor.spec, donor.conventions, head, train.pooling, train.precision))

@@ -1,0 +1,55 @@
+"""Images of a table in chunks, the next one decoded while the present one is asked about."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from efn_compose.data import ImageTable
+from efn_compose.data.decode import for_each_image, resize_image, undecodable
+
+#: Images in memory at a time, decoded or being decoded: twice this. A multiple of every batch.
+CHUNK = 256
+
+
+def stream_images(
+    table: ImageTable, sizes: Sequence[int], numbers: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, dict[int, np.ndarray]]]:
+    """Yield numbers and pixels of chunk after chunk; memory holds two chunks, however long the table.
+
+    Args:
+        table: The images.
+        sizes: Heights and widths in pixels; each image is decoded once for all of them.
+        numbers: The wanted images in order; default all.
+
+    Yields:
+        (image,) numbers, and by size (image, size, size, 3) uint8.
+
+    Raises:
+        DataError: Images cannot be decoded; all of the whole table are listed.
+    """
+    wanted = np.arange(len(table)) if numbers is None else np.asarray(numbers)
+    chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
+    with ThreadPoolExecutor(1) as ahead:
+        coming = [ahead.submit(_read, table, sizes, chunk) for chunk in chunks[:1]]
+        for place, chunk in enumerate(chunks):
+            pixels, failures = coming.pop().result()
+            if failures:
+                rest = np.concatenate([[], *chunks[place + 1 :]]).astype(np.int64)
+                failures += for_each_image(table.images, rest, lambda place, pixels: None, False)
+                raise undecodable(failures, len(table))
+            if place + 1 < len(chunks):
+                coming.append(ahead.submit(_read, table, sizes, chunks[place + 1]))
+            yield chunk, pixels
+
+
+def _read(
+    table: ImageTable, sizes: Sequence[int], numbers: np.ndarray
+) -> tuple[dict[int, np.ndarray], list[tuple[int, str]]]:
+    pixels = {size: np.empty((len(numbers), size, size, 3), np.uint8) for size in sizes}
+
+    def place(position: int, image: np.ndarray) -> None:
+        for size, array in pixels.items():
+            array[position] = resize_image(image, size)
+
+    return pixels, for_each_image(table.images, numbers, place, False)

@@ -1,0 +1,150 @@
+"""A competition's template filled with predictions: its ids, its columns, its order."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from efn_compose.errors import DataError, describe_problems
+
+_LISTED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Template:
+    """A template, understood: which image each row wants, and what each column wants.
+
+    Args:
+        header: Names of all columns; the first one holds ids.
+        ids: (row,) as the template writes them.
+        places: (row,) place of the row's image among the predicted images.
+        wants: For each column behind the first: a class number, or None for the predicted class's
+            name.
+        foreign: Images that the template does not ask for.
+    """
+
+    header: tuple[str, ...]
+    ids: tuple[str, ...]
+    places: np.ndarray
+    wants: tuple[int | None, ...]
+    foreign: tuple[str, ...]
+
+    def fill(
+        self, probability: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
+    ) -> str:
+        """Return the submission as CSV text.
+
+        Args:
+            probability: (image, class).
+            predicted: (image,) class numbers.
+            class_names: One per class.
+        """
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.header)
+        for name, place in zip(self.ids, self.places, strict=True):
+            values = [
+                class_names[predicted[place]] if want is None else str(probability[place, want])
+                for want in self.wants
+            ]
+            writer.writerow([name, *values])
+        return text.getvalue()
+
+
+def read_template(path: Path, images: Sequence[str], class_names: Sequence[str]) -> Template:
+    """Read a template and match its ids with images and its columns with classes.
+
+    The first column holds ids: the path of an image, its file name, or its file name without the
+    suffix. A column with a class's name wants its probability. A single other column wants class
+    names where the template shows some, and otherwise the probability of the second of two classes.
+
+    Args:
+        path: CSV, UTF-8, with a header.
+        images: Names of the images that are predicted.
+        class_names: One per class.
+
+    Raises:
+        DataError: Not such a table, ids without an image, or columns that ask for no class; all
+            problems are listed.
+    """
+    header, rows = _read(path)
+    places, problems = _match([row[0] for row in rows], images)
+    wants, more = _columns(header[1:], [row[1:] for row in rows], class_names)
+    problems += more
+    if problems:
+        raise DataError(describe_problems(f"{path}: this template cannot be filled.", problems))
+    asked = set(places)
+    return Template(
+        header=tuple(header),
+        ids=tuple(row[0] for row in rows),
+        places=np.array(places, np.int64),
+        wants=tuple(wants),
+        foreign=tuple(name for place, name in enumerate(images) if place not in asked),
+    )
+
+
+def _read(path: Path) -> tuple[list[str], list[list[str]]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file (seen from {Path.cwd()}).")
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8 ({error}).") from None
+    if len(rows) < 2 or len(rows[0]) < 2:
+        raise DataError(f"{path}: expected a header, a column of ids, a column to fill, and rows.")
+    short = [number for number, row in enumerate(rows, 1) if len(row) != len(rows[0])]
+    if short:
+        raise DataError(f"{path}: row {short[0]} has other than {len(rows[0])} fields.")
+    return rows[0], rows[1:]
+
+
+def _match(ids: Sequence[str], images: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the place of each id's image, and the problems."""
+    known: dict[str, set[int]] = {}
+    for place, image in enumerate(images):
+        file = PurePath(image)
+        for key in (image, file.name, file.stem):
+            known.setdefault(key, set()).add(place)
+    found = [known.get(name, set()) for name in ids]
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    problems = []
+    for what, names in (
+        ("ids have no image", [n for n, places in zip(ids, found, strict=True) if not places]),
+        ("ids fit several images", [n for n, at in zip(ids, found, strict=True) if len(at) > 1]),
+        ("ids stand in several rows", repeated),
+    ):
+        if names:
+            problems.append(f"- {len(names)} {what}, such as {', '.join(names[:_LISTED])}")
+    if problems:
+        problems.append(f"  images are called {', '.join(map(str, images[:2]))}, …")
+    return [min(places, default=-1) for places in found], problems
+
+
+def _columns(
+    names: Sequence[str], rows: Sequence[Sequence[str]], class_names: Sequence[str]
+) -> tuple[list[int | None], list[str]]:
+    """Return what each column wants, and the problems."""
+    by_name = {name.casefold(): number for number, name in enumerate(class_names)}
+    unknown = [name for name in names if name.casefold() not in by_name]
+    if not unknown:
+        return [by_name[name.casefold()] for name in names], []
+    if len(names) == 1:
+        shown = {row[0].casefold() for row in rows} - {""}
+        if shown and shown <= by_name.keys() and not _are_numbers(shown, len(class_names)):
+            return [None], []
+        if len(class_names) == 2:
+            return [1], []
+        return [None], []
+    return [None] * len(names), [
+        f"- columns {', '.join(unknown)} are no classes; allowed: {', '.join(class_names)}"
+    ]
+
+
+def _are_numbers(shown: set[str], classes: int) -> bool:
+    """Whether two classes are called 0 and 1, so that a template's numbers are probabilities."""
+    return classes == 2 and shown <= {"0", "1"}

@@ -1,0 +1,197 @@
+"""`efn-compose predict`: rows of one and of several networks, on the images of their training and others."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_recipe import quarters, tiny_donor
+
+import efn_compose
+from efn_compose.cli import main
+from efn_compose.errors import ConfigError, DataError
+from efn_compose.jobs.predictions import stream
+from efn_compose.jobs.trainings.answers import read_answers
+from efn_compose.jobs.trainings.job import train
+
+COUNT = 48
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predictions")
+    tiny_donor().save(folder / "tiny.h5")
+    images, labels = quarters(COUNT)
+    np.savez(folder / "images.npz", images=images, labels=labels)
+    np.savez(folder / "halves.npz", images=images, labels=labels % 2, class_names=["left", "image"])
+    return folder
+
+
+def _train(place, name, source, **changes):
+    values = {
+        "weights.file": place / "tiny.h5",
+        "data.source": f"npz:{place / source}",
+        "data.size": 16,
+        "train.epochs": 2,
+        "train.learning_rate": 0.02,
+        "executor.kind": "serial",
+        "run.path": place / name,
+    } | {key.replace("__", "."): value for key, value in changes.items()}
+    return train(overrides=[f"{key}={value}" for key, value in values.items()], quiet=True)
+
+
+@pytest.fixture(scope="module")
+def folds(place):
+    """Two networks of four classes that look at each image in two ways."""
+    return _train(place, "folds", "images.npz", validation__folds=2, tta__views="flip").folder
+
+
+@pytest.fixture(scope="module")
+def single(place):
+    """One network of two classes with a head that no weight file holds, its best epoch kept."""
+    changes = {"train__hidden_units": "[8]", "train__keep": "best", "tta__views": "drawn"}
+    return _train(place, "single", "halves.npz", tta__count=3, **changes).folder
+
+
+def _rows(path):
+    with open(path, newline="") as file:
+        header, *rows = csv.reader(file)
+    numbers = np.array([[float(value) for value in row[1:-2]] for row in rows], np.float32)
+    return header, numbers, [row[0] for row in rows], [row[-2] for row in rows], rows
+
+
+def _part(place, source, numbers, name):
+    """Write some images of a source as a source of their own, and return it."""
+    with np.load(place / source) as file:
+        parts = {key: file[key] for key in file.files}
+    parts["images"], parts["labels"] = parts["images"][numbers], parts["labels"][numbers]
+    parts.setdefault("class_names", np.array(list("0123")))
+    np.savez(place / name, **parts)
+    return f"npz:{place / name}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fold", [0, 1])
+def test_a_training_answers_again_as_it_answered_bit_for_bit(place, folds, fold):
+    training = folds / "trainings" / f"b-tiny_fold{fold}_seed1"
+    numbers, wanted = read_answers(training)
+    source = _part(place, "images.npz", numbers, f"part{fold}.npz")
+    found = efn_compose.predict(training, source, place / f"part{fold}.csv")
+    header, probability, _, predicted, _ = _rows(found.table)
+    assert header == ["image", "0", "1", "2", "3", "predicted", "spread"]
+    assert np.array_equal(probability, wanted)
+    assert predicted == [str(row.argmax()) for row in wanted]
+    assert found.counts == {name: predicted.count(name) for name in "0123"}
+
+
+@pytest.mark.slow
+def test_a_head_beside_the_file_and_drawn_views_answer_bit_for_bit(place, single):
+    numbers, wanted = read_answers(single)
+    source = _part(place, "halves.npz", numbers, "validation.npz")
+    found = efn_compose.predict([single / "best.h5"], source, place / "single.parquet")
+    from pyarrow import parquet
+
+    table = parquet.read_table(found.table).to_pydict()
+    # A class called "image" would be a second column of that name.
+    assert list(table) == ["image", "left", "class image", "predicted", "spread"]
+    assert np.array_equal(np.array(table["left"], np.float32), wanted[:, 0])
+    assert np.array_equal(np.array(table["class image"], np.float32), wanted[:, 1])
+    assert max(table["spread"]) > 0
+
+
+@pytest.mark.slow
+def test_several_networks_are_averaged_and_their_spread_is_told(place, folds, monkeypatch):
+    monkeypatch.setattr(stream, "CHUNK", 20)  # 48 images pass in three chunks
+    source = f"npz:{place / 'images.npz'}"
+    each = []
+    for fold in (0, 1):
+        training = folds / "trainings" / f"b-tiny_fold{fold}_seed1"
+        efn_compose.predict(training, source, place / "one.csv", tta=1)
+        each.append(_rows(place / "one.csv")[1].astype(np.float64))
+    code = main(["predict", str(folds), "--data", source, "--tta", "1", "-o", str(place / "a.csv")])
+    assert code == 0
+    _, probability, names, predicted, rows = _rows(place / "a.csv")
+    assert names == [str(number) for number in range(COUNT)]
+    assert probability == pytest.approx(np.mean(each, axis=0), abs=1e-7)
+    best = probability.argmax(axis=1)
+    assert predicted == [str(number) for number in best]
+    apart = np.abs(each[0] - each[1])[np.arange(COUNT), best] / 2
+    assert [float(row[-1]) for row in rows] == pytest.approx(apart, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_temperature_and_threshold_of_the_training_are_applied_by_choice(place, single, capsys):
+    source = f"npz:{place / 'halves.npz'}"
+    words = ["predict", str(single), "--data", source, "--tta", "1", "--json"]
+    assert main([*words, "--quiet", "-o", str(place / "plain.csv")]) == 0
+    capsys.readouterr()
+    more = ["--temperature", "--threshold", "sensitivity=0.9", "-o", str(place / "chosen.csv")]
+    assert main([*words, *more]) == 0
+    said = capsys.readouterr()
+    fields = json.loads(said.out)
+    divisor, level = fields["temperatures"][0], fields["threshold"]
+    assert f"{divisor:.3f}" in said.err and f"{level:.4f}" in said.err
+    plain, chosen = _rows(place / "plain.csv")[1], _rows(place / "chosen.csv")
+    odds = np.log(plain[:, 1] / plain[:, 0])
+    assert chosen[1][:, 1] == pytest.approx(1 / (1 + np.exp(-odds / divisor)), abs=1e-5)
+    names = ["left", "image"]
+    assert chosen[3] == [names[int(value >= level)] for value in chosen[1][:, 1]]
+    # Nine in ten of the positives that the training had not seen are found.
+    numbers, answered = read_answers(single)
+    tempered = 1 / (1 + np.exp(-np.log(answered[:, 1] / answered[:, 0]) / divisor))
+    assert (tempered[numbers % 2 == 1] >= level - 1e-6).mean() >= 0.9
+
+
+@pytest.mark.slow
+def test_a_template_is_filled_in_its_own_order(place, single, tmp_path, capsys):
+    (tmp_path / "new").mkdir()
+    with np.load(place / "halves.npz") as file:
+        for number in range(5):
+            Image.fromarray(file["images"][number]).save(tmp_path / "new" / f"ISIC_{number}.png")
+    lines = [f"new/ISIC_{number}.png,left" for number in range(5)]
+    (tmp_path / "list.csv").write_text("\n".join(["image,label", *lines, ""]))
+    (tmp_path / "template.csv").write_text("image_name,target\nISIC_3,0\nISIC_1,0\nISIC_4,0\n")
+    words = ["predict", str(single), "--data", f"csv:{tmp_path / 'list.csv'}", "--size", "16"]
+    words += ["--submission", str(tmp_path / "template.csv"), "-o", str(tmp_path / "table.csv")]
+    assert main(words) == 0
+    assert "2 images are not in the template" in capsys.readouterr().err
+    _, probability, names, _, _ = _rows(tmp_path / "table.csv")
+    assert [name[-10:] for name in names] == [f"ISIC_{number}.png" for number in range(5)]
+    header, *filled = csv.reader((tmp_path / "submission.csv").read_text().splitlines())
+    assert header == ["image_name", "target"]
+    assert [row[0] for row in filled] == ["ISIC_3", "ISIC_1", "ISIC_4"]
+    assert [np.float32(row[1]) for row in filled] == [probability[n, 1] for n in (3, 1, 4)]
+
+
+@pytest.mark.slow
+def test_what_cannot_predict_is_named_before_anything_is_written(place, folds, single, tmp_path):
+    source = f"npz:{place / 'images.npz'}"
+    table = tmp_path / "t.csv"
+    with pytest.raises(ConfigError) as caught:
+        efn_compose.predict([folds, single, place / "tiny.h5", tmp_path], source, table)
+    told = str(caught.value)
+    for words in ("no classifier", "no run folder", "different classes", "left, image"):
+        assert words in told
+    with pytest.raises(ConfigError, match="two classes"):
+        efn_compose.predict(folds, source, table, threshold="youden")
+    (tmp_path / "template.csv").write_text("id,0,9\nISIC_1,0,0\n3,0,0\n3,0,0\n")
+    with pytest.raises(DataError) as caught:
+        efn_compose.predict(folds, source, table, submission=tmp_path / "template.csv")
+    for words in (
+        "1 ids have no image, such as ISIC_1",
+        "1 ids stand in several rows",
+        "columns 9",
+    ):
+        assert words in str(caught.value)
+    (tmp_path / "broken").mkdir()
+    lines = ["image,label"]
+    for number in range(45):
+        file = tmp_path / "broken" / f"{number}.png"
+        file.write_bytes(b"no image") if number in (2, 44) else Image.new("RGB", (9, 9)).save(file)
+        lines.append(f"broken/{number}.png,{number % 4}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="2 of 45 images") as caught:
+        efn_compose.predict(folds, f"csv:{tmp_path / 'list.csv'}", table)
+    assert "2.png" in str(caught.value) and "44.png" in str(caught.value)
+    assert not table.exists() and not list(tmp_path.glob(".*partial"))
