@@ -182,7 +182,7 @@ def prepare_prediction(
             "tta.merge = 'rank' ranks images among each other and gives no probabilities. Choose "
             "views that are averaged: --tta N."
         )
-    table = load_table(data, columns, folder)
+    table = load_table(data, columns, folder, needs_labels=False)
     class_names, notes = _class_names(networks, table)
     temperatures = fitted_temperatures(networks) if temperature else []
     if temperatures:

@@ -104,11 +104,11 @@ def _of_entry(entry: str, size: int) -> list[Network]:
         ]
         if not ended:
             raise ConfigError("no training has ended here. Finish it: --resume.")
-        return [_trained(one.folder / f"{keep}.h5", one, run, size) for one in ended]
+        return [_trained(one.folder / f"{keep}.h5", one, size) for one in ended]
     run = _run_of(path.parent) if path.is_file() else None
-    for one in _trainings(run) if run is not None and path.stem in ("last", "best") else ():
+    for one in [] if run is None or path.stem not in ("last", "best") else _trainings(run):
         if one.folder.resolve() == path.parent.resolve():
-            return [_trained(path, one, run, size)]
+            return [_trained(path, one, size)]
     return [_from_elsewhere(entry, size)]
 
 
@@ -131,6 +131,7 @@ class _Ended:
 
     name: str
     seed: int
+    run: Path
     folder: Path
 
 
@@ -138,12 +139,13 @@ def _trainings(run: Path) -> list[_Ended]:
     records = [r for r in read_journal(run / JOURNAL_FILE).records if r.get("error") is None]
     below = run / "trainings"
     return [
-        _Ended(name, seed, below / name if below.is_dir() else run)
+        _Ended(name, seed, run, below / name if below.is_dir() else run)
         for name, seed in {record["training"]: record["seed"] for record in records}.items()
     ]
 
 
-def _trained(file: Path, training: _Ended, run: Path, size: int) -> Network:
+def _trained(file: Path, training: _Ended, size: int) -> Network:
+    run = training.run
     config = _config(run)
     donor = load_donor(file)
     beside = file.with_name(f"{file.stem}_head.npz")

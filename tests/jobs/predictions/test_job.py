@@ -144,15 +144,13 @@ def test_temperature_and_threshold_of_the_training_are_applied_by_choice(place, 
 
 
 @pytest.mark.slow
-def test_a_template_is_filled_in_its_own_order(place, single, tmp_path, capsys):
+def test_images_without_labels_fill_a_template_in_its_own_order(place, single, tmp_path, capsys):
     (tmp_path / "new").mkdir()
     with np.load(place / "halves.npz") as file:
         for number in range(5):
             Image.fromarray(file["images"][number]).save(tmp_path / "new" / f"ISIC_{number}.png")
-    lines = [f"new/ISIC_{number}.png,left" for number in range(5)]
-    (tmp_path / "list.csv").write_text("\n".join(["image,label", *lines, ""]))
     (tmp_path / "template.csv").write_text("image_name,target\nISIC_3,0\nISIC_1,0\nISIC_4,0\n")
-    words = ["predict", str(single), "--data", f"csv:{tmp_path / 'list.csv'}", "--size", "16"]
+    words = ["predict", str(single), "--data", f"folder:{tmp_path / 'new'}", "--size", "16"]
     words += ["--submission", str(tmp_path / "template.csv"), "-o", str(tmp_path / "table.csv")]
     assert main(words) == 0
     assert "2 images are not in the template" in capsys.readouterr().err
