@@ -34,7 +34,7 @@ def area(is_positive: np.ndarray, scores: np.ndarray) -> float:
         >>> area(np.array([True, False, True]), np.array([0.9, 0.4, 0.4]))
         0.75
     """
-    return float(_components(is_positive, scores)[0].mean())
+    return float(area_components(is_positive, scores)[0].mean())
 
 
 def area_interval(is_positive: np.ndarray, scores: np.ndarray, level: float = 0.95) -> Interval:
@@ -59,7 +59,7 @@ def area_interval(is_positive: np.ndarray, scores: np.ndarray, level: float = 0.
         >>> print(area_interval(labels, np.array([1, 2, 3, 5, 4, 6, 7, 8])))
         0.9375 [0.4382, 0.9965]
     """
-    of_positives, of_negatives = _components(is_positive, scores)
+    of_positives, of_negatives = area_components(is_positive, scores)
     value = float(of_positives.mean())
     counts = len(of_positives), len(of_negatives)
     z = normal_quantile(level)
@@ -77,7 +77,7 @@ def area_interval(is_positive: np.ndarray, scores: np.ndarray, level: float = 0.
     return Interval(value, low, high, error, level)
 
 
-def _components(is_positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def area_components(is_positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return DeLong's structural components, from ranks (Sun and Xu 2014).
 
     For each positive the share of negatives below it, for each negative the share of

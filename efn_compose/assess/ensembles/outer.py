@@ -1,0 +1,131 @@
+"""What ensembles are worth on folds that had no say in them, and which of two is written."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from efn_compose.assess.ensembles.methods import METHODS, Combination
+from efn_compose.assess.ensembles.scoring import Comparison, Measure, Score, compare, score
+from efn_compose.assess.prediction_store.rows import RowTable
+from efn_compose.errors import ConfigError, DataError, describe_problems
+
+#: The method that stands until another is proved better.
+FALLBACK = "median"
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One method on outer folds.
+
+    Args:
+        method: Its name.
+        honest: Score of every row by a combination fitted without the row's fold.
+        flattering: Score of the rows that the combination was fitted on.
+        against_fallback: Honest score minus the fallback's.
+        probability: (row, class) the honest answers.
+        combination: Fitted on all rows, for new ones.
+    """
+
+    method: str
+    honest: Score
+    flattering: Score
+    against_fallback: Comparison
+    probability: np.ndarray
+    combination: Combination
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which ensemble is written first, and why.
+
+    Args:
+        winner: Name of the method.
+        challenger: Name of the method that wanted to be.
+        comparison: Challenger minus fallback.
+        reasons: Sentences.
+    """
+
+    winner: str
+    challenger: str
+    comparison: Comparison
+    reasons: tuple[str, ...]
+
+
+def judge_methods(
+    probability: np.ndarray,
+    rows: RowTable,
+    measure: Measure,
+    methods: Sequence[str] = tuple(METHODS),
+    seed: int = 0,
+) -> dict[str, Judged]:
+    """Judge ways to combine models by outer folds: all that is fitted, is fitted without the fold.
+
+    Args:
+        probability: (model, row, class), out of fold.
+        rows: Labels, folds and patients; rows of one patient count as one.
+        measure: What counts.
+        methods: Names; the fallback is judged whether named or not.
+        seed: Of bags.
+
+    Returns:
+        By name, the fallback first.
+
+    Raises:
+        ConfigError: An unknown method.
+        DataError: The folds compare nothing, or predictions are not finite.
+    """
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise ConfigError(
+            f"ensemble methods: allowed {', '.join(METHODS)}. Received: {', '.join(unknown)}."
+        )
+    problems = rows.problems()
+    if not np.isfinite(probability).all():
+        problems.append("- some predictions are not finite")
+    if problems:
+        raise DataError(describe_problems("These predictions cannot be judged.", problems))
+    found: dict[str, Judged] = {}
+    for name in dict.fromkeys((FALLBACK, *methods)):
+        fit, honest = METHODS[name], np.zeros(probability.shape[1:])
+        for fold in np.unique(rows.fold):
+            inside, outside = rows.fold != fold, rows.fold == fold
+            fitted = fit(probability[:, inside], rows.label[inside], measure, seed)
+            honest[outside] = fitted.combine(probability[:, outside])
+        combination = fit(probability, rows.label, measure, seed)
+        flattering = score(measure, rows.label, combination.combine(probability))
+        value = score(measure, rows.label, honest)
+        fallback = found[FALLBACK].honest if found else value
+        against = compare(value, fallback, rows.clusters)
+        found[name] = Judged(name, value, flattering, against, honest, combination)
+    return found
+
+
+def give_verdict(
+    judged: Mapping[str, Judged], challenger: str, doubts: Sequence[str] = ()
+) -> Verdict:
+    """Choose between a challenger and the fallback: nothing wins by luck, nor by leaks.
+
+    Args:
+        judged: Of `judge_methods`.
+        challenger: Name of a method in it.
+        doubts: Why out-of-fold predictions cannot be trusted, such as suspected columns.
+    """
+    comparison = judged[challenger].against_fallback
+    words = (
+        f"{challenger} minus {FALLBACK} on outer folds: {comparison.difference:+.4f} ± "
+        f"{comparison.standard_error:.4f} standard error"
+    )
+    if challenger == FALLBACK:
+        return Verdict(FALLBACK, challenger, comparison, (f"{FALLBACK} was asked for.",))
+    if doubts:
+        why = f"The {FALLBACK} is written, since out-of-fold scores cannot be trusted here."
+        return Verdict(FALLBACK, challenger, comparison, (why, *doubts, f"{words}."))
+    if comparison.is_ahead:
+        return Verdict(challenger, challenger, comparison, (f"{words}: ahead by more than one.",))
+    return Verdict(
+        FALLBACK,
+        challenger,
+        comparison,
+        (f"{words}: not ahead by more than one, so the {FALLBACK} is written.",),
+    )

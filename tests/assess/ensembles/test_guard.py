@@ -1,0 +1,90 @@
+"""The guard: it writes the climb where that helps, and the median where columns have leaked."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from made_up_models import fitted_models
+
+from efn_compose.assess.ensembles import (
+    give_verdict,
+    judge_methods,
+    score,
+    suspect_columns,
+    told_apart,
+)
+from efn_compose.assess.ensembles.leaks import describe_suspects
+from efn_compose.errors import ConfigError, DataError
+
+DRAWS = 20
+
+
+def _decide(out_of_fold, test, rows):
+    suspects = suspect_columns(out_of_fold, rows.label, test)
+    names = [f"model{number}" for number in range(len(out_of_fold))]
+    judged = judge_methods(out_of_fold, rows, "auc", ["bagged_climb"])
+    return (
+        suspects,
+        judged,
+        give_verdict(judged, "bagged_climb", describe_suspects(suspects, names)),
+    )
+
+
+@pytest.mark.slow
+def test_leaking_columns_are_named_and_the_median_is_written():
+    right, lost = 0, []
+    for seed in range(DRAWS):
+        out_of_fold, test, rows, truth, leaks = fitted_models(seed, leaking=4)
+        suspects, judged, verdict = _decide(out_of_fold, test, rows)
+        named = [suspect.column for suspect in suspects]
+        right += verdict.winner == "median" and named == leaks
+        # Without the probe the climb would have been believed, and lost on the test rows.
+        assert judged["bagged_climb"].against_fallback.is_ahead
+        climbed = judged["bagged_climb"]
+        hidden = score("auc", truth, climbed.combination.combine(test)).value
+        lost.append(climbed.honest.value - hidden)
+    assert right >= 18
+    assert np.mean(lost) > 0.05
+    assert f"model{leaks[0]} " in " ".join(verdict.reasons)
+    assert told_apart(out_of_fold, test) > 0.6
+
+
+@pytest.mark.slow
+def test_of_clean_columns_the_climb_is_written_and_is_better_on_the_test_rows():
+    right, gains, apart = 0, [], []
+    for seed in range(DRAWS):
+        out_of_fold, test, rows, truth, _ = fitted_models(seed)
+        suspects, judged, verdict = _decide(out_of_fold, test, rows)
+        right += verdict.winner == "bagged_climb" and not suspects
+        values = [
+            score("auc", truth, one.combination.combine(test)).value for one in judged.values()
+        ]
+        gains.append(values[1] - values[0])
+        apart.append(told_apart(out_of_fold, test))
+    assert right >= 18
+    assert np.mean(gains) > 0.01
+    assert max(apart) < 0.6 and np.mean(apart) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.slow
+def test_on_labels_drawn_after_the_models_the_honest_score_is_chance_and_the_flattering_one_is_not():
+    judged = []
+    for seed in range(12):
+        out_of_fold, _, rows, _, _ = fitted_models(seed, effect=0.0)
+        drawn = np.random.default_rng([seed, 1]).permutation(rows.label)
+        rows = dataclasses.replace(rows, label=drawn)
+        judged.append(judge_methods(out_of_fold, rows, "auc", ["bagged_climb", "climb"]))
+    for method in ("bagged_climb", "climb"):
+        assert np.mean([one[method].honest.value for one in judged]) == pytest.approx(0.5, abs=0.02)
+        assert np.mean([one[method].flattering.value for one in judged]) > 0.55
+
+
+def test_what_cannot_be_judged_is_refused_at_once():
+    out_of_fold, _, rows, _, _ = fitted_models(0, rows=40, models=3)
+    with pytest.raises(ConfigError, match="Received: magic"):
+        judge_methods(out_of_fold, rows, "auc", ["magic"])
+    out_of_fold[1, 2, 0] = np.nan
+    rows.label[rows.fold == 3] = 1
+    with pytest.raises(DataError, match="not finite") as caught:
+        judge_methods(out_of_fold, rows, "auc", [])
+    assert "fold 3 has no image of a" in str(caught.value)
