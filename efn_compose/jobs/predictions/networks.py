@@ -1,24 +1,28 @@
 """The networks that predict: run folders of trainings, single trainings, weight files."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from efn_compose.arch import HEAD_LAYER
+from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.assess.out_of_fold.file import find_predictions, read_class_names
 from efn_compose.config import load_config
 from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
 from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.store import WeightFile
 from efn_compose.store.journal import read_journal
 from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.tta.options import TtaOptions
+
+#: Kernel and bias of the layers behind the pooling, by layer and role.
+Head = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,32 +31,40 @@ class Network:
 
     Args:
         name: The training's name, or the file's.
-        donor: The weights.
-        head: Kernel and bias of the layers behind the pooling, by layer and role.
+        spec: The network.
+        conventions: How its weights want to be run.
+        head_shapes: Shape of each weight behind the pooling.
+        load: Reads the weights: the donor and the head. Nothing is kept.
         size: Height and width of its images in pixels.
         class_names: One per output; None where nobody wrote them down.
         train: The recipe, which says what the head looks like.
         augment: What drawn views draw from.
         tta: The training's own views.
-        seed: Of drawn views.
+        variant: The network's name in the matrix of trainings.
+        fold: The fold that its training left out, None for a file from elsewhere.
+        seed: Of its training, and of drawn views.
         run: The run folder of its training, None for a file from elsewhere.
     """
 
     name: str
-    donor: Donor
-    head: Mapping[str, np.ndarray]
+    spec: ArchSpec
+    conventions: Conventions
+    head_shapes: Mapping[str, tuple[int, ...]]
+    load: Callable[[], tuple[Donor, Head]]
     size: int
     class_names: tuple[str, ...] | None
     train: TrainOptions = field(default_factory=TrainOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     tta: TtaOptions = field(default_factory=TtaOptions)
+    variant: str = ""
+    fold: int | None = None
     seed: int = 0
     run: Path | None = None
 
     @property
     def classes(self) -> int:
         """Width of the last layer."""
-        return int(self.head[f"{HEAD_LAYER}/bias"].shape[0])
+        return self.head_shapes[f"{HEAD_LAYER}/bias"][0]
 
 
 def find_networks(entries: Sequence[str], size: int = 0) -> list[Network]:
@@ -130,6 +142,8 @@ class _Ended:
     """A training that the journal calls finished."""
 
     name: str
+    variant: str
+    fold: int
     seed: int
     run: Path
     folder: Path
@@ -139,32 +153,46 @@ def _trainings(run: Path) -> list[_Ended]:
     records = [r for r in read_journal(run / JOURNAL_FILE).records if r.get("error") is None]
     below = run / "trainings"
     return [
-        _Ended(name, seed, run, below / name if below.is_dir() else run)
-        for name, seed in {record["training"]: record["seed"] for record in records}.items()
+        _Ended(
+            name, r["variant"], r["fold"], r["seed"], run, below / name if below.is_dir() else run
+        )
+        for name, r in {record["training"]: record for record in records}.items()
     ]
 
 
 def _trained(file: Path, training: _Ended, size: int) -> Network:
     run = training.run
     config = _config(run)
-    donor = load_donor(file)
     beside = file.with_name(f"{file.stem}_head.npz")
-    head = _head_of(donor)
-    if beside.is_file():
-        with np.load(beside, allow_pickle=False) as arrays:
-            head = {key: arrays[key] for key in arrays.files}
-    if not head:
+    head = _arrays(beside) if beside.is_file() else None
+    with WeightFile(file) as weights:
+        header = weights.header
+        shapes = {
+            tensor.name: tensor.shape
+            for tensor in header.tensors
+            if tensor.name.startswith(f"{HEAD_LAYER}/")
+        }
+    if head is None and header.classes is None:
         raise ConfigError(f"{file} has no classifier, and there is no {beside.name} beside it.")
+
+    def load() -> tuple[Donor, Head]:
+        donor = load_donor(file)
+        return donor, _head_of(donor) if head is None else _arrays(beside)
+
     predictions = find_predictions(run)
     return Network(
         name=training.name,
-        donor=donor,
-        head=head,
+        spec=header.spec,
+        conventions=header.conventions,
+        head_shapes=shapes if head is None else _shapes(head),
+        load=load,
         size=size or config.data.size,
         class_names=None if predictions is None else read_class_names(predictions),
         train=config.train,
         augment=config.augment,
         tta=config.tta,
+        variant=training.variant,
+        fold=training.fold,
         seed=training.seed,
         run=run,
     )
@@ -180,7 +208,24 @@ def _from_elsewhere(entry: str, size: int) -> Network:
         )
     if not size:
         raise ConfigError("nobody wrote down its image size. Name the pixels: --size N.")
-    return Network(donor.name, donor, head, size, None)
+    return Network(
+        donor.name,
+        donor.spec,
+        donor.conventions,
+        _shapes(head),
+        lambda: (donor, head),
+        size,
+        None,
+    )
+
+
+def _arrays(path: Path) -> Head:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def _shapes(head: Head) -> dict[str, tuple[int, ...]]:
+    return {name: values.shape for name, values in head.items()}
 
 
 def _head_of(donor: Donor) -> dict[str, np.ndarray]:

@@ -79,26 +79,27 @@ class Panel:
     def _seat(self, network: Network) -> Callable[[np.ndarray], np.ndarray]:
         """Put a network's weights into the model of its architecture, and return how to ask it."""
         key = _architecture(network)
+        if self._sitting.get(key) is network:
+            return self._models[key][1]
+        donor, head = network.load()
         if key not in self._models:
             objective = Classification(network.classes, network.train)
-            model = objective.build(network.donor)
+            model = objective.build(donor)
 
             def infer(pixels: Any) -> Any:
                 return objective.infer(model, pixels)
 
-            forward = Forward(infer, network.donor.spec, network.donor.conventions)
-            self._models[key] = (model, forward)
+            self._models[key] = (model, Forward(infer, donor.spec, donor.conventions))
         model, forward = self._models[key]
-        if self._sitting.get(key) is not network:
-            start_backbone(model, network.donor)
-            for layer in head_layers(model):
-                layer.kernel.assign(network.head[f"{layer.name}/kernel"])
-                layer.bias.assign(network.head[f"{layer.name}/bias"])
-            self._sitting[key] = network
+        start_backbone(model, donor)
+        for layer in head_layers(model):
+            layer.kernel.assign(head[f"{layer.name}/kernel"])
+            layer.bias.assign(head[f"{layer.name}/bias"])
+        self._sitting[key] = network
         return forward
 
 
 def _architecture(network: Network) -> str:
-    head = sorted((name, values.shape) for name, values in network.head.items())
-    donor, train = network.donor, network.train
-    return repr((donor.spec, donor.conventions, head, train.pooling, train.precision))
+    head = sorted(network.head_shapes.items())
+    train = network.train
+    return repr((network.spec, network.conventions, head, train.pooling, train.precision))
