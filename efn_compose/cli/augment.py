@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="images: digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH",
+        help="images: digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
     )
     add_table_arguments(parser)
     parser.add_argument(

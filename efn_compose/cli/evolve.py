@@ -21,7 +21,10 @@ from efn_compose.errors import ConfigError
 EXAMPLE = "efn-compose evolve my.toml --set genetic.population=40 data.source=folder:images"
 #: Flags that stand for settings: the setting, the name of its value, the help text.
 _FLAGS = {
-    "data": ("data.source", "SOURCE", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"),
+    "data": (
+        "data.source", "SOURCE",
+        "digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
+    ),
     "size": ("data.size", "N", "height and width of every image, in pixels"),
     "output": ("run.path", "FOLDER", "run folder; default: runs/ and the configuration's name"),
     "hours": ("budget.hours", "H", "end within H hours, finals and test included"),
@@ -31,6 +34,7 @@ _FLAGS = {
     ),
     "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
 }  # fmt: skip
+_CACHE_TOO = " but the cache of decoded images, which the run will read"
 #: More classes than these are counted, not listed.
 _MOST_CLASSES = 12
 ON_INTERRUPT = (
@@ -140,11 +144,12 @@ def _plan_text(plan: dict[str, Any]) -> str:
         f"batch         {plan['batch_size_note'] or plan['batch_size']}\n"
         f"evaluation    {plan['seconds_per_evaluation']:.2f} s each, measured\n"
         f"time          about {_duration(plan['estimated_seconds'])}, start and siblings included\n"
+        f"{plan['plan']['words']}\n"
         f"memory        {plan['worker_bytes'] / 1e6:,.0f} MB per worker, measured; images "
         f"{plan['image_bytes'] / 1e6:,.0f} MB and donors {plan['donor_bytes'] / 1e6:,.0f} MB, "
         "once more per node\n"
         f"disk          {plan['disk_bytes'] / 1e6:,.0f} MB of {plan['free_bytes'] / 1e6:,.0f} MB free\n"
-        "Nothing was written."
+        f"Nothing was written{_CACHE_TOO if plan['plan']['disk_bytes'] else ''}."
     )
 
 

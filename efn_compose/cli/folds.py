@@ -23,7 +23,9 @@ EXAMPLE = "efn-compose folds csv:lesions.csv --count 5 --weights b0.h5 -o folds.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "source", metavar="SOURCE", help="digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"
+        "source",
+        metavar="SOURCE",
+        help="digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
     )
     add_table_arguments(parser)
     add_output(

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="SOURCE",
-        help="digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH",
+        help="digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
     )
     add_table_arguments(parser)
     parser.add_argument("--size", type=int, default=64, help="pixels, default: %(default)s")

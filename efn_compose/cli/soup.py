@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="labelled images: digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH; greedy "
-        "and learned need some",
+        help="labelled images: digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, "
+        "parquet, tar); greedy and learned need some",
     )
     add_table_arguments(parser)
     parser.add_argument(

@@ -31,7 +31,11 @@ ON_INTERRUPT = (
 #: Flags that stand for settings: the setting, the name of its value, the help text.
 _FLAGS = {
     "weights": ("weights.file", "FILE", "weight file of any library, or package:NAME"),
-    "data": ("data.source", "SOURCE", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"),
+    "data": (
+        "data.source",
+        "SOURCE",
+        "digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
+    ),
     "size": ("data.size", "N", "pixels, height and width"),
     "variants": ("weights.variants", "A,B", "networks; larger ones get the weights nested"),
     "folds": ("validation.folds", "N", "that validate in turn; 1: a fifth validates"),
@@ -84,7 +88,10 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 def _describe(prepared: "PreparedTrainings", output: Output) -> None:
     from efn_compose.config import dump_toml
+    from efn_compose.jobs.trainings.job import memory_plan
 
+    specs = [donor.spec for donor in prepared.donors.values()]
+    plan = memory_plan(prepared.config, specs, len(prepared.images.table))
     cells = [cell.name for cell in prepared.cells]
     quality = str(prepared.images.folds.quality)
     text = dump_toml(prepared.config, with_help=True)
@@ -92,6 +99,7 @@ def _describe(prepared: "PreparedTrainings", output: Output) -> None:
         "config": text,
         "folder": str(prepared.folder),
         "trainings": cells,
+        "plan": plan.to_json(),
         "images": len(prepared.images.table),
         "quality": quality,
         "duplicates": len(prepared.images.duplicates),
@@ -99,6 +107,7 @@ def _describe(prepared: "PreparedTrainings", output: Output) -> None:
     output.result(
         fields,
         f"{text}\nrun folder    {prepared.folder}\nimages        {fields['images']}\n"
+        f"{plan}\n"
         f"duplicates    {fields['duplicates']} pairs in different folds\n"
         f"trainings     {len(cells)}: {', '.join(cells[:6])}{', …' if len(cells) > 6 else ''}\n\n"
         f"{quality}\nNothing was written.",

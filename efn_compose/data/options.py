@@ -5,7 +5,12 @@ from typing import Literal
 
 from efn_compose.settings.declare import When, setting
 
+#: What a source may be, for help texts.
+SOURCES = "digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)"
 _CSV = When("reads_table", (True,), "data.source = csv:PATH")
+_COLUMNS = When(
+    "has_columns", (True,), "data.source = csv:PATH, tfrecord:PATH, parquet:PATH or tar:PATH"
+)
 
 
 @dataclass(frozen=True)
@@ -13,16 +18,18 @@ class SourceOptions:
     """What the `[data]` sections of searches and trainings have in common.
 
     Args:
-        source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH".
+        source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH", "csv:PATH", "tfrecord:PATH",
+            "parquet:PATH" or "tar:PATH"; the paths of the last three may be patterns.
         size: Height and width in pixels that every image is resized to.
         metric: What is reported beside the cross-entropy.
         unreadable_share: Images that cannot be decoded are left out and listed in the run folder,
             as long as they are at most this share; 0 refuses the whole set and lists them.
-        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv source.
+        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv, tfrecord, parquet or
+            tar source.
         folder: A folder that the image paths of a csv source may start from.
     """
 
-    source: str = setting("", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH")
+    source: str = setting("", SOURCES)
     size: int = setting(48, "pixels, height and width", minimum=8, maximum=2048)
     metric: Literal["accuracy", "auc"] = setting(
         "accuracy", "reported beside the cross-entropy; auc: area under the curve"
@@ -32,10 +39,14 @@ class SourceOptions:
         "largest share of undecodable images to leave out; 0 refuses them",
         minimum=0.0,
         maximum=1.0,
-        read_when=When("reads_files", (True,), "data.source = folder:PATH or csv:PATH"),
+        read_when=When(
+            "reads_files",
+            (True,),
+            "data.source = folder:PATH, csv:PATH, tfrecord:PATH, parquet:PATH or tar:PATH",
+        ),
     )
     columns: tuple[str, ...] = setting(
-        (), "csv: names of its columns, such as image=isic_id", read_when=_CSV
+        (), "names of a source's columns, such as image=isic_id", read_when=_COLUMNS
     )
     folder: str = setting("", "csv: a folder that image paths may start from", read_when=_CSV)
 
@@ -45,9 +56,14 @@ class SourceOptions:
         return self.source.startswith("csv:")
 
     @property
+    def has_columns(self) -> bool:
+        """Whether the source has columns with names."""
+        return self.source.partition(":")[0] in ("csv", "tfrecord", "parquet", "tar")
+
+    @property
     def reads_files(self) -> bool:
-        """Whether images are files of their own, which may be damaged."""
-        return self.source.partition(":")[0] in ("folder", "csv")
+        """Whether images are encoded, and some may be damaged."""
+        return self.has_columns or self.source.startswith("folder:")
 
 
 @dataclass(frozen=True)

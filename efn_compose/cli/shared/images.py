@@ -21,7 +21,8 @@ def add_image_arguments(
         "--images",
         metavar="SOURCE",
         required=is_required,
-        help=f"digits, fashion_mnist, folder:PATH, npz:PATH, csv:PATH or FILE.npy; {what_for}",
+        help="digits, fashion_mnist, KIND:PATH (folder, csv, npz, tfrecord, parquet, tar) or "
+        f"FILE.npy; {what_for}",
     )
     parser.add_argument(
         "--image-count", type=int, default=count, help="drawn at random, default: %(default)s"

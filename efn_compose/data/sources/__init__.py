@@ -9,6 +9,9 @@ from efn_compose.data.sources.digits import load_digits
 from efn_compose.data.sources.fashion_mnist import load_fashion_mnist
 from efn_compose.data.sources.folder import load_folder
 from efn_compose.data.sources.npz_file import load_npz
+from efn_compose.data.sources.parquet import load_parquet
+from efn_compose.data.sources.tar import load_tar
+from efn_compose.data.sources.tfrecord import load_tfrecord
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import DataError
 
@@ -22,7 +25,12 @@ PATH_SOURCES: dict[str, Callable[..., ImageTable]] = {
     "folder": load_folder,
     "npz": load_npz,
     "csv": load_csv,
+    "tfrecord": load_tfrecord,
+    "parquet": load_parquet,
+    "tar": load_tar,
 }
+#: Of these, those whose columns have names.
+COLUMN_SOURCES = ("csv", "tfrecord", "parquet", "tar")
 
 __all__ = ["NAMED_SOURCES", "PATH_SOURCES", "load_table"]
 
@@ -33,9 +41,11 @@ def load_table(
     """Return the images and labels of a source.
 
     Args:
-        source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH" or "csv:PATH";
-            relative paths start at the working directory.
-        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv source.
+        source: "digits", "fashion_mnist", "folder:PATH", "npz:PATH", "csv:PATH", "tfrecord:PATH",
+            "parquet:PATH" or "tar:PATH"; relative paths start at the working directory. The paths
+            of the last three may be patterns, such as "tar:shards/*.tar".
+        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of one of the last
+            four.
         folder: A folder that the image paths of a csv source may start from.
         needs_labels: Whether every image must have a label. Otherwise a folder without classes,
             an archive without `labels`, and a csv without labels are taken as well; the label of
@@ -52,8 +62,15 @@ def load_table(
     kind, colon, path = source.partition(":")
     if colon and path and kind == "csv":
         return load_csv(os.path.expanduser(path), columns, folder, needs_labels=needs_labels)
-    if columns or folder:
-        raise DataError(f"Columns and an image folder are those of csv:PATH. Received: {source!r}.")
+    if folder:
+        raise DataError(f"An image folder (data.folder) is that of csv:PATH. Received: {source!r}.")
+    if colon and path and kind in COLUMN_SOURCES:
+        return PATH_SOURCES[kind](os.path.expanduser(path), columns, needs_labels=needs_labels)
+    if columns:
+        with_columns = ", ".join(f"{name}:PATH" for name in COLUMN_SOURCES)
+        raise DataError(
+            f"Columns (data.columns) are those of {with_columns}. Received: {source!r}."
+        )
     if not colon and source in NAMED_SOURCES:
         return NAMED_SOURCES[source]()
     if colon and path and kind in PATH_SOURCES:

@@ -20,6 +20,7 @@ from efn_compose.errors import (
     IncompatibleDonorsError,
     describe_problems,
 )
+from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weight_file import is_weight_file
@@ -86,10 +87,32 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
             f"augment.grid_cells = {config.augment.grid_cells} must divide data.size. Received: "
             f"{config.data.size}."
         )
+    if not config.executor.address:
+        # Before images are decoded; where they go follows from what is free.
+        memory_plan(config, donors, 0).check("fitness.batch_size")
     data = load_data(config.data, config.run.seed, holding=config.executor.holding)
     name = "evolve" if config_path is None else Path(config_path).stem
     folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
     return Prepared(config, donors, data, folder)
+
+
+def memory_plan(config: RunConfig, donors: Sequence[Donor], images: int) -> MemoryPlan:
+    """Return what a search takes of this machine.
+
+    Args:
+        config: Its configuration.
+        donors: Its donors.
+        images: Number of images of all parts.
+    """
+    demand = Demand.of(
+        donors[0].spec,
+        config.fitness.batch_size,
+        config.data.size,
+        images,
+        len(donors) * (1 + config.donors.siblings),
+        config.executor,
+    )
+    return MemoryPlan(demand, Machine.here())
 
 
 def _require_one_basis(donors: Sequence[Donor]) -> None:

@@ -15,7 +15,7 @@ from efn_compose.config import dump_toml
 from efn_compose.data import DataSet
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.search.batch_size import with_batch_size
-from efn_compose.jobs.search.preparation import Prepared, start_workers
+from efn_compose.jobs.search.preparation import Prepared, memory_plan, start_workers
 
 if TYPE_CHECKING:
     from efn_compose.evolve.workers.executor import Executor
@@ -95,8 +95,8 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         note: Told how far it is.
 
     Returns:
-        Resolved configuration (TOML text), data, genome size, evaluations by phase, seconds per
-        evaluation, workers, estimated seconds, bytes in memory and on disk.
+        Resolved configuration (TOML text), plan of memory and disk, data, genome size,
+        evaluations by phase, seconds per evaluation, workers, estimated seconds, bytes in memory and on disk.
     """
     from efn_compose.compose import Recipe, genome_space
     from efn_compose.evolve.founders.alignment import needs_alignment
@@ -138,7 +138,10 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     copies += options.align == "auto" and needs_alignment(prepared.donors)
     files = 1 + copies * len(prepared.donors) + plan.networks
     disk = bytes_per_file * files
+    parts = (prepared.data.split.train, prepared.data.split.validation, prepared.data.split.test)
+    memory = memory_plan(config, prepared.donors, sum(map(len, parts)))
     return {
+        "plan": memory.to_json() | {"words": str(memory)},
         "data": _describe(prepared.data),
         "siblings": config.donors.siblings * len(prepared.donors),
         "image_bytes": _image_bytes(prepared.data),

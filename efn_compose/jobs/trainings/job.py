@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.arch import arch_spec, variant_name
+from efn_compose.arch import ArchSpec, arch_spec, variant_name
+from efn_compose.arch.cost import cost
 from efn_compose.config import dump_toml, load_config
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, EvaluationError
+from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.answers import read_answers
@@ -167,6 +169,12 @@ def prepare_trainings(
         if target != source.spec.variant:
             # Found out now, not after the first network's trainings.
             plan_nesting([source.spec], arch_spec(target))
+    specs = [
+        source.spec if target == source.spec.variant else arch_spec(target) for target in targets
+    ]
+    if not config.executor.address:
+        # Before images are decoded; where they go follows from what is free.
+        memory_plan(config, specs, 0).check("train.batch_size")
     images = prepare_images(config, show_progress=show_progress)
     _check_recipe(config, len(images.folded.class_names))
     donors = {
@@ -178,6 +186,22 @@ def prepare_trainings(
     name = "train" if config_path is None else Path(config_path).stem
     folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
     return PreparedTrainings(config, donors, images, folder)
+
+
+def memory_plan(config: TrainConfig, specs: Sequence[ArchSpec], images: int) -> MemoryPlan:
+    """Return what a matrix of trainings takes of this machine.
+
+    Args:
+        config: Its configuration.
+        specs: Its networks.
+        images: Number of images.
+    """
+    validation, size = config.validation, config.data.size
+    cells = len(specs) * validation.folds * validation.seeds
+    largest = max(specs, key=lambda spec: cost(spec, size).activations)
+    demand = Demand.of(largest, config.train.batch_size, size, images, len(specs), config.executor)
+    workers = min(demand.workers, cells)
+    return MemoryPlan(dataclasses.replace(demand, workers=workers), Machine.here())
 
 
 def _check_recipe(config: TrainConfig, classes: int) -> None:

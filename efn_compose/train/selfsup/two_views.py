@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.models.memory import inference_batch
@@ -185,7 +186,7 @@ class TwoViews(Objective):
         """
         return {}
 
-    def _features(self, images: np.ndarray) -> np.ndarray:
+    def _features(self, images: PixelArray) -> np.ndarray:
         """Return pooled features (image, feature) of the network as it is."""
         step = inference_batch(self._spec, int(images.shape[1]))
         mean, std = (np.asarray(v, np.float32) for v in (self._scaling.mean, self._scaling.std))

@@ -1,0 +1,265 @@
+"""Images inside of TFRecord, Parquet and tar files, written by the libraries that own these formats."""
+
+import io
+import json
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from efn_compose.data import load_table
+from efn_compose.data.cache.images import cached_images
+from efn_compose.errors import ConfigError, DataError
+
+COUNT = 9
+KINDS = ("PNG", "JPEG", "WEBP")
+
+
+def encoded(number):
+    """Return an image of one grey value, in one of three formats."""
+    stream = io.BytesIO()
+    options = {"lossless": True} if number % 3 == 2 else {}
+    Image.new("RGB", (9, 7), (20 * number,) * 3).save(stream, KINDS[number % 3], **options)
+    return stream.getvalue()
+
+
+def write_tfrecord(path, numbers, label=None, image="image", patient=None):
+    import tensorflow as tf
+
+    def feature(value):
+        if isinstance(value, bytes):
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        if isinstance(value, float):
+            return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number in numbers:
+            fields = {image: feature(encoded(number))}
+            for name, value in (("label", label), ("patient", patient)):
+                found = value(number) if value else None
+                if found is not None:
+                    fields[name] = feature(found)
+            example = tf.train.Example(features=tf.train.Features(feature=fields))
+            writer.write(example.SerializeToString())
+
+
+def write_parquet(path, numbers, label=lambda number: number % 2, names=None, plain=False, **more):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    images = [encoded(number) for number in numbers]
+    image = images if plain else [{"bytes": content, "path": None} for content in images]
+    columns = {"image": pa.array(image)}
+    if label:
+        columns["label"] = pa.array([label(number) for number in numbers])
+    table = pa.table(columns | {name: pa.array(values) for name, values in more.items()})
+    if names:
+        info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(info)})
+    pa.parquet.write_table(table, path, row_group_size=2)
+
+
+def write_tar(path, samples):
+    with tarfile.open(path, "w") as file:
+        for name, content in samples:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+
+
+def write_samples(path, numbers, label=lambda number: str(number % 2)):
+    suffix = ("png", "jpg", "webp")
+    samples = []
+    for number in numbers:
+        samples.append((f"{number:03}.{suffix[number % 3]}", encoded(number)))
+        if label:
+            samples.append((f"{number:03}.cls", label(number).encode()))
+    write_tar(path, samples)
+
+
+def check(table, labels=None):
+    """Check pixels, alone and from the cache, and names of classes."""
+    wanted = [20 * number for number in range(COUNT)]
+    assert [int(np.rint(table.images[n].mean())) for n in range(len(table))] == wanted
+    found = [table.class_names[label] if label >= 0 else None for label in table.labels]
+    assert found == (labels or [str(number % 2) for number in range(COUNT)])
+    again = pickle.loads(pickle.dumps(table.images))
+    assert np.array_equal(again[4], table.images[4])
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Return a function that writes two shards with a writer of the format."""
+
+    def write(writer, suffix, **options):
+        writer(tmp_path / f"a-0.{suffix}", range(5), **options)
+        writer(tmp_path / f"a-1.{suffix}", range(5, COUNT), **options)
+        return tmp_path
+
+    return write
+
+
+@pytest.mark.slow
+def test_tfrecord(shards):
+    folder = shards(
+        write_tfrecord, "tfrecord", label=lambda n: n % 2, patient=lambda n: f"p{n // 3}".encode()
+    )
+    for path in ("a-*.tfrecord", ""):
+        table = load_table(f"tfrecord:{folder / path}")
+        check(table)
+    assert [table.group_name(n) for n in range(COUNT)] == [f"p{n // 3}" for n in range(COUNT)]
+    found = cached_images(table.images, np.arange(COUNT), 8, folder=folder / "cache")
+    assert np.rint(found[:].mean(axis=(1, 2, 3))).tolist() == [20 * n for n in range(COUNT)]
+    assert "byte" in table.image_name(0)
+
+
+def test_tfrecord_with_words_other_names_and_missing_labels(shards):
+    words = {0: b"cat", 1: b"dog"}
+    folder = shards(
+        write_tfrecord, "tfrec", image="image/encoded", label=lambda n: words.get(n % 3)
+    )
+    source = f"tfrecord:{folder / '*.tfrec'}"
+    labels = [("cat", "dog", None)[n % 3] for n in range(COUNT)]
+    check(load_table(source, needs_labels=False), labels)
+    with pytest.raises(DataError, match="3 of 9 images have no label, the first is image 2"):
+        load_table(source)
+    with pytest.raises(DataError) as caught:
+        load_table(source, ["image=picture", "label=class"])
+    assert "nothing for the image: expected picture" in str(caught.value)
+    assert "nothing for the label: expected class" in str(caught.value)
+    assert "present: image/encoded (bytes), label (bytes)" in str(caught.value)
+    with pytest.raises(DataError, match="'colour=x'; allowed: image=NAME"):
+        load_table(source, ["colour=x"])
+
+
+def test_tfrecord_faults(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    write_tfrecord(path, range(4), label=lambda n: n / 2)
+    with pytest.raises(DataError, match=r"the label 'label' is float\. A class is an integer"):
+        load_table(f"tfrecord:{path}")
+    write_tfrecord(path, range(4), label=lambda n: n % 2)
+    content = path.read_bytes()
+    path.write_bytes(content[:-9])
+    with pytest.raises(DataError, match=r"a\.tfrecord: .*truncated"):
+        load_table(f"tfrecord:{path}")
+    path.write_bytes(content[:-30] + b"?" + content[-29:])
+    with pytest.raises(DataError, match=r"a\.tfrecord: .*wrong checksum.*Copy it again"):
+        load_table(f"tfrecord:{path}")
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="no records in it"):
+        load_table(f"tfrecord:{path}")
+    with pytest.raises(DataError, match="no such file, and no files of such a pattern"):
+        load_table(f"tfrecord:{tmp_path}/b-*.tfrecord")
+
+
+@pytest.mark.slow
+def test_parquet_as_hugging_face_writes_it(shards):
+    folder = shards(write_parquet, "parquet", names=["cat", "dog"])
+    table = load_table(f"parquet:{folder / 'a-*.parquet'}")
+    assert table.class_names == ("cat", "dog")
+    check(table, [("cat", "dog")[n % 2] for n in range(COUNT)])
+    found = cached_images(table.images, np.arange(COUNT), 8, folder=folder / "cache")
+    assert np.rint(found[:].mean(axis=(1, 2, 3))).tolist() == [20 * n for n in range(COUNT)]
+
+
+def test_parquet_with_words_plain_bytes_patients_and_missing_labels(tmp_path):
+    path = tmp_path / "a.parquet"
+    labels = [("cat", "dog", None)[n % 3] for n in range(COUNT)]
+    write_parquet(
+        path,
+        range(COUNT),
+        label=lambda n: labels[n],
+        plain=True,
+        patient=[n // 3 for n in range(COUNT)],
+    )
+    table = load_table(f"parquet:{path}", needs_labels=False)
+    check(table, labels)
+    assert [table.group_name(n) for n in range(COUNT)] == [str(n // 3) for n in range(COUNT)]
+    with pytest.raises(DataError, match="3 of 9 images have no label"):
+        load_table(f"parquet:{path}")
+    write_parquet(path, range(COUNT), label=lambda n: n % 3 - 1, names=["cat", "dog"])
+    labels = [(None, "cat", "dog")[n % 3] for n in range(COUNT)]
+    check(load_table(f"parquet:{path}", needs_labels=False), labels)
+
+
+def test_parquet_faults(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_parquet(path, range(4), label=lambda n: n / 2)
+    with pytest.raises(DataError, match=r"the label 'label' is double\. A class is an integer"):
+        load_table(f"parquet:{path}")
+    with pytest.raises(
+        DataError, match=r"expected diagnosis\n.*present: image \(struct.*label \(double"
+    ):
+        load_table(f"parquet:{path}", ["label=diagnosis"])
+    write_parquet(path, range(4), names=["cat"])
+    with pytest.raises(DataError, match="labels 0 to 1, but the file names 1 classes"):
+        load_table(f"parquet:{path}")
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(DataError, match=r"a\.parquet: not a Parquet file, or truncated"):
+        load_table(f"parquet:{path}")
+    write_parquet(path, range(4))
+    content = path.read_bytes()
+    table = load_table(f"parquet:{path}")
+    path.write_bytes(content[:4] + bytes(300) + content[304:])
+    with pytest.raises(DataError):
+        table.images[0]
+
+
+def test_tar(shards):
+    folder = shards(write_samples, "tar")
+    table = load_table(f"tar:{folder}")
+    check(table)
+    found = cached_images(table.images, np.arange(COUNT), 8, folder=folder / "cache")
+    assert np.rint(found[:].mean(axis=(1, 2, 3))).tolist() == [20 * n for n in range(COUNT)]
+
+
+def test_tar_with_labels_in_json_and_without_labels(tmp_path):
+    path = tmp_path / "a.tar"
+    samples = []
+    for number in range(COUNT):
+        fields = json.dumps({"diagnosis": f"d{number % 2}", "who": number // 3})
+        samples += [(f"x/{number}.png", encoded(number)), (f"x/{number}.json", fields.encode())]
+    write_tar(path, samples)
+    table = load_table(f"tar:{path}", ["label=json.diagnosis", "patient=json.who"])
+    check(table, [f"d{number % 2}" for number in range(COUNT)])
+    assert [table.group_name(n) for n in range(COUNT)] == [str(n // 3) for n in range(COUNT)]
+    check(load_table(f"tar:{path}", needs_labels=False), [None] * COUNT)
+    with pytest.raises(DataError) as caught:
+        load_table(f"tar:{path}")
+    assert "no sample has a label" in str(caught.value)
+    assert "present: json, png" in str(caught.value)
+
+
+def test_tar_faults(tmp_path):
+    path = tmp_path / "a.tar"
+    write_samples(path, range(4), label=lambda n: f"{n / 3:.3f}")
+    with pytest.raises(DataError, match="fraction"):
+        load_table(f"tar:{path}")
+    write_samples(path, range(4))
+    content = path.read_bytes()
+    path.write_bytes(content[: 512 + 20])
+    with pytest.raises(DataError, match=r"a\.tar: not a tar file, compressed, or truncated"):
+        load_table(f"tar:{path}")
+    path.write_bytes(b"\x1f\x8b" + bytes(2000))
+    with pytest.raises(DataError, match="gunzip"):
+        load_table(f"tar:{path}")
+
+
+def test_columns_of_a_source_without_any_are_refused(tmp_path):
+    with pytest.raises(DataError, match="tfrecord:PATH"):
+        load_table("digits", ["image=a"])
+    (tmp_path / "a.tar").write_bytes(b"")
+    with pytest.raises(DataError, match=r"data\.folder"):
+        load_table(f"tar:{tmp_path / 'a.tar'}", (), str(tmp_path))
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "a.parquet").write_bytes(b"")
+    with pytest.raises(ConfigError, match="pip install"):
+        load_table(f"parquet:{tmp_path / 'a.parquet'}")
