@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.arch import ArchSpec, Conventions
+from efn_compose.data.pixels import PixelArray
 from efn_compose.models.memory import inference_batch
 
 
@@ -35,7 +36,7 @@ class Forward:
         mean, std = (tf.constant(values, tf.float32) for values in (scaling.mean, scaling.std))
         return (tf.cast(images, tf.float32) - mean) / std
 
-    def __call__(self, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
+    def __call__(self, images: PixelArray, batch_size: int = 0) -> np.ndarray:
         """Return the answers for images, float32 (image, ...).
 
         Args:
