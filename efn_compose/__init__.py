@@ -30,6 +30,7 @@ if (
     from efn_compose.jobs.search.job import evolve as evolve
     from efn_compose.jobs.search.preparation import load_donors as load_donors
     from efn_compose.jobs.soup.job import soup as soup
+    from efn_compose.jobs.study.job import study as study
     from efn_compose.jobs.trainings.job import train as train
     from efn_compose.nesting import direct_sum as direct_sum
     from efn_compose.nesting import nest as nest
@@ -64,6 +65,7 @@ _PUBLIC = {
     "seed": "efn_compose.seeding",
     "shrink": "efn_compose.nesting",
     "soup": "efn_compose.jobs.soup.job",
+    "study": "efn_compose.jobs.study.job",
 }
 
 #: Folders that are verbs too.

@@ -8,10 +8,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
-#: Marks on pages, and the dataclass of sections that each stands for.
+#: Marks on pages, and the dataclass of sections that each stands for; `#name` is one section of it.
 _PLACES = {
     "<!-- settings -->": "efn_compose.config:RunConfig",
     "<!-- training settings -->": "efn_compose.jobs.trainings.options:TrainConfig",
+    "<!-- study settings -->": "efn_compose.jobs.study.options:StudyConfig#study",
 }
 
 
@@ -27,11 +28,14 @@ def _sections(place: str) -> str:
     from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
 
     import_tensorflow_quietly()
+    place, _, only = place.partition("#")
     module, _, name = place.partition(":")
     schema = getattr(importlib.import_module(module), name)
     types = typing.get_type_hints(schema)
     parts = []
     for section in dataclasses.fields(schema):
+        if only and section.name != only:
+            continue
         options = types[section.name]
         words = (options.__doc__ or "").partition("\n\n    Args:")[0]
         rows = [

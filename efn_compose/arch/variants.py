@@ -140,6 +140,20 @@ def base_of(spec: ArchSpec) -> str | None:
     return scaled.group(1) if scaled else None
 
 
+def coefficients_of(spec: ArchSpec) -> tuple[float, float] | None:
+    """Return width and depth coefficient of a network's base, None for one that is in no table.
+
+    Example:
+        >>> coefficients_of(arch_spec("b3")), coefficients_of(arch_spec("v2-s-w0.25-d0.4"))
+        ((1.2, 1.4), (0.25, 0.4))
+    """
+    if spec.variant in VARIANTS:
+        row = VARIANTS[spec.variant]
+        return row.width, row.depth
+    scaled = _SCALED_NAME.match(spec.variant)
+    return (float(scaled.group(2)), float(scaled.group(3))) if scaled else None
+
+
 def default_conventions(spec: ArchSpec) -> Conventions:
     """Return the conventions of the official weights of a network's family.
 

@@ -169,8 +169,15 @@ def _time(run: RunView, search: SearchView) -> list[Html | None]:
     ]
 
 
-def page(title: str, body: object, refresh_seconds: int = 0) -> str:
-    """Return a whole HTML page with the report's style sheet."""
+def page(title: str, body: object, refresh_seconds: int = 0, styles: str = _STYLES) -> str:
+    """Return a whole HTML page with the report's style sheet.
+
+    Args:
+        title: Of the window.
+        body: The content.
+        refresh_seconds: Seconds after which the page reloads itself; 0 for never.
+        styles: Rules of the charts on the page.
+    """
     head = [
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width,initial-scale=1"),
@@ -181,7 +188,7 @@ def page(title: str, body: object, refresh_seconds: int = 0) -> str:
         element("title", title),
         element(
             "style",
-            Html(style_sheet(_STYLES)),
+            Html(style_sheet(styles)),
         ),
     ]
     return (

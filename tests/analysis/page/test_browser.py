@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from browser_pages import browser, overflow, page_of, picture_texts, tab_stops, violations
+from made_up_study import write_study
 from report_runs import MadeUpRun
 from repository import ROOT
 
 from efn_compose.analysis import write_comparison, write_report
+from efn_compose.analysis.page.study_report import write_study_report
 
 SCREENS = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
 #: WCAG 2.2, AA: text below 18 pt.
@@ -36,6 +38,7 @@ def pages(tmp_path_factory):
         "finished": write_report(first),
         "broken": write_report(second),
         "comparison": Path(write_comparison([first, second], place / "comparison.html")),
+        "study": write_study_report(write_study(place / "study")),
     }
 
 

@@ -1,0 +1,1 @@
+"""The pictures of a study: heat maps, main effects, costs against scores, all axes at once."""

@@ -1,0 +1,123 @@
+"""`efn-compose study`: train a grid of networks and recipes, and say what is told apart.
+
+KIND is scaling (resolution x depth x width), methods (eight settings of the recipe, as a fraction),
+backbones (donors x data sets, with scores that need no training beside the result), or grid (the
+axes that you name). The run folder gets table.csv and report.html. A combination is called best
+only where it is ahead of all others; otherwise the page lists those that are tied. A training that
+fails is a row with its reason. A killed study goes on with the same command and --resume.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from efn_compose.cli.shared.arguments import (
+    add_dry_run,
+    add_overrides,
+    add_resume,
+    add_setting_flags,
+    settings_given,
+)
+from efn_compose.cli.shared.output import Output
+from efn_compose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.study.preparation import PreparedStudy
+
+EXAMPLE = (
+    "efn-compose study scaling --weights lite0.h5 --data folder:photos --size 64 --seeds 3 "
+    "-o runs/scaling"
+)
+ON_INTERRUPT = (
+    "stopped; every finished training is in the journal. The same command with --resume goes on."
+)
+KINDS = ("scaling", "methods", "backbones", "grid")
+#: Flags that stand for settings: the setting, the name of its value, the help text.
+_FLAGS = {
+    "weights": ("study.weights", "A,B", "donors: weight files of any library, or package:NAME"),
+    "data": ("study.sources", "A,B", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"),
+    "size": ("data.size", "N", "pixels, height and width, where resolution is no axis"),
+    "folds": ("validation.folds", "N", "that validate in turn; 1: a fifth validates"),
+    "seeds": ("validation.seeds", "N", "trainings per combination and fold"),
+    "epochs": ("train.epochs", "N", "passes over the images"),
+    "workers": ("executor.workers", "N", "trainings at once; default: one per core"),
+    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
+    "output": ("run.path", "FOLDER", "run folder, default: runs/ and the configuration's name"),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("kind", choices=KINDS, help="the study")
+    parser.add_argument("config", nargs="?", help="TOML file; flags override it")
+    add_setting_flags(parser, _FLAGS)
+    add_resume(parser)
+    add_dry_run(parser, "print the design and the hours it will take, measured here, then stop")
+    add_overrides(parser, "change any setting, such as study.widths=0.25,0.5")
+    parser.set_defaults(on_interrupt=ON_INTERRUPT)
+
+
+def run(options: argparse.Namespace, output: Output) -> None:
+    """Make the study, or say what it would be."""
+    from efn_compose.jobs.study.job import study
+    from efn_compose.jobs.study.preparation import prepare_study
+
+    if options.dry_run and options.resume:
+        raise ConfigError("--dry-run and --resume exclude each other.")
+    given = settings_given(options, _FLAGS)
+    overrides = [f"study.kind={options.kind}", *given, *options.overrides]
+    is_quiet = output.is_quiet or output.as_json
+    if options.dry_run:
+        _describe(prepare_study(options.config, overrides, show_progress=not is_quiet), output)
+        return
+    summary = study(options.config, overrides, resume=options.resume, quiet=is_quiet)
+    fields = {
+        "folder": str(summary.folder),
+        "table": str(summary.table),
+        "report": str(summary.report),
+        **summary.view.to_json(),
+    }
+    places = "\n".join(f"  {name:<8} {fields[name]}" for name in ("table", "report"))
+    tied = "".join(f"\n  {summary.view.name(point)}" for point in summary.view.lead.tied)
+    output.result(fields, f"{summary}{tied}{_correlations(summary.view.to_json())}\n{places}")
+
+
+def _correlations(fields: dict[str, Any]) -> str:
+    found = fields["correlations"]
+    lines = [
+        f"\n  {row['data']}: {row['score']} against the trained result, {row['donors']} donors: "
+        + ("unknown (it takes six)" if row["correlation"] is None else f"{row['correlation']:+.2f}")
+        for row in found
+    ]
+    return "".join(["\nrank correlation", *lines]) if lines else ""
+
+
+def _describe(prepared: "PreparedStudy", output: Output) -> None:
+    from efn_compose.analysis.reading.study_view import level_text
+    from efn_compose.config import dump_toml
+    from efn_compose.jobs.study.estimate import estimate_hours
+
+    estimate = estimate_hours(prepared)
+    problems = sum(bool(plan.problem) for plan in prepared.plans)
+    text = dump_toml(prepared.config, with_help=True)
+    fields = {
+        "config": text,
+        "folder": str(prepared.folder),
+        "axes": {axis.name: list(axis.levels) for axis in prepared.axes},
+        "combinations": len(prepared.points),
+        "impossible": problems,
+        "trainings": len(prepared.cells),
+        "hours": estimate.hours,
+        "core_hours": estimate.core_hours,
+        "measured": list(estimate.measured),
+    }
+    axes = "\n".join(
+        f"  {axis.name:<22} {', '.join(map(level_text, axis.levels))}" for axis in prepared.axes
+    )
+    output.result(
+        fields,
+        f"{text}\nrun folder    {prepared.folder}\naxes\n{axes}\n"
+        f"combinations  {len(prepared.points)}, of which {problems} are impossible\n"
+        f"trainings     {len(prepared.cells)}\n"
+        f"time          about {estimate.hours:.2g} hours, measured on "
+        f"{', '.join(estimate.measured)}\nNothing was written.",
+    )

@@ -1,0 +1,109 @@
+"""One training of a study, and the scores of a donor that need no training."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from efn_compose.evolve.workers.task import Task
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.study.worker import StudyWorker
+
+#: Training images that the scores without training look at, at most.
+FREE_IMAGES = 500
+
+
+@dataclass(frozen=True)
+class StudyCell(Task):
+    """One training of a study.
+
+    Args:
+        point: Number of the point.
+        fold: The fold that validates.
+        seed: Of head, order, augmentation and dropout.
+    """
+
+    #: Networks of one study differ tenfold; nobody can say how long one may take.
+    is_limited: ClassVar[bool] = False
+
+    point: int
+    fold: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the training in the journal."""
+        return f"point{self.point}_fold{self.fold}_seed{self.seed}"
+
+    def run(self, worker: "StudyWorker") -> dict[str, Any]:
+        """Make the training, or what is left of it, and return the journal's fields.
+
+        Raises:
+            EfnComposeError: The point cannot be trained.
+        """
+        from efn_compose.jobs.trainings.cells import CellResult
+        from efn_compose.train.recipe import fit
+
+        plan = worker.plan(self.point)
+        data, numbers = worker.data[plan.source, plan.side].part(self.fold)
+        donor = worker.start(plan, self.fold, self.seed)
+        trainer = worker.trainer(plan, donor, data.classes)
+        state = Path(worker.setup.folder) / f"{self.name}.npz"
+        fitted = fit(
+            donor, data, augment=plan.augment, seed=self.seed, state_file=state, trainer=trainer
+        )
+        state.unlink(missing_ok=True)
+        nothing = np.zeros((0, data.classes), np.float32)
+        result = CellResult.of(fitted, trainer.options.keep, numbers[:0], nothing)
+        trained = len(fitted.history.epochs) * len(data.train_images)
+        return {
+            "scores": dict(result.scores),
+            "best_epoch": result.best_epoch,
+            "timing": {
+                "seconds": dict(result.seconds),
+                "per_image": result.seconds["train"] / trained,
+            },
+        }
+
+
+@dataclass(frozen=True)
+class FreeScores(Task):
+    """Scores of a donor's frozen features on a fold: nothing is trained.
+
+    Args:
+        point: A point of the donor as it is.
+        fold: The fold that validates; nearest neighbours and LogME look at training images alone.
+    """
+
+    point: int
+    fold: int
+
+    @property
+    def name(self) -> str:
+        """Name of the scores in the journal."""
+        return f"point{self.point}_fold{self.fold}_free"
+
+    def run(self, worker: "StudyWorker") -> dict[str, Any]:
+        """Return the journal's fields."""
+        from efn_compose.analysis.rank import pooled_features
+        from efn_compose.assess.transfer_scores import cosine_neighbours, log_me
+        from efn_compose.train.resident.probe import probe_scores
+
+        plan = worker.plan(self.point)
+        begun = time.perf_counter()
+        data, _ = worker.data[plan.source, plan.side].part(self.fold)
+        donor = worker.start(plan, self.fold, 0)
+        images, labels = data.train_images[:FREE_IMAGES], data.train_labels[:FREE_IMAGES]
+        features, _ = pooled_features(donor, images)
+        others, _ = pooled_features(donor, data.validation_images)
+        probe = probe_scores(features, labels, others, data.validation_labels, data.classes)
+        found: Mapping[str, float] = {
+            "knn": cosine_neighbours(features, labels)[1],
+            "log_me": float(log_me(features, labels)),
+            "ridge": probe["accuracy"],
+        }
+        return {"scores": found, "timing": {"seconds": {"all": time.perf_counter() - begun}}}

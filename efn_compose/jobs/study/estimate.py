@@ -1,0 +1,140 @@
+"""How long a study will take, from a few of its trainings measured on this machine."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from efn_compose.arch.cost import cost
+from efn_compose.evolve.workers.table import EXECUTORS
+from efn_compose.jobs.study.plans import Plan
+from efn_compose.jobs.study.preparation import PreparedStudy
+
+#: Networks that are measured, and images of a measured epoch at most.
+_MEASURED = 3
+_IMAGES = 128
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The time of a study.
+
+    Args:
+        hours: Of the whole study with its workers.
+        core_hours: Of all trainings, one after another.
+        per_image: (point,) seconds of training per image and epoch.
+        measured: Networks and sizes that were measured, in words.
+    """
+
+    hours: float
+    core_hours: float
+    per_image: np.ndarray
+    measured: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Seconds of one network at one size."""
+
+    train: float
+    forward: float
+    set_up: float
+
+
+def estimate_hours(prepared: PreparedStudy) -> Estimate:
+    """Measure a few networks of a study for an epoch each, and say how long all will take.
+
+    The cheapest, the dearest and the middle network are trained on up to 128 images. Times of
+    the others lie on the least-squares line through time against layers and multiply-adds.
+
+    Args:
+        prepared: The study.
+    """
+    able = [n for n, plan in enumerate(prepared.plans) if not plan.problem and plan.spec]
+    able.sort(key=lambda n: _multiply_adds(prepared.plans[n]))
+    chosen = sorted({able[round(q * (len(able) - 1))] for q in np.linspace(0, 1, _MEASURED)})
+    times = {n: _measure(prepared, n) for n in chosen}
+    found = {
+        field: _line([(prepared.plans[n], getattr(t, field)) for n, t in times.items()])
+        for field in ("train", "forward", "set_up")
+    }
+    seconds, traced = 0.0, set()
+    per_image = np.full(len(prepared.plans), np.nan)
+    workers = prepared.config.executor.workers
+    if EXECUTORS[prepared.config.executor.chosen].is_in_process:
+        workers = 1
+    for number in able:
+        plan = prepared.plans[number]
+        per_image[number] = found["train"](plan)
+        data, _ = prepared.images[plan.source, plan.side].folded.part(0)
+        train, validation = len(data.train_images), len(data.validation_images)
+        forward = min(train, plan.train.recalibrate_images) + validation
+        epoch = train * per_image[number] + forward * found["forward"](plan)
+        seconds += len(prepared.blocks) * plan.train.all_epochs * epoch
+        key = (plan.spec, plan.train)
+        if key not in traced:
+            traced.add(key)
+            # Each worker traces the network.
+            seconds += found["set_up"](plan) * min(workers, len(prepared.blocks))
+    return Estimate(
+        hours=seconds / 3600 / workers,
+        core_hours=seconds / 3600,
+        per_image=per_image,
+        measured=[f"{prepared.plans[n].network} {prepared.plans[n].side} px" for n in chosen],
+    )
+
+
+def _measure(prepared: PreparedStudy, number: int) -> _Times:
+    """Train one point for two short epochs; the second one counts."""
+    from efn_compose.jobs.study.worker import StudySetup, StudyWorker
+    from efn_compose.train.examples import TrainingData
+    from efn_compose.train.recipe import fit
+
+    plan = prepared.plans[number]
+    train = dataclasses.replace(plan.train, epochs=2, sizes=(), warm_up_epochs=0, find_rate=False)
+    plan = dataclasses.replace(plan, train=train)
+    images = {key: found.folded for key, found in prepared.images.items()}
+    worker = StudyWorker(StudySetup(prepared.donors, [plan], "", "accuracy", 0), images)
+    whole, _ = images[plan.source, plan.side].part(0)
+    data = TrainingData(
+        whole.class_names,
+        whole.train_images[:_IMAGES],
+        whole.train_labels[:_IMAGES],
+        whole.validation_images[:_IMAGES],
+        whole.validation_labels[:_IMAGES],
+    )
+    begun = time.perf_counter()
+    donor = worker.start(plan, 0, 1)
+    fitted = fit(
+        donor, data, augment=plan.augment, trainer=worker.trainer(plan, donor, data.classes)
+    )
+    wall = time.perf_counter() - begun
+    second = fitted.history.epochs[1].seconds
+    statistics = min(len(data.train_images), train.recalibrate_images)
+    return _Times(
+        train=second["train"] / len(data.train_images),
+        forward=(second["bn"] + second["score"]) / (statistics + len(data.validation_images)),
+        set_up=wall - 2 * sum(second.values()),
+    )
+
+
+def _multiply_adds(plan: Plan) -> int:
+    return cost(plan.architecture, plan.side).multiply_adds
+
+
+def _line(measured: Sequence[tuple[Plan, float]]) -> Any:
+    """Return a function from a plan to seconds: layers and multiply-adds, no weight negative."""
+    from scipy.optimize import nnls
+
+    def features(plan: Plan) -> list[float]:
+        return [len(plan.architecture.blocks) + 2, _multiply_adds(plan) / 1e6]
+
+    rows = np.array([features(plan) for plan, _ in measured])
+    values = np.array([seconds for _, seconds in measured])
+    # Relative errors count, so that small networks are not drowned by large ones.
+    scale = np.maximum(values, 1e-9)
+    weights, _ = nnls(rows / scale[:, None], values / scale)
+    return lambda plan: float(np.dot(features(plan), weights))

@@ -1,0 +1,158 @@
+"""A study: configuration to a table and a page, by way of a journal."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efn_compose.analysis.page.study_report import write_study_report
+from efn_compose.analysis.reading.study_view import StudyView, read_study
+from efn_compose.config import dump_toml
+from efn_compose.errors import EvaluationError
+from efn_compose.evolve.workers.task import Outcome
+from efn_compose.jobs.study.cells import FreeScores, StudyCell
+from efn_compose.jobs.study.preparation import PreparedStudy, prepare_study
+from efn_compose.store import RunFolder
+from efn_compose.store.study_files import STUDY_FILE, TABLE_FILE, TIMES_FILE
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """The result of a study.
+
+    Args:
+        folder: The run folder.
+        table: The file with a row per training.
+        report: The page.
+        verdict: Who leads, or which points are tied, in words.
+        view: Everything else.
+    """
+
+    folder: Path
+    table: Path
+    report: Path
+    verdict: str
+    view: StudyView
+
+    def __str__(self) -> str:
+        """Return the verdict."""
+        return self.verdict
+
+
+def study(
+    config_path: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> StudySummary:
+    """Train a grid of networks, resolutions, recipes and data sets, and say what is told apart.
+
+    Args:
+        config_path: A TOML file; None takes the defaults, which `overrides` complete.
+        overrides: "section.key=value" each, as with `--set`.
+        resume: Go on with the run folder's study; what failed is tried once more.
+        quiet: Draw no progress.
+
+    Returns:
+        Where everything is, and the verdict.
+
+    Raises:
+        EfnComposeError: Bad input (nothing was written), or no training ended well.
+
+    Example:
+        >>> efn_compose.study(overrides=["study.kind=scaling", "study.weights=lite0.h5",
+        ...                              "data.source=folder:photos"])  # doctest: +SKIP
+    """
+    prepared = prepare_study(config_path, overrides, show_progress=not quiet)
+    text = dump_toml(prepared.config)
+    opener = RunFolder.resume if resume else RunFolder.create
+    with opener(prepared.folder, text, prepared.identity) as folder:
+        folder.write_json(STUDY_FILE, prepared.describe())
+        _run(prepared, folder, quiet)
+        view = read_study(prepared.folder)
+        if not view.has_scores:
+            reasons = sorted({row.error for row in view.rows if row.error})
+            raise EvaluationError(
+                f"{prepared.folder}: no training ended well. " + "; ".join(reasons)
+            )
+        folder.write_text(TABLE_FILE, view.table_csv())
+        folder.write_text(TIMES_FILE, view.times_csv())
+        report = write_study_report(prepared.folder)
+        folder.write_json("result.json", view.to_json())
+    return StudySummary(
+        folder=prepared.folder,
+        table=prepared.folder / TABLE_FILE,
+        report=report,
+        verdict=view.verdict,
+        view=view,
+    )
+
+
+def _run(prepared: PreparedStudy, folder: RunFolder, quiet: bool) -> None:
+    from rich.console import Console
+
+    from efn_compose.jobs.trainings.progress import TrainingProgress
+
+    done = {record["training"] for record in folder.journal if record["error"] is None}
+    tasks: list[StudyCell | FreeScores] = [*prepared.free, *prepared.cells]
+    waiting = [task for task in tasks if task.name not in done]
+    with TrainingProgress(len(waiting), Console(quiet=quiet, stderr=True)) as progress:
+        for task, outcome in _outcomes(prepared, waiting, progress):
+            record = _record(task, outcome)
+            folder.journal.append(record)
+            words = "  ".join(f"{name} {value:.4f}" for name, value in record["scores"].items())
+            plan = prepared.plans[task.point]
+            where = f"{task.name}  {plan.network} {plan.side} px"
+            error = record["error"]
+            progress.finish(f"{where}  {words}" if error is None else f"{where} failed: {error}")
+
+
+def _record(task: StudyCell | FreeScores, outcome: Outcome) -> dict[str, Any]:
+    """Return the journal's line of a task."""
+    found = {"scores": {}} if outcome.value is None else dict(outcome.value)
+    timing = found.pop("timing", {})
+    return {
+        "training": task.name,
+        "point": task.point,
+        "fold": task.fold,
+        "seed": getattr(task, "seed", None),
+        **found,
+        "error": outcome.error,
+        "timing": {**timing, "wall_seconds": round(outcome.seconds, 3)},
+    }
+
+
+def _outcomes(
+    prepared: PreparedStudy, tasks: Sequence[StudyCell | FreeScores], progress: Any
+) -> Iterator[tuple[StudyCell | FreeScores, Outcome]]:
+    """Yield each task with its answer, as they finish."""
+    if not tasks:
+        return
+    from efn_compose.evolve.workers.executor import make_executor
+    from efn_compose.evolve.workers.table import EXECUTORS
+    from efn_compose.jobs.study.worker import StudySetup
+
+    states = prepared.folder / "unfinished"
+    states.mkdir(exist_ok=True)
+    options = prepared.config.executor
+    options = dataclasses.replace(options, workers=min(options.workers, len(tasks)))
+    setup = StudySetup(
+        donors=prepared.donors,
+        plans=prepared.plans,
+        folder=str(states.resolve()),
+        metric="auc" if prepared.metric == "auc" else "accuracy",
+        # One process has all of this machine's threads.
+        threads=0 if EXECUTORS[options.chosen].is_in_process else 1,
+    )
+    images = {key: found.folded for key, found in prepared.images.items()}
+    executor = make_executor(setup, images, options, progress.note)
+    try:
+        for position, outcome in executor.run(tasks):
+            yield tasks[position], outcome
+    finally:
+        executor.close()
+    if not any(states.iterdir()):
+        states.rmdir()

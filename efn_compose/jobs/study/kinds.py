@@ -1,0 +1,69 @@
+"""Ready-made studies: the axes that a kind of study has where none are given."""
+
+import dataclasses
+
+from efn_compose.arch.variants import coefficients_of
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError
+from efn_compose.jobs.study.options import StudyOptions
+
+#: Steps of "scaling": a network's depth and width, and the image's side, a bit down and up.
+COEFFICIENT_STEPS = (1 / 1.6, 1.0, 1.6)
+SIDE_STEPS = (0.75, 1.0, 4 / 3)
+#: Settings of "methods" and their two levels: off and on, or the two usual choices.
+METHODS = (
+    "train.learning_rate=0.001|0.003",
+    "train.schedule=one_cycle|cosine",
+    "train.absorb=never|body",
+    "train.pooling=avg|avgmax",
+    "train.label_smoothing=0|0.1",
+    "train.ema=0|0.98",
+    "train.mixup=0|0.2",
+    "train.cutmix=0|1",
+)
+
+
+def fill_axes(options: StudyOptions, donors: dict[str, Donor], size: int) -> StudyOptions:
+    """Return the options with the axes of their kind, where they name none.
+
+    Args:
+        options: As given.
+        donors: By name.
+        size: `data.size`.
+
+    Raises:
+        ConfigError: The kind needs other donors.
+    """
+    if options.kind == "scaling":
+        return _scaling(options, donors, size)
+    if options.kind == "methods" and not options.factors:
+        design = "fraction" if options.design == "full" else options.design
+        return dataclasses.replace(options, factors=METHODS, design=design)
+    if options.kind == "backbones" and (options.widths or options.depths):
+        raise ConfigError(
+            "study backbones takes donors as they are. Remove study.widths and study.depths, or "
+            "take study scaling."
+        )
+    return options
+
+
+def _scaling(options: StudyOptions, donors: dict[str, Donor], size: int) -> StudyOptions:
+    if len(donors) > 1 or len(options.networks) > 1:
+        raise ConfigError(
+            "study scaling varies one network: one donor, at most one of study.networks. Received: "
+            f"{len(donors)} donors, {len(options.networks)} networks."
+        )
+    own = coefficients_of(next(iter(donors.values())).spec)
+    if own is None and not (options.widths and options.depths):
+        raise ConfigError(
+            "study scaling: the donor's network has no width and depth coefficients to vary. Name "
+            "them: study.networks, study.widths, study.depths."
+        )
+    width, depth = own or (1.0, 1.0)
+    sides = tuple(max(8, round(step * size / 8) * 8) for step in SIDE_STEPS)
+    return dataclasses.replace(
+        options,
+        widths=options.widths or tuple(float(f"{width * s:.2g}") for s in COEFFICIENT_STEPS),
+        depths=options.depths or tuple(float(f"{depth * s:.2g}") for s in COEFFICIENT_STEPS),
+        resolutions=options.resolutions or tuple(dict.fromkeys(sides)),
+    )

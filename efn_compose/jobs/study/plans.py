@@ -1,0 +1,174 @@
+"""What each point of a study trains: its network, its start, its recipe, its images."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from efn_compose.arch import ArchSpec
+from efn_compose.arch.cost import cost
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError, EfnComposeError
+from efn_compose.jobs.study.options import StudyConfig
+from efn_compose.jobs.study.points import Axis
+from efn_compose.jobs.study.starts import check_start, target_spec
+from efn_compose.train.augment.options import AugmentOptions
+from efn_compose.train.options import TrainOptions
+from efn_compose.train.recipe.inputs import check_sizes
+from efn_compose.train.recipe.optimizers import make_optimizer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides the trainings of one point, but for fold and seed.
+
+    Args:
+        weights: Name of the donor.
+        start: "donor" or "random".
+        spec: The network; None where there is none, or where it is a function.
+        function: "module:function" that makes the network, or "".
+        source: The data set.
+        side: Image size in pixels.
+        train: The recipe; the base one where the point's settings exclude each other.
+        augment: What is done to each training image.
+        problem: Why the point cannot be trained; its trainings are rows with this reason.
+    """
+
+    weights: str
+    start: str
+    spec: ArchSpec | None
+    function: str
+    source: str
+    side: int
+    train: TrainOptions
+    augment: AugmentOptions
+    problem: str = ""
+
+    @property
+    def network(self) -> str:
+        """Name of the network, or of the function."""
+        return self.function or (self.spec.variant if self.spec else "none")
+
+    @property
+    def architecture(self) -> ArchSpec:
+        """The network.
+
+        Raises:
+            ConfigError: There is none in the tables.
+        """
+        if self.spec is None:
+            raise ConfigError(self.problem or f"{self.function} is no network of the tables.")
+        return self.spec
+
+    def to_json(self, classes: int) -> dict[str, Any]:
+        """Return what the report says of a point."""
+        known = None if self.spec is None else cost(self.spec, self.side, classes)
+        return {
+            "network": self.network,
+            "parameters": None if known is None else known.parameters,
+            "multiply_adds": None if known is None else known.multiply_adds,
+            "epochs": None if self.problem else self.train.all_epochs,
+        }
+
+
+def axes_of(
+    config: StudyConfig, donors: Mapping[str, Donor], factors: Mapping[str, Sequence[Any]]
+) -> list[Axis]:
+    """Return all axes, those that make another traced network first.
+
+    Args:
+        config: With the axes of its kind filled in.
+        donors: By name.
+        factors: Levels of settings by "section.key".
+    """
+    study, data = config.study, config.data
+    rows: dict[str, Sequence[Any]] = {
+        "weights": list(donors),
+        "network": study.networks or (None,),
+        "width": study.widths or (None,),
+        "depth": study.depths or (None,),
+        **factors,
+        "start": study.starts,
+        "data": study.sources or (data.source,),
+        "resolution": study.resolutions or (data.size,),
+    }
+    return [Axis(name, tuple(dict.fromkeys(levels))) for name, levels in rows.items()]
+
+
+def make_plans(
+    config: StudyConfig,
+    donors: Mapping[str, Donor],
+    axes: Sequence[Axis],
+    points: Sequence[tuple[int, ...]],
+) -> list[Plan]:
+    """Return the plan of every point; what is impossible is said in its `problem`."""
+    plans = []
+    for point in points:
+        levels = {axis.name: axis.levels[n] for axis, n in zip(axes, point, strict=True)}
+        plans.append(_plan(config, donors, levels))
+    return _equal_cost(plans) if config.study.equal == "multiply-adds" else plans
+
+
+def _plan(config: StudyConfig, donors: Mapping[str, Donor], levels: Mapping[str, Any]) -> Plan:
+    donor = donors[levels["weights"]]
+    problems: list[str] = []
+    network = levels["network"]
+    function = network if network and ":" in network else ""
+    spec: ArchSpec | None = None
+    try:
+        if not function:
+            spec = target_spec(donor, network, levels["width"], levels["depth"])
+            if levels["start"] == "donor":
+                check_start(donor, spec)
+    except EfnComposeError as error:
+        problems.append(str(error))
+    train, augment = config.train, config.augment
+    try:
+        train = _replaced(config.train, "train", levels)
+        augment = _replaced(config.augment, "augment", levels)
+        make_optimizer(train, train.learning_rate)
+        check_sizes(train, augment, levels["resolution"])
+    except EfnComposeError as error:
+        problems.append(str(error))
+    return Plan(
+        weights=levels["weights"],
+        start=levels["start"],
+        spec=spec,
+        function=function,
+        source=levels["data"],
+        side=levels["resolution"],
+        train=train,
+        augment=augment,
+        problem=" ".join(problems),
+    )
+
+
+def _replaced(options: Any, section: str, levels: Mapping[str, Any]) -> Any:
+    changes = {
+        name.partition(".")[2]: level
+        for name, level in levels.items()
+        if name.startswith(f"{section}.")
+    }
+    return dataclasses.replace(options, **changes)
+
+
+def _equal_cost(plans: Sequence[Plan]) -> list[Plan]:
+    """Give every network the epochs that cost as many multiply-adds as the middle one's."""
+    costs = [cost(plan.spec, plan.side).multiply_adds if plan.spec else 0 for plan in plans]
+    known = [value for value in costs if value]
+    if not known or any(plan.function for plan in plans):
+        raise ConfigError(
+            "study.equal = 'multiply-adds' needs networks whose cost is counted, which functions "
+            "are not. Set study.equal = 'epochs'."
+        )
+    middle = statistics.median(known)
+    return [
+        plan if not value else dataclasses.replace(plan, train=_scaled(plan.train, middle / value))
+        for plan, value in zip(plans, costs, strict=True)
+    ]
+
+
+def _scaled(train: TrainOptions, factor: float) -> TrainOptions:
+    fewest = max(1, len(train.sizes))
+    return dataclasses.replace(train, epochs=max(fewest, round(train.epochs * factor)))

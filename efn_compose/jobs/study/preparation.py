@@ -1,0 +1,196 @@
+"""Everything of a study checked and loaded before anything is written."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efn_compose.config import load_config
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError, describe_problems
+from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.study.cells import FreeScores, StudyCell
+from efn_compose.jobs.study.kinds import fill_axes
+from efn_compose.jobs.study.options import StudyConfig
+from efn_compose.jobs.study.plans import Plan, axes_of, make_plans
+from efn_compose.jobs.study.points import Axis, choose_points
+from efn_compose.jobs.trainings.images import PreparedImages, prepare_images
+from efn_compose.jobs.trainings.options import TrainConfig
+
+#: Sections whose settings may be axes.
+_FACTOR_SECTIONS = ("train", "augment")
+
+
+@dataclass(frozen=True)
+class PreparedStudy:
+    """A study that can begin.
+
+    Args:
+        config: With the axes of its kind filled in.
+        donors: By name, without classifiers.
+        axes: All axes, also those of one level.
+        points: Level numbers, one per axis.
+        plans: One per point.
+        images: By data set and size.
+        folder: The run folder.
+    """
+
+    config: StudyConfig
+    donors: dict[str, Donor]
+    axes: list[Axis]
+    points: list[tuple[int, ...]]
+    plans: list[Plan]
+    images: dict[tuple[str, int], PreparedImages]
+    folder: Path
+
+    @property
+    def blocks(self) -> list[tuple[int, int]]:
+        """Fold and seed of every training of a point."""
+        first, options = self.config.run.seed, self.config.validation
+        return [
+            (fold, seed)
+            for fold in range(options.folds)
+            for seed in range(first, first + options.seeds)
+        ]
+
+    @property
+    def cells(self) -> list[StudyCell]:
+        """All trainings; those of one network follow each other."""
+        return [
+            StudyCell(number, fold, seed)
+            for number in range(len(self.points))
+            for fold, seed in self.blocks
+        ]
+
+    @property
+    def free(self) -> list[FreeScores]:
+        """Scores of donors that need no training, where the kind of study wants them."""
+        if self.config.study.kind != "backbones":
+            return []
+        first: dict[tuple[str, str, int], int] = {}
+        for number, plan in enumerate(self.plans):
+            if plan.start == "donor" and not plan.problem and not plan.function:
+                first.setdefault((plan.weights, plan.source, plan.side), number)
+        folds = range(self.config.validation.folds)
+        return [FreeScores(number, fold) for number in first.values() for fold in folds]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of all that decides the results."""
+        fixed = {
+            key: value
+            for key, value in dataclasses.asdict(self.config).items()
+            if key not in ("executor", "run")
+        }
+        donors = "".join(donor.fingerprint for donor in self.donors.values())
+        data = "".join(images.folded.fingerprint for images in self.images.values())
+        return {
+            "config": hashlib.sha256(repr(fixed).encode()).hexdigest(),
+            "seed": str(self.config.run.seed),
+            "donors": hashlib.sha256(donors.encode()).hexdigest(),
+            "data": hashlib.sha256(data.encode()).hexdigest(),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return the design as `study.json` keeps it for the report."""
+        metric = self.metric
+        classes = {
+            source: len(images.folded.class_names) for (source, _), images in self.images.items()
+        }
+        return {
+            "kind": self.config.study.kind,
+            "metric": metric,
+            "lower_is_better": metric == "loss",
+            "axes": [{"name": axis.name, "levels": list(axis.levels)} for axis in self.axes],
+            "points": [
+                {"levels": list(levels), **plan.to_json(classes[plan.source])}
+                for levels, plan in zip(self.points, self.plans, strict=True)
+            ],
+            "blocks": [{"fold": fold, "seed": seed} for fold, seed in self.blocks],
+            "images": {source: len(images.table) for (source, _), images in self.images.items()},
+        }
+
+    @property
+    def metric(self) -> str:
+        """The score that points are compared by."""
+        config = self.config
+        return "auc" if config.data.metric == "auc" else config.train.monitor
+
+
+def prepare_study(
+    config_path: str | os.PathLike[str] | None,
+    overrides: Sequence[str] = (),
+    *,
+    show_progress: bool = True,
+) -> PreparedStudy:
+    """Load and check configuration, donors and images; writes nothing.
+
+    Raises:
+        EfnComposeError: Anything that would stop the study later, or every training of it.
+    """
+    config = load_config(config_path, overrides, StudyConfig)
+    if not config.study.weights:
+        raise ConfigError(
+            "study.weights is empty. Name one donor or several: weight files of any library, or "
+            "package:NAME."
+        )
+    if config.study.sources and config.data.source:
+        raise ConfigError("data.source and study.sources exclude each other; give one of them.")
+    donors = _load_donors(config.study.weights)
+    study = fill_axes(config.study, donors, config.data.size)
+    config = dataclasses.replace(config, study=study)
+    factors = dict(_factor(text, config_path, overrides) for text in study.factors)
+    axes = axes_of(config, donors, factors)
+    points = choose_points(axes, study, config.run.seed)
+    plans = make_plans(config, donors, axes, points)
+    if all(plan.problem for plan in plans):
+        reasons = sorted({plan.problem for plan in plans})
+        raise ConfigError(describe_problems("No training of this study is possible.", reasons))
+    images = {}
+    for source, side in sorted({(plan.source, plan.side) for plan in plans}):
+        images[source, side] = _images(config, source, side, show_progress)
+    name = "study" if config_path is None else Path(config_path).stem
+    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    return PreparedStudy(config, donors, axes, points, plans, images, folder)
+
+
+def _load_donors(files: Sequence[str]) -> dict[str, Donor]:
+    donors: dict[str, Donor] = {}
+    for file in files:
+        donor = load_donors([file])[0].without_head()
+        donor.refuse_parts("a study")
+        name = donor.name if donor.name not in donors else file
+        if name in donors:
+            raise ConfigError(f"study.weights names {file} twice.")
+        donors[name] = donor
+    return donors
+
+
+def _factor(
+    text: str, config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
+) -> tuple[str, list[Any]]:
+    """Return name and levels of an axis; each level is checked as a setting is."""
+    name, equals, words = (part.strip() for part in text.partition("="))
+    section, _, key = name.partition(".")
+    if not equals or section not in _FACTOR_SECTIONS:
+        raise ConfigError(
+            f"study.factors: expected a setting of [train] or [augment] and its levels, such as "
+            f'"train.mixup=0|0.2". Received: {text!r}.'
+        )
+    levels = []
+    for word in words.split("|"):
+        found = load_config(config_path, [*overrides, f"{name}={word.strip()}"], StudyConfig)
+        levels.append(getattr(getattr(found, section), key))
+    return name, levels
+
+
+def _images(config: StudyConfig, source: str, side: int, show_progress: bool) -> PreparedImages:
+    options = TrainConfig(
+        run=config.run,
+        data=dataclasses.replace(config.data, source=source, size=side),
+        validation=config.validation,
+    )
+    return prepare_images(options, show_progress=show_progress)

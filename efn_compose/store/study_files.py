@@ -1,0 +1,8 @@
+"""Names of the files that a study leaves in its run folder."""
+
+#: The design: axes, points, blocks; what the report is drawn from, with the journal.
+STUDY_FILE = "study.json"
+#: A row per training; equal bytes whatever the workers.
+TABLE_FILE = "table.csv"
+#: Measured seconds of every training.
+TIMES_FILE = "times.csv"

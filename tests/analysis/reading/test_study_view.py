@@ -1,0 +1,51 @@
+"""A study read from its folder: rows, verdicts, free scores."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from made_up_study import AXES, write_study
+from scipy import stats
+
+from efn_compose.analysis.page.study_report import render_study
+from efn_compose.analysis.reading.study_view import read_study
+from efn_compose.errors import RunError
+from efn_compose.store import read_journal
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_study(tmp_path_factory.mktemp("study") / "made up")
+
+
+def test_the_view_is_what_the_journal_says(folder):
+    view = read_study(folder)
+    records = [r for r in read_journal(folder / "evaluations.jsonl").records if r["seed"]]
+    assert len(view.rows) == len(records) == 96
+    by_point = {}
+    for record in records:
+        if record["scores"]:
+            by_point.setdefault(record["point"], []).append(record["scores"]["loss"])
+    assert view.means == pytest.approx([np.mean(by_point[point]) for point in range(48)])
+    table = list(csv.DictReader(io.StringIO(view.table_csv())))
+    assert sum(bool(row["error"]) for row in table) == sum(bool(r["error"]) for r in records) == 8
+    assert {row["weights"] for row in table} == set(AXES["weights"])
+    # Losses fall by 0.1 per donor, 0.2 per two of them.
+    weights = view.effects[0]
+    assert weights[0].mean - weights[5].mean == pytest.approx(0.5, abs=0.05)
+
+
+def test_free_scores_are_compared_with_the_trained_result(folder):
+    view = read_study(folder)
+    first = view.correlations()[0]
+    donors = [point for point, name, _ in view.free if name == "knn"]
+    wanted = stats.spearmanr(range(6), [-view.means[point] for point in donors]).statistic
+    assert first[1:3] == ("knn", 6) and first[3] == pytest.approx(wanted)
+
+
+def test_damaged_designs_are_refused_and_names_are_escaped(folder, tmp_path):
+    with pytest.raises(RunError, match="no study"):
+        read_study(tmp_path)
+    page = render_study(read_study(folder))
+    assert "<b>lite0" not in page and "<nan>" not in page

@@ -1,0 +1,165 @@
+"""`efn-compose study` as a person runs it, on tiny networks."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from page_checks import Page
+from random_donors import TINY
+from tiny_recipe import quarters, tiny_donor
+
+from efn_compose.analysis.page.study_report import render_study
+from efn_compose.analysis.reading.study_view import read_study
+from efn_compose.arch.cost import cost
+from efn_compose.cli import main
+from efn_compose.errors import ConfigError
+from efn_compose.jobs.study.estimate import estimate_hours
+from efn_compose.jobs.study.job import study
+from efn_compose.jobs.study.preparation import prepare_study
+from efn_compose.jobs.trainings.progress import TrainingProgress
+from efn_compose.store import read_journal
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    tiny_donor().save(folder / "tiny.h5")
+    images, labels = quarters(48)
+    np.savez(folder / "images.npz", images=images, labels=labels)
+    return folder
+
+
+def settings(place, name, **changes):
+    values = {
+        "study.weights": place / "tiny.h5",
+        "study.resolutions": "16,24",
+        # 16 cells do not divide 24 pixels: this combination is a row with a reason.
+        "study.factors": "augment.grid_cells=4|16",
+        "augment.grid": 0.5,
+        "data.source": f"npz:{place / 'images.npz'}",
+        "validation.seeds": 2,
+        "train.epochs": 1,
+        "train.learning_rate": 0.02,
+        "executor.kind": "serial",
+        "run.path": place / name,
+    } | {key.replace("__", "."): value for key, value in changes.items()}
+    return [f"{key}={value}" for key, value in values.items()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place):
+    return study(overrides=settings(place, "undisturbed"), quiet=True)
+
+
+@pytest.mark.slow
+def test_a_study_leaves_a_row_per_training_and_says_why_some_failed(undisturbed):
+    with open(undisturbed.table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 2
+    good = [row for row in rows if (row["resolution"], row["augment.grid_cells"]) != ("24", "16")]
+    assert all(row["error"] == "" and float(row["loss"]) > 0 for row in good)
+    assert all("must divide" in row["error"] for row in rows if row not in good)
+    assert {int(row["multiply_adds"]) for row in good} == {
+        cost(TINY, side, 4).multiply_adds for side in (16, 24)
+    }
+    result = json.loads((undisturbed.folder / "result.json").read_text())
+    assert result["failed"] == 2 and result["leader"] in result["tied"]
+    losses = {}
+    for row in good:
+        losses.setdefault(int(row["point"]), []).append(float(row["loss"]))
+    assert result["leader"] == min(losses, key=lambda point: np.mean(losses[point]))
+    assert not (undisturbed.folder / "unfinished").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_study_goes_on_and_ends_with_the_same_table(undisturbed, place, monkeypatch):
+    arguments = ["study", "grid", "--quiet", "--set", *settings(place, "killed")]
+    original, count = TrainingProgress.finish, 0
+
+    def interrupt(self, line):
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise KeyboardInterrupt
+        original(self, line)
+
+    monkeypatch.setattr(TrainingProgress, "finish", interrupt)
+    assert main(arguments) == 130
+    view = read_study(place / "killed")
+    assert "still to be made" in view.verdict and Page(render_study(view)).text
+    assert main(arguments) == 1
+    assert main([*arguments, "--resume"]) == 0
+    table = (place / "killed" / "table.csv").read_bytes()
+    assert table == undisturbed.table.read_bytes()
+    names = [r["training"] for r in read_journal(place / "killed/evaluations.jsonl").records]
+    assert len(names) == len(set(names)) == 8
+
+
+@pytest.mark.slow
+def test_two_workers_make_the_table_of_one(undisturbed, place):
+    changes = {"executor__kind": "ray", "executor__workers": 2}
+    summary = study(overrides=settings(place, "ray", **changes), quiet=True)
+    assert summary.table.read_bytes() == undisturbed.table.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_page_is_whole_and_loads_nothing(undisturbed):
+    page = Page(undisturbed.report.read_text(encoding="utf-8"))
+    assert len(page.ids) == len(set(page.ids))
+    assert not page.find("script") and not page.find("img") and not page.find("link")
+    for title in ("By score", "Main effects", "Pairs of axes", "All axes at once", "Cost"):
+        assert title in page.text
+    assert "must divide" in page.text and undisturbed.verdict in page.text
+
+
+@pytest.mark.slow
+def test_backbones_have_scores_without_training_beside_the_result(place):
+    changes = {
+        "study__kind": "backbones", "study__factors": "",
+        "study__resolutions": "16", "validation__seeds": 1,
+    }  # fmt: skip
+    summary = study(overrides=settings(place, "backbones", **changes), quiet=True)
+    names = [row["score"] for row in summary.view.to_json()["correlations"]]
+    assert names == ["knn", "log_me", "ridge"]
+    text = Page(summary.report.read_text(encoding="utf-8")).text
+    assert "LogME" in text and "It takes six donors" in text
+
+
+@pytest.mark.slow
+def test_the_estimate_is_measured_and_nothing_is_written(place):
+    changes = {"study__factors": "", "train__epochs": 100}
+    prepared = prepare_study(None, settings(place, "dry", **changes), show_progress=False)
+    found = estimate_hours(prepared)
+    # Hundred epochs of 48 images at two sizes under two seeds, and no less.
+    assert found.core_hours * 3600 > 100 * 2 * 38 * float(found.per_image.sum())
+    assert np.isfinite(found.per_image).all() and not (place / "dry").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"study__weights": ""}, "study.weights is empty"),
+        ({"study__factors": "data.size=1|2"}, "a setting of"),
+        ({"study__factors": "train.mixup=0|x"}, "a number"),
+        ({"study__factors": "train.mixupp=0|1"}, "Did you mean"),
+        ({"study__networks": "v2-s-w0.1-d0.1"}, "No training of this study is possible"),
+        ({"study__sources": "digits"}, "exclude each other"),
+        ({"study__kind": "backbones", "study__widths": "0.5"}, "donors as they are"),
+    ],
+)
+@pytest.mark.slow
+def test_what_cannot_be_studied_is_said_before_anything_is_written(place, changes, words):
+    with pytest.raises(ConfigError, match=words):
+        prepare_study(None, settings(place, "wrong", **changes), show_progress=False)
+    assert not (place / "wrong").exists()
+
+
+@pytest.mark.slow
+def test_equal_multiply_adds_give_dear_networks_fewer_epochs(place):
+    changes = {"study__factors": "", "train__epochs": 30}
+    words = settings(place, "equal", study__equal="multiply-adds", **changes)
+    plans = prepare_study(None, words, show_progress=False).plans
+    spent = [p.train.epochs * cost(p.architecture, p.side).multiply_adds for p in plans]
+    assert plans[0].train.epochs > 30 > plans[-1].train.epochs
+    assert max(spent) / min(spent) < 1.05
