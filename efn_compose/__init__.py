@@ -27,6 +27,7 @@ if (
     from efn_compose.jobs.decoders import attach as attach
     from efn_compose.jobs.decoders import detach as detach
     from efn_compose.jobs.predictions.job import predict as predict
+    from efn_compose.jobs.pretraining.job import pretrain as pretrain
     from efn_compose.jobs.search.job import evolve as evolve
     from efn_compose.jobs.search.preparation import load_donors as load_donors
     from efn_compose.jobs.soup.job import soup as soup
@@ -61,6 +62,7 @@ _PUBLIC = {
     "load_donors": "efn_compose.jobs.search.preparation",
     "nest": "efn_compose.nesting",
     "predict": "efn_compose.jobs.predictions.job",
+    "pretrain": "efn_compose.jobs.pretraining.job",
     "rank": "efn_compose.analysis.rank",
     "seed": "efn_compose.seeding",
     "shrink": "efn_compose.nesting",

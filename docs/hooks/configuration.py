@@ -11,6 +11,7 @@ from mkdocs.structure.pages import Page
 #: Marks on pages, and the dataclass of sections that each stands for; `#name` is one section of it.
 _PLACES = {
     "<!-- settings -->": "efn_compose.config:RunConfig",
+    "<!-- pretraining settings -->": "efn_compose.jobs.pretraining.options:PretrainConfig",
     "<!-- training settings -->": "efn_compose.jobs.trainings.options:TrainConfig",
     "<!-- study settings -->": "efn_compose.jobs.study.options:StudyConfig#study",
 }

@@ -37,6 +37,7 @@ STAND_INS = {
     "soup": {"128": "32"},
     "train": {"128": "16", "5": "1", "3": "1"},
     "study": {"scaling": "grid", "64": "16", "3": "1"},
+    "pretrain": {"folder:photos": "folder:images", "64": "16", "10": "1"},
     "rank": {"fashion_mnist": "digits", "64": "32"},
 }
 #: By verb: the files that its example must leave, none for those that only say something.
@@ -58,6 +59,7 @@ LEAVES = {
     "predict": ["predictions.csv"],
     "train": ["runs/photos/last.h5", "runs/photos/leaderboard.md", "runs/photos/curve.png"],
     "study": ["runs/scaling/table.csv", "runs/scaling/report.html"],
+    "pretrain": ["runs/pretrained/last.h5", "runs/pretrained/report.html"],
     "evolve": ["run/efn_magic_weights.h5", "run/report.html", "run/card.md"],
 }
 
@@ -98,7 +100,7 @@ def _prepare(verb: str, place: Path) -> None:
     if verb == "predict":
         names = ("weights.file=efn_magic_weights.h5", "data.source=folder:photos", "data.size=16")
         train(overrides=[*names, "train.epochs=1", "run.path=runs/photos"], quiet=True)
-    if verb == "study":
+    if verb in ("study", "pretrain"):
         tiny_donor().save(place / "lite0.h5")
     if verb == "folds":
         # Distinct images: folds refuses none, but says which are the same picture.

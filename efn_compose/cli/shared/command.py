@@ -57,6 +57,9 @@ VERBS: dict[str, Verb] = {
     "train": Verb("efn_compose.cli.train", "train networks from a weight file, on folds and seeds"),
     "predict": Verb("efn_compose.cli.predict", "predict new images with one or many networks"),
     "study": Verb("efn_compose.cli.study", "train a grid of networks and recipes, with a verdict"),
+    "pretrain": Verb(
+        "efn_compose.cli.pretrain", "train a donor on images without labels, with a verdict"
+    ),
     "convert": Verb("efn_compose.cli.convert", "turn another library's checkpoint into a donor"),
     "export": Verb("efn_compose.cli.export", "write a donor for another library"),
     "inspect": Verb(

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,18 @@ class Board:
         scalars |= {f"seconds/{name}": value for name, value in timing["seconds"].items()}
         scalars["worker/memory_mb"] = timing["memory_mb"]
         scalars["worker/failed"] = float(record["error"] is not None)
+        self.put(scalars, record["index"], timing["finished"])
+
+    def put(self, scalars: Mapping[str, float], step: int, moment: float) -> None:
+        """Write some scalars.
+
+        Args:
+            scalars: By tag.
+            step: Their place on the axis.
+            moment: Seconds since 1970.
+        """
         values = [self._summary.Value(tag=tag, simple_value=v) for tag, v in scalars.items()]
-        summary = self._summary(value=values)
-        self._write(
-            self._event(wall_time=timing["finished"], step=record["index"], summary=summary)
-        )
+        self._write(self._event(wall_time=moment, step=step, summary=self._summary(value=values)))
 
     def close(self) -> None:
         """Close the file."""

@@ -25,10 +25,11 @@ class FolderWatcher:
         folder: Of the training.
         name: Of the training, for the pictures.
         watcher: Whoever else watches.
+        draws: Whether the history is drawn, too.
     """
 
-    def __init__(self, folder: Path, name: str, watcher: FitWatcher) -> None:
-        self._folder, self._name, self._watcher = folder, name, watcher
+    def __init__(self, folder: Path, name: str, watcher: FitWatcher, *, draws: bool = True) -> None:
+        self._folder, self._name, self._watcher, self._draws = folder, name, watcher, draws
 
     def on_update(self, done: int, planned: int, loss: float) -> None:
         """Pass an update on."""
@@ -38,7 +39,8 @@ class FolderWatcher:
         """Write and draw the history."""
         lines = [to_line(record.to_json()).decode() for record in history.epochs]
         write_text(self._folder / "history.jsonl", "".join(lines))
-        draw_history(history, self._folder / "curve.png", self._name)
+        if self._draws:
+            draw_history(history, self._folder / "curve.png", self._name)
         self._watcher.on_epoch(history)
 
     def on_rates(self, curve: RateCurve) -> None:

@@ -1,0 +1,191 @@
+"""The report of a run of pretrainings, drawn from its folder alone: verdict, monitors, pictures."""
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from efn_compose.analysis.charts.chart_monitors import Curve, monitor_figure
+from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.page.report import page
+from efn_compose.analysis.page.report_parts import section, table
+from efn_compose.errors import RunError
+from efn_compose.store import write_text
+from efn_compose.store.journal import read_journal
+from efn_compose.store.run_folder import JOURNAL_FILE, REPORT_FILE, RESULT_FILE
+
+_PICTURE = "views.png"
+#: What is drawn: key of a journal line's monitors, title, and what it means.
+_MONITORS = (
+    (
+        "loss",
+        "Loss",
+        "The method's own loss of the training images; methods cannot be compared by it.",
+    ),
+    ("spread", "Spread", "1: outputs point everywhere. Below 0.3 they collapse."),
+    (
+        "rank_share",
+        "Effective rank, share of the donor's",
+        "How many dimensions the features use. An alarm is raised below 0.1, and when it halves.",
+    ),
+    (
+        "neighbours",
+        "Neighbours that are the donor's",
+        "It falls slowly. Below 0.1 the donor's knowledge is lost.",
+    ),
+    ("knn", "Labels that neighbours tell", "Of the watched images that have a label."),
+)
+_SCORES = ("loss", "accuracy", "ridge", "knn")
+
+
+def write_pretraining_report(run_path: str | os.PathLike[str]) -> Path:
+    """Draw the report of a run of pretrainings and write it into its folder, atomically.
+
+    Args:
+        run_path: The run folder.
+
+    Returns:
+        Path of `report.html`.
+
+    Raises:
+        RunError: The folder holds no journal, or the page cannot be written.
+
+    Example:
+        >>> write_pretraining_report("runs/pretrained")  # doctest: +SKIP
+        PosixPath('runs/pretrained/report.html')
+    """
+    folder = Path(run_path)
+    records = read_journal(folder / JOURNAL_FILE).records
+    if not records:
+        raise RunError(f"{folder}: no pretraining to report.")
+    result: dict[str, Any] = {}
+    if (folder / RESULT_FILE).is_file():
+        result = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    path = folder / REPORT_FILE
+    write_text(path, _page(folder, records, result))
+    return path
+
+
+def _page(folder: Path, records: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> str:
+    verdicts = result.get("verdicts", {})
+    first = verdicts.get(result.get("of", ""), {})
+    lead = first.get("words") or "No labelled images judged this pretraining."
+    alarms = result.get("alarms", [])
+    sections: list[tuple[str, str, Sequence[Html | None]]] = [
+        ("verdict", "Verdict", [_verdict_table(verdicts), _notes(result)]),
+        ("monitors", "Monitors", _figures(records)),
+        ("views", "Two views of an image", _pictures(folder)),
+        ("epochs", "Last epochs", [_epoch_table(records)]),
+    ]
+    body = [
+        element(
+            "div",
+            element("header", element("h1", "Pretraining ", name(folder.name))),
+            element(
+                "main",
+                element("p", lead, class_="lead"),
+                _box(alarms),
+                [section(key, title, parts) for key, title, parts in sections if any(parts)],
+            ),
+            class_="page",
+        )
+    ]
+    return page(f"{folder.name}: {lead}", body)
+
+
+def _box(alarms: Sequence[str]) -> Html | None:
+    if not alarms:
+        return element("p", "No monitor raised an alarm.", class_="quiet")
+    rows = [element("li", alarm) for alarm in alarms]
+    return element("div", element("p", "Alarms"), element("ul", rows), class_="box")
+
+
+def _notes(result: Mapping[str, Any]) -> Html | None:
+    notes = result.get("notes", [])
+    return element("ul", [element("li", note) for note in notes]) if notes else None
+
+
+def _verdict_table(verdicts: Mapping[str, Mapping[str, Any]]) -> Html | None:
+    if not verdicts:
+        return None
+
+    def cell(verdict: Mapping[str, Any], score: str) -> str:
+        value, scale = verdict["differences"][score], 1 if score == "loss" else 100
+        digits = 4 if score == "loss" else 1
+        mean, error = scale * value["mean"], scale * value["standard_error"]
+        return f"{mean:+.{digits}f} ± {error:.{digits}f}"
+
+    rows = [
+        [arm, *(cell(verdict, score) for score in _SCORES)] for arm, verdict in verdicts.items()
+    ]
+    return table(
+        ["pretraining", "loss", "accuracy, points", "ridge probe, points", "neighbours, points"],
+        rows,
+        numeric=range(1, 5),
+        caption="Pretrained minus the donor absorbed on the same images, paired over fresh seeds, "
+        "± 1 standard error. Loss and accuracy are of a short training; a negative loss is better.",
+        row_classes=["winner" if verdict["is_ahead"] else "" for verdict in verdicts.values()],
+    )
+
+
+def _figures(records: Sequence[Mapping[str, Any]]) -> list[Html | None]:
+    epochs = [record for record in records if "epoch" in record]
+    names = list(dict.fromkeys(record["training"] for record in epochs))
+    found: list[Html | None] = []
+    for key, title, words in _MONITORS:
+        curves = []
+        for training in names:
+            points = [
+                (record["epoch"], value)
+                for record in epochs
+                if record["training"] == training and (value := _value(record, key)) is not None
+            ]
+            if points:
+                curves.append(Curve(training, points))
+        found.append(monitor_figure(title, curves, words) if curves else None)
+    return found
+
+
+def _value(record: Mapping[str, Any], key: str) -> float | None:
+    return record["loss"] if key == "loss" else record["monitors"].get(key)
+
+
+def _pictures(folder: Path) -> list[Html]:
+    found = sorted({folder / _PICTURE, *folder.glob(f"pretrainings/*/{_PICTURE}")})
+    paths = [path for path in found if path.is_file()][:1]
+    return [
+        element(
+            "figure",
+            element(
+                "img",
+                src="data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
+                alt="Rows: images, and two views of each",
+                style="max-width:100%",
+            ),
+            element("figcaption", "Above: images as they are. Below: two views of each, as the "
+                    "network sees them in the first epoch."),
+        )
+        for path in paths
+    ]  # fmt: skip
+
+
+def _epoch_table(records: Sequence[Mapping[str, Any]]) -> Html | None:
+    last = {record["training"]: record for record in records if "epoch" in record}
+    if not last:
+        return None
+    keys = list(dict.fromkeys(key for record in last.values() for key in record["monitors"]))
+    rows = [
+        [
+            training,
+            str(record["epoch"]),
+            f"{record['loss']:.4f}",
+            *(
+                f"{record['monitors'][key]:.3f}" if key in record["monitors"] else ""
+                for key in keys
+            ),
+        ]
+        for training, record in last.items()
+    ]
+    return table(["pretraining", "epoch", "loss", *keys], rows, numeric=range(1, 3 + len(keys)))

@@ -1,0 +1,220 @@
+"""The images of a pretraining: those to learn from, those that judge, and those that are both."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from efn_compose.data import ImageTable, load_table
+from efn_compose.data.decode import resize_images
+from efn_compose.data.draw import any_images, draw_images
+from efn_compose.data.folding.duplicates import pixel_digests
+from efn_compose.data.folding.fold_table import read_fold_table
+from efn_compose.data.table import UNLABELLED
+from efn_compose.data.unreadable import Unreadable, skip_unreadable
+from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.jobs.pretraining.options import PretrainConfig
+from efn_compose.train.examples import TrainingData
+
+#: Images that a message lists.
+_LISTED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """The images that judge.
+
+    Args:
+        images: (image, size, size, 3) uint8 RGB.
+        labels: (image,) int32.
+        class_names: One per class.
+        judges: (image,) bool, the images of the fold that judges; None: halves are drawn.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    judges: np.ndarray | None
+
+    def split(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the images that train and of those that judge, under a seed.
+
+        Args:
+            seed: Decides the halves; each class is halved.
+        """
+        if self.judges is not None:
+            return np.flatnonzero(~self.judges), np.flatnonzero(self.judges)
+        rng = np.random.default_rng([seed, 6])
+        trains = np.zeros(len(self.labels), bool)
+        for label in np.unique(self.labels):
+            members = rng.permutation(np.flatnonzero(self.labels == label))
+            trains[members[: -(-len(members) // 2)]] = True
+        return np.flatnonzero(trains), np.flatnonzero(~trains)
+
+    def data(self, seed: int) -> TrainingData:
+        """Return the data of the short training of a seed."""
+        train, judge = self.split(seed)
+        parts = [part[rows] for rows in (train, judge) for part in (self.images, self.labels)]
+        return TrainingData(self.class_names, *parts)
+
+
+@dataclass(frozen=True, eq=False)
+class PretrainImages:
+    """All images of a pretraining in memory.
+
+    Args:
+        unlabelled: (image, size, size, 3) uint8 RGB.
+        watched: The same of the images that a pretraining is watched on.
+        watched_labels: (image,) int32, -1 where there is none.
+        labelled: The images that judge; None: there is no verdict.
+        both: How many images are in both.
+    """
+
+    unlabelled: np.ndarray
+    watched: np.ndarray
+    watched_labels: np.ndarray
+    labelled: Labelled | None = None
+    both: int = 0
+
+    @property
+    def data(self) -> TrainingData:
+        """The examples of a pretraining."""
+        names = () if self.labelled is None else self.labelled.class_names
+        nothing = np.full(len(self.unlabelled), UNLABELLED, np.int32)
+        return TrainingData(names, self.unlabelled, nothing, self.watched, self.watched_labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over pixels, labels and folds."""
+        digest = hashlib.sha256(repr(self.unlabelled.shape).encode())
+        parts = [self.unlabelled, self.watched, self.watched_labels]
+        if self.labelled is not None:
+            parts += [self.labelled.images, self.labelled.labels]
+            digest.update(repr(self.labelled.class_names).encode())
+            if self.labelled.judges is not None:
+                parts.append(self.labelled.judges)
+        for values in parts:
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
+
+
+def prepare_images(
+    config: PretrainConfig, *, show_progress: bool = True
+) -> tuple[PretrainImages, Sequence[Unreadable]]:
+    """Read the images of a pretraining.
+
+    Returns:
+        The images, and those that were left out since they cannot be decoded.
+
+    Raises:
+        ConfigError: No source is named, or a fold that there is not.
+        DataError: A source is missing or damaged; or images that judge are among the unlabelled
+            ones, which are listed.
+    """
+    options, seed = config.unlabelled, config.run.seed
+    if not options.source:
+        raise ConfigError(
+            "unlabelled.source is empty. Name the images to learn from: folder:PATH, csv:PATH, "
+            "npz:PATH, digits or fashion_mnist."
+        )
+    table = load_table(options.source, needs_labels=False)
+    unreadable: list[Unreadable] = []
+    if options.unreadable_share:
+        table, unreadable = skip_unreadable(
+            table, at_most=options.unreadable_share, show_progress=show_progress
+        )
+    table = table.chosen(any_images(len(table), options.images or len(table), seed))
+    images = resize_images(table.images, np.arange(len(table)), options.size, show_progress)
+    labelled, known = _labelled(config, show_progress)
+    both = 0
+    if labelled is not None and known is not None:
+        both = _both(config, (table, images), (known, labelled), show_progress)
+    watched, labels = _watched(images, labelled, config.pretrain.monitor_images, seed)
+    return PretrainImages(images, watched, labels, labelled, both), unreadable
+
+
+def _labelled(
+    config: PretrainConfig, show_progress: bool
+) -> tuple[Labelled | None, ImageTable | None]:
+    options = config.labelled
+    if not options.source:
+        return None, None
+    table = load_table(options.source, options.columns, options.folder)
+    judges = None
+    if options.folds:
+        folds = read_fold_table(table, options.folds)
+        if options.fold > folds.fold.max():
+            raise ConfigError(
+                f"labelled.fold: {options.folds} has the folds 0 to {folds.fold.max()}. "
+                f"Received: {options.fold}."
+            )
+        if options.images:
+            raise ConfigError("labelled.images: folds of a file are of all images. Set it to 0.")
+        judges = folds.fold == options.fold
+    else:
+        table = draw_images(table, options.images or len(table), config.run.seed)
+    smallest = int(np.bincount(table.labels, minlength=len(table.class_names)).min())
+    if smallest < 2:
+        raise DataError(
+            f"{table.name}: a class has {smallest} images, too few to train and to judge. Set "
+            "labelled.images to more, or leave the class out."
+        )
+    images = resize_images(
+        table.images, np.arange(len(table)), config.unlabelled.size, show_progress
+    )
+    return Labelled(images, table.labels, tuple(table.class_names), judges), table
+
+
+def _both(
+    config: PretrainConfig,
+    unlabelled: tuple[ImageTable, np.ndarray],
+    labelled: tuple[ImageTable, Labelled],
+    show_progress: bool,
+) -> int:
+    """Return how many images judge and are learnt from; refuse them unless they are allowed.
+
+    Raises:
+        DataError: There are some and `unlabelled.overlap` is "refuse"; they are listed.
+    """
+    table, known = labelled
+    digests = pixel_digests(known.images, show_progress)
+    names = {
+        digest: table.image_name(number)
+        for number, digest in enumerate(digests)
+        if known.judges is None or known.judges[number]
+    }
+    others, pixels = unlabelled
+    found = [
+        (others.image_name(number), names[digest])
+        for number, digest in enumerate(pixel_digests(pixels, show_progress))
+        if digest in names
+    ]
+    if found and config.unlabelled.overlap == "refuse":
+        ours, theirs = config.unlabelled.source, config.labelled.source
+        listed = [f"- {a} of {ours}, which is {b} of {theirs}" for a, b in found[:_LISTED]]
+        more = len(found) - len(listed)
+        raise DataError(
+            describe_problems(
+                f"{len(found)} unlabelled images are among those that the verdict judges by.",
+                [*listed, *([f"… and {more} more"] if more else [])],
+                "Leave them out, name folds whose judging fold they are not in (labelled.folds), or "
+                "set unlabelled.overlap = 'transductive'.",
+            )
+        )
+    return len(found)
+
+
+def _watched(
+    unlabelled: np.ndarray, labelled: Labelled | None, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return images to watch and their labels: labelled ones first, none that a fold judges by."""
+    known, labels = unlabelled[:0], np.zeros(0, np.int32)
+    if labelled is not None:
+        free = np.ones(len(labelled.labels), bool) if labelled.judges is None else ~labelled.judges
+        rows = np.flatnonzero(free)
+        rows = rows[any_images(len(rows), count, seed)]
+        known, labels = labelled.images[rows], labelled.labels[rows].astype(np.int32)
+    others = unlabelled[any_images(len(unlabelled), count - len(known), seed + 1)]
+    nothing = np.full(len(others), UNLABELLED, np.int32)
+    return np.concatenate([known, others]), np.concatenate([labels, nothing])

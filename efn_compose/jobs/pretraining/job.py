@@ -1,0 +1,355 @@
+"""`pretrain`: from a donor and images without labels to a donor of the same lineage, with a verdict."""
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efn_compose.analysis.page.pretraining_page import write_pretraining_report
+from efn_compose.config import dump_toml, load_config
+from efn_compose.data.unreadable import Unreadable
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError, EvaluationError
+from efn_compose.evolve.watching.board import open_board
+from efn_compose.evolve.workers.task import Outcome, Task
+from efn_compose.jobs.pretraining.arms import ABSORBED
+from efn_compose.jobs.pretraining.cells import PretrainCell, PretrainResult
+from efn_compose.jobs.pretraining.images import PretrainImages, prepare_images
+from efn_compose.jobs.pretraining.judge import JudgeTask
+from efn_compose.jobs.pretraining.options import PretrainConfig
+from efn_compose.jobs.pretraining.verdict import SCORES, ArmVerdict, give_verdicts
+from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.stored_run import StoredConfig
+from efn_compose.store import RunFolder, atomic_path
+from efn_compose.store.run_folder import RESULT_FILE
+
+#: The weights that a run of pretrainings hands on.
+LAST_FILE = "last.h5"
+#: Seeds of the verdict lie this far above the run's, so that no pretraining has one of them.
+_FRESH = 1_000
+
+STORED = StoredConfig(PretrainConfig, free=("run", "executor"))
+
+
+@dataclass(frozen=True)
+class PretrainSummary:
+    """The result of a finished run of pretrainings.
+
+    Args:
+        folder: The run folder.
+        weights: The donor: of the only pretraining, or of the one that the verdict puts first.
+        verdicts: Each pretraining against the absorbed donor, the best first; empty without labels.
+        alarms: All alarms, with the pretraining and the epoch.
+        notes: What a reader should know, such as images that were learnt from and judged by.
+    """
+
+    folder: Path
+    weights: Path
+    verdicts: Sequence[ArmVerdict]
+    alarms: Sequence[str]
+    notes: Sequence[str]
+
+    def __str__(self) -> str:
+        """Return verdict, alarms and notes as lines for people."""
+        words = [verdict.words for verdict in self.verdicts]
+        words = words or ["No labelled images were given (labelled.source), so nothing was judged."]
+        return "\n".join([*words, *(f"alarm: {alarm}" for alarm in self.alarms), *self.notes])
+
+
+@dataclass(frozen=True)
+class PreparedPretraining:
+    """Everything checked and loaded, before anything is written."""
+
+    config: PretrainConfig
+    donor: Donor
+    images: PretrainImages
+    unreadable: Sequence[Unreadable]
+    folder: Path
+
+    @property
+    def cells(self) -> list[PretrainCell]:
+        """All pretrainings; those of one method follow each other, so that it is traced once."""
+        first, options = self.config.run.seed, self.config.pretrain
+        return [
+            PretrainCell(method, seed)
+            for method in options.methods
+            for seed in range(first, first + options.seeds)
+        ]
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folder of each pretraining; a single one has the run's own."""
+        cells = self.cells
+        if len(cells) == 1:
+            return {cells[0].name: self.folder}
+        return {cell.name: self.folder / "pretrainings" / cell.name for cell in cells}
+
+    @property
+    def judgements(self) -> list[JudgeTask]:
+        """All judgements, arm by arm; none without labelled images."""
+        if self.images.labelled is None:
+            return []
+        first = self.config.run.seed + _FRESH
+        seeds = range(first, first + self.config.labelled.seeds)
+        arms = [ABSORBED, *(cell.name for cell in self.cells)]
+        return [JudgeTask(arm, seed) for arm in arms for seed in seeds]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of all that decides the results."""
+        return {
+            "config": STORED.hash(dump_toml(self.config)),
+            "seed": str(self.config.run.seed),
+            "donors": hashlib.sha256(self.donor.fingerprint.encode()).hexdigest(),
+            "data": self.images.fingerprint,
+        }
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the result should know."""
+        found = []
+        if self.images.both:
+            found.append(
+                f"transductive by choice: {self.images.both} images were learnt from and judge, "
+                "so that new images may fare worse"
+            )
+        if self.unreadable:
+            found.append(f"{len(self.unreadable)} images cannot be decoded and were left out")
+        return found
+
+
+def pretrain(
+    config_path: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> PretrainSummary:
+    """Train a donor on images without labels, and say whether that was worth it.
+
+    Args:
+        config_path: A TOML file; None takes the defaults, which `overrides` complete.
+        overrides: "section.key=value" each, as with `--set`.
+        resume: Go on with the run folder's run instead of beginning a new one.
+        quiet: Draw no progress.
+
+    Returns:
+        Where everything is, the verdict and the alarms.
+
+    Raises:
+        EfnComposeError: Bad input (nothing was written), or a pretraining that cannot go on
+            (everything so far is on the disk; resume it).
+
+    Example:
+        >>> efn_compose.pretrain(overrides=["weights.file=lite0.h5",
+        ...                                 "unlabelled.source=folder:photos"])  # doctest: +SKIP
+    """
+    prepared = prepare_pretraining(config_path, overrides, show_progress=not quiet)
+    path, text, identity = prepared.folder, dump_toml(prepared.config), prepared.identity
+    if resume:
+        identity = STORED.resumed_identity(path, text, identity)
+        opened = RunFolder.resume(path, text, identity, STORED.in_todays_words)
+    else:
+        opened = RunFolder.create(path, text, identity)
+    with opened as folder:
+        return _run(prepared, folder, quiet)
+
+
+def prepare_pretraining(
+    config_path: str | os.PathLike[str] | None,
+    overrides: Sequence[str] = (),
+    *,
+    show_progress: bool = True,
+) -> PreparedPretraining:
+    """Load and check configuration, weights and images; writes nothing.
+
+    Raises:
+        EfnComposeError: Anything that would stop the run later.
+    """
+    config = load_config(config_path, overrides, PretrainConfig)
+    if not config.weights.file:
+        raise ConfigError(
+            "weights.file is empty. Name a weight file, any checkpoint, or package:NAME."
+        )
+    donor = load_donors([config.weights.file])[0]
+    donor.refuse_parts("a pretraining")
+    images, unreadable = prepare_images(config, show_progress=show_progress)
+    count, batch = len(images.unlabelled), config.pretrain.batch_size
+    if count < batch:
+        raise ConfigError(
+            f"{count} unlabelled images do not fill one batch of {batch}. Give more images, or set "
+            f"pretrain.batch_size = {max(count, 2)} or less."
+        )
+    name = "pretrain" if config_path is None else Path(config_path).stem
+    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    return PreparedPretraining(config, donor, images, unreadable, folder)
+
+
+def _run(prepared: PreparedPretraining, folder: RunFolder, quiet: bool) -> PretrainSummary:
+    from rich.console import Console
+
+    from efn_compose.jobs.pretraining.progress import PretrainProgress
+
+    done = _done(folder)
+    cells = [cell for cell in prepared.cells if not _is_finished(prepared, done, cell)]
+    judgements = [task for task in prepared.judgements if task.name not in done]
+    with PretrainProgress(len(cells), prepared, Console(quiet=quiet, stderr=True)) as progress:
+        for note in prepared.notes:
+            progress.note(note)
+        with _executor(prepared, len(cells) + len(judgements), progress) as run:
+            for task, value, error in run(cells):
+                _keep_pretraining(folder, task, value, error)
+                if value is not None:
+                    _put_on_board(prepared.folder, task, value)
+                progress.ended(task, value, error)
+            failed = {r["training"] for r in folder.journal if r.get("error")} - _done(
+                folder
+            ).keys()
+            for task, value, error in run([t for t in judgements if t.arm not in failed]):
+                record = {"judgement": task.name, "arm": task.arm, "seed": task.seed}
+                folder.journal.append({**record, "scores": value or {}, "error": error})
+                progress.judged(task, value, error)
+    return _end(prepared, folder)
+
+
+#: Runs tasks and yields each with its value, or with what went wrong.
+_Run = Callable[[Sequence[Any]], Iterator[tuple[Any, Any, str | None]]]
+
+
+class _executor:  # noqa: N801 - a context manager that reads like a function
+    """The executor that the configuration asks for, while a `with` block lasts; None without tasks."""
+
+    def __init__(self, prepared: PreparedPretraining, tasks: int, progress: Any) -> None:
+        self._prepared, self._tasks, self._progress = prepared, tasks, progress
+        self._executor: Any = None
+
+    def __enter__(self) -> _Run:
+        if not self._tasks:
+            return lambda tasks: iter(())
+        from efn_compose.evolve.workers.executor import make_executor
+        from efn_compose.evolve.workers.table import EXECUTORS
+        from efn_compose.jobs.pretraining.worker import PretrainSetup
+
+        prepared = self._prepared
+        config, options = prepared.config, prepared.config.executor
+        setup = PretrainSetup(
+            donor=prepared.donor,
+            folders={name: str(path.resolve()) for name, path in prepared.folders.items()},
+            pretrain=config.pretrain,
+            views=config.views,
+            augment=config.augment,
+            judge_epochs=config.labelled.epochs,
+            seed=config.run.seed,
+        )
+        # One pretraining needs one worker, however many there could be.
+        workers = 1 if len(prepared.cells) == 1 else min(options.workers, len(prepared.cells))
+        options = dataclasses.replace(options, workers=workers)
+        if EXECUTORS[options.chosen].is_in_process:
+            setup = dataclasses.replace(setup, threads=0, watch=self._progress.begin)
+        self._executor = make_executor(setup, prepared.images, options, self._progress.note)
+        return self._results
+
+    def __exit__(self, *_: object) -> None:
+        if self._executor is not None:
+            self._executor.close()
+
+    def _results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any, str | None]]:
+        position: int
+        outcome: Outcome
+        for position, outcome in self._executor.run(tasks) if tasks else ():
+            yield tasks[position], outcome.value, outcome.error
+
+
+def _done(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """Return the journal's last lines of all pretrainings and judgements that ended well, by name."""
+    found = {}
+    for record in folder.journal:
+        if record.get("finished") or (record.get("judgement") and record["error"] is None):
+            found[record.get("judgement") or record["training"]] = record
+    return found
+
+
+def _is_finished(
+    prepared: PreparedPretraining, done: dict[str, dict[str, Any]], cell: PretrainCell
+) -> bool:
+    return cell.name in done and (prepared.folders[cell.name] / LAST_FILE).is_file()
+
+
+def _keep_pretraining(
+    folder: RunFolder, cell: PretrainCell, result: PretrainResult | None, error: str | None
+) -> None:
+    """Append a line for each epoch, and one for the end."""
+    record: dict[str, Any] = {"training": cell.name, "method": cell.method, "seed": cell.seed}
+    if result is None:
+        folder.journal.append({**record, "error": error})
+        return
+    known = {(r.get("training"), r["epoch"]) for r in folder.journal if "epoch" in r}
+    for epoch in result.epochs:
+        if (cell.name, epoch["epoch"]) not in known:
+            folder.journal.append({**record, **epoch})
+    folder.journal.append({**record, "finished": True, "best_epoch": result.best_epoch})
+
+
+def _put_on_board(folder: Path, cell: PretrainCell, result: PretrainResult) -> None:
+    """Write monitors for TensorBoard, where it is installed."""
+    board = open_board(folder)
+    if board is None:
+        return
+    for epoch in result.epochs:
+        scalars = {"loss": epoch["loss"], **epoch["monitors"]}
+        named = {f"{cell.name}/{name}": value for name, value in scalars.items()}
+        board.put(named, epoch["epoch"], time.time())
+    board.close()
+
+
+def _end(prepared: PreparedPretraining, folder: RunFolder) -> PretrainSummary:
+    done = _done(folder)
+    finished = [cell for cell in prepared.cells if cell.name in done]
+    if not finished:
+        errors = sorted({r["error"] for r in folder.journal if r.get("error")})
+        raise EvaluationError(f"{prepared.folder}: no pretraining ended well. " + "; ".join(errors))
+    verdicts = _verdicts(prepared, done)
+    first = verdicts[0].name if verdicts else finished[0].name
+    weights = prepared.folder / LAST_FILE
+    if prepared.folders[first] != prepared.folder:
+        with atomic_path(weights) as temporary:
+            shutil.copyfile(prepared.folders[first] / LAST_FILE, temporary)
+    found = [
+        f"{r['training']}, epoch {r['epoch']}: {alarm}"
+        for r in folder.journal
+        for alarm in r.get("alarms", ())
+    ]
+    folder.write_json(
+        RESULT_FILE,
+        {
+            "weights": LAST_FILE,
+            "of": first,
+            "verdicts": {verdict.name: verdict.to_json() for verdict in verdicts},
+            "alarms": found,
+            "notes": prepared.notes,
+            "images": len(prepared.images.unlabelled),
+            "transductive_images": prepared.images.both,
+        },
+    )
+    write_pretraining_report(prepared.folder)
+    return PretrainSummary(prepared.folder, weights, verdicts, found, prepared.notes)
+
+
+def _verdicts(prepared: PreparedPretraining, done: dict[str, dict[str, Any]]) -> list[ArmVerdict]:
+    """Compare all arms whose judgements are complete."""
+    scores: dict[str, list[dict[str, float]]] = {}
+    for task in prepared.judgements:
+        if task.name in done:
+            scores.setdefault(task.arm, []).append(done[task.name]["scores"])
+    whole = {
+        arm: rows
+        for arm, rows in scores.items()
+        if len(rows) == prepared.config.labelled.seeds
+        and all(SCORES.keys() <= r.keys() for r in rows)
+    }
+    return give_verdicts(whole) if ABSORBED in whole else []
