@@ -2,9 +2,8 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.jobs.study.preparation import PreparedStudy
 
-#: Networks that are measured, and images of a measured epoch at most.
-_MEASURED = 3
+#: Networks that are measured, by their place among all costs; images of a measured epoch at most.
+_QUANTILES = (0.0, 0.5, 1.0)
 _IMAGES = 128
 
 
@@ -53,14 +52,25 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
     Args:
         prepared: The study.
     """
-    able = [n for n, plan in enumerate(prepared.plans) if not plan.problem and plan.spec]
-    able.sort(key=lambda n: _multiply_adds(prepared.plans[n]))
-    chosen = sorted({able[round(q * (len(able) - 1))] for q in np.linspace(0, 1, _MEASURED)})
-    times = {n: _measure(prepared, n) for n in chosen}
+    able = [n for n, plan in enumerate(prepared.plans) if not plan.problem]
+    counted = [n for n in able if prepared.plans[n].spec]
+    counted.sort(key=lambda n: _multiply_adds(prepared.plans[n]))
+    chosen = {counted[round(q * (len(counted) - 1))] for q in _QUANTILES} if counted else set()
+    # What a function returns has no cost in the tables: each is measured.
+    foreign = {
+        (p.function, p.side): n for n, p in enumerate(prepared.plans) if n in able and p.function
+    }
+    times = {n: _measure(prepared, n) for n in sorted(chosen | set(foreign.values()))}
     found = {
-        field: _line([(prepared.plans[n], getattr(t, field)) for n, t in times.items()])
+        field: _line([(prepared.plans[n], getattr(times[n], field)) for n in sorted(chosen)])
         for field in ("train", "forward", "set_up")
     }
+
+    def time_of(plan: Plan, field: str) -> float:
+        if plan.function:
+            return float(getattr(times[foreign[plan.function, plan.side]], field))
+        return found[field](plan)
+
     seconds, traced = 0.0, set()
     per_image = np.full(len(prepared.plans), np.nan)
     workers = prepared.config.executor.workers
@@ -68,22 +78,22 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
         workers = 1
     for number in able:
         plan = prepared.plans[number]
-        per_image[number] = found["train"](plan)
+        per_image[number] = time_of(plan, "train")
         data, _ = prepared.images[plan.source, plan.side].folded.part(0)
         train, validation = len(data.train_images), len(data.validation_images)
         forward = min(train, plan.train.recalibrate_images) + validation
-        epoch = train * per_image[number] + forward * found["forward"](plan)
+        epoch = train * per_image[number] + forward * time_of(plan, "forward")
         seconds += len(prepared.blocks) * plan.train.all_epochs * epoch
-        key = (plan.spec, plan.train)
+        key = (plan.network, plan.train)
         if key not in traced:
             traced.add(key)
             # Each worker traces the network.
-            seconds += found["set_up"](plan) * min(workers, len(prepared.blocks))
+            seconds += time_of(plan, "set_up") * min(workers, len(prepared.blocks))
     return Estimate(
         hours=seconds / 3600 / workers,
         core_hours=seconds / 3600,
         per_image=per_image,
-        measured=[f"{prepared.plans[n].network} {prepared.plans[n].side} px" for n in chosen],
+        measured=[f"{prepared.plans[n].network} {prepared.plans[n].side} px" for n in times],
     )
 
 
@@ -125,16 +135,16 @@ def _multiply_adds(plan: Plan) -> int:
     return cost(plan.architecture, plan.side).multiply_adds
 
 
-def _line(measured: Sequence[tuple[Plan, float]]) -> Any:
+def _line(measured: Sequence[tuple[Plan, float]]) -> Callable[[Plan], float]:
     """Return a function from a plan to seconds: layers and multiply-adds, no weight negative."""
     from scipy.optimize import nnls
 
     def features(plan: Plan) -> list[float]:
         return [len(plan.architecture.blocks) + 2, _multiply_adds(plan) / 1e6]
 
-    rows = np.array([features(plan) for plan, _ in measured])
+    rows = np.array([features(plan) for plan, _ in measured]).reshape(-1, 2)
     values = np.array([seconds for _, seconds in measured])
     # Relative errors count, so that small networks are not drowned by large ones.
     scale = np.maximum(values, 1e-9)
-    weights, _ = nnls(rows / scale[:, None], values / scale)
+    weights = nnls(rows / scale[:, None], values / scale)[0] if len(rows) else np.zeros(2)
     return lambda plan: float(np.dot(features(plan), weights))

@@ -121,6 +121,8 @@ def _plan(config: StudyConfig, donors: Mapping[str, Donor], levels: Mapping[str,
             spec = target_spec(donor, network, levels["width"], levels["depth"])
             if levels["start"] == "donor":
                 check_start(donor, spec)
+        else:
+            problems += _function_problems(levels, is_first=donor is next(iter(donors.values())))
     except EfnComposeError as error:
         problems.append(str(error))
     train, augment = config.train, config.augment
@@ -131,6 +133,9 @@ def _plan(config: StudyConfig, donors: Mapping[str, Donor], levels: Mapping[str,
         check_sizes(train, augment, levels["resolution"])
     except EfnComposeError as error:
         problems.append(str(error))
+    if function:
+        # What absorbing rewrites are weights of our own networks.
+        train = dataclasses.replace(train, absorb="never")
     return Plan(
         weights=levels["weights"],
         start=levels["start"],
@@ -142,6 +147,18 @@ def _plan(config: StudyConfig, donors: Mapping[str, Donor], levels: Mapping[str,
         augment=augment,
         problem=" ".join(problems),
     )
+
+
+def _function_problems(levels: Mapping[str, Any], *, is_first: bool) -> list[str]:
+    """Return why a function's network cannot stand at a point."""
+    found = []
+    if levels["width"] is not None or levels["depth"] is not None:
+        found.append("Width and depth coefficients belong to networks of the tables.")
+    if levels["start"] == "random":
+        found.append("A function's network starts from the weights that the function returns.")
+    if not is_first:
+        found.append("A function's network has no donor; it stands beside the first one.")
+    return found
 
 
 def _replaced(options: Any, section: str, levels: Mapping[str, Any]) -> Any:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from efn_compose.arch import variant_name
 from efn_compose.config import load_config
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
+from efn_compose.jobs.study.functions import find_function
 from efn_compose.jobs.study.kinds import fill_axes
 from efn_compose.jobs.study.options import StudyConfig
 from efn_compose.jobs.study.plans import Plan, axes_of, make_plans
@@ -139,6 +141,11 @@ def prepare_study(
         )
     if config.study.sources and config.data.source:
         raise ConfigError("data.source and study.sources exclude each other; give one of them.")
+    for network in config.study.networks:
+        if ":" in network:
+            find_function(network)
+        else:
+            variant_name(network)
     donors = _load_donors(config.study.weights)
     study = fill_axes(config.study, donors, config.data.size)
     config = dataclasses.replace(config, study=study)

@@ -7,6 +7,11 @@ from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.evolve.workers.worker import Worker
+from efn_compose.jobs.study.functions import (
+    FunctionClassification,
+    FunctionTrainer,
+    pixel_donor,
+)
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.jobs.study.starts import donor_start, random_start
 from efn_compose.jobs.trainings.images import FoldedImages
@@ -76,6 +81,8 @@ class StudyWorker(Worker):
             seed: Draws random weights.
         """
         donor = self.setup.donors[plan.weights]
+        if plan.function:
+            return pixel_donor(donor)
         if plan.start == "random":
             return random_start(donor, plan.architecture, seed)
         key = (plan.weights, plan.spec, plan.source, plan.side, fold)
@@ -92,9 +99,13 @@ class StudyWorker(Worker):
             donor: Says how the weights are run.
             classes: Width of the classifier.
         """
-        key = (plan.spec, donor.conventions, plan.train, classes)
+        key = (plan.network, plan.spec, donor.conventions, plan.train, classes)
         if self._trainer is None or self._trainer[0] != key:
             self._trainer = None  # the old network's memory first
-            objective = Classification(classes, plan.train, self.setup.metric)
-            self._trainer = (key, Trainer(donor, objective))
+            metric, function = self.setup.metric, plan.function
+            if function:
+                foreign = FunctionClassification(classes, plan.train, metric, function)
+                self._trainer = (key, FunctionTrainer(donor, foreign))
+            else:
+                self._trainer = (key, Trainer(donor, Classification(classes, plan.train, metric)))
         return self._trainer[1]

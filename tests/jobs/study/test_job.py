@@ -136,6 +136,29 @@ def test_the_estimate_is_measured_and_nothing_is_written(place):
     assert np.isfinite(found.per_image).all() and not (place / "dry").exists()
 
 
+@pytest.mark.slow
+def test_networks_of_functions_are_trained_beside_our_own(place, monkeypatch):
+    (place / "studied_nets.py").write_text(
+        "import keras\n"
+        "def plain():\n"
+        "    pixels = keras.Input((None, None, 3))\n"
+        "    maps = keras.layers.Conv2D(8, 3, 2)(keras.layers.Rescaling(1 / 255)(pixels))\n"
+        "    maps = keras.layers.ReLU()(keras.layers.BatchNormalization()(maps))\n"
+        "    return keras.Model(pixels, keras.layers.Dropout(0.1)(maps))\n"
+        "def flat():\n"
+        "    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])\n"
+    )
+    monkeypatch.syspath_prepend(place)
+    names = "studied_nets:plain,studied_nets:flat"
+    changes = {"study__factors": "", "study__resolutions": "16", "study__networks": names}
+    changes |= {"train__epochs": 40, "train__learning_rate": 0.05}
+    summary = study(overrides=settings(place, "functions", **changes), quiet=True)
+    plain, flat = summary.view.rows[:2], summary.view.rows[2:]
+    # Which quarter is bright needs no depth, but more than chance, 0.25, needs training.
+    assert min(row.scores["accuracy"] for row in plain) > 0.35
+    assert all("must return a Keras model that ends" in row.error for row in flat)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -143,6 +166,7 @@ def test_the_estimate_is_measured_and_nothing_is_written(place):
         ({"study__factors": "data.size=1|2"}, "a setting of"),
         ({"study__factors": "train.mixup=0|x"}, "a number"),
         ({"study__factors": "train.mixupp=0|1"}, "Did you mean"),
+        ({"study__networks": "nowhere:net"}, "cannot be found"),
         ({"study__networks": "v2-s-w0.1-d0.1"}, "No training of this study is possible"),
         ({"study__sources": "digits"}, "exclude each other"),
         ({"study__kind": "backbones", "study__widths": "0.5"}, "donors as they are"),
