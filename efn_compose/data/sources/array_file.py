@@ -1,10 +1,12 @@
 """Images in a plain `.npy` or `.npz` file, taken as they are: neither drawn from nor resized."""
 
 import os
+import zipfile
 
 import numpy as np
 
-from efn_compose.errors import DataError
+from efn_compose.errors import DataError, RunError
+from efn_compose.store.arrays import read_arrays
 
 
 def read_image_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -25,12 +27,12 @@ def read_image_array(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarr
         (64, 128, 128, 3)
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            images, labels = loaded, None
+        if zipfile.is_zipfile(path):
+            arrays = read_arrays(path)
+            images, labels = arrays["images"], arrays.get("labels")
         else:
-            images, labels = loaded["images"], loaded.get("labels")
-    except (OSError, ValueError, KeyError) as error:
+            images, labels = np.load(path, allow_pickle=False), None
+    except (RunError, OSError, ValueError, KeyError, EOFError) as error:
         raise DataError(
             f"{path}: cannot read images ({error}). Give a .npy file, or an .npz file with "
             "'images' (image, height, width, 3) and, for a new classifier, 'labels'."

@@ -1,8 +1,6 @@
 """A NumPy archive with the arrays `images` and `labels`."""
 
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ from efn_compose.data.table import (
     ImageTable,
     number_labels,
 )
-from efn_compose.errors import DataError, describe_problems
+from efn_compose.errors import DataError, RunError, describe_problems
+from efn_compose.store.arrays import read_arrays
 
 
 def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> ImageTable:
@@ -71,21 +70,21 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
 def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     if not path.is_file():
         raise DataError(f"{path}: no such file (seen from {Path.cwd()}).")
+    with path.open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
+            raise DataError(
+                f"{path}: not a readable .npz file (one array, not an archive of named arrays)."
+            )
     arrays: dict[str, np.ndarray] = {}
     problems = []
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("one array, not an archive of named arrays")
-            for name in ("images", "labels", "groups", "class_names", "masks"):
-                if name not in archive.files:
-                    continue
-                try:
-                    arrays[name] = archive[name]
-                except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                    problems.append(f"- {name!r} cannot be read: {error}")
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable .npz file ({error}).") from None
+    for name in ("images", "labels", "groups", "class_names", "masks"):
+        try:
+            arrays |= read_arrays(path, [name])
+        except RunError as error:
+            problem = str(error).removeprefix(f"{path}: ")
+            if not problem.startswith(f"{name!r}"):
+                raise DataError(str(error)) from None
+            problems.append(f"- {problem}")
     return arrays, problems
 
 

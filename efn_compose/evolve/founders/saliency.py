@@ -1,21 +1,19 @@
 """How much each unit of each donor matters on the user's images, measured once per run."""
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
 from efn_compose.donors import Donor
-from efn_compose.errors import EvaluationError
+from efn_compose.errors import EvaluationError, RunError
 from efn_compose.evolve.founders.alignment import ALIGN_IMAGES
 from efn_compose.evolve.founders.kept_donors import key_of
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import SaliencyTask
-from efn_compose.store.atomic import atomic_path
+from efn_compose.store.arrays import read_arrays, write_arrays
 
 FILE = "saliency.npz"
 
@@ -59,23 +57,20 @@ def measure_saliency(
             )
         found[number] = outcome.value
     arrays = {f"{n}/{group}": v for n, part in enumerate(found) for group, v in part.items()}
-    with atomic_path(folder / FILE) as path, path.open("wb") as file:
-        # savez' own arguments have names that no array here has, which its types cannot say.
-        np.savez(file, key=np.array(key), **cast(dict[str, Any], arrays))
+    write_arrays(folder / FILE, {"key": np.array(key), **arrays})
     return tuple(found)
 
 
 def _kept(path: Path, key: str, donor_count: int) -> tuple[dict[str, np.ndarray], ...] | None:
     """Return the saliency measured for exactly these donors and images; None if there is none."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["key"]) != key:
-                return None
-            found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in range(donor_count))
-            for name in file.files:
-                if name != "key":
-                    number, group = name.split("/", 1)
-                    found[int(number)][group] = file[name]
-            return found
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
+        arrays = read_arrays(path)
+        if str(arrays.pop("key")) != key:
+            return None
+        found: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in range(donor_count))
+        for name, values in arrays.items():
+            number, group = name.split("/", 1)
+            found[int(number)][group] = values
+        return found
+    except (RunError, ValueError, LookupError):
         return None  # not measured yet, or not whole

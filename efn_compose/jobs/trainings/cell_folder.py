@@ -1,14 +1,11 @@
 """What a training leaves in its folder: history, pictures, weights, answers."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
 
 from efn_compose.donors import Donor
 from efn_compose.jobs.trainings.curves import draw_history, draw_rates
-from efn_compose.store import atomic_path, write_text
+from efn_compose.store import write_text
+from efn_compose.store.arrays import write_arrays
 from efn_compose.store.journal import to_line
 from efn_compose.train.recipe import FittedModel, History
 from efn_compose.train.recipe.rate_finder import RateCurve
@@ -58,10 +55,4 @@ def write_weights(folder: Path, fitted: FittedModel, donor: Donor) -> None:
         trainer.trained(donor).save(folder / f"{name}.h5")
         beside = trainer.beside()
         if beside:
-            _write_head(folder / f"{name}_head.npz", beside)
-
-
-def _write_head(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        # savez' own arguments have names that no array here has, which its types cannot say.
-        np.savez(file, **cast(dict[str, Any], dict(arrays)))
+            write_arrays(folder / f"{name}_head.npz", beside)

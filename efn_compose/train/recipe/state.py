@@ -2,15 +2,14 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from efn_compose.errors import ResumeMismatchError, RunError, describe_problems
-from efn_compose.store import atomic_path
+from efn_compose.store.arrays import read_arrays, write_arrays
 
 _TEXT = "state"
 
@@ -33,10 +32,7 @@ def write_state(
     for group, members in variables.items():
         content |= {f"{group}/{n}": member.numpy() for n, member in enumerate(members)}
     content[_TEXT] = np.frombuffer(json.dumps(text).encode(), np.uint8)
-    needed = sum(values.nbytes for values in content.values())
-    with atomic_path(path, needed) as temporary, open(temporary, "wb") as file:
-        # savez' own arguments have names that no array here has, which its types cannot say.
-        np.savez(file, **cast(dict[str, Any], content))
+    write_arrays(path, content)
 
 
 def read_state(
@@ -62,13 +58,12 @@ def read_state(
     if not Path(path).exists():
         return None
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            content = {name: file[name] for name in file.files}
-        text = json.loads(content.pop(_TEXT).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(
-            f"{path}: damaged ({error}). Remove it to begin this training anew."
-        ) from None
+        content = read_arrays(path)
+    except RunError as error:
+        raise RunError(f"{error} Remove it to begin this training anew.") from None
+    if _TEXT not in content:
+        raise RunError(f"{path}: no state of a training. Remove it to begin this training anew.")
+    text = json.loads(content.pop(_TEXT).tobytes())
     differences = [
         f"- {key}: there {_short(text['identity'].get(key))}, now {_short(value)}"
         for key, value in identity.items()

@@ -1,0 +1,75 @@
+"""NumPy archives (`.npz`), every byte of which is checked: `numpy.load` stops where a header says.
+
+A flipped bit can make the header of an array shorter or turn its byte order. `numpy.load` then reads
+other values, and never comes to the end of the member, where its checksum would be compared.
+"""
+
+import io
+import os
+import tokenize
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from efn_compose.checkpoints.containers.zip_archive import open_zip
+from efn_compose.errors import RunError, UnreadableCheckpointError
+from efn_compose.store.atomic import atomic_path
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays by name, atomically; the archive has a CRC-32 of each.
+
+    Args:
+        path: File to create or replace, usually `.npz`.
+        arrays: By name; plain numbers or texts.
+
+    Raises:
+        RunError: No space, no permission, no such folder.
+    """
+    needed = sum(values.nbytes for values in arrays.values())
+    with atomic_path(path, needed) as temporary, open(temporary, "wb") as file:
+        # savez' own arguments have names that no array here has, which its types cannot say.
+        np.savez(file, **cast(dict[str, Any], dict(arrays)))
+
+
+def read_arrays(
+    path: str | os.PathLike[str], names: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Return the arrays of a `.npz` file by name, each compared with its checksum.
+
+    Args:
+        path: The file.
+        names: Those that are wanted, where the file has them; all by default.
+
+    Raises:
+        RunError: Not there, damaged, or with pickled objects; the array is named.
+
+    Example:
+        >>> write_arrays("numbers.npz", {"one": np.ones(3)})  # doctest: +SKIP
+        >>> read_arrays("numbers.npz")["one"]  # doctest: +SKIP
+        array([1., 1., 1.])
+    """
+    where, found = f"{path}:", {}
+    if not os.path.isfile(path):
+        raise RunError(f"{path}: no such file.")
+    try:
+        with open_zip(path) as archive:
+            for member in archive.namelist():
+                name = member.removesuffix(".npy")
+                if names is None or name in names:
+                    where = f"{path}: {name!r}"
+                    # Read whole, which compares the checksum, before a header is believed.
+                    found[name] = _array(archive.read(member))
+    except (UnreadableCheckpointError, SyntaxError, MemoryError, tokenize.TokenError) as error:
+        reason = str(error).removeprefix(f"{path}: ") or type(error).__name__
+        raise RunError(f"{where} cannot be read: {reason}") from None
+    return found
+
+
+def _array(content: bytes) -> np.ndarray:
+    file = io.BytesIO(content)
+    values: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    if file.read(1):
+        raise ValueError("more bytes than its header says")
+    return values
