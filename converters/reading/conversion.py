@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from converters.reading.examination import examine
+from converters.reading.examination import Examination, examine
 from converters.reading.matching import MatchedCheckpoint, match_checkpoint, match_raw
 from converters.reading.report import ConversionReport, by_reason
 from efn_compose.arch import parameter_count
@@ -21,7 +21,8 @@ class Conversion:
     Args:
         donor: The weights in canonical form.
         report: Every change, and every source of a convention.
-        raw: The checkpoint as prepared for mapping; its values are read on demand.
+        raw: The checkpoint as prepared for mapping. It does not hold the source; values are read from
+            there on demand, as long as it is there and did not change.
     """
 
     donor: Donor
@@ -79,8 +80,11 @@ def convert_raw(
 
 
 def loaded(matched: MatchedCheckpoint) -> Conversion:
-    """Return a matched checkpoint with its values read."""
-    donor, report = matched.load()
+    """Return a matched checkpoint with its values read; the source is left."""
+    try:
+        donor, report = matched.load()
+    finally:
+        matched.raw.close()
     return Conversion(donor, report, matched.raw)
 
 
@@ -110,6 +114,13 @@ def inspect(
     """
     request = Request(arch, ema, prefix, channels, tuple(accepted))
     found = examine(path, request, dialect=dialect)
+    try:
+        return _description(found)
+    finally:
+        found.raw.close()
+
+
+def _description(found: Examination) -> dict[str, Any]:
     raw, spec, resolved = found.raw, found.spec, found.resolved
     dtypes: dict[str, int] = {}
     for tensor in raw.tensors.values():

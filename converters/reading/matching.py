@@ -99,6 +99,8 @@ class MatchedCheckpoint:
             # The writer looks at every value, and stops at the first bad one: name all.
             self.tensors.read_all()
             raise
+        finally:
+            self.raw.close()
         return report[0]
 
     @property
@@ -150,6 +152,7 @@ def match_raw(
 
 def _matched(found: Examination) -> MatchedCheckpoint:
     if found.problem is not None:
+        found.raw.close()
         raise found.problem
     if not (found.dialect and found.spec and found.resolved and found.tensors and found.mapping):
         raise ConversionError(f"{found.source}: examined in part only.")

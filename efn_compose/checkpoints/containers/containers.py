@@ -3,13 +3,13 @@
 import dataclasses
 import importlib
 import os
-import zipfile
 from pathlib import Path
 from typing import Any, Protocol
 
 from efn_compose.checkpoints.containers.not_checkpoints import refuse_other_kinds
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.containers.source_hash import SourceHash
+from efn_compose.checkpoints.containers.zip_archive import open_zip
 from efn_compose.errors import UnreadableCheckpointError
 
 TORCH_LEGACY_MAGIC = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
@@ -132,13 +132,8 @@ def _zip_kind(path: Path, head: bytes) -> str:
     name_length = int.from_bytes(head[26:28], "little")
     if head[30 : 30 + name_length].endswith(b"/data.pkl"):
         return "torch-zip"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError) as error:
-        raise UnreadableCheckpointError(
-            f"{path}: a damaged or truncated zip archive ({error}); fetch it again."
-        ) from None
+    with open_zip(path) as archive:
+        names = archive.namelist()
     if any(name.endswith("model.weights.h5") for name in names):
         return "keras-zip"
     if any(name.split("/")[-1] == "data.pkl" for name in names):

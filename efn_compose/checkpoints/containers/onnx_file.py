@@ -5,6 +5,7 @@ extra package is necessary and nothing is copied before its size is known. Field
 numbers are those of `onnx.proto`.
 """
 
+import dataclasses
 import mmap
 import os
 import struct
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.containers.source_file import SourceFile, StoredValues
 from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
@@ -73,10 +75,14 @@ def read(
     path = Path(path)
     if not path.is_file() or path.stat().st_size == 0:
         raise UnreadableCheckpointError(f"{path}: no such file, or empty.")
-    with path.open("rb") as file:
-        buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    source = SourceFile(path)
     try:
-        return _read_model(_Message(buffer, path))
+        with (
+            path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer,
+        ):
+            raw = _read_model(_Message(buffer, path, source))
+        return dataclasses.replace(raw, release=source.close)
     except (struct.error, LookupError, TypeError, ValueError, OverflowError) as error:
         raise UnreadableCheckpointError(
             f"{path}: not a readable ONNX model ({error}). It is truncated, damaged, or of another "
@@ -85,11 +91,12 @@ def read(
 
 
 class _Message:
-    """Decodes protocol-buffer fields of a mapped file."""
+    """Decodes protocol-buffer fields of a mapped file; values are read from the file later."""
 
-    def __init__(self, buffer: mmap.mmap, path: Path) -> None:
+    def __init__(self, buffer: mmap.mmap, path: Path, source: SourceFile) -> None:
         self.buffer = buffer
         self.path = path
+        self.source = source
 
     def fields(self, span: Span) -> Iterator[tuple[int, Any]]:
         """Yield (field number, value) of a message; values of length-delimited fields are spans."""
@@ -297,7 +304,9 @@ def _inline(
                     f"{where}: declares {count * typed.itemsize} bytes, stores {end - start}; "
                     "refused."
                 )
-            return lambda: np.frombuffer(message.buffer, typed, count, start).reshape(shape)
+            if not count:
+                return lambda: np.zeros(shape, typed)
+            return StoredValues(message.source, lambda start=start: start, shape, typed)
     for number in (5, 7):
         if number in data:
             integers = message.integers(data[number])

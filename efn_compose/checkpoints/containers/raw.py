@@ -39,6 +39,10 @@ class RawTensor:
             target[...] = self.load().reshape(target.shape)
 
 
+def _hold_nothing() -> None:
+    """Release nothing: the tensors of most checkpoints in tests lie in memory."""
+
+
 @dataclass(frozen=True)
 class RawCheckpoint:
     """A foreign checkpoint, unwrapped to its tensors.
@@ -52,6 +56,7 @@ class RawCheckpoint:
         metadata: Further fields of the file, or of a `config.json` beside it.
         notes: What unwrapping did: which key was taken, which prefix stripped.
         hash: The hash of the source where one was begun with the reading.
+        release: Closes the files that tensors are read from; reading another one opens them again.
     """
 
     path: Path
@@ -60,8 +65,20 @@ class RawCheckpoint:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     hash: SourceHash | None = None
+    release: Callable[[], None] = _hold_nothing
 
     @property
     def sha256(self) -> str:
         """SHA-256 of the source file's bytes (of all files of a TF checkpoint, in name order)."""
-        return (self.hash or SourceHash(self.path)).result()
+        begun = self.hash if self.hash and not self.hash.is_cancelled else SourceHash(self.path)
+        return begun.result()
+
+    def close(self) -> None:
+        """Leave the source: close its files, and hash it no further.
+
+        Tensors and the hash can still be asked for, which opens the source again; a tensor of a
+        file that changed in the meantime is refused.
+        """
+        self.release()
+        if self.hash is not None:
+            self.hash.cancel()

@@ -1,6 +1,7 @@
 """Reads safetensors files: a JSON header of names, types and offsets, then raw values."""
 
 import json
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
-from efn_compose.checkpoints.containers.source_file import SourceFile, StoredValues
+from efn_compose.checkpoints.containers.source_file import (
+    FETCH_AGAIN,
+    SourceFile,
+    StoredValues,
+    wrong_checksum,
+)
 from efn_compose.checkpoints.containers.torch.state_dict import config_beside, strip_prefixes
 from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.errors import (
@@ -18,6 +24,9 @@ from efn_compose.errors import (
 )
 
 MAX_HEADER_BYTES = 100 << 20
+#: Our key in the metadata for CRC-32 of header and tensors; other readers pass it over.
+CHECKSUMS_KEY = "efn_compose_crc32"
+_DIGITS = frozenset("0123456789abcdef")
 
 #: Name of the numpy type behind each safetensors type.
 DTYPES = {
@@ -34,8 +43,12 @@ def read(path: Path, *, container: str = "safetensors", ema: bool = True) -> Raw
             leave gaps, or reach outside the file; all are listed.
         UnreadableCheckpointError: The file is truncated or damaged.
     """
-    header, start = _header(path)
-    metadata: dict[str, Any] = dict(header.pop("__metadata__", None) or {})
+    header, start, text = _header(path)
+    stated = header.pop("__metadata__", None) or {}
+    if not isinstance(stated, dict):
+        raise UnreadableCheckpointError(f"{path}: its metadata is no JSON object.")
+    metadata: dict[str, Any] = dict(stated)
+    checksums = _checksums(path, metadata.pop(CHECKSUMS_KEY, None), text, list(header))
     problems: list[str] = []
     entries = []
     for name, entry in header.items():
@@ -60,14 +73,44 @@ def read(path: Path, *, container: str = "safetensors", ema: bool = True) -> Raw
     names = strip_prefixes([name for _, _, name, _, _ in entries], notes)
     file = SourceFile(path)
     tensors = {
-        new: RawTensor(new, shape, dtype, _values(file, start + begin, dtype, shape))
-        for new, (begin, _, _, dtype, shape) in zip(names, entries, strict=True)
+        new: RawTensor(
+            new,
+            shape,
+            dtype,
+            _values(file, start + begin, dtype, shape, checksums.get(name), f"{path}: {new}"),
+        )
+        for new, (begin, _, name, dtype, shape) in zip(names, entries, strict=True)
     }
     metadata |= config_beside(path, notes)
-    return RawCheckpoint(path, container, tensors, metadata, tuple(notes))
+    return RawCheckpoint(path, container, tensors, metadata, tuple(notes), release=file.close)
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
+def _checksums(path: Path, digits: object, text: bytes, names: list[str]) -> dict[str, int]:
+    """Return checksums by tensor, of a file that has them; the header's own is compared here.
+
+    Args:
+        path: The file, for messages.
+        digits: Eight hexadecimal digits for the header, with noughts in place of all digits, and
+            for every tensor in the header's order; None where the file has none.
+        text: The header.
+        names: Its tensors in order.
+
+    Raises:
+        UnreadableCheckpointError: The header's checksum is wrong, or they are not as many.
+    """
+    if digits is None:
+        return {}
+    stated = str(digits)
+    if len(stated) != 8 * (len(names) + 1) or not set(stated) <= _DIGITS:
+        raise UnreadableCheckpointError(f"{path}: damaged checksums. {FETCH_AGAIN}")
+    blank = text.replace(stated.encode(), b"0" * len(stated), 1)
+    whole, *others = (int(stated[n : n + 8], 16) for n in range(0, len(stated), 8))
+    if zlib.crc32(blank) != whole:
+        raise wrong_checksum(f"{path}: header")
+    return dict(zip(names, others, strict=True))
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int, bytes]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -84,7 +127,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
         raise UnreadableCheckpointError(f"{path}: a damaged header ({error}).") from None
     if not isinstance(header, dict):
         raise UnreadableCheckpointError(f"{path}: the header is no JSON object.")
-    return header, 8 + length
+    return header, 8 + length, text
 
 
 def _check_layout(
@@ -113,8 +156,13 @@ def _check_layout(
 
 
 def _values(
-    file: SourceFile, offset: int, dtype: str, shape: tuple[int, ...]
+    file: SourceFile,
+    offset: int,
+    dtype: str,
+    shape: tuple[int, ...],
+    crc: int | None,
+    where: str,
 ) -> Callable[[], np.ndarray]:
     if 0 in shape:
         return lambda: np.zeros(shape, numpy_dtype(dtype))
-    return StoredValues(file, lambda: offset, shape, numpy_dtype(dtype))
+    return StoredValues(file, lambda: offset, shape, numpy_dtype(dtype), crc, where)

@@ -2,6 +2,7 @@
 
 import io
 import math
+import os
 import weakref
 import zlib
 from collections.abc import Callable
@@ -26,7 +27,7 @@ class SourceFile:
     """A file of raw values; it is opened at the first read and closed with its last reader.
 
     Args:
-        path: The file.
+        path: The file; another one under its name, or other content, is refused later.
 
     Example:
         >>> SourceFile(path).read(8, 3, np.dtype("float32")).shape  # doctest: +SKIP
@@ -36,6 +37,7 @@ class SourceFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: io.BufferedReader | None = None
+        self._state = _state(os.stat(path))
 
     def read(self, offset: int, count: int, dtype: np.dtype) -> np.ndarray:
         """Return values, in an array of their own.
@@ -79,7 +81,16 @@ class SourceFile:
     def open(self) -> io.BufferedReader:
         """Open the file now, not at the first read."""
         if self._file is None:
-            self._file = io.BufferedReader(io.FileIO(self.path), _BUFFER_BYTES)
+            try:
+                file = io.FileIO(self.path)
+            except OSError as error:
+                raise UnreadableCheckpointError(
+                    f"{self.path}: gone while it was read ({error.strerror})."
+                ) from None
+            if _state(os.fstat(file.fileno())) != self._state:
+                file.close()
+                raise UnreadableCheckpointError(f"{self.path}: changed while it was read.")
+            self._file = io.BufferedReader(file, _BUFFER_BYTES)
             self._closing = weakref.finalize(self, self._file.close)
         return self._file
 
@@ -88,6 +99,10 @@ class SourceFile:
         if self._file is not None:
             self._closing()
             self._file = None
+
+
+def _state(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ position in an object graph, which also records each variable's full name.
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,14 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
     else:
         container, prefix = "tf-checkpoint", path
     stored_bytes = _data_bytes(prefix)
-    reader = _open(prefix)
-    shapes = {name: tuple(s) for name, s in reader.get_variable_to_shape_map().items()}
-    dtypes = {n: t.as_numpy_dtype for n, t in reader.get_variable_to_dtype_map().items()}
+    reader = _Reader(prefix)
+    shapes = {name: tuple(s) for name, s in reader.opened.get_variable_to_shape_map().items()}
+    dtypes = {n: t.as_numpy_dtype for n, t in reader.opened.get_variable_to_dtype_map().items()}
     keys = {name: name for name in sorted(shapes)}
     notes: list[str] = []
     if OBJECT_GRAPH in keys:
         keys = _without_bookkeeping(keys, shapes, notes)
-        keys = _object_names(reader, keys, ema, prefix, notes)
+        keys = _object_names(reader.get(OBJECT_GRAPH), keys, ema, prefix, notes)
     keys, taken = _choose_set(keys, ema, prefix, notes)
     tensors = {}
     for name, key in keys.items():
@@ -75,9 +75,9 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
                 f"{prefix}: {key} declares {declared} bytes, the data files hold {stored_bytes}; "
                 "refused."
             )
-        tensors[name] = RawTensor(name, shapes[key], dtype.name, _loader(reader, key, prefix))
+        tensors[name] = RawTensor(name, shapes[key], dtype.name, _loader(reader, key))
     metadata = {"ema": taken} | ({} if config is None else {"model_config": config})
-    return RawCheckpoint(prefix, container, tensors, metadata, tuple(notes))
+    return RawCheckpoint(prefix, container, tensors, metadata, tuple(notes), release=reader.close)
 
 
 def _data_bytes(prefix: Path) -> int:
@@ -113,19 +113,39 @@ def _open(prefix: Path) -> Any:
         ) from None
 
 
-def _loader(reader: Any, key: str, prefix: Path) -> Any:
-    def load() -> np.ndarray:
+class _Reader:
+    """TensorFlow's reader, which keeps the data files open, and what it raises as errors of ours."""
+
+    def __init__(self, prefix: Path) -> None:
+        self._prefix = prefix
+        self._reader: Any = None
+
+    @property
+    def opened(self) -> Any:
+        """TensorFlow's reader."""
+        if self._reader is None:
+            self._reader = _open(self._prefix)
+        return self._reader
+
+    def close(self) -> None:
+        """Let go of the files; another read opens them again."""
+        self._reader = None
+
+    def get(self, key: str) -> Any:
+        """Return a variable's value."""
         import tensorflow as tf
 
         try:
-            return np.asarray(reader.get_tensor(key))
+            return self.opened.get_tensor(key)
         except (tf.errors.OpError, RuntimeError, ValueError, LookupError, TypeError) as error:
             raise UnreadableCheckpointError(
-                f"{prefix}: {key}: TensorFlow cannot read it ({error}). The data file is truncated "
-                "or damaged."
+                f"{self._prefix}: {key}: TensorFlow cannot read it ({error}). The data file is "
+                "truncated or damaged."
             ) from None
 
-    return load
+
+def _loader(reader: _Reader, key: str) -> Callable[[], np.ndarray]:
+    return lambda: np.asarray(reader.get(key))
 
 
 #: What a training keeps in an object-based checkpoint beside the network, by the path of the object.
@@ -157,13 +177,19 @@ def _without_bookkeeping(
 
 
 def _object_names(
-    reader: Any, keys: Mapping[str, str], ema: bool, prefix: Path, notes: list[str]
+    stored: bytes, keys: Mapping[str, str], ema: bool, prefix: Path, notes: list[str]
 ) -> dict[str, str]:
     """Return checkpoint keys by the variables' full names, as the object graph records them."""
+    from google.protobuf.message import DecodeError
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
-    graph.ParseFromString(reader.get_tensor(OBJECT_GRAPH))
+    try:
+        graph.ParseFromString(stored)
+    except (DecodeError, TypeError) as error:
+        raise UnreadableCheckpointError(
+            f"{prefix}: a damaged object graph ({error}). Fetch or write it again."
+        ) from None
     slots = {slot.slot_name for node in graph.nodes for slot in node.slot_variables}
     if "average" in slots and ema:
         raise UnreadableCheckpointError(

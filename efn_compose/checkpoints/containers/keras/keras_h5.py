@@ -16,18 +16,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from efn_compose.checkpoints.containers.keras.hdf5_safety import (
     damage_refused,
     numeric_key,
-    open_hdf5,
     read_names,
     safe_attribute,
     safe_member,
     walk_groups,
 )
+from efn_compose.checkpoints.containers.keras.hdf5_source import Hdf5Source
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
+from efn_compose.checkpoints.containers.source_file import SourceFile
+from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
 #: Roles of the numbered variables of a `.weights.h5` group, by class and count.
@@ -69,27 +69,33 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
         'h5-weights'
     """
     path = Path(path)
-    return read_open_hdf5(open_hdf5(path), path)
+    if not path.is_file():
+        raise UnreadableCheckpointError(f"{path}: no such file.")
+    return read_hdf5(Hdf5Source(lambda: path, SourceFile(path)), path)
 
 
-def read_open_hdf5(
-    file: Any, path: Path, container: str = "", config: dict[str, Any] | None = None
+def read_hdf5(
+    source: Hdf5Source, path: Path, container: str = "", config: dict[str, Any] | None = None
 ) -> RawCheckpoint:
-    """Read the tensors of an open Keras HDF5 file; the tensors keep the file open.
+    """Read the tensors of a Keras HDF5 file.
 
     Args:
-        file: An open `h5py.File`.
+        source: The file.
         path: What messages and the result call it.
         container: Overrides the container's name (a `.keras` zip holds such a file).
         config: The model's configuration, where it is stored outside the file.
     """
-    with damage_refused(path):
-        return _read_layout(file, path, container, config)
+    try:
+        with damage_refused(path):
+            return _read_layout(source, path, container, config)
+    finally:
+        source.close()
 
 
 def _read_layout(
-    file: Any, path: Path, container: str, config: dict[str, Any] | None
+    source: Hdf5Source, path: Path, container: str, config: dict[str, Any] | None
 ) -> RawCheckpoint:
+    file = source.file
     notes: list[str] = []
     metadata: dict[str, Any] = {}
     if "model_weights" in file:
@@ -108,14 +114,14 @@ def _read_layout(
     layers = read_names(root, "layer_names")
     if layers is not None:
         composites: list[str] = []
-        tensors = _by_name(_legacy_tensors(root, layers, notes, composites), path)
+        tensors = _by_name(_legacy_tensors(source, root, layers, notes, composites), path)
         metadata["composites"] = tuple(composites)
         notes += [f"unwrapped the nested model or composite layer {name!r}" for name in composites]
         if "optimizer_weights" in file:
             notes.append("optimizer_weights ignored: training state")
     elif any(name in file for name in ("layers", "_layer_checkpoint_dependencies", "vars")):
         kind = "keras-weights"
-        tensors = _by_name(_numbered_tensors(file, config, notes), path)
+        tensors = _by_name(_numbered_tensors(source, config, notes), path)
         metadata["layer_classes"] = _layer_classes(file)
     else:
         raise UnreadableCheckpointError(
@@ -124,7 +130,9 @@ def _read_layout(
         )
     if not tensors:
         raise UnreadableCheckpointError(f"{path}: the file holds no weights.")
-    return RawCheckpoint(path, container or kind, tensors, metadata, tuple(notes))
+    return RawCheckpoint(
+        path, container or kind, tensors, metadata, tuple(notes), release=source.close
+    )
 
 
 def refuse_lambda(config: Any, where: str) -> None:
@@ -222,7 +230,7 @@ def _by_name(tensors: Iterator[RawTensor], path: Path) -> dict[str, RawTensor]:
 
 
 def _legacy_tensors(
-    root: Any, layers: list[str], notes: list[str], composites: list[str]
+    source: Hdf5Source, root: Any, layers: list[str], notes: list[str], composites: list[str]
 ) -> Iterator[RawTensor]:
     """Yield tensors of a layout with names in attributes, in the model's layer order."""
     for layer in layers:
@@ -239,11 +247,11 @@ def _legacy_tensors(
                 notes.append(f"{layer}: seed generator state ignored")
                 continue
             dataset = safe_member(group, weight)
-            yield _raw_tensor(f"{owner}/{role.removesuffix(':0')}", dataset)
+            yield _raw_tensor(f"{owner}/{role.removesuffix(':0')}", dataset, source)
 
 
 def _numbered_tensors(
-    file: Any, config: dict[str, Any] | None, notes: list[str]
+    source: Hdf5Source, config: dict[str, Any] | None, notes: list[str]
 ) -> Iterator[RawTensor]:
     """Yield tensors of a layout with numbered variables, in numeric order per class.
 
@@ -252,7 +260,7 @@ def _numbered_tensors(
     tensors keep the numbers ("conv2d_5/kernel").
     """
     names = layer_names_by_path(config) if config else {}
-    for path, group in walk_groups(file):
+    for path, group in walk_groups(source.file):
         parts = path.split("/")
         if parts[-1] != "vars" or not len(group):
             continue
@@ -276,7 +284,7 @@ def _numbered_tensors(
         datasets = [safe_member(group, key) for key in keys]
         roles = _numbered_roles(owner, [dataset.shape for dataset in datasets], keys)
         for role, dataset in zip(roles, datasets, strict=True):
-            yield _raw_tensor(f"{layer}/{role}", dataset)
+            yield _raw_tensor(f"{layer}/{role}", dataset, source)
 
 
 def _layer_classes(file: Any) -> dict[str, int]:
@@ -308,7 +316,7 @@ def _numbered_roles(owner: str, shapes: list[tuple[int, ...]], keys: list[str]) 
     return keys
 
 
-def _raw_tensor(name: str, dataset: Any) -> RawTensor:
+def _raw_tensor(name: str, dataset: Any, source: Hdf5Source) -> RawTensor:
     """Return a lazy tensor over an open dataset that has passed the safety checks."""
     dtype = dataset.dtype
     is_bfloat16 = dtype.kind == "V" and safe_attribute(dataset, "dtype") in (
@@ -320,13 +328,6 @@ def _raw_tensor(name: str, dataset: Any) -> RawTensor:
             f"{dataset.file.filename}: {dataset.name}: values of type {dtype} are no tensor."
         )
 
-    def load() -> np.ndarray:
-        with damage_refused(f"{dataset.file.filename}: {dataset.name}"):
-            values = dataset[()]
-        if is_bfloat16:
-            import ml_dtypes
-
-            return np.asarray(values).view(ml_dtypes.bfloat16)
-        return np.asarray(values)
-
-    return RawTensor(name, tuple(dataset.shape), "bfloat16" if is_bfloat16 else str(dtype), load)
+    stored = "bfloat16" if is_bfloat16 else str(dtype)
+    load = source.loader(dataset, numpy_dtype("bfloat16") if is_bfloat16 else dtype)
+    return RawTensor(name, tuple(dataset.shape), stored, load)

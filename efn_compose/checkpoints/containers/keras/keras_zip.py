@@ -7,9 +7,15 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from efn_compose.checkpoints.containers.keras.hdf5_safety import open_hdf5
-from efn_compose.checkpoints.containers.keras.keras_h5 import parse_config, read_open_hdf5
+from efn_compose.checkpoints.containers.keras.hdf5_source import Hdf5Source
+from efn_compose.checkpoints.containers.keras.keras_h5 import parse_config, read_hdf5
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.containers.source_file import SourceFile
+from efn_compose.checkpoints.containers.zip_archive import (
+    check_member,
+    member_offset,
+    open_zip,
+)
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
 CONFIG_MEMBER = "config.json"
@@ -48,17 +54,12 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
     path = Path(path)
     if not path.is_file():
         raise UnreadableCheckpointError(f"{path}: no such file.")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_members(archive, path)
-            config = parse_config(_read_json(archive, CONFIG_MEMBER, path), f"{path}")
-            about = parse_config(_read_json(archive, METADATA_MEMBER, path), f"{path}")
-            weights = _open_weights(archive, path)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UnreadableCheckpointError(
-            f"{path}: not a readable zip archive ({error}). It is truncated or damaged."
-        ) from None
-    raw = read_open_hdf5(open_hdf5(weights), path, "keras-zip", config)
+    with open_zip(path) as archive:
+        _check_members(archive, path)
+        config = parse_config(_read_json(archive, CONFIG_MEMBER, path), f"{path}")
+        about = parse_config(_read_json(archive, METADATA_MEMBER, path), f"{path}")
+        weights = _weights(archive, path)
+    raw = read_hdf5(weights, path, "keras-zip", config)
     if "keras_version" not in about:
         return raw
     metadata = {**raw.metadata, "keras_version": str(about["keras_version"])}
@@ -98,29 +99,23 @@ def _read_json(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     return archive.read(member)
 
 
-def _open_weights(archive: zipfile.ZipFile, path: Path) -> Any:
-    """Return the weights member as a seekable file: a window where it is stored, else inflated."""
+def _weights(archive: zipfile.ZipFile, path: Path) -> Hdf5Source:
+    """Return the weights member, its checksum compared: a window where it is stored, else inflated."""
     member = archive.getinfo(WEIGHTS_MEMBER)
     _check_size(member, None, path)
-    with archive.open(member) as stream:
-        if member.compress_type != zipfile.ZIP_STORED:
-            return _NamedBytes(stream.read(member.file_size), f"{path}:{WEIGHTS_MEMBER}")
-    offset = _data_offset(path, member)
-    if offset + member.file_size > path.stat().st_size:
-        raise UnreadableCheckpointError(f"{path}: {WEIGHTS_MEMBER} ends beyond the archive.")
-    return StoredMember(path, WEIGHTS_MEMBER, offset, member.file_size)
-
-
-def _data_offset(path: Path, member: zipfile.ZipInfo) -> int:
-    """Return where a member's bytes begin: after its local header, name and extra field."""
-    with path.open("rb") as file:
-        file.seek(member.header_offset)
-        header = file.read(30)
-    if header[:4] != b"PK\x03\x04":
-        raise UnreadableCheckpointError(f"{path}: damaged header of {member.filename!r}.")
-    name_length = int.from_bytes(header[26:28], "little")
-    extra_length = int.from_bytes(header[28:30], "little")
-    return member.header_offset + 30 + name_length + extra_length
+    where = f"{path}:{WEIGHTS_MEMBER}"
+    if member.compress_type != zipfile.ZIP_STORED:
+        content = archive.read(member)
+        return Hdf5Source(lambda: _NamedBytes(content, where))
+    source = SourceFile(path)
+    try:
+        check_member(source, member, where)
+        offset = member_offset(source, member)
+    finally:
+        source.close()
+    return Hdf5Source(
+        lambda: StoredMember(path, WEIGHTS_MEMBER, offset, member.file_size), source, offset
+    )
 
 
 class _NamedBytes(io.BytesIO):

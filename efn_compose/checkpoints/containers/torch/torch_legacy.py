@@ -1,5 +1,6 @@
 """Reads PyTorch files of before version 1.6: five pickles, then the storages one after another."""
 
+import dataclasses
 import io
 import os
 from collections.abc import Callable
@@ -60,7 +61,8 @@ def read(path: Path, *, container: str = "torch-legacy", ema: bool = True) -> Ra
         check_extent(ref, storages[ref.storage.key].numel, where)
         return _values(source, offsets[ref.storage.key], ref)
 
-    return unwrap(content, path, container, load, ema=ema)
+    raw = unwrap(content, path, container, load, ema=ema)
+    return dataclasses.replace(raw, release=source.close)
 
 
 def _storage_offsets(

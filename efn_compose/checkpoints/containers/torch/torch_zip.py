@@ -1,7 +1,7 @@
 """Reads PyTorch files since version 1.6: a zip archive of one pickle and raw storages."""
 
+import dataclasses
 import io
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -22,12 +22,16 @@ from efn_compose.checkpoints.containers.torch.torch_tensors import (
     strided,
 )
 from efn_compose.checkpoints.containers.values import numpy_dtype
+from efn_compose.checkpoints.containers.zip_archive import (
+    check_member,
+    member_offset,
+    open_zip,
+)
 from efn_compose.errors import UnreadableCheckpointError, UnsafeCheckpointError
 
 _WRONG_CHECKSUM = (
     "Fetch it again (files saved with checksums switched off must be saved again with them)."
 )
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
 def read(path: Path, *, container: str = "torch-zip", ema: bool = True) -> RawCheckpoint:
@@ -39,24 +43,22 @@ def read(path: Path, *, container: str = "torch-zip", ema: bool = True) -> RawCh
             tensor reaches outside its storage.
         UnreadableCheckpointError: The archive is truncated or damaged.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            root = _root(path, members)
-            _check_members(path, members)
-            by_key = {
-                info.filename.removeprefix(f"{root}data/"): info
-                for info in members
-                if info.filename.startswith(f"{root}data/")
-            }
-            _check_byte_order(path, archive, root)
-            content = safe_unpickle(io.BytesIO(archive.read(f"{root}data.pkl")), path)
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
-        raise UnreadableCheckpointError(
-            f"{path}: a damaged or truncated zip archive ({error}); fetch it again."
-        ) from None
+    with open_zip(path) as archive:
+        members = archive.infolist()
+        root = _root(path, members)
+        _check_members(path, members)
+        by_key = {
+            info.filename.removeprefix(f"{root}data/"): info
+            for info in members
+            if info.filename.startswith(f"{root}data/")
+        }
+        _check_byte_order(path, archive, root)
+        program = archive.read(f"{root}data.pkl")
+    content = safe_unpickle(io.BytesIO(program), path)
 
     source = SourceFile(path)
+    #: Storages, shared by many tensors, whose checksum was compared.
+    checked: set[str] = set()
 
     def load(name: str, ref: TensorRef) -> Callable[[], np.ndarray]:
         where = f"{path}: {name}"
@@ -64,9 +66,10 @@ def read(path: Path, *, container: str = "torch-zip", ema: bool = True) -> RawCh
         if info is None:
             raise UnreadableCheckpointError(f"{where}: its storage is not in the archive.")
         check_extent(ref, info.file_size // numpy_dtype(ref.dtype).itemsize, where)
-        return _values(source, info, ref, where)
+        return _values(source, info, ref, where, checked)
 
-    return unwrap(content, path, container, load, ema=ema)
+    raw = unwrap(content, path, container, load, ema=ema)
+    return dataclasses.replace(raw, release=source.close)
 
 
 def _root(path: Path, members: list[zipfile.ZipInfo]) -> str:
@@ -93,6 +96,10 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
             )
         if info.filename.endswith("data.pkl") and info.file_size > MAX_PICKLE_BYTES:
             raise UnsafeCheckpointError(f"{path}: a pickle of {info.file_size} bytes; refused.")
+    names = [info.filename for info in members]
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise UnreadableCheckpointError(f"{path}: member {repeated!r} is there twice.")
     if sum(info.file_size for info in members) > size:
         raise UnsafeCheckpointError(f"{path}: members overlap; refused as a possible zip bomb.")
 
@@ -107,7 +114,7 @@ def _check_byte_order(path: Path, archive: zipfile.ZipFile, root: str) -> None:
 
 
 def _values(
-    source: SourceFile, info: zipfile.ZipInfo, ref: TensorRef, where: str
+    source: SourceFile, info: zipfile.ZipInfo, ref: TensorRef, where: str, checked: set[str]
 ) -> Callable[[], np.ndarray]:
     """Return what reads a tensor; its storage is checked against the checksum in the archive."""
     dtype = numpy_dtype(ref.dtype)
@@ -115,13 +122,7 @@ def _values(
         return lambda: np.zeros(ref.shape, dtype)
 
     def find() -> int:
-        header = source.read_bytes(info.header_offset, _LOCAL_HEADER.size)
-        if header[:4] != b"PK\x03\x04" or len(header) != _LOCAL_HEADER.size:
-            raise UnreadableCheckpointError(f"{where}: damaged member {info.filename!r}.")
-        name_length: int
-        extra_length: int
-        name_length, extra_length = _LOCAL_HEADER.unpack(header)[-2:]
-        return info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        return member_offset(source, info)
 
     if is_whole(ref, info.file_size):
         return StoredValues(source, find, ref.shape, dtype, info.CRC, where, _WRONG_CHECKSUM)
@@ -129,6 +130,9 @@ def _values(
     def read() -> np.ndarray:
         if 2 * span_bytes(ref) <= info.file_size:
             # A slice of a storage that many tensors share: reading all of it each time is quadratic.
+            if info.filename not in checked:
+                check_member(source, info, where, _WRONG_CHECKSUM)
+                checked.add(info.filename)
             return read_span(source, find(), ref)
         flat = source.read(find(), info.file_size, np.dtype(np.uint8))
         if zlib.crc32(flat.data) != info.CRC:
