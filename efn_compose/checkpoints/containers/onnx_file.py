@@ -6,6 +6,7 @@ numbers are those of `onnx.proto`.
 """
 
 import dataclasses
+import functools
 import mmap
 import os
 import struct
@@ -306,7 +307,7 @@ def _inline(
                 )
             if not count:
                 return lambda: np.zeros(shape, typed)
-            return StoredValues(message.source, lambda start=start: start, shape, typed)
+            return StoredValues(message.source, functools.partial(int, start), shape, typed)
     for number in (5, 7):
         if number in data:
             integers = message.integers(data[number])
