@@ -14,6 +14,8 @@ RUN    := runs/quickstart
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 # setuptools warns of every editable installation, which would frighten who installs for the first time.
 PIP = PYTHONWARNINGS=ignore $(BIN)/python -m pip
+# Python compiles what it imports; to compile all of 4 GB here would take a minute.
+INSTALL = $(PIP) install --quiet --no-compile
 # Two processes; each file of tests belongs to one.
 TESTS = $(BIN)/python -m pytest --numprocesses 2
 
@@ -50,18 +52,18 @@ clean:
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
-	$(PIP) install --quiet --upgrade pip
+	$(INSTALL) --upgrade pip
 
 $(VENV)/.installed-demo: $(BIN)/python setup.cfg pyproject.toml
 	@echo "Installing into $(VENV): about 3 GB of packages, a few minutes, silent unless something fails."
-	$(PIP) install --quiet --editable '.[demo,plots]'
+	$(INSTALL) --editable '.[demo,plots]'
 	touch $@
 
 $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
 	@echo "Installing what the tests compare with into $(VENV): a few minutes more."
-	$(PIP) install --quiet --editable '.[demo,plots,docs,test,parity]'
+	$(INSTALL) --editable '.[demo,plots,docs,test,parity]'
 	touch $@
 
 $(VENV)/.installed-docs: $(BIN)/python setup.cfg pyproject.toml
-	$(PIP) install --quiet --editable '.[docs]'
+	$(INSTALL) --editable '.[docs]'
 	touch $@

@@ -1,6 +1,7 @@
 """Kill workers, nodes, the head and the driver at random over a run, then compare with a calm run.
 
     python experiments/fault_campaign.py --kills 200
+    python experiments/fault_campaign.py --kills worker driver node   # these, in this order
 
 Evaluations are cheap (a formula and a short sleep), everything around them is real: Ray on
 several nodes of this machine, the executor, the journal, the search, the weight file. After the
@@ -35,7 +36,7 @@ from efn_compose.evolve.workers.task import Task  # noqa: E402
 from efn_compose.evolve.workers.tasks import EvaluationTask  # noqa: E402
 from efn_compose.evolve.workers.worker import Worker  # noqa: E402
 
-NODES, CPUS = 3, 1
+CPUS = 1
 #: Seconds to wait for an answer before the next kill comes nevertheless.
 PATIENCE = 45.0
 #: Of 100 kills: workers, drivers, nodes, the head.
@@ -71,7 +72,16 @@ class SleepyExecutor(RayExecutor):
         return super().run((SleepyTask(task) for task in tasks), seat)
 
 
-def drive(folder: Path, mode: str, generations: int, address: str) -> None:
+@dataclass(frozen=True)
+class Size:
+    """How large the run under attack is, and the cluster that makes it."""
+
+    generations: int
+    population: int
+    nodes: int
+
+
+def drive(folder: Path, mode: str, size: Size, address: str) -> None:
     """Be the driver: begin or resume the run, to its end."""
     from fake_executor import FakeExecutor
     from random_donors import random_donor
@@ -84,7 +94,7 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
     from efn_compose.evolve.run import EvolutionRun
     from efn_compose.store import RunFolder
 
-    identity = {"mode": mode, "generations": str(generations)}
+    identity = {"mode": mode, "generations": str(size.generations)}
     opener = RunFolder.resume if (folder / "environment.json").exists() else RunFolder.create
     with opener(folder, "", identity) as run_folder:
         if address:
@@ -95,7 +105,7 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
             ray.cloudpickle.register_pickle_by_value(fake_executor)
             ray.cloudpickle.register_pickle_by_value(sys.modules["__main__"])
             options = ExecutorOptions(
-                address=address, workers=NODES * CPUS, retries=1000, patience=60
+                address=address, workers=size.nodes * CPUS, retries=1000, patience=60
             )
             executor = SleepyExecutor(PlainSetup(), None, options)
         else:
@@ -107,7 +117,7 @@ def drive(folder: Path, mode: str, generations: int, address: str) -> None:
                 ],
                 options=DonorOptions(siblings=0, align="never", absorb="never"),
                 data_fingerprint="none",
-                kind=KINDS[mode](population=24, generations=generations),
+                kind=KINDS[mode](population=size.population, generations=size.generations),
                 granularity="block",
                 finals=FinalsOptions(),
                 fitness=FitnessOptions(),
@@ -129,15 +139,20 @@ class Campaign:
     Args:
         folder: Where run, cluster logs and the count of kills are kept.
         mode: "genetic" or "steady".
-        generations: Of the run.
-        kills: To make at least; more if the run is still going on.
+        size: Of run and cluster.
+        kills: Their number, at least; or their kinds, in this order.
         seed: Of the attacks.
+        pause: Seconds to wait after an answer, at most, before the next kill comes.
     """
 
-    def __init__(self, folder: Path, mode: str, generations: int, kills: int, seed: int) -> None:
+    def __init__(
+        self, folder: Path, mode: str, size: Size, kills: int | list[str], seed: int, pause: float
+    ) -> None:
         from ray_nodes import LocalCluster
 
-        self.folder, self.mode, self.generations, self.wanted = folder, mode, generations, kills
+        self.folder, self.mode, self.size, self.pause = folder, mode, size, pause
+        self.order = [] if isinstance(kills, int) else kills
+        self.wanted = len(self.order) or kills
         self.run = folder / f"run_{mode}"
         self.log = folder / f"kills_{mode}.jsonl"
         lines = self.log.read_text().splitlines() if self.log.exists() else []
@@ -182,20 +197,21 @@ class Campaign:
         while _count(self.run) == seen and self.driver.poll() is None and time.monotonic() < end:
             time.sleep(0.2)
         self.was_idle = _count(self.run) == seen
-        time.sleep(self.random.uniform(0.1, 2.0))
+        time.sleep(self.random.uniform(0.1, self.pause))
 
     def _start_cluster(self) -> None:
         self.cluster = self._make_cluster()
         self.cluster.start(0, 0)
         self.cluster.wait(0)
-        for number in range(1, NODES + 1):
+        # One after the other: nodes that start at once may wait for each other for ever.
+        for number in range(1, self.size.nodes + 1):
             self.cluster.start(number, CPUS)
             self.cluster.wait(number)
 
     def _start_driver(self) -> None:
         command = [
             sys.executable, __file__, "--drive", str(self.run), "--mode", self.mode,
-            "--generations", str(self.generations), "--address", self.cluster.address,
+            "--address", self.cluster.address, *self._size_words,
         ]  # fmt: skip
         with (self.folder / f"driver_{self.mode}.log").open("ab") as log:
             self.driver = subprocess.Popen(
@@ -203,8 +219,15 @@ class Campaign:
             )
         self.restarts += 1
 
+    @property
+    def _size_words(self) -> list[str]:
+        pairs = vars(self.size).items()
+        return [word for name, value in pairs for word in (f"--{name}", str(value))]
+
     def _kill_something(self) -> None:
         kind = self.random.choices(list(SHARES), list(SHARES.values()))[0]
+        if self.order:
+            kind = self.order[self.kills.total()]
         if kind == "worker":
             workers = self.cluster.workers()
             if not workers:
@@ -217,7 +240,7 @@ class Campaign:
             self.driver.wait()
             self._start_driver()
         elif kind == "node":
-            number = self.random.randrange(1, NODES + 1)
+            number = self.random.randrange(1, self.size.nodes + 1)
             self.cluster.kill(number)
             self.cluster.start(number, CPUS)
         else:
@@ -286,13 +309,13 @@ def judge(campaign: Campaign, folder: Path) -> dict[str, object]:
     # What an earlier attempt to judge left.
     shutil.rmtree(calm, ignore_errors=True)
     if campaign.mode == "genetic":
-        drive(calm, campaign.mode, campaign.generations, "")
+        drive(calm, campaign.mode, campaign.size, "")
         answer["journal equal"] = found == records(calm)
     else:
         calm.mkdir()
         for name in ("evaluations.jsonl", "environment.json", "config.toml"):
             (calm / name).write_bytes((campaign.run / name).read_bytes())
-        drive(calm, campaign.mode, campaign.generations, "")
+        drive(calm, campaign.mode, campaign.size, "")
         answer["journal equal"] = found == records(calm)
     answer["magic file equal"] = sha256(campaign.run / "magic.h5") == sha256(calm / "magic.h5")
     return answer
@@ -301,8 +324,13 @@ def judge(campaign: Campaign, folder: Path) -> dict[str, object]:
 def main() -> None:
     """Run the campaign in both modes, or be a driver of it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--kills", type=int, default=200, help="per mode")
+    parser.add_argument(
+        "--kills", nargs="+", default=["200"], help=f"per mode: a number, or kinds of {[*SHARES]}"
+    )
+    parser.add_argument("--pause", type=float, default=2.0, help="seconds before a kill, at most")
     parser.add_argument("--generations", type=int, default=60)
+    parser.add_argument("--population", type=int, default=24)
+    parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--kinds", nargs="+", default=["genetic", "steady"])
     parser.add_argument("--folder", type=Path, help="goes on where a campaign there stopped")
     parser.add_argument("--seed", type=int, default=1)
@@ -310,16 +338,18 @@ def main() -> None:
     parser.add_argument("--mode", help=argparse.SUPPRESS)
     parser.add_argument("--address", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    size = Size(args.generations, args.population, args.nodes)
     if args.drive:
-        drive(args.drive, args.mode, args.generations, args.address)
+        drive(args.drive, args.mode, size, args.address)
         return
+    kills = int(args.kills[0]) if args.kills[0].isdigit() else args.kills
     folder = args.folder or Path(tempfile.mkdtemp(prefix="fault_campaign"))
     folder.mkdir(exist_ok=True)
     print(f"folder {folder}")
     for mode in args.kinds:
         verdict = folder / f"verdict_{mode}.json"
         if not verdict.exists():
-            campaign = Campaign(folder, mode, args.generations, args.kills, args.seed)
+            campaign = Campaign(folder, mode, size, kills, args.seed, args.pause)
             start = time.monotonic()
             campaign.fight()
             answer = judge(campaign, folder) | {"seconds": round(time.monotonic() - start)}

@@ -11,6 +11,19 @@ from pathlib import Path
 import psutil
 from repository import ROOT
 
+from efn_compose.evolve.workers.executors.ray_worker import WorkerProcess
+
+#: How the command line of an actor's process begins.
+_ACTOR = f"ray::{WorkerProcess.__name__}"
+
+#: A killed node is given up after about four seconds instead of thirty; one that is only slow is not.
+_QUICK_DEATH = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "4",
+}
+
 
 class LocalCluster:
     """Ray nodes on aliases of the loopback address; knows and ends only its own processes.
@@ -31,6 +44,7 @@ class LocalCluster:
             "PYTHONPATH": str(ROOT),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(16),
+            **_QUICK_DEATH,
         }
         self.environment.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", None)
         self._nodes: dict[int, subprocess.Popen] = {}
@@ -82,7 +96,7 @@ class LocalCluster:
         for number in self._nodes:
             for process in self.processes(number):
                 try:
-                    if any(part.startswith("ray::_Worker") for part in process.cmdline()[:1]):
+                    if any(part.startswith(_ACTOR) for part in process.cmdline()[:1]):
                         found.append(process)
                 except psutil.Error:
                     continue
