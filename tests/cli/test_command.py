@@ -240,6 +240,8 @@ def test_doctor_sees_a_broken_tensorflow(tmp_path):
     fake = tmp_path / "tensorflow"
     fake.mkdir()
     (fake / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    # Starting Ray takes seconds; without it a run can go on in this process, so that is a warning.
+    (tmp_path / "ray.py").write_text("raise ImportError('no Ray here')")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     result = subprocess.run(
         [sys.executable, "-m", "efn_compose", "doctor"],
@@ -247,6 +249,7 @@ def test_doctor_sees_a_broken_tensorflow(tmp_path):
     )  # fmt: skip
     assert result.returncode == 1
     assert re.search(r"FAIL  TensorFlow runs +crashed with signal 4 .*AVX", result.stdout)
+    assert re.search(r"warn  Ray runs +.*no Ray here", result.stdout)
 
 
 def test_an_import_is_silenced_unless_it_fails(tmp_path):

@@ -41,7 +41,7 @@ def search_generations(
         search.tell(losses)
         if generation == 0:
             sieve.learn(losses)
-        loop.watcher.on_generation(generation, search)
+        loop.watcher.on_generation(generation, search.standing())
         loop.budget.believed(search.best(), loop.ledger.count)
         if not goes_on(loop, generation):
             return search

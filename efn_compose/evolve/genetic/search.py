@@ -8,6 +8,7 @@ from typing import Protocol
 from efn_compose.compose import Genome, GenomeSpace
 from efn_compose.evolve.genetic.breeding import Breeder, draw
 from efn_compose.evolve.genetic.estimates import FitnessTable
+from efn_compose.evolve.journal.watcher import Place, Standing
 
 
 class Breeds(Protocol):
@@ -113,6 +114,25 @@ class GeneticSearch:
         """Return the best genomes that mix donors, best first."""
         leaders = self.table.leaders(count + len(self.pure))
         return [genome for genome in leaders if genome not in self.pure][:count]
+
+    def standing(self) -> Standing:
+        """Return how the search stands."""
+        best = self.best()
+        # A pure donor in the lead is compared with itself, whatever its rank by the plain mean.
+        donor = best if best in self.pure else self.best_donor()
+        found = self.table.estimates([*self.pure, *([] if best is None else [best])])
+
+        def place(genome: Genome | None) -> Place | None:
+            if genome is None or genome not in found:
+                return None
+            belief = found[genome]
+            return Place(self._donor(genome), belief.shrunk, belief.runs)
+
+        donors = {n: found[pure].shrunk for n, pure in enumerate(self.pure) if pure in found}
+        return Standing(place(best), place(donor), donors, self.table.mean(), len(self.table))
+
+    def _donor(self, genome: Genome) -> int | None:
+        return self.pure.index(genome) if genome in self.pure else None
 
     def _first(self) -> list[Genome]:
         """Return all pure donors, then genomes with few switches of donor along depth."""

@@ -34,7 +34,7 @@ class Steady(BreedingKind):
         """Search until the evaluations of all generations, or the budget, are used up."""
         asker = _Asker(loop, self)
         loop.ledger.stream(asker, loop.seat, asker.ending)
-        loop.watcher.on_generation(asker.search.wave, asker.search)
+        loop.watcher.on_generation(asker.search.wave, asker.search.standing())
         return found_by(asker.search, finalists)
 
     def rounds(self, donor_count: int, evaluations: int, workers: int) -> float:
@@ -64,7 +64,7 @@ class _Asker:
         genome, wave = found
         self._asked += 1
         if wave > before:
-            self._loop.watcher.on_generation(before, self.search)
+            self._loop.watcher.on_generation(before, self.search.standing())
         return Purpose("search", wave), self._loop.task(genome, wave), self._loop.arm(genome)
 
     def tell(self, number: int, evaluation: Evaluation) -> None:

@@ -10,8 +10,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from efn_compose.evolve.genetic.search import GeneticSearch
 from efn_compose.evolve.journal.budget import Budget
+from efn_compose.evolve.journal.watcher import Standing
 from efn_compose.evolve.watching.terminal_view import WorkerTally, view
 
 _PHASE_TITLES = {
@@ -151,34 +151,33 @@ class ConsoleWatcher:
         # A log is cut by nobody; a terminal breaks between words.
         self._console.print(text, highlight=False, markup=False, soft_wrap=not self._live)
 
-    def on_generation(self, generation: int, search: GeneticSearch) -> None:
-        """A generation was told to the search."""
+    def on_generation(self, generation: int, standing: Standing) -> None:
+        """A generation was told to the search, which now stands as given."""
         self.after_generation()
-        best = search.best()
+        best, donor = standing.best, standing.best_donor
         if best is None:
             self._print(f"  generation {generation}: every evaluation failed so far")
             return
-        # A pure donor in the lead is compared with itself, whatever its rank by the plain mean.
-        donor = best if best in search.pure else search.best_donor()
-        found = search.table.estimates({best, donor, *search.pure})
-        self._best.append(found[best].shrunk)
-        self._donors = {
-            self._title(pure, search): found[pure].shrunk for pure in search.pure if pure in found
-        }
-        gain = found[best].shrunk - found[donor].shrunk if donor in found else 0.0
+        self._best.append(best.loss)
+        self._donors = {self._title(number): loss for number, loss in standing.donors.items()}
+        words = f"best {best.loss:.4f} ({self._title(best.donor)}, {_times(best.runs)})  "
+        if donor is None:
+            words += "all donors failed  "
+        else:
+            words += (
+                f"best donor {donor.loss:.4f} ({self._title(donor.donor)})  "
+                f"gain {donor.loss - best.loss:+.4f}  "
+            )
         self._print(
-            f"  generation {generation:>2}  best {found[best].shrunk:.4f} "
-            f"({self._title(best, search)}, {_times(found[best].runs)})  "
-            f"best donor {found[donor].shrunk:.4f} ({self._title(donor, search)})  "
-            f"gain {0.0 - gain:+.4f}  mean {search.table.mean():.4f}  "
-            f"genomes {len(search.table)}  failed {self._failed}"
+            f"  generation {generation:>2}  {words}mean {standing.mean:.4f}  "
+            f"genomes {standing.genomes}  failed {self._failed}"
             + ("" if self._live else f"  {self._rate()}")
         )
 
-    def _title(self, genome: tuple[int, ...], search: GeneticSearch) -> str:
-        if genome not in search.pure:
+    def _title(self, donor: int | None) -> str:
+        if donor is None:
             return "composed"
-        return self._names[genome[0]] if genome[0] < len(self._names) else f"donor {genome[0]}"
+        return self._names[donor] if donor < len(self._names) else f"donor {donor}"
 
     def _rate(self) -> str:
         """Return evaluations per hour and the time left."""

@@ -70,3 +70,21 @@ def test_search_survives_a_generation_of_failures():
     genomes = search.ask()
     search.tell({genome: _true_loss(genome) for genome in genomes})
     assert search.best() is None or search.best() in genomes
+
+
+def test_the_standing_is_the_truth_where_scores_have_no_noise():
+    search, asked = _run_search(5)
+    found, tried = search.standing(), {genome for genomes in asked for genome in genomes}
+    losses = {donor: _true_loss(SPACE.pure(donor)) for donor in range(3)}
+    assert found.best.donor is None
+    assert abs(found.best.loss - min(map(_true_loss, tried))) < 1e-9
+    assert found.best_donor.donor == min(losses, key=losses.get)
+    assert found.genomes == len(tried)
+
+
+def test_a_search_all_of_whose_donors_failed_still_stands():
+    search = GeneticSearch(SPACE, Genetic(population=6), 1)
+    search.tell({g: None if g in search.pure else _true_loss(g) for g in search.ask()})
+    found = search.standing()
+    assert found.best is not None and found.best_donor is None and not found.donors
+    assert GeneticSearch(SPACE, Genetic(population=6), 1).standing().best is None

@@ -1,10 +1,11 @@
 """What a person sees while a search runs: a picture on a terminal, every line in a log."""
 
 import io
-from types import SimpleNamespace
+import math
 
 from rich.console import Console
 
+from efn_compose.evolve.journal.watcher import Place, Standing
 from efn_compose.evolve.watching.progress import ConsoleWatcher
 from efn_compose.evolve.watching.terminal_view import WorkerTally, chart_rows, sparkline, view
 
@@ -56,24 +57,8 @@ def test_many_workers_take_one_line():
     ]
 
 
-class _Table(dict):
-    def estimates(self, wanted):
-        return {genome: self[genome] for genome in wanted}
-
-    def mean(self):
-        return 0.33
-
-
 def _watch(console):
-    best, donor = (0, 1), (0, 0)
-    estimates = {
-        best: SimpleNamespace(shrunk=0.31, mean=0.3, runs=2),
-        donor: SimpleNamespace(shrunk=0.35, mean=0.36, runs=3),
-    }
-    search = SimpleNamespace(
-        pure=[donor], best=lambda: best, best_donor=lambda: donor,
-        table=_Table(estimates),
-    )  # fmt: skip
+    standing = Standing(Place(None, 0.31, 2), Place(0, 0.35, 3), {0: 0.35}, mean=0.33, genomes=2)
     timing = {"seconds": {"epoch": 1.0}, "wall_seconds": 1.2, "worker": 0, "memory_mb": 800.0}
     scores = {"validation": {"loss": 0.3125}}
     with ConsoleWatcher(20, 1, console) as watcher:
@@ -87,7 +72,9 @@ def _watch(console):
                 "timing": timing,
             }
             watcher.on_evaluation(record, is_replayed=False)
-        watcher.on_generation(0, search)
+        watcher.on_generation(0, standing)
+        watcher.on_generation(1, Standing(None, None, {}, math.nan, 2))
+        watcher.on_generation(2, Standing(Place(None, 0.3, 1), None, {}, 0.3, 3))
     return console.file.getvalue()
 
 
@@ -96,6 +83,8 @@ def test_a_log_has_every_evaluation_and_no_control_codes():
     assert "loss 0.312" in text and "failed: training diverged" in text
     assert "generation  0  best 0.3100 (composed, 2 runs)" in text
     assert "<mine> [red]" in text and "gain +0.0400" in text
+    assert "generation 1: every evaluation failed so far" in text
+    assert "generation  2  best 0.3000 (composed, 1 run)  all donors failed  mean" in text
     assert "\x1b" not in text
 
 
