@@ -20,7 +20,7 @@ Schema = TypeVar("Schema")
 def load_config(
     path: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
-    schema: type[Schema] = RunConfig,  # type: ignore[assignment]
+    schema: type[Schema] = RunConfig,  # type: ignore[assignment]  # a type variable has no default before 3.13
     *,
     passes_over_others: bool = False,
 ) -> Schema:

@@ -31,7 +31,7 @@ def load_strictly(model: Any, raw: RawCheckpoint, library: str) -> None:
     own = model.state_dict()
     state: OrderedDict[str, Any] = OrderedDict()
     # Versions of the modules, which a library may ask for (torchvision's MNASNet does).
-    state._metadata = own._metadata  # type: ignore[attr-defined]
+    state._metadata = own._metadata  # type: ignore[attr-defined]  # torch sets it so, too
     for name, tensor in raw.tensors.items():
         values = tensor.load()
         if values.dtype.name not in ("float64", "int64"):

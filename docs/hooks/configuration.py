@@ -45,6 +45,10 @@ def _sections(place: str) -> str:
         parts += [
             f"### `[{section.name}]`",
             "\n".join(line.removeprefix("    ") for line in words.splitlines()),
+            *[
+                f"Read with {_conditions(section)} only."
+                for _ in section.metadata.get("read_when", ())[:1]
+            ],
             "\n".join(["| key | values | default | what it is |", "|---|---|---|---|", *rows]),
         ]
     return "\n\n".join(parts)
@@ -57,18 +61,29 @@ def _row(setting: dataclasses.Field, kind: object) -> str:
         if default is dataclasses.MISSING:
             default = setting.default_factory()
         shown = "[]" if default == () else '""' if default == "" else str(default)
-    words = setting.metadata.get("help", "").replace("|", "\\|")
+    words = setting.metadata.get("help", "")
+    if "read_when" in setting.metadata:
+        words += f" (read with {_conditions(setting)})"
+    words = words.replace("|", "\\|")
     return f"| `{setting.name}` | {_values(setting, kind)} | `{shown}` | {words} |"
 
 
+def _conditions(item: dataclasses.Field) -> str:
+    """Return what makes a setting or section be read, in words."""
+    return " or ".join(map(str, item.metadata["read_when"]))
+
+
 def _values(setting: dataclasses.Field, kind: object) -> str:
+    is_list = typing.get_origin(kind) is tuple
+    if is_list:
+        kind = typing.get_args(kind)[0]
     is_literal = typing.get_origin(kind) is typing.Literal
     if choices := setting.metadata.get("choices") or (is_literal and typing.get_args(kind)):
-        return ", ".join(f"`{choice}`" for choice in choices)
-    name = {int: "integer", float: "number", str: "text", bool: "true, false"}.get(kind)
+        return ("any of " if is_list else "") + ", ".join(f"`{choice}`" for choice in choices)
+    one = {int: "integer", float: "number", str: "text", bool: "true, false"}[kind]
     bounds = [
-        f"{words} {setting.metadata[key]:g}"
+        f"{words} {setting.metadata[key]:{'' if kind is int else 'g'}}"
         for key, words in (("minimum", "from"), ("maximum", "to"))
         if key in setting.metadata
     ]
-    return " ".join([name or "list of texts", *bounds])
+    return " ".join([f"list of {one}s" if is_list else one, *bounds])

@@ -35,7 +35,7 @@ class Split:
             return NotImplemented
         return all(np.array_equal(getattr(self, p), getattr(other, p)) for p in PARTS)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # Python's own way to say: not hashable
 
     def to_json(self) -> str:
         """Return the split as one line of JSON."""

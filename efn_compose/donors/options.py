@@ -27,10 +27,11 @@ class DonorOptions:
         default=(), metadata={"help": "weight files, or package:NAME; NAME=FILE names a donor"}
     )
     variant: str = field(
-        default="", metadata={"help": "network all donors are nested into; empty: as they are"}
+        default="", metadata={"help": "network that all donors are nested into; empty: as they are"}
     )
     siblings: int = field(
-        default=0, metadata={"minimum": 0, "help": "further donors trained from each donor"}
+        default=0,
+        metadata={"minimum": 0, "help": "further donors that are trained from each donor"},
     )
     align: Literal["auto", "never"] = field(
         default="never", metadata={"help": "align donors of independent trainings to the first"}

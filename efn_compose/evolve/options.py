@@ -1,6 +1,6 @@
 """The settings of a search; defaults live here and nowhere else."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from efn_compose.data.holding import Holding, ImagesIn
@@ -24,9 +24,15 @@ class FinalsOptions:
             search's rate would undo their training.
     """
 
-    noise_repeats: int = setting(5, "seeds that measure the fitness' spread", minimum=0)
-    finalists: int = setting(4, "genomes re-run at the end", minimum=1)
-    final_seeds: int = setting(5, "fresh seeds per finalist", minimum=2)
+    noise_repeats: int = setting(
+        5,
+        "seeds that each donor is run with before the search; their spread is the noise",
+        minimum=0,
+    )
+    finalists: int = setting(4, "best genomes that are run again at the end", minimum=1)
+    final_seeds: int = setting(
+        5, "fresh seeds that each finalist and each donor is run with at the end", minimum=2
+    )
     final_rate: float = setting(
         0.1,
         "factor of the learning rate for weights that include a trained classifier",
@@ -48,17 +54,19 @@ class FitnessOptions:
         refit: Before the epoch, fit the project convolutions of mixed blocks to their host's outputs.
     """
 
-    epochs: float = setting(1.0, "passes over the data", minimum=0.0)
+    epochs: float = setting(1.0, "passes over the training images in one evaluation", minimum=0.0)
     batch_size: int = setting(
-        32, "images per step; 0: the largest that fits, found once", minimum=0
+        32, "images per step; 0: the largest number that fits, measured once", minimum=0
     )
-    learning_rate: float = setting(1e-3, "of Adam", minimum=0.0)
-    schedule: Literal["constant", "cosine"] = setting("constant", "of the rate over the epoch")
-    dropout: float = setting(0.2, "rate before the classifier", minimum=0.0, maximum=0.95)
+    learning_rate: float = setting(1e-3, "highest learning rate of Adam", minimum=0.0)
+    schedule: Literal["constant", "cosine"] = setting(
+        "constant", "course of the learning rate over an evaluation"
+    )
+    dropout: float = setting(0.2, "dropout rate before the classifier", minimum=0.0, maximum=0.95)
     refit: bool = setting(
         False,
         "before the epoch, fit the project convolutions of mixed blocks to their host's outputs on "
-        "training images; averages get it too",
+        "training images; averages are refitted as well",
         read_when=When(
             "kind.mixes_untrained",
             (True,),
@@ -71,10 +79,7 @@ class FitnessOptions:
 class FitnessAugmentOptions(AugmentOptions):
     """[augment] of a search: as in a training, but every part is off unless asked for."""
 
-    flip_x: float = field(
-        default=0.0,
-        metadata={"minimum": 0.0, "maximum": 1.0, "help": "probability of mirroring left-right"},
-    )
+    flip_x: float = setting(0.0, "probability of mirroring left-right", minimum=0.0, maximum=1.0)
 
     @property
     def is_off(self) -> bool:
@@ -94,25 +99,35 @@ class ExecutorOptions:
 
     kind: str = setting(
         "auto",
-        "serial: one after the other in this process; auto: so for one worker, else ray",
+        "where evaluations run; serial: one after the other in this process; auto: serial for one "
+        "worker, otherwise ray",
         choices=("auto", *EXECUTORS),
     )
     device: Literal["auto", "cpu", "gpu", "tpu"] = setting(
-        "auto", "auto: the best there is; of a serial executor, the processor"
+        "auto", "device of the workers; auto: the best there is, in this process the processor"
     )
     workers: int = setting(
-        0, "0: one per core or device", minimum=0, read_when=When("kind", ("auto", "ray"))
+        0,
+        "number of workers; 0: one per core or device",
+        minimum=0,
+        read_when=When("kind", ("auto", "ray")),
     )
-    address: str = setting("", "of a running Ray cluster", read_when=When("kind", ("auto", "ray")))
+    address: str = setting(
+        "",
+        "address of a running Ray cluster; empty: Ray is started here",
+        read_when=When("kind", ("auto", "ray")),
+    )
+    retries: int = setting(
+        2, "further attempts at an evaluation whose worker died", minimum=0, read_when=_RAY
+    )
     images: ImagesIn = setting(
         "auto",
-        "memory: each worker holds the decoded images; cache: workers read one copy on their "
-        "machine's disk; auto: memory where all copies take less than half of what is free",
+        "where decoded images lie; memory: in each worker; cache: in one copy on a machine's disk; "
+        "auto: memory where all copies take less than half of what is free",
     )
-    retries: int = setting(2, "after a worker died", minimum=0, read_when=_RAY)
     memory_limit_mb: int = setting(
         6000,
-        "a worker may grow to before it is replaced; 0: never",
+        "MB that a worker may grow to before it is replaced; 0: any",
         minimum=0,
         read_when=(_RAY, When("fitness.batch_size", (0,))),
     )
@@ -124,10 +139,13 @@ class ExecutorOptions:
         read_when=_RAY,
     )
     workers_per_gpu: int = setting(
-        1, "more than one needs gpu_memory_mb", minimum=1, read_when=_GPU_IN_RAY
+        1,
+        "workers that share a GPU; more than one needs gpu_memory_mb",
+        minimum=1,
+        read_when=_GPU_IN_RAY,
     )
     gpu_memory_mb: int = setting(
-        0, "each worker's share of its GPU; 0: all", minimum=0, read_when=_ON_GPU
+        0, "MB that each worker takes of its GPU; 0: all", minimum=0, read_when=_ON_GPU
     )
 
     @property
@@ -176,18 +194,10 @@ class BudgetOptions:
     another budget; what the journal already decided stays decided.
     """
 
-    hours: float = field(
-        default=0.0, metadata={"minimum": 0.0, "help": "of the whole run, pauses left out; 0: any"}
-    )
-    evaluations: int = field(
-        default=0, metadata={"minimum": 0, "help": "of the whole run; 0: any number"}
-    )
-    until_no_better: int = field(
-        default=0,
-        metadata={
-            "minimum": 0,
-            "help": "end the search after so many evaluations without a new best; 0: never",
-        },
+    hours: float = setting(0.0, "most hours of the whole run, pauses left out; 0: any", minimum=0.0)
+    evaluations: int = setting(0, "most evaluations of the whole run; 0: any", minimum=0)
+    until_no_better: int = setting(
+        0, "evaluations without a new best that end the search; 0: it goes on", minimum=0
     )
 
     @property
@@ -200,4 +210,4 @@ class BudgetOptions:
 class OutputOptions:
     """[output]: what the run leaves."""
 
-    nest_into: str = setting("", "variant the winner is also nested into")
+    nest_into: str = setting("", "larger variant that the winner is also nested into; empty: none")

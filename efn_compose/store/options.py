@@ -17,5 +17,9 @@ class RunOptions:
     )
     seed: int = field(
         default=1,
-        metadata={"minimum": 0, "maximum": 2**31 - 1, "help": "decides everything random"},
+        metadata={
+            "minimum": 0,
+            "maximum": 2**31 - 1,
+            "help": "seed of everything that is drawn at random",
+        },
     )

@@ -46,7 +46,7 @@ class QuietFinder(importlib.abc.MetaPathFinder):
                 with silenced_descriptor(STANDARD_ERROR):
                     run(module)
 
-            spec.loader.exec_module = run_quietly  # type: ignore[method-assign]
+            spec.loader.exec_module = run_quietly  # type: ignore[method-assign]  # how a finder changes a loader
         return spec
 
 

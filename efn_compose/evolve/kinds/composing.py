@@ -20,7 +20,7 @@ from efn_compose.settings.declare import setting
 class ComposingKind(SearchKind):
     """A search whose candidates hand on parts of donors, untrained."""
 
-    elites: int = setting(2, "best genomes re-run in every generation", minimum=1)
+    elites: int = setting(2, "best genomes that are run again in every generation", minimum=1)
 
     @abstractmethod
     def breeder(self) -> Breeder:

@@ -29,7 +29,7 @@ class Genetic(BreedingKind):
     name: ClassVar[str] = "genetic"
 
     rungs: tuple[Literal["probe", "quarter"], ...] = setting(
-        (), "cheap looks at newcomers before an epoch is spent; they only reject"
+        (), "cheap tests of newcomers before an epoch is spent; they may reject, never choose"
     )
 
     @property

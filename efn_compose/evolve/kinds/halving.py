@@ -60,11 +60,11 @@ class Halving(SearchKind):
     trains_on: ClassVar[bool] = True
     rivals: ClassVar[int] = 1  # the best line's latest state
 
-    lines: int = setting(1, "how many trainings go on to the end", minimum=1)
+    lines: int = setting(1, "trainings that go on to the end", minimum=1)
     branches: int = setting(
         1,
-        "trainings that each of these is split into, averaged after every generation; one per "
-        "worker uses them all",
+        "copies that each of these trainings is split into, averaged after every generation; as many "
+        "as workers keep all of them busy",
         minimum=1,
     )
 

@@ -67,8 +67,8 @@ class SearchKind(ABC):
     #: Contestants of the finals besides finalists, donors and the donors' average.
     rivals: ClassVar[int] = 0
 
-    population: int = setting(16, "genomes kept", minimum=1)
-    generations: int = setting(6, "after the first", minimum=0)
+    population: int = setting(16, "genomes that a generation keeps", minimum=1)
+    generations: int = setting(6, "generations after the first", minimum=0)
 
     @abstractmethod
     def size(self, generation: int, donor_count: int) -> int:

@@ -26,7 +26,7 @@ class Random(ComposingKind):
     name: ClassVar[str] = "random"
 
     rungs: tuple[Literal["probe", "quarter"], ...] = setting(
-        (), "cheap looks at newcomers before an epoch is spent; they only reject"
+        (), "cheap tests of newcomers before an epoch is spent; they may reject, never choose"
     )
 
     @property

@@ -52,8 +52,9 @@ class SearchOptions:
 
     kind: str = setting(
         "genetic",
-        "genetic: a genetic algorithm over compositions; steady: so, and no worker waits; random: the "
-        "baseline; halving: the better half trains on; lamarck: trained candidates become donors",
+        "genetic: a genetic algorithm over compositions; steady: the same, without waiting for a "
+        "generation to end; random: the baseline; halving: the better half trains on; lamarck: trained "
+        "candidates become donors",
         choices=tuple(KINDS),
     )
     granularity: Granularity = setting("block", "what one gene moves")

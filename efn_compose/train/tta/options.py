@@ -1,7 +1,9 @@
 """The `[tta]` section: several views of an image, and their merged answer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+from efn_compose.settings.declare import When, setting
 
 #: Number of views of each kind; "drawn" has any number.
 VIEW_COUNTS = {"none": 1, "flip": 2, "flips": 4, "dihedral": 8, "crops": 6}
@@ -21,20 +23,25 @@ class TtaOptions:
             orders them but is no probability.
     """
 
-    views: Literal["none", "flip", "flips", "dihedral", "crops", "drawn"] = field(
-        default="none", metadata={"help": "views of each image"}
+    views: Literal["none", "flip", "flips", "dihedral", "crops", "drawn"] = setting(
+        "none", "views of each image"
     )
-    count: int = field(
-        default=8, metadata={"minimum": 1, "maximum": 256, "help": "number of drawn views"}
+    count: int = setting(
+        8,
+        "number of drawn views",
+        minimum=1,
+        maximum=256,
+        read_when=When("views", ("drawn",)),
     )
-    crop: float = field(
-        default=0.875,
-        metadata={
-            "minimum": 0.1,
-            "maximum": 1.0,
-            "help": "side of a crop, as a share of the image's",
-        },
+    crop: float = setting(
+        0.875,
+        "side of a crop, as a share of the image's",
+        minimum=0.1,
+        maximum=1.0,
+        read_when=When("views", ("crops",)),
     )
-    merge: Literal["mean", "median", "rank"] = field(
-        default="mean", metadata={"help": "how the answers of the views are merged"}
+    merge: Literal["mean", "median", "rank"] = setting(
+        "mean",
+        "how the answers of the views are merged",
+        read_when=When("views", ("flip", "flips", "dihedral", "crops", "drawn")),
     )
