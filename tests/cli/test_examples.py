@@ -57,6 +57,7 @@ LEAVES = {
     "augment": ["sheet.png"],
     "folds": ["folds.csv"],
     "predict": ["predictions.csv"],
+    "ensemble": ["runs/submission/submission.csv", "runs/submission/report.html"],
     "train": ["runs/photos/last.h5", "runs/photos/leaderboard.md", "runs/photos/curve.png"],
     "study": ["runs/scaling/table.csv", "runs/scaling/report.html"],
     "pretrain": ["runs/pretrained/last.h5", "runs/pretrained/report.html"],
@@ -95,8 +96,17 @@ def _prepare(verb: str, place: Path) -> None:
             random_donor(LITE, seed, name=name, classes=None).save(place / f"{name}.h5")
     if verb in ("nest", "export", "inspect"):
         random_donor(SMALL, 1, classes=5).save(place / "efn_magic_weights.h5")
-    if verb in ("train", "predict"):
+    if verb in ("train", "predict", "ensemble"):
         tiny_donor().save(place / "efn_magic_weights.h5")
+    if verb == "ensemble":
+        names = ("weights.file=efn_magic_weights.h5", "data.source=folder:photos", "data.size=16")
+        more = (
+            "train.epochs=1",
+            "run.path=runs/many",
+            "validation.folds=2",
+            "executor.kind=serial",
+        )
+        train(overrides=[*names, *more], quiet=True)
     if verb == "predict":
         names = ("weights.file=efn_magic_weights.h5", "data.source=folder:photos", "data.size=16")
         train(overrides=[*names, "train.epochs=1", "run.path=runs/photos"], quiet=True)

@@ -60,6 +60,7 @@ VERBS: dict[str, Verb] = {
     "pretrain": Verb(
         "efn_compose.cli.pretrain", "train a donor on images without labels, with a verdict"
     ),
+    "ensemble": Verb("efn_compose.cli.ensemble", "make one submission of finished trainings"),
     "convert": Verb("efn_compose.cli.convert", "turn another library's checkpoint into a donor"),
     "export": Verb("efn_compose.cli.export", "write a donor for another library"),
     "inspect": Verb(

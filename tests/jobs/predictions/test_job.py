@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_recipe import quarters, tiny_donor
+from tiny_runs import train_tiny
 
 import efn_compose
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.jobs.predictions import stream
 from efn_compose.jobs.trainings.answers import read_answers
-from efn_compose.jobs.trainings.job import train
 
 COUNT = 48
 
@@ -28,30 +28,17 @@ def place(tmp_path_factory):
     return folder
 
 
-def _train(place, name, source, **changes):
-    values = {
-        "weights.file": place / "tiny.h5",
-        "data.source": f"npz:{place / source}",
-        "data.size": 16,
-        "train.epochs": 2,
-        "train.learning_rate": 0.02,
-        "executor.kind": "serial",
-        "run.path": place / name,
-    } | {key.replace("__", "."): value for key, value in changes.items()}
-    return train(overrides=[f"{key}={value}" for key, value in values.items()], quiet=True)
-
-
 @pytest.fixture(scope="module")
 def folds(place):
     """Two networks of four classes that look at each image in two ways."""
-    return _train(place, "folds", "images.npz", validation__folds=2, tta__views="flip").folder
+    return train_tiny(place, "folds", "images.npz", validation__folds=2, tta__views="flip").folder
 
 
 @pytest.fixture(scope="module")
 def single(place):
     """One network of two classes with a head that no weight file holds, its best epoch kept."""
     changes = {"train__hidden_units": "[8]", "train__keep": "best", "tta__views": "drawn"}
-    return _train(place, "single", "halves.npz", tta__count=3, **changes).folder
+    return train_tiny(place, "single", "halves.npz", tta__count=3, **changes).folder
 
 
 def _rows(path):

@@ -1,0 +1,116 @@
+"""The networks' answers to the test images, kept network by network, so that a killed job goes on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.assess.prediction_store.blocks import logits_of, probability_of
+from efn_compose.data import ImageTable
+from efn_compose.jobs.ensembles.columns import Members
+from efn_compose.jobs.predictions.networks import Network
+from efn_compose.jobs.predictions.panel import Panel
+from efn_compose.jobs.predictions.stream import stream_images
+from efn_compose.store.atomic import atomic_path
+from efn_compose.train.tta import TtaOptions
+
+#: Where the answers lie in the run folder.
+ANSWERS_FOLDER = "test"
+
+
+class OutOfTimeError(Exception):
+    """The time is up in the middle of a network; nobody but the job sees this."""
+
+
+@dataclass(frozen=True, eq=False)
+class TestAnswers:
+    """What the networks that have been asked so far say of the test images.
+
+    Args:
+        columns: Numbers of the columns of which all, or at least one network was asked.
+        mean: (column, image, class) float32, the mean of each column's networks.
+        single: (column, image, class) float32, each image by one network of the column, as
+            out-of-fold rows are.
+        networks: Number of networks asked.
+    """
+
+    __test__ = False
+
+    columns: tuple[int, ...]
+    mean: np.ndarray
+    single: np.ndarray
+    networks: int
+
+
+class Asker:
+    """Asks network after network, and keeps each answer in a file.
+
+    Args:
+        folder: The run folder.
+        table: The test images.
+        tta: Views of each image; None: those of each training.
+    """
+
+    def __init__(self, folder: Path, table: ImageTable, tta: TtaOptions | None) -> None:
+        self._folder, self._table, self._tta = folder / ANSWERS_FOLDER, table, tta
+        self._folder.mkdir(exist_ok=True)
+
+    def path(self, network: Network) -> Path:
+        """The file of a network's answers."""
+        run = "" if network.run is None else f"{network.run.name}_"
+        return self._folder / f"{run}{network.name}.npy"
+
+    def is_done(self, network: Network) -> bool:
+        """Whether a network's answers are there, to these images."""
+        path = self.path(network)
+        if not path.is_file():
+            return False
+        try:
+            return bool(np.load(path, mmap_mode="r").shape == (len(self._table), network.classes))
+        except (OSError, ValueError):
+            return False
+
+    def ask(self, network: Network, is_late: Callable[[], bool] = lambda: False) -> None:
+        """Ask a network about all images, a chunk at a time.
+
+        Raises:
+            OutOfTimeError: It became late; nothing was kept.
+        """
+        panel = Panel([network], self._tta)
+        with atomic_path(self.path(network)) as temporary:
+            shape = (len(self._table), network.classes)
+            with open(temporary, "wb") as file:
+                np.lib.format.write_array_header_1_0(
+                    file, {"descr": "<f2", "fortran_order": False, "shape": shape}
+                )
+                for numbers, pixels in stream_images(self._table, panel.sizes):
+                    answers, _ = panel.ask(pixels, numbers)
+                    file.write(np.ascontiguousarray(logits_of(answers[0]), "<f2").tobytes())
+                    if is_late():
+                        raise OutOfTimeError
+
+    def answers(self, members: Members) -> TestAnswers:
+        """Return what has been answered so far."""
+        columns: list[int] = []
+        means: list[np.ndarray] = []
+        singles: list[np.ndarray] = []
+        count = 0
+        for number, member in enumerate(members.members):
+            done = [network for network in member.networks if self.is_done(network)]
+            if not done:
+                continue
+            stated = [self._read(network) for network in done]
+            count += len(done)
+            columns.append(number)
+            means.append(np.mean(stated, axis=0, dtype=np.float64).astype(np.float32))
+            turn = np.arange(len(self._table)) % len(done)
+            singles.append(np.stack(stated)[turn, np.arange(len(self._table))])
+        return TestAnswers(tuple(columns), _stack(means), _stack(singles), count)
+
+    def _read(self, network: Network) -> np.ndarray:
+        return probability_of(np.load(self.path(network), allow_pickle=False))
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack(arrays) if arrays else np.zeros((0, 0, 0), np.float32)

@@ -1,0 +1,245 @@
+"""`ensemble`: finished trainings to a submission that is never worse founded than their median."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.assess.ensembles import (
+    FALLBACK,
+    METHODS,
+    Judged,
+    Suspect,
+    Verdict,
+    give_verdict,
+    judge_methods,
+    suspect_columns,
+    told_apart,
+)
+from efn_compose.assess.ensembles.leaks import TOLD_APART, describe_suspects
+from efn_compose.config import dump_toml
+from efn_compose.jobs.ensembles.asked import Asker, OutOfTimeError, TestAnswers
+from efn_compose.jobs.ensembles.deadline import Deadline
+from efn_compose.jobs.ensembles.page import write_page
+from efn_compose.jobs.ensembles.preparation import PreparedEnsemble, prepare_ensemble
+from efn_compose.jobs.ensembles.result import EnsembleResult
+from efn_compose.jobs.ensembles.written import write_submission
+from efn_compose.jobs.predictions.networks import Network
+from efn_compose.store import RunFolder
+
+PLAN_B_FILE, SUBMISSION_FILE, SECOND_FILE = "plan_b.csv", "submission.csv", "second.csv"
+STORE_FOLDER = "predictions"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleSummary:
+    """A finished ensemble.
+
+    Args:
+        folder: The run folder.
+        submission: What to hand in first.
+        plan_b: The median of all columns.
+        second: What to hand in second: the method that was not written first. None where the time
+            was up before it could be made.
+        result: What `result.json` holds.
+    """
+
+    folder: Path
+    submission: Path
+    plan_b: Path
+    second: Path | None
+    result: EnsembleResult
+
+    def __str__(self) -> str:
+        """Return table and verdict as lines for people."""
+        return str(self.result)
+
+
+def ensemble(
+    config_path: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+    say: Say = lambda words: None,
+) -> EnsembleSummary:
+    """Make one submission of the networks of finished trainings.
+
+    The median of all columns is written first and stands until another combination is ahead of it by
+    more than a standard error on outer folds, and no column looks as if it had leaked.
+
+    Args:
+        config_path: A TOML file; None takes the defaults, which `overrides` complete.
+        overrides: "section.key=value" each, as with `--set`.
+        resume: Go on with the run folder's job.
+        say: Told in a line what has just happened.
+
+    Raises:
+        EfnComposeError: Bad input; nothing was written.
+
+    Example:
+        >>> ensemble(overrides=["ensemble.runs=[runs/b0, runs/b2]",
+        ...                     "data.source=folder:new"])  # doctest: +SKIP
+    """
+    return run_ensemble(prepare_ensemble(config_path, overrides), resume=resume, say=say)
+
+
+def run_ensemble(
+    prepared: PreparedEnsemble, *, resume: bool = False, say: Say = lambda words: None
+) -> EnsembleSummary:
+    """Make what `prepare_ensemble` prepared.
+
+    Args:
+        prepared: Everything checked and loaded.
+        resume: Go on with the run folder's job.
+        say: Told in a line what has just happened.
+    """
+    deadline = Deadline(prepared.config.budget.hours)
+    opener = RunFolder.resume if resume else RunFolder.create
+    with opener(prepared.folder, dump_toml(prepared.config), prepared.identity) as folder:
+        return _Job(prepared, folder, deadline, say).run()
+
+
+class _Job:
+    """One run of an ensemble."""
+
+    def __init__(
+        self, prepared: PreparedEnsemble, folder: RunFolder, deadline: Deadline, say: Say
+    ) -> None:
+        self.prepared, self.folder, self.deadline, self.say = prepared, folder, deadline, say
+        self.asker = Asker(prepared.folder, prepared.table, prepared.tta)
+
+    def run(self) -> EnsembleSummary:
+        prepared, members = self.prepared, self.prepared.members
+        for note in prepared.notes:
+            self.say(note)
+        members.write(prepared.folder / STORE_FOLDER)
+        first, *others = members.networks
+        # Whatever comes, there is a submission: the first network is asked even if it is late.
+        self._ask(first, lambda: False)
+        self._write_plan_b(self.asker.answers(members))
+        judged = self._judge()
+        is_whole = self._ask_all(others)
+        answers = self.asker.answers(members)
+        self._write_plan_b(answers)
+        if not is_whole:
+            self.folder.journal.append(
+                {"event": "time is up", "networks": answers.networks, "of": len(others) + 1}
+            )
+        return self._end(judged, answers)
+
+    def _ask_all(self, networks: Sequence[Network]) -> bool:
+        """Ask networks until it is late; return whether all answers are there."""
+        columns = len(self.prepared.members.members)
+        for asked, network in enumerate(networks, start=2):
+            was_done = self.asker.is_done(network)
+            if not self._ask_next(network):
+                return False
+            # All columns have another fold: a better plan B, should the power fail.
+            if not was_done and asked % columns == 0:
+                self._write_plan_b(self.asker.answers(self.prepared.members))
+        return True
+
+    def _ask_next(self, network: Network) -> bool:
+        """Ask a network unless it is late; return whether its answers are there."""
+        if self.asker.is_done(network):
+            return True
+        if self.deadline.is_over():
+            return False
+        try:
+            self._ask(network, self.deadline.is_over)
+        except OutOfTimeError:
+            return False
+        return True
+
+    def _ask(self, network: Network, is_late: Callable[[], bool]) -> None:
+        if self.asker.is_done(network):
+            return
+        begun = time.perf_counter()
+        self.asker.ask(network, is_late)
+        seconds = round(time.perf_counter() - begun, 3)
+        record = {"phase": "ask", "network": self.asker.path(network).stem}
+        self.folder.journal.append(record | {"timing": {"seconds": seconds}})
+        self.say(f"asked {network.name}: {len(self.prepared.table)} images, {seconds:.0f} s")
+
+    def _judge(self) -> dict[str, Judged]:
+        prepared, members = self.prepared, self.prepared.members
+        known = {r["method"] for r in self.folder.journal if r.get("phase") == "outer"}
+        stated = np.stack([member.probability for member in members.members])
+        options = prepared.config.ensemble
+        names = dict.fromkeys((*METHODS, options.method))
+        judged = judge_methods(
+            stated, members.rows, options.measure, list(names), prepared.config.run.seed
+        )
+        for name, one in judged.items():
+            if name not in known:
+                record = {
+                    "phase": "outer",
+                    "method": name,
+                    "honest": one.honest.value,
+                    "flattering": one.flattering.value,
+                }
+                self.folder.journal.append(record)
+        return judged
+
+    def _write_plan_b(self, answers: TestAnswers) -> None:
+        """Write the median of what is there, as plan B and as the submission so far."""
+        plain = METHODS[FALLBACK](answers.mean, np.zeros(0), "auc", 0).combine(answers.mean)
+        for name in (PLAN_B_FILE, SUBMISSION_FILE):
+            self._write(name, plain, answers)
+        columns = len(answers.columns)
+        self.say(f"{PLAN_B_FILE}: median of {columns} columns, {answers.networks} networks")
+
+    def _write(self, name: str, probability: np.ndarray, answers: TestAnswers) -> Path:
+        prepared = self.prepared
+        path = prepared.folder / name
+        names = prepared.members.rows.class_names
+        write_submission(path, prepared.table, names, prepared.template, probability, answers.mean)
+        return path
+
+    def _end(self, judged: Mapping[str, Judged], answers: TestAnswers) -> EnsembleSummary:
+        prepared, members = self.prepared, self.prepared.members
+        method = prepared.config.ensemble.method
+        missing = len(members.members) - len(answers.columns)
+        suspects: list[Suspect] = []
+        apart: float | None = None
+        second = None
+        if missing:
+            doubts = [f"The time was up before {missing} columns were asked."]
+        else:
+            stated = np.stack([member.probability for member in members.members])
+            suspects = suspect_columns(stated, members.rows.label, answers.single)
+            apart = told_apart(stated, answers.single, prepared.config.run.seed)
+            doubts = describe_suspects(suspects, members.names)
+            if apart > TOLD_APART:
+                doubts.append(
+                    f"Out-of-fold rows and test rows are told apart (AUC {apart:.3f}, more than "
+                    f"{TOLD_APART})."
+                )
+        verdict = give_verdict(judged, method, doubts)
+        if not missing:
+            second = self._write_both(judged, verdict, answers)
+        result = EnsembleResult.of(prepared, judged, verdict, suspects, apart, answers)
+        self.folder.write_json("result.json", result.to_json())
+        write_page(prepared, judged, result)
+        return EnsembleSummary(
+            prepared.folder,
+            prepared.folder / SUBMISSION_FILE,
+            prepared.folder / PLAN_B_FILE,
+            second,
+            result,
+        )
+
+    def _write_both(
+        self, judged: Mapping[str, Judged], verdict: Verdict, answers: TestAnswers
+    ) -> Path | None:
+        """Write the winner as the submission and the other one as the second."""
+        other = verdict.challenger if verdict.winner == FALLBACK else FALLBACK
+        winner = judged[verdict.winner].combination.combine(answers.mean)
+        self._write(SUBMISSION_FILE, winner, answers)
+        if other == verdict.winner:
+            return None
+        return self._write(SECOND_FILE, judged[other].combination.combine(answers.mean), answers)

@@ -1,0 +1,85 @@
+"""The sections of an ensemble."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from efn_compose.settings.declare import When, setting
+from efn_compose.store.options import RunOptions
+
+_CSV = When("reads_table", (True,), "data.source = csv:PATH")
+
+
+@dataclass(frozen=True)
+class EnsembleOptions:
+    """The `[ensemble]` section.
+
+    Args:
+        runs: Finished run folders of `efn-compose train`, on one fold table.
+        method: What challenges the median.
+        measure: What is compared on outer folds.
+        tta: Views of each test image; 0: those of each training.
+        template: A competition's CSV to fill.
+    """
+
+    runs: tuple[str, ...] = field(default=(), metadata={"help": "run folders of trainings"})
+    method: Literal[
+        "bagged_climb", "climb", "mean", "geometric", "trimmed", "rank_mean", "best", "median"
+    ] = field(default="bagged_climb", metadata={"help": "what challenges the median"})
+    measure: Literal["auc", "loss", "accuracy"] = field(
+        default="auc", metadata={"help": "what is compared on outer folds"}
+    )
+    tta: int = field(
+        default=0,
+        metadata={"minimum": 0, "maximum": 256, "help": "views of each image; 0: each training's"},
+    )
+    template: str = field(default="", metadata={"help": "a competition's CSV to fill"})
+
+
+@dataclass(frozen=True)
+class TestOptions:
+    """The `[data]` section of an ensemble: the images of the submission.
+
+    Args:
+        source: Images of any source, labelled or not.
+        columns: "image=NAME" each: the columns of a csv source.
+        folder: A folder that the image paths of a csv source may start from.
+    """
+
+    #: Not a test, whatever its name says to pytest.
+    __test__ = False
+
+    source: str = field(
+        default="", metadata={"help": "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"}
+    )
+    columns: tuple[str, ...] = setting(
+        (), "csv: names of its columns, such as image=isic_id", read_when=_CSV
+    )
+    folder: str = setting("", "csv: a folder that image paths may start from", read_when=_CSV)
+
+    @property
+    def reads_table(self) -> bool:
+        """Whether images are listed in a table."""
+        return self.source.startswith("csv:")
+
+
+@dataclass(frozen=True)
+class EnsembleBudget:
+    """The `[budget]` section of an ensemble.
+
+    Args:
+        hours: After so many hours the submission is finished with what is there; 0: no limit.
+    """
+
+    hours: float = field(
+        default=0.0, metadata={"minimum": 0.0, "help": "finish with what is there; 0: no limit"}
+    )
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """Everything an ensemble is told; the fields are the sections of its TOML file."""
+
+    run: RunOptions = field(default_factory=RunOptions)
+    ensemble: EnsembleOptions = field(default_factory=EnsembleOptions)
+    data: TestOptions = field(default_factory=TestOptions)
+    budget: EnsembleBudget = field(default_factory=EnsembleBudget)

@@ -1,0 +1,142 @@
+"""The page of an ensemble: verdict, methods, columns, who agrees with whom."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.page.report import page
+from efn_compose.analysis.page.report_parts import facts, section, table
+from efn_compose.assess.ensembles import Judged
+from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
+from efn_compose.jobs.ensembles.result import EnsembleResult
+from efn_compose.store import write_text
+
+REPORT_FILE = "report.html"
+#: Columns that the table of agreement shows.
+_SHOWN = 12
+
+
+def write_page(
+    prepared: PreparedEnsemble, judged: Mapping[str, Judged], result: EnsembleResult
+) -> None:
+    """Write `report.html`."""
+    verdict = result.verdict
+    headline = f"{verdict.winner} is submitted"
+    body = element(
+        "div",
+        element("header", element("h1", "Ensemble ", name(prepared.folder.name))),
+        element(
+            "main",
+            element("p", headline, class_="lead", id="verdict"),
+            [element("p", reason) for reason in verdict.reasons],
+            facts(
+                [
+                    ("Columns", len(result.columns), f"{result.networks} networks"),
+                    ("Rows", f"{result.rows:,}", "out of fold"),
+                    ("Images", f"{result.images:,}", f"{result.asked} networks asked"),
+                    ("Told apart", _number(result.told_apart), "0.5: test rows look the same"),
+                ]
+            ),
+            section("methods", "Ways to combine", _methods(result)),
+            section("columns", "Columns", _columns(result)),
+            section("agreement", "Agreement", _agreement(prepared)),
+            section("mistakes", "Confident mistakes", _mistakes(prepared, judged, result)),
+            section("notes", "Notes", [element("p", note) for note in prepared.notes] or "None."),
+        ),
+        class_="page",
+    )
+    write_text(prepared.folder / REPORT_FILE, page(f"Ensemble: {headline}", body))
+
+
+def _methods(result: EnsembleResult) -> Html:
+    return table(
+        ["method", "honest", "± error", "minus median", "± error", "flattering"],
+        [
+            [
+                row.name,
+                _number(row.honest),
+                _number(row.error),
+                f"{row.difference:+.4f}",
+                _number(row.difference_error),
+                _number(row.flattering),
+            ]
+            for row in result.methods
+        ],
+        numeric=range(1, 6),
+        caption=f"{result.measure}, higher is better (the loss is negative). Honest: on folds that "
+        "had no say. Flattering: on the rows that were fitted on.",
+    )
+
+
+def _columns(result: EnsembleResult) -> Html:
+    return table(
+        ["column", "out of fold", "± error", "weight", "remark"],
+        [
+            [
+                row.name,
+                _number(row.score),
+                _number(row.error),
+                "" if row.weight is None else f"{row.weight:.3f}",
+                "; ".join(words for words in (row.suspicion, row.flattery) if words),
+            ]
+            for row in sorted(result.columns, key=lambda row: -row.score)
+        ],
+        numeric=(1, 2, 3),
+        caption=f"Weights of {result.verdict.challenger}. It left out {result.behind} columns for "
+        f"their score and {result.doubles} as doubles.",
+    )
+
+
+def _agreement(prepared: PreparedEnsemble) -> Html:
+    members = prepared.members.members[:_SHOWN]
+    calls = np.stack([member.probability.argmax(axis=1) for member in members])
+    labels = prepared.members.rows.label
+    rows = []
+    for number, member in enumerate(members):
+        same = (calls == calls[number]).mean(axis=1)
+        both = ((calls != labels) & (calls[number] != labels)).mean(axis=1)
+        rows.append(
+            [member.column.name, *(f"{s:.3f} / {b:.3f}" for s, b in zip(same, both, strict=True))]
+        )
+    return table(
+        ["column", *(member.column.name for member in members)],
+        rows,
+        numeric=range(1, len(members) + 1),
+        caption="Share of rows with the same answer / with both wrong"
+        + (f"; the first {_SHOWN} columns." if len(prepared.members.members) > _SHOWN else "."),
+    )
+
+
+def _mistakes(
+    prepared: PreparedEnsemble, judged: Mapping[str, Judged], result: EnsembleResult
+) -> Html:
+    """Return the rows that the written ensemble was surest of and wrong about, on outer folds."""
+    rows = prepared.members.rows
+    stated = judged[result.verdict.winner].probability
+    called = stated.argmax(axis=1)
+    wrong = np.flatnonzero(called != rows.label)
+    worst = wrong[np.argsort(-stated[wrong, called[wrong]], kind="stable")][:20]
+    calls = np.stack([member.probability.argmax(axis=1) for member in prepared.members.members])
+    names = rows.class_names
+    return table(
+        ["image", "patient", "fold", "is", "called", "probability", "columns that are right"],
+        [
+            [
+                name(rows.image[n]),
+                name(rows.patient[n]),
+                int(rows.fold[n]),
+                names[rows.label[n]],
+                names[called[n]],
+                f"{stated[n, called[n]]:.3f}",
+                f"{int((calls[:, n] == rows.label[n]).sum())} of {len(calls)}",
+            ]
+            for n in worst
+        ],
+        numeric=(2, 5),
+        caption=f"{len(wrong)} of {len(rows)} rows are wrong; these are the surest.",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.4f}"

@@ -1,0 +1,112 @@
+"""Everything of an ensemble checked and loaded before its first byte is written."""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.assess.prediction_store.blocks import require_parquet
+from efn_compose.config import load_config
+from efn_compose.data import ImageTable, load_table
+from efn_compose.errors import ConfigError
+from efn_compose.jobs.ensembles.columns import Members, read_members
+from efn_compose.jobs.ensembles.options import EnsembleConfig
+from efn_compose.jobs.predictions.job import views_of
+from efn_compose.jobs.predictions.submission import Template, read_template
+from efn_compose.train.tta import TtaOptions
+
+_LISTED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedEnsemble:
+    """What an ensemble is made of.
+
+    Args:
+        config: All settings.
+        members: The columns, with rows and networks.
+        table: The images of the submission.
+        template: What to fill, None for a table of our own.
+        folder: The run folder.
+        notes: Sentences for people.
+    """
+
+    config: EnsembleConfig
+    members: Members
+    table: ImageTable
+    template: Template | None
+    folder: Path
+    notes: tuple[str, ...]
+
+    @property
+    def tta(self) -> TtaOptions | None:
+        """Views of each test image; None: those of each training."""
+        count = self.config.ensemble.tta
+        return views_of(count) if count else None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hashes of all that decides the result."""
+        fixed = {
+            key: value
+            for key, value in dataclasses.asdict(self.config).items()
+            if key not in ("run", "budget")
+        }
+        columns = hashlib.sha256(repr(self.members.names).encode())
+        for member in self.members.members:
+            columns.update(np.ascontiguousarray(member.probability).data)
+        images = hashlib.sha256()
+        for number in range(len(self.table)):
+            images.update(self.table.image_name(number).encode() + b"\0")
+        return {
+            "config": hashlib.sha256(repr(fixed).encode()).hexdigest(),
+            "seed": str(self.config.run.seed),
+            "folds": self.members.rows.digest,
+            "columns": columns.hexdigest(),
+            "data": images.hexdigest(),
+        }
+
+
+def prepare_ensemble(
+    config_path: str | os.PathLike[str] | None, overrides: Sequence[str] = ()
+) -> PreparedEnsemble:
+    """Load and check configuration, trainings and images; writes nothing.
+
+    Raises:
+        EfnComposeError: Anything that would stop the job later.
+    """
+    config = load_config(config_path, overrides, EnsembleConfig)
+    require_parquet()
+    options = config.ensemble
+    members = read_members(options.runs)
+    if not config.data.source:
+        raise ConfigError(
+            "data.source is empty. Name the images to predict: folder:PATH, csv:PATH, npz:PATH, "
+            "digits or fashion_mnist."
+        )
+    table = load_table(
+        config.data.source, config.data.columns, config.data.folder, needs_labels=False
+    )
+    notes = [
+        f"{member.column.name}: {member.column.flattery}, which flatters its out-of-fold rows"
+        for member in members.members
+        if member.column.flattery
+    ]
+    template = None
+    if options.template:
+        names = [table.image_name(number) for number in range(len(table))]
+        template = read_template(
+            Path(options.template).expanduser(), names, members.rows.class_names
+        )
+        if template.foreign:
+            notes.append(
+                f"{len(template.foreign)} images are not in the template, such as "
+                f"{', '.join(template.foreign[:_LISTED])}"
+            )
+    name = "ensemble" if config_path is None else Path(config_path).stem
+    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    return PreparedEnsemble(config, members, table, template, folder, tuple(notes))

@@ -1,0 +1,175 @@
+"""What an ensemble came to: for machines, for people, for the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from efn_compose.assess.ensembles import Judged, Suspect, Verdict, score
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.ensembles.asked import TestAnswers
+    from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One way to combine, on outer folds. Of "loss" all scores are negative: higher is better.
+
+    Args:
+        name: Of the method.
+        honest: Score of rows whose fold had no say.
+        error: Its standard error.
+        flattering: Score of the rows that were fitted on.
+        difference: Honest score minus the median's.
+        difference_error: Standard error of that paired difference.
+    """
+
+    name: str
+    honest: float
+    error: float
+    flattering: float
+    difference: float
+    difference_error: float
+
+
+@dataclass(frozen=True)
+class ColumnRow:
+    """One column.
+
+    Args:
+        name: Of the column.
+        score: Out of fold.
+        error: Its standard error.
+        weight: In the challenger; None where it has no weights.
+        flattery: Why its score flatters, empty where nothing says so.
+        suspicion: Why it looks as if it had leaked, empty where it does not.
+    """
+
+    name: str
+    score: float
+    error: float
+    weight: float | None
+    flattery: str
+    suspicion: str
+
+
+@dataclass(frozen=True)
+class EnsembleResult:
+    """All of it.
+
+    Args:
+        verdict: What is written first, and why.
+        measure: What was compared.
+        methods: Ways to combine.
+        columns: What was combined.
+        behind: Columns that the challenger left out for their score.
+        doubles: Columns that it left out as doubles.
+        told_apart: How well out-of-fold rows are told from test rows; None where not all were asked.
+        rows: Number of labelled rows.
+        images: Number of test images.
+        asked: Networks asked.
+        networks: Networks there are.
+    """
+
+    verdict: Verdict
+    measure: str
+    methods: tuple[MethodRow, ...]
+    columns: tuple[ColumnRow, ...]
+    behind: int
+    doubles: int
+    told_apart: float | None
+    rows: int
+    images: int
+    asked: int
+    networks: int
+
+    @classmethod
+    def of(
+        cls,
+        prepared: "PreparedEnsemble",
+        judged: Mapping[str, Judged],
+        verdict: Verdict,
+        suspects: Sequence[Suspect],
+        apart: float | None,
+        answers: "TestAnswers",
+    ) -> "EnsembleResult":
+        """Collect the result."""
+        members, measure = prepared.members, prepared.config.ensemble.measure
+        rows = members.rows
+        methods = [
+            MethodRow(
+                name,
+                one.honest.value,
+                one.honest.standard_error(rows.clusters),
+                one.flattering.value,
+                one.against_fallback.difference,
+                one.against_fallback.standard_error,
+            )
+            for name, one in judged.items()
+        ]
+        combination = judged[verdict.challenger].combination
+        suspicions = {suspect.column: suspect.reason for suspect in suspects}
+        columns = []
+        for number, member in enumerate(members.members):
+            own = score(measure, rows.label, member.probability)
+            weights = combination.weights
+            columns.append(
+                ColumnRow(
+                    member.column.name,
+                    own.value,
+                    own.standard_error(rows.clusters),
+                    None if weights is None else float(weights[number]),
+                    member.column.flattery,
+                    suspicions.get(number, ""),
+                )
+            )
+        return cls(
+            verdict,
+            measure,
+            tuple(methods),
+            tuple(columns),
+            combination.behind,
+            combination.doubles,
+            apart,
+            len(rows),
+            len(prepared.table),
+            answers.networks,
+            len(members.networks),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        verdict = self.verdict
+        return {
+            "written": verdict.winner,
+            "challenger": verdict.challenger,
+            "difference": verdict.comparison.difference,
+            "standard_error": verdict.comparison.standard_error,
+            "reasons": list(verdict.reasons),
+            "measure": self.measure,
+            "methods": {row.name: {k: v for k, v in vars(row).items() if k != "name"}
+                        for row in self.methods},
+            "columns": {row.name: {k: v for k, v in vars(row).items() if k != "name"}
+                        for row in self.columns},
+            "left_out": {"behind": self.behind, "doubles": self.doubles},
+            "told_apart": self.told_apart,
+            "rows": self.rows,
+            "images": self.images,
+            "networks": {"asked": self.asked, "of": self.networks},
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        """Return table and verdict as lines for people."""
+        width = max(len(row.name) for row in self.methods)
+        measure = "negative loss" if self.measure == "loss" else self.measure
+        lines = [
+            f"{len(self.columns)} columns, {self.rows:,} rows, {self.images:,} images; {measure} on "
+            "outer folds:",
+            f"  {'method':<{width}}  honest            minus median      flattering",
+        ]
+        lines += [
+            f"  {row.name:<{width}}  {row.honest:.4f} ± {row.error:.4f}   "
+            f"{row.difference:+.4f} ± {row.difference_error:.4f}  {row.flattering:.4f}"
+            for row in self.methods
+        ]
+        return "\n".join([*lines, *self.verdict.reasons, f"submission.csv: {self.verdict.winner}"])

@@ -1,0 +1,174 @@
+"""`efn-compose ensemble` as a person runs it: to the end, killed, late, and with runs that do not fit."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from tiny_recipe import quarters, tiny_donor
+from tiny_runs import train_tiny
+from verbs import run_verb
+
+import efn_compose
+from efn_compose.assess.prediction_store import PredictionStore
+from efn_compose.cli import main
+from efn_compose.errors import ConfigError, DataError
+from efn_compose.jobs.ensembles.deadline import hours_until
+from efn_compose.store import read_journal
+
+NEW = 40
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ensembles")
+    tiny_donor().save(folder / "tiny.h5")
+    images, labels = quarters(48)
+    np.savez(folder / "images.npz", images=images, labels=labels)
+    images, labels = quarters(NEW, seed=5)
+    np.savez(folder / "new.npz", images=images, labels=labels)
+    train_tiny(folder, "run", "images.npz", validation__folds=2, validation__seeds=2)
+    return folder
+
+
+def _words(place, name, *more):
+    return [
+        "ensemble", place / "run", "--data", f"npz:{place / 'new.npz'}", "--measure", "accuracy",
+        "-o", place / name, *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place):
+    assert run_verb(*_words(place, "undisturbed", "--quiet")) == 0
+    return place / "undisturbed"
+
+
+def _table(path):
+    with open(path, newline="") as file:
+        _, *rows = csv.reader(file)
+    return np.array([[float(value) for value in row[1:-2]] for row in rows])
+
+
+@pytest.mark.slow
+def test_the_median_of_the_columns_is_plan_b(undisturbed, place):
+    columns = []
+    for seed in (1, 2):
+        names = [place / "run" / "trainings" / f"b-tiny_fold{fold}_seed{seed}" for fold in (0, 1)]
+        # The mean of the column's folds, as `predict` makes it.
+        table = efn_compose.predict(names, f"npz:{place / 'new.npz'}", place / "column.csv").table
+        columns.append(_table(table))
+    median = np.median(columns, axis=0)
+    wanted = median / median.sum(axis=1, keepdims=True)
+    assert _table(undisturbed / "plan_b.csv") == pytest.approx(wanted, abs=2e-3)
+
+
+@pytest.mark.slow
+def test_result_store_journal_and_page_tell_one_story(undisturbed):
+    result = json.loads((undisturbed / "result.json").read_text())
+    store = PredictionStore(undisturbed / "predictions")
+    assert [column.name for column in store.columns] == list(result["columns"])
+    own = store.probability().argmax(axis=2) == store.rows.label
+    for column, right in zip(result["columns"].values(), own, strict=True):
+        assert column["score"] == pytest.approx(right.mean())
+    lines = read_journal(undisturbed / "evaluations.jsonl").records
+    assert len([line for line in lines if line.get("phase") == "ask"]) == 4
+    honest = {line["method"]: line["honest"] for line in lines if line.get("phase") == "outer"}
+    assert honest == {name: row["honest"] for name, row in result["methods"].items()}
+    is_ahead = result["difference"] > result["standard_error"]
+    assert (result["written"] == "bagged_climb") == (is_ahead and result["told_apart"] <= 0.6)
+    written = (undisturbed / "submission.csv").read_bytes()
+    other = "second.csv" if result["written"] == "bagged_climb" else "submission.csv"
+    assert (undisturbed / other).read_bytes() == (undisturbed / "plan_b.csv").read_bytes()
+    page = (undisturbed / "report.html").read_text()
+    for words in (*result["reasons"], "b-tiny_seed2", "Confident mistakes"):
+        assert words.replace("'", "&#x27;") in page
+    assert written.count(b"\n") == NEW + 1
+
+
+@pytest.mark.slow
+def test_a_killed_ensemble_goes_on_and_ends_with_the_same_bytes(undisturbed, place, monkeypatch):
+    from efn_compose.jobs.ensembles import asked
+
+    calls = 0
+    original = asked.Asker.ask
+
+    def interrupt(self, network, is_late=lambda: False):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        original(self, network, is_late)
+
+    monkeypatch.setattr(asked.Asker, "ask", interrupt)
+    words = [str(word) for word in _words(place, "killed", "--quiet")]
+    assert main(words) == 130
+    assert len(_table(place / "killed" / "plan_b.csv")) == NEW
+    assert main(words) == 1
+    assert main([*words, "--resume"]) == 0
+    assert calls == 3 + 2
+    for name in ("plan_b.csv", "submission.csv", "result.json", "predictions/out_of_fold.parquet"):
+        assert (place / "killed" / name).read_bytes() == (undisturbed / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_when_the_time_is_up_there_is_a_submission_and_more_time_finishes_it(undisturbed, place):
+    words = _words(place, "late", "--quiet")
+    assert run_verb(*words, "--hours", "0.0000001") == 0
+    result = json.loads((place / "late" / "result.json").read_text())
+    assert result["written"] == "median" and "time was up" in " ".join(result["reasons"])
+    assert result["networks"] == {"asked": 1, "of": 4}
+    late = place / "late" / "submission.csv"
+    assert late.read_bytes() == (place / "late" / "plan_b.csv").read_bytes()
+    assert run_verb(*words, "--resume") == 0
+    assert late.read_bytes() == (undisturbed / "submission.csv").read_bytes()
+    assert 0 < hours_until("23:59") < 24
+    with pytest.raises(ConfigError, match="02:00"):
+        hours_until("25:10")
+    with pytest.raises(ConfigError, match="exclude"):
+        run_verb(*words, "--until", "02:00", "--hours", "1")
+
+
+@pytest.mark.slow
+def test_a_template_is_filled_by_every_file(place):
+    ids = [f"{number},0.25,0.25,0.25,0.25" for number in (7, 3, 39)]
+    (place / "template.csv").write_text("\n".join(["id,3,2,1,0", *ids]))
+    words = _words(place, "filled", "--quiet", "--submission", place / "template.csv")
+    assert run_verb(*words, "--hours", "0.0000001") == 0
+    for name in ("plan_b.csv", "submission.csv"):
+        header, *rows = csv.reader((place / "filled" / name).read_text().splitlines())
+        assert header == ["id", "3", "2", "1", "0"] and [row[0] for row in rows] == ["7", "3", "39"]
+        assert np.array([row[1:] for row in rows], float).sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_runs_that_do_not_fit_are_refused_with_all_reasons(place, tmp_path):
+    for name in ("folds", "short", "open"):
+        shutil.copytree(place / "run", tmp_path / name)
+    text = (place / "run" / "folds.csv").read_text()
+    lines = text.splitlines()
+    moved = lines[5].rsplit(",", 1)
+    lines[5] = f"{moved[0]},{1 - int(moved[1])}"
+    (tmp_path / "folds" / "folds.csv").write_text("\n".join(lines))
+    from efn_compose.assess.out_of_fold import read_predictions, write_predictions
+
+    path = tmp_path / "short" / "out_of_fold.parquet"
+    predictions = read_predictions(path)
+    write_predictions(predictions.rows(np.arange(3, len(predictions))), path)
+    (tmp_path / "open" / "out_of_fold.parquet").unlink()
+    runs = [place / "run", *(tmp_path / name for name in ("folds", "short", "open")), tmp_path]
+    words = ["ensemble", *runs, "--data", f"npz:{place / 'new.npz'}", "-o", tmp_path / "out"]
+    with pytest.raises(DataError) as caught:
+        run_verb(*words)
+    told = str(caught.value)
+    for part in (
+        "1 images have another fold", "3 rows have no prediction", "the run is not finished",
+        f"{tmp_path}/folds.csv: no such file",
+    ):  # fmt: skip
+        assert part in told
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(DataError, match="named more than once"):
+        run_verb("ensemble", place / "run", place / "run", "--data", "digits")
+    with pytest.raises(ConfigError, match=r"data\.source is empty"):
+        run_verb("ensemble", place / "run")
