@@ -17,7 +17,7 @@ from efn_compose.checkpoints.dialects.dialect import (
     Resolved,
 )
 from efn_compose.checkpoints.dialects.family_conventions import resolved
-from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE, TorchNames, shape_of
+from efn_compose.checkpoints.dialects.torch.torch_names import TORCH_IGNORE, TorchNames, shape_of
 
 _EXPAND = re.compile(r"(layers\.\d+)\.(conv1|bn1)\..*")
 

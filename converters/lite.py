@@ -8,7 +8,7 @@ from efn_compose.arch import ArchSpec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
 from efn_compose.checkpoints.dialects.family_conventions import resolved
-from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE
+from efn_compose.checkpoints.dialects.torch.torch_names import TORCH_IGNORE
 
 
 def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:

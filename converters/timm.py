@@ -12,7 +12,7 @@ from efn_compose.arch import ArchSpec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.block_names import BlockPlace
 from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
-from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE, TorchNames
+from efn_compose.checkpoints.dialects.torch.torch_names import TORCH_IGNORE, TorchNames
 
 
 def has_timm_names(raw: RawCheckpoint) -> bool:

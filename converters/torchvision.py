@@ -21,7 +21,7 @@ from efn_compose.checkpoints.dialects.dialect import (
     Row,
 )
 from efn_compose.checkpoints.dialects.family_conventions import resolved
-from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE, TorchNames
+from efn_compose.checkpoints.dialects.torch.torch_names import TORCH_IGNORE, TorchNames
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 

@@ -5,7 +5,7 @@ Stem, the first block and the top lie flat in `layers`; stages 2 to 7 are `layer
 """
 
 from efn_compose.checkpoints.dialects.block_names import BlockPlace
-from efn_compose.checkpoints.dialects.torch_names import TorchNames
+from efn_compose.checkpoints.dialects.torch.torch_names import TorchNames
 
 #: The first block has no expansion and no repeats.
 _FIRST_BLOCK = {

@@ -20,7 +20,7 @@ from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Dialect, Request, Resolved
 from efn_compose.checkpoints.dialects.family_conventions import resolved
 from efn_compose.checkpoints.dialects.stated_fields import refuse_unknown
-from efn_compose.checkpoints.dialects.torch_names import TORCH_IGNORE, TorchNames
+from efn_compose.checkpoints.dialects.torch.torch_names import TORCH_IGNORE, TorchNames
 from efn_compose.errors import ConversionError
 
 

@@ -8,7 +8,13 @@ import dataclasses
 import os
 from dataclasses import dataclass
 
-from converters.reading.inner_network import inner_network, named_below, network_prefixes
+from converters.reading.inner_network import (
+    NORMALISATION,
+    OUTSIDE,
+    inner_network,
+    named_below,
+    network_prefixes,
+)
 from converters.reading.recognition import candidate_dialects, chosen_dialect
 from converters.reading.sources import local_source
 from efn_compose.arch import HEAD_LAYER, ArchSpec
@@ -33,7 +39,9 @@ from efn_compose.checkpoints.dialects.mapping import (
 from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.checkpoints.dialects.stated_fields import refuse_unknown
 from efn_compose.checkpoints.dialects.stem_channels import rgb_stem
-from efn_compose.checkpoints.dialects.torch_head import adopt_torch_head
+from efn_compose.checkpoints.dialects.torch.torch_head import adopt_torch_head
+from efn_compose.checkpoints.dialects.torch.torch_parts import made_whole
+from efn_compose.checkpoints.dialects.torch.torch_surroundings import with_surroundings
 from efn_compose.errors import (
     AmbiguousCheckpointError,
     ConversionError,
@@ -95,11 +103,15 @@ def examine(
     raw = read_checkpoint(source.path, ema=request.ema, hashed=True)
     found = Examination(source.label, raw)
     try:
-        inner = inner_network(raw, request)
+        whole = made_whole(raw) if raw.container in TORCH_CONTAINERS else Prepared(raw)
+        inner = inner_network(whole.raw, request)
+        inner = dataclasses.replace(
+            inner, folded=whole.folded, ignored=whole.ignored + inner.ignored
+        )
         found.raw = inner.raw
         found.candidates = tuple(candidate_dialects(inner.raw, request.arch))
         found.dialect = chosen_dialect(inner.raw, dialect or source.dialect, request.arch)
-        _match(found, found.dialect, request, inner, _beside(raw, inner))
+        _match(found, found.dialect, request, inner, _beside(whole.raw, inner))
     except EfnComposeError as error:
         found.problem = error
     return found
@@ -119,7 +131,7 @@ def examine_raw(
 
 def _beside(raw: RawCheckpoint, inner: Prepared) -> RawCheckpoint | None:
     """Return the tensors outside the network that no training keeps for itself."""
-    names = [name for name, reason in inner.ignored if reason.startswith("outside")]
+    names = [name for name, reason in inner.ignored if reason.startswith((OUTSIDE, NORMALISATION))]
     if not names:
         return None
     return dataclasses.replace(raw, tensors={name: raw.tensors[name] for name in names})
@@ -137,7 +149,9 @@ def _match(
     if reason is not None:
         raise ConversionError(f"{inner.raw.path}: {dialect.title} file refused: {reason}")
     prepared = dialect.prepare(inner.raw, request)
-    prepared = dataclasses.replace(prepared, ignored=inner.ignored + prepared.ignored)
+    prepared = dataclasses.replace(
+        prepared, folded=inner.folded + prepared.folded, ignored=inner.ignored + prepared.ignored
+    )
     spec = read_spec(prepared.raw, dialect, request)
     prepared = _usable(prepared, dialect, spec, request, beside)
     table = tuple(dialect.rows(spec, 1, prepared.raw))
@@ -151,6 +165,14 @@ def _match(
         rows = tuple(dialect.rows(spec, None, prepared.raw))
     found.raw, found.spec, found.classes = prepared.raw, spec, classes
     found.resolved = dialect.resolve(prepared.raw, spec, request)
+    if prepared.raw.container in TORCH_CONTAINERS:
+        found.resolved = with_surroundings(
+            found.resolved,
+            prepared.raw,
+            {} if beside is None else beside.tensors,
+            request.accepted,
+            settings_read(prepared.raw, dialect),
+        )
     if trace is not None:
         conventions = found.resolved.conventions
         problems = trace.problems + trace.differences(conventions, request.accepted)
@@ -163,6 +185,13 @@ def _match(
     found.mapping = dataclasses.replace(
         mapping, folded=prepared.folded, ignored=prepared.ignored + mapping.ignored
     )
+
+
+def settings_read(raw: RawCheckpoint, dialect: Dialect) -> tuple[str, ...]:
+    """Return the settings beside the weights that a dialect reads itself."""
+    arguments = raw.metadata.get("args")
+    is_read = isinstance(arguments, dict) and "model" in arguments
+    return ("config", *(("args",) if is_read else ())) if dialect.name == "timm" else ()
 
 
 def _usable(

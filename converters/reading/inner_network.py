@@ -10,8 +10,17 @@ from bisect import bisect_left
 
 from converters.reading.recognition import candidate_dialects
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
-from efn_compose.checkpoints.dialects.dialect import Prepared, Request
-from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_problems
+from efn_compose.checkpoints.dialects.dialect import TORCH_CONTAINERS, Prepared, Request
+from efn_compose.checkpoints.dialects.torch.torch_surroundings import (
+    is_normalisation,
+    layers_in_front,
+)
+from efn_compose.errors import (
+    AmbiguousCheckpointError,
+    ConfigError,
+    ConversionError,
+    describe_problems,
+)
 
 #: Things that a training keeps beside the network, by name, with the words for them.
 _BOOKKEEPING = (
@@ -24,6 +33,12 @@ _BOOKKEEPING = (
         "metric",
     ),
 )
+_COUNTERS = re.compile(
+    r"(.*[._])?(n_averaged|initted|(global_)?steps?|num_updates|iterations?|epochs?|decay)"
+)
+#: Reasons of tensors that are not the network's.
+OUTSIDE = "outside the network"
+NORMALISATION = "input scaling of a wrapper; kept as the conventions' preprocessing"
 _SEPARATOR = re.compile(r"[./]")
 
 
@@ -44,7 +59,7 @@ def inner_network(raw: RawCheckpoint, request: Request) -> Prepared:
     if request.prefix is not None:
         return _below(raw, _given_prefix(raw, request.prefix))
     if candidate_dialects(raw, request.arch):
-        return Prepared(raw)
+        return _without_bookkeeping(raw)
     found = network_prefixes(raw, request.arch)
     if len(found) > 1:
         raise AmbiguousCheckpointError(
@@ -54,7 +69,11 @@ def inner_network(raw: RawCheckpoint, request: Request) -> Prepared:
                 "Choose one with --prefix.",
             )
         )
-    return _below(raw, found[0]) if found and found[0] else Prepared(raw)
+    if not found or not found[0]:
+        return _without_bookkeeping(raw)
+    inner = _below(raw, found[0])
+    _refuse_layers_in_front(raw, inner, found[0])
+    return inner
 
 
 def network_prefixes(raw: RawCheckpoint, arch: str | None = None) -> list[str]:
@@ -128,13 +147,47 @@ def _below(raw: RawCheckpoint, prefix: str) -> Prepared:
         for name in inside
     }
     kept = set(inside)
-    outside = tuple((name, _reason(name, prefix)) for name in raw.tensors if name not in kept)
+    outside = tuple(
+        (name, _kept_by(raw, name) or f"{OUTSIDE} below {prefix!r}")
+        for name in raw.tensors
+        if name not in kept
+    )
     notes = (*raw.notes, f"network found below the prefix {prefix!r}") if prefix else raw.notes
     return Prepared(dataclasses.replace(raw, tensors=tensors, notes=notes), ignored=outside)
 
 
-def _reason(name: str, prefix: str) -> str:
+def _without_bookkeeping(raw: RawCheckpoint) -> Prepared:
+    """Return a network without a prefix, and what a training or a wrapper keeps beside it."""
+    reasons = {name: _kept_by(raw, name) for name in raw.tensors}
+    ignored = tuple((name, reason) for name, reason in reasons.items() if reason)
+    if not ignored:
+        return Prepared(raw)
+    tensors = {name: tensor for name, tensor in raw.tensors.items() if not reasons[name]}
+    return Prepared(dataclasses.replace(raw, tensors=tensors), ignored=ignored)
+
+
+def _refuse_layers_in_front(raw: RawCheckpoint, inner: Prepared, prefix: str) -> None:
+    """Raise where tensors outside the network look like layers that it reads."""
+    outside = {name: raw.tensors[name] for name, _ in inner.ignored}
+    found = layers_in_front(outside) if raw.container in TORCH_CONTAINERS else []
+    if found:
+        raise ConversionError(
+            describe_problems(
+                f"{raw.path}: layers that seem to stand before the network below {prefix!r}.",
+                found,
+                "They are part of what the whole computes, and networks here begin at the stem. Add "
+                f"--prefix {prefix} to take the network without them.",
+            )
+        )
+
+
+def _kept_by(raw: RawCheckpoint, name: str) -> str | None:
+    """Return what a tensor is, where it is known to belong to no network."""
     for pattern, kind in _BOOKKEEPING:
         if pattern.fullmatch(name):
             return f"state of a {kind}, kept by the training"
-    return f"outside the network below {prefix!r}"
+    shape = raw.tensors[name].shape
+    if shape in ((), (1,)) and _COUNTERS.fullmatch(name):
+        return "counter, kept by the training"
+    is_scaling = raw.container in TORCH_CONTAINERS and is_normalisation(name, shape)
+    return NORMALISATION if is_scaling else None

@@ -13,7 +13,10 @@ from efn_compose.checkpoints.containers.torch.torch_tensors import TensorRef
 from efn_compose.errors import UnreadableCheckpointError, describe_problems
 
 #: Where averaged weights are, in order of preference.
-EMA_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict")
+EMA_KEYS = (
+    *("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema_model", "ema"),
+    *("averaged_model", "swa_model", "swa_state_dict"),
+)
 #: Where the weights are otherwise.
 STATE_KEYS = ("state_dict", "model", "net", "model_state_dict", "params")
 #: Wrappers' prefixes, stripped again and again while all names share one.
@@ -79,6 +82,14 @@ def _find(
         ):
             return {str(name): value for name, value in content.items()}
         key = _next_key(content, path, where, ema, notes)
+        if key is None:
+            # Each dictionary becomes a prefix, by which the user can ask for it.
+            return {
+                f"{name}.{inner}": value
+                for name, part in content.items()
+                if _holds_tensors(part)
+                for inner, value in part.items()
+            }
         notes.append(f"weights taken from {key!r}")
         where.append(key)
         content = content[key]
@@ -86,9 +97,11 @@ def _find(
 
 def _next_key(
     content: Mapping[Any, Any], path: Path, where: list[object], ema: bool, notes: list[str]
-) -> object:
+) -> object | None:
+    """Return the key to descend by, None where several dictionaries hold tensors."""
     nested = [key for key, value in content.items() if isinstance(value, Mapping) and value]
-    averaged = [key for key in EMA_KEYS if key in nested]
+    # Some tools keep averages as a list without names, which is of no use here.
+    averaged = [key for key in EMA_KEYS if key in nested and _holds_names(content[key])]
     plain = [key for key in STATE_KEYS if key in nested]
     if averaged and (ema or not plain):
         if not ema:
@@ -103,12 +116,22 @@ def _next_key(
     holding = [key for key in nested if _holds_tensors(content[key])]
     if len(holding) == 1:
         return holding[0]
+    if len(holding) > 1:
+        notes.append(f"several dictionaries of tensors: {', '.join(map(str, holding))}")
+        return None
     raise UnreadableCheckpointError(
         describe_problems(
             f"{path}: no dictionary of tensors under a known key{_at(where)}.",
             [f"- {key!r}: {type(value).__name__}" for key, value in list(content.items())[:20]],
             f"Known keys: {', '.join((*EMA_KEYS, *STATE_KEYS))}. Save model.state_dict() alone.",
         )
+    )
+
+
+def _holds_names(value: Any) -> bool:
+    """Return whether a dictionary of tensors is in a value, or in the dictionaries of it."""
+    return _holds_tensors(value) or (
+        isinstance(value, Mapping) and any(_holds_names(item) for item in value.values())
     )
 
 

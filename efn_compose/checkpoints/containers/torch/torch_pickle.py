@@ -164,11 +164,19 @@ def safe_unpickle(
 
 
 def _forbidden(where: str, names: set[str]) -> ForbiddenPickleError:
+    is_quantised = any("_qtensor" in name or "QInt8" in name for name in names)
+    what = (
+        "holds quantised tensors, which are no plain weights"
+        if is_quantised
+        else ("asks for code that is not a tensor")
+    )
     return ForbiddenPickleError(
         describe_problems(
-            f"{where}: the pickle asks for code that is not a tensor; nothing was run.",
+            f"{where}: the pickle {what}; nothing was run.",
             [f"- {name}" for name in sorted(names)],
-            "If you trust the file, load it with its own library and save only the tensors: "
+            "Save the network before it is quantised."
+            if is_quantised
+            else "If you trust the file, load it with its own library and save only the tensors: "
             "torch.save(model.state_dict(), 'weights.pth').",
         )
     )

@@ -12,7 +12,11 @@ import numpy as np
 
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.dialects.dialect import Prepared
+from efn_compose.checkpoints.dialects.torch.torch_surroundings import is_normalisation
 
+_METRIC = re.compile(
+    r"(arc|cos|margin|metric|proto|cent(er|re)|anchor|angular|sphere|memory|queue)"
+)
 _NUMBER = re.compile(r"\.\d+$")
 
 
@@ -48,7 +52,12 @@ def _adopted(
 ) -> Prepared:
     """Take the linear layer among tensors as the classifier, or leave them all out."""
     raw = prepared.raw
-    floating = [name for name in names if not name.endswith("num_batches_tracked")]
+    floating = [
+        name
+        for name in names
+        if not name.endswith("num_batches_tracked")
+        and not is_normalisation(name, holder.tensors[name].shape)
+    ]
     kept = {name: tensor for name, tensor in raw.tensors.items() if name not in set(names)}
     layer = _linear(holder, floating, features)
     if layer is None:
@@ -93,7 +102,9 @@ def _linear(holder: RawCheckpoint, names: Sequence[str], features: int) -> str |
     if weight is None or not {"weight"} <= roles <= {"weight", "bias"}:
         return None
     bias = holder.tensors.get(f"{module}.bias")
-    fits = len(weight.shape) == 2 and weight.shape[1] == features
+    # Rows that are compared with features by an angle or a distance are no linear layer.
+    is_metric = bias is None and _METRIC.search(module.lower())
+    fits = len(weight.shape) == 2 and weight.shape[1] == features and not is_metric
     return module if fits and (bias is None or bias.shape == weight.shape[:1]) else None
 
 
