@@ -36,6 +36,8 @@ _FLAGS = {
         "SOURCE",
         "digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
     ),
+    "task": ("objective.kind", "TASK", "classify, or segment: a class for every pixel"),
+    "masks": ("data.masks", "PATTERN", "path of a mask, * for its image: ../masks/*_mask.png"),
     "size": ("data.size", "N", "pixels, height and width"),
     "variants": ("weights.variants", "A,B", "networks; larger ones get the weights nested"),
     "folds": ("validation.folds", "N", "that validate in turn; 1: a fifth validates"),

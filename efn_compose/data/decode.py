@@ -220,15 +220,15 @@ def _mapped_in_parts(
         yield from pool.map(visit, range(start, min(start + _PART, count)))
 
 
-def undecodable(failures: Sequence[tuple[int, str]], total: int) -> DataError:
-    """Return the error that lists images which cannot be decoded."""
+def undecodable(failures: Sequence[tuple[int, str]], total: int, what: str = "images") -> DataError:
+    """Return the error that lists images, or masks, which cannot be decoded."""
     reasons = sorted(reason for _, reason in failures)
     listed = [f"- {reason}" for reason in reasons[:LISTED_FAILURES]]
     if len(reasons) > LISTED_FAILURES:
         listed.append(f"… and {len(reasons) - LISTED_FAILURES} more")
     return DataError(
         describe_problems(
-            f"{len(reasons)} of {total} images cannot be decoded.",
+            f"{len(reasons)} of {total} {what} cannot be decoded.",
             listed,
             "Replace or remove these files and start again, or accept to leave a share of them "
             "out (data.unreadable_share, or --skip-unreadable).",

@@ -13,6 +13,7 @@ import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Preprocessing
 from efn_compose.donors.donor import Donor
+from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import IncompatibleDonorsError, describe_problems
 
 #: The epsilon of Keras' own EfficientNets, so that composed files load there.
@@ -44,13 +45,15 @@ def harmonise(
     Raises:
         IncompatibleDonorsError: Networks, padding or activation differ, or input
             scalings do and `fold_preprocessing` is false; all differences are listed.
-        FurtherPartError: A donor has a part beside backbone and head.
+        FurtherPartError: A donor has a part beside backbone, head and decoder.
 
     Example:
         >>> donors = harmonise([load_donor("a.h5"), load_donor("b.h5")])  # doctest: +SKIP
         >>> donors[1].conventions.bn_epsilon  # doctest: +SKIP
         0.001
     """
+    # A decoder has BatchNorms too, and reads streams: it is made comparable with its network.
+    donors = [joined_if_known(donor) for donor in donors]
     for donor in donors:
         donor.refuse_parts("making donors comparable")
     _require_foldable(donors, fold_preprocessing)
@@ -87,11 +90,13 @@ def harmonise(
         if done:
             provenance["harmonised"] = done
         harmonised.append(
-            donor.replace(
-                spec=reference.spec,
-                conventions=conventions,
-                tensors=tensors,
-                provenance=provenance,
+            parted(
+                donor.replace(
+                    spec=reference.spec,
+                    conventions=conventions,
+                    tensors=tensors,
+                    provenance=provenance,
+                )
             )
         )
     return harmonised

@@ -129,6 +129,14 @@ def joined(donor: Donor) -> Donor:
     return donor.replace(spec=donor.spec.with_decoder(decoder), tensors=tensors, parts=rest)
 
 
+def joined_if_known(donor: Donor) -> Donor:
+    """Return `joined` where a donor has a decoder that this version builds, else the donor itself."""
+    try:
+        return joined(donor)
+    except FurtherPartError:
+        return donor
+
+
 def parted(donor: Donor) -> Donor:
     """Return a donor of `joined` with its decoder as a further part again, as weight files hold it."""
     decoder = donor.spec.decoder

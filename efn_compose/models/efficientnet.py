@@ -7,7 +7,17 @@ import keras
 import numpy as np
 from keras import layers
 
-from efn_compose.arch import IMAGE, ArchSpec, Conventions, Operation, body, follow, inventory, walk
+from efn_compose.arch import (
+    IMAGE,
+    ArchSpec,
+    Conventions,
+    Operation,
+    TensorSpec,
+    body,
+    follow,
+    inventory,
+    walk,
+)
 from efn_compose.errors import InventoryMismatchError, describe_problems
 from efn_compose.models.enlarge import Enlarge
 from efn_compose.models.fast_layers import LayerKinds
@@ -197,10 +207,7 @@ def model_variables(
         if not has_top and tensor.layer.startswith("top_"):
             continue
         layer = by_layer.get(tensor.layer)
-        weight_name = _KERAS_WEIGHT_NAMES.get(tensor.role, tensor.role)
-        variable = (
-            next((v for v in layer.weights if v.name == weight_name), None) if layer else None
-        )
+        variable = layer_variable(layer, tensor) if layer else None
         if variable is None:
             problems.append(f"- missing in model: {tensor.name}")
         elif tuple(variable.shape) != tensor.shape:
@@ -216,6 +223,12 @@ def model_variables(
             )
         )
     return found
+
+
+def layer_variable(layer: keras.layers.Layer, tensor: TensorSpec) -> keras.Variable | None:
+    """Return the variable of a layer that holds a tensor, None where it has none of that role."""
+    name = _KERAS_WEIGHT_NAMES.get(tensor.role, tensor.role)
+    return next((variable for variable in layer.weights if variable.name == name), None)
 
 
 def assign_weights(

@@ -14,6 +14,8 @@ Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 #: Schedules that begin or end at a share of the highest rate.
 _WITH_LOWEST = ("triangular", "one_cycle", "cosine_restarts")
 
+_OF_CLASSES = When("objective.kind", ("classify",))
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -53,7 +55,7 @@ class TrainOptions:
         recalibrate_images: Training images that BatchNorm statistics are re-estimated on after
             every epoch; 0: keep Keras' moving averages.
         precision: Of activations; weights and loss stay float32.
-        monitor: The validation score that chooses the best epoch.
+        monitor: The validation score that chooses the best epoch; which there are, the objective says.
         keep: Which epoch's weights a training returns. The best epoch's score flatters, since
             it was chosen by the images it is scored on.
         deterministic: TensorFlow's deterministic kernels, for the whole process: equal bits
@@ -101,20 +103,36 @@ class TrainOptions:
     warm_up_epochs: int = setting(
         0, "first epochs, in which BatchNorm's gamma and beta alone learn", minimum=0
     )
-    pooling: Literal["avg", "avgmax"] = setting("avg", "avgmax: average and maximum, concatenated")
-    dropout: float = setting(0.2, "dropout rate before the classifier", minimum=0.0, maximum=0.95)
+    pooling: Literal["avg", "avgmax"] = setting(
+        "avg", "avgmax: average and maximum, concatenated", read_when=_OF_CLASSES
+    )
+    dropout: float = setting(
+        0.2, "dropout rate before the classifier", minimum=0.0, maximum=0.95, read_when=_OF_CLASSES
+    )
     drop_connect: float = setting(
         0.0, "rate of stochastic depth at the last block", minimum=0.0, maximum=0.95
     )
     label_smoothing: float = setting(
-        0.0, "share of the target that is spread over all classes", minimum=0.0, maximum=1.0
+        0.0,
+        "share of the target that is spread over all classes",
+        minimum=0.0,
+        maximum=1.0,
+        read_when=_OF_CLASSES,
     )
-    focal_gamma: float = setting(0.0, "exponent of the focal loss; 0: cross-entropy", minimum=0.0)
-    balance_classes: bool = setting(False, "weigh classes by inverse frequency")
-    class_weights: tuple[float, ...] = setting((), "your own weights, one per class")
-    mixup: float = setting(0.0, "alpha of MixUp; 0: off", minimum=0.0)
-    cutmix: float = setting(0.0, "alpha of CutMix; 0: off", minimum=0.0)
-    augmix: float = setting(0.0, "weight of AugMix's consistency loss; 0: off", minimum=0.0)
+    focal_gamma: float = setting(
+        0.0, "exponent of the focal loss; 0: cross-entropy", minimum=0.0, read_when=_OF_CLASSES
+    )
+    balance_classes: bool = setting(
+        False, "weigh classes by inverse frequency", read_when=_OF_CLASSES
+    )
+    class_weights: tuple[float, ...] = setting(
+        (), "your own weights, one per class", read_when=_OF_CLASSES
+    )
+    mixup: float = setting(0.0, "alpha of MixUp; 0: off", minimum=0.0, read_when=_OF_CLASSES)
+    cutmix: float = setting(0.0, "alpha of CutMix; 0: off", minimum=0.0, read_when=_OF_CLASSES)
+    augmix: float = setting(
+        0.0, "weight of AugMix's consistency loss; 0: off", minimum=0.0, read_when=_OF_CLASSES
+    )
     sizes: tuple[int, ...] = setting((), "image sizes in turn, for equal shares of the epochs")
     ema: float = setting(
         0.0, "decay of the moving average of the weights; 0: off", minimum=0.0, maximum=0.999999
@@ -126,8 +144,9 @@ class TrainOptions:
         1024, "training images for BatchNorm after each epoch; 0: off", minimum=0
     )
     precision: Precision = setting("float32", "precision of activations")
-    monitor: Literal["loss", "accuracy", "auc"] = setting(
-        "loss", "score that chooses the best epoch"
+    monitor: str = setting(
+        "loss",
+        "score that chooses the best epoch: loss, accuracy or auc; of masks loss, iou or dice",
     )
     keep: Literal["last", "best"] = setting(
         "last", "epoch whose weights are scored; the best one flatters"
@@ -135,7 +154,7 @@ class TrainOptions:
     deterministic: bool = setting(False, "same bits on any number of threads")
     frozen_backbone: bool = setting(False, "only the head learns; for comparison")
     hidden_units: tuple[int, ...] = setting(
-        (), "widths of further layers before the classifier; for comparison"
+        (), "widths of further layers before the classifier; for comparison", read_when=_OF_CLASSES
     )
 
     def __post_init__(self) -> None:

@@ -36,7 +36,12 @@ __all__ = ["NAMED_SOURCES", "PATH_SOURCES", "load_table"]
 
 
 def load_table(
-    source: str, columns: Sequence[str] = (), folder: str = "", *, needs_labels: bool = True
+    source: str,
+    columns: Sequence[str] = (),
+    folder: str = "",
+    *,
+    needs_labels: bool = True,
+    needs_masks: bool = False,
 ) -> ImageTable:
     """Return the images and labels of a source.
 
@@ -50,6 +55,8 @@ def load_table(
         needs_labels: Whether every image must have a label. Otherwise a folder without classes,
             an archive without `labels`, and a csv without labels are taken as well; the label of
             an image without one is `UNLABELLED`.
+        needs_masks: Whether the rows of a csv source must name masks. An archive has its masks
+            anyway; `with_mask_files` finds those beside image files.
 
     Raises:
         DataError: Unknown source, or its files are missing or damaged; columns or a folder are
@@ -61,7 +68,13 @@ def load_table(
     """
     kind, colon, path = source.partition(":")
     if colon and path and kind == "csv":
-        return load_csv(os.path.expanduser(path), columns, folder, needs_labels=needs_labels)
+        return load_csv(
+            os.path.expanduser(path),
+            columns,
+            folder,
+            needs_labels=needs_labels,
+            needs_masks=needs_masks,
+        )
     if folder:
         raise DataError(f"An image folder (data.folder) is that of csv:PATH. Received: {source!r}.")
     if colon and path and kind in COLUMN_SOURCES:

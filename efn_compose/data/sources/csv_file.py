@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.data.decode import ImageFiles
+from efn_compose.data.masks import MaskFiles
 from efn_compose.data.path_list import PathList
 from efn_compose.data.sources.csv_text import open_rows
 from efn_compose.data.table import UNLABELLED, ImageTable, number_labels
@@ -19,6 +20,7 @@ COLUMNS = {
     "image": ("image", "path", "image_name", "image_id", "file_name", "filename", "file"),
     "label": ("label", "target", "class"),
     "patient": ("patient", "patient_id", "group"),
+    "mask": ("mask", "mask_path", "segmentation"),
 }
 #: Tried where a row names an image without its suffix.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -34,6 +36,7 @@ def load_csv(
     folder: str = "",
     *,
     needs_labels: bool = True,
+    needs_masks: bool = False,
 ) -> ImageTable:
     """Return the images that a table with a header line lists.
 
@@ -42,10 +45,12 @@ def load_csv(
             Image paths are absolute, or relative to the table's folder or to a folder beside it
             with the table's name (`train.csv` and `train/`); the suffix may be left out, and
             backslashes are read as slashes where that finds the file.
-        columns: "image=NAME", "label=NAME", "patient=NAME" each, where the header has other names
-            than those in `COLUMNS`; all other columns are passed over.
+        columns: "image=NAME", "label=NAME", "patient=NAME", "mask=NAME" each, where the header has
+            other names than those in `COLUMNS`; all other columns are passed over.
         folder: A further folder that image paths may start from.
         needs_labels: Whether every row must have a label.
+        needs_masks: Whether every row must have a mask's path, found as images are; otherwise
+            masks are passed over.
 
     Raises:
         DataError: No such file, no such columns, or rows without an image, label or patient;
@@ -56,9 +61,11 @@ def load_csv(
         2055
     """
     table = Path(path)
-    rows = _Rows(needs_labels)
+    rows = _Rows(needs_labels, needs_masks)
     with open_rows(table) as (header, lines):
-        found = _find_columns(table, header, _given_columns(table, columns), needs_labels)
+        found = _find_columns(
+            table, header, _given_columns(table, columns), needs_labels, needs_masks
+        )
         places = _folders(table, folder)
         for line, row in lines:
             rows.take(line, row, len(header), found, places)
@@ -81,6 +88,7 @@ def load_csv(
         name=f"csv:{table}",
         groups=groups,
         group_names=group_names,
+        masks=MaskFiles(rows.masks) if needs_masks else None,
     )
 
 
@@ -116,9 +124,10 @@ class _Words:
 class _Rows:
     """What is kept of each row: three columns, not the row."""
 
-    def __init__(self, needs_labels: bool) -> None:
+    def __init__(self, needs_labels: bool, needs_masks: bool) -> None:
         self.files, self.labels, self.patients = PathList(), _Words(), _Words()
-        self._needs_labels = needs_labels
+        self.masks: list[Path | None] = []
+        self._needs_labels, self._needs_masks = needs_labels, needs_masks
         self._lines, self._problems = array("q"), list[tuple[int, str]]()
 
     def take(
@@ -138,6 +147,12 @@ class _Rows:
             self._lines.append(line)
         if self._needs_labels:
             self._problems += [(line, words) for words in _label_problems(label)]
+        if self._needs_masks:
+            name = row[found["mask"]].strip()
+            mask = _find_image(places, name) if name else None
+            self.masks.append(None if mask is None else Path(mask))
+            if mask is None:
+                self._problems.append((line, f"no mask {name}" if name else "no mask"))
         self.labels.append(label)
         if "patient" in found:
             patient = row[found["patient"]].strip()
@@ -198,7 +213,11 @@ def _given_columns(table: Path, columns: Sequence[str]) -> dict[str, str]:
 
 
 def _find_columns(
-    table: Path, header: Sequence[str], given: Mapping[str, str], needs_labels: bool
+    table: Path,
+    header: Sequence[str],
+    given: Mapping[str, str],
+    needs_labels: bool,
+    needs_masks: bool,
 ) -> dict[str, int]:
     lower = [name.lower() for name in header]
     columns = {
@@ -207,7 +226,7 @@ def _find_columns(
         for name in reversed((given[column].lower(),) if column in given else names)
         if name in lower
     }
-    needed = ("image", "label") if needs_labels else ("image",)
+    needed = ["image"] + needs_labels * ["label"] + needs_masks * ["mask"]
     problems = [
         f"- no column for the {column}: expected "
         + (repr(given[column]) if column in given else " or ".join(COLUMNS[column]))

@@ -61,7 +61,7 @@ class Cell(Task):
                 f"fold {self.fold} lacks a class, so that there is no area under the curve."
             )
         state = folder / STATE_FILE
-        trainer = worker.trainer(self.variant, data.classes)
+        trainer = worker.trainer(self.variant, data)
         fitted = fit_with_unlabelled(
             donor,
             data,
@@ -91,7 +91,8 @@ class CellResult:
     Args:
         scores: Of the validation images, by the kept weights and without TTA.
         numbers: (image,) validation images.
-        probability: (image, class) float32, with TTA where asked for.
+        probability: (image, class) float32, of masks (image, height, width, class); with TTA where
+            asked for.
         best_epoch: By the monitored score.
         learning_rate: The highest rate, found or given.
         seconds: Of all epochs: "train", "bn", "score".

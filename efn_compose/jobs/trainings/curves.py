@@ -12,20 +12,21 @@ _BLUE, _ORANGE, _GREY = "#2a6f97", "#d1603d", "#8a8f98"
 
 
 def draw_history(history: History, path: Path, title: str) -> None:
-    """Draw loss, accuracy and rate over the epochs into a PNG file."""
+    """Draw loss and scores over the epochs into a PNG file."""
     if not _has_matplotlib():
         return
     numbers = [record.epoch for record in history.epochs]
     figure, (left, right) = _axes(2)
     left.plot(numbers, [record.train_loss for record in history.epochs], color=_GREY, label="train")
     scored = [record for record in history.epochs if record.validation]
-    for name, axis in (("loss", left), ("accuracy", right), ("auc", right)):
-        values = [record.validation[name] for record in scored if name in record.validation]
-        if values:
-            label = "validation" if name == "loss" else name
-            color = _ORANGE if name == "auc" else _BLUE
-            at = [record.epoch for record in scored]
-            axis.plot(at, values, color=color, marker="o", ms=3, label=label)
+    colours = {"loss": _BLUE, "accuracy": _BLUE, "iou": _BLUE}
+    for name in scored[0].validation if scored else ():
+        values = [record.validation[name] for record in scored]
+        label, axis = ("validation", left) if name == "loss" else (name, right)
+        style = "--" if name.endswith("_pooled") else "-"
+        color = colours.get(name.removesuffix("_pooled"), _ORANGE)
+        at = [record.epoch for record in scored]
+        axis.plot(at, values, style, color=color, marker="o", ms=3, label=label)
     if history.best_epoch:
         left.axvline(history.best_epoch, color=_GREY, lw=0.8, ls=":")
         left.annotate(
@@ -36,7 +37,8 @@ def draw_history(history: History, path: Path, title: str) -> None:
     right.set(xlabel="epoch", title="validation")
     for axis in (left, right):
         axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.legend(frameon=False)
+        if axis.lines:
+            axis.legend(frameon=False)
     _save(figure, path)
 
 

@@ -19,10 +19,13 @@ from efn_compose.data.folding.duplicates import (
 )
 from efn_compose.data.folding.fold_table import read_fold_table
 from efn_compose.data.folding.folds import Folds, make_folds
+from efn_compose.data.mask_reading import read_masks
 from efn_compose.data.pixels import PixelArray, in_parts, once_if_cached, take
+from efn_compose.data.table import UNLABELLED
 from efn_compose.data.unlabelled import load_unlabelled
 from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.jobs.trainings.masks.scores import load_masked_table, stratified
 from efn_compose.jobs.trainings.options import TrainConfig, ValidationOptions
 from efn_compose.train.examples import TrainingData
 
@@ -40,6 +43,8 @@ class FoldedImages:
         class_names: One per class.
         fold: (image,) int64.
         unlabelled: (image, size, size, 3) uint8, images without labels; None without any.
+        masks: (image, size, size) uint8 class of each pixel, 255 where unknown; None without any.
+        mask_names: One per class of the pixels.
     """
 
     images: PixelArray
@@ -47,6 +52,8 @@ class FoldedImages:
     class_names: tuple[str, ...]
     fold: np.ndarray
     unlabelled: PixelArray | None = None
+    masks: np.ndarray | None = None
+    mask_names: tuple[str, ...] = ()
 
     def part(self, fold: int) -> tuple[TrainingData, np.ndarray]:
         """Return the data of the training that a fold validates, and the fold's image numbers."""
@@ -57,6 +64,9 @@ class FoldedImages:
             self.labels[train],
             take(self.images, validation),
             self.labels[validation],
+            train_masks=None if self.masks is None else self.masks[train],
+            validation_masks=None if self.masks is None else self.masks[validation],
+            mask_names=self.mask_names,
         )
         return data, validation
 
@@ -78,6 +88,8 @@ class FoldedImages:
             digest.update(np.ascontiguousarray(values).data)
         if self.unlabelled is not None:
             add(self.unlabelled)
+        if self.masks is not None:
+            digest.update(np.ascontiguousarray(self.masks).data)
         return digest.hexdigest()
 
 
@@ -92,6 +104,7 @@ class PreparedImages:
         unreadable: Images that were left out.
         duplicates: Equal images in different folds.
         known: Unlabelled images left out since they are among the labelled ones.
+        mask_note: A sentence about the values of masks, "" without masks.
     """
 
     table: ImageTable
@@ -100,6 +113,7 @@ class PreparedImages:
     unreadable: Sequence[Unreadable]
     duplicates: Sequence[Duplicate]
     known: int = 0
+    mask_note: str = ""
 
 
 def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> PreparedImages:
@@ -116,18 +130,25 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
             "data.source is empty. Name your images: folder:PATH (a folder per class), csv:PATH, "
             "npz:PATH, digits or fashion_mnist."
         )
-    table = load_table(options.source, options.columns, options.folder)
+    has_masks = config.objective.kind == "segment"
+    if has_masks:
+        table = load_masked_table(options)
+    else:
+        table = load_table(options.source, options.columns, options.folder)
     unreadable: list[Unreadable] = []
     if options.unreadable_share:
         table, unreadable = skip_unreadable(
             table, at_most=options.unreadable_share, show_progress=show_progress
         )
     table = draw_images(table, options.images or len(table), config.run.seed)
-    if config.validation.file:
+    if config.validation.file and not has_masks:
         # A table that does not fit is found out before anything is decoded.
         read_fold_table(table, config.validation.file)
     holding, every = config.executor.holding, np.arange(len(table))
     images = holding.hold(table.images, every, options.size, table.name, show_progress)
+    read = read_masks(table, options.size, show_progress) if has_masks else None
+    if read is not None:
+        table = stratified(table, read.masks)
     digests = _digests(images, show_progress)
     folds = _folds(table, digests, config.validation, config.run.seed)
     duplicates = equal_across(digests, folds.fold)
@@ -145,8 +166,15 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
             )
         )
     unlabelled, known = _unlabelled(config, set(digests), show_progress)
-    folded = FoldedImages(images, table.labels, tuple(table.class_names), folds.fold, unlabelled)
-    return PreparedImages(table, folded, folds, unreadable, duplicates, known)
+    if read is None:
+        names = tuple(table.class_names)
+        folded = FoldedImages(images, table.labels, names, folds.fold, unlabelled)
+        return PreparedImages(table, folded, folds, unreadable, duplicates, known)
+    no_labels = np.full(len(table), UNLABELLED, np.int32)
+    folded = FoldedImages(
+        images, no_labels, (), folds.fold, masks=read.masks, mask_names=read.names
+    )
+    return PreparedImages(table, folded, folds, unreadable, duplicates, known, read.note)
 
 
 def _unlabelled(

@@ -15,12 +15,14 @@ from efn_compose.arch.cost import cost
 from efn_compose.config import dump_toml, load_config
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.donors import Donor
+from efn_compose.donors.unet import DECODER
 from efn_compose.errors import ConfigError, EvaluationError
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.answers import read_answers
 from efn_compose.jobs.trainings.cells import Cell, CellResult
+from efn_compose.jobs.trainings.endings import ENDINGS
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images, table_of
 from efn_compose.jobs.trainings.leaderboard import (
     Standing,
@@ -31,6 +33,7 @@ from efn_compose.jobs.trainings.leaderboard import (
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store import RunFolder
+from efn_compose.store.parts import refuse_parts
 
 #: How trainings keep their configuration.
 STORED = StoredConfig(
@@ -163,7 +166,7 @@ def prepare_trainings(
             "`efn-compose evolve` writes, any checkpoint, or package:NAME."
         )
     source = load_donors([config.weights.file])[0]
-    source.refuse_parts("a training of classes")
+    _check_parts(source, config)
     targets = [variant_name(name) for name in config.weights.variants] or [source.spec.variant]
     for target in dict.fromkeys(targets):
         if target != source.spec.variant:
@@ -176,7 +179,7 @@ def prepare_trainings(
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, specs, 0).check("train.batch_size")
     images = prepare_images(config, show_progress=show_progress)
-    _check_recipe(config, len(images.folded.class_names))
+    _check_recipe(config, source, images)
     donors = {
         target: source
         if target == source.spec.variant
@@ -204,18 +207,22 @@ def memory_plan(config: TrainConfig, specs: Sequence[ArchSpec], images: int) -> 
     return MemoryPlan(dataclasses.replace(demand, workers=workers), Machine.here())
 
 
-def _check_recipe(config: TrainConfig, classes: int) -> None:
+def _check_parts(source: Donor, config: TrainConfig) -> None:
+    """Refuse further parts that the objective does not train."""
+    known = (DECODER,) if config.objective.kind == "segment" else ()
+    others = [name for name in source.parts if name not in known]
+    refuse_parts(source.name, others, "this training")
+
+
+def _check_recipe(config: TrainConfig, source: Donor, images: PreparedImages) -> None:
     """Find out now what each training would find out."""
-    from efn_compose.train.objectives.losses import class_weights
+    from efn_compose.jobs.trainings.purpose import check_purpose
     from efn_compose.train.recipe.inputs import check_sizes
     from efn_compose.train.recipe.optimizers import make_optimizer
-    from efn_compose.train.semi.mean_teacher import teacher_options
 
     make_optimizer(config.train, config.train.learning_rate)
-    class_weights(config.train, np.eye(classes))
     check_sizes(config.train, config.augment, config.data.size)
-    if config.semi.method == "mean-teacher":
-        teacher_options(config.train)
+    check_purpose(config, source, images.folded)
 
 
 def _run(prepared: PreparedTrainings, folder: RunFolder, quiet: bool) -> TrainSummary:
@@ -264,6 +271,8 @@ def _write_data(prepared: PreparedTrainings, folder: RunFolder) -> None:
 
 def _warnings(prepared: PreparedTrainings) -> Iterator[str]:
     images = prepared.images
+    if images.mask_note:
+        yield images.mask_note
     if images.unreadable:
         yield f"{len(images.unreadable)} images cannot be decoded and are left out: unreadable.csv"
     if images.known:
@@ -293,6 +302,7 @@ def _results(
         augment=config.augment,
         tta=config.tta,
         semi=config.semi,
+        objective=config.objective,
         metric="auc" if "auc" in (config.data.metric, config.train.monitor) else "accuracy",
     )
     # One training needs one worker, however many there could be.
@@ -314,59 +324,30 @@ def _end(
     folder: RunFolder,
     answers: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> TrainSummary:
-    from efn_compose.assess.evaluation import assess
-    from efn_compose.assess.out_of_fold import (
-        Predictions,
-        default_name,
-        join_predictions,
-        summarise,
-        write_predictions,
-    )
-
-    config, table = prepared.config, prepared.images.table
+    config = prepared.config
     metric = config.data.metric if config.data.metric == "auc" else config.train.monitor
     standings = rank_networks(folder.journal, metric)
-    failed = [row for row in standings if row.failed]
     if not answers:
         errors = {r["error"] for r in folder.journal if r["error"]}
         raise EvaluationError(
             f"{prepared.folder}: no training ended well. " + "; ".join(sorted(errors))
         )
-    parts = [
-        Predictions.of_fold(
-            table, *answers[cell.name], fold=cell.fold, seed=cell.seed, variant=cell.variant
-        )
-        for cell in prepared.cells
-        if cell.name in answers
-    ]
-    predictions = join_predictions(parts)
-    path = prepared.folder / default_name()
-    write_predictions(predictions, path)
-    folds = config.validation.folds
-    if folds > 1 and not failed and config.tta.merge != "rank":
-        summary = summarise(predictions, len(table))
-        words, values = str(summary), summary.to_json()
-    elif config.tta.merge != "rank":
-        best = predictions.of_training(standings[0].variant, config.run.seed)
-        found = assess(best.label, best.probability, best.class_names)
-        words, values = str(found), found.to_json()
-    else:
-        words, values = "Ranks are no probabilities: nothing to assess.", None
+    ending = ENDINGS[config.objective.kind](prepared, answers, standings)
     best_cell = next(cell for cell in prepared.cells if cell.name in answers)
     for cell in prepared.cells:
         if cell.variant == standings[0].variant and cell.name in answers:
             best_cell = cell
             break
     folder.write_text("leaderboard.md", f"{leaderboard_text(standings)}\n")
-    folder.write_text("assessment.txt", f"{words}\n")
+    folder.write_text("assessment.txt", f"{ending.words}\n")
     folder.write_json(
         "result.json",
-        {"leaderboard": leaderboard_json(standings), "metric": metric, "assessment": values},
+        {"leaderboard": leaderboard_json(standings), "metric": metric, "assessment": ending.values},
     )
     return TrainSummary(
         folder=prepared.folder,
         weights=prepared.folders[best_cell.name] / "last.h5",
         leaderboard=standings,
-        assessment=words,
-        predictions=path,
+        assessment=ending.words,
+        predictions=ending.predictions,
     )

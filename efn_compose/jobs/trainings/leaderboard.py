@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 #: Metrics of which more is better.
-_RISING = ("accuracy", "auc")
+_RISING = ("accuracy", "auc", "iou", "dice")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def rank_networks(records: Iterable[Mapping[str, Any]], metric: str) -> list[Sta
 
     Args:
         records: Journal records; of a training that was made twice, the last counts.
-        metric: "loss", "accuracy" or "auc".
+        metric: One of the scores, such as "loss", "accuracy" or "iou".
 
     Example:
         >>> record = {"training": "a", "variant": "b0", "fold": 0, "seed": 1, "error": None}

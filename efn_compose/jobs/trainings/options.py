@@ -6,10 +6,11 @@ from typing import ClassVar, Literal
 from efn_compose.data.options import SourceOptions
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.jobs.trainings.old_settings import OLD_SETTINGS
-from efn_compose.settings.declare import setting
+from efn_compose.settings.declare import When, setting
 from efn_compose.settings.renamed import Row
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
+from efn_compose.train.objectives.options import ObjectiveOptions
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.semi.options import SemiOptions
 from efn_compose.train.tta.options import TtaOptions
@@ -44,10 +45,17 @@ class ImageOptions(SourceOptions):
 
     Args:
         images: Take so many at random, whole patients, classes in proportion; 0: all.
+        masks: Path of a mask beside an image, * for the image's name without suffix, starting at
+            the image's folder. Empty: a csv's column, or an npz file's array.
     """
 
     size: int = setting(64, "pixels, height and width", minimum=8, maximum=2048)
     images: int = setting(0, "take so many; 0: all", minimum=0)
+    masks: str = setting(
+        "",
+        "path of a mask, * for its image's name: ../masks/*_segmentation.png",
+        read_when=When("objective.kind", ("segment",)),
+    )
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ class TrainConfig:
     data: ImageOptions = field(default_factory=ImageOptions)
     validation: ValidationOptions = field(default_factory=ValidationOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)
+    objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
     semi: SemiOptions = field(default_factory=SemiOptions)
     tta: TtaOptions = field(default_factory=TtaOptions)

@@ -1,14 +1,16 @@
 """What a worker of trainings owns: images, starting weights, and one traced network at a time."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from efn_compose.donors import Donor
 from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.evolve.workers.worker import Worker
 from efn_compose.jobs.trainings.images import FoldedImages
 from efn_compose.train.augment import AugmentOptions
-from efn_compose.train.recipe import Trainer, TrainOptions
+from efn_compose.train.objectives.options import ObjectiveOptions
+from efn_compose.train.objectives.segmentation import Segmentation
+from efn_compose.train.recipe import Trainer, TrainingData, TrainOptions
 from efn_compose.train.recipe.trainer import FitWatcher, Silent
 from efn_compose.train.semi.fit import make_trainer
 from efn_compose.train.semi.options import SemiOptions
@@ -31,6 +33,7 @@ class TrainingSetup:
         augment: What is done to each training image.
         tta: Views of each validation image.
         semi: What is done with unlabelled images.
+        objective: What the trainings are for.
         metric: "accuracy" or "auc".
         threads: TensorFlow threads of a worker; 0: as this process has them.
         watch: Makes what watches a training, from its name.
@@ -42,6 +45,7 @@ class TrainingSetup:
     augment: AugmentOptions
     tta: TtaOptions
     semi: SemiOptions
+    objective: ObjectiveOptions = field(default_factory=ObjectiveOptions)
     metric: str = "accuracy"
     threads: int = 1
     watch: Callable[[str], FitWatcher] = unwatched
@@ -66,18 +70,22 @@ class TrainingWorker(Worker):
         self.setup, self.data = setup, data
         self._trainers: dict[str, Trainer] = {}
 
-    def trainer(self, variant: str, classes: int) -> Trainer:
+    def trainer(self, variant: str, data: TrainingData) -> Trainer:
         """Return the traced trainer of a network.
 
         Args:
             variant: The network.
-            classes: Width of its classifier.
+            data: Its classes say how many outputs the network has.
         """
         if variant not in self._trainers:
             # The old network's memory first.
             self._trainers.clear()
-            setup = self.setup
-            self._trainers[variant] = make_trainer(
-                setup.donors[variant], classes, setup.train, setup.semi, setup.metric
-            )
+            self._trainers[variant] = self._made(self.setup.donors[variant], data)
         return self._trainers[variant]
+
+    def _made(self, donor: Donor, data: TrainingData) -> Trainer:
+        setup = self.setup
+        if setup.objective.kind == "segment":
+            purpose = Segmentation(len(data.mask_names), setup.train, setup.objective)
+            return Trainer(donor, purpose)
+        return make_trainer(donor, data.classes, setup.train, setup.semi, setup.metric)

@@ -47,7 +47,7 @@ def build_backbone(donor: Donor, options: TrainOptions) -> keras.Model:
 
 def start_backbone(model: keras.Model, donor: Donor) -> None:
     """Give the backbone inside a network a donor's weights."""
-    for name, variable in model_variables(model, donor.spec, None).items():
+    for name, variable in _variables(model, donor).items():
         variable.assign(donor.tensors[name])
 
 
@@ -65,9 +65,16 @@ def trained_donor(
         kept: The head's tensors by canonical name, empty for none.
         parts: Further parts by name.
     """
-    variables = model_variables(model, donor.spec, None)
-    tensors = {name: np.array(variable.numpy()) for name, variable in variables.items()}
+    # Whatever the network ends before, such as the top below a decoder, stays the donor's.
+    tensors = dict(donor.without_head().tensors)
+    tensors |= {n: np.array(variable.numpy()) for n, variable in _variables(model, donor).items()}
     return donor.replace(tensors={**tensors, **kept}, parts=parts)
+
+
+def _variables(model: keras.Model, donor: Donor) -> dict[str, Any]:
+    """Return the backbone's variables by canonical name; a network may end before the top."""
+    has_top = any(layer.name == "top_conv" for layer in model.layers)
+    return model_variables(model, donor.spec, None, has_top=has_top)
 
 
 def norm_variables(model: keras.Model) -> list[Any]:

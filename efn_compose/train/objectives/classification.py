@@ -43,6 +43,12 @@ class Classification(Objective):
         Deciding(score='accuracy', lower_is_better=False)
     """
 
+    monitors = (
+        Deciding("loss"),
+        Deciding("accuracy", lower_is_better=False),
+        Deciding("auc", lower_is_better=False),
+    )
+
     def __init__(
         self,
         classes: int,
@@ -58,12 +64,6 @@ class Classification(Objective):
         self.class_weights = tf.Variable(tf.ones(classes), trainable=False)
         #: Views of each image that pass through the network: the image itself first.
         self._passes = 3 if self.options.augmix else 1
-
-    @property
-    def deciding(self) -> Deciding:
-        """The score that `options.monitor` names."""
-        monitor = self.options.monitor
-        return Deciding(monitor, lower_is_better=monitor == "loss")
 
     def outputs(self, backbone: keras.Model) -> Any:
         """Return logits (image, class)."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError
 from efn_compose.store.parts import Part
 from efn_compose.train.engine.fresh import seed_masks
 from efn_compose.train.examples import TrainingData
@@ -104,14 +105,27 @@ class Objective(ABC):
     parts: tuple[str, ...] = ()
     #: Whether the masks of the training images come along, moved as the images are.
     uses_masks: bool = False
+    #: The scores that may choose the best epoch; `train.monitor` names one of them.
+    monitors: tuple[Deciding, ...] = (Deciding("loss"),)
 
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
+        allowed = [monitor.score for monitor in self.monitors]
+        if options.monitor not in allowed:
+            raise ConfigError(
+                f"train.monitor: {type(self).__name__} is watched by {' or '.join(allowed)}. "
+                f"Received: {options.monitor!r}."
+            )
 
     @property
     def deciding(self) -> Deciding:
         """The score that chooses the best epoch."""
-        return Deciding("loss")
+        return next(one for one in self.monitors if one.score == self.options.monitor)
+
+    @property
+    def absorbs(self) -> bool:
+        """Whether the starting weights may be rewritten for the images, their function unchanged."""
+        return True
 
     # The network.
 

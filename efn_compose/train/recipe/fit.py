@@ -180,7 +180,7 @@ def fit_inputs(
 
 def absorbed(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:
     """Return the starting weights, rewritten for the statistics of images of the first epoch's size."""
-    if options.absorb == "never":
+    if options.absorb == "never" or not inputs.objective.absorbs:
         return donor
     images = inputs.statistics_images(ABSORB_IMAGES)
     if len(images) < 2:

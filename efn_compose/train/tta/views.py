@@ -37,7 +37,7 @@ def symmetric_views(kind: Literal["flip", "flips", "dihedral"]) -> list[View]:
         [0, 3]
     """
     return [
-        partial(_turned, turns=turns, mirrored=mirrored) for turns, mirrored in _SYMMETRIES[kind]
+        partial(turned, turns=turns, mirrored=mirrored) for turns, mirrored in _SYMMETRIES[kind]
     ]
 
 
@@ -93,7 +93,12 @@ def make_views(
     return symmetric_views(options.views)
 
 
-def _turned(images: np.ndarray, numbers: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
+def turned(images: np.ndarray, numbers: np.ndarray, turns: int, mirrored: bool) -> np.ndarray:
+    """Return images after quarter turns to the left, then mirrored left-right where asked for.
+
+    Raises:
+        ConfigError: An odd number of quarter turns, and images that are not square.
+    """
     if turns % 2 and images.shape[1] != images.shape[2]:
         raise ConfigError(
             "quarter turns need square images; take 'flips'. Received: "

@@ -1,0 +1,153 @@
+"""The masks of a table as class numbers of one size, checked against their images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from efn_compose.data.decode import for_each_image, undecodable
+from efn_compose.data.masks import IGNORED
+from efn_compose.data.table import ImageTable
+from efn_compose.errors import DataError, describe_problems
+
+#: Problems that a message lists.
+_LISTED = 30
+#: EXIF orientation, and the values of it that lie an image on its side.
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
+#: More values than this are intensities or a picture, and no classes.
+_MOST_CLASSES = 64
+
+
+@dataclass(frozen=True, eq=False)
+class ReadMasks:
+    """Masks of one size.
+
+    Args:
+        masks: (image, size, size) uint8 class numbers, `IGNORED` (255) where unknown.
+        names: One per class, the background first.
+        note: A sentence about what the masks' values mean.
+    """
+
+    masks: np.ndarray
+    names: tuple[str, ...]
+    note: str
+
+
+def read_masks(table: ImageTable, size: int, show_progress: bool = True) -> ReadMasks:
+    """Decode the masks of all images and bring them to one size.
+
+    Masks whose values are 0 and 255 alone are black and white: 255 is class 1. In all other masks
+    the values are classes from 0 (the background), and 255 is a pixel that counts nowhere.
+
+    Args:
+        table: Images with masks.
+        size: Height and width in pixels.
+        show_progress: Show a bar on a terminal when it takes more than two seconds.
+
+    Raises:
+        DataError: There are no masks, some cannot be decoded or have another size than their image,
+            their values are no class numbers, or all are empty; everything is listed.
+
+    Example:
+        >>> images = np.zeros((2, 4, 4, 3), np.uint8)
+        >>> masks = np.zeros((2, 4, 4), np.uint8)
+        >>> masks[0, :2] = 255
+        >>> from efn_compose.data.table import UNLABELLED
+        >>> table = ImageTable(images, np.full(2, UNLABELLED), (), "two", masks=masks)
+        >>> read_masks(table, 2).masks[0].tolist()
+        [[1, 1], [0, 0]]
+    """
+    from PIL import Image
+
+    if table.masks is None:
+        raise DataError(
+            f"{table.name}: it has no masks. Give data.masks a pattern such as "
+            "'../masks/*_segmentation.png' (--masks), a csv a column 'mask', an npz file an array 'masks'."
+        )
+    resized = np.empty((len(table), size, size), np.uint8)
+    counts = np.zeros((len(table), 256), np.int64)
+    problems: dict[int, str] = {}
+
+    def place(number: int, mask: np.ndarray) -> None:
+        expected = _size_of(table, number)
+        if mask.shape != expected:
+            problems[number] = (
+                f"- {table.image_name(number)}: the image has {_pixels(expected)}, "
+                f"its mask {_pixels(mask.shape)}"
+            )
+        small = Image.fromarray(mask).resize((size, size), Image.Resampling.NEAREST)
+        resized[number] = np.asarray(small)
+        counts[number] = np.bincount(mask.ravel(), minlength=256)
+
+    failures = for_each_image(table.masks, np.arange(len(table)), place, show_progress)
+    if failures:
+        raise undecodable(failures, len(table), "masks")
+    if problems:
+        raise DataError(
+            describe_problems(
+                f"{table.name}: {len(problems)} masks have another size than their image.",
+                _shortened([problems[number] for number in sorted(problems)]),
+                "A mask has one pixel for each of its image. Scale masks to the nearest pixel.",
+            )
+        )
+    values = np.flatnonzero(counts.sum(axis=0))
+    if set(values.tolist()) == {0, IGNORED}:
+        black_and_white = (resized == IGNORED).astype(np.uint8)
+        note = "masks of 0 and 255 are black and white: 255 is class 1"
+        return ReadMasks(black_and_white, ("background", "foreground"), note)
+    classes = values[values != IGNORED]
+    _check_values(table, classes, counts)
+    names = tuple(str(number) for number in range(int(classes.max()) + 1))
+    if len(names) == 2:
+        names = ("background", "foreground")
+    note = f"masks of classes 0 to {len(names) - 1}"
+    if IGNORED in values:
+        note += "; pixels of 255 count nowhere"
+    return ReadMasks(resized, names, note)
+
+
+def _check_values(table: ImageTable, classes: np.ndarray, counts: np.ndarray) -> None:
+    if not classes.size or classes.max() == 0:
+        raise DataError(
+            f"{table.name}: all {len(table)} masks are empty: there is nothing but background to learn."
+        )
+    missing = sorted(set(range(int(classes.max()) + 1)) - set(classes.tolist()))
+    if not missing and len(classes) <= _MOST_CLASSES:
+        return
+    shown = ", ".join(map(str, classes[:12])) + (" …" if len(classes) > 12 else "")
+    strange = np.flatnonzero(counts[:, [value for value in classes if value > 1]].any(axis=1))
+    where = [f"- {table.image_name(int(number))}" for number in strange]
+    raise DataError(
+        describe_problems(
+            f"{table.name}: the values of the masks are colours or intensities, not class numbers from "
+            f"0 on: {shown}.",
+            _shortened(where),
+            "Save masks as PNG with 0 for the background and 1, 2, … for classes, or as pure black and "
+            "white (0 and 255). JPEG blurs borders into other values.",
+        )
+    )
+
+
+def _size_of(table: ImageTable, number: int) -> tuple[int, ...]:
+    """Return height and width of an image; of a file from its header."""
+    from PIL import Image
+
+    name_of = getattr(table.images, "name_of", None)
+    try:
+        with Image.open(name_of(number)) as opened:  # type: ignore[misc]
+            width, height = opened.size
+            lies = opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+            return (width, height) if lies else (height, width)
+    # Not a file, or one whose header says nothing: the pixels do.
+    except Exception:
+        return table.images[number].shape[:2]
+
+
+def _pixels(shape: Sequence[int]) -> str:
+    return f"{shape[1]} x {shape[0]} pixels"
+
+
+def _shortened(lines: Sequence[str]) -> list[str]:
+    if len(lines) <= _LISTED:
+        return list(lines)
+    return [*lines[:_LISTED], f"… and {len(lines) - _LISTED} more"]

@@ -1,0 +1,1 @@
+"""The masks of a run of trainings: `scores.py` reads, stratifies and assesses them, `page.py` draws them."""

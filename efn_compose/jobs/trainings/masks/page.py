@@ -1,0 +1,153 @@
+"""A page with the best, the median and the worst masks of a run, drawn over their images."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from efn_compose.analysis.html.markup import Html, element, join
+
+#: Outlines: what is true, and what was found. Both are told apart without colour by their captions.
+TRUE_COLOUR, FOUND_COLOUR = (47, 158, 79), (230, 92, 0)
+#: A picture has at least so many pixels a side, and a page so many pictures of each kind.
+_SIDE, _EACH = 256, 4
+_STYLE = Html(
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;"
+    "color:#1b1f24;background:#fff}figure{display:inline-block;margin:0 1rem 1rem 0}"
+    "figcaption{font-size:.85rem;max-width:256px;overflow-wrap:anywhere}"
+    "pre{background:#f4f5f7;padding:1rem;overflow:auto}img{display:block}"
+    ".key{display:inline-block;width:1.5em;height:.5em;margin-right:.4em}"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPicture:
+    """An image with its masks.
+
+    Args:
+        name: Of the image.
+        image: (side, side, 3) uint8.
+        true: (side, side) uint8 classes, 255 where unknown.
+        found: (side, side) uint8 classes.
+        iou: Of the two masks, mean over classes.
+        dice: The same.
+    """
+
+    name: str
+    image: np.ndarray
+    true: np.ndarray
+    found: np.ndarray
+    iou: float
+    dice: float
+
+
+def chosen_places(scores: np.ndarray, each: int = _EACH) -> dict[str, list[int]]:
+    """Return which images are drawn: the best, those around the median, the worst.
+
+    Args:
+        scores: (image,), higher is better.
+        each: How many of a kind; fewer where there are few images, none twice.
+
+    Example:
+        >>> chosen_places(np.array([0.1, 0.9, 0.5, 0.4, 0.8]), each=1)
+        {'best': [1], 'median': [2], 'worst': [0]}
+    """
+    order = np.argsort(-scores, kind="stable")
+    each = max(1, min(each, len(order) // 3))
+    middle = (len(order) - each) // 2
+    places = {
+        "best": order[:each],
+        "median": order[middle : middle + each],
+        "worst": order[::-1][:each],
+    }
+    seen: set[int] = set()
+    found: dict[str, list[int]] = {}
+    for kind, numbers in places.items():
+        found[kind] = [int(number) for number in numbers if int(number) not in seen]
+        seen |= set(found[kind])
+    return found
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """Return whether each pixel is the border of its class; the background has none.
+
+    Example:
+        >>> outline(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]])).sum()
+        np.int64(1)
+    """
+    padded = np.pad(mask, 1, constant_values=0)
+    middle = padded[1:-1, 1:-1]
+    beside = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
+    return (middle > 0) & (middle < 255) & np.any([side != middle for side in beside], axis=0)
+
+
+def overlay(image: np.ndarray, true: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return an image, enlarged where it is small, with the outlines of both masks.
+
+    Args:
+        image: (side, side, 3) uint8.
+        true: (side, side) classes.
+        found: (side, side) classes.
+    """
+    times = max(1, -(-_SIDE // image.shape[0]))
+    large = image.repeat(times, axis=0).repeat(times, axis=1).copy()
+    for mask, colour in ((true, TRUE_COLOUR), (found, FOUND_COLOUR)):
+        large[outline(mask.repeat(times, axis=0).repeat(times, axis=1))] = colour
+    return large
+
+
+def mask_page(title: str, summary: str, pictures: Mapping[str, Sequence[MaskPicture]]) -> str:
+    """Return the page as HTML without anything to be loaded.
+
+    Args:
+        title: Of the page.
+        summary: Scores in words.
+        pictures: "best", "median" and "worst", each with its images.
+    """
+    key = element(
+        "p",
+        _swatch(TRUE_COLOUR),
+        "true outline  ",
+        _swatch(FOUND_COLOUR),
+        "outline that was found",
+    )
+    parts = [
+        [element("h2", kind.capitalize()), [_figure(picture) for picture in shown]]
+        for kind, shown in pictures.items()
+        if shown
+    ]
+    head = element(
+        "head",
+        Html('<meta charset="utf-8">'),
+        Html('<meta name="viewport" content="width=device-width">'),
+        element("title", title),
+        element("style", _STYLE),
+    )
+    body = element("body", element("h1", title), element("pre", summary, tabindex="0"), key, *parts)
+    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+
+
+def _figure(picture: MaskPicture) -> Html:
+    drawn = overlay(picture.image, picture.true, picture.found)
+    caption = f"{picture.name}: IoU {picture.iou:.3f}, Dice {picture.dice:.3f}"
+    side: Any = drawn.shape[0]
+    image = element(
+        "img", src=_png(drawn), alt=f"{picture.name} with both outlines", width=side, height=side
+    )
+    return element("figure", image, element("figcaption", caption))
+
+
+def _png(pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _swatch(colour: tuple[int, int, int]) -> Html:
+    style = f"background:rgb({','.join(map(str, colour))})"
+    return join([element("span", class_="key", style=style)])

@@ -1,0 +1,53 @@
+"""Whether a run's settings, weights and images fit its purpose; found out before anything is written."""
+
+import numpy as np
+
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError
+from efn_compose.jobs.trainings.images import FoldedImages
+from efn_compose.jobs.trainings.options import TrainConfig
+
+#: Views of test-time augmentation whose masks can be laid back on their image.
+_UNDONE = ("none", "flip", "flips", "dihedral")
+
+
+def check_purpose(config: TrainConfig, source: Donor, images: FoldedImages) -> None:
+    """Raise an error where each training would.
+
+    Raises:
+        ConfigError: Settings that the objective cannot use.
+        FurtherPartError: A decoder of another kind than is asked for.
+        DataError: Labels or masks that cannot be learnt.
+    """
+    if config.objective.kind == "segment":
+        _check_masks(config, source, images)
+        return
+    from efn_compose.train.objectives.classification import Classification
+    from efn_compose.train.objectives.losses import class_weights
+    from efn_compose.train.semi.mean_teacher import teacher_options
+
+    classes = len(images.class_names)
+    Classification(classes, config.train)
+    class_weights(config.train, np.eye(classes))
+    if config.semi.method == "mean-teacher":
+        teacher_options(config.train)
+
+
+def _check_masks(config: TrainConfig, source: Donor, images: FoldedImages) -> None:
+    from efn_compose.train.objectives.decoder_part import chosen_decoder
+    from efn_compose.train.objectives.segmentation import Segmentation
+
+    classes = len(images.mask_names)
+    if config.semi.method != "none":
+        raise ConfigError(
+            f"semi.method = {config.semi.method!r} learns from images without labels, and "
+            "objective.kind = 'segment' from masks. Set semi.method to 'none'."
+        )
+    if config.tta.views not in _UNDONE or config.tta.merge == "rank":
+        raise ConfigError(
+            f"tta.views = {config.tta.views!r}, tta.merge = {config.tta.merge!r}: masks need views that "
+            f"can be laid back on their image ({', '.join(_UNDONE)}), merged by 'mean' or 'median'."
+        )
+    chosen_decoder(source, config.objective.decoder, classes)
+    objective = Segmentation(classes, config.train, config.objective)
+    objective.check(images.part(0)[0])

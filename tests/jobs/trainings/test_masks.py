@@ -1,0 +1,194 @@
+"""`efn-compose train --task segment`: folders of masks to folds, scores, a page; and bad masks."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_masks import disc_donor, discs
+
+from efn_compose.arch import DecoderSpec
+from efn_compose.cli import main
+from efn_compose.donors import load_donor
+from efn_compose.donors.unet import attached, decoder_of
+from efn_compose.errors import ConfigError, DataError, FurtherPartError
+from efn_compose.jobs.trainings.job import prepare_trainings, train
+from efn_compose.jobs.trainings.masks.page import chosen_places
+from efn_compose.store import read_journal
+
+COUNT = 40
+
+
+def write_pairs(folder, images, masks, pattern="{}_segmentation.png"):
+    """Write images and their masks, as ISIC 2018 lays them out."""
+    for part in ("input", "truth"):
+        (folder / part).mkdir(parents=True)
+    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        name = f"ISIC_{number:07}"
+        Image.fromarray(image).save(folder / "input" / f"{name}.png")
+        Image.fromarray(mask).save(folder / "truth" / pattern.format(name))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masks")
+    disc_donor().save(folder / "tiny.h5")
+    images, masks = discs(COUNT)
+    write_pairs(folder / "isic", images, masks * 255)
+    return folder
+
+
+def settings(place, name, **changes):
+    values = {
+        "weights.file": place / "tiny.h5",
+        "data.source": f"folder:{place / 'isic' / 'input'}",
+        "data.masks": "../truth/*_segmentation.png",
+        "data.size": 16,
+        "objective.kind": "segment",
+        "validation.folds": 2,
+        "train.epochs": 3,
+        "train.batch_size": 10,
+        "train.learning_rate": 0.02,
+        "train.monitor": "dice",
+        "tta.views": "flip",
+        "executor.kind": "serial",
+        "run.path": place / name,
+    } | {key.replace("__", "."): value for key, value in changes.items()}
+    return [f"{key}={value}" for key, value in values.items() if value is not None]
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    return train(overrides=settings(place, "run"), quiet=True)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_weights_scores_of_each_image_and_a_page(run, place):
+    folder = run.folder
+    donor = load_donor(folder / "trainings" / "b-tiny_fold0_seed1" / "last.h5")
+    assert decoder_of(donor) == DecoderSpec("mirror", 2)
+    with open(run.predictions, encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == COUNT == len({row["image"] for row in rows})
+    found = json.loads((folder / "result.json").read_text())["assessment"]
+    assert found["classes"] == ["background", "foreground"] and found["images"] == COUNT
+    assert found["scores"]["iou"] == pytest.approx(
+        np.mean([float(r["iou"]) for r in rows]), abs=1e-6
+    )
+    assert all(
+        float(r["iou"]) == pytest.approx(float(r["dice"]) / (2 - float(r["dice"])), abs=2e-6)
+        for r in rows
+    )
+    assert found["scores"]["iou"] > 0.5, "two epochs of discs are learnt a little"
+    assert "scores_at_what_other_folds_chose" in found["threshold"]
+    assert run.leaderboard[0].means["dice"] > 0.5
+    page = (folder / "masks.html").read_text()
+    assert page.count("<figure>") == 12 and "http" not in page.replace("http-equiv", "")
+    scores = [record["scores"] for record in read_journal(folder / "evaluations.jsonl").records]
+    assert all({"loss", "iou", "dice", "iou_pooled", "dice_pooled"} <= set(s) for s in scores)
+
+
+@pytest.mark.slow
+def test_the_same_run_by_csv_by_npz_and_by_the_command_line(run, place):
+    table = place / "table.csv"
+    pairs = [
+        (f"isic/input/ISIC_{n:07}.png", f"isic/truth/ISIC_{n:07}_segmentation.png")
+        for n in range(COUNT)
+    ]
+    table.write_text("image,mask\n" + "\n".join(",".join(pair) for pair in pairs) + "\n")
+    images, masks = discs(COUNT)
+    np.savez(place / "discs.npz", images=images, masks=masks)
+    first = prepare_trainings(None, settings(place, "a")).images.folded
+    for source in (f"csv:{table}", f"npz:{place / 'discs.npz'}"):
+        other = prepare_trainings(
+            None, settings(place, "a", data__source=source, data__masks=None)
+        ).images.folded
+        assert other.fingerprint == first.fingerprint
+    words = [
+        "train", "--task", "segment", "--weights", place / "tiny.h5",
+        "--data", f"folder:{place / 'isic' / 'input'}", "--masks", "../truth/*_segmentation.png",
+        "--size", 16, "--dry-run", "--quiet",
+    ]  # fmt: skip
+    assert main([str(word) for word in words]) == 0
+
+
+@pytest.mark.slow
+def test_masks_and_images_may_lie_in_one_folder_and_masks_hold_classes(place, tmp_path):
+    images, masks = discs(12)
+    masks = masks.copy()
+    masks[:, :2] = 2
+    masks[0, 5] = 255
+    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+        Image.fromarray(mask).save(tmp_path / f"{number}_mask.png")
+    prepared = prepare_trainings(
+        None,
+        settings(place, "b", data__source=f"folder:{tmp_path}", data__masks="*_mask.png"),
+    )
+    folded = prepared.images.folded
+    assert len(folded.images) == 12 and folded.mask_names == ("0", "1", "2")
+    assert set(np.unique(folded.masks)) == {0, 1, 2, 255}
+
+
+def refused(place, source, error=DataError, **changes):
+    with pytest.raises(error) as caught:
+        prepare_trainings(None, settings(place, "refused", data__source=source, **changes))
+    assert not (place / "refused").exists()
+    return str(caught.value)
+
+
+@pytest.mark.slow
+def test_bad_masks_are_refused_with_a_list(place, tmp_path):
+    images, masks = discs(6)
+    write_pairs(tmp_path / "size", images, masks[:, :12] * 255)
+    text = refused(place, f"folder:{tmp_path / 'size' / 'input'}")
+    assert "6 masks have another size" in text and "16 x 16 pixels, its mask 16 x 12" in text
+    colours = np.repeat(masks[..., None] * 255, 3, axis=-1)
+    write_pairs(tmp_path / "colours", images, colours)
+    text = refused(place, f"folder:{tmp_path / 'colours' / 'input'}")
+    assert text.count("a mask has one channel") == 6
+    write_pairs(tmp_path / "grey", images, masks * 90)
+    text = refused(place, f"folder:{tmp_path / 'grey' / 'input'}")
+    assert "not class numbers from 0 on: 0, 90" in text and text.count("ISIC_") == 6
+    write_pairs(tmp_path / "empty", images, masks * 0)
+    assert "all 6 masks are empty" in refused(place, f"folder:{tmp_path / 'empty' / 'input'}")
+    write_pairs(tmp_path / "missing", images, masks * 255)
+    for number in (1, 4):
+        (tmp_path / "missing" / "truth" / f"ISIC_{number:07}_segmentation.png").unlink()
+    text = refused(place, f"folder:{tmp_path / 'missing' / 'input'}")
+    assert "2 of 6 images have no mask" in text and text.count(": no /") == 2
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "image,mask\nsize/input/ISIC_0000000.png,\nsize/input/ISIC_0000001.png,x.png\n"
+    )
+    text = refused(place, f"csv:{table}", data__masks=None)
+    assert "line 2: no mask" in text and "line 3: no mask x.png" in text
+    np.savez(tmp_path / "n.npz", images=images)
+    assert "it has no masks" in refused(place, f"npz:{tmp_path / 'n.npz'}", data__masks=None)
+
+
+@pytest.mark.slow
+def test_settings_that_masks_cannot_use_are_refused(place):
+    source = f"folder:{place / 'isic' / 'input'}"
+    assert "train.mixup" in refused(place, source, ConfigError, train__mixup=0.2)
+    assert "objective.decoder" in refused(
+        place, source, ConfigError, objective__kind="classify", objective__decoder="classic"
+    )
+    assert "laid back" in refused(place, source, ConfigError, tta__views="crops")
+    assert "one * stands" in refused(place, source, ConfigError, data__masks="truth.png")
+    assert "watched by loss or iou or dice" in refused(
+        place, source, ConfigError, train__monitor="auc"
+    )
+    attached(disc_donor(), DecoderSpec("classic"), 1).save(place / "classic.h5")
+    text = refused(
+        place, source, FurtherPartError, objective__decoder="mirror",
+        weights__file=place / "classic.h5",
+    )  # fmt: skip
+    assert "has a classic decoder" in text
+
+
+def test_few_images_are_drawn_once_each():
+    assert chosen_places(np.array([0.5]), 4) == {"best": [0], "median": [], "worst": []}
+    places = chosen_places(np.linspace(0, 1, 9), 4)
+    assert places == {"best": [8, 7, 6], "median": [5, 4, 3], "worst": [0, 1, 2]}
