@@ -44,6 +44,8 @@ FILLED, FILL_SIZE, FILL_REPEATS = 3000, 160, 3
 #: Images of the training from memory and from the cache, and how often each is timed.
 TRAINED, TRAIN_REPEATS = 1500, 5
 EVALUATIONS, WORKERS = 20, 2
+#: Rows of the large table; a file system gives an image so many names.
+ROWS, LINKS = 2_000_000, 20_000
 
 
 def make_images(folder: Path, count: int) -> dict[str, Any]:
@@ -223,6 +225,39 @@ def watch_memory(running: "subprocess.Popen[bytes]") -> dict[str, float]:
     return peaks
 
 
+#: Reads a table in a process of its own: images, classes, patients, seconds, bytes at the peak.
+_TABLE = """
+import resource, sys, time
+from efn_compose.data import load_table
+began = time.perf_counter()
+table = load_table(sys.argv[1])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(len(table), len(table.class_names), len(table.group_names), time.perf_counter() - began, peak)
+"""
+
+
+def measure_table(folder: Path) -> dict[str, Any]:
+    """Read a table of millions of rows, each with a file of its own (links to a few images)."""
+    place = folder / "table"
+    (place / "images").mkdir(parents=True, exist_ok=True)
+    with (place / "rows.csv").open("w") as rows:
+        rows.write("image,label,patient\n")
+        for number in range(ROWS):
+            part = place / "images" / f"{number // LINKS:03}"
+            if number % LINKS == 0:
+                part.mkdir(exist_ok=True)
+                Image.new("RGB", (8, 8)).save(part / "0.png")
+            elif not (part / f"{number}.png").exists():
+                os.link(part / "0.png", part / f"{number}.png")
+            name = f"{part.name}/{number if number % LINKS else 0}.png"
+            rows.write(f"images/{name},{number % 9},p{number // 7}\n")
+    command = [sys.executable, "-c", _TABLE, f"csv:{place / 'rows.csv'}"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    shutil.rmtree(place)
+    names = ("images", "classes", "patients", "seconds", "peak_bytes")
+    return dict(zip(names, map(float, said), strict=True))
+
+
 def make_donor(seed: int) -> Donor:
     """Return a small network of random weights."""
     spec = arch_spec(NETWORK)
@@ -265,6 +300,7 @@ def main() -> None:
         "fill": lambda: measure_fill(folder),
         "throughput": lambda: measure_throughput(folder),
         "starts": lambda: measure_starts(folder),
+        "table": lambda: measure_table(folder),
         "small_search": lambda: measure_search(folder, "small", small),
         "search": lambda: measure_search(folder, "large", large),
     }

@@ -105,7 +105,11 @@ def load_data(
     left_out: Sequence[Unreadable] = ()
     if options.unreadable_share:
         table, left_out = skip_unreadable(
-            table, at_most=options.unreadable_share, show_progress=show_progress
+            table,
+            at_most=options.unreadable_share,
+            size=options.size,
+            holding=holding,
+            show_progress=show_progress,
         )
     parts = saved_split or split(table, options, seed)
     data = take_data(table, parts, options.size, holding=holding, show_progress=show_progress)

@@ -5,10 +5,10 @@ from typing import Literal
 
 import numpy as np
 
-from efn_compose.data.cache.images import cached_images
+from efn_compose.data.cache.images import CachedImages, cached_images
 from efn_compose.data.decode import resize_images
 from efn_compose.data.pixels import PixelArray
-from efn_compose.data.table import ImageSequence
+from efn_compose.data.table import ChosenImages, ImageSequence
 from efn_compose.errors import ConfigError
 from efn_compose.store.environment import free_memory
 
@@ -84,6 +84,9 @@ class Holding:
             ConfigError: They are to be in memory, where they do not fit.
         DataError: Some images cannot be decoded, or the cache cannot be written.
         """
+        ready = _cached_already(images, numbers, size)
+        if ready is not None:
+            return ready
         wanted, free = len(numbers) * size * size * 3, self.free
         if self.asked == "memory" and free is not None and self.copies * wanted > free:
             fitting = int(free / wanted) - 1
@@ -95,3 +98,12 @@ class Holding:
         if not self.is_cached(wanted):
             return resize_images(images, numbers, size, show_progress)
         return cached_images(images, numbers, size, source=source, show_progress=show_progress)
+
+
+def _cached_already(images: ImageSequence, numbers: np.ndarray, size: int) -> "CachedImages | None":
+    """Return images that are read from the cache at this size as it is, such as a table's readable ones."""
+    if isinstance(images, ChosenImages):
+        return _cached_already(images.images, images.numbers[numbers], size)
+    if isinstance(images, CachedImages) and images.size == size:
+        return images.taken(numbers)
+    return None

@@ -60,6 +60,12 @@ def take(images: PixelArray, numbers: Any) -> PixelArray:
     return images[numbers]
 
 
+def expect(images: PixelArray, numbers: np.ndarray) -> None:
+    """Say which images are about to be read; those of the cache are fetched from the disk meanwhile."""
+    if isinstance(images, CachedImages | JoinedImages):
+        images.expect(numbers)
+
+
 def join(parts: Sequence[PixelArray]) -> PixelArray:
     """Return images one after the other; where some are in the cache, all stay unread.
 
@@ -111,11 +117,21 @@ class JoinedImages:
     def __getitem__(self, key: Any, /) -> np.ndarray:
         places = np.atleast_1d(self._places[key])
         found = np.empty((len(places), *self.shape[1:]), np.uint8)
-        part_of = np.searchsorted(self._starts, places, side="right") - 1
-        for number in np.unique(part_of):
-            rows = np.flatnonzero(part_of == number)
-            found[rows] = self._parts[number][places[rows] - self._starts[number]]
+        for part, (rows, numbers) in self._by_part(places):
+            found[rows] = self._parts[part][numbers]
         return found if np.ndim(self._places[key]) else found[0]
+
+    def _by_part(self, places: np.ndarray) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+        """Yield each part with the rows of `places` that lie in it, and their numbers there."""
+        part_of = np.searchsorted(self._starts, places, side="right") - 1
+        for part in np.unique(part_of).tolist():
+            rows = np.flatnonzero(part_of == part)
+            yield part, (rows, places[rows] - self._starts[part])
+
+    def expect(self, numbers: Any) -> None:
+        """Let the system fetch images from the disk that are about to be read."""
+        for part, rows in self._by_part(np.atleast_1d(self._places[numbers])):
+            expect(self._parts[part], rows[1])
 
     def taken(self, numbers: Any) -> "JoinedImages":
         """Return some of these images, still unread."""

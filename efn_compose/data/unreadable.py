@@ -1,10 +1,12 @@
 """Leaves out images that cannot be decoded, by choice and with a list."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from efn_compose.data.cache.images import cached_images
 from efn_compose.data.decode import LISTED_FAILURES, for_each_image
+from efn_compose.data.holding import Holding
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import DataError
 
@@ -23,16 +25,24 @@ class Unreadable:
 
 
 def skip_unreadable(
-    table: ImageTable, *, at_most: float = 0.01, show_progress: bool = True
+    table: ImageTable,
+    *,
+    at_most: float = 0.01,
+    size: int = 0,
+    holding: Holding | None = None,
+    show_progress: bool = True,
 ) -> tuple[ImageTable, list[Unreadable]]:
     """Return a table without the images that cannot be decoded, and the list of those.
 
-    Every image is decoded once. Without this, `take_data` refuses the whole table.
+    Every image is decoded once; into the cache where the images will be read from there anyway.
+    Without this, `take_data` refuses the whole table.
 
     Args:
         table: The images.
         at_most: Largest share of images that may be left out, 0 to 1; more than a few
             point to a wrong folder rather than to damage.
+        size: Height and width that images will have.
+        holding: Where they will be.
         show_progress: Show a bar on a terminal when it takes more than two seconds.
 
     Raises:
@@ -44,10 +54,19 @@ def skip_unreadable(
         >>> len(table), left_out
         (1797, [])
     """
-
-    failures = for_each_image(
-        table.images, np.arange(len(table)), lambda place, pixels: None, show_progress
-    )
+    every = np.arange(len(table))
+    if holding is not None and holding.is_cached(len(table) * size * size * 3):
+        cached = cached_images(
+            table.images,
+            every,
+            size,
+            source=table.name,
+            show_progress=show_progress,
+            tolerates=True,
+        )
+        table, failures = replace(table, images=cached), cached.unreadable()
+    else:
+        failures = for_each_image(table.images, every, lambda place, pixels: None, show_progress)
     left_out = [Unreadable(number, reason) for number, reason in failures]
     if not left_out:
         return table, []

@@ -96,25 +96,32 @@ def cpu_quota(limit: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
         return None
 
 
-def free_memory(control: Path = Path("/sys/fs/cgroup")) -> int | None:
+def free_memory(
+    machine: Path = Path("/proc/meminfo"), control: Path = Path("/sys/fs/cgroup")
+) -> int | None:
     """Return the bytes of memory that can still be had, a container's limit included.
 
+    Pages of files, which the system gives up when it must, can be had.
+
     Args:
-        control: Where the system tells of the container's limit.
+        machine: Where the system tells of the machine's memory.
+        control: Where it tells of the container's.
 
     Returns:
         None where the system does not say.
     """
     limits = []
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in machine.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 limits.append(int(line.split()[1]) * 1024)
     except (OSError, ValueError):
         pass
     try:
         limit = int((control / "memory.max").read_text())
-        limits.append(limit - int((control / "memory.current").read_text()))
+        stat = dict(line.split() for line in (control / "memory.stat").read_text().splitlines())
+        files = int(stat.get("active_file", 0)) + int(stat.get("inactive_file", 0))
+        limits.append(limit - int((control / "memory.current").read_text()) + files)
     # "max" where there is no limit.
     except (OSError, ValueError):
         pass

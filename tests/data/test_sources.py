@@ -171,7 +171,7 @@ def test_all_undecodable_files_are_reported_at_once(tmp_path):
     (tmp_path / "a" / "text.png").write_text("hello")
     Image.new("F", (4, 4), 0.5).save(tmp_path / "a" / "float.tif")
     with pytest.raises(DataError) as caught:
-        load_data(DataOptions(f"folder:{tmp_path}", 8, 0, 0, 0), seed=1)
+        load_data(DataOptions(f"folder:{tmp_path}", size=8), seed=1)
     message = str(caught.value)
     assert message.startswith("4 of 12 images")
     for name in ("truncated.jpg", "empty.png", "text.png", "float.tif"):

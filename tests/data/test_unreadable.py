@@ -66,10 +66,10 @@ def test_a_class_that_would_vanish_is_refused(folder):
 def test_a_run_refuses_damaged_images_or_leaves_them_out_and_lists_them(folder):
     broken = folder / "naevus ø" / "bild 3 画像.tif"
     broken.write_bytes(b"\x00" * 40)
-    options = DataOptions(f"folder:{folder}", 16, 0, 0, 0)
+    options = DataOptions(f"folder:{folder}", size=16)
     with pytest.raises(DataError, match=r"1 of 24 images cannot be decoded(.|\n)*unreadable_share"):
         load_data(options, 1)
-    options = DataOptions(f"folder:{folder}", 16, 0, 0, 0, unreadable_share=0.1)
+    options = DataOptions(f"folder:{folder}", size=16, unreadable_share=0.1)
     data = load_data(options, 1)
     (left_out,) = data.left_out
     assert str(broken) in left_out.reason
@@ -103,7 +103,7 @@ def test_classes_without_images_and_sets_of_one_class_are_refused(tmp_path):
     names = {"class_names": ["a", "b", "never seen"]}
     np.savez(tmp_path / "empty.npz", images=images, labels=np.arange(30) % 2, **names)
     np.savez(tmp_path / "one.npz", images=images, labels=np.zeros(30, int))
-    for cut in (lambda t: make_folds(t, 3), lambda t: split(t, DataOptions("", 8, 0, 0, 0), 1)):
+    for cut in (lambda t: make_folds(t, 3), lambda t: split(t, DataOptions("", size=8), 1)):
         with pytest.raises(DataError, match="'never seen'"):
             cut(load_table(f"npz:{tmp_path / 'empty.npz'}"))
         with pytest.raises(DataError, match="1 class; at least 2 are needed"):

@@ -191,3 +191,21 @@ def test_columns_of_another_source_are_refused():
 def test_a_folder_that_is_none_is_said(images):
     with pytest.raises(DataError, match="is no folder"):
         load_table(table(images, rows("ababab")), (), str(Path(images) / "absent"))
+
+
+def test_a_row_of_a_table_costs_few_bytes(tmp_path):
+    """Two million rows of 300 bytes are 0.6 GB; an object per path and row would be several."""
+    import tracemalloc
+
+    count = 3000
+    save(tmp_path / "photos" / "0.png", seed=0)
+    for number in range(1, count):
+        (tmp_path / "photos" / f"{number}.png").hardlink_to(tmp_path / "photos" / "0.png")
+    source = table(tmp_path, rows(number % 7 for number in range(count)))
+    load_table(source)
+    tracemalloc.start()
+    loaded = load_table(source)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(loaded) == count and loaded.image_name(2999).endswith("photos/2999.png")
+    assert peak / count < 500 and kept / count < 200

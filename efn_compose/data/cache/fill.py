@@ -17,11 +17,14 @@ import numpy as np
 
 from efn_compose.data.cache.layout import (
     RULE,
+    UNREADABLE,
+    WHOLE,
     CacheFileError,
     Header,
     read_header,
     read_table,
     write_image,
+    write_line,
 )
 from efn_compose.data.cache.place import FINISHED, UNFINISHED, make_room, no_space
 from efn_compose.data.decode import for_each_image, resize_image, undecodable
@@ -58,6 +61,8 @@ def fill(
     header: Header,
     folder: Path,
     show_progress: bool = True,
+    *,
+    tolerates: bool = False,
 ) -> Path:
     """Decode and resize images into a file of the cache, unless it is there; return its path.
 
@@ -70,6 +75,7 @@ def fill(
         header: Of the file; its key is theirs.
         folder: The cache's folder.
         show_progress: Show a bar on a terminal when it takes more than two seconds.
+        tolerates: Mark images that cannot be decoded, and finish.
 
     Raises:
         DataError: Images cannot be decoded, the disk is full, or the source changes meanwhile.
@@ -81,7 +87,9 @@ def fill(
             if file is None:
                 return finished
             _prepare(file, header, folder)
-            _decode(images, numbers, header, file, show_progress)
+            failures = _decode(images, numbers, header, file, show_progress)
+            if failures and not tolerates:
+                raise undecodable(failures, len(numbers))
             if cache_key(images, numbers, header.size) != header.key:
                 finished.with_suffix(UNFINISHED).unlink()
                 raise DataError(
@@ -151,7 +159,7 @@ def _prepare(file: int, header: Header, folder: Path) -> None:
 def _missing(file: int, header: Header) -> np.ndarray:
     """Return the places of images that are not whole in the file."""
     table = read_table(file, header)
-    is_whole = table["is_filled"] == 1
+    is_whole = table["state"] == WHOLE
     for place in np.flatnonzero(is_whole):
         pixels = os.pread(file, header.image_bytes, header.image_at(int(place)))
         is_whole[place] = zlib.crc32(pixels) == table["crc"][place]
@@ -160,7 +168,8 @@ def _missing(file: int, header: Header) -> np.ndarray:
 
 def _decode(
     images: ImageSequence, numbers: np.ndarray, header: Header, file: int, show_progress: bool
-) -> None:
+) -> list[tuple[int, str]]:
+    """Fill in what is missing; return place and reason of what cannot be decoded, and mark it."""
     places = _missing(file, header)
 
     def keep(position: int, pixels: np.ndarray) -> None:
@@ -168,5 +177,6 @@ def _decode(
         write_image(file, header, int(places[position]), resized)
 
     failures = for_each_image(images, numbers[places], keep, show_progress)
-    if failures:
-        raise undecodable(failures, len(numbers))
+    for position, _ in failures:
+        write_line(file, header, int(places[position]), 0, UNREADABLE)
+    return [(int(places[position]), reason) for position, reason in failures]

@@ -7,16 +7,24 @@ import threading
 import warnings
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from efn_compose.data.cache.fill import cache_key, fill
-from efn_compose.data.cache.layout import CacheFileError, Header, read_header, read_table
+from efn_compose.data.cache.layout import (
+    EMPTY,
+    UNREADABLE,
+    CacheFileError,
+    Header,
+    read_header,
+    read_table,
+)
 from efn_compose.data.cache.place import FINISHED, NOTES, cache_folder
-from efn_compose.data.table import ImageSequence, printable
+from efn_compose.data.decode import undecodable
+from efn_compose.data.table import ImageError, ImageSequence, printable
 from efn_compose.errors import DataError
 from efn_compose.store.atomic import write_text
 
@@ -48,7 +56,7 @@ class CacheFile:
             table = read_table(self._file, self.header)
             if self.header.key != key:
                 raise CacheFileError("it holds other images than its name says")
-            if not (table["is_filled"] == 1).all():
+            if (table["state"] == EMPTY).any():
                 raise CacheFileError("images are missing in it")
         except CacheFileError:
             self._close()
@@ -56,6 +64,8 @@ class CacheFile:
         #: CRC-32 of each image.
         self.checksums = np.array(table["crc"])
         self._is_checked = np.zeros(self.header.count, bool)
+        #: Places of images that cannot be decoded.
+        self.unreadable = np.flatnonzero(table["state"] == UNREADABLE)
         os.utime(path)
 
     def read(self, places: np.ndarray) -> np.ndarray:
@@ -66,6 +76,7 @@ class CacheFile:
         """
         header, size = self.header, self.header.size
         found = np.empty((len(places), size, size, 3), np.uint8)
+        self.expect(places)
         for row, place in zip(found, places.tolist(), strict=True):
             content = row.reshape(-1).data
             if os.preadv(self._file, [content], header.image_at(place)) != len(content):
@@ -75,6 +86,13 @@ class CacheFile:
                     raise self._damaged(place)
                 self._is_checked[place] = True
         return found
+
+    def expect(self, places: np.ndarray) -> None:
+        """Let the system fetch images from the disk that are about to be read."""
+        header = self.header
+        for place in places.tolist():
+            offset = header.image_at(place)
+            os.posix_fadvise(self._file, offset, header.image_bytes, os.POSIX_FADV_WILLNEED)
 
     def _damaged(self, place: int) -> DataError:
         return DataError(
@@ -142,6 +160,10 @@ class CachedImages:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_opened": None}
 
+    def expect(self, numbers: Any) -> None:
+        """Let the system fetch images from the disk that are about to be read."""
+        self._file().expect(self._places[numbers])
+
     def taken(self, numbers: np.ndarray) -> "CachedImages":
         """Return some of these images, still unread.
 
@@ -150,6 +172,38 @@ class CachedImages:
         """
         places = self._places[numbers]
         return CachedImages(self._source, self._numbers, self._header, self._folder, places)
+
+    def name_of(self, index: int) -> str:
+        """Return the image's name, or its number, in the source."""
+        number = int(self._numbers[self._places[index]])
+        return str(getattr(self._source, "name_of", str)(number))
+
+    def identities(self, numbers: np.ndarray) -> Iterator[bytes]:
+        """Yield what each image is known by; no pixel is read."""
+        for place in self._places[numbers].tolist():
+            yield f"{self._header.key} {place}".encode()
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return self._header.size
+
+    def unreadable(self) -> list[tuple[int, str]]:
+        """Return number and reason of the images that cannot be decoded, where that was tolerated."""
+        is_lost = np.isin(self._places, self._file().unreadable)
+        return [(int(n), self._reason(int(n))) for n in np.flatnonzero(is_lost)]
+
+    def _reason(self, index: int) -> str:
+        try:
+            self._source[int(self._numbers[self._places[index]])]
+        except ImageError as error:
+            return str(error)
+        # Decoded now, but not when the file was filled: a disk that failed for a while.
+        path = self._file().path
+        raise DataError(
+            f"{self.name_of(index)} could not be decoded when {path} was filled, and can be now. "
+            "Remove that file and start again."
+        )
 
     @property
     def checksums(self) -> np.ndarray:
@@ -194,6 +248,7 @@ def cached_images(
     source: str = "",
     folder: Path | None = None,
     show_progress: bool = True,
+    tolerates: bool = False,
 ) -> CachedImages:
     """Return images at one size from this machine's cache, which is filled where it must be.
 
@@ -204,6 +259,8 @@ def cached_images(
         source: Where the images come from, for people.
         folder: The cache's folder; the machine's by default.
         show_progress: Show a bar on a terminal when it takes more than two seconds.
+        tolerates: Whether images may be among them that cannot be decoded; `unreadable` lists them,
+            and they must not be read.
 
     Raises:
         DataError: Images cannot be decoded, or the cache cannot be written.
@@ -218,8 +275,11 @@ def cached_images(
     header = Header(key, len(stored), size, printable(source))
     found = CachedImages(images, stored, header, folder or cache_folder(), places)
     found._opened = _open_or_fill(
-        images, stored, header, found._folder, show_progress=show_progress
+        images, stored, header, found._folder, show_progress=show_progress, tolerates=tolerates
     )
+    failures = [] if tolerates else found.unreadable()
+    if failures:
+        raise undecodable(failures, len(numbers))
     return found
 
 
@@ -231,6 +291,7 @@ def _open_or_fill(
     *,
     is_elsewhere: bool = False,
     show_progress: bool = False,
+    tolerates: bool = True,
 ) -> CacheFile:
     """Return the open file, filled where it must be; `is_elsewhere`: the key comes from another process."""
     with _opening:
@@ -246,7 +307,7 @@ def _open_or_fill(
             folder = cache_folder()
         if is_elsewhere:
             _require_same_source(source, numbers, header)
-        path = fill(source, numbers, header, folder, show_progress)
+        path = fill(source, numbers, header, folder, show_progress, tolerates=tolerates)
         opened = _open(path, header.key)
         if opened is None:
             raise DataError(f"{path}: filled, but it cannot be read back. Is the disk in order?")

@@ -18,8 +18,10 @@ _BLOCK = 4096
 _FIRST = struct.Struct("<8sIII")
 #: How pixels are made; another rule is another file.
 RULE = "RGB, Pillow bilinear with antialiasing, aspect ratio not kept"
-#: An image's line in the table: CRC-32 of its pixels, and whether they are there.
-_LINE = np.dtype([("crc", "<u4"), ("is_filled", "<u4")])
+#: An image's line in the table: CRC-32 of its pixels, and its state.
+_LINE = np.dtype([("crc", "<u4"), ("state", "<u4")])
+#: States: not there yet, there, cannot be decoded.
+EMPTY, WHOLE, UNREADABLE = 0, 1, 2
 
 
 class CacheFileError(DataError):
@@ -104,7 +106,7 @@ def read_header(file: int) -> Header:
 
 
 def read_table(file: int, header: Header) -> np.ndarray:
-    """Return "crc" and "is_filled" (image,) of an open file."""
+    """Return "crc" and "state" (image,) of an open file."""
     content = os.pread(file, header.count * _LINE.itemsize, header.table_at)
     return np.frombuffer(content, _LINE)
 
@@ -113,7 +115,12 @@ def write_image(file: int, header: Header, place: int, pixels: np.ndarray) -> No
     """Write an image (size, size, 3) uint8, then its line: a kill between them leaves no line."""
     content = np.ascontiguousarray(pixels).data.cast("B")
     _write_all(file, content, header.image_at(place))
-    line = np.array([(zlib.crc32(content), 1)], _LINE)
+    write_line(file, header, place, zlib.crc32(content), WHOLE)
+
+
+def write_line(file: int, header: Header, place: int, crc: int, state: int) -> None:
+    """Write an image's line of the table."""
+    line = np.array([(crc, state)], _LINE)
     _write_all(file, line.tobytes(), header.line_at(place))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.search.preparation import STORED, Prepared, start_workers
+from efn_compose.store.environment import free_memory
 
 #: Steps that an epoch keeps.
 LEAST_STEPS = 16
@@ -97,6 +98,8 @@ def find_batch_size(prepared: Prepared) -> BatchSize:
 
 def _limit_bytes(memory_limit_mb: int, workers: int) -> float:
     """Return the memory of each worker: its limit, or its share of the free memory."""
-    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    share = _SHARE_OF_FREE * pages / workers
+    free = free_memory()
+    if free is None:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    share = _SHARE_OF_FREE * free / workers
     return min(memory_limit_mb * 1e6, share) if memory_limit_mb else share

@@ -138,7 +138,11 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
     unreadable: list[Unreadable] = []
     if options.unreadable_share:
         table, unreadable = skip_unreadable(
-            table, at_most=options.unreadable_share, show_progress=show_progress
+            table,
+            at_most=options.unreadable_share,
+            size=options.size,
+            holding=config.executor.holding,
+            show_progress=show_progress,
         )
     table = draw_images(table, options.images or len(table), config.run.seed)
     if config.validation.file and not has_masks:

@@ -256,11 +256,14 @@ class _Training:
         step = warm_up or trainer.step
         size = options.size_in(max(trained - 1, 0), inputs.data.size)
         done, losses = epoch * inputs.updates_per_epoch, []
-        for order in inputs.order(epoch):
+        orders = inputs.order(epoch)
+        for number, order in enumerate(orders):
+            for coming in orders[number + 1 : number + 2]:
+                inputs.expect(coming)
             first = done * options.accumulate
             batches = [
-                inputs.batch(numbers, epoch, first + number, size)
-                for number, numbers in enumerate(order)
+                inputs.batch(numbers, epoch, first + place, size)
+                for place, numbers in enumerate(order)
             ]
             losses.append(step.run(batches, rates[done]))
             if not np.isfinite(losses[-1]) and options.precision != "mixed_float16":

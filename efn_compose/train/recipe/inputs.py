@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray, crc_of
+from efn_compose.data.pixels import PixelArray, crc_of, expect
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.train.augment import AugmentOptions, augment, augment_with_masks
@@ -67,6 +67,10 @@ class Inputs:
         batches = generator.permutation(count)[:whole].reshape(-1, self._batch)
         step = self._options.accumulate
         return [batches[start : start + step] for start in range(0, len(batches), step)]
+
+    def expect(self, order: np.ndarray) -> None:
+        """Say which images the next update takes, (batch, image)."""
+        expect(self.data.train_images, order.reshape(-1))
 
     def batch(
         self, numbers: np.ndarray, epoch: int, step: int, size: int

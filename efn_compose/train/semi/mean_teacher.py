@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray
+from efn_compose.data.pixels import PixelArray, expect
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.train.augment import AugmentOptions
@@ -152,6 +152,12 @@ class PairedInputs(Inputs):
         whole = np.concatenate([known, count + order.reshape(batches, -1)], axis=1)
         step = self._options.accumulate
         return [whole[start : start + step] for start in range(0, batches, step)]
+
+    def expect(self, order: np.ndarray) -> None:
+        """Say which images the next update takes, (batch, image)."""
+        numbers, count = order.reshape(-1), len(self.data.train_images)
+        expect(self.data.train_images, numbers[numbers < count])
+        expect(self.unlabelled, numbers[numbers >= count] - count)
 
     def statistics_images(self, count: int) -> np.ndarray:
         """Return unlabelled images: there are more of them, and they need no labels here."""

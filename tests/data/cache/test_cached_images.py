@@ -12,6 +12,9 @@ from efn_compose.data import load_table
 from efn_compose.data.cache.images import cached_images
 from efn_compose.data.cache.place import clear_cache, list_cache, make_room
 from efn_compose.data.decode import ImageFiles, resize_images
+from efn_compose.data.holding import Holding
+from efn_compose.data.table import ImageTable
+from efn_compose.data.unreadable import skip_unreadable
 from efn_compose.errors import ConfigError, DataError
 
 COUNT, SIZE = 24, 12
@@ -168,6 +171,31 @@ def test_all_images_that_cannot_be_decoded_are_listed(photos, cache):
         cached_images(photos, np.arange(6), SIZE)
     assert "01.jpg" in str(caught.value) and "04.jpg" in str(caught.value)
     assert not list(cache.glob("*.images"))
+
+
+def test_images_left_out_by_choice_are_decoded_once_and_listed_each_time(
+    photos, cache, monkeypatch
+):
+    table = ImageTable(photos, np.arange(COUNT) % 2, ("a", "b"), "photos")
+    for number in (1, 4):
+        photos.paths[number].write_bytes(b"no image")
+    truth = resize_images(photos, np.array([2, 5, 0]), SIZE)
+    decoded, decode = [], ImageFiles.__getitem__
+    monkeypatch.setattr(
+        ImageFiles, "__getitem__", lambda self, n: decoded.append(n) or decode(self, n)
+    )
+    for again in (COUNT, 0):
+        decoded.clear()
+        kept, left_out = skip_unreadable(table, at_most=0.2, size=SIZE, holding=Holding("cache"))
+        assert [image.image for image in left_out] == [1, 4]
+        assert all("not an image that Pillow knows" in image.reason for image in left_out)
+        found = Holding("cache").hold(kept.images, np.array([1, 3, 0]), SIZE)
+        assert np.array_equal(found[:], truth)
+        assert len(decoded) == again + 2  # these for their reasons
+    assert kept.image_name(1).endswith("02.webp")
+    assert len(list(cache.glob("*.images"))) == 1
+    with pytest.raises(DataError, match="2 of 24 images cannot be decoded"):
+        cached_images(photos, np.arange(COUNT), SIZE)
 
 
 def test_what_was_worked_out_is_kept_beside_the_file(photos):
