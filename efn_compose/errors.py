@@ -20,6 +20,10 @@ class DataError(EfnComposeError):
     """A data set is missing, unreadable, or cannot be split as asked."""
 
 
+class CacheWarning(UserWarning):
+    """A file of the cache of decoded images was given up, and is made again."""
+
+
 class CheckpointError(EfnComposeError):
     """A checkpoint file cannot be used."""
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from efn_compose.data.identity import file_identity
 from efn_compose.data.path_list import PathList
-from efn_compose.data.table import ImageError, ImageSequence, printable
+from efn_compose.data.table import ChosenImages, ImageError, ImageSequence, printable
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.store.environment import usable_cores
 
@@ -30,7 +30,7 @@ _PART = 4096
 LISTED_FAILURES = 50
 
 
-def decode_file(path: str | os.PathLike[str]) -> np.ndarray:
+def decode_file(path: str | os.PathLike[str], size: int = 0) -> np.ndarray:
     """Return the pixels of an image file as RGB.
 
     Turned upright by its EXIF orientation. Greyscale is repeated over the channels;
@@ -40,6 +40,7 @@ def decode_file(path: str | os.PathLike[str]) -> np.ndarray:
 
     Args:
         path: Any format Pillow reads.
+        size: Height and width to bring it to, as `resize_image` does; 0: its own.
 
     Returns:
         (height, width, 3) uint8.
@@ -51,7 +52,7 @@ def decode_file(path: str | os.PathLike[str]) -> np.ndarray:
         >>> decode_file("lesion.jpg").shape  # doctest: +SKIP
         (480, 640, 3)
     """
-    return _decode(path, path)
+    return _decode(path, path, size)
 
 
 def decode_bytes(content: bytes, name: str) -> np.ndarray:
@@ -74,11 +75,11 @@ def decode_bytes(content: bytes, name: str) -> np.ndarray:
     return _decode(content, name)
 
 
-def _decode(source: str | os.PathLike[str] | bytes, name: object) -> np.ndarray:
+def _decode(source: str | os.PathLike[str] | bytes, name: object, size: int = 0) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return _decoded(source)
+        return _decoded(source, size)
     except UnidentifiedImageError:
         raise ImageError(f"{printable(name)}: not an image that Pillow knows") from None
     except FileNotFoundError:
@@ -90,22 +91,28 @@ def _decode(source: str | os.PathLike[str] | bytes, name: object) -> np.ndarray:
         raise ImageError(f"{printable(name)}: {error or type(error).__name__}") from None
 
 
-def _decoded(source: str | os.PathLike[str] | bytes) -> np.ndarray:
+def _decoded(source: str | os.PathLike[str] | bytes, size: int) -> np.ndarray:
     """Return an image's pixels, turned upright; no other metadata is needed or rewritten."""
     from PIL import Image
 
     from efn_compose.data.png_text import without_text
 
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            return np.asarray(_to_rgb(_upright(opened)))
+        # Not by its path: Pillow 12 maps a plain TIFF of a path and mixes its rows up where the image
+        # lies on its side.
+        with _open(source) as file, Image.open(file) as opened:
+            return np.asarray(_resized(_to_rgb(_upright(opened)), size))
     except ValueError:
         # Pillow gives an image up for a text chunk that is too long.
         plain = without_text(source)
         if plain is None:
             raise
         with Image.open(plain) as opened:
-            return np.asarray(_to_rgb(_upright(opened)))
+            return np.asarray(_resized(_to_rgb(_upright(opened)), size))
+
+
+def _open(source: str | os.PathLike[str] | bytes) -> IO[bytes]:
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
 
 
 #: What turns an image upright, by the EXIF orientation it was stored with.
@@ -124,6 +131,8 @@ _ORIENTATION = 0x0112
 def _upright(image: "Image.Image") -> "Image.Image":
     from PIL import Image
 
+    # A TIFF is turned by Pillow when it is loaded, and has no orientation after that.
+    image.load()
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     # An EXIF block that cannot be read says nothing of how the pixels are to be turned.
@@ -147,7 +156,7 @@ def _to_rgb(image: "Image.Image") -> "Image.Image":
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 class ImageFiles:
@@ -157,14 +166,18 @@ class ImageFiles:
         paths: The files.
     """
 
-    def __init__(self, paths: Sequence[Path] | PathList) -> None:
-        self.paths = paths if isinstance(paths, PathList) else tuple(paths)
+    def __init__(self, paths: Iterable[Path] | PathList) -> None:
+        self.paths = paths if isinstance(paths, PathList) else PathList(paths)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> np.ndarray:
         return decode_file(self.paths[index])
+
+    def resized(self, index: int, size: int) -> np.ndarray:
+        """Return an image at a size, or at its own for 0."""
+        return decode_file(self.paths[index], size)
 
     def name_of(self, index: int) -> str:
         """Return the path of an image."""
@@ -181,6 +194,7 @@ def for_each_image(
     numbers: np.ndarray,
     work: Callable[[int, np.ndarray], None],
     show_progress: bool = True,
+    size: int = 0,
 ) -> list[tuple[int, str]]:
     """Decode images on all cores and do something with each.
 
@@ -189,6 +203,7 @@ def for_each_image(
         numbers: The wanted images.
         work: Gets the place in `numbers` and the pixels; called from several threads.
         show_progress: Show a bar on a terminal when it takes more than two seconds.
+        size: Height and width to bring them to; 0: their own.
 
     Returns:
         Place and reason of each image that cannot be decoded, in order of places.
@@ -197,7 +212,7 @@ def for_each_image(
 
     def visit(place: int) -> None:
         try:
-            pixels = images[int(numbers[place])]
+            pixels = _read(images, int(numbers[place]), size)
         except ImageError as error:
             failures.append((place, str(error)))
             return
@@ -262,12 +277,21 @@ def resize_images(
     resized = np.empty((len(indices), size, size, 3), np.uint8)
 
     def place(position: int, pixels: np.ndarray) -> None:
-        resized[position] = resize_image(pixels, size)
+        resized[position] = pixels
 
-    failures = for_each_image(images, indices, place, show_progress)
+    failures = for_each_image(images, indices, place, show_progress, size)
     if failures:
         raise undecodable(failures, len(indices))
     return resized
+
+
+def _read(images: ImageSequence, number: int, size: int) -> np.ndarray:
+    """Return an image, resized where a size is given; files without a copy of their own size."""
+    if isinstance(images, ChosenImages):
+        return _read(images.images, int(images.numbers[number]), size)
+    if isinstance(images, ImageFiles):
+        return images.resized(number, size)
+    return resize_image(images[number], size) if size else images[number]
 
 
 def resize_image(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -281,8 +305,15 @@ def resize_image(pixels: np.ndarray, size: int) -> np.ndarray:
 
     if pixels.shape == (size, size, 3):
         return pixels
-    image = Image.fromarray(pixels)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(_resized(Image.fromarray(pixels), size))
+
+
+def _resized(image: "Image.Image", size: int) -> "Image.Image":
+    from PIL import Image
+
+    if not size or image.size == (size, size):
+        return image
+    return image.resize((size, size), Image.Resampling.BILINEAR)
 
 
 def _with_progress(items: Iterable[None], count: int, show: bool) -> Generator[None]:

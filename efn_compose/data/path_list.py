@@ -2,7 +2,7 @@
 
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import overload
 
@@ -12,17 +12,22 @@ import numpy as np
 class PathList:
     """Paths by number, made when asked for.
 
+    Args:
+        paths: To begin with.
+
     Example:
-        >>> paths = PathList()
+        >>> paths = PathList(["a/a.png"])
         >>> paths.append("a/b.png")
-        >>> paths[0].name, len(paths)
-        ('b.png', 1)
+        >>> paths[1].name, len(paths)
+        ('b.png', 2)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, paths: Iterable[str | os.PathLike[str]] = ()) -> None:
         self._text, self._ends = bytearray(), array("q", [0])
+        for path in paths:
+            self.append(path)
 
-    def append(self, path: str) -> None:
+    def append(self, path: str | os.PathLike[str]) -> None:
         """Add a path."""
         self._text += os.fsencode(path)
         self._ends.append(len(self._text))
@@ -49,10 +54,7 @@ class PathList:
         """Return the first place of each path that comes again, and the later place.
 
         Example:
-            >>> paths = PathList()
-            >>> for path in ("a", "b", "a"):
-            ...     paths.append(path)
-            >>> paths.repeated()
+            >>> PathList(["a", "b", "a"]).repeated()
             [(0, 2)]
         """
         hashes = np.fromiter(

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from efn_compose.data import DataOptions, load_data, load_table
-from efn_compose.data.decode import decode_file, resize_images
+from efn_compose.data.decode import ImageFiles, decode_file, resize_image, resize_images
 from efn_compose.data.sources.fashion_mnist import DEBIAN_FOLDER, load_fashion_mnist
+from efn_compose.data.table import ChosenImages
 from efn_compose.errors import DataError
 
 RED = (200, 30, 10)
@@ -141,6 +142,30 @@ def test_every_mode_becomes_rgb(tmp_path, mode, colour, suffix, expected):
     assert pixels.shape == (9, 12, 3)
     assert pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - expected).max() <= (2 if suffix == "jpg" else 0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "LA", "I;16", "CMYK"])
+def test_files_are_resized_as_their_decoded_pixels_are(tmp_path, mode):
+    rng = np.random.default_rng(0)
+    if mode == "I;16":
+        image = Image.fromarray(rng.integers(0, 65536, (31, 40)).astype(np.uint16))
+    else:
+        channels = len(Image.new(mode, (1, 1)).getbands())
+        pixels = rng.integers(0, 256, (31, 40, channels), np.uint8)
+        image = Image.frombytes(mode, (40, 31), pixels.tobytes())
+    image.save(tmp_path / "plain.tif")
+    path = tmp_path / "turned.tif"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    image.save(path, exif=exif)
+    upright = decode_file(path)
+    assert np.array_equal(upright, np.rot90(decode_file(tmp_path / "plain.tif"), 3))
+    expected = np.asarray(Image.fromarray(upright).resize((9, 9), Image.Resampling.BILINEAR))
+    files = ImageFiles([path])
+    assert np.array_equal(resize_images(files, np.array([0]), 9)[0], expected)
+    chosen = ChosenImages(files, np.array([0, 0]))
+    assert np.array_equal(resize_images(chosen, np.array([1]), 9)[0], expected)
+    assert np.array_equal(resize_image(upright, 9), expected)
 
 
 def test_a_palette_with_a_transparent_colour_is_laid_over_white(tmp_path):

@@ -209,3 +209,14 @@ def test_a_row_of_a_table_costs_few_bytes(tmp_path):
     tracemalloc.stop()
     assert len(loaded) == count and loaded.image_name(2999).endswith("photos/2999.png")
     assert peak / count < 500 and kept / count < 200
+
+
+def test_labels_that_are_fractions_of_their_own_are_questioned(tmp_path):
+    for number in range(30):
+        save(tmp_path / "photos" / f"{number}.png", seed=number)
+    scores = [f"0.{number:02}1" for number in range(30)]
+    with pytest.raises(DataError, match=r"the labels are fractions.*name another column"):
+        load_table(table(tmp_path, rows(scores)))
+    # Half stars are classes.
+    stars = load_table(table(tmp_path, rows(["0.5", "1.5", "2.5"] * 10)))
+    assert stars.class_names == ("0.5", "1.5", "2.5")

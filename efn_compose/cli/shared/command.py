@@ -17,7 +17,7 @@ import efn_compose
 from efn_compose.cli.shared.any_terminal import print_anywhere
 from efn_compose.cli.shared.output import Output
 from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
-from efn_compose.errors import ConfigError, EfnComposeError
+from efn_compose.errors import CacheWarning, ConfigError, EfnComposeError
 from efn_compose.settings.renamed import OldSettingWarning
 from efn_compose.store.checksums import UncheckedFileWarning
 
@@ -179,11 +179,11 @@ def _run_safely(
 
 @contextmanager
 def _old_inputs_as_notes(output: Output) -> Iterator[None]:
-    """Say warnings of old settings and files in one line each, without a place in the code."""
+    """Say warnings of old settings and files, and of the cache, in one line each, without a place."""
     usual = warnings.showwarning
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, OldSettingWarning | UncheckedFileWarning):
+        if issubclass(category, OldSettingWarning | UncheckedFileWarning | CacheWarning):
             output.note(f"note: {message}")
         else:
             usual(message, category, *place, **more)

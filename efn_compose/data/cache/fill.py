@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -27,13 +28,15 @@ from efn_compose.data.cache.layout import (
     write_line,
 )
 from efn_compose.data.cache.place import FINISHED, UNFINISHED, make_room, no_space
-from efn_compose.data.decode import for_each_image, resize_image, undecodable
+from efn_compose.data.decode import for_each_image, undecodable
 from efn_compose.data.identity import identities
 from efn_compose.data.table import ImageSequence
 from efn_compose.errors import DataError
 
 #: How often a process looks whether another one has filled the file.
 _LOOK_SECONDS = 0.2
+#: How often what is filled is brought to the disk.
+_WRITE_SECONDS = 0.5
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -166,6 +169,25 @@ def _missing(file: int, header: Header) -> np.ndarray:
     return np.flatnonzero(~is_whole)
 
 
+@contextmanager
+def _written_meanwhile(file: int) -> Iterator[None]:
+    """Bring the file to the disk while it is filled, so that its end does not wait for all of it."""
+    ended = threading.Event()
+
+    def write() -> None:
+        while not ended.wait(_WRITE_SECONDS):
+            with contextlib.suppress(OSError):  # the last one says what is wrong
+                os.fdatasync(file)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+
+
 def _decode(
     images: ImageSequence, numbers: np.ndarray, header: Header, file: int, show_progress: bool
 ) -> list[tuple[int, str]]:
@@ -173,10 +195,10 @@ def _decode(
     places = _missing(file, header)
 
     def keep(position: int, pixels: np.ndarray) -> None:
-        resized = resize_image(pixels, header.size)
-        write_image(file, header, int(places[position]), resized)
+        write_image(file, header, int(places[position]), pixels)
 
-    failures = for_each_image(images, numbers[places], keep, show_progress)
+    with _written_meanwhile(file):
+        failures = for_each_image(images, numbers[places], keep, show_progress, header.size)
     for position, _ in failures:
         write_line(file, header, int(places[position]), 0, UNREADABLE)
     return [(int(places[position]), reason) for position, reason in failures]

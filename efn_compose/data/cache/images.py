@@ -25,7 +25,7 @@ from efn_compose.data.cache.layout import (
 from efn_compose.data.cache.place import FINISHED, NOTES, cache_folder
 from efn_compose.data.decode import undecodable
 from efn_compose.data.table import ImageError, ImageSequence, printable
-from efn_compose.errors import DataError
+from efn_compose.errors import CacheWarning, DataError
 from efn_compose.store.atomic import write_text
 
 
@@ -297,8 +297,9 @@ def _open_or_fill(
     with _opening:
         for place in dict.fromkeys((folder, cache_folder())):
             path = place / f"{header.key}{FINISHED}"
-            if str(path) in _open_files and path.exists():
-                return _open_files[str(path)]
+            known = _open_files.get(str(path))
+            if known is not None and path.exists():
+                return known
             opened = _open(path, header.key)
             if opened is not None:
                 return opened
@@ -321,7 +322,11 @@ def _open(path: Path, key: str) -> CacheFile | None:
     except OSError:  # none there; or one that cannot be opened, and filling says why
         return None
     except CacheFileError as error:
-        warnings.warn(f"{path} cannot be used: {error}. The images are decoded anew.", stacklevel=5)
+        warnings.warn(
+            f"{path} cannot be used: {error}. The images are decoded anew.",
+            CacheWarning,
+            stacklevel=5,
+        )
         path.unlink(missing_ok=True)
         return None
     _open_files[str(path)] = opened

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efn_compose.data import load_table
+from efn_compose.data import decode, load_table
 from efn_compose.data.cache.images import cached_images
 from efn_compose.data.cache.place import clear_cache, list_cache, make_room
 from efn_compose.data.decode import ImageFiles, resize_images
 from efn_compose.data.holding import Holding
 from efn_compose.data.table import ImageTable
 from efn_compose.data.unreadable import skip_unreadable
-from efn_compose.errors import ConfigError, DataError
+from efn_compose.errors import CacheWarning, ConfigError, DataError
 
 COUNT, SIZE = 24, 12
 
@@ -71,7 +71,7 @@ def test_it_is_the_array_of_the_decoded_images(photos, key):
 
 def test_the_second_time_nothing_is_decoded(photos, monkeypatch):
     first = cached_images(photos, np.arange(COUNT), SIZE)[:]
-    monkeypatch.setattr(ImageFiles, "__getitem__", lambda self, index: 1 / 0)
+    monkeypatch.setattr(decode, "decode_file", lambda *arguments: 1 / 0)
     again = cached_images(photos, np.arange(COUNT)[::-1], SIZE)
     assert np.array_equal(again[:], first[::-1])
     with pytest.raises(ZeroDivisionError):
@@ -86,13 +86,13 @@ def test_a_changed_source_is_another_file(photos, cache):
 
 
 def test_a_source_that_changes_while_it_is_read_is_refused(photos, cache, monkeypatch):
-    decode = ImageFiles.__getitem__
+    read = decode.decode_file
 
-    def decode_and_change(self, index):
-        os.utime(self.paths[0], ns=(1, index))
-        return decode(self, index)
+    def read_and_change(path, size):
+        os.utime(photos.paths[0], ns=(1, size))
+        return read(path, size)
 
-    monkeypatch.setattr(ImageFiles, "__getitem__", decode_and_change)
+    monkeypatch.setattr(decode, "decode_file", read_and_change)
     with pytest.raises(DataError, match="changed while they were read"):
         cached_images(photos, np.arange(3), SIZE)
     assert list(cache.iterdir()) == []
@@ -123,7 +123,7 @@ def test_images_of_memory_are_known_by_their_pixels(cache):
 def test_a_file_that_is_not_whole_is_said_and_filled_anew(photos, cache, hurt, words):
     truth = cached_images(photos, np.arange(5), SIZE)[:]
     hurt(the_file(cache))
-    with pytest.warns(UserWarning, match=words):
+    with pytest.warns(CacheWarning, match=words):
         assert np.array_equal(cached_images(photos, np.arange(5), SIZE)[:], truth)
     assert np.array_equal(cached_images(photos, np.arange(5), SIZE)[:], truth)
 
@@ -180,9 +180,9 @@ def test_images_left_out_by_choice_are_decoded_once_and_listed_each_time(
     for number in (1, 4):
         photos.paths[number].write_bytes(b"no image")
     truth = resize_images(photos, np.array([2, 5, 0]), SIZE)
-    decoded, decode = [], ImageFiles.__getitem__
+    decoded, read = [], decode.decode_file
     monkeypatch.setattr(
-        ImageFiles, "__getitem__", lambda self, n: decoded.append(n) or decode(self, n)
+        decode, "decode_file", lambda *arguments: decoded.append(1) or read(*arguments)
     )
     for again in (COUNT, 0):
         decoded.clear()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from efn_compose.data import decode
 from efn_compose.data.cache.images import cached_images
 from efn_compose.data.decode import ImageFiles, resize_images
 from efn_compose.errors import DataError
@@ -87,12 +88,12 @@ def test_a_fill_goes_on_with_what_is_missing_or_damaged(photos, cache, monkeypat
         file.seek(-image, os.SEEK_END)
         file.write(b"?")  # a power cut has kept the last one's line, not its pixels
     path.rename(path.with_suffix(".partial"))
-    decoded, decode = [], ImageFiles.__getitem__
+    decoded, read = [], decode.decode_file
     monkeypatch.setattr(
-        ImageFiles, "__getitem__", lambda self, n: decoded.append(n) or decode(self, n)
+        decode, "decode_file", lambda path, size: decoded.append(path) or read(path, size)
     )
     assert np.array_equal(cached_images(photos, np.arange(9), SIZE)[:], truth)
-    assert sorted(decoded) == [2, 8]
+    assert sorted(decoded) == [photos.paths[2], photos.paths[8]]
 
 
 FULL = """
