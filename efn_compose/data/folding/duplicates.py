@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from efn_compose.data.cache.images import CachedImages
 from efn_compose.data.decode import for_each_image, undecodable
+from efn_compose.data.pixels import once_if_cached
 from efn_compose.data.table import ImageSequence
 from efn_compose.errors import ConfigError
 
@@ -32,6 +34,8 @@ class Duplicate:
 def pixel_digests(images: ImageSequence, show_progress: bool = True) -> list[str]:
     """Return the SHA-256 of each image's size and pixels; equal files in other formats agree.
 
+    Those of images in the cache are worked out once and kept beside them.
+
     Raises:
         DataError: Some images cannot be decoded; all of them are listed with reasons.
 
@@ -40,6 +44,15 @@ def pixel_digests(images: ImageSequence, show_progress: bool = True) -> list[str
         >>> one == two
         True
     """
+    if isinstance(images, CachedImages):
+        found = once_if_cached(
+            [images], "digests", lambda: " ".join(_digests(images, show_progress))
+        )
+        return found.split()
+    return _digests(images, show_progress)
+
+
+def _digests(images: ImageSequence, show_progress: bool) -> list[str]:
     digests = [""] * len(images)
 
     def place(number: int, pixels: np.ndarray) -> None:

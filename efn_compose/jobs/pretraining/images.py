@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.data import ImageTable, load_table
-from efn_compose.data.decode import resize_images
 from efn_compose.data.draw import any_images, draw_images
 from efn_compose.data.folding.duplicates import pixel_digests
 from efn_compose.data.folding.fold_table import read_fold_table
+from efn_compose.data.pixels import PixelArray, in_parts, once_if_cached, take
 from efn_compose.data.table import UNLABELLED
 from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import ConfigError, DataError, describe_problems
@@ -26,13 +26,13 @@ class Labelled:
     """The images that judge.
 
     Args:
-        images: (image, size, size, 3) uint8 RGB.
+        images: (image, size, size, 3) uint8 RGB; in memory or in the cache.
         labels: (image,) int32.
         class_names: One per class.
         judges: (image,) bool, the images of the fold that judges; None: halves are drawn.
     """
 
-    images: np.ndarray
+    images: PixelArray
     labels: np.ndarray
     class_names: tuple[str, ...]
     judges: np.ndarray | None
@@ -55,23 +55,29 @@ class Labelled:
     def data(self, seed: int) -> TrainingData:
         """Return the data of the short training of a seed."""
         train, judge = self.split(seed)
-        parts = [part[rows] for rows in (train, judge) for part in (self.images, self.labels)]
-        return TrainingData(self.class_names, *parts)
+        images, labels = self.images, self.labels
+        return TrainingData(
+            self.class_names,
+            take(images, train),
+            labels[train],
+            take(images, judge),
+            labels[judge],
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class PretrainImages:
-    """All images of a pretraining in memory.
+    """All images of a pretraining.
 
     Args:
-        unlabelled: (image, size, size, 3) uint8 RGB.
+        unlabelled: (image, size, size, 3) uint8 RGB; in memory or in the cache.
         watched: The same of the images that a pretraining is watched on.
         watched_labels: (image,) int32, -1 where there is none.
         labelled: The images that judge; None: there is no verdict.
         both: How many images are in both.
     """
 
-    unlabelled: np.ndarray
+    unlabelled: PixelArray
     watched: np.ndarray
     watched_labels: np.ndarray
     labelled: Labelled | None = None
@@ -87,15 +93,25 @@ class PretrainImages:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over pixels, labels and folds."""
-        digest = hashlib.sha256(repr(self.unlabelled.shape).encode())
-        parts = [self.unlabelled, self.watched, self.watched_labels]
+        cached = [self.unlabelled]
         if self.labelled is not None:
-            parts += [self.labelled.images, self.labelled.labels]
+            cached.append(self.labelled.images)
+        return once_if_cached(cached, f"pretraining {self._hash(with_pixels=False)}", self._hash)
+
+    def _hash(self, *, with_pixels: bool = True) -> str:
+        digest = hashlib.sha256(repr(self.unlabelled.shape).encode())
+        parts: list[PixelArray] = [self.watched, self.watched_labels]
+        if with_pixels:
+            parts.insert(0, self.unlabelled)
+        if self.labelled is not None:
+            parts += [self.labelled.images] if with_pixels else []
+            parts += [self.labelled.labels]
             digest.update(repr(self.labelled.class_names).encode())
             if self.labelled.judges is not None:
                 parts.append(self.labelled.judges)
         for values in parts:
-            digest.update(np.ascontiguousarray(values).data)
+            for some in in_parts(values):
+                digest.update(np.ascontiguousarray(some).data)
         return digest.hexdigest()
 
 
@@ -122,10 +138,16 @@ def prepare_images(
     unreadable: list[Unreadable] = []
     if options.unreadable_share:
         table, unreadable = skip_unreadable(
-            table, at_most=options.unreadable_share, show_progress=show_progress
+            table,
+            at_most=options.unreadable_share,
+            size=options.size,
+            holding=config.executor.holding,
+            show_progress=show_progress,
         )
     table = table.chosen(any_images(len(table), options.images or len(table), seed))
-    images = resize_images(table.images, np.arange(len(table)), options.size, show_progress)
+    images = config.executor.holding.hold(
+        table.images, np.arange(len(table)), options.size, table.name, show_progress
+    )
     labelled, known = _labelled(config, show_progress)
     both = 0
     if labelled is not None and known is not None:
@@ -160,15 +182,15 @@ def _labelled(
             f"{table.name}: a class has {smallest} images, too few to train and to judge. Set "
             "labelled.images to more, or leave the class out."
         )
-    images = resize_images(
-        table.images, np.arange(len(table)), config.unlabelled.size, show_progress
+    images = config.executor.holding.hold(
+        table.images, np.arange(len(table)), config.unlabelled.size, table.name, show_progress
     )
     return Labelled(images, table.labels, tuple(table.class_names), judges), table
 
 
 def _both(
     config: PretrainConfig,
-    unlabelled: tuple[ImageTable, np.ndarray],
+    unlabelled: tuple[ImageTable, PixelArray],
     labelled: tuple[ImageTable, Labelled],
     show_progress: bool,
 ) -> int:
@@ -206,7 +228,7 @@ def _both(
 
 
 def _watched(
-    unlabelled: np.ndarray, labelled: Labelled | None, count: int, seed: int
+    unlabelled: PixelArray, labelled: Labelled | None, count: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return images to watch and their labels: labelled ones first, none that a fold judges by."""
     known, labels = unlabelled[:0], np.zeros(0, np.int32)

@@ -153,7 +153,7 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
     read = read_masks(table, options.size, show_progress) if has_masks else None
     if read is not None:
         table = stratified(table, read.masks)
-    digests = _digests(images, show_progress)
+    digests = pixel_digests(images, show_progress)
     folds = _folds(table, digests, config.validation, config.run.seed)
     duplicates = equal_across(digests, folds.fold)
     if duplicates and config.validation.duplicates == "refuse":
@@ -200,20 +200,12 @@ def _unlabelled(
         source, chosen, config.data.size, semi.unlabelled, show_progress
     )
     # Validation images among them would be seen in training.
-    is_new = np.array([digest not in labelled for digest in _digests(images, show_progress)])
+    is_new = np.array([digest not in labelled for digest in pixel_digests(images, show_progress)])
     if not is_new.any():
         raise DataError(
             f"semi.unlabelled: all images of {semi.unlabelled} are among the labelled ones."
         )
     return take(images, is_new), int((~is_new).sum())
-
-
-def _digests(images: PixelArray, show_progress: bool) -> list[str]:
-    """Return the SHA-256 of each image's size and pixels; of cached ones, worked out once."""
-    found = once_if_cached(
-        [images], "digests", lambda: " ".join(pixel_digests(images, show_progress))
-    )
-    return found.split()
 
 
 def _folds(table: ImageTable, digests: list[str], options: ValidationOptions, seed: int) -> Folds:
