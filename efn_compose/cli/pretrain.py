@@ -38,7 +38,11 @@ _FLAGS = {
     ),
     "data": ("labelled.source", "SOURCE", "labelled images that judge; without them no verdict"),
     "size": ("unlabelled.size", "N", "pixels, height and width"),
-    "method": ("pretrain.methods", "A,B", "vicreg, simclr, byol, simsiam; several side by side"),
+    "method": (
+        "pretrain.methods",
+        "A,B",
+        "vicreg, simclr, byol, rotation, …; several side by side",
+    ),
     "train": ("pretrain.learns", "WHAT", "all, or norm: BatchNorm's gamma and beta alone"),
     "seeds": ("pretrain.seeds", "N", "pretrainings per method"),
     "epochs": ("pretrain.epochs", "N", "passes over the images"),

@@ -16,7 +16,11 @@ from efn_compose.store import write_text
 from efn_compose.store.journal import read_journal
 from efn_compose.store.run_folder import JOURNAL_FILE, REPORT_FILE, RESULT_FILE
 
-_PICTURE = "views.png"
+#: Files of pictures, the section's title, and what they show from above to below.
+_PICTURES = (
+    ("views.png", "Two views of an image", "Images, and two views of each in the first epoch."),
+    ("painted.png", "Painted", "What the network saw, what it painted, and the images themselves."),
+)
 #: What is drawn: key of a journal line's monitors, title, and what it means.
 _MONITORS = (
     (
@@ -76,7 +80,10 @@ def _page(folder: Path, records: Sequence[Mapping[str, Any]], result: Mapping[st
     sections: list[tuple[str, str, Sequence[Html | None]]] = [
         ("verdict", "Verdict", [_verdict_table(verdicts), _notes(result)]),
         ("monitors", "Monitors", _figures(records)),
-        ("views", "Two views of an image", _pictures(folder)),
+        *(
+            (file.partition(".")[0], title, _pictures(folder, file, words))
+            for file, title, words in _PICTURES
+        ),
         ("epochs", "Last epochs", [_epoch_table(records)]),
     ]
     body = [
@@ -152,23 +159,24 @@ def _value(record: Mapping[str, Any], key: str) -> float | None:
     return record["loss"] if key == "loss" else record["monitors"].get(key)
 
 
-def _pictures(folder: Path) -> list[Html]:
-    found = sorted({folder / _PICTURE, *folder.glob(f"pretrainings/*/{_PICTURE}")})
-    paths = [path for path in found if path.is_file()][:1]
+def _pictures(folder: Path, file: str, words: str) -> list[Html]:
+    """Return one figure for each method that drew such a picture."""
+    found = sorted({folder / file, *folder.glob(f"pretrainings/*/{file}")})
+    paths = {path.parent.name.partition("_seed")[0]: path for path in reversed(found)}
     return [
         element(
             "figure",
             element(
                 "img",
                 src="data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
-                alt="Rows: images, and two views of each",
+                alt=words,
                 style="max-width:100%",
             ),
-            element("figcaption", "Above: images as they are. Below: two views of each, as the "
-                    "network sees them in the first epoch."),
+            element("figcaption", words if len(paths) == 1 else f"{method}: {words}"),
         )
-        for path in paths
-    ]  # fmt: skip
+        for method, path in sorted(paths.items())
+        if path.is_file()
+    ]
 
 
 def _epoch_table(records: Sequence[Mapping[str, Any]]) -> Html | None:

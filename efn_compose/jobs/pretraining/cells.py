@@ -41,10 +41,11 @@ class PretrainCell(Task):
 
     def run(self, worker: "PretrainWorker") -> "PretrainResult":
         """Make the pretraining, or what is left of it, and write its folder."""
-        from efn_compose.jobs.pretraining.pictures import write_views
+        from efn_compose.jobs.pretraining.pictures import write_painted, write_views
         from efn_compose.jobs.trainings.cell_folder import FolderWatcher
         from efn_compose.train.recipe import fit
         from efn_compose.train.selfsup.methods import make_objective
+        from efn_compose.train.selfsup.options import TWO_VIEWS
 
         setup, images = worker.setup, worker.data
         folder = Path(setup.folders[self.name])
@@ -53,7 +54,8 @@ class PretrainCell(Task):
         trainer = worker.trainer(
             self.method, lambda: make_objective(self.method, options, setup.views)
         )
-        write_views(folder, images.data, setup, self.seed)
+        if self.method in TWO_VIEWS:
+            write_views(folder, images.data, setup, self.seed)
         state = folder / STATE_FILE
         fitted = fit(
             setup.donor.without_head(),
@@ -80,6 +82,8 @@ class PretrainCell(Task):
         for name, values in (("last", fitted.last), ("best", fitted.best)):
             trainer.put(values)
             with_history(trainer.trained(fitted.donor), seen).save(folder / f"{name}.h5")
+        trainer.put(fitted.last)
+        write_painted(folder, trainer.objective, images.unlabelled)
         for done in folder.glob(f"{state.stem}*{state.suffix}"):
             done.unlink()
         return PretrainResult.of(fitted.history, per_epoch)

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
+from efn_compose.data.pixels import PixelArray
 from efn_compose.jobs.pretraining.worker import PretrainSetup
 from efn_compose.store import atomic_path
 from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.selfsup.methods import make_objective
+from efn_compose.train.selfsup.watched import Watched
 
-VIEWS_FILE = "views.png"
+VIEWS_FILE, PAINTED_FILE = "views.png", "painted.png"
 _IMAGES, _TILE, _GAP = 10, 72, 4
 
 
@@ -31,6 +34,19 @@ def write_views(folder: Path, data: TrainingData, setup: PretrainSetup, seed: in
     seen = np.asarray(pixels) * np.asarray(scaling.std) + np.asarray(scaling.mean)
     rows = [data.train_images[numbers], *np.split(np.clip(np.rint(seen), 0, 255), 2)]
     write_tiles(folder / VIEWS_FILE, [row.astype(np.uint8) for row in rows])
+
+
+def write_painted(folder: Path, objective: Objective, images: PixelArray) -> None:
+    """Draw what a method paints, between what it saw and what it should have painted.
+
+    Args:
+        folder: Of the pretraining; gets `painted.png` where the method paints.
+        objective: With the trained network.
+        images: (image, size, size, 3) uint8.
+    """
+    rows = objective.pictures(images[:_IMAGES]) if isinstance(objective, Watched) else []
+    if rows:
+        write_tiles(folder / PAINTED_FILE, rows)
 
 
 def write_tiles(path: Path, rows: list[np.ndarray]) -> None:

@@ -1,6 +1,7 @@
 """Learning from images alone: a donor goes in, a relative that knows the user's images comes out.
 
-Begin at `two_views.py` (projector, views and monitors of every method) and `vicreg.py`, the default.
+Begin at `watched.py` (what every method has) and `vicreg.py`, the default. `two_views.py` is the base of
+methods that compare two views, `pixels.py` of those that paint.
 `methods.py` is the table of methods; `losses.py` has their formulas, `monitors.py` what is watched.
 """
 

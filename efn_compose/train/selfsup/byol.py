@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.objective import Predict
 from efn_compose.train.recipe.average import assign_all
 from efn_compose.train.selfsup.heads import perceptron
 from efn_compose.train.selfsup.losses import cosine_loss
@@ -43,7 +44,7 @@ class Byol(TwoViews):
         self._weights: list[Any] = []
         self._start: list[np.ndarray] = []
 
-    def head(self, pooled: Any) -> list[Any]:
+    def project(self, pooled: Any) -> list[Any]:
         """Return projection and prediction."""
         hidden = self.pretrain.width or _HIDDEN
         projection = perceptron(pooled, "projector", (hidden, _DIMENSIONS))
@@ -80,14 +81,17 @@ class Byol(TwoViews):
         one = cosine_loss(first[1], wanted[1])
         return 2 + one + cosine_loss(second[1], wanted[0])
 
-    def further_scores(self, projections: np.ndarray) -> dict[str, float]:
-        """Return how far the teacher has moved since the start, relative to its length."""
+    def further_scores(
+        self, outputs: np.ndarray, predict: Predict, data: TrainingData
+    ) -> dict[str, float]:
+        """Return also how far the teacher has moved since the start, relative to its length."""
         moved = sum(
             float(np.square(now.numpy() - start).sum())
             for now, start in zip(self._teacher, self._start, strict=True)
         )
         length = sum(float(np.square(start).sum()) for start in self._start)
-        return {"teacher_moved": float(np.sqrt(moved / length))}
+        found = super().further_scores(outputs, predict, data)
+        return {**found, "teacher_moved": float(np.sqrt(moved / length))}
 
     def _follow(self, updates: tf.Tensor) -> None:
         """Move the teacher towards the network, whose last update came just before."""

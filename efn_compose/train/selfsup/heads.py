@@ -1,4 +1,4 @@
-"""Layers that a pretraining puts on the backbone and throws away: projector and predictor."""
+"""Layers that a pretraining puts on the backbone and throws away: projector, predictor, decoder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from keras import layers
 from efn_compose.train.engine.fresh import fresh_kernel, head_generator
 
 #: Names of such layers begin with one of these and an underscore.
-HEADS = ("projector", "predictor")
+HEADS = ("projector", "predictor", "decoder")
 #: A projector's hidden layers have four times the features, but no more than this.
 _WIDEST = 2048
 
@@ -61,10 +61,10 @@ def is_head(layer: keras.layers.Layer) -> bool:
 
 
 def draw_heads(model: keras.Model, seed: int) -> None:
-    """Give projector and predictor fresh weights.
+    """Give linear layers and BatchNorms on the backbone fresh weights.
 
     Args:
-        model: From `TwoViews.build`.
+        model: From `Watched.build`.
         seed: Decides them.
     """
     generator = head_generator(seed)

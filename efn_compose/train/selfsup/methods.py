@@ -1,22 +1,28 @@
 """The methods by the names that `pretrain.methods` gives them."""
 
+from efn_compose.train.selfsup.autoencoder import Autoencoder
 from efn_compose.train.selfsup.byol import Byol
+from efn_compose.train.selfsup.colourisation import Colourisation
 from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions
+from efn_compose.train.selfsup.rotation import Rotation
 from efn_compose.train.selfsup.simclr import SimClr
 from efn_compose.train.selfsup.simsiam import SimSiam
-from efn_compose.train.selfsup.two_views import TwoViews
 from efn_compose.train.selfsup.vicreg import VicReg
+from efn_compose.train.selfsup.watched import Watched
 
 #: Another method is another file and another line, and its name in `options.METHODS`.
-OBJECTIVES: dict[str, type[TwoViews]] = {
+OBJECTIVES: dict[str, type[Watched]] = {
     "vicreg": VicReg,
     "simclr": SimClr,
     "byol": Byol,
     "simsiam": SimSiam,
+    "rotation": Rotation,
+    "autoencoder": Autoencoder,
+    "colourisation": Colourisation,
 }
 
 
-def make_objective(method: str, pretrain: PretrainOptions, views: ViewOptions) -> TwoViews:
+def make_objective(method: str, pretrain: PretrainOptions, views: ViewOptions) -> Watched:
     """Return the objective of a method.
 
     Args:

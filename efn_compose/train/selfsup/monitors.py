@@ -43,24 +43,19 @@ class Reference:
         return cls(features, labels, effective_rank(features), near, knn_accuracy(features, labels))
 
 
-def monitor(
-    features: np.ndarray, projections: np.ndarray, reference: Reference
-) -> dict[str, float]:
-    """Return the monitors of one epoch by name.
+def monitor(features: np.ndarray, reference: Reference) -> dict[str, float]:
+    """Return the monitors of one epoch's features by name.
 
     Args:
         features: (image, feature) of the watched images.
-        projections: (image, dimension) of the same.
         reference: Of the same images.
 
     Returns:
-        "spread": 1 where outputs point everywhere, 0 where all are alike. "rank", and
-        "rank_share" of the donor's. "neighbours": share of the 10 nearest images that are the
+        "rank", and "rank_share" of the donor's. "neighbours": share of the 10 nearest images that are the
         donor's too. With labels "knn", and "knn_gain" over the donor's.
     """
     rank = effective_rank(features)
     found = {
-        "spread": spread(projections),
         "rank": rank,
         "rank_share": rank / reference.rank,
         "neighbours": agreement(features, reference.neighbours),
@@ -176,7 +171,7 @@ def alarms(epochs: Sequence[Mapping[str, float]], updates_per_epoch: int) -> lis
     """
     now, before = epochs[-1], epochs[-2] if len(epochs) > 1 else {"rank_share": 1.0}
     found = []
-    if now["spread"] < 0.3:
+    if now.get("spread", 1.0) < 0.3:
         found.append(
             f"collapse: all outputs are nearly alike (spread {now['spread']:.2f}, healthy near 1, "
             "alarm below 0.3)"

@@ -8,7 +8,15 @@ from efn_compose.settings.declare import When, setting
 from efn_compose.train.options import TrainOptions
 
 #: Names of the methods; `methods.py` has what they are.
-METHODS = ("vicreg", "simclr", "byol", "simsiam")
+METHODS = (
+    "vicreg", "simclr", "byol", "simsiam", "rotation", "autoencoder", "colourisation",
+)  # fmt: skip
+
+#: Those that compare two views of an image.
+TWO_VIEWS = METHODS[:4]
+
+#: What only these read; for a section the name needs its own.
+WITH_VIEWS = When("has_views", (True,), f"pretrain.methods with {' or '.join(TWO_VIEWS)}")
 
 #: Updates below which a teacher forgets faster.
 _FEW_UPDATES = 2000
@@ -50,8 +58,9 @@ class PretrainOptions:
     learning_rate: float = setting(3e-4, "highest rate of Adam", minimum=1e-12)
     weight_decay: float = setting(0.0, "decoupled weight decay per update", minimum=0.0)
     width: int = setting(
-        0, "of the projector's hidden layers; 0: four times the features", minimum=0
-    )
+        0, "of the projector's hidden layers; 0: four times the features", minimum=0,
+        read_when=WITH_VIEWS,
+    )  # fmt: skip
     invariance: float = setting(
         25.0, "weight of the distance between views", minimum=0.0,
         read_when=When("vicreg", (True,), 'pretrain.methods with "vicreg"'),
@@ -83,6 +92,11 @@ class PretrainOptions:
             )
         if len(set(self.methods)) < len(self.methods):
             raise ConfigError(f"pretrain.methods: each once. Received: {', '.join(self.methods)}.")
+
+    @property
+    def has_views(self) -> bool:
+        """Whether a method among them compares two views."""
+        return any(name in TWO_VIEWS for name in self.methods)
 
     @property
     def vicreg(self) -> bool:

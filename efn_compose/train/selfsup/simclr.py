@@ -22,7 +22,7 @@ class SimClr(TwoViews):
         2
     """
 
-    def head(self, pooled: Any) -> list[Any]:
+    def project(self, pooled: Any) -> list[Any]:
         """Return the projection."""
         width = hidden_width(pooled.shape[-1], self.pretrain.width)
         return [perceptron(pooled, "projector", (width, _DIMENSIONS))]

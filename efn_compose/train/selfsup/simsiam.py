@@ -18,7 +18,7 @@ class SimSiam(TwoViews):
         2
     """
 
-    def head(self, pooled: Any) -> list[Any]:
+    def project(self, pooled: Any) -> list[Any]:
         """Return projection and prediction."""
         width = hidden_width(pooled.shape[-1], self.pretrain.width)
         projection = perceptron(pooled, "projector", (width, width, width), ends_in_norm=True)

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.objective import Predict
 from efn_compose.train.selfsup.heads import hidden_width, perceptron
 from efn_compose.train.selfsup.losses import vicreg_loss
 from efn_compose.train.selfsup.two_views import TwoViews
@@ -21,14 +23,19 @@ class VicReg(TwoViews):
         Deciding(score='rank_share', lower_is_better=False)
     """
 
-    def head(self, pooled: Any) -> list[Any]:
+    def project(self, pooled: Any) -> list[Any]:
         """Return the projection."""
         width = hidden_width(pooled.shape[-1], self.pretrain.width)
         return [perceptron(pooled, "projector", (width, width, width))]
 
-    def further_scores(self, projections: np.ndarray) -> dict[str, float]:
-        """Return the mean standard deviation, which the variance term wants to be 1."""
-        return {"std": float(projections.std(axis=0).mean())}
+    def further_scores(
+        self, outputs: np.ndarray, predict: Predict, data: TrainingData
+    ) -> dict[str, float]:
+        """Return also the mean standard deviation, which the variance term wants to be 1."""
+        return {
+            **super().further_scores(outputs, predict, data),
+            "std": float(outputs.std(axis=0).mean()),
+        }
 
     def view_loss(
         self,

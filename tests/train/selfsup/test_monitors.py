@@ -73,7 +73,7 @@ def test_only_labelled_images_vote():
 
 def test_a_network_that_has_not_moved_is_healthy_and_equal_to_the_donor():
     features, labels = clusters()
-    found = monitor(features, features, Reference.of(features, labels))
+    found = monitor(features, Reference.of(features, labels))
     assert found["neighbours"] == found["rank_share"] == 1.0
     assert found["knn_gain"] == 0.0
     assert alarms([found], 8) == []

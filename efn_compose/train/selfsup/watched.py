@@ -1,0 +1,158 @@
+"""What all methods without labels have in common: what learns, and how it is watched."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from efn_compose.data.pixels import PixelArray
+from efn_compose.donors import Donor
+from efn_compose.errors import DataError
+from efn_compose.models.memory import inference_batch
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.objective import Deciding, Objective, Predict
+from efn_compose.train.selfsup.heads import draw_heads, is_head
+from efn_compose.train.selfsup.monitors import Reference, monitor
+from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions
+
+
+class Watched(Objective):
+    """An objective without labels, watched through the features it makes.
+
+    The network's outputs are a list: pooled features first, then those of `head`. The validation
+    images are those on which the training is watched; they may have labels.
+
+    Args:
+        pretrain: The method's settings.
+        views: What makes views differ.
+    """
+
+    #: How many of the head's outputs, (image, dimension) each, are watched beside the features.
+    watched_outputs: int = 0
+
+    def __init__(
+        self, pretrain: PretrainOptions | None = None, views: ViewOptions | None = None
+    ) -> None:
+        self.pretrain, self.view_options = pretrain or PretrainOptions(), views or ViewOptions()
+        super().__init__(self.pretrain.train_options())
+        self._reference: Reference | None = None
+
+    @property
+    def deciding(self) -> Deciding:
+        """Nearest neighbours' labels where there are labels, else the share of the donor's rank."""
+        has_labels = self._reference is not None and self._reference.knn is not None
+        return Deciding("knn" if has_labels else "rank_share", lower_is_better=False)
+
+    def build(self, donor: Donor) -> keras.Model:
+        """Build the network; with `learns = "norm"` its backbone's kernels are held."""
+        self._scaling = donor.conventions.preprocessing
+        self._spec = donor.spec
+        model = super().build(donor)
+        if self.pretrain.learns == "norm":
+            for layer in model.layers:
+                is_norm = isinstance(layer, layers.BatchNormalization)
+                layer.trainable = is_norm or is_head(layer)
+        return model
+
+    def outputs(self, backbone: keras.Model) -> list[Any]:
+        """Return pooled features and the outputs of `head`."""
+        pooled = layers.GlobalAveragePooling2D(name="projector_pool")(backbone.output)
+        return [pooled, *self.head(backbone, pooled)]
+
+    @abstractmethod
+    def head(self, backbone: keras.Model, pooled: Any) -> list[Any]:
+        """Return the outputs on the backbone; those that are watched first.
+
+        Args:
+            backbone: Its layers have canonical names.
+            pooled: (image, feature), a Keras tensor.
+        """
+
+    def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:
+        """Draw projector and predictor."""
+        draw_heads(model, seed)
+
+    def bind(self, model: keras.Model, average: Sequence[tf.Variable]) -> None:
+        """Remember the network, whose features are watched."""
+        self._model = model
+
+    def check(self, data: TrainingData) -> None:
+        """Raise `DataError` unless there is a batch of images, and some to watch."""
+        count, batch = len(data.train_images), self.options.batch_size
+        if count < batch:
+            raise DataError(
+                f"{count} unlabelled images do not fill one batch of {batch}. Give more images, "
+                f"or set pretrain.batch_size = {max(count, 2)} or less."
+            )
+        if not len(data.validation_images):
+            raise DataError("A pretraining is watched on validation images, and there are none.")
+
+    def targets(self, data: TrainingData) -> np.ndarray:
+        """Return zeros (image, 1): nothing is known of the images."""
+        return np.zeros((len(data.train_images), 1), np.float32)
+
+    def identity(self) -> dict[str, str]:
+        """Return method and settings."""
+        own = [repr(self.pretrain), repr(self.view_options)]
+        return {"objective": type(self).__name__, "pretrain": " ".join(own)}
+
+    def begin(self, data: TrainingData, updates: int) -> None:
+        """Look at the images to watch through the network as it begins."""
+        features = self._features(data.validation_images)
+        self._reference = Reference.of(features, data.validation_labels)
+
+    def infer(self, model: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
+        """Return pooled features and watched outputs side by side, (image, feature + dimension)."""
+        found = model(pixels, training=False)
+        return tf.concat(found[: 1 + self.watched_outputs], axis=1)
+
+    def scores(self, predict: Predict, data: TrainingData) -> dict[str, float]:
+        """Return the monitors: spread, rank, neighbours, and what labels say."""
+        reference = self._reference
+        if reference is None:
+            return {}
+        outputs = predict(data.validation_images)
+        features, rest = np.split(outputs, [reference.features.shape[1]], axis=1)
+        return {**monitor(features, reference), **self.further_scores(rest, predict, data)}
+
+    def further_scores(
+        self, outputs: np.ndarray, predict: Predict, data: TrainingData
+    ) -> dict[str, float]:
+        """Return what a method watches beside the features.
+
+        Args:
+            outputs: (image, dimension), the watched outputs for the watched images.
+            predict: Runs `infer` on other images.
+            data: The examples.
+        """
+        return {}
+
+    def pictures(self, images: PixelArray) -> list[np.ndarray]:
+        """Return rows of pictures of what was learnt, (image, side, side, 3) uint8 each; none here.
+
+        Args:
+            images: (image, side, side, 3) uint8.
+        """
+        return []
+
+    def scaled(self, pixels: Any) -> Any:
+        """Return pixels, 0-255, as the network wants them.
+
+        Args:
+            pixels: (image, size, size, 3).
+        """
+        mean, std = (np.asarray(v, np.float32) for v in (self._scaling.mean, self._scaling.std))
+        return (pixels - mean) / std
+
+    def _features(self, images: PixelArray) -> np.ndarray:
+        """Return pooled features (image, feature) of the network as it is."""
+        step = inference_batch(self._spec, int(images.shape[1]))
+        parts = [images[start : start + step] for start in range(0, len(images), step)]
+        found = [
+            self._model(self.scaled(part.astype(np.float32)), training=False) for part in parts
+        ]
+        return np.concatenate([np.asarray(pooled, np.float32) for pooled, *_ in found])
