@@ -1,5 +1,6 @@
 """A decoder on the layers of a built network: the two together are a U-Net (Ronneberger et al. 2015)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -58,16 +59,22 @@ def build_unet(
     return keras.Model(backbone.input, outputs, name=f"{backbone.name}_unet")
 
 
-def decoder_outputs(backbone: keras.Model, spec: ArchSpec, conventions: Conventions) -> Any:
+def decoder_outputs(
+    backbone: keras.Model,
+    spec: ArchSpec,
+    conventions: Conventions,
+    instead: Mapping[str, Any] | None = None,
+) -> Any:
     """Return a decoder's outputs (image, height, width, output), built on a network's layers.
 
     Args:
         backbone: Of `build_model`.
         spec: Its network, with the decoder.
         conventions: Of the network.
+        instead: What it reads in place of some feature points, of their shapes, by their layers.
     """
     given = {
         point.layer: backbone.get_layer(point.layer).output for point in feature_points(spec)
-    } | {IMAGE: backbone.input}
+    } | {IMAGE: backbone.input, **(instead or {})}
     builder = LayerBuilder(conventions, None, LayerKinds(), dropout=0.0, drop_rates={})
     return follow_from(decoder_operations(spec), given, builder.perform)

@@ -8,6 +8,7 @@ from efn_compose.train.selfsup.rotation import Rotation
 from efn_compose.train.selfsup.simclr import SimClr
 from efn_compose.train.selfsup.simsiam import SimSiam
 from efn_compose.train.selfsup.vicreg import VicReg
+from efn_compose.train.selfsup.vqvae import VqVae
 from efn_compose.train.selfsup.watched import Watched
 
 #: Another method is another file and another line, and its name in `options.METHODS`.
@@ -19,6 +20,7 @@ OBJECTIVES: dict[str, type[Watched]] = {
     "rotation": Rotation,
     "autoencoder": Autoencoder,
     "colourisation": Colourisation,
+    "vqvae": VqVae,
 }
 
 

@@ -197,6 +197,10 @@ def alarms(epochs: Sequence[Mapping[str, float]], updates_per_epoch: int) -> lis
             f"labels: neighbours tell {-100 * now['knn_gain']:.1f} points fewer labels than the "
             "donor's, for two epochs. Take an earlier epoch (best.h5), or another method."
         )
+    if now.get("perplexity_share", 1.0) < 0.05 and len(epochs) * updates_per_epoch >= _EARLY:
+        found.append(
+            f"codes: as few as {now['perplexity_share']:.1%} of them are used (alarm below 5 %)"
+        )
     if now.get("teacher_moved", 1.0) < 1e-7:
         found.append("teacher: it does not move, so that nothing new can be learnt from it")
     return found

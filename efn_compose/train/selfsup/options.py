@@ -9,7 +9,7 @@ from efn_compose.train.options import TrainOptions
 
 #: Names of the methods; `methods.py` has what they are.
 METHODS = (
-    "vicreg", "simclr", "byol", "simsiam", "rotation", "autoencoder", "colourisation",
+    "vicreg", "simclr", "byol", "simsiam", "rotation", "autoencoder", "colourisation", "vqvae",
 )  # fmt: skip
 
 #: Those that compare two views of an image.

@@ -18,8 +18,8 @@ from efn_compose.train.selfsup.watched import Watched
 class Painting(Watched):
     """An objective whose network paints, from its coarsest feature map alone.
 
-    With skips a decoder would copy what the encoder has not understood. The network's top, which
-    no decoder reads, stays as it is.
+    With skips a decoder would copy what the encoder has not understood. What no decoder reads, such
+    as the network's top, stays as it is.
 
     Args:
         pretrain: The method's settings.
@@ -40,12 +40,13 @@ class Painting(Watched):
         return tf.TensorSpec((None, None, None, None), tf.float32)
 
     def build(self, donor: Donor) -> keras.Model:
-        """Build backbone and decoder; the top is held."""
+        """Build backbone and decoder; layers that no decoder reads are held."""
         self._donor = donor.without_head()
         model = super().build(donor)
-        for layer in model.layers:
-            if layer.name.startswith("top_"):
-                layer.trainable = False
+        # What no decoder reads has no gradient.
+        read = keras.Model(model.input, model.outputs[1]).layers
+        for layer in {*model.layers} - {*read}:
+            layer.trainable = False
         return model
 
     def head(self, backbone: keras.Model, pooled: Any) -> list[Any]:
