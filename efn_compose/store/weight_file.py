@@ -18,14 +18,16 @@ and shapes in the header. They are not listed either: plain Keras loads the back
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, VARIANTS, TensorSpec
+from efn_compose.checkpoints.containers.keras.hdf5_heaps import check_heaps
 from efn_compose.checkpoints.containers.keras.hdf5_safety import (
+    check_dataset,
     damage_refused,
     open_hdf5,
     safe_member,
@@ -191,8 +193,10 @@ class WeightFile:
         try:
             with damage_refused(path):
                 self._source.open()
+                datasets = self._datasets()
+                self._check_heaps(datasets)
                 self.header = self._read_header()
-                self._check_tensors()
+                self._check_tensors(datasets)
         except BaseException:
             self.__exit__()
             raise
@@ -271,11 +275,22 @@ class WeightFile:
         except WeightFileError as error:
             raise WeightFileError(f"{self.path}: {error}.") from None
 
-    def _check_tensors(self) -> None:
+    def _check_heaps(self, datasets: Mapping[str, Any]) -> None:
+        """Look at what the header is read from; what lies in datasets is no text."""
+        import h5py
+
+        ids = [node.id for node in datasets.values() if isinstance(node, h5py.Dataset)]
+        places = [(each.get_offset(), each.get_storage_size()) for each in ids]
+        contiguous = [(first, length) for first, length in places if first is not None]
+        check_heaps(self._source, self._file.id.get_filesize(), contiguous)
+
+    def _check_tensors(self, datasets: Mapping[str, Any]) -> None:
+        import h5py
+
         self._by_name = {tensor.name: tensor for tensor in self.header.all_tensors}
         #: Byte where values begin; None where they are not one piece, as after a repacking.
         self._offsets: dict[str, int | None] = {}
-        present = set(self._dataset_names())
+        present = set(datasets)
         problems = [f"- missing: {name}" for name in self._by_name if name not in present]
         problems += [f"+ unknown: {name}" for name in sorted(present - set(self._by_name))]
         if self._checksums:
@@ -284,7 +299,12 @@ class WeightFile:
         for name, tensor in self._by_name.items():
             if name not in present:
                 continue
-            dataset = safe_member(self._file, name, has_checksum=name in self._checksums)
+            dataset = datasets[name]
+            if not isinstance(dataset, h5py.Dataset):
+                problems.append(f"≠ no dataset: {name}")
+                continue
+            if name not in self._checksums:
+                check_dataset(dataset)
             self._offsets[name] = dataset.id.get_offset()
             if dataset.shape != tensor.shape:
                 problems.append(f"≠ shape: {name} file {dataset.shape} expected {tensor.shape}")
@@ -301,17 +321,21 @@ class WeightFile:
                 )
             )
 
-    def _dataset_names(self) -> Iterator[str]:
+    def _datasets(self) -> dict[str, Any]:
+        """Return what lies where datasets do, open, by name, every link on the way checked."""
         import h5py
 
+        found = {}
         for layer in self._file:
             if layer in (DONOR_MAP_GROUP, NORMALIZATION_LAYER):
                 continue
-            group = safe_member(self._file, layer)
+            group = safe_member(self._file, layer, is_checked_later=True)
             if isinstance(group, h5py.Group):
-                yield from (f"{layer}/{role}" for role in group)
+                for role in group:
+                    found[f"{layer}/{role}"] = safe_member(group, role, is_checked_later=True)
             else:
-                yield layer
+                found[layer] = group
+        return found
 
 
 def is_weight_file(path: str | os.PathLike[str]) -> bool:

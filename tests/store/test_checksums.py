@@ -177,3 +177,14 @@ def test_no_flipped_bit_anywhere_in_the_file_changes_a_result(path, donor):
             }
         path.write_bytes(whole)
     assert refused > 40
+
+
+def test_what_is_no_dataset_is_no_tensor(path):
+    with h5py.File(path, "r+") as file:
+        del file["stem_conv/kernel"], file["stem_bn/gamma"]
+        file["stem_conv/kernel"] = np.dtype("f4")
+        file.create_group("stem_bn/gamma")
+    with pytest.raises(WeightFileError) as error:
+        WeightFile(path)
+    assert "no dataset: stem_conv/kernel" in str(error.value)
+    assert "no dataset: stem_bn/gamma" in str(error.value)

@@ -9,7 +9,7 @@ import time
 import warnings
 
 import pytest
-from mutations import mutate
+from damage import mutate
 from tiny_containers import CONTAINERS, equal, files_of
 
 from efn_compose.errors import EfnComposeError

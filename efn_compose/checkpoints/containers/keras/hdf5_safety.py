@@ -70,14 +70,14 @@ def damage_refused(where: str | os.PathLike[str]) -> Iterator[None]:
         ) from None
 
 
-def safe_member(group: Any, name: str, *, has_checksum: bool = False) -> Any:
+def safe_member(group: Any, name: str, *, is_checked_later: bool = False) -> Any:
     """Return a member of an HDF5 group after checking every link on the way to it.
 
     Args:
         group: An open h5py group.
         name: Name below the group; may contain "/".
-        has_checksum: Whether its bytes are read past h5py and compared with a checksum, so that
-            the place of its values needs no check.
+        is_checked_later: Whether a dataset is left to the caller, who calls `check_dataset`, or reads
+            its bytes past h5py and compares them with a checksum.
 
     Raises:
         UnreadableCheckpointError: There is no such member.
@@ -98,7 +98,7 @@ def safe_member(group: Any, name: str, *, has_checksum: bool = False) -> Any:
                 "file itself is read."
             )
         member = member[part]
-    if isinstance(member, h5py.Dataset) and not has_checksum:
+    if isinstance(member, h5py.Dataset) and not is_checked_later:
         check_dataset(member)
     return member
 

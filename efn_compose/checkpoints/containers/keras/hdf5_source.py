@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from efn_compose.checkpoints.containers.keras.hdf5_heaps import check_heaps, dataset_places
 from efn_compose.checkpoints.containers.keras.hdf5_safety import (
     damage_refused,
     open_hdf5,
@@ -39,6 +40,10 @@ class Hdf5Source:
             self._below = self._open_again()
             try:
                 self._file = open_hdf5(self._below)
+                if self._values is not None:
+                    size = self._file.id.get_filesize()
+                    places = dataset_places(self._file)
+                    check_heaps(self._values, size, places, self._offset)
             except BaseException:
                 self.close()
                 raise

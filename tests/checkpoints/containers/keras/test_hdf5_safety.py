@@ -1,5 +1,8 @@
 """HDF5 that points elsewhere or lies about its size is refused before memory is spent."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -180,4 +183,22 @@ def test_two_networks_in_one_file_are_refused(tmp_path):
             group.attrs["weight_names"] = [b"stem_conv/kernel", b"top_conv/kernel"]
             group["stem_conv/kernel"] = group["top_conv/kernel"] = KERNEL
     with pytest.raises(UnreadableCheckpointError, match="more than one network"):
+        keras_h5.read(tmp_path / "w.h5")
+
+
+@pytest.mark.slow
+def test_a_heap_without_end_is_refused_where_the_library_never_returns(tmp_path):
+    # A text attribute lies in a heap. Its first object is made one of no size: libhdf5 loops.
+    with legacy_file(tmp_path / "w.h5") as file:
+        file["stem_conv/stem_conv/kernel:0"] = KERNEL
+        file.attrs["model_config"] = json.dumps({"class_name": "Functional", "config": {}})
+    assert keras_h5.read(tmp_path / "w.h5").tensors
+    content = bytearray((tmp_path / "w.h5").read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 48] = bytes(32)
+    (tmp_path / "w.h5").write_bytes(content)
+    code = f"import h5py; h5py.File({str(tmp_path / 'w.h5')!r}).attrs['model_config']"
+    with pytest.raises(subprocess.TimeoutExpired):  # Else the refusal would prove nothing.
+        subprocess.run([sys.executable, "-c", code], timeout=2)
+    with pytest.raises(UnreadableCheckpointError, match="its texts have no end"):
         keras_h5.read(tmp_path / "w.h5")
