@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.arch import HEAD_LAYER, VARIANTS, TensorSpec
+from efn_compose.arch import HEAD_LAYER, TensorSpec
 from efn_compose.checkpoints.containers.keras.hdf5_heaps import check_heaps
 from efn_compose.checkpoints.containers.keras.hdf5_safety import (
     check_dataset,
@@ -45,13 +45,13 @@ from efn_compose.store.checksums import (
     crc32_of_text,
 )
 from efn_compose.store.hdf5_skeleton import Slot, lay_out, stored_type
+from efn_compose.store.keras_normalization import NORMALIZATION_LAYER, normalization_weights
 from efn_compose.store.parts import Part, part_names
 from efn_compose.store.weight_header import WeightHeader
 from efn_compose.store.write_behind import WriteBehind
 
 HEADER_ATTRIBUTE = "efn_compose"
 DONOR_MAP_GROUP = "donor_map"
-NORMALIZATION_LAYER = "normalization"
 
 #: glibc learns from blocks up to 32 MB.
 _LEARNED_BYTES = 31 << 20
@@ -94,7 +94,7 @@ def write_weights(
     if not callable(source):
         _check_names(str(path), header, source)
         source = _from_mapping(source)
-    extra = _normalization(header) if _wants_normalization(header) else {}
+    extra = normalization_weights(header)
     slots = [
         Slot(NORMALIZATION_LAYER, name, array.shape, array.dtype.name)
         for name, array in extra.items()
@@ -378,26 +378,6 @@ def _check_values(where: str, tensor: TensorSpec, values: np.ndarray) -> None:
         raise WeightFileError(f"{where}: {tensor.name}: contains NaN or infinity{hint}.")
     if tensor.role == "moving_variance" and values.size and values.min() < 0:
         raise WeightFileError(f"{where}: {tensor.name}: negative variance {values.min()}.")
-
-
-def _wants_normalization(header: WeightHeader) -> bool:
-    """Whether `keras.applications` has this variant with a leading Normalization layer."""
-    spec = header.spec
-    return (
-        spec.family == "b"
-        and spec.variant in VARIANTS
-        and spec.variant in {f"b{n}" for n in range(8)}
-    )
-
-
-def _normalization(header: WeightHeader) -> dict[str, np.ndarray]:
-    """Return the three weights of that layer: it sees pixels / 255."""
-    scaling = header.conventions.preprocessing
-    return {
-        "mean": np.asarray(scaling.mean, np.float32) / 255,
-        "variance": (np.asarray(scaling.std, np.float32) / 255) ** 2,
-        "count": np.asarray(0, np.int64),
-    }
 
 
 def _write_names(file: Any, attribute: str, names: list[str]) -> None:
