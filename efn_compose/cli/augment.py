@@ -57,6 +57,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.store.atomic import atomic_path
     from efn_compose.train.augment.contact_sheet import draw_sheet, sheet_columns
     from efn_compose.train.augment.parts import parts_of
+    from efn_compose.train.augment.policies.sheet import operation_columns
 
     path = Path(options.preview)
     _check(options, path)
@@ -77,6 +78,8 @@ def run(options: argparse.Namespace, output: Output) -> None:
         cutmix=options.cutmix,
         augmix=options.augmix,
     )
+    if config.augment.auto != "none":
+        columns[1:1] = operation_columns(images, config.augment.auto)
     parts = parts_of(config.augment)
     labels = [f"{table.class_names[table.labels[n]]} — image {n}" for n in chosen]
     title = f"{table.name}, {options.size} px, seed {options.seed}"

@@ -6,7 +6,7 @@ from efn_compose.train.augment.draws import Draws
 from efn_compose.train.augment.options import AugmentOptions
 
 #: Weights of red, green and blue in grey (ITU-R BT.601).
-_GREY = (0.299, 0.587, 0.114)
+GREY = (0.299, 0.587, 0.114)
 MIDDLE = 127.5
 
 
@@ -44,7 +44,7 @@ def hue_turn(share: tf.Tensor) -> tf.Tensor:
 
 def saturation(factor: tf.Tensor) -> tf.Tensor:
     """Return maps that mix each colour with its grey; factor 1 leaves it, (image,)."""
-    grey = tf.tile(tf.constant([_GREY]), (3, 1))[None]
+    grey = tf.tile(tf.constant([GREY]), (3, 1))[None]
     return factor[:, None, None] * tf.eye(3)[None] + (1 - factor)[:, None, None] * grey
 
 

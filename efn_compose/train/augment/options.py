@@ -1,9 +1,18 @@
 """The `[augment]` section: random changes to each image."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from efn_compose.settings.declare import When, setting
+
+Auto = Literal[
+    "none",
+    "trivial",
+    "trivial_wide",
+    "autoaugment_cifar10",
+    "autoaugment_imagenet",
+    "autoaugment_svhn",
+]
 
 
 def _share(default: float, text: str, **more: Any) -> Any:
@@ -26,6 +35,8 @@ class AugmentOptions:
         grid_cells: Tiles per side; must divide the image's side.
         holes: Squares blanked out (1 is cutout, more is coarse dropout).
         hole_size: Side of a square, as a share of the image's side.
+        auto: A published policy, in place of strengths of your own: TrivialAugment, with the space
+            for small networks or the wide one, or AutoAugment's table for a data set.
         randaugment_ops: Operations per image of RandAugment (Cubuk et al. 2020,
             arXiv:1909.13719), each image drawing its own.
         randaugment_strength: 0 to 1, the share of each operation's range.
@@ -46,6 +57,7 @@ class AugmentOptions:
     hole_size: float = _share(
         0.25, "side of a square, as a share of the image's side", read_when=When("holes")
     )
+    auto: Auto = setting("none", "a published policy: TrivialAugment, or a table of AutoAugment")
     randaugment_ops: int = setting(
         0, "RandAugment's operations per image; 0: off", minimum=0, maximum=4
     )

@@ -17,6 +17,7 @@ PARTS: dict[str, tuple[tuple[str, ...], bool]] = {
     "hue": ((), False),
     "grid": (("grid_cells",), True),
     "holes": (("hole_size",), False),
+    "auto": ((), False),
     "randaugment_ops": (("randaugment_strength",), False),
     "hairs": ((), True),
     "ruler": ((), True),
@@ -52,11 +53,15 @@ def parts_of(options: AugmentOptions) -> list[Part]:
     found = []
     for name, (further, is_probability) in PARTS.items():
         value = getattr(options, name)
-        if not value:
+        if not value or value == "none":
             continue
         kept: dict[str, Any] = {other: getattr(options, other) for other in further}
-        shown = ", ".join(f"{key} = {number:g}" for key, number in {name: value, **kept}.items())
+        shown = ", ".join(f"{key} = {_text(item)}" for key, item in {name: value, **kept}.items())
         kept[name] = 1.0 if is_probability else value
         alone = dataclasses.replace(nothing, **kept)
         found.append(Part(name, shown, helps[name], alone))
     return found
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

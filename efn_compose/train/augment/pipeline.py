@@ -8,6 +8,8 @@ from efn_compose.train.augment.erase import punch_holes, punch_masks, shuffle_ti
 from efn_compose.train.augment.geometry import drawn_matrix, resample, resample_masks
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.augment.overlays import draw_hairs, draw_ruler
+from efn_compose.train.augment.policies.drawing import drawn_steps
+from efn_compose.train.augment.policies.operations import apply_pixels, space_of
 from efn_compose.train.augment.randaugment import compose_operations
 
 
@@ -112,6 +114,8 @@ def _augmented(
         masks = masks if masks is None else _flipped(masks, space)
     if options.hue or options.contrast or options.brightness or options.randaugment_ops:
         x = apply_colour(x, turn, offset)
+    if options.auto != "none":
+        x, masks = _under_policy(x, masks, draws, options.auto)
     if options.grid:
         cells, chance = options.grid_cells, options.grid
         x = shuffle_tiles(x, draws, cells, chance)
@@ -120,6 +124,17 @@ def _augmented(
         holes, size = options.holes, options.hole_size
         x = punch_holes(x, draws, holes, size)
         masks = masks if masks is None else punch_masks(masks, draws, holes, size)
+    return x, masks
+
+
+def _under_policy(
+    x: tf.Tensor, masks: tf.Tensor | None, draws: Draws, policy: str
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """Apply a published policy, one step after another."""
+    for operation, strength in drawn_steps(draws, policy):
+        space = space_of(operation, strength)
+        x = apply_pixels(resample(x, space), operation, strength)
+        masks = masks if masks is None else resample_masks(masks, space)
     return x, masks
 
 
