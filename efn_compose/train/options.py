@@ -47,6 +47,12 @@ class TrainOptions:
         mixup: Alpha of MixUp; 0: off.
         cutmix: Alpha of CutMix; 0: off. With both on, batches take turns.
         augmix: Weight of AugMix's consistency loss; 0: off.
+        advprop: Weight of AdvProp's adversarial images beside the clean ones (Xie et al. 2020,
+            arXiv:1911.09665); 0: off. They have BatchNorm statistics of their own, which are
+            neither scored nor written. Expect no more on clean images, and more on noisy ones.
+        advprop_radius: How far an adversarial image may be from the clean one, in grey levels.
+        advprop_steps: Steps of the attack. One costs about twice a plain update more, five about
+            six times.
         sizes: Progressive resizing: image sizes in turn, for equal shares of the epochs.
         ema: Decay of a moving average of the weights. The average is scored and kept; 0: off.
         absorb: Rewrite the BatchNorm of the starting weights for the training images, so that
@@ -133,6 +139,16 @@ class TrainOptions:
     augmix: float = setting(
         0.0, "weight of AugMix's consistency loss; 0: off", minimum=0.0, read_when=_OF_CLASSES
     )
+    advprop: float = setting(
+        0.0, "weight of AdvProp's adversarial images; 0: off", minimum=0.0, read_when=_OF_CLASSES
+    )
+    advprop_radius: float = setting(
+        1.0, "largest change of a pixel, in grey levels", minimum=0.0, maximum=255.0,
+        read_when=When("advprop"),
+    )  # fmt: skip
+    advprop_steps: int = setting(
+        1, "steps of the attack", minimum=1, maximum=20, read_when=When("advprop")
+    )
     sizes: tuple[int, ...] = setting((), "image sizes in turn, for equal shares of the epochs")
     ema: float = setting(
         0.0, "decay of the moving average of the weights; 0: off", minimum=0.0, maximum=0.999999
@@ -173,6 +189,8 @@ class TrainOptions:
             problems.append("- warm_up_epochs trains BatchNorm, which frozen_backbone forbids")
         if any(units < 1 for units in self.hidden_units):
             problems.append(f"- hidden_units: allowed 1 or more. Received: {self.hidden_units}")
+        if self.augmix and self.advprop:
+            problems.append("- advprop attacks single images; augmix needs three views of each")
         if self.augmix and (self.mixup or self.cutmix):
             problems.append("- augmix compares views of one image; mixup and cutmix mix two")
         try:

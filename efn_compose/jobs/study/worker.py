@@ -15,7 +15,7 @@ from efn_compose.jobs.study.functions import (
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.jobs.study.starts import donor_start, random_start
 from efn_compose.jobs.trainings.images import FoldedImages
-from efn_compose.train.objectives.classification import Classification
+from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.recipe import Trainer
 
 #: Images by data set and size.
@@ -107,5 +107,5 @@ class StudyWorker(Worker):
                 foreign = FunctionClassification(classes, plan.train, metric, function)
                 self._trainer = (key, FunctionTrainer(donor, foreign))
             else:
-                self._trainer = (key, Trainer(donor, Classification(classes, plan.train, metric)))
+                self._trainer = (key, Trainer(donor, classification(classes, plan.train, metric)))
         return self._trainer[1]

@@ -235,6 +235,10 @@ class Objective(ABC):
             float32 scalar.
         """
 
+    def learnt_beside(self) -> Sequence[Any]:
+        """Return what learns beside the network's own variables; a part of `variables`."""
+        return ()
+
     def variables(self) -> list[Any]:
         """Return what a training changes beside the network, such as a teacher; kept when it is killed."""
         return []

@@ -17,8 +17,8 @@ from efn_compose.statistics.absorb import ABSORB_IMAGES, absorb_statistics
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.engine.schedules import learning_rates
 from efn_compose.train.examples import TrainingData
-from efn_compose.train.objectives.classification import Classification
 from efn_compose.train.objectives.objective import Objective
+from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.history import EpochRecord, History
 from efn_compose.train.recipe.inputs import Inputs
@@ -115,7 +115,8 @@ def fit(
             raise ConfigError("The trainer was made for another objective.")
         objective = trainer.objective
     if objective is None:
-        objective = Classification(data.classes, options, metric or "accuracy")
+        chosen = options or TrainOptions()
+        objective = classification(data.classes, chosen, metric or "accuracy")
     elif options not in (None, objective.options):
         raise ConfigError("The trainer or the objective was made for other options.")
     elif metric is not None:

@@ -79,7 +79,7 @@ class Trainer:
             optimizer = make_optimizer(options, options.learning_rate)
             return UpdateStep(self.model, objective, optimizer, variables)
 
-        self.step = make_step(self.model.trainable_variables)
+        self.step = make_step([*self.model.trainable_variables, *objective.learnt_beside()])
         #: Another traced step: what learns cannot be switched in one that is traced.
         self.warm_up: UpdateStep | None = None
         if options.warm_up_epochs:

@@ -8,7 +8,7 @@ from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.examples import TrainingData
-from efn_compose.train.objectives.classification import Classification
+from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.fit import FittedModel, fit
 from efn_compose.train.recipe.trainer import FitWatcher, Trainer
@@ -35,7 +35,7 @@ def make_trainer(
     """
     if semi.method == "mean-teacher":
         return Trainer(donor, MeanTeacher(classes, options, semi, metric))
-    return Trainer(donor, Classification(classes, options, metric))
+    return Trainer(donor, classification(classes, options, metric))
 
 
 def fit_with_unlabelled(

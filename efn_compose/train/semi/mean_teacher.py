@@ -95,10 +95,10 @@ def teacher_options(options: TrainOptions) -> TrainOptions:
     Raises:
         ConfigError: The options mix images.
     """
-    if options.mixup or options.cutmix or options.augmix:
+    if options.mixup or options.cutmix or options.augmix or options.advprop:
         raise ConfigError(
-            "Mean Teacher compares two views of one image; set train.mixup, train.cutmix and "
-            "train.augmix to 0."
+            "Mean Teacher compares two views of one image; set train.mixup, train.cutmix, "
+            "train.augmix and train.advprop to 0."
         )
     return options if options.ema else dataclasses.replace(options, ema=TEACHER_DECAY)
 
