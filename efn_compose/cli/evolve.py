@@ -11,6 +11,7 @@ from typing import Any
 from efn_compose.cli.shared.arguments import (
     add_dry_run,
     add_overrides,
+    add_relay,
     add_resume,
     add_setting_flags,
     settings_given,
@@ -27,7 +28,10 @@ _FLAGS = {
     ),
     "size": ("data.size", "N", "height and width of every image, in pixels"),
     "output": ("run.path", "FOLDER", "run folder; default: runs/ and the configuration's name"),
-    "hours": ("budget.hours", "H", "end within H hours, finals and test included"),
+    "hours": (
+        "budget.hours", "H",
+        "end within H hours, finals and test included; with --parcel: hand the run on within",
+    ),
     "evaluations": ("budget.evaluations", "N", "make at most N, finals and test included"),
     "until-no-better": (
         "budget.until_no_better", "N", "end the search after N evaluations without a new best"
@@ -58,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_setting_flags(parser, _FLAGS)
     add_resume(parser)
+    add_relay(parser, hours=False)
     add_dry_run(parser, "print all settings, the number of evaluations, time and disk, then stop")
     parser.add_argument(
         "--noise",
@@ -95,6 +100,9 @@ def run(options: argparse.Namespace, output: Output) -> None:
         plan = rehearsal.dry_run(prepare(config, overrides), output.note)
         output.result(plan, _plan_text(plan))
         return
+    if options.parcel:
+        _leg(options, config, overrides, output)
+        return
     summary = job.evolve(
         config, overrides, resume=options.resume, quiet=output.is_quiet or output.as_json
     )
@@ -116,6 +124,30 @@ def _untangle(config: str | None, overrides: list[str]) -> tuple[str | None, lis
     if config is None and len(files) == 1 and overrides[-1] == files[0]:
         return files[0], overrides[:-1]
     return config, overrides
+
+
+def _leg(
+    options: argparse.Namespace, config: str | None, overrides: list[str], output: Output
+) -> None:
+    """Run a leg; its hours are no budget of the search, which goes on elsewhere."""
+    from efn_compose.cli.shared.legs import say_leg
+    from efn_compose.jobs.relay.job import run_leg
+
+    hours = getattr(options, "budget.hours")
+    try:
+        limit = float(hours or 0)
+    except ValueError:
+        raise ConfigError(f"--hours: a number of hours. Received: {hours!r}.") from None
+    leg = run_leg(
+        "evolve",
+        config,
+        [word for word in overrides if hours is None or word != f"budget.hours={hours}"],
+        hours=limit,
+        parcel=options.parcel,
+        resume=options.resume,
+        quiet=output.is_quiet or output.as_json,
+    )
+    say_leg(leg, output)
 
 
 def _shortcuts(options: argparse.Namespace) -> list[str]:

@@ -23,6 +23,7 @@ from efn_compose.arch import arch_spec
 from efn_compose.cli import main
 from efn_compose.cli.shared.command import VERBS
 from efn_compose.donors import load_donor
+from efn_compose.jobs.relay.job import run_leg
 from efn_compose.jobs.trainings.job import train
 
 SMALL, WIDE, TWICE = "b-w0.5-d0.3", "b-w0.7-d0.3", "b-w1.4-d0.3"
@@ -59,6 +60,7 @@ LEAVES = {
     "predict": ["predictions.csv"],
     "ensemble": ["runs/submission/submission.csv", "runs/submission/report.html"],
     "train": ["runs/photos/last.h5", "runs/photos/leaderboard.md", "runs/photos/curve.png"],
+    "relay": ["runs/mine/last.h5", "runs/mine/legs.html"],
     "study": ["runs/scaling/table.csv", "runs/scaling/report.html"],
     "pretrain": ["runs/pretrained/last.h5", "runs/pretrained/report.html"],
     "evolve": ["run/efn_magic_weights.h5", "run/report.html", "run/card.md"],
@@ -110,6 +112,11 @@ def _prepare(verb: str, place: Path) -> None:
     if verb == "predict":
         names = ("weights.file=efn_magic_weights.h5", "data.source=folder:photos", "data.size=16")
         train(overrides=[*names, "train.epochs=1", "run.path=runs/photos"], quiet=True)
+    if verb == "relay":
+        tiny_donor().save(place / "tiny.h5")
+        words = ("weights.file=tiny.h5", "data.source=folder:photos", "data.size=16")
+        words += ("train.epochs=1", "run.path=runs/theirs")
+        run_leg("train", None, words, parcel="out.efn", quiet=True)
     if verb in ("study", "pretrain"):
         tiny_donor().save(place / "lite0.h5")
     if verb == "folds":

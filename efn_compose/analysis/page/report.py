@@ -17,6 +17,7 @@ from efn_compose.analysis.charts.chart_diversity import diversity_figure
 from efn_compose.analysis.charts.chart_donor_map import donor_map_figure
 from efn_compose.analysis.charts.chart_fitness import fitness_figure
 from efn_compose.analysis.charts.chart_genealogy import genealogy_figure
+from efn_compose.analysis.charts.chart_legs import legs_section
 from efn_compose.analysis.charts.chart_noise import noise_figure
 from efn_compose.analysis.charts.chart_predictions import predictions_section
 from efn_compose.analysis.charts.chart_rungs import rungs_section
@@ -102,6 +103,7 @@ def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
         ("noise", "Noise", [*noise_words(noise, search), noise_figure(noise)]),
         ("rungs", "Rungs", rungs_section(run)),
         ("time", "Time", _time(run, search)),
+        ("legs", "Legs", legs_section(run.path)),
         ("failures", "Failures", failures(run, search)),
         ("data", "Data", data(run)),
         ("donors", "Donors", donors(run)),

@@ -56,3 +56,14 @@ def add_resume(parser: argparse.ArgumentParser) -> None:
 def add_dry_run(parser: argparse.ArgumentParser, help: str) -> None:
     """Declare `--dry-run`."""
     parser.add_argument("--dry-run", action="store_true", help=help)
+
+
+def add_relay(parser: argparse.ArgumentParser, *, hours: bool = True) -> None:
+    """Declare `--parcel`, and `--hours` where the verb has none of another meaning."""
+    parser.add_argument(
+        "--parcel", metavar="FILE", help="hand the run on: write it to this file at the end"
+    )
+    if hours:
+        parser.add_argument(
+            "--hours", type=float, default=0.0, metavar="H", help="stop within H hours; 0: never"
+        )

@@ -61,6 +61,7 @@ VERBS: dict[str, Verb] = {
         "efn_compose.cli.pretrain", "train a donor on images without labels, with a verdict"
     ),
     "ensemble": Verb("efn_compose.cli.ensemble", "make one submission of finished trainings"),
+    "relay": Verb("efn_compose.cli.relay", "go on with a run that somebody else began"),
     "convert": Verb("efn_compose.cli.convert", "turn another library's checkpoint into a donor"),
     "export": Verb("efn_compose.cli.export", "write a donor for another library"),
     "inspect": Verb(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store import RunFolder
 from efn_compose.store.parts import refuse_parts
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.relay.deadline import Deadline
 
 #: How trainings keep their configuration.
 STORED = StoredConfig(
@@ -135,8 +138,26 @@ def train(
         ...                              "data.source=folder:photos"])  # doctest: +SKIP
     """
     prepared = prepare_trainings(config_path, overrides, show_progress=not quiet)
+    return run_trainings(prepared, resume=resume, quiet=quiet)
+
+
+def run_trainings(
+    prepared: PreparedTrainings,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    deadline: "Deadline | None" = None,
+) -> TrainSummary:
+    """Train as `train` does, from what is prepared.
+
+    Args:
+        prepared: Of `prepare_trainings`.
+        resume: As for `train`.
+        quiet: As for `train`.
+        deadline: Told of every epoch of this process, so that it ends the run between two.
+    """
     with _opened(prepared, resume) as folder:
-        return _run(prepared, folder, quiet)
+        return _run(prepared, folder, quiet, deadline)
 
 
 def _opened(prepared: PreparedTrainings, resume: bool) -> RunFolder:
@@ -225,7 +246,12 @@ def _check_recipe(config: TrainConfig, source: Donor, images: PreparedImages) ->
     check_purpose(config, source, images.folded)
 
 
-def _run(prepared: PreparedTrainings, folder: RunFolder, quiet: bool) -> TrainSummary:
+def _run(
+    prepared: PreparedTrainings,
+    folder: RunFolder,
+    quiet: bool,
+    deadline: "Deadline | None" = None,
+) -> TrainSummary:
     from rich.console import Console
 
     from efn_compose.jobs.trainings.progress import TrainingProgress
@@ -239,7 +265,8 @@ def _run(prepared: PreparedTrainings, folder: RunFolder, quiet: bool) -> TrainSu
     }
     answers = {name: found for name, found in kept.items() if found is not None}
     waiting = [cell for cell in prepared.cells if cell.name not in answers]
-    with TrainingProgress(len(waiting), Console(quiet=quiet, stderr=True)) as progress:
+    console = Console(quiet=quiet, stderr=True)
+    with TrainingProgress(len(waiting), console, deadline) as progress:
         progress.note(str(prepared.images.folds.quality))
         for note in _warnings(prepared):
             progress.note(note)

@@ -2,12 +2,16 @@
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from efn_compose.train.recipe.history import History
 from efn_compose.train.recipe.rate_finder import RateCurve
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.relay.deadline import Deadline
 
 
 class TrainingProgress:
@@ -16,10 +20,13 @@ class TrainingProgress:
     Args:
         trainings: How many are to be made.
         console: Where to draw; a terminal gets a bar, anything else lines.
+        deadline: Told of every epoch.
     """
 
-    def __init__(self, trainings: int, console: Console) -> None:
-        self._console, self._trainings = console, trainings
+    def __init__(
+        self, trainings: int, console: Console, deadline: "Deadline | None" = None
+    ) -> None:
+        self._console, self._trainings, self._deadline = console, trainings, deadline
         self._finished, self._within, self._name = 0, 0.0, ""
         self._begun = time.monotonic()
         #: Share of the work that was done when the clock was started.
@@ -72,6 +79,8 @@ class TrainingProgress:
             f"  {self._name}  epoch {record.epoch:>3}  training loss {record.train_loss:.4f}  "
             f"validation {scores or 'none'}  {seconds:.1f} s, {self._left()}{phase}{best}"
         )
+        if self._deadline is not None:
+            self._deadline.after_epoch(seconds)
 
     def on_rates(self, curve: RateCurve) -> None:
         """A range test is over."""

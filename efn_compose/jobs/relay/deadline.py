@@ -1,0 +1,69 @@
+"""The end of a leg: early enough that its parcel is written in time."""
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+
+from efn_compose.errors import ConfigError
+
+#: Share of a leg that is kept for writing, and the most seconds of it.
+_RESERVE, _MOST_RESERVE = 0.02, 120.0
+
+
+class TimeIsUp(KeyboardInterrupt):
+    """The leg's hours are over. Like Ctrl-C it may come anywhere: what is on the disk counts."""
+
+
+class Deadline:
+    """Ends the work inside a `with` block by `TimeIsUp`.
+
+    A fiftieth of the time, at most two minutes, is kept for writing the parcel. An epoch ends the
+    work earlier where the time left is shorter than two epochs, so that no half epoch is lost.
+
+    Args:
+        hours: From now on; 0: no end.
+
+    Raises:
+        ConfigError: Not in the main thread, where alone a signal can end the work.
+
+    Example:
+        >>> with Deadline(0) as deadline:
+        ...     deadline.after_epoch(1e9)
+    """
+
+    def __init__(self, hours: float) -> None:
+        seconds = hours * 3600
+        self._seconds = max(seconds - min(_RESERVE * seconds, _MOST_RESERVE), 0.0)
+        self._end = time.monotonic() + self._seconds
+        if hours and threading.current_thread() is not threading.main_thread():
+            raise ConfigError("--hours can end a job in the main thread only.")
+
+    def __enter__(self) -> "Deadline":
+        if self._seconds:
+            signal.signal(signal.SIGALRM, self._ring)
+            signal.setitimer(signal.ITIMER_REAL, max(self._end - time.monotonic(), 1e-3))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._seconds:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    def after_epoch(self, seconds: float) -> None:
+        """Say how long an epoch took that is on the disk now.
+
+        Raises:
+            TimeIsUp: Another one might not be.
+        """
+        if self._seconds and time.monotonic() + 2 * seconds > self._end:
+            raise TimeIsUp
+
+    @staticmethod
+    def _ring(number: int, frame: FrameType | None) -> None:
+        raise TimeIsUp

@@ -1,0 +1,263 @@
+"""A relay: run a leg and write its parcel; accept a parcel and go on."""
+
+import getpass
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efn_compose.analysis.page.legs_page import write_legs_page
+from efn_compose.config import load_config
+from efn_compose.errors import ConfigError, RunError, describe_problems
+from efn_compose.jobs.relay.accepting import check_images, check_versions, moved_config, settle
+from efn_compose.jobs.relay.deadline import Deadline, TimeIsUp
+from efn_compose.jobs.relay.legs import Leg, check_chain, check_follows, read_legs, write_legs
+from efn_compose.jobs.relay.parcel import (
+    IMAGES_FILE,
+    RUN,
+    read_manifest,
+    run_files,
+    state_hash,
+    unpack,
+    write_parcel,
+)
+from efn_compose.jobs.relay.relayed import RelayedJob, relayed_job
+from efn_compose.store import read_journal, write_text
+from efn_compose.store.environment import describe_environment
+from efn_compose.store.lock import FolderLock
+from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, LOCK_FILE
+
+
+@dataclass(frozen=True)
+class LegSummary:
+    """The result of a leg.
+
+    Args:
+        folder: The run folder.
+        parcel: The file that hands the run on; None where none was asked for.
+        legs: All legs so far, this one last.
+        result: What the job returned; None where time was up before its end.
+        notes: What the next one, or this one, should know.
+    """
+
+    folder: Path
+    parcel: Path | None
+    legs: Sequence[Leg]
+    result: Any
+    notes: Sequence[str] = ()
+
+
+def run_leg(
+    verb: str,
+    config_path: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    hours: float = 0.0,
+    parcel: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> LegSummary:
+    """Run a job until its end or until its hours are over, and write the parcel.
+
+    Args:
+        verb: "train" or "evolve".
+        config_path: As for the verb.
+        overrides: As for the verb; `run.path` must be set, here or in the file.
+        hours: The leg ends before; 0: whenever the job is done.
+        parcel: The file to write; it is written too when the job is done.
+        resume: Go on with the run folder's run.
+        quiet: Draw no progress.
+
+    Raises:
+        EfnComposeError: As the verb's function; or the folder changed outside of the relay.
+
+    Example:
+        >>> run_leg("train", "my.toml", hours=29.9, parcel="out.efn")  # doctest: +SKIP
+    """
+    job = relayed_job(verb)
+    config = None if config_path is None else os.fspath(config_path)
+    settings = load_config(config, overrides, job.stored.schema)
+    if not settings.run.path:
+        raise ConfigError("A leg needs a run folder of its own name: -o FOLDER.")
+    folder = Path(settings.run.path).expanduser()
+    legs = read_legs(folder) if resume else []
+    before = state_hash(folder) if legs else ""
+    if legs:
+        _check_untouched(folder, legs[-1])
+    begun, start = _done(folder), time.monotonic()
+    result = None
+    try:
+        with Deadline(hours) as deadline:
+            result = job.run(config, list(overrides), resume, quiet, deadline)
+    except TimeIsUp:
+        if not (folder / CONFIG_FILE).exists():
+            raise RunError(
+                f"{folder}: the hours were over before the run began. Give it more: --hours."
+            ) from None
+    leg = Leg(
+        number=len(legs) + 1,
+        by=getpass.getuser(),
+        machine=_machine(),
+        hours=round((time.monotonic() - start) / 3600, 4),
+        begun=begun,
+        ended=_done(folder),
+        state_before=before,
+        state_after=state_hash(folder),
+    )
+    legs = [*legs, leg]
+    write_legs(folder, legs)
+    write_legs_page(folder)
+    path = None if parcel is None else Path(parcel)
+    if path is not None:
+        _pack(verb, job, folder, path, legs)
+    return LegSummary(folder, path, legs, result)
+
+
+def accept(
+    parcel: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    *,
+    hours: float = 0.0,
+    next_parcel: str | os.PathLike[str] | None = None,
+    only_check: bool = False,
+    quiet: bool = False,
+) -> LegSummary:
+    """Check a parcel, put its run into a folder, and go on with it.
+
+    Args:
+        parcel: The file.
+        output: The run folder: a new one, or one that the parcel goes on from.
+        overrides: Where the images are here (`data.source`), and settings that change no
+            result, such as `executor.workers`.
+        hours: As for `run_leg`.
+        next_parcel: As `parcel` of `run_leg`.
+        only_check: Write nothing.
+        quiet: Draw no progress.
+
+    Raises:
+        RunError: The parcel is truncated or altered, its legs are out of order, or it was made by
+            other versions.
+        DataError: The images here are not those of the run; missing and other ones are named.
+
+    Example:
+        >>> accept("out.efn", "runs/mine", ["data.source=folder:photos"])  # doctest: +SKIP
+    """
+    manifest = read_manifest(parcel)
+    legs = [Leg(**leg) for leg in manifest["legs"]]
+    check_chain(legs, str(parcel))
+    check_versions(manifest["environment"], str(parcel))
+    folder = Path(output).expanduser()
+    there = read_legs(folder)
+    if there:
+        check_follows(there, legs, folder)
+        _check_untouched(folder, there[-1])
+    elif folder.exists() and any(folder.iterdir()):
+        raise RunError(f"{folder}: not empty, and no run of this relay. Choose another folder.")
+    job = relayed_job(manifest["verb"])
+    config = moved_config(parcel, job, folder, manifest["inputs"], overrides)
+    check_images(parcel, job, config, manifest["inputs"])
+    notes = _differences(legs[-1].machine)
+    if only_check:
+        return LegSummary(folder, None, legs, None, notes)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FolderLock(folder / LOCK_FILE):
+        # What an earlier leg left here and a later one removed.
+        for name, path in run_files(folder).items():
+            if f"{RUN}/{name}" not in manifest["files"]:
+                path.unlink()
+        unpack(parcel, folder)
+        settle(folder, job, config)
+    _check_untouched(folder, legs[-1])
+    done = run_leg(
+        manifest["verb"],
+        folder / CONFIG_FILE,
+        [f"run.path={folder}"],
+        hours=hours,
+        parcel=next_parcel,
+        resume=True,
+        quiet=quiet,
+    )
+    return LegSummary(done.folder, done.parcel, done.legs, done.result, notes)
+
+
+def _check_untouched(folder: Path, leg: Leg) -> None:
+    """Raise `RunError` unless a folder holds what it held when a leg ended."""
+    if state_hash(folder) != leg.state_after:
+        raise RunError(
+            f"{folder}: changed since leg {leg.number} ended, outside of the relay. Accept the "
+            "parcel in a new folder."
+        )
+
+
+def _pack(verb: str, job: RelayedJob, folder: Path, path: Path, legs: Sequence[Leg]) -> None:
+    config = folder / CONFIG_FILE
+    settings = job.stored.read(config.read_text(encoding="utf-8"))
+    inputs: dict[str, Path] = {}
+    moved: dict[str, list[str]] = {}
+    for name in job.files:
+        section, _, key = name.partition(".")
+        value = getattr(getattr(settings, section), key)
+        entries = []
+        for entry in (value,) if isinstance(value, str) else value:
+            label, equals, file = entry.rpartition("=")
+            if not entry or not Path(file).expanduser().is_file():
+                entries.append(entry)  # empty, or package:NAME, which is installed there
+                continue
+            inside = f"{len(inputs)}/{Path(file).name}"
+            inputs[inside] = Path(file).expanduser()
+            entries.append(f"{label}{equals}inputs/{inside}")
+        moved[name] = entries
+    if not (folder / IMAGES_FILE).exists():
+        digests = job.images(str(config), [f"run.path={folder}"])
+        write_text(folder / IMAGES_FILE, json.dumps(dict(digests), indent=0))
+    manifest = {
+        "verb": verb,
+        "inputs": moved,
+        "legs": [leg.to_json() for leg in legs],
+        "environment": describe_environment() | {"command": []},
+    }
+    write_parcel(path, folder, inputs, manifest)
+
+
+def _done(folder: Path) -> dict[str, int]:
+    """Return how far a run is: lines of its journal, epochs of its trainings."""
+    journal = folder / JOURNAL_FILE
+    epochs = sum(
+        len(path.read_text(encoding="utf-8").splitlines()) for path in folder.rglob("history.jsonl")
+    )
+    records = len(read_journal(journal).records) if journal.exists() else 0
+    return {"journal": records} | ({"epochs": epochs} if epochs else {})
+
+
+def _machine() -> dict[str, Any]:
+    found = describe_environment()
+    return {
+        "platform": found["platform"],
+        "machine": found["machine"],
+        "cores": found["cores"],
+        "processor": platform.processor() or platform.machine(),
+    }
+
+
+def _differences(before: Mapping[str, Any]) -> list[str]:
+    """Return what a result may differ by on this machine."""
+    now = _machine()
+    other = [
+        f"{key}: {before.get(key)} there, {now[key]} here"
+        for key in now
+        if before.get(key) != now[key]
+    ]
+    if not other:
+        return ["The machine is like the one before: results go on bit for bit."]
+    return [
+        describe_problems(
+            "The machine is another one. Sums are rounded otherwise on other hardware, so results "
+            "go on as one more training would, not bit for bit:",
+            [f"- {line}" for line in other],
+        )
+    ]

@@ -1,0 +1,108 @@
+"""The jobs that can be handed on: what each needs on another machine, and how it goes on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from efn_compose.data.folding.duplicates import pixel_digests
+from efn_compose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.relay.deadline import Deadline
+    from efn_compose.jobs.stored_run import StoredConfig
+
+
+@dataclass(frozen=True)
+class RelayedJob:
+    """A job that can be handed on.
+
+    Args:
+        stored: How its runs keep their configuration.
+        files: Settings that name files which travel in the parcel.
+        sources: Settings that name images, which do not travel.
+        images: Digest of each image by its name, from configuration and overrides.
+        run: Runs the job: configuration, overrides, whether it goes on, whether it is quiet, and
+            the deadline.
+    """
+
+    stored: "StoredConfig[Any]"
+    files: tuple[str, ...]
+    sources: tuple[str, ...]
+    images: Callable[[str | None, list[str]], Mapping[str, str]]
+    run: Callable[[str | None, list[str], bool, bool, "Deadline"], Any]
+
+
+def relayed_job(verb: str) -> RelayedJob:
+    """Return the job of a verb.
+
+    Raises:
+        ConfigError: The verb cannot be handed on.
+    """
+    if verb == "train":
+        return _train()
+    if verb == "evolve":
+        return _evolve()
+    raise ConfigError(f"A relay is of train or evolve. Received: {verb!r}.")
+
+
+def _train() -> RelayedJob:
+    from efn_compose.jobs.trainings.job import STORED, prepare_trainings, run_trainings
+
+    def images(config: str | None, overrides: list[str]) -> Mapping[str, str]:
+        prepared = prepare_trainings(config, overrides, show_progress=False)
+        table, images = prepared.images.table, prepared.images.folded.images
+        options = prepared.config.data
+        home = options.folder or options.source.partition(":")[2]
+        names = [_without(home, table.image_name(number)) for number in range(len(table))]
+        return dict(zip(names, pixel_digests(images, False), strict=True))
+
+    def run(
+        config: str | None, overrides: list[str], resume: bool, quiet: bool, deadline: "Deadline"
+    ) -> Any:
+        prepared = prepare_trainings(config, overrides, show_progress=not quiet)
+        return run_trainings(prepared, resume=resume, quiet=quiet, deadline=deadline)
+
+    return RelayedJob(
+        stored=STORED,
+        files=("weights.file", "validation.file"),
+        sources=("data.source", "data.folder", "data.masks", "semi.unlabelled"),
+        images=images,
+        run=run,
+    )
+
+
+def _evolve() -> RelayedJob:
+    from efn_compose.jobs.search.job import evolve
+    from efn_compose.jobs.search.preparation import STORED, prepare
+
+    def images(config: str | None, overrides: list[str]) -> Mapping[str, str]:
+        data = prepare(config, overrides).data
+        found: dict[str, str] = {}
+        for part in ("train", "validation", "test"):
+            numbers = getattr(data.split, part)
+            digests = pixel_digests(getattr(data, f"{part}_images"), False)
+            found |= {f"image {n}": d for n, d in zip(numbers, digests, strict=True)}
+        return found
+
+    def run(
+        config: str | None, overrides: list[str], resume: bool, quiet: bool, deadline: "Deadline"
+    ) -> Any:
+        return evolve(config, overrides, resume=resume, quiet=quiet)
+
+    return RelayedJob(
+        stored=STORED,
+        files=("donors.files",),
+        sources=("data.source", "data.folder"),
+        images=images,
+        run=run,
+    )
+
+
+def _without(home: str, name: str) -> str:
+    """Return an image's name without the folder that all images lie in, which is another one there."""
+    folder = Path(home).expanduser()
+    for start in (folder, folder.parent):
+        if start.is_dir() and Path(name).is_relative_to(start):
+            return Path(name).relative_to(start).as_posix()
+    return name

@@ -1,0 +1,200 @@
+"""A training handed from folder to folder: whole, in order, of the same images, or refused."""
+
+import itertools
+import json
+import random
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from page_checks import Page
+from PIL import Image
+from tiny_recipe import quarters, tiny_donor
+
+from efn_compose.assess.out_of_fold import read_predictions
+from efn_compose.cli import main
+from efn_compose.errors import ConfigError, DataError, RunError
+from efn_compose.jobs.relay.deadline import Deadline, TimeIsUp
+from efn_compose.jobs.relay.job import accept, run_leg
+from efn_compose.jobs.relay.parcel import file_hash, read_manifest
+from efn_compose.jobs.trainings.progress import TrainingProgress
+
+SETTINGS = [
+    "data.size=16", "validation.seeds=2", "train.epochs=3", "train.batch_size=16",
+    "train.learning_rate=0.02", "train.ema=0.9", "executor.kind=serial",
+]  # fmt: skip
+
+
+def write_photos(folder):
+    """Write 40 images into a folder per class."""
+    images, labels = quarters(40)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (folder / "abcd"[label]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / "abcd"[label] / f"photo {number} ø.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("relay")
+    tiny_donor().save(folder / "tiny.h5")
+    write_photos(folder / "photos")
+    return folder
+
+
+def words(place, run):
+    named = [f"weights.file={place / 'tiny.h5'}", f"data.source=folder:{place / 'photos'}"]
+    return [*named, *SETTINGS, f"run.path={place / run}"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place):
+    return run_leg("train", None, words(place, "undisturbed"), quiet=True).folder
+
+
+def stop_after(monkeypatch, updates):
+    """Let time be up in the middle of the work, after so many updates from now."""
+    counter, original = itertools.count(1), TrainingProgress.on_update
+
+    def tick(self, done, planned, loss):
+        if next(counter) == updates:
+            raise TimeIsUp
+        original(self, done, planned, loss)
+
+    monkeypatch.setattr(TrainingProgress, "on_update", tick)
+
+
+@pytest.fixture(scope="module")
+def legs(place):
+    """Three legs in three folders; the first two were stopped in the middle of an epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 3)
+        first = run_leg("train", None, words(place, "one"), parcel=place / "1.efn", quiet=True)
+    # The next one has neither the folder nor the weights of the first.
+    (place / "one").rename(place / "gone")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 6)
+        second = accept(place / "1.efn", place / "two", next_parcel=place / "2.efn", quiet=True)
+    moved = shutil.copytree(place / "photos", place / "elsewhere")
+    source = f"data.source=folder:{moved}"
+    third = accept(
+        place / "2.efn", place / "three", [source], next_parcel=place / "3.efn", quiet=True
+    )
+    return first, second, third
+
+
+@pytest.mark.slow
+def test_three_legs_in_three_folders_end_as_one_training_does(place, undisturbed, legs):
+    first, second, third = legs
+    assert first.result is None and second.result is None and third.result is not None
+    files = [p.relative_to(undisturbed) for p in sorted(undisturbed.rglob("*.h5"))]
+    assert len(files) == 4
+    for name in [*files, "leaderboard.md", "result.json"]:
+        assert (place / "three" / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    # Images are named by where they are, which is another place in the third leg.
+    ours, theirs = (
+        read_predictions(f / "out_of_fold.parquet") for f in (place / "three", undisturbed)
+    )
+    assert np.array_equal(ours.number, theirs.number)
+    assert np.array_equal(ours.probability, theirs.probability)
+    chain = third.legs
+    assert [leg.number for leg in chain] == [1, 2, 3] and chain[0].state_before == ""
+    assert all(b.state_before == a.state_after for a, b in itertools.pairwise(chain))
+    assert chain[2].ended["journal"] == 2 and chain[2].ended["epochs"] == 6
+    assert "bit for bit" in third.notes[0]
+    page = Page((place / "three" / "legs.html").read_text(encoding="utf-8"))
+    assert "epochs 0 to" in page.text and not page.find("script")
+
+
+@pytest.mark.slow
+def test_parcels_are_whole_or_refused(place, legs, tmp_path):
+    whole = (place / "2.efn").read_bytes()
+    chance = random.Random(5)
+    for _ in range(20):
+        (tmp_path / "cut.efn").write_bytes(whole[: chance.randrange(len(whole))])
+        with pytest.raises(RunError, match="truncated"):
+            accept(tmp_path / "cut.efn", tmp_path / "run", quiet=True)
+        place_of = chance.randrange(len(whole))
+        other = bytes([whole[place_of] ^ (1 << chance.randrange(8))])
+        (tmp_path / "flipped.efn").write_bytes(whole[:place_of] + other + whole[place_of + 1 :])
+        try:
+            found = read_manifest(tmp_path / "flipped.efn")
+        except RunError:
+            continue
+        # A flipped bit of the archive's own bookkeeping that changes no content.
+        assert found == read_manifest(place / "2.efn")
+    assert not (tmp_path / "run").exists()
+
+
+def rewritten(parcel, to, change):
+    """Write a parcel whose manifest was changed by somebody who knows how to seal it."""
+    import hashlib
+
+    with zipfile.ZipFile(parcel) as old, zipfile.ZipFile(to, "w") as new:
+        manifest = json.loads(old.read("manifest.json"))
+        change(manifest)
+        text = json.dumps(manifest)
+        new.writestr("manifest.json", text)
+        new.writestr("manifest.sha256", hashlib.sha256(text.encode()).hexdigest())
+        for name in manifest["files"]:
+            new.writestr(name, old.read(name))
+    return to
+
+
+@pytest.mark.slow
+def test_other_versions_images_and_orders_are_refused_with_the_reason(place, legs, tmp_path):
+    def age(manifest):
+        manifest["environment"]["packages"]["keras"] = "3.1.0"
+
+    def swap(manifest):
+        manifest["legs"].reverse()
+
+    old = rewritten(place / "2.efn", tmp_path / "old.efn", age)
+    with pytest.raises(RunError, match=r"keras: 3\.1\.0 in the parcel"):
+        accept(old, tmp_path / "run", quiet=True)
+    with pytest.raises(RunError, match="out of order"):
+        accept(rewritten(place / "2.efn", tmp_path / "s.efn", swap), tmp_path / "run", quiet=True)
+    for parcel, folder in (("1.efn", "three"), ("3.efn", "three")):
+        with pytest.raises(RunError, match="already at leg 3"):
+            accept(place / parcel, place / folder, quiet=True)
+    photos = write_photos(tmp_path / "photos")
+    gone = next(iter(sorted(photos.rglob("*.png"))))
+    altered = sorted(photos.rglob("*.png"))[-1]
+    gone.unlink()
+    pixels = np.asarray(Image.open(altered)).copy()
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(altered)
+    with pytest.raises(DataError, match="1 missing here") as error:
+        accept(place / "1.efn", tmp_path / "run", [f"data.source=folder:{photos}"], quiet=True)
+    assert gone.name in str(error.value) and altered.name in str(error.value)
+    with pytest.raises(ConfigError, match="would change the run"):
+        accept(place / "1.efn", tmp_path / "run", ["train.epochs=5"], quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_folder_changed_outside_of_the_relay_is_noticed(place, legs, tmp_path):
+    folder = shutil.copytree(place / "two", tmp_path / "two")
+    next(iter(sorted(folder.rglob("history.jsonl")))).write_text("")
+    with pytest.raises(RunError, match="changed since leg 2"):
+        accept(place / "3.efn", folder, quiet=True)
+
+
+@pytest.mark.slow
+def test_a_dry_run_checks_and_writes_nothing(place, legs, tmp_path, capsys):
+    before = file_hash(place / "2.efn")
+    command = ["relay", "accept", str(place / "2.efn"), "-o", str(tmp_path / "run"), "--dry-run"]
+    assert main(command) == 0
+    assert "whole and fits" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists() and file_hash(place / "2.efn") == before
+
+
+def test_a_deadline_ends_what_runs_and_no_epoch_begins_that_could_not_end():
+    with pytest.raises(TimeIsUp), Deadline(0.05 / 3600):
+        while True:
+            pass
+    with Deadline(1.0) as deadline:
+        deadline.after_epoch(1000)
+        with pytest.raises(TimeIsUp):
+            deadline.after_epoch(2000)
