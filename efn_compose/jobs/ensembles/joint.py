@@ -1,0 +1,214 @@
+"""Donors joined into one trainable network, taken apart again, or under a classifier in closed form."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from efn_compose.arch import HEAD_LAYER
+from efn_compose.assess.metrics import log_softmax
+from efn_compose.donors import Donor
+from efn_compose.errors import ConfigError, DataError
+from efn_compose.nesting.heads import fit_ridge
+
+if TYPE_CHECKING:
+    import keras
+
+    from efn_compose.models.ensemble import Branch
+
+
+@dataclass(frozen=True, eq=False)
+class JointNetwork:
+    """Donors side by side.
+
+    Args:
+        model: Plain Keras, from raw images to logits.
+        branches: The networks, in the order of their features.
+        donors: Where each branch's weights came from.
+    """
+
+    model: "keras.Model"
+    branches: tuple["Branch", ...]
+    donors: tuple[Donor, ...]
+
+    def detach(self, name: str) -> Donor:
+        """Return a branch's present weights, with its auxiliary head as the classifier where it has one.
+
+        Args:
+            name: Of the branch.
+
+        Raises:
+            ConfigError: There is no such branch.
+        """
+        from efn_compose.models.ensemble import branch_variables
+
+        names = [branch.name for branch in self.branches]
+        if name not in names:
+            raise ConfigError(f"no branch {name!r}; allowed: {', '.join(names)}.")
+        place = names.index(name)
+        variables = branch_variables(self.model, self.branches[place])
+        tensors = {key: np.array(variable.numpy()) for key, variable in variables.items()}
+        if f"{name}_head" in {layer.name for layer in self.model.layers}:
+            head = self.model.get_layer(f"{name}_head")
+            tensors[f"{HEAD_LAYER}/kernel"] = np.array(head.kernel.numpy())
+            tensors[f"{HEAD_LAYER}/bias"] = np.array(head.bias.numpy())
+        return self.donors[place].replace(tensors=tensors)
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Return the branches' pooled features side by side, float32 (image, feature).
+
+        Args:
+            images: RGB (image, height, width, 3), values 0-255.
+        """
+        import keras
+
+        from efn_compose.models.ensemble import FEATURES
+        from efn_compose.models.memory import inference_batch
+
+        body = keras.Model(self.model.input, self.model.get_layer(FEATURES).output)
+        side = int(images.shape[1])
+        batch = min(inference_batch(b.spec, b.size or side) for b in self.branches)
+        parts = [
+            np.asarray(body(images[start : start + batch].astype(np.float32), training=False))
+            for start in range(0, len(images), batch)
+        ]
+        return np.concatenate(parts)
+
+
+def join(
+    donors: Sequence[Donor],
+    classes: int | None = None,
+    *,
+    sizes: Sequence[int | None] | None = None,
+    branch_dropout: float = 0.2,
+    auxiliary: bool = False,
+) -> JointNetwork:
+    """Join donors into one trainable network.
+
+    Where all donors have a classifier of the wanted width, the joint head begins as their classifiers
+    stacked: its logits are the sum of theirs. Otherwise it is drawn by Keras.
+
+    Args:
+        donors: Two or more, of any networks and conventions.
+        classes: Width of the head; default that of the donors' classifiers.
+        sizes: Pixels that each branch wants; None, or None for one: images as they come.
+        branch_dropout: Probability that an image does without a branch, in training.
+        auxiliary: Give each branch a head of its own as well, which begins as its classifier.
+
+    Raises:
+        ConfigError: Fewer than two donors, no width, or as many sizes as there are no donors.
+
+    Example:
+        >>> joint = join([load_donor("a.h5"), load_donor("b.h5")], classes=9)  # doctest: +SKIP
+        >>> joint.model.compile("adam", "sparse_categorical_crossentropy")  # doctest: +SKIP
+    """
+    from efn_compose.models.ensemble import Branch, assign_branch, assign_head, build_joint
+
+    widths = {donor.classes for donor in donors}
+    width = classes or (next(iter(widths)) if len(widths) == 1 else None)
+    if width is None:
+        raise ConfigError(f"give classes=N: the donors' classifiers have widths {widths}.")
+    wanted = [None] * len(donors) if sizes is None else list(sizes)
+    if len(wanted) != len(donors):
+        raise ConfigError(f"sizes: expected {len(donors)}, one per donor. Received: {len(wanted)}.")
+    for donor in donors:
+        donor.refuse_parts("joining networks")
+    branches = tuple(
+        Branch(name, donor.spec, donor.conventions, size)
+        for name, donor, size in zip(_names(donors), donors, wanted, strict=True)
+    )
+    model = build_joint(branches, width, branch_dropout=branch_dropout, auxiliary=auxiliary)
+    kept = tuple(donors)
+    for branch, donor in zip(branches, donors, strict=True):
+        assign_branch(model, branch, donor.tensors)
+        if auxiliary and donor.classes == width:
+            head = model.get_layer(f"{branch.name}_head")
+            head.kernel.assign(donor.tensors[f"{HEAD_LAYER}/kernel"])
+            head.bias.assign(donor.tensors[f"{HEAD_LAYER}/bias"])
+    if widths == {width}:
+        kernels, biases = (
+            [donor.tensors[f"{HEAD_LAYER}/{role}"] for donor in donors]
+            for role in ("kernel", "bias")
+        )
+        assign_head(model, np.concatenate(kernels), np.sum(biases, axis=0))
+    return JointNetwork(model, branches, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class MetaEnsemble:
+    """Frozen bodies under one classifier that was fitted in closed form.
+
+    Args:
+        joint: The network; its head is the classifier.
+        probability: (image, class) float32 of each image by a classifier that did not see its fold.
+        kernel: (feature, class) float64.
+        bias: (class,) float64.
+    """
+
+    joint: JointNetwork
+    probability: np.ndarray
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+def meta_ensemble(
+    donors: Sequence[Donor],
+    images: np.ndarray,
+    labels: np.ndarray,
+    fold: np.ndarray,
+    *,
+    classes: int | None = None,
+    sizes: Sequence[int | None] | None = None,
+) -> MetaEnsemble:
+    """Fit one classifier to the features of several networks side by side; nothing is trained.
+
+    Features are standardised, and the strength of the ridge is chosen by leave-one-out. **Take images
+    that none of the networks was trained on**: a network knows its training images by heart, and its
+    features of these say nothing of new ones.
+
+    Args:
+        donors: Two or more; their classifiers are not used.
+        images: RGB (image, height, width, 3), values 0-255.
+        labels: (image,) class numbers.
+        fold: (image,) fold numbers, for `probability`.
+        classes: Default the largest label plus one.
+        sizes: As for `join`.
+
+    Raises:
+        DataError: Lengths differ, or there is one fold only.
+
+    Example:
+        >>> found = meta_ensemble([first, second], images, labels, fold)  # doctest: +SKIP
+        >>> found.joint.model.save("meta.keras")  # doctest: +SKIP
+    """
+    from efn_compose.models.ensemble import assign_head
+
+    labels, fold = np.asarray(labels), np.asarray(fold)
+    if not len(images) == len(labels) == len(fold) or len(np.unique(fold)) < 2:
+        raise DataError(
+            "needed: a label and a fold for each image, and two folds or more. Received: "
+            f"{len(images)} images, {len(labels)} labels, {len(np.unique(fold))} folds."
+        )
+    width = classes or int(labels.max()) + 1
+    joint = join([donor.without_head() for donor in donors], width, sizes=sizes)
+    features, targets = joint.features(images).astype(np.float64), np.eye(width)[labels]
+    logits = np.zeros((len(images), width))
+    for number in np.unique(fold):
+        inside = fold != number
+        kernel, bias = fit_ridge(features[inside], targets[inside])
+        logits[~inside] = features[~inside] @ kernel + bias
+    kernel, bias = fit_ridge(features, targets)
+    assign_head(joint.model, kernel, bias)
+    return MetaEnsemble(joint, np.exp(log_softmax(logits)).astype(np.float32), kernel, bias)
+
+
+def _names(donors: Sequence[Donor]) -> list[str]:
+    """Return a layer's name for each donor, made of its own."""
+    names: list[str] = []
+    for donor in donors:
+        base = re.sub(r"[^A-Za-z0-9_-]", "_", donor.name) or "network"
+        same = [name for name in names if name == base or name.startswith(f"{base}_")]
+        names.append(base if not same else f"{base}_{len(same) + 1}")
+    return names

@@ -1,0 +1,102 @@
+"""Networks side by side: sums of logits, branches taken out again, and a classifier in closed form."""
+
+import keras
+import numpy as np
+import pytest
+from random_donors import TINY, random_donor
+from tiny_recipe import quarters
+
+from efn_compose.arch import HEAD_LAYER
+from efn_compose.errors import ConfigError, DataError
+from efn_compose.jobs.ensembles.joint import join, meta_ensemble
+from efn_compose.nesting.heads import fit_ridge
+
+
+@pytest.fixture(scope="module")
+def donors():
+    return [
+        random_donor(TINY, 1, name="first", classes=4),
+        random_donor("lite-w0.25-d0.3", 2, name="the second", classes=4),
+    ]
+
+
+@pytest.fixture(scope="module")
+def joint(donors):
+    return join(donors, auxiliary=True, sizes=[None, 32])
+
+
+@pytest.mark.slow
+def test_stacked_classifiers_give_the_sum_of_the_single_logits(joint, donors):
+    images, _ = quarters(6)
+    images = images.repeat(2, axis=1).repeat(2, axis=2)
+    assert images.shape[1] == 32
+    single = [np.asarray(donor.build()(donor.preprocess(images))) for donor in donors]
+    found = joint.model(images.astype(np.float32))
+    scale = np.abs(single).max()
+    assert np.asarray(found["joint"]) == pytest.approx(sum(single), abs=float(2e-6 * scale))
+    assert set(found) == {"joint", "first", "the_second"}
+    assert np.asarray(found["first"]) == pytest.approx(single[0], abs=float(2e-6 * scale))
+
+
+@pytest.mark.slow
+def test_a_detached_branch_is_its_own_bytes_until_it_learns(joint, donors, tmp_path):
+    for donor, branch in zip(donors, joint.branches, strict=True):
+        donor.save(tmp_path / "before.h5")
+        joint.detach(branch.name).save(tmp_path / "after.h5")
+        assert (tmp_path / "before.h5").read_bytes() == (tmp_path / "after.h5").read_bytes()
+    with pytest.raises(ConfigError, match="the_second"):
+        joint.detach("third")
+    # Plain Keras saves, loads and trains the model.
+    joint.model.save(tmp_path / "joint.keras")
+    loaded = keras.models.load_model(tmp_path / "joint.keras")
+    images, labels = quarters(8)
+    images = images.astype(np.float32)
+    for name, values in joint.model(images).items():
+        assert np.array_equal(np.asarray(loaded(images)[name]), np.asarray(values))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loaded.compile("sgd", loss=dict.fromkeys(("joint", "first", "the_second"), loss))
+    loaded.fit(images, dict.fromkeys(("joint", "first", "the_second"), labels), verbose=0)
+    learnt = joint.__class__(loaded, joint.branches, joint.donors).detach("first")
+    assert learnt.fingerprint != donors[0].fingerprint and learnt.classes == 4
+
+
+@pytest.mark.slow
+def test_in_training_whole_branches_are_dropped(donors):
+    joint = join(donors, branch_dropout=0.5)
+    images, _ = quarters(64)
+    widths = [donor.tensors[f"{HEAD_LAYER}/kernel"].shape[0] for donor in donors]
+    body = keras.Model(joint.model.input, joint.model.get_layer("joint_features").output)
+    keras.utils.set_random_seed(1)
+    seen = np.asarray(body(images.astype(np.float32), training=True))
+    assert seen.shape == (64, sum(widths))
+    gone = np.stack([(part == 0).all(axis=1) for part in np.split(seen, widths[:1], axis=1)])
+    assert 0.3 < gone.mean() < 0.7 and 5 < (gone[0] & ~gone[1]).sum() < 30
+
+
+@pytest.mark.slow
+def test_the_meta_ensemble_in_keras_is_the_closed_form(donors):
+    images, labels = quarters(48)
+    fold = np.arange(48) % 3
+    found = meta_ensemble(donors, images, labels, fold, sizes=[None, 24])
+    features = found.joint.features(images)
+    logits = np.asarray(found.joint.model(images.astype(np.float32)))
+    wanted = features @ found.kernel + found.bias
+    assert logits == pytest.approx(wanted, abs=float(1e-5 * max(1, np.abs(wanted).max())))
+    inside = fold != 1
+    kernel, bias = fit_ridge(features[inside].astype(np.float64), np.eye(4)[labels[inside]])
+    asked = features[~inside] @ kernel + bias
+    shares = np.exp(asked) / np.exp(asked).sum(axis=1, keepdims=True)
+    assert found.probability[~inside] == pytest.approx(shares, abs=1e-4)
+    # Random bodies: better than chance, which is a quarter.
+    assert (found.probability.argmax(axis=1) == labels).mean() > 0.3
+    with pytest.raises(DataError, match="1 folds"):
+        meta_ensemble(donors, images, labels, np.zeros(48))
+
+
+def test_what_cannot_be_joined_is_refused(donors):
+    with pytest.raises(ConfigError, match="two or more"):
+        join(donors[:1])
+    with pytest.raises(ConfigError, match="one per donor"):
+        join(donors, sizes=[32])
+    with pytest.raises(ConfigError, match="classes=N"):
+        join([donors[0], donors[1].without_head()])
