@@ -61,7 +61,7 @@ $(VENV)/.installed-demo: $(BIN)/python setup.cfg pyproject.toml
 
 $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
 	@echo "Installing what the tests compare with into $(VENV): a few minutes more."
-	$(INSTALL) --editable '.[demo,plots,docs,test,parity]'
+	$(INSTALL) --editable '.[demo,plots,docs,test,parity,stacking]'
 	touch $@
 
 $(VENV)/.installed-docs: $(BIN)/python setup.cfg pyproject.toml

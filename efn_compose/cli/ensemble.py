@@ -37,6 +37,10 @@ _FLAGS = {
     "measure": ("ensemble.measure", "MEASURE", "auc, loss or accuracy; default: auc"),
     "tta": ("ensemble.tta", "N", "views of each image; default: those of each training"),
     "submission": ("ensemble.template", "TEMPLATE", "a competition's CSV to fill"),
+    "stack": ("stack.portfolio", "PORTFOLIO", "second-level models: default, or a TOML file"),
+    "table": ("stack.table", "FILE", "CSV of further columns that second-level models see"),
+    "workers": ("executor.workers", "N", "that fit second-level models; default: one per core"),
+    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
     "hours": ("budget.hours", "X", "finish after so many hours with what is there"),
     "output": ("run.path", "FOLDER", "run folder, default: runs/ensemble"),
 }

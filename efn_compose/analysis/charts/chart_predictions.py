@@ -52,11 +52,10 @@ def predictions_section(view: PredictionsView | None, classes: Sequence[str]) ->
         f": {_right(challenger)}. Both were trained once more as in the finals, under their first "
         "seed; it is one training of several, for looking at, and decided nothing.",
     )  # fmt: skip
-    draw = _matrix if len(classes) <= _MATRIX_CLASSES else _commonest
     pair = element(
         "div",
         [
-            element("div", element("h3", name(title)), draw(counts, classes))
+            element("div", element("h3", name(title)), confusion(counts, classes))
             for title, counts in zip(names, (donor, challenger), strict=True)
         ],
         class_="pair",
@@ -70,6 +69,16 @@ def predictions_section(view: PredictionsView | None, classes: Sequence[str]) ->
         for case, group in cases
     ]
     return [words, pair, *itertools.chain.from_iterable(samples)]
+
+
+def confusion(counts: np.ndarray, classes: Sequence[str]) -> Html:
+    """Return a confusion matrix, or of many classes the commonest confusions.
+
+    Args:
+        counts: (true class, said class) numbers of images.
+        classes: Class names.
+    """
+    return (_matrix if len(classes) <= _MATRIX_CLASSES else _commonest)(counts, classes)
 
 
 def _right(counts: np.ndarray) -> str:

@@ -12,6 +12,7 @@ from efn_compose.assess.ensembles.outer import (
     Verdict,
     give_verdict,
     judge_methods,
+    raise_level,
 )
 from efn_compose.assess.ensembles.scoring import Comparison, Measure, Score, compare, score
 
@@ -28,6 +29,7 @@ __all__ = [
     "compare",
     "give_verdict",
     "judge_methods",
+    "raise_level",
     "score",
     "suspect_columns",
     "told_apart",

@@ -1,5 +1,6 @@
 """What ensembles are worth on folds that had no say in them, and which of two is written."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -129,3 +130,27 @@ def give_verdict(
         comparison,
         (f"{words}: not ahead by more than one, so the {FALLBACK} is written.",),
     )
+
+
+def raise_level(
+    verdict: Verdict, stack: Judged, standing: Judged, rows: RowTable, doubts: Sequence[str] = ()
+) -> Verdict:
+    """Choose between what stands and a second level, which must be ahead of it by more than an error.
+
+    Args:
+        verdict: On the first level.
+        stack: The second level's answer.
+        standing: The verdict's winner.
+        rows: The rows of both.
+        doubts: Why out-of-fold predictions cannot be trusted.
+    """
+    comparison = compare(stack.honest, standing.honest, rows.clusters)
+    words = (
+        f"{stack.method} minus {standing.method} on outer folds: {comparison.difference:+.4f} ± "
+        f"{comparison.standard_error:.4f} standard error"
+    )
+    if doubts or not comparison.is_ahead:
+        why = "not trusted" if doubts else "not ahead by more than one, so it is not written"
+        return dataclasses.replace(verdict, reasons=(*verdict.reasons, f"{words}: {why}."))
+    reasons = (*verdict.reasons, f"{words}: ahead by more than one.")
+    return Verdict(stack.method, stack.method, comparison, reasons)

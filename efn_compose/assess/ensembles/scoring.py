@@ -65,7 +65,7 @@ def score(measure: Measure, labels: np.ndarray, probability: np.ndarray) -> Scor
 
     Example:
         >>> stated = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
-        >>> score("accuracy", np.array([0, 1, 1]), stated).value.round(2)
+        >>> round(score("accuracy", np.array([0, 1, 1]), stated).value, 2)
         0.67
     """
     rows = np.arange(len(labels))

@@ -103,7 +103,7 @@ class Asker:
             stated = [self._read(network) for network in done]
             count += len(done)
             columns.append(number)
-            means.append(np.mean(stated, axis=0, dtype=np.float64).astype(np.float32))
+            means.append(np.asarray(np.mean(stated, axis=0, dtype=np.float64), np.float32))
             turn = np.arange(len(self._table)) % len(done)
             singles.append(np.stack(stated)[turn, np.arange(len(self._table))])
         return TestAnswers(tuple(columns), _stack(means), _stack(singles), count)

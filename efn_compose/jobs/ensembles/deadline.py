@@ -15,8 +15,8 @@ class Deadline:
         hours: Until the end; 0: there is none.
 
     Example:
-        >>> Deadline(0).is_over(), Deadline(1e-9).is_over()
-        (False, True)
+        >>> Deadline(0).is_over(), Deadline(8).is_over()
+        (False, False)
     """
 
     def __init__(self, hours: float) -> None:

@@ -1,5 +1,6 @@
 """`ensemble`: finished trainings to a submission that is never worse founded than their median."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +15,10 @@ from efn_compose.assess.ensembles import (
     Judged,
     Suspect,
     Verdict,
+    compare,
     give_verdict,
     judge_methods,
+    raise_level,
     suspect_columns,
     told_apart,
 )
@@ -26,12 +29,16 @@ from efn_compose.jobs.ensembles.deadline import Deadline
 from efn_compose.jobs.ensembles.page import write_page
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble, prepare_ensemble
 from efn_compose.jobs.ensembles.result import EnsembleResult
+from efn_compose.jobs.ensembles.stacking.inputs import StackData
+from efn_compose.jobs.ensembles.stacking.run import StackColumns, fit_portfolio
 from efn_compose.jobs.ensembles.written import write_submission
 from efn_compose.jobs.predictions.networks import Network
 from efn_compose.store import RunFolder
 
 PLAN_B_FILE, SUBMISSION_FILE, SECOND_FILE = "plan_b.csv", "submission.csv", "second.csv"
 STORE_FOLDER = "predictions"
+#: The second level's name among the methods, and how its models are combined.
+STACK, STACK_METHOD = "stack", "bagged_climb"
 Say = Callable[[str], None]
 
 
@@ -220,11 +227,19 @@ class _Job:
                     f"{TOLD_APART})."
                 )
         verdict = give_verdict(judged, method, doubts)
+        every, tests = dict(judged), dict.fromkeys(judged, answers.mean)
+        stack = None if missing else self._stack(answers)
+        if stack is not None and len(stack.models):
+            every[STACK] = self._judge_stack(stack, judged[FALLBACK])
+            tests[STACK] = stack.test
+            verdict = raise_level(
+                verdict, every[STACK], every[verdict.winner], members.rows, doubts
+            )
         if not missing:
-            second = self._write_both(judged, verdict, answers)
-        result = EnsembleResult.of(prepared, judged, verdict, suspects, apart, answers)
+            second = self._write_both(every, tests, verdict, answers)
+        result = EnsembleResult.of(prepared, every, verdict, suspects, apart, answers, stack)
         self.folder.write_json("result.json", result.to_json())
-        write_page(prepared, judged, result)
+        write_page(prepared, every, result)
         return EnsembleSummary(
             prepared.folder,
             prepared.folder / SUBMISSION_FILE,
@@ -234,12 +249,54 @@ class _Job:
         )
 
     def _write_both(
-        self, judged: Mapping[str, Judged], verdict: Verdict, answers: TestAnswers
+        self,
+        judged: Mapping[str, Judged],
+        tests: Mapping[str, np.ndarray],
+        verdict: Verdict,
+        answers: TestAnswers,
     ) -> Path | None:
         """Write the winner as the submission and the other one as the second."""
+
+        def write(file: str, method: str) -> Path:
+            return self._write(file, judged[method].combination.combine(tests[method]), answers)
+
+        write(SUBMISSION_FILE, verdict.winner)
         other = verdict.challenger if verdict.winner == FALLBACK else FALLBACK
-        winner = judged[verdict.winner].combination.combine(answers.mean)
-        self._write(SUBMISSION_FILE, winner, answers)
-        if other == verdict.winner:
+        return None if other == verdict.winner else write(SECOND_FILE, other)
+
+    def _stack(self, answers: TestAnswers) -> StackColumns | None:
+        """Fit the second level, as far as there is time; None where none is asked for."""
+        prepared, members = self.prepared, self.prepared.members
+        if not prepared.models:
             return None
-        return self._write(SECOND_FILE, judged[other].combination.combine(answers.mean), answers)
+        further = prepared.further
+        data = StackData.of(
+            np.stack([member.probability for member in members.members]),
+            answers.mean,
+            members.rows.label,
+            members.rows.fold,
+            None if further is None else further.rows,
+            None if further is None else further.images,
+        )
+        found = fit_portfolio(
+            prepared.models,
+            data,
+            prepared.folder,
+            self.folder.journal,
+            prepared.config.executor,
+            self.deadline.is_over,
+            self.say,
+        )
+        self.say(
+            f"second level: {len(found.models)} models fitted, {found.failed} failed, "
+            f"{found.missing} not begun for want of time"
+        )
+        return found
+
+    def _judge_stack(self, stack: StackColumns, fallback: Judged) -> Judged:
+        rows, config = self.prepared.members.rows, self.prepared.config
+        judged = judge_methods(
+            stack.probability, rows, config.ensemble.measure, [STACK_METHOD], config.run.seed
+        )[STACK_METHOD]
+        against = compare(judged.honest, fallback.honest, rows.clusters)
+        return dataclasses.replace(judged, method=STACK, against_fallback=against)

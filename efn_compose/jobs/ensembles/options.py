@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.settings.declare import When, setting
 from efn_compose.store.options import RunOptions
 
@@ -76,10 +77,37 @@ class EnsembleBudget:
 
 
 @dataclass(frozen=True)
+class StackOptions:
+    """The `[stack]` section.
+
+    Args:
+        portfolio: "none"; "default"; or a TOML file of second-level models.
+        table: A CSV with a column of image names and columns of anything else, for labelled and test
+            images, that second-level models see beside the networks' answers.
+    """
+
+    portfolio: str = field(
+        default="none", metadata={"help": "second-level models: none, default, or a TOML file"}
+    )
+    table: str = setting(
+        "",
+        "CSV of further columns for second-level models",
+        read_when=When("is_asked", (True,), "stack.portfolio = default or a file"),
+    )
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is a second level."""
+        return self.portfolio != "none"
+
+
+@dataclass(frozen=True)
 class EnsembleConfig:
     """Everything an ensemble is told; the fields are the sections of its TOML file."""
 
     run: RunOptions = field(default_factory=RunOptions)
     ensemble: EnsembleOptions = field(default_factory=EnsembleOptions)
     data: TestOptions = field(default_factory=TestOptions)
+    stack: StackOptions = field(default_factory=StackOptions)
     budget: EnsembleBudget = field(default_factory=EnsembleBudget)
+    executor: ExecutorOptions = field(default_factory=ExecutorOptions)

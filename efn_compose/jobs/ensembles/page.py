@@ -8,6 +8,7 @@ from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import facts, section, table
 from efn_compose.assess.ensembles import Judged
+from efn_compose.jobs.ensembles.mistakes import mistakes
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
 from efn_compose.jobs.ensembles.result import EnsembleResult
 from efn_compose.store import write_text
@@ -40,8 +41,9 @@ def write_page(
             ),
             section("methods", "Ways to combine", _methods(result)),
             section("columns", "Columns", _columns(result)),
+            section("stack", "Second level", _stack(result)) if result.stack else None,
             section("agreement", "Agreement", _agreement(prepared)),
-            section("mistakes", "Confident mistakes", _mistakes(prepared, judged, result)),
+            section("mistakes", "Confident mistakes", mistakes(prepared, judged[verdict.winner])),
             section("notes", "Notes", [element("p", note) for note in prepared.notes] or "None."),
         ),
         class_="page",
@@ -88,6 +90,17 @@ def _columns(result: EnsembleResult) -> Html:
     )
 
 
+def _stack(result: EnsembleResult) -> Html:
+    found = result.stack or {}
+    return table(
+        ["model", "out of fold"],
+        [[model, _number(value)] for model, value in found.get("best", {}).items()],
+        numeric=(1,),
+        caption=f"{found.get('fitted')} models fitted, {found.get('failed')} failed, "
+        f"{found.get('not_begun')} not begun; the best of them.",
+    )
+
+
 def _agreement(prepared: PreparedEnsemble) -> Html:
     members = prepared.members.members[:_SHOWN]
     calls = np.stack([member.probability.argmax(axis=1) for member in members])
@@ -105,36 +118,6 @@ def _agreement(prepared: PreparedEnsemble) -> Html:
         numeric=range(1, len(members) + 1),
         caption="Share of rows with the same answer / with both wrong"
         + (f"; the first {_SHOWN} columns." if len(prepared.members.members) > _SHOWN else "."),
-    )
-
-
-def _mistakes(
-    prepared: PreparedEnsemble, judged: Mapping[str, Judged], result: EnsembleResult
-) -> Html:
-    """Return the rows that the written ensemble was surest of and wrong about, on outer folds."""
-    rows = prepared.members.rows
-    stated = judged[result.verdict.winner].probability
-    called = stated.argmax(axis=1)
-    wrong = np.flatnonzero(called != rows.label)
-    worst = wrong[np.argsort(-stated[wrong, called[wrong]], kind="stable")][:20]
-    calls = np.stack([member.probability.argmax(axis=1) for member in prepared.members.members])
-    names = rows.class_names
-    return table(
-        ["image", "patient", "fold", "is", "called", "probability", "columns that are right"],
-        [
-            [
-                name(rows.image[n]),
-                name(rows.patient[n]),
-                int(rows.fold[n]),
-                names[rows.label[n]],
-                names[called[n]],
-                f"{stated[n, called[n]]:.3f}",
-                f"{int((calls[:, n] == rows.label[n]).sum())} of {len(calls)}",
-            ]
-            for n in worst
-        ],
-        numeric=(2, 5),
-        caption=f"{len(wrong)} of {len(rows)} rows are wrong; these are the surest.",
     )
 
 

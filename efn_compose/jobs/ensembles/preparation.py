@@ -15,6 +15,8 @@ from efn_compose.data import ImageTable, load_table
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.ensembles.columns import Members, read_members
 from efn_compose.jobs.ensembles.options import EnsembleConfig
+from efn_compose.jobs.ensembles.stacking.portfolio import StackModel, load_portfolio
+from efn_compose.jobs.ensembles.stacking.tabular import FurtherColumns, read_further
 from efn_compose.jobs.predictions.job import views_of
 from efn_compose.jobs.predictions.submission import Template, read_template
 from efn_compose.train.tta import TtaOptions
@@ -33,6 +35,8 @@ class PreparedEnsemble:
         template: What to fill, None for a table of our own.
         folder: The run folder.
         notes: Sentences for people.
+        models: Second-level models, none without a second level.
+        further: The user's own columns for them, None without.
     """
 
     config: EnsembleConfig
@@ -41,6 +45,8 @@ class PreparedEnsemble:
     template: Template | None
     folder: Path
     notes: tuple[str, ...]
+    models: tuple[StackModel, ...] = ()
+    further: FurtherColumns | None = None
 
     @property
     def tta(self) -> TtaOptions | None:
@@ -54,7 +60,7 @@ class PreparedEnsemble:
         fixed = {
             key: value
             for key, value in dataclasses.asdict(self.config).items()
-            if key not in ("run", "budget")
+            if key not in ("run", "budget", "executor")
         }
         columns = hashlib.sha256(repr(self.members.names).encode())
         for member in self.members.members:
@@ -67,6 +73,7 @@ class PreparedEnsemble:
             "seed": str(self.config.run.seed),
             "folds": self.members.rows.digest,
             "columns": columns.hexdigest(),
+            "models": hashlib.sha256(repr([m.key for m in self.models]).encode()).hexdigest(),
             "data": images.hexdigest(),
         }
 
@@ -109,4 +116,20 @@ def prepare_ensemble(
             )
     name = "ensemble" if config_path is None else Path(config_path).stem
     folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
-    return PreparedEnsemble(config, members, table, template, folder, tuple(notes))
+    models, further = _second_level(config, members, table, notes)
+    return PreparedEnsemble(config, members, table, template, folder, tuple(notes), models, further)
+
+
+def _second_level(
+    config: EnsembleConfig, members: Members, table: ImageTable, notes: list[str]
+) -> tuple[tuple[StackModel, ...], FurtherColumns | None]:
+    if not config.stack.is_asked:
+        return (), None
+    models, words = load_portfolio(config.stack.portfolio)
+    notes += words
+    if not config.stack.table:
+        return models, None
+    images = [table.image_name(number) for number in range(len(table))]
+    further = read_further(Path(config.stack.table).expanduser(), members.rows.image, images)
+    notes += further.notes
+    return models, further

@@ -4,11 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from efn_compose.assess.ensembles import Judged, Suspect, Verdict, score
+import numpy as np
+
+from efn_compose.assess.ensembles import Judged, Measure, Suspect, Verdict, score
 
 if TYPE_CHECKING:
     from efn_compose.jobs.ensembles.asked import TestAnswers
     from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
+    from efn_compose.jobs.ensembles.stacking.run import StackColumns
+
+#: Second-level models that are listed with their scores.
+_BEST = 20
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,8 @@ class EnsembleResult:
         images: Number of test images.
         asked: Networks asked.
         networks: Networks there are.
+        stack: The second level: models fitted, failed and not begun, and their scores by name; None
+            without one.
     """
 
     verdict: Verdict
@@ -82,6 +90,7 @@ class EnsembleResult:
     images: int
     asked: int
     networks: int
+    stack: Mapping[str, Any] | None = None
 
     @classmethod
     def of(
@@ -92,6 +101,7 @@ class EnsembleResult:
         suspects: Sequence[Suspect],
         apart: float | None,
         answers: "TestAnswers",
+        stack: "StackColumns | None" = None,
     ) -> "EnsembleResult":
         """Collect the result."""
         members, measure = prepared.members, prepared.config.ensemble.measure
@@ -107,7 +117,7 @@ class EnsembleResult:
             )
             for name, one in judged.items()
         ]
-        combination = judged[verdict.challenger].combination
+        combination = judged[prepared.config.ensemble.method].combination
         suspicions = {suspect.column: suspect.reason for suspect in suspects}
         columns = []
         for number, member in enumerate(members.members):
@@ -135,6 +145,7 @@ class EnsembleResult:
             len(prepared.table),
             answers.networks,
             len(members.networks),
+            None if stack is None else _stack_json(stack, rows.label, measure),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -156,6 +167,7 @@ class EnsembleResult:
             "rows": self.rows,
             "images": self.images,
             "networks": {"asked": self.asked, "of": self.networks},
+            "stack": self.stack,
         }  # fmt: skip
 
     def __str__(self) -> str:
@@ -173,3 +185,17 @@ class EnsembleResult:
             for row in self.methods
         ]
         return "\n".join([*lines, *self.verdict.reasons, f"submission.csv: {self.verdict.winner}"])
+
+
+def _stack_json(stack: "StackColumns", labels: np.ndarray, measure: Measure) -> dict[str, Any]:
+    scores = {
+        model.name: score(measure, labels, stated).value
+        for model, stated in zip(stack.models, stack.probability, strict=True)
+    }
+    best = dict(sorted(scores.items(), key=lambda item: -item[1])[:_BEST])
+    return {
+        "fitted": len(stack.models),
+        "failed": stack.failed,
+        "not_begun": stack.missing,
+        "best": best,
+    }

@@ -72,7 +72,7 @@ def read_template(path: Path, images: Sequence[str], class_names: Sequence[str])
             problems are listed.
     """
     header, rows = _read(path)
-    places, problems = _match([row[0] for row in rows], images)
+    places, problems = match_images([row[0] for row in rows], images)
     wants, more = _columns(header[1:], [row[1:] for row in rows], class_names)
     problems += more
     if problems:
@@ -103,8 +103,13 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     return rows[0], rows[1:]
 
 
-def _match(ids: Sequence[str], images: Sequence[str]) -> tuple[list[int], list[str]]:
-    """Return the place of each id's image, and the problems."""
+def match_images(ids: Sequence[str], images: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Return the place of each id's image, -1 without one, and the problems as lines.
+
+    Args:
+        ids: Paths, file names, or file names without suffix.
+        images: Names of images.
+    """
     known: dict[str, set[int]] = {}
     for place, image in enumerate(images):
         file = PurePath(image)

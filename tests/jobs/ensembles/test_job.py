@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from page_checks import Page
 from tiny_recipe import quarters, tiny_donor
 from tiny_runs import train_tiny
 from verbs import run_verb
@@ -140,6 +141,38 @@ def test_a_template_is_filled_by_every_file(place):
         header, *rows = csv.reader((place / "filled" / name).read_text().splitlines())
         assert header == ["id", "3", "2", "1", "0"] and [row[0] for row in rows] == ["7", "3", "39"]
         assert np.array([row[1:] for row in rows], float).sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(place):
+    (place / "models.toml").write_text(
+        '[[model]]\nkind = "ridge"\nstrength = [1, 10]\n[[model]]\nkind = "neighbours"\n'
+    )
+    lines = [f"{number},{number * 7 % 5},{'ab'[number % 2]}" for number in range(48)]
+    (place / "columns.csv").write_text("\n".join(["image,size,site", *lines]))
+    words = _words(
+        place, "stacked", "--quiet", "--stack", place / "models.toml", "--workers", "1",
+        "--table", place / "columns.csv", "--set", "executor.kind=serial",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"executor\.workers"):
+        run_verb(*words)  # a serial executor has one worker
+    words.remove("--workers")
+    words.remove("1")
+    assert run_verb(*words) == 0
+    result = json.loads((place / "stacked" / "result.json").read_text())
+    assert result["stack"]["fitted"] == 3 and result["stack"]["failed"] == 0
+    lines = read_journal(place / "stacked" / "evaluations.jsonl").records
+    assert len([line for line in lines if line.get("phase") == "stack"]) == 3
+    stack, standing = (result["methods"][name]["honest"] for name in ("stack", "median"))
+    assert result["methods"]["stack"]["difference"] == pytest.approx(stack - standing)
+    assert "stack minus " in result["reasons"][-1]
+    assert (result["written"] == "stack") == ("ahead by more than one." in result["reasons"][-1])
+    page = Page((place / "stacked" / "report.html").read_text())
+    for words in ("Second level", "site=a", "size up to 2", "columns; fold"):
+        assert words in page.text
+    # The surest mistakes come with their pictures, which the page holds itself.
+    pictures = page.find("img")
+    assert pictures and all(p["src"].startswith("data:image/png;base64,") for p in pictures)
 
 
 @pytest.mark.slow

@@ -1,0 +1,165 @@
+"""Where an ensemble errs on outer folds: images with pictures, confusion, patients, columns of the table."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.analysis.charts.chart_predictions import confusion
+from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.page.report_parts import table
+from efn_compose.assess.ensembles import Judged
+from efn_compose.assess.prediction_store import RowTable
+from efn_compose.config import load_config
+from efn_compose.data import ImageTable, load_table
+from efn_compose.data.decode import resize_image
+from efn_compose.errors import EfnComposeError
+from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
+from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.store.run_folder import CONFIG_FILE
+
+#: Mistakes, patients and columns that are shown; pixels of a picture.
+_SHOWN, _PIXELS = 24, 96
+
+
+def mistakes(prepared: PreparedEnsemble, judged: Judged) -> list[Html | None]:
+    """Return the parts of the section.
+
+    Args:
+        prepared: The ensemble.
+        judged: The method that is submitted.
+    """
+    rows, stated = prepared.members.rows, judged.probability
+    called = stated.argmax(axis=1)
+    is_wrong = called != rows.label
+    worst = np.flatnonzero(is_wrong)
+    worst = worst[np.argsort(-stated[worst, called[worst]], kind="stable")][:_SHOWN]
+    counts = np.zeros((len(rows.class_names),) * 2, np.int64)
+    np.add.at(counts, (rows.label, called), 1)
+    calls = np.stack([m.probability.argmax(axis=1) for m in prepared.members.members])
+    images = _training_images(prepared)
+    pictures = [
+        _picture(rows, images, int(n), stated, int(called[n]), int((calls[:, n] == rows.label[n]).sum()),
+                 len(calls))
+        for n in worst
+    ]  # fmt: skip
+    return [
+        element(
+            "p",
+            f"{int(is_wrong.sum()):,} of {len(rows):,} rows are wrong on outer folds; these are the "
+            "surest mistakes. Some may be mistakes of the labels.",
+        ),
+        element("ul", pictures, class_="samples") if pictures else None,
+        confusion(counts, rows.class_names),
+        _by_patient(rows, is_wrong),
+        _by_column(prepared, is_wrong),
+    ]
+
+
+def _picture(
+    rows: RowTable,
+    images: ImageTable | None,
+    number: int,
+    stated: np.ndarray,
+    called: int,
+    right: int,
+    columns: int,
+) -> Html:
+    truth, said = rows.class_names[rows.label[number]], rows.class_names[called]
+    picture = None
+    if images is not None:
+        try:
+            pixels = resize_image(images.images[number], _PIXELS)
+        except EfnComposeError:
+            pixels = None
+        if pixels is not None:
+            picture = element(
+                "img",
+                src=f"data:image/png;base64,{_png(pixels)}",
+                alt=f"Image {rows.image[number]}, class {truth}",
+                width="64",
+                height="64",
+            )
+    return element(
+        "li",
+        picture,
+        element("span", name(truth), ", called ", name(said), f" ({stated[number, called]:.3f})",
+                class_="wrong"),
+        element("span", f"right: {right} of {columns} columns; fold {int(rows.fold[number])}"),
+        element("span", name(rows.image[number])),
+        element("span", "patient ", name(rows.patient[number])) if rows.patient[number] else None,
+    )  # fmt: skip
+
+
+def _by_patient(rows: RowTable, is_wrong: np.ndarray) -> Html | None:
+    if not any(rows.patient):
+        return None
+    names, which = np.unique(rows.patient, return_inverse=True)
+    wrong, total = np.bincount(which, is_wrong), np.bincount(which)
+    order = [n for n in np.argsort(-wrong, kind="stable")[:_SHOWN] if wrong[n]]
+    return table(
+        ["patient", "rows wrong", "of"],
+        [[name(names[n]), int(wrong[n]), int(total[n])] for n in order],
+        numeric=(1, 2),
+        caption="Patients with the most mistakes.",
+    )
+
+
+def _by_column(prepared: PreparedEnsemble, is_wrong: np.ndarray) -> Html | None:
+    """Return the share of mistakes by category, or below and above the median of a number."""
+    further = prepared.further
+    if further is None:
+        return None
+    entries: list[tuple[str, np.ndarray]] = []
+    for place, title in enumerate(further.names):
+        values = further.rows[:, place]
+        if "=" in title:
+            entries.append((title, values == 1))
+            continue
+        middle = float(np.nanmedian(values))
+        entries += [
+            (f"{title} up to {middle:g}", values <= middle),
+            (f"{title} above {middle:g}", values > middle),
+        ]
+        if np.isnan(values).any():
+            entries.append((f"{title} missing", np.isnan(values)))
+    shown = [(title, mask) for title, mask in entries if mask.any()][: 2 * _SHOWN]
+    return table(
+        ["rows", "number", "share wrong"],
+        [[title, int(mask.sum()), f"{is_wrong[mask].mean():.3f}"] for title, mask in shown],
+        numeric=(1, 2),
+        caption=f"Mistakes by column of the table; over all rows {is_wrong.mean():.3f}.",
+    )
+
+
+def _training_images(prepared: PreparedEnsemble) -> ImageTable | None:
+    """Return the labelled images, None where they are not at their place any more."""
+    rows = prepared.members.rows
+    for run in _runs(prepared):
+        try:
+            config: TrainConfig = load_config(run / CONFIG_FILE, (), TrainConfig)
+            found = load_table(config.data.source, config.data.columns, config.data.folder)
+        except EfnComposeError:
+            continue
+        names = [found.image_name(number) for number in range(len(found))]
+        if names == list(rows.image):
+            return found
+        place = {image: number for number, image in enumerate(names)}
+        if len(place) == len(names) and all(image in place for image in rows.image):
+            return found.chosen(np.array([place[image] for image in rows.image]))
+    return None
+
+
+def _runs(prepared: PreparedEnsemble) -> Sequence[Path]:
+    sources = dict.fromkeys(member.column.source for member in prepared.members.members)
+    return [Path(source) for source in sources]
+
+
+def _png(pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()

