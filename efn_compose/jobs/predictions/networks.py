@@ -163,6 +163,11 @@ def _trainings(run: Path) -> list[_Ended]:
 def _trained(file: Path, training: _Ended, size: int) -> Network:
     run = training.run
     config = _config(run)
+    if config.objective.kind != "classify":
+        raise ConfigError(
+            f"its objective is {config.objective.kind!r}; tables of probabilities are of trainings that "
+            "tell classes apart."
+        )
     beside = file.with_name(f"{file.stem}_head.npz")
     head = _arrays(beside) if beside.is_file() else None
     with WeightFile(file) as weights:

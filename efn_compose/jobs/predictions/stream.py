@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from efn_compose.data import ImageTable
-from efn_compose.data.decode import for_each_image, resize_image, undecodable
+from efn_compose.data.decode import for_each_image, undecodable
 
 #: Images in memory at a time, decoded or being decoded: twice this. A multiple of every batch.
 CHUNK = 256
@@ -19,7 +19,7 @@ def stream_images(
 
     Args:
         table: The images.
-        sizes: Heights and widths in pixels; each image is decoded once for all of them.
+        sizes: Heights and widths in pixels.
         numbers: The wanted images in order; default all.
 
     Yields:
@@ -46,10 +46,12 @@ def stream_images(
 def _read(
     table: ImageTable, sizes: Sequence[int], numbers: np.ndarray
 ) -> tuple[dict[int, np.ndarray], list[tuple[int, str]]]:
-    pixels = {size: np.empty((len(numbers), size, size, 3), np.uint8) for size in sizes}
-
-    def place(position: int, image: np.ndarray) -> None:
-        for size, array in pixels.items():
-            array[position] = resize_image(image, size)
-
-    return pixels, for_each_image(table.images, numbers, place, False)
+    # Each size is decoded for itself, as a training decodes it: the same bits come out.
+    pixels: dict[int, np.ndarray] = {}
+    failures: list[tuple[int, str]] = []
+    for size in sizes:
+        array = pixels[size] = np.empty((len(numbers), size, size, 3), np.uint8)
+        failures = for_each_image(table.images, numbers, array.__setitem__, False, size)
+        if failures:
+            break
+    return pixels, failures
