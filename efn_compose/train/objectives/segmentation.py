@@ -10,6 +10,7 @@ import tensorflow as tf
 from efn_compose.arch.decoder import OUTPUT_LAYER
 from efn_compose.assess.overlap import count_overlaps, overlap_scores
 from efn_compose.data.masks import IGNORED
+from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.donors.unet import DECODER
 from efn_compose.errors import ConfigError, DataError
@@ -181,7 +182,7 @@ class Segmentation(Objective):
     def answers(
         self,
         predict: Predict,
-        images: np.ndarray,
+        images: PixelArray,
         views: Sequence[View],
         merge: Literal["mean", "median", "rank"],
     ) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from efn_compose.data.pixels import PixelArray
 from efn_compose.errors import ConfigError
 from efn_compose.train.tta.views import View, as_it_is, turned
 
@@ -54,7 +55,7 @@ def turned_back(view: View, maps: np.ndarray) -> np.ndarray:
 
 def predict_mask_views(
     predict: Callable[[np.ndarray], np.ndarray],
-    images: np.ndarray,
+    images: PixelArray,
     views: Sequence[View],
     *,
     merge: Literal["mean", "median", "rank"] = "mean",
@@ -81,7 +82,7 @@ def predict_mask_views(
         numbers = np.arange(start, start + len(part))
         found = [turned_back(view, softmax(predict(view(part, numbers)))) for view in views]
         parts.append(found[0] if len(found) == 1 else _merged(np.stack(found), merge))
-    return np.concatenate(parts) if parts else softmax(predict(images))
+    return np.concatenate(parts) if parts else softmax(predict(images[:0]))
 
 
 def _merged(stated: np.ndarray, merge: str) -> np.ndarray:
