@@ -310,7 +310,7 @@ def main() -> None:
             }
             return {part: (images, masks) for part, (images, masks, _) in drawn.items()}
 
-        arms = {"mirror": (imagenet, "mirror"), "classic": (imagenet, "classic")}
+        arms = {decoder: (imagenet, decoder) for decoder in chosen.decoders}
         judge = Trainer(imagenet, Classification(10, CLASSES))
         plain = AugmentOptions()
         for seed, arm, found in run_masks(

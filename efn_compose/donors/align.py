@@ -41,6 +41,7 @@ from efn_compose.donors.stream_maps import (
     whitened,
 )
 from efn_compose.donors.transform import map_stream, permute_group
+from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import IncompatibleDonorsError
 
 Method = Literal["procrustes", "whitened", "linear", "permutation"]
@@ -139,6 +140,8 @@ def align(
     Example:
         >>> aligned = align(harmonise(donors), images[:200]).donors  # doctest: +SKIP
     """
+    # A decoder reads the streams that are mapped: it is carried along, its own channels as they are.
+    donors = [joined_if_known(donor) for donor in donors]
     require_harmonised(donors)
     if method not in METHODS:
         raise IncompatibleDonorsError(f"method must be one of {METHODS}. Received: {method!r}.")
@@ -172,7 +175,7 @@ def align(
             matches[donor.name] = [
                 GroupMatch(**match) for match in donor.provenance[ALIGNED_KEY]["groups"]
             ]
-    return Alignment(aligned, matches, tuple(reused))
+    return Alignment([parted(donor) for donor in aligned], matches, tuple(reused))
 
 
 def _align_lineage(
@@ -213,7 +216,7 @@ def _fit(
     points: dict[str, list[str]] = {}
     for tap in taps(donor.spec):
         points.setdefault(tap.group, []).append(tap.point)
-    for name, group in channel_groups(donor.spec, donor.classes).items():
+    for name, group in channel_groups(donor.spec.with_decoder(None), donor.classes).items():
         seen = [moments[point] for point in points[name]]
         correlation = np.mean([found.correlation for found in seen], axis=0)
         before = float(np.diag(correlation).mean())
@@ -289,7 +292,7 @@ def _read_cache(
     paths = [_cache_path(folder, key, donor.fingerprint) for donor in donors]
     if not all(path.exists() for path in paths):
         return None
-    stored = [load_donor(path) for path in paths]
+    stored = [joined_if_known(load_donor(path)) for path in paths]
     return [
         donor.replace(
             tensors=found.tensors,
@@ -306,4 +309,4 @@ def _write_cache(folder: str | os.PathLike[str] | None, key: str, aligned: Seque
     for donor in aligned:
         # Named by the donor that came in, which the aligned one no longer is.
         source = donor.provenance[ALIGNED_KEY]["from"]
-        donor.save(_cache_path(folder, key, source))
+        parted(donor).save(_cache_path(folder, key, source))

@@ -180,7 +180,7 @@ def _network_differences(ours: ArchSpec, theirs: ArchSpec) -> list[str]:
         return []
     fields = (
         "variant", "family", "stem_channels", "stem_stride", "stage_repeats", "stage_channels",
-        "top_channels",
+        "top_channels", "decoder",
     )  # fmt: skip
     lines = [
         f"{field}: {getattr(ours, field)!r} and {getattr(theirs, field)!r}"

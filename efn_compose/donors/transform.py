@@ -127,7 +127,9 @@ def _map_reader(
     if not offset.any():
         return
     constant = offset @ mapped.reshape(mapped.shape[-2:])
-    shifted, sign = (f"{layer.removesuffix('conv')}bn/moving_mean", 1)
+    # The convolution of a decoder's skip is added to another; the BatchNorm is that of both.
+    before = layer.removesuffix("conv").removesuffix("skip_")
+    shifted, sign = (f"{before}bn/moving_mean", 1)
     if shifted not in tensors:
         shifted, sign = f"{layer}/bias", -1
     values = tensors[shifted]

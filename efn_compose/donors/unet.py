@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from efn_compose.arch import DecoderSpec, TensorSpec, inventory
+from efn_compose.arch import ArchSpec, DecoderSpec, TensorSpec, inventory
 from efn_compose.arch.decoder import OUTPUT_LAYER
 from efn_compose.donors.donor import Donor
 from efn_compose.errors import ConfigError, FurtherPartError
-from efn_compose.store.parts import Part
+from efn_compose.store.parts import Part, PartHeader
 
 #: Name of the part.
 DECODER = "decoder"
@@ -135,6 +135,35 @@ def joined_if_known(donor: Donor) -> Donor:
         return joined(donor)
     except FurtherPartError:
         return donor
+
+
+def described_decoder(
+    spec: ArchSpec, parts: Mapping[str, PartHeader]
+) -> tuple[ArchSpec, tuple[str, ...]]:
+    """Return a file's network with its decoder, and its parts that are none that this version builds.
+
+    Args:
+        spec: The network of the file.
+        parts: Its further parts.
+    """
+    others = tuple(name for name in parts if name != DECODER)
+    if DECODER not in parts:
+        return spec, others
+    try:
+        whole = spec.with_decoder(DecoderSpec(**parts[DECODER].settings))
+    except (TypeError, ConfigError):
+        return spec, tuple(parts)
+    expected = {tensor.name: tensor.shape for tensor in inventory(whole)[len(inventory(spec)) :]}
+    return (whole, others) if parts[DECODER].shapes == expected else (spec, tuple(parts))
+
+
+def decoder_header(spec: ArchSpec) -> dict[str, PartHeader]:
+    """Return what a weight file says of a network's decoder, {} where it has none."""
+    if spec.decoder is None:
+        return {}
+    own = len(inventory(spec.with_decoder(None)))
+    shapes = {tensor.name: tensor.shape for tensor in inventory(spec)[own:]}
+    return {DECODER: PartHeader(shapes, spec.decoder.to_json())}
 
 
 def parted(donor: Donor) -> Donor:

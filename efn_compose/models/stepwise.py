@@ -17,8 +17,8 @@ from efn_compose.arch import (
     ArchSpec,
     Conventions,
     Operation,
+    decoder_operations,
     follow,
-    unet_walk,
     until_block,
     walk,
 )
@@ -96,8 +96,7 @@ class StepwiseNetwork:
         """
         self._before, self._after = before, after
         operations = walk(self.spec, self._classes())
-        if self.spec.decoder is not None:
-            operations = unet_walk(self.spec)
+        operations += decoder_operations(self.spec)
         if last_block is not None:
             operations = until_block(operations, last_block)
         return follow(operations, tf.cast(inputs, self.dtype), self._perform)

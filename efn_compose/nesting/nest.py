@@ -7,6 +7,7 @@ import numpy as np
 
 from efn_compose.arch import ArchSpec, arch_spec
 from efn_compose.donors import Donor
+from efn_compose.donors.unet import parted
 from efn_compose.errors import ConfigError
 from efn_compose.nesting.compatibility import check_compatible
 from efn_compose.nesting.embed import Embedding
@@ -14,6 +15,7 @@ from efn_compose.nesting.fills import FILLS
 from efn_compose.nesting.plan import ExtraRepeats, Positions, plan_nesting
 from efn_compose.nesting.reducing.calibrate import calibrate_new_channels
 from efn_compose.nesting.running.weight_source import WeightSource
+from efn_compose.store.parts import refuse_parts
 
 NestFill = Literal["he", "replicate", "zero", "donor"]
 
@@ -97,12 +99,14 @@ def build_nested(
     embedding.dtype = dtype
     if images is not None:
         embedding.statistics = calibrate_new_channels(embedding, donors[0].preprocess(images))
-    return Donor(
-        name=embedding.as_source().name,
-        spec=embedding.plan.target,
-        conventions=donors[0].conventions,
-        tensors=embedding.all_tensors(),
-        provenance=nested_provenance(sources, embedding, options),
+    return parted(
+        Donor(
+            name=embedding.as_source().name,
+            spec=embedding.plan.target,
+            conventions=donors[0].conventions,
+            tensors=embedding.all_tensors(),
+            provenance=nested_provenance(sources, embedding, options),
+        )
     )
 
 
@@ -127,7 +131,7 @@ def plan_embedding(
             raise ConfigError(f"{name} must be one of {choices}. Received: {received!r}.")
     plan = plan_nesting(
         [source.spec for source in sources],
-        arch_spec(target) if isinstance(target, str) else target,
+        _with_decoder(sources, arch_spec(target) if isinstance(target, str) else target),
         classes=sources[0].classes,
         donor_classes=[source.classes for source in sources],
         extra_repeats=extra_repeats,
@@ -135,6 +139,19 @@ def plan_embedding(
         seed=seed,
     )
     return Embedding(plan, sources, head_weights, fill=fill, seed=seed)
+
+
+def _with_decoder(sources: Sequence[WeightSource], target: ArchSpec) -> ArchSpec:
+    """Return the target with the decoder of the one network that is nested."""
+    decoder = sources[0].spec.decoder
+    is_whole = decoder is not None and decoder.repeats == "all"
+    has_equal_stages = target.stage_repeats == sources[0].spec.stage_repeats
+    for source in sources:
+        if source.spec.decoder is not None and len(sources) > 1:
+            refuse_parts(source.name, ("decoder",), "placing networks side by side")
+        if source.spec.decoder is not None and is_whole and not has_equal_stages:
+            refuse_parts(source.name, ("decoder",), "adding repeats, which it would mirror,")
+    return target.with_decoder(decoder)
 
 
 def nested_provenance(

@@ -138,7 +138,7 @@ def group_of(axis: Axis) -> str:
 
 def feature_group(spec: ArchSpec) -> str:
     """Return the group of the pooled features: the top, or the last stream."""
-    return group_of(inventory(spec)[-1].axes[0])
+    return group_of(inventory(spec.with_decoder(None))[-1].axes[0])
 
 
 @lru_cache(maxsize=64)

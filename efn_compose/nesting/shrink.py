@@ -53,6 +53,7 @@ def shrink(donor: Donor, target: ArchSpec | str, *, images: np.ndarray | None = 
         >>> small.provenance["steps"][-1]["agreement"]["correlation"]  # doctest: +SKIP
         0.62
     """
+    donor.refuse_parts("cutting a network smaller")
     spec = arch_spec(target) if isinstance(target, str) else target
     check_relation(spec, donor.spec, "be cut from")
     pixels = random_pixels(24) if images is None else _enough(np.asarray(images))

@@ -9,10 +9,12 @@ import numpy as np
 
 from efn_compose.arch import ArchSpec
 from efn_compose.donors import Donor
+from efn_compose.donors.unet import decoder_header
 from efn_compose.errors import ConfigError, NestingError
 from efn_compose.nesting.compatibility import check_compatible
 from efn_compose.nesting.direct_sum import mean_weights
 from efn_compose.nesting.nest import nested_provenance, plan_embedding
+from efn_compose.nesting.plan import tensors_by_name
 from efn_compose.nesting.reducing.calibrate import calibrate_new_channels
 from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.store import WeightFile, WeightHeader, write_weights
@@ -154,14 +156,20 @@ def _write_nested(
             scaling.std, np.float32
         )
         embedding.statistics = calibrate_new_channels(embedding, inputs)
+    target_spec, classes = embedding.plan.target, embedding.plan.classes
     header = WeightHeader(
-        embedding.plan.target,
+        target_spec.with_decoder(None),
         sources[0].conventions,
-        embedding.plan.classes,
+        classes,
         nested_provenance(sources, embedding, options),
         dtype=dtype,
+        parts=decoder_header(target_spec),
     )
-    write_weights(out, header, embedding.tensor, progress=progress)
+    # A file's header knows no channel groups of further parts; the plan does.
+    by_name = tensors_by_name(target_spec, classes)
+    write_weights(
+        out, header, lambda tensor: embedding.tensor(by_name[tensor.name]), progress=progress
+    )
     return header
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from efn_compose.arch import ArchSpec, Conventions
 from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.donors import Donor
+from efn_compose.donors.unet import described_decoder, joined_if_known
 from efn_compose.store import WeightFile
 from efn_compose.store.parts import refuse_parts
 
@@ -50,11 +51,12 @@ class WeightSource:
         """Return the source behind a donor or an open weight file; a source is returned as it is.
 
         Raises:
-            FurtherPartError: The weights have a part beside backbone and head.
+            FurtherPartError: The weights have a part beside backbone, head and decoder.
         """
         if isinstance(weights, WeightSource):
             return weights
         if isinstance(weights, Donor):
+            weights = joined_if_known(weights)
             weights.refuse_parts("changing a network's size")
             return cls(
                 weights.name,
@@ -65,10 +67,11 @@ class WeightSource:
                 weights.provenance,
             )
         header = weights.header
-        refuse_parts(str(weights.path), header.parts, "changing a network's size")
+        spec, others = described_decoder(header.spec, header.parts)
+        refuse_parts(str(weights.path), others, "changing a network's size")
         return cls(
             weights.path.stem,
-            header.spec,
+            spec,
             header.conventions,
             header.classes,
             weights.read,
