@@ -16,7 +16,7 @@ TOLERANCE = 1e-9
 
 
 @pytest.mark.slow
-@settings(max_examples=16, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     family=st.sampled_from(["b-w0.3", "lite-w0.25", "v2-b-w0.4", "edge-w0.3"]),
     depths=st.tuples(st.sampled_from([0.3, 0.6, 1.1]), st.sampled_from([0.3, 0.6, 1.1])),
