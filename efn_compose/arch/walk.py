@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeVar
 
+from efn_compose.arch.layer_names import STEM_BN, STEM_CONV, TOP_BN, TOP_CONV, layer_of
 from efn_compose.arch.specs import ArchSpec, BlockSpec
 
 #: What an operation does:
@@ -203,8 +204,8 @@ def block_groups(spec: ArchSpec) -> dict[str, tuple[str, str, str]]:
 
 def _stem(spec: ArchSpec) -> list[Operation]:
     path = OperationPath(None)
-    path.conv("stem_conv", "stem", spec.stem_channels, kernel=3, stride=spec.stem_stride)
-    path.norm("stem_bn")
+    path.conv(STEM_CONV, "stem", spec.stem_channels, kernel=3, stride=spec.stem_stride)
+    path.norm(STEM_BN)
     path.act("stem_activation")
     return path.operations
 
@@ -214,18 +215,20 @@ def _block(block: BlockSpec, before: Operation, mid: str, out: str) -> list[Oper
     name, path = block.name, OperationPath(before, block.name)
     if block.has_expand:
         kernel, stride = (block.kernel, block.stride) if block.kind == "fused" else (1, 1)
-        path.conv(f"{name}_expand_conv", mid, block.mid_channels, kernel=kernel, stride=stride)
-        path.norm(f"{name}_expand_bn")
+        path.conv(
+            layer_of(name, "expand_conv"), mid, block.mid_channels, kernel=kernel, stride=stride
+        )
+        path.norm(layer_of(name, "expand_bn"))
         path.act(f"{name}_expand_activation")
     if block.kind == "mbconv":
-        path.depthwise(f"{name}_depthwise_conv", block.kernel, block.stride)
-        path.norm(f"{name}_depthwise_bn")
+        path.depthwise(layer_of(name, "depthwise_conv"), block.kernel, block.stride)
+        path.norm(layer_of(name, "depthwise_bn"))
         path.act(f"{name}_depthwise_activation")
     if block.se_channels:
         path.squeeze_excite(f"{name}_se", block.se_channels)
     kernel, stride = (block.kernel, block.stride) if block.is_single_conv else (1, 1)
-    path.conv(f"{name}_project_conv", out, block.out_channels, kernel=kernel, stride=stride)
-    path.norm(f"{name}_project_bn")
+    path.conv(layer_of(name, "project_conv"), out, block.out_channels, kernel=kernel, stride=stride)
+    path.norm(layer_of(name, "project_bn"))
     if block.is_single_conv:
         path.act(f"{name}_project_activation")
     if block.has_skip:
@@ -248,8 +251,8 @@ def body(spec: ArchSpec) -> tuple[Operation, ...]:
         operations += _block(block, operations[-1], mid, out)
     if spec.top_channels:
         path = OperationPath(operations[-1])
-        path.conv("top_conv", "top", spec.top_channels)
-        path.norm("top_bn")
+        path.conv(TOP_CONV, "top", spec.top_channels)
+        path.norm(TOP_BN)
         path.act("top_activation")
         operations += path.operations
     return tuple(operations)

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from efn_compose.arch.layer_names import layer_of
 from efn_compose.compose.space import expanded_groups
 from efn_compose.donors import Donor
 from efn_compose.donors.harmonise import folded_scale
@@ -39,8 +40,10 @@ def contributions(donor: Donor, deviations: Mapping[str, np.ndarray]) -> dict[st
     """
     found = {}
     for block, group in expanded_groups(donor.spec).items():
-        scale = folded_scale(donor.tensors, f"{block}_project_bn", donor.conventions.bn_epsilon)
-        rows = donor.tensors[f"{block}_project_conv/kernel"][0, 0] * scale
+        scale = folded_scale(
+            donor.tensors, layer_of(block, "project_bn"), donor.conventions.bn_epsilon
+        )
+        rows = donor.tensors[f"{layer_of(block, 'project_conv')}/kernel"][0, 0] * scale
         value = deviations[group] * np.linalg.norm(rows, axis=1)
         found[group] = value / max(value.sum(), 1e-300)
     return found

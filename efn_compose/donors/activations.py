@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.arch import ArchSpec, block_groups, channel_groups
+from efn_compose.arch.layer_names import block_of, is_part
 from efn_compose.donors.donor import Donor
 
 #: Positions per image and feature map; more adds nothing, as neighbours are alike.
@@ -222,7 +223,7 @@ def branch_moments(
 
 def _add_branch(branches: dict[str, PairMoments], point: str, samples: np.ndarray) -> None:
     """Add a block's branch to its moments, the branch with itself."""
-    block = point.removesuffix("_project_bn")
+    block = block_of(point)
     moments = branches.setdefault(block, PairMoments(samples.shape[1], keeps_covariance=True))
     moments.add(samples, samples)
 
@@ -241,7 +242,7 @@ def _sample(
     picker = PositionPicker(positions, seed)
 
     def observe(point: str, x: Any) -> None:
-        if point in points or point.endswith("_project_bn"):
+        if point in points or is_part(point, "project_bn"):
             samples[point] = picker.pick(x)
 
     StepwiseNetwork.of(donor).run(donor.preprocess(images), after=observe)

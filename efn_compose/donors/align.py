@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 
 from efn_compose.arch import ChannelGroup, channel_groups
+from efn_compose.arch.layer_names import STEM_CONV, is_part
 from efn_compose.donors.activations import (
     POSITIONS,
     PairMoments,
@@ -244,8 +245,8 @@ def _fit(
 def _feeds_depthwise(group: ChannelGroup) -> bool:
     """Return whether the group is a stream without activation that a depthwise reads."""
     layers = {member.tensor.layer for member in group.members}
-    has_depthwise = any(layer.endswith("_depthwise_conv") for layer in layers)
-    return has_depthwise and "stem_conv" not in layers
+    has_depthwise = any(is_part(layer, "depthwise_conv") for layer in layers)
+    return has_depthwise and STEM_CONV not in layers
 
 
 def _transformed(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Preprocessing
+from efn_compose.arch.layer_names import STEM_BN, STEM_CONV
 from efn_compose.donors.donor import Donor
 from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import IncompatibleDonorsError, describe_problems
@@ -229,14 +230,15 @@ def _fold_preprocessing(
     With pixel p, old input (p - m)/s and new input v = (p - m')/s', the old input is
     v s'/s + (m' - m)/s: the factor goes to the kernel, the offset to the mean.
     """
-    kernel, mean = tensors["stem_conv/kernel"], tensors["stem_bn/moving_mean"]
+    kernel_name, mean_name = f"{STEM_CONV}/kernel", f"{STEM_BN}/moving_mean"
+    kernel, mean = tensors[kernel_name], tensors[mean_name]
     old_mean, old_std = np.asarray(old.mean), np.asarray(old.std)
     factor = np.asarray(new.std) / old_std
     offset = (np.asarray(new.mean) - old_mean) / old_std
     exact = kernel.astype(np.float64)
-    tensors["stem_conv/kernel"] = (exact * factor[:, None]).astype(kernel.dtype)
+    tensors[kernel_name] = (exact * factor[:, None]).astype(kernel.dtype)
     shift = np.einsum("hwio,i->o", exact, offset)
-    tensors["stem_bn/moving_mean"] = (mean - shift).astype(mean.dtype)
+    tensors[mean_name] = (mean - shift).astype(mean.dtype)
 
 
 def folded_scale(tensors: Mapping[str, np.ndarray], layer: str, epsilon: float) -> np.ndarray:

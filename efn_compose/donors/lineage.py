@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from efn_compose.arch import ArchSpec, inventory
+from efn_compose.arch.layer_names import is_part, norm_of
 from efn_compose.donors.donor import Donor
 from efn_compose.donors.harmonise import folded_scale
 from efn_compose.errors import IncompatibleDonorsError, describe_problems
@@ -177,9 +178,9 @@ def require_one_lineage(donors: Sequence[Donor], what: str) -> None:
 def _compared_layers(spec: ArchSpec) -> list[tuple[str, str]]:
     """Return the convolutions to compare with the BatchNorm that follows each."""
     return [
-        (tensor.layer, tensor.layer.removesuffix("conv") + "bn")
+        (tensor.layer, norm_of(tensor.layer))
         for tensor in inventory(spec)
-        if tensor.role == "kernel" and tensor.layer.endswith(("_expand_conv", "_project_conv"))
+        if tensor.role == "kernel" and is_part(tensor.layer, "expand_conv", "project_conv")
     ]
 
 

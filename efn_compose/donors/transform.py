@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from efn_compose.arch import ArchSpec, ChannelGroup, block_groups
+from efn_compose.arch.layer_names import block_of, is_part, layer_of
 from efn_compose.donors.activations import PairMoments
 from efn_compose.donors.stream_maps import StreamMap
 
@@ -56,15 +57,16 @@ def map_stream(
     offset = stream.offset if _takes_offset(tensors, group) else np.zeros_like(stream.offset)
     for member in group.members:
         layer, name = member.tensor.layer, member.tensor.name
-        if name not in tensors or layer.endswith("_project_bn"):
+        if name not in tensors or is_part(layer, "project_bn"):
             continue
-        block = "_".join(layer.split("_", 2)[:2])
+        block = block_of(layer)
         is_inside = block in of_block and of_block[block][1] == group.name
-        if member.use == "out" and layer.endswith("_project_conv"):
+        if member.use == "out" and is_part(layer, "project_conv"):
             _map_producer(tensors, block, stream, branches[block], bn_epsilon)
             if of_block[block][0] != group.name:
-                beta = tensors[f"{block}_project_bn/beta"]
-                tensors[f"{block}_project_bn/beta"] = (beta + offset).astype(beta.dtype)
+                beta_name = f"{layer_of(block, 'project_bn')}/beta"
+                beta = tensors[beta_name]
+                tensors[beta_name] = (beta + offset).astype(beta.dtype)
         elif is_inside and member.tensor.role == "depthwise_kernel":
             kernel = np.take(tensors[name], stream.order, member.axis)
             scaled = kernel / stream.scale[:, None]
@@ -89,7 +91,8 @@ def _map_producer(
     tensors: Tensors, block: str, stream: StreamMap, branch: PairMoments, bn_epsilon: float
 ) -> None:
     """Give a block's project convolution and BatchNorm an output in the new basis."""
-    norm, kernel_name = f"{block}_project_bn", f"{block}_project_conv/kernel"
+    norm = layer_of(block, "project_bn")
+    kernel_name = f"{layer_of(block, 'project_conv')}/kernel"
     kernel = tensors[kernel_name]
     variance = tensors[f"{norm}/moving_variance"].astype(np.float64)
     scale = tensors[f"{norm}/gamma"] / np.sqrt(variance + bn_epsilon)

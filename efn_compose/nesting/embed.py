@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, TensorSpec, channel_groups, inventory
+from efn_compose.arch.layer_names import conv_of, is_part
 from efn_compose.nesting.fills import HE_SQUARED_NORM, fresh_values, split_rows, tensor_rng
 from efn_compose.nesting.plan import (
     NestingPlan,
@@ -173,6 +174,6 @@ class Embedding:
 
 def _kernel_before(tensor: TensorSpec) -> str:
     """Return the name of the kernel whose output a BatchNorm tensor normalises."""
-    layer = tensor.layer.removesuffix("_bn") + "_conv"
-    role = "depthwise_kernel" if layer.endswith("_depthwise_conv") else "kernel"
+    layer = conv_of(tensor.layer)
+    role = "depthwise_kernel" if is_part(layer, "depthwise_conv") else "kernel"
     return f"{layer}/{role}"

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from efn_compose.arch import ArchSpec, Axis, TensorSpec, channel_groups, inventory
+from efn_compose.arch.layer_names import STEM_BN, is_part
 from efn_compose.errors import NestingError, describe_problems
 from efn_compose.nesting.compatibility import check_relation
 
@@ -20,7 +21,6 @@ ExtraRepeats = Literal["end", "interleaved"]
 Positions = Literal["leading", "random"]
 
 #: Layers whose output is added to, or starts, a residual stream.
-_STREAM_PRODUCERS = ("stem_bn", "_project_bn")
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,10 @@ def tensors_by_name(spec: ArchSpec, classes: int | None) -> dict[str, TensorSpec
 
 def is_stream_producer(tensor: TensorSpec) -> bool:
     """Whether a tensor scales or shifts the addition of a layer to a residual stream."""
-    return tensor.layer.endswith(_STREAM_PRODUCERS) and tensor.role in ("gamma", "beta")
+    return (tensor.layer == STEM_BN or is_part(tensor.layer, "project_bn")) and tensor.role in (
+        "gamma",
+        "beta",
+    )
 
 
 def donor_tensor_name(

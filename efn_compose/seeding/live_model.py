@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from efn_compose.arch.layer_names import STEM_CONV
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.dialects.keras.keras_config import LayerConfig
 from efn_compose.errors import SeedingError
 
-STEM = "stem_conv"
+STEM = STEM_CONV
 #: Leaf classes whose weights the converters know.
 _KNOWN = ("Conv2D", "DepthwiseConv2D", "BatchNormalization", "Dense", "Normalization")
 

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from efn_compose.arch import STATISTIC_ROLES
+from efn_compose.arch.layer_names import TOP_BN
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.numerics.moments import ChannelMoments, joined
@@ -28,7 +29,6 @@ ABSORBED_KEY = "absorbed"
 
 #: Images that pass through the network together; fewer where memory asks for it.
 _BATCH = 50
-_LAST = "top_bn"
 
 
 def absorb_statistics(donor: Donor, images: np.ndarray, part: Part = "all") -> Donor:
@@ -67,7 +67,7 @@ def absorb_statistics(donor: Donor, images: np.ndarray, part: Part = "all") -> D
         )
     tensors = dict(donor.tensors)
     for norm, moments in _observed(donor, images).items():
-        if part == "body" and norm == _LAST:
+        if part == "body" and norm == TOP_BN:
             continue
         tensors |= _rewritten(tensors, norm, moments, donor.conventions.bn_epsilon)
     record = {"images": len(images), "size": list(images.shape[1:3]), "part": part}

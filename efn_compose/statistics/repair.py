@@ -18,13 +18,14 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.arch import ArchSpec, Conventions
+from efn_compose.arch.layer_names import Part, block_of, is_part, layer_of
 from efn_compose.donors import Donor
 from efn_compose.donors.activations import PositionPicker
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.numerics.moments import ChannelMoments
 from efn_compose.numerics.ridge import RIDGE, RidgeRegression
 
-_GATE_LAYERS = ("_se_reduce", "_se_expand")
+_GATE_LAYERS: tuple[Part, ...] = ("se_reduce", "se_expand")
 
 #: Positions per image and block that a refit sees.
 REFIT_POSITIONS = 25
@@ -90,7 +91,7 @@ def observed_statistics(donor: Donor, inputs: np.ndarray) -> dict[str, np.ndarra
             observed[f"{layer}/moving_variance"] = moments.variance
 
     def after(point: str, x: tf.Tensor) -> None:
-        if point.endswith(_GATE_LAYERS):
+        if is_part(point, *_GATE_LAYERS):
             observed[f"{point}/bias"] = _moments(x).mean
 
     network.run(inputs, before=before, after=after)
@@ -164,12 +165,12 @@ class _Repair:
         return self.tensors
 
     def _before(self, layer: str, x: tf.Tensor) -> None:
-        block = layer.removesuffix("_project_conv")
-        if block != layer and block in self.targets:
+        block = block_of(layer)
+        if is_part(layer, "project_conv") and block in self.targets:
             self._refit(block, x)
         elif layer.endswith("_bn"):
             self._set_statistics(layer, x)
-        elif layer.endswith(_GATE_LAYERS) and self.match is not None:
+        elif is_part(layer, *_GATE_LAYERS) and self.match is not None:
             # Gates have no BatchNorm; their bias keeps the mean before the activation.
             kernel = self.tensors[f"{layer}/kernel"].astype(np.float64)
             mean = _moments(x).mean @ kernel[0, 0]
@@ -188,10 +189,10 @@ class _Repair:
             # The branch also makes up for what went wrong earlier in the stream.
             target = target - self.stream.pop(block)
         fit = RidgeRegression(self.picker.pick(x), target).fit(self.ridge)
-        name = f"{block}_project_conv/kernel"
+        name = f"{layer_of(block, 'project_conv')}/kernel"
         kernel = self.tensors[name]
         self.tensors[name] = fit.kernel.astype(kernel.dtype).reshape(kernel.shape)
-        self.biases[f"{block}_project_bn"] = fit.bias
+        self.biases[layer_of(block, "project_bn")] = fit.bias
 
     def _set_statistics(self, layer: str, x: tf.Tensor) -> None:
         moments = _moments(x)

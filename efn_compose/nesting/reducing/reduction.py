@@ -21,6 +21,7 @@ from efn_compose.arch import (
     channel_groups,
     inventory,
 )
+from efn_compose.arch.layer_names import conv_of, is_part
 from efn_compose.errors import NestingError, describe_problems
 from efn_compose.nesting.plan import block_of, group_of, tensors_by_name
 from efn_compose.nesting.reducing.moments import Moments
@@ -181,7 +182,7 @@ class Reduction:
         expected = np.zeros_like(measured)
         for member in group.members:
             layer = member.tensor.layer
-            if member.use == "out" and layer.endswith("_project_conv"):
+            if member.use == "out" and is_part(layer, "project_conv"):
                 kernel = self.source.read(member.tensor.name)[0, 0] * self._bn_scale(layer)
                 expected += kernel.T @ (self.moments.variances[layer][:, None] * kernel)
         expected *= np.trace(measured) / max(np.trace(expected), 1e-30)
@@ -245,9 +246,8 @@ class Reduction:
         """Return the correction of a bias or moving mean for removed inputs."""
         if tensor.role == "bias":
             lost = self._lost_input(self.tensor(f"{tensor.layer}/kernel"))
-        elif tensor.role == "moving_mean" and not tensor.layer.endswith("_depthwise_bn"):
-            conv = tensor.layer.removesuffix("_bn") + "_conv"
-            lost = self._lost_input(self.tensor(f"{conv}/kernel"))
+        elif tensor.role == "moving_mean" and not is_part(tensor.layer, "depthwise_bn"):
+            lost = self._lost_input(self.tensor(f"{conv_of(tensor.layer)}/kernel"))
             lost = None if lost is None else -lost
         else:
             lost = None

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from efn_compose.arch import BlockSpec
+from efn_compose.arch.layer_names import layer_of
 from efn_compose.nesting.plan import group_of
 from efn_compose.nesting.reducing.reduction import Reduction
 from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
@@ -108,7 +109,8 @@ def _refit(
     epsilon: float,
 ) -> None:
     """Refit a project convolution and its BatchNorm, pulled towards their old values."""
-    conv, norm = f"{block}_project_conv/kernel", f"{block}_project_bn"
+    conv = f"{layer_of(block, 'project_conv')}/kernel"
+    norm = layer_of(block, "project_bn")
     z, y = _positions(features), _positions(goal)
     scale = tensors[f"{norm}/gamma"] / np.sqrt(tensors[f"{norm}/moving_variance"] + epsilon)
     start = tensors[conv][0, 0] * scale.astype(np.float64)

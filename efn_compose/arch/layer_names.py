@@ -1,0 +1,62 @@
+"""Names of layers: how the walk makes them, and how algorithms ask for one of a block's layers."""
+
+from typing import Literal
+
+STEM_CONV, STEM_BN = "stem_conv", "stem_bn"
+TOP_CONV, TOP_BN = "top_conv", "top_bn"
+
+#: The layers of a block that have tensors.
+Part = Literal[
+    "expand_conv", "expand_bn", "depthwise_conv", "depthwise_bn", "se_reduce", "se_expand",
+    "project_conv", "project_bn",
+]  # fmt: skip
+
+
+def layer_of(block: str, part: Part) -> str:
+    """Return the name of a block's layer.
+
+    Example:
+        >>> layer_of("stage2_block1", "project_conv")
+        'stage2_block1_project_conv'
+    """
+    return f"{block}_{part}"
+
+
+def is_part(layer: str, *parts: Part) -> bool:
+    """Return whether a layer is one of these of any block.
+
+    Example:
+        >>> is_part("stage2_block1_se_reduce", "se_reduce", "se_expand"), is_part("top_bn", "expand_bn")
+        (True, False)
+    """
+    return any(layer.endswith(f"_{part}") for part in parts)
+
+
+def block_of(layer: str) -> str:
+    """Return the block of a block's layer.
+
+    Example:
+        >>> block_of("stage2_block1_project_conv")
+        'stage2_block1'
+    """
+    return "_".join(layer.split("_", 2)[:2])
+
+
+def norm_of(conv: str) -> str:
+    """Return the BatchNorm behind a convolution.
+
+    Example:
+        >>> norm_of("stem_conv")
+        'stem_bn'
+    """
+    return conv.removesuffix("_conv") + "_bn"
+
+
+def conv_of(norm: str) -> str:
+    """Return the convolution in front of a BatchNorm.
+
+    Example:
+        >>> conv_of("stage1_block1_depthwise_bn")
+        'stage1_block1_depthwise_conv'
+    """
+    return norm.removesuffix("_bn") + "_conv"
