@@ -25,7 +25,7 @@ from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.workers.evaluator import Evaluator
 from efn_compose.evolve.workers.executor import answer
 from efn_compose.evolve.workers.seat import Seat
-from efn_compose.soups import blend, greedy_soup
+from efn_compose.soups import greedy_soup, weighted_soup
 from efn_compose.store.journal import Journal
 
 
@@ -116,7 +116,7 @@ def best_sibling(bench: Bench) -> Start:
 
 def uniform(bench: Bench) -> Start:
     """The plain average of the siblings, of strangers too: what that is worth is the question."""
-    soup = blend(bench.siblings, _equal(bench.siblings), allow_unrelated=True)
+    soup = weighted_soup(bench.siblings, _equal(bench.siblings), allow_unrelated=True)
     return Start([soup.tensors], bench.budget)
 
 

@@ -46,7 +46,7 @@ class Recipe:
         return cls("average", (1.0 / donor_count,) * donor_count)
 
     @classmethod
-    def blend(cls, members: Sequence[int], donor_count: int) -> "Recipe":
+    def average_of(cls, members: Sequence[int], donor_count: int) -> "Recipe":
         """Return the recipe of the plain average of some donors; one named twice counts twice.
 
         Args:
@@ -54,12 +54,22 @@ class Recipe:
             donor_count: Number of all donors.
 
         Example:
-            >>> Recipe.blend([0, 2], 3).values
+            >>> Recipe.average_of([0, 2], 3).values
             (0.5, 0.0, 0.5)
         """
         return cls(
             "average", tuple(list(members).count(n) / len(members) for n in range(donor_count))
         )
+
+    @classmethod
+    def blend(cls, members: Sequence[int], donor_count: int) -> "Recipe":
+        """Return `average_of`, under the name that it had in version 0.1.
+
+        Example:
+            >>> Recipe.blend([0, 2], 3) == Recipe.average_of([0, 2], 3)
+            True
+        """
+        return cls.average_of(members, donor_count)
 
     @classmethod
     def by_segment(cls, weights: np.ndarray) -> "Recipe":

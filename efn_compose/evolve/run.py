@@ -24,7 +24,7 @@ from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.journal.watcher import RunWatcher
 from efn_compose.evolve.kinds.kind import SearchKind, Workplace
-from efn_compose.evolve.lines.descendants import Descendants, blend_of
+from efn_compose.evolve.lines.descendants import Descendants, average_of
 from efn_compose.evolve.options import BudgetOptions, FinalsOptions, FitnessOptions
 from efn_compose.evolve.verdict.finals import FinalResult, Finals
 from efn_compose.evolve.verdict.predictions import Predictions, predict_test
@@ -153,7 +153,7 @@ class EvolutionRun:
         #: The first recipe of a line, by number of a trained network.
         self._starts: dict[int, Genome] = {}
         #: Averages that compositions must beat besides donors.
-        self._references: dict[str, Recipe] = {}
+        self._rivals: dict[str, Recipe] = {}
         self._effects: tuple[float, ...] = ()
         self._lineages = LineageFlags((), (), True)
         self._sit(genome_space(self._base[0].spec, len(self._base), granularity), self._base)
@@ -312,10 +312,8 @@ class EvolutionRun:
             for number, donor in enumerate(self.donors)
             if donor.name in found.starts
         }
-        self._references = {
-            name: blend_of(members, names) for name, members in found.references.items()
-        }
-        return [blend_of(members, names) for _, members in found.candidates]
+        self._rivals = {name: average_of(members, names) for name, members in found.rivals.items()}
+        return [average_of(members, names) for _, members in found.candidates]
 
     def _start_of(self, winner: Recipe) -> DonorMap | None:
         """Return the first recipe of the winner's line; None if it was not trained on."""
@@ -333,7 +331,7 @@ class EvolutionRun:
             seeds=self._finals_options.final_seeds,
             ledger=self._ledger,
             watcher=self._watcher,
-            references=self._references,
+            rivals=self._rivals,
         )
         is_whole = self._contestants == len(self.donors)
         return finals.decide(finalists, with_average=is_whole)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from efn_compose.donors import Donor, require_harmonised
 from efn_compose.donors.lineage import require_one_lineage
-from efn_compose.soups.blend import uniform_soup
+from efn_compose.soups.weighted import uniform_soup
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from efn_compose.arch import inventory
 from efn_compose.donors import Donor, require_harmonised
 from efn_compose.donors.lineage import require_one_lineage
 from efn_compose.errors import ComposeError
-from efn_compose.soups import blend, uniform_soup
+from efn_compose.soups import uniform_soup, weighted_soup
 
 
 def task_arithmetic(
@@ -87,7 +87,7 @@ class MegaResult:
     """What MeGA's search found.
 
     Args:
-        donor: The best blend, not worse on the search's data than the best donor.
+        donor: The best average, not worse on the search's data than the best donor.
         weights: Its weight per donor.
         score: Its score.
         evaluations: Number of calls of the scoring function.
@@ -137,7 +137,7 @@ def mega(
     def score(weights: np.ndarray) -> float:
         key = tuple(weights.tolist())
         if key not in scores:
-            value = float(evaluate(blend(donors, weights.tolist(), allow_unrelated=True)))
+            value = float(evaluate(weighted_soup(donors, weights.tolist(), allow_unrelated=True)))
             scores[key] = value if value == value else float("-inf")
         return scores[key]
 
@@ -157,7 +157,7 @@ def mega(
         pairs = zip(parents[::2], parents[1::2], strict=True)
         individuals = [best, *(_crossover(one, other, rng) for one, other in pairs)]
     best = max(individuals, key=score)
-    donor = blend(donors, best.tolist(), allow_unrelated=True).replace(name="mega")
+    donor = weighted_soup(donors, best.tolist(), allow_unrelated=True).replace(name="mega")
     return MegaResult(donor, tuple(best.tolist()), score(best), len(scores))
 
 

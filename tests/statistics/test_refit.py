@@ -89,7 +89,7 @@ def test_a_composition_of_nothing_but_the_host_comes_back_untouched(setting):
         (lambda space: Recipe.genome(space.pure(1)), 1),
         (lambda space: _mixed(space, 2), 0),
         (lambda space: Recipe.average(2), 0),
-        (lambda space: Recipe.blend([0, 1, 1], 2), 1),
+        (lambda space: Recipe.average_of([0, 1, 1], 2), 1),
     ],
 )
 def test_the_host_is_whoever_most_comes_from(setting, recipe, host):

@@ -149,16 +149,16 @@ class MadeUpRun:
         return self
 
     def finals(self) -> "MadeUpRun":
-        """Run finalists and references on fresh seeds, then the test."""
+        """Run finalists and rivals on fresh seeds, then the test."""
         found: dict[str, list[dict[str, Any]]] = {}
         both = ("validation", "test")
-        references = [(n, Recipe.genome(self.space.pure(i))) for i, n in enumerate(self.names)]
-        references.append(("uniform_average", Recipe.average(len(self.names))))
+        rivals = [(n, Recipe.genome(self.space.pure(i))) for i, n in enumerate(self.names)]
+        rivals.append(("uniform_average", Recipe.average(len(self.names))))
         for seed in FINAL_SEEDS:
             for number, genome in enumerate(self.best):
                 self.evaluate("final", Recipe.genome(genome), seed, arm=f"finalist{number + 1}")
         for seed in FINAL_SEEDS:
-            for name, recipe in references:
+            for name, recipe in rivals:
                 self.evaluate("final", recipe, seed, arm=name, parts=both)
                 found.setdefault(name, []).append(self.records[-1])
         for seed in FINAL_SEEDS:

@@ -152,21 +152,21 @@ def _scores(run: RunView, board: Scoreboard) -> str:
     if not board.arms:
         return "\n".join([*lines, "The finals have not been run.", ""])
     metrics = list(dict.fromkeys(metric for arm in board.arms for metric in arm.test_scores))
-    head = ["Contestant", "Test loss", f"vs {board.reference}", *(f"Test {m}" for m in metrics)]
-    head += ["Validation loss", f"vs {board.reference}"]
+    head = ["Contestant", "Test loss", f"vs {board.rival}", *(f"Test {m}" for m in metrics)]
+    head += ["Validation loss", f"vs {board.rival}"]
     lines += [_row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
     for arm in board.arms:
         mark = " **(written)**" if arm.name == board.winner else ""
-        reference = board.reference if arm.name == board.best_donor else None
+        rival = board.rival if arm.name == board.best_donor else None
         lines.append(
             _row(
                 [
                     inline(arm.title) + mark,
                     mean_and_error(arm.test_loss),
-                    reference or difference_text(board.difference(arm, "test")),
+                    rival or difference_text(board.difference(arm, "test")),
                     *(mean_and_error(arm.test_scores.get(m, ())) for m in metrics),
                     mean_and_error(arm.validation_loss),
-                    reference or difference_text(board.difference(arm, "validation")),
+                    rival or difference_text(board.difference(arm, "validation")),
                 ]
             )
         )
@@ -195,7 +195,7 @@ def _interval(board: Scoreboard, seeds: int) -> str:
     if arm is None or found is None:
         return ""
     return (
-        f"The 95 % interval of {arm.title.lower()} minus {board.reference} on test is "
+        f"The 95 % interval of {arm.title.lower()} minus {board.rival} on test is "
         f"{interval_text(found, seeds)} (Student's t). "
     )
 

@@ -28,19 +28,19 @@ _ROW, _NARROW_ROW = 30.0, 46.0
 def scores_figure(run: RunView, board: Scoreboard) -> Html | None:
     """Return the figure of paired differences; None where there is nothing to pair."""
     arms = [arm for arm in board.arms if board.difference(arm) is not None]
-    reference = board.arm(board.best_donor)
-    if not arms or reference is None:
+    rival = board.arm(board.best_donor)
+    if not arms or rival is None:
         return None
     numbers = {donor.name: donor.number for donor in run.donors}
-    spans = {arm.name: _per_seed(arm, reference, board.part) for arm in arms}
+    spans = {arm.name: _per_seed(arm, rival, board.part) for arm in arms}
     limit = _limit(list(spans.values()))
 
     def draw(width: float) -> Html:
         return _draw(board, arms, spans, limit, numbers, width)
 
-    seeds = len(reference.losses(board.part))
+    seeds = len(rival.losses(board.part))
     caption = (
-        f"Difference in {board.part} loss to {board.reference_title}: left of the line is "
+        f"Difference in {board.part} loss to {board.rival_title}: left of the line is "
         f"better. The large mark is the mean over {count(seeds, 'seed')}, the thick bar ± 1 standard "
         f"error, the thin one the 95 % interval (± {interval_factor(seeds):.2f} standard errors), the "
         "small marks are the single seeds. Where the thin bar crosses the line, so few seeds do not "
@@ -49,8 +49,8 @@ def scores_figure(run: RunView, board: Scoreboard) -> Html | None:
     return figure(draw, caption)
 
 
-def _per_seed(arm: ArmView, reference: ArmView, part: str) -> list[float]:
-    pairs = zip(arm.losses(part), reference.losses(part), strict=True)
+def _per_seed(arm: ArmView, rival: ArmView, part: str) -> list[float]:
+    pairs = zip(arm.losses(part), rival.losses(part), strict=True)
     return [a - b for a, b in pairs]
 
 
@@ -89,7 +89,7 @@ def _draw(
         marks.append(text(x, frame.bottom + 16, words, "tick", "middle"))
     zero = frame.x(0.0)
     marks.append(line(zero, frame.top - 4, zero, frame.bottom + 3, "frame"))
-    unit = f"{board.part} loss minus that of the {board.reference} (nats)"
+    unit = f"{board.part} loss minus that of the {board.rival} (nats)"
     marks.append(text(frame.right, frame.bottom + 35, unit, "axis", "end"))
     for number, arm in enumerate(arms):
         y = frame.top + row * (number + 0.5) + (9 if narrow else 0)

@@ -167,8 +167,8 @@ def _headline(seen: Sequence[_Seen]) -> str:
         if one.written is not None and one.written.test_loss
     ]
     scored = [one for _, one in sorted(tested, key=lambda pair: pair[0])]
-    reference = seen[0].run
-    if len(scored) < 2 or not all(same_data(reference, one.run) for one in seen[1:]):
+    first = seen[0].run
+    if len(scored) < 2 or not all(same_data(first, one.run) for one in seen[1:]):
         return f"{count(len(seen), 'run')} side by side."
     best, second = scored[0], scored[1]
     found = _arm_difference(second.written, best.written).difference
@@ -203,7 +203,7 @@ def _runs_table(seen: Sequence[_Seen]) -> Html:
                 one.run.status,
                 name(arm.title if arm is not None else NOTHING),
                 mean_and_error(arm.test_loss) if arm is not None else NOTHING,
-                _difference_words(found) if found is not None else "reference",
+                _difference_words(found) if found is not None else "first",
                 difference_text(within),
                 f"{len(one.run.evaluations):,}",
                 duration(clock.busy_seconds),

@@ -37,7 +37,7 @@ def headline(run: RunView, board: Scoreboard, search: SearchView) -> str:
     if run.result:
         if board.winner in ("composed", "uniform_average"):
             return _victory(board)
-        return f"Nothing beat {board.reference_title}."
+        return f"Nothing beat {board.rival_title}."
     if not run.evaluations:
         return "No evaluation has finished yet."
     best = search.best
@@ -59,10 +59,10 @@ def _victory(board: Scoreboard) -> str:
         who += " every donor, and"
     found = board.difference(arm, "test") if arm is not None else None
     if found is None or found.is_clearly_better:
-        return f"{who} {board.reference_title}."
+        return f"{who} {board.rival_title}."
     if found.is_clearly_worse:
-        return f"{who} {board.reference_title}, on validation, but not on test."
-    return f"{who} {board.reference_title}, on validation; the test leaves it open."
+        return f"{who} {board.rival_title}, on validation, but not on test."
+    return f"{who} {board.rival_title}, on validation; the test leaves it open."
 
 
 def verdict_words(run: RunView) -> Html:
@@ -92,23 +92,23 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
     challenger = board.arm(board.winner) or board.arm("composed")
     if challenger is not None and challenger.name == board.best_donor:
         challenger = board.arm("composed") or board.arm("uniform_average")
-    reference = board.arm(board.best_donor)
+    rival = board.arm(board.best_donor)
     part = board.part
-    if challenger is not None and reference is not None:
+    if challenger is not None and rival is not None:
         found = board.difference(challenger)
         entries.append(
             (
-                f"{challenger.title} against {board.reference}, {part} loss",
+                f"{challenger.title} against {board.rival}, {part} loss",
                 difference_text(found),
                 _interval_words(challenger, found),
             )
         )
-        if challenger.test_scores.get("accuracy") and reference.test_scores.get("accuracy"):
+        if challenger.test_scores.get("accuracy") and rival.test_scores.get("accuracy"):
             entries.append(
                 (
                     "Test accuracy",
                     mean_and_error(challenger.test_scores["accuracy"], 2, 100) + " %",
-                    f"{board.reference} {mean_and_error(reference.test_scores['accuracy'], 2, 100)}\u00a0%",
+                    f"{board.rival} {mean_and_error(rival.test_scores['accuracy'], 2, 100)}\u00a0%",
                 )
             )
     entries.append(
@@ -178,11 +178,12 @@ def scoreboard_table(run: RunView, board: Scoreboard) -> Html:
         if arm.name == board.winner:
             label.append(element("small", " written", class_="quiet"))
         elif arm.name == board.best_donor:
-            label.append(element("small", f" {board.reference}", class_="quiet"))
-        if arm.name == board.best_donor:
-            relative = "reference"
-        else:
-            relative = difference_text(board.difference(arm, "test"))
+            label.append(element("small", f" {board.rival}", class_="quiet"))
+        relative = (
+            "rival"
+            if arm.name == board.best_donor
+            else difference_text(board.difference(arm, "test"))
+        )
         rows.append(
             [
                 label,
@@ -197,11 +198,11 @@ def scoreboard_table(run: RunView, board: Scoreboard) -> Html:
         )
         classes.append("winner" if arm.name == board.winner else "")
     seeds = max(len(arm.validation_loss) for arm in board.arms)
-    head = ["Contestant", "Test loss", f"vs {board.reference}"]
+    head = ["Contestant", "Test loss", f"vs {board.rival}"]
     head += [
         f"Test {metric}" + (" (%)" if metric in ("accuracy", "auc") else "") for metric in metrics
     ]
-    head += ["Validation loss", f"vs {board.reference}"]
+    head += ["Validation loss", f"vs {board.rival}"]
     caption = (
         f"Mean ± standard error over {count(seeds, 'fresh seed')}, the same for all; losses in nats. "
         "Differences are paired by seed, and negative ones are better. The decision is made on "

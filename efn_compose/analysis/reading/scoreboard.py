@@ -11,7 +11,7 @@ from efn_compose.evolve.verdict.verdict import (
     Difference,
     paired_difference,
     reference_kind,
-    reference_title,
+    rival_title,
 )
 
 ArmKind = Literal["composed", "average", "donor"]
@@ -69,22 +69,22 @@ class Scoreboard:
         return next((arm for arm in self.arms if arm.name == name), None)
 
     @property
-    def reference(self) -> str:
+    def rival(self) -> str:
         """Name of the rival: the best donor, or weights made from one."""
         return reference_kind(self.best_donor)
 
     @property
-    def reference_title(self) -> str:
+    def rival_title(self) -> str:
         """The same by its name, in a sentence."""
-        return reference_title(self.best_donor)
+        return rival_title(self.best_donor)
 
     def difference(self, arm: ArmView, part: str = "") -> Difference | None:
         """Return arm minus best donor over common seeds; None where it cannot be formed."""
-        reference = self.arm(self.best_donor)
-        if reference is None or reference is arm:
+        rival = self.arm(self.best_donor)
+        if rival is None or rival is arm:
             return None
         part = part or self.part
-        return difference(arm.losses(part), reference.losses(part))
+        return difference(arm.losses(part), rival.losses(part))
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Difference | None:

@@ -57,7 +57,7 @@ class Budget:
     def reserve_seconds(self) -> float:
         """Return the time to keep for finals and test, at the latest evaluations' pace."""
         each = self.clock.seconds_per_evaluation or 0.0
-        # All workers are waited for four times: finalists, references, test, pictures.
+        # All workers are waited for four times: finalists, rivals, test, pictures.
         ending = self._ending + _AFTERWARDS
         return _MARGIN * each * (ending / self.workers + 4 * (self.workers > 1))
 

@@ -70,7 +70,7 @@ def plan_phases(
 def rounds_of_rest(finals: FinalsOptions, phases: Mapping[str, int], workers: int) -> int:
     """Return the wall time of all but the search, in units of one evaluation.
 
-    Noise, references, test and pictures are each awaited whole; finalists race seed by seed.
+    Noise, rivals, test and pictures are each awaited whole; finalists race seed by seed.
 
     Example:
         >>> finals = FinalsOptions(noise_repeats=3, finalists=2, final_seeds=4)
@@ -79,6 +79,6 @@ def rounds_of_rest(finals: FinalsOptions, phases: Mapping[str, int], workers: in
         8
     """
     race = finals.final_seeds * math.ceil(finals.finalists / workers)
-    references = phases["final"] - finals.finalists * finals.final_seeds
-    whole = (phases["noise"], references, phases["test"], PICTURES)
+    rivals = phases["final"] - finals.finalists * finals.final_seeds
+    whole = (phases["noise"], rivals, phases["test"], PICTURES)
     return race + sum(math.ceil(count / workers) for count in whole)

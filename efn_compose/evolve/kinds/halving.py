@@ -219,7 +219,7 @@ class HalvingSearch(Generations):
             recipes.append(
                 Recipe.genome(space.pure(members[0]))
                 if is_one
-                else Recipe.blend(members, space.donor_count)
+                else Recipe.average_of(members, space.donor_count)
             )
         return self._plan(recipes, places)
 

@@ -127,7 +127,7 @@ class LamarckianSearch(Generations):
             if one == other:
                 recipe = Recipe.genome(space.pure(one))
             elif generator.random() < _AVERAGE_RATE:
-                recipe = Recipe.blend([one, other], space.donor_count)
+                recipe = Recipe.average_of([one, other], space.donor_count)
             else:
                 recipe = Recipe.genome(mix(one, other, space, generator))
             children.append(self.task(generation, member, recipe))

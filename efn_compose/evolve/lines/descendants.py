@@ -52,13 +52,13 @@ class Descendants:
             the parts of averages.
         candidates: Averages over the networks, best first by validation loss: name and the
             names of the networks averaged, one named twice counting twice.
-        references: Averages that are no candidates but what these must beat.
+        rivals: Averages that the candidates must beat.
         starts: By network, the genome its line began as, where lines never meet.
     """
 
     networks: dict[str, Tensors]
     candidates: list[tuple[str, tuple[str, ...]]]
-    references: dict[str, tuple[str, ...]]
+    rivals: dict[str, tuple[str, ...]]
     starts: dict[str, Genome] = field(default_factory=dict)
 
 
@@ -121,7 +121,7 @@ class Scoring:
 
     def score(self, averages: Mapping[str, Sequence[str]]) -> dict[str, float]:
         """Return validation losses by name; infinite for a failure."""
-        recipes = {n: blend_of(members, list(self._networks)) for n, members in averages.items()}
+        recipes = {n: average_of(members, list(self._networks)) for n, members in averages.items()}
         tasks = [EvaluationTask(recipe, seed=0, epochs=0.0) for recipe in recipes.values()]
         found = self._loop.ledger.evaluate(Purpose(SCORING), tasks, self._seat, list(recipes))
         return {
@@ -147,6 +147,6 @@ def _plain_average(states: Sequence[str], score: Scoring) -> dict[str, tuple[str
     return {PLAIN_AVERAGE: trials[min(found, key=lambda name: (found[name], name))]}
 
 
-def blend_of(members: Sequence[str], names: Sequence[str]) -> Recipe:
+def average_of(members: Sequence[str], names: Sequence[str]) -> Recipe:
     """Return the average of named networks as a recipe over all of them."""
-    return Recipe.blend([names.index(member) for member in members], len(names))
+    return Recipe.average_of([names.index(member) for member in members], len(names))

@@ -57,7 +57,7 @@ class Finals:
         seeds: Number of fresh seeds per contestant.
         ledger: Answers evaluation tasks.
         watcher: Told about phases.
-        references: Further recipes to beat, by name.
+        rivals: Further recipes to beat, by name.
     """
 
     seat: Seat
@@ -67,7 +67,7 @@ class Finals:
     seeds: int
     ledger: Ledger
     watcher: RunWatcher
-    references: Mapping[str, Recipe] = field(default_factory=dict)
+    rivals: Mapping[str, Recipe] = field(default_factory=dict)
 
     def decide(self, finalists: Sequence[Recipe], *, with_average: bool = True) -> FinalResult:
         """Run all contestants, choose, test, and conclude.
@@ -80,15 +80,15 @@ class Finals:
             EvaluationError: No donor survived, or too many failures in a row.
         """
         recipes = {f"finalist{n + 1}": recipe for n, recipe in enumerate(finalists)}
-        references = {
+        rivals = {
             name: Recipe.genome(self.seat.space.pure(number))
             for number, name in enumerate(self.donor_names)
-        } | dict(self.references)
+        } | dict(self.rivals)
         if with_average:
-            references[AVERAGE] = Recipe.average(len(self.donor_names))
-        self.watcher.on_phase("final", (len(recipes) + len(references)) * self.seeds)
+            rivals[AVERAGE] = Recipe.average(len(self.donor_names))
+        self.watcher.on_phase("final", (len(recipes) + len(rivals)) * self.seeds)
         found = self._race(recipes)
-        known = self._run(Purpose("final"), references, "validation", "test")
+        known = self._run(Purpose("final"), rivals, "validation", "test")
         chosen = choose_challenger(found)
         self.watcher.on_phase("test", self.seeds if chosen else 0)
         composed = None
@@ -104,7 +104,7 @@ class Finals:
             )
         verdict = give_verdict(composed, average, list(donors.values()))
         arms = {arm.name: arm for arm in (composed, *donors.values(), average) if arm is not None}
-        known_recipes = references | recipes
+        known_recipes = rivals | recipes
         return FinalResult(
             known_recipes[verdict.winner], arms, verdict, known_recipes, self._seeds()[0]
         )

@@ -28,11 +28,11 @@ def reference_kind(name: str) -> str:
     return "best rival" if name in RIVALS else "best donor"
 
 
-def reference_title(name: str) -> str:
+def rival_title(name: str) -> str:
     """Return the same in a sentence.
 
     Example:
-        >>> reference_title("lite1"), reference_title("trained")
+        >>> rival_title("lite1"), rival_title("trained")
         ('the best donor, lite1', 'the best donor plainly trained')
     """
     return RIVALS.get(name, f"the best donor, {name}")
@@ -167,7 +167,7 @@ def give_verdict(composed: Arm | None, average: Arm | None, donors: Sequence[Arm
 def _title(arm: Arm) -> str:
     titles = {COMPOSED: "the composed weights", AVERAGE: "the uniform average of all donors"}
     comma = "" if arm.name in RIVALS else ","
-    return titles.get(arm.name, f"{reference_title(arm.name)}{comma}")
+    return titles.get(arm.name, f"{rival_title(arm.name)}{comma}")
 
 
 def _words(challenger: Arm, best: Arm, validation: Difference, test: Difference | None) -> str:

@@ -11,7 +11,7 @@ from efn_compose.donors import Donor
 from efn_compose.errors import ComposeError
 from efn_compose.jobs.soup.judge import Judge
 from efn_compose.jobs.soup.preparation import Ingredients
-from efn_compose.soups import blend, greedy_soup, model_stock, uniform_soup
+from efn_compose.soups import greedy_soup, model_stock, uniform_soup, weighted_soup
 from efn_compose.soups.learned import SoupLearner
 
 #: Passes over the training images that learn the shares of a learned soup.
@@ -101,10 +101,10 @@ def learned(ingredients: Ingredients, judge: Judge | None, say: Say) -> Mixture:
     order = network.epoch_order(len(judge.data.train_labels), seed, LEARNED_EPOCHS)
     found = learner.learn(worker.images["train"], worker.train_labels, order, seed=seed)
     say(f"shares learned in {len(order)} steps: training loss {found.losses[-1]:.4f}")
-    # Rows sum to 1 but for rounding, which `blend` would not mind and a file should not show.
+    # Rows sum to 1 but for rounding, which `weighted_soup` would not mind and a file should not show.
     rows = found.weights / found.weights.sum(axis=1, keepdims=True)
     shares = dict(zip(segments(donors[0].spec), rows.tolist(), strict=True))
-    return Mixture(blend(donors, shares), donors, shares)
+    return Mixture(weighted_soup(donors, shares), donors, shares)
 
 
 def stock(ingredients: Ingredients, judge: Judge | None, say: Say) -> Mixture:

@@ -71,7 +71,7 @@ def test_what_was_written_is_judged_by_the_donors_it_uses():
     mixed[3] = 2
     assert not flags.of_winner(Recipe.genome(space.pure(1)), space)
     assert not flags.of_winner(Recipe.genome(mixed), space)
-    assert not flags.of_winner(Recipe.blend([0, 2], 3), space)
+    assert not flags.of_winner(Recipe.average_of([0, 2], 3), space)
     mixed[4] = 1
     assert "without alignment" in flags.of_winner(Recipe.genome(mixed), space)[0]
     assert "average across 2 lineages" in flags.of_winner(Recipe.average(3), space)[0]

@@ -7,7 +7,12 @@ import pytest
 
 from efn_compose.arch import arch_spec, inventory
 from efn_compose.compose import GenomeSpace
-from efn_compose.evolve.lines.descendants import PLAIN_AVERAGE, PLAIN_NETWORK, blend_of, descendants
+from efn_compose.evolve.lines.descendants import (
+    PLAIN_AVERAGE,
+    PLAIN_NETWORK,
+    average_of,
+    descendants,
+)
 from efn_compose.evolve.workers.tasks import Evaluation
 
 SPACE = GenomeSpace(arch_spec("lite-w0.1-d0.3"), 2, "stage")
@@ -45,7 +50,7 @@ class _Search:
 
 
 def _value(found, members):
-    recipe = blend_of(members, list(found.networks))
+    recipe = average_of(members, list(found.networks))
     return recipe.compose(SPACE, list(found.networks.values()))["stem_conv/kernel"].flat[0]
 
 
@@ -74,7 +79,7 @@ def test_candidates_are_ordered_by_validation_and_the_greedy_average_only_improv
 
 def test_the_plain_networks_average_is_a_reference_and_no_candidate():
     found = descendants(_Search())
-    assert set(found.references) == {PLAIN_AVERAGE}
+    assert set(found.rivals) == {PLAIN_AVERAGE}
     # Of the averages of the last 2 (-2.25) and of more states that exist (3), the nearest to 0.
-    assert _value(found, found.references[PLAIN_AVERAGE]) == pytest.approx(-2.25)
+    assert _value(found, found.rivals[PLAIN_AVERAGE]) == pytest.approx(-2.25)
     assert found.networks[PLAIN_NETWORK]["stem_conv/kernel"].flat[0] == -0.5

@@ -35,12 +35,12 @@ def uniform_soup(donors: Sequence[Donor], *, allow_unrelated: bool = False) -> D
     Example:
         >>> soup = uniform_soup(fine_tunings)  # doctest: +SKIP
     """
-    return blend(
+    return weighted_soup(
         donors, [1 / max(len(donors), 1)] * len(donors), allow_unrelated=allow_unrelated
     ).replace(name="uniform_soup")
 
 
-def blend(
+def weighted_soup(
     donors: Sequence[Donor],
     weights: Weights | Mapping[str, Weights],
     *,
@@ -63,7 +63,7 @@ def blend(
         ComposeError: Weights do not fit the donors or segments; all are listed.
 
     Example:
-        >>> half = blend([a, b], [0.5, 0.5])  # doctest: +SKIP
+        >>> half = weighted_soup([a, b], [0.5, 0.5])  # doctest: +SKIP
     """
     require_harmonised(donors)
     if not allow_unrelated:
@@ -82,7 +82,7 @@ def blend(
         else list(map(float, weights)),
     }
     return donors[0].replace(
-        name="blend", tensors=tensors, provenance={**donors[0].provenance, "blend": record}
+        name="weighted_soup", tensors=tensors, provenance={**donors[0].provenance, "blend": record}
     )
 
 
@@ -100,7 +100,7 @@ def _by_segment(
     if problems:
         shown = "\n  ".join(problems[:10] + ["…"] * (len(problems) > 10))
         raise ComposeError(
-            f"A blend needs {donor_count} weights that sum to 1, for all donors or per segment. "
+            f"A soup needs {donor_count} weights that sum to 1, for all donors or per segment. "
             f"Received:\n  {shown}"
         )
     return {name: np.asarray(given[name], np.float64) for name in names}

@@ -9,7 +9,7 @@ from random_donors import random_donor
 
 from efn_compose.compose.space import segments
 from efn_compose.errors import ComposeError, IncompatibleDonorsError
-from efn_compose.soups import blend, greedy_soup, uniform_soup
+from efn_compose.soups import greedy_soup, uniform_soup, weighted_soup
 
 
 def test_uniform_soup_is_the_mean_and_pools_statistics():
@@ -24,7 +24,7 @@ def test_weight_one_gives_the_donor_back_bit_for_bit():
     for number in range(3):
         weights = [0.0, 0.0, 0.0]
         weights[number] = 1.0
-        soup = blend(DONORS, weights)
+        soup = weighted_soup(DONORS, weights)
         assert all(
             np.array_equal(soup.tensors[name], values)
             for name, values in DONORS[number].tensors.items()
@@ -34,7 +34,7 @@ def test_weight_one_gives_the_donor_back_bit_for_bit():
 def test_each_segment_has_its_own_weights():
     weights = {name: [1.0, 0.0, 0.0] for name in segments(BASE.spec)}
     weights["stage3_block1"] = [0.0, 0.25, 0.75]
-    soup = blend(DONORS, weights)
+    soup = weighted_soup(DONORS, weights)
     for name, values in soup.tensors.items():
         if not name.startswith("stage3_block1_"):
             assert np.array_equal(values, DONORS[0].tensors[name]), name
@@ -56,9 +56,9 @@ def test_strangers_are_refused_unless_allowed():
 
 def test_wrong_weights_are_listed():
     with pytest.raises(ComposeError, match="sum to 1"):
-        blend(DONORS, [0.5, 0.1, 0.1])
+        weighted_soup(DONORS, [0.5, 0.1, 0.1])
     with pytest.raises(ComposeError, match="unknown: stage99"):
-        blend(DONORS, {"stage99": [1.0, 0.0, 0.0]})
+        weighted_soup(DONORS, {"stage99": [1.0, 0.0, 0.0]})
 
 
 def test_greedy_soup_equals_the_published_procedure():
