@@ -17,6 +17,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from scoreboard_names import ABSORBED, BODY_ABSORBED
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "scoreboard.jsonl"
@@ -163,12 +164,6 @@ ENDPOINTS = ("as is", "one epoch", "fine-tuned")
 #: The arm that others are compared with: what the product recommends. It is so once more from
 #: donors whose statistics were absorbed.
 OURS = "halving"
-#: Said after an arm's name: the same from donors whose statistics were absorbed.
-ABSORBED = ", absorbed"
-#: And from donors whose last BatchNorm was left as it is.
-BODY_ABSORBED = ", body absorbed"
-#: Said last: what makes the weights trains at the smaller rate.
-SMALLER_RATE = ", smaller rate"
 #: What composition without a search comes to from such donors.
 SOUP = "uniform soup of siblings" + ABSORBED
 #: Halving that spends the same on four workers, in a quarter of the time.

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from lab.merges import mega, task_arithmetic, ties
-from scoreboard import ABSORBED, BODY_ABSORBED, SMALLER_RATE
 from scoreboard_bench import Bench, Tensors
+from scoreboard_names import ABSORBED, BODY_ABSORBED, SMALLER_RATE
 
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
