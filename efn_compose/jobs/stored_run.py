@@ -107,7 +107,7 @@ class StoredConfig(Generic[Config]):
             if section not in self.free
         }
 
-    def _value(self, name: str, value: Any) -> Any:
+    def _value(self, name: str, value: object) -> Any:
         if isinstance(value, list):
             return tuple(value)
         return None if value == NONE_WORD and name in self.nullable else value

@@ -113,7 +113,7 @@ def _mended(schema: type, sections: Mapping[str, Any]) -> dict[str, Any]:
     return {name: kinds[name]() if made is None else made for name, made in sections.items()}
 
 
-def read_section(table: Any, options: type[Section]) -> Section | None:
+def read_section(table: object, options: type[Section]) -> Section | None:
     """Return a section from a table that somebody may have written by hand.
 
     Args:

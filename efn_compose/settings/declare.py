@@ -38,7 +38,7 @@ class When:
 
 
 def setting(
-    default: Any,
+    default: object,
     text: str = "",
     *,
     minimum: float | None = None,

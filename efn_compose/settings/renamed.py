@@ -253,7 +253,7 @@ def _both(old: str, new: str) -> str:
     return f"{old} and {new} say the same and are both given. {new} is the name: remove {old}."
 
 
-def _same(value: Any, default: Any) -> bool:
+def _same(value: object, default: object) -> bool:
     if isinstance(default, tuple):
         return isinstance(value, list | tuple) and tuple(value) == default
     if default is None:
@@ -279,7 +279,7 @@ def _take(tables: Tables, name: str) -> Any:
     return value
 
 
-def _put(tables: Tables, name: str, value: Any) -> None:
+def _put(tables: Tables, name: str, value: object) -> None:
     section, _, key = name.partition(".")
     table = tables.setdefault(section, {})
     if isinstance(table, dict):

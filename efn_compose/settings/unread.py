@@ -22,7 +22,7 @@ def unread_sections(config: Any) -> dict[str, tuple[When, ...]]:
     }
 
 
-def unread_settings(config: Any, section: str) -> dict[str, tuple[When, ...]]:
+def unread_settings(config: object, section: str) -> dict[str, tuple[When, ...]]:
     """Return the settings of a section that are not read, and what would make them be read."""
     return {
         item.name: conditions
@@ -72,7 +72,7 @@ def _changed(options: Any) -> dict[str, Any]:
     return found
 
 
-def _unmet(config: Any, section: str, metadata: Mapping[str, Any]) -> tuple[When, ...]:
+def _unmet(config: object, section: str, metadata: Mapping[str, Any]) -> tuple[When, ...]:
     """Return the conditions if none of them holds; nothing if one does, or if none can be judged."""
     conditions = tuple(_placed(when, section) for when in metadata.get("read_when", ()))
     found = [(when, _value(config, when.name)) for when in conditions]
@@ -87,16 +87,18 @@ def _placed(when: When, section: str) -> When:
     return when if "." in when.name else dataclasses.replace(when, name=f"{section}.{when.name}")
 
 
-def _value(config: Any, name: str) -> Any:
+def _value(config: object, name: str) -> Any:
     section, _, key = name.partition(".")
     return getattr(getattr(config, section, None), key, _MISSING)
 
 
-def _holds(when: When, value: Any) -> bool:
+def _holds(when: When, value: object) -> bool:
     return value in when.values if when.values else bool(value)
 
 
-def _section_problem(config: Any, section: str, table: object, conditions: Sequence[When]) -> str:
+def _section_problem(
+    config: object, section: str, table: object, conditions: Sequence[When]
+) -> str:
     keys = [f"{section}.{key}" for key in table] if isinstance(table, Mapping) else []
     what = ", ".join(keys) or f"[{section}]"
     verb = "have" if len(keys) > 1 else "has"
@@ -104,7 +106,7 @@ def _section_problem(config: Any, section: str, table: object, conditions: Seque
 
 
 def _setting_problem(
-    config: Any, section: str, key: str, value: Any, conditions: Sequence[When]
+    config: object, section: str, key: str, value: object, conditions: Sequence[When]
 ) -> str:
     name = f"{section}.{key}"
     return (
@@ -113,7 +115,7 @@ def _setting_problem(
     )
 
 
-def _reason(config: Any, conditions: Sequence[When]) -> str:
+def _reason(config: object, conditions: Sequence[When]) -> str:
     """Return the value that stands in the way, and the values that would not."""
     words = " or ".join(map(str, conditions))
     names = [name for name in dict.fromkeys(_NAME.findall(words)) if _is_known(config, name)]
@@ -121,7 +123,7 @@ def _reason(config: Any, conditions: Sequence[When]) -> str:
     return f"{f' with {now}' if now else ''}: it is read with {words} only."
 
 
-def _is_known(config: Any, name: str) -> bool:
+def _is_known(config: object, name: str) -> bool:
     return _value(config, name) is not _MISSING
 
 

@@ -12,7 +12,9 @@ from typing import Any
 NONE_WORD = "none"
 
 
-def check_value(name: str, kind: Any, value: Any, bounds: Mapping[str, Any]) -> tuple[Any, str]:
+def check_value(
+    name: str, kind: object, value: object, bounds: Mapping[str, Any]
+) -> tuple[Any, str]:
     """Return the value in the setting's type, and the problem with it."""
     allowed = describe(kind, bounds)
     checked, fits = fit(kind, value)
@@ -27,7 +29,7 @@ def check_value(name: str, kind: Any, value: Any, bounds: Mapping[str, Any]) -> 
     return value, f"{name}: allowed {allowed}. Received: {show(value)}."
 
 
-def fit(kind: Any, value: Any) -> tuple[Any, bool]:
+def fit(kind: object, value: object) -> tuple[Any, bool]:
     """Return a value in a setting's type, and whether it is of that type."""
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
@@ -81,7 +83,7 @@ def describe(kind: Any, bounds: Mapping[str, Any]) -> str:
     return words[kind]
 
 
-def parse_word(word: str, kind: Any) -> Any:
+def parse_word(word: str, kind: object) -> Any:
     """Read a command-line value: as TOML where that fits the type, else as plain text."""
     try:
         value = tomllib.loads(f"value = {word}")["value"]
@@ -97,14 +99,14 @@ def parse_word(word: str, kind: Any) -> Any:
     return value
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """Return a value as a person would write it."""
     if isinstance(value, bool | str | int | float | list | tuple):
         return to_toml(value)
     return repr(value)
 
 
-def to_toml(value: Any) -> str:
+def to_toml(value: object) -> str:
     """Return a value as TOML."""
     if value is None:
         return f'"{NONE_WORD}"'

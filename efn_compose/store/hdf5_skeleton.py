@@ -127,7 +127,7 @@ def stored_type(dtype: str) -> Any:
     return kind
 
 
-def _write_names(group: Any, attribute: str, names: Sequence[str]) -> None:
+def _write_names(group: object, attribute: str, names: Sequence[str]) -> None:
     """Write an attribute that lists names, as h5py writes an array of bytes."""
     from h5py import h5a
 

@@ -178,7 +178,7 @@ def to_line(record: Mapping[str, Any]) -> bytes:
     return text.encode("utf-8") + b"\n"
 
 
-def _find_problem(value: Any, where: str) -> str:
+def _find_problem(value: object, where: str) -> str:
     """Return the first value that JSON cannot hold, in words; empty if there is none."""
     if value is None or isinstance(value, str | bool | int):
         return ""

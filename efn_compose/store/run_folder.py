@@ -155,7 +155,7 @@ class RunFolder:
         """Write a file of the run atomically, in UTF-8."""
         write_text(self.path / name, text)
 
-    def write_json(self, name: str, value: Any) -> None:
+    def write_json(self, name: str, value: object) -> None:
         """Write a JSON file of the run atomically, keys sorted.
 
         Raises:
@@ -323,7 +323,7 @@ def _settings(text: str) -> dict[str, str]:
     return settings
 
 
-def _to_json(value: Any) -> str:
+def _to_json(value: object) -> str:
     try:
         return (
             json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

@@ -134,7 +134,7 @@ class RunView:
         """
         return read_section(self.config.get(name, {}), options)
 
-    def setting(self, section: str, key: str, default: Any = None) -> Any:
+    def setting(self, section: str, key: str, default: object = None) -> Any:
         """Return a configuration value."""
         table = self.config.get(section)
         return table.get(key, default) if isinstance(table, dict) else default

@@ -174,7 +174,7 @@ def _kind(name: str) -> ArmKind:
     return kinds.get(name, "donor")
 
 
-def _numbers(values: Any) -> tuple[float, ...]:
+def _numbers(values: object) -> tuple[float, ...]:
     if not isinstance(values, list):
         return ()
     return tuple(v for v in values if isinstance(v, int | float) and not isinstance(v, bool))

@@ -18,7 +18,7 @@ _CHANNEL_LIMIT = 10**6
 _PARTS = ("train", "validation", "test")
 
 
-def finite(value: Any) -> float:
+def finite(value: object) -> float:
     """Return a finite number.
 
     Raises:
@@ -31,7 +31,7 @@ def finite(value: Any) -> float:
     return value
 
 
-def gene(value: Any, kind: Any) -> float:
+def gene(value: object, kind: object) -> float:
     """Return a gene, which numbers one of at most 255 donors, or the weight of an average.
 
     Raises:
@@ -130,11 +130,11 @@ def _without(
     return {key: value for key, value in found.items() if key not in wrong}
 
 
-def _is_count(value: Any) -> bool:
+def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LIMIT
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     try:
         finite(value)
     except (ValueError, OverflowError):
@@ -142,7 +142,7 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _are_counts(counts: Any) -> bool:
+def _are_counts(counts: object) -> bool:
     return isinstance(counts, dict) and all(
         isinstance(counts.get(part), list) and all(_is_count(value) for value in counts[part])
         for part in _PARTS
@@ -150,7 +150,7 @@ def _are_counts(counts: Any) -> bool:
     )
 
 
-def _is_recipe(recipe: Any) -> bool:
+def _is_recipe(recipe: object) -> bool:
     if not isinstance(recipe, dict):
         return False
     try:
@@ -160,7 +160,7 @@ def _is_recipe(recipe: Any) -> bool:
     return True
 
 
-def _is_arm(scores: Any) -> bool:
+def _is_arm(scores: object) -> bool:
     return isinstance(scores, dict) and all(
         isinstance(values, list) and all(_is_number(value) for value in values)
         for values in scores.values()

@@ -210,7 +210,7 @@ def _check(labels: np.ndarray, given: np.ndarray, names: tuple[str, ...]) -> Non
         raise DataError(describe_problems("These predictions cannot be assessed.", problems))
 
 
-def _without_nan(value: Any) -> Any:
+def _without_nan(value: object) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -54,7 +54,7 @@ knows this field']
         return lines
 
 
-def is_unset(value: Any) -> bool:
+def is_unset(value: object) -> bool:
     """Return whether a value is what libraries write for a setting that nobody gave."""
     return value is None or value is False or (isinstance(value, (str, list, dict)) and not value)
 
@@ -76,7 +76,7 @@ def refuse_unknown(path: object, problems: list[str]) -> None:
         )
 
 
-def _equal(value: Any, other: Any) -> bool:
+def _equal(value: object, other: object) -> bool:
     """Compare values; 1.0 equals 1, a list equals a tuple, True does not equal 1."""
     if isinstance(value, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(value) == len(other) and all(map(_equal, value, other))

@@ -1,7 +1,6 @@
 """The kinds of search there are, one row each, and `[search]`, which chooses between them."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from efn_compose.compose.space import Granularity
 from efn_compose.evolve.kinds.genetic import Genetic
@@ -33,7 +32,7 @@ class KindSections:
 KINDS: dict[str, type[SearchKind]] = types_of(KindSections)
 
 
-def kinds_that(attribute: str, value: Any = True) -> tuple[str, ...]:
+def kinds_that(attribute: str, value: object = True) -> tuple[str, ...]:
     """Return the names of the kinds of which an attribute has a value.
 
     Example:

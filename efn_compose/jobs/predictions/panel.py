@@ -86,7 +86,7 @@ class Panel:
             objective = Classification(network.classes, network.train)
             model = objective.build(donor)
 
-            def infer(pixels: Any) -> Any:
+            def infer(pixels: object) -> Any:
                 return objective.infer(model, pixels)
 
             self._models[key] = (model, Forward(infer, donor.spec, donor.conventions))

@@ -4,7 +4,6 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -182,7 +181,7 @@ def _candidate_genome(run: RunView, search: SearchView) -> tuple[tuple[float, ..
     return (), ""
 
 
-def _split_map(found: Any) -> tuple[dict[str, int], dict[str, np.ndarray]]:
+def _split_map(found: object) -> tuple[dict[str, int], dict[str, np.ndarray]]:
     """Return hosts and per-filter donors of a stored map, flat or with "segments" and "units"."""
     if not isinstance(found, dict):
         return {}, {}

@@ -145,7 +145,7 @@ def safe_attribute(node: Any, name: str) -> Any:
     return node.attrs[name]
 
 
-def read_names(group: Any, attribute: str) -> list[str] | None:
+def read_names(group: object, attribute: str) -> list[str] | None:
     """Return a list of names from an attribute, which Keras may split into numbered parts.
 
     Args:

@@ -135,7 +135,7 @@ def _read_layout(
     )
 
 
-def refuse_lambda(config: Any, where: str) -> None:
+def refuse_lambda(config: object, where: str) -> None:
     """Raise `UnsafeCheckpointError` if a model configuration holds a Lambda layer.
 
     A Lambda carries Python code. It is never run here, but without it nobody can
@@ -211,7 +211,7 @@ def parse_config(text: str | bytes, where: str) -> dict[str, Any]:
     return config
 
 
-def _model_config(file: Any, path: Path) -> dict[str, Any] | None:
+def _model_config(file: object, path: Path) -> dict[str, Any] | None:
     text = safe_attribute(file, "model_config")
     return None if text is None else parse_config(text, str(path))
 
@@ -230,7 +230,7 @@ def _by_name(tensors: Iterator[RawTensor], path: Path) -> dict[str, RawTensor]:
 
 
 def _legacy_tensors(
-    source: Hdf5Source, root: Any, layers: list[str], notes: list[str], composites: list[str]
+    source: Hdf5Source, root: object, layers: list[str], notes: list[str], composites: list[str]
 ) -> Iterator[RawTensor]:
     """Yield tensors of a layout with names in attributes, in the model's layer order."""
     for layer in layers:
@@ -287,7 +287,7 @@ def _numbered_tensors(
             yield _raw_tensor(f"{layer}/{role}", dataset, source)
 
 
-def _layer_classes(file: Any) -> dict[str, int]:
+def _layer_classes(file: object) -> dict[str, int]:
     """Return the number of layers of each class, from the names of their groups."""
     counts: dict[str, int] = {}
     for path, _ in walk_groups(file):

@@ -89,7 +89,7 @@ def _integer(content: bytes, position: int) -> tuple[int, int]:
     raise ValueError(f"bad integer at byte {position}")
 
 
-def _without_tuples(value: Any) -> Any:
+def _without_tuples(value: object) -> Any:
     """Return JSON values with lists in the place of what stands for Python's tuples."""
     if isinstance(value, list):
         return [_without_tuples(item) for item in value]

@@ -27,7 +27,7 @@ MAX_CONFIG_BYTES = 1 << 20
 
 
 def unwrap(
-    content: Any,
+    content: object,
     path: Path,
     container: str,
     load: Callable[[str, TensorRef], Callable[[], np.ndarray]],
@@ -66,7 +66,7 @@ def unwrap(
 
 
 def _find(
-    content: Any, path: Path, notes: list[str], metadata: dict[str, Any], ema: bool
+    content: object, path: Path, notes: list[str], metadata: dict[str, Any], ema: bool
 ) -> Mapping[str, Any]:
     """Descend to the dictionary of tensors; note keys taken, keep plain values as metadata."""
     where: list[object] = []
@@ -128,14 +128,14 @@ def _next_key(
     )
 
 
-def _holds_names(value: Any) -> bool:
+def _holds_names(value: object) -> bool:
     """Return whether a dictionary of tensors is in a value, or in the dictionaries of it."""
     return _holds_tensors(value) or (
         isinstance(value, Mapping) and any(_holds_names(item) for item in value.values())
     )
 
 
-def _holds_tensors(value: Any) -> bool:
+def _holds_tensors(value: object) -> bool:
     return isinstance(value, Mapping) and any(
         isinstance(item, TensorRef) for item in value.values()
     )
@@ -160,7 +160,7 @@ _MAX_TEXT, _MAX_ITEMS, _MAX_DEPTH = 500, 500, 4
 NOT_READ = "(not a plain value)"
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
+def _plain(value: object, depth: int = 0) -> Any:
     """Return a value as JSON has it, without its parts that are not plain; or `_NOT_PLAIN`."""
     if value is None and depth:
         return None

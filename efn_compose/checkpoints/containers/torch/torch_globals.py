@@ -53,7 +53,7 @@ class Inert:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.arguments = args
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         self.state = state
 
 
@@ -63,7 +63,7 @@ class InertDict(dict[Any, Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         pass
 
 
@@ -73,7 +73,7 @@ class InertList(list[Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         pass
 
 
@@ -103,7 +103,7 @@ def _rebuild_tensor_v3(
     return TensorRef(typed, dtype.name, offset, tuple(shape), tuple(stride))
 
 
-def _rebuild_parameter(data: Any, *_: Any) -> Any:
+def _rebuild_parameter(data: object, *_: Any) -> Any:
     return data
 
 
@@ -189,7 +189,7 @@ def _allowed() -> dict[tuple[str, str], Any]:
 ALLOWED = _allowed()
 
 
-def storage_from_id(saved_id: Any) -> StorageRef:
+def storage_from_id(saved_id: object) -> StorageRef:
     """Return the storage that a persistent id of torch describes.
 
     Raises:

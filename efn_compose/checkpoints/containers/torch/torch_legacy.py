@@ -5,7 +5,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def read(path: Path, *, container: str = "torch-legacy", ema: bool = True) -> Ra
     """
     storages: dict[str, StorageRef] = {}
 
-    def load_storage(saved_id: Any) -> StorageRef:
+    def load_storage(saved_id: object) -> StorageRef:
         storage = storage_from_id(saved_id)
         storages.setdefault(storage.key, storage)
         return storage
@@ -66,7 +66,7 @@ def read(path: Path, *, container: str = "torch-legacy", ema: bool = True) -> Ra
 
 
 def _storage_offsets(
-    file: BinaryIO, path: Path, keys: Any, storages: dict[str, StorageRef]
+    file: BinaryIO, path: Path, keys: object, storages: dict[str, StorageRef]
 ) -> dict[str, int]:
     """Return where each storage's values begin; the sizes must add up to the file."""
     if not isinstance(keys, list):

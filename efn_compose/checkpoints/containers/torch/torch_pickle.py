@@ -68,7 +68,7 @@ class _BoundedFile:
 class _Globals:
     """What both interpreters do where a pickle names something outside itself."""
 
-    def __init__(self, file: Any, load_storage: Callable[[Any], Any]) -> None:
+    def __init__(self, file: object, load_storage: Callable[[Any], Any]) -> None:
         super().__init__(file)  # type: ignore[call-arg] # the unpickler's, which is mixed in
         self._load_storage = load_storage
         self.forbidden: set[str] = set()
@@ -80,7 +80,7 @@ class _Globals:
             return Inert
         return allowed
 
-    def persistent_load(self, saved_id: Any) -> Any:
+    def persistent_load(self, saved_id: object) -> Any:
         return self._load_storage(saved_id)
 
 

@@ -5,7 +5,6 @@ import itertools
 import math
 import operator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ class Fixed:
     Named objects are shared by all files that this process reads.
     """
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         raise UnreadableCheckpointError(
             f"changes a {type(self).__name__}, which no PyTorch file does"
         )

@@ -45,7 +45,7 @@ def after_arithmetic(
     return new_scale, new_offset
 
 
-def _constant(inbound: Any) -> np.ndarray | None:
+def _constant(inbound: object) -> np.ndarray | None:
     """Return the constant, of one number or three, that follows a call's tensor; None otherwise.
 
     With the constant first, a difference or a quotient is another one.
@@ -64,7 +64,7 @@ def _constant(inbound: Any) -> np.ndarray | None:
     return found[0] if len(found) == 1 and is_tensor_first else None
 
 
-def _is_constant(value: Any) -> bool:
+def _is_constant(value: object) -> bool:
     if value is None or isinstance(value, (str, bool)):
         return False
     try:
@@ -73,7 +73,7 @@ def _is_constant(value: Any) -> bool:
         return False
 
 
-def floats(value: Any) -> np.ndarray:
+def floats(value: object) -> np.ndarray:
     """Return a number or nested list of numbers of a configuration as a flat float64 array.
 
     Example:

@@ -12,7 +12,7 @@ from efn_compose.checkpoints.containers.raw import RawCheckpoint
 _COMPOSITE_CLASSES = ("mb_conv_block", "fused_mb_conv_block", "cba_block")
 
 
-def backbone_config(config: Any) -> dict[str, Any] | None:
+def backbone_config(config: object) -> dict[str, Any] | None:
     """Return the arguments of the keras-cv or keras-hub backbone in a configuration, or None.
 
     Args:
@@ -24,7 +24,7 @@ def backbone_config(config: Any) -> dict[str, Any] | None:
     return None
 
 
-def find_config(config: Any, class_suffix: str) -> dict[str, Any] | None:
+def find_config(config: object, class_suffix: str) -> dict[str, Any] | None:
     """Return the arguments of the first object whose class name ends so, or None.
 
     Args:
@@ -81,7 +81,7 @@ def numbered_v1_library(raw: RawCheckpoint) -> str:
     return "qubvel"
 
 
-def _nodes(config: Any) -> Iterator[dict[str, Any]]:
+def _nodes(config: object) -> Iterator[dict[str, Any]]:
     pending = [config]
     while pending:
         node = pending.pop(0)

@@ -49,7 +49,7 @@ def config_layers(raw: RawCheckpoint) -> list[LayerConfig]:
     return list(_walk(config)) if isinstance(config, dict) else []
 
 
-def _walk(node: Any) -> Iterator[LayerConfig]:
+def _walk(node: object) -> Iterator[LayerConfig]:
     if not isinstance(node, dict):
         return
     inner = node.get("config")
@@ -124,7 +124,7 @@ def config_activation(layers: Sequence[LayerConfig], where: str) -> Activation |
     return known.pop()
 
 
-def spelling(value: Any) -> str:
+def spelling(value: object) -> str:
     """Return the name of an activation as configurations store it, in lower case.
 
     Example:

@@ -146,12 +146,12 @@ def where(layer: LayerConfig) -> str:
     return f"{layer.package + '>' if layer.package else ''}{layer.class_name} {layer.name!r}"
 
 
-def pair(value: Any) -> list[Any]:
+def pair(value: object) -> list[Any]:
     """Return a number, or two of them, as two."""
     return list(value) if isinstance(value, (list, tuple)) else [value, value]
 
 
-def dtype_name(value: Any) -> str:
+def dtype_name(value: object) -> str:
     """Return the name of a layer's type or policy, as configurations store it.
 
     Example:

@@ -4,8 +4,6 @@ Keras' networks pad stride-2 convolutions by a layer of their own, by what "same
 the map that the network was built for.
 """
 
-from typing import Any
-
 #: Height and width in pixels, None where open.
 Sides = tuple[int | None, int | None]
 #: Zeros before and after, of height and width.
@@ -13,7 +11,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
 def conv_padding(
-    padding: Any, pads: Pads, kernel: int, stride: int, sides: Sides
+    padding: object, pads: Pads, kernel: int, stride: int, sides: Sides
 ) -> tuple[frozenset[str], Sides]:
     """Return the conventions of padding that a convolution fits, and the sides of its output.
 
@@ -54,7 +52,7 @@ def _same_pads(kernel: int, stride: int, side: int | None) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def pads_of(value: Any) -> Pads:
+def pads_of(value: object) -> Pads:
     """Return the zeros of a `ZeroPadding2D` as its field says them: a number, two, or two pairs.
 
     Example:
@@ -65,6 +63,6 @@ def pads_of(value: Any) -> Pads:
     return _two(height), _two(width)
 
 
-def _two(value: Any) -> tuple[int, int]:
+def _two(value: object) -> tuple[int, int]:
     before, after = value if isinstance(value, (list, tuple)) else (value, value)
     return int(before), int(after)

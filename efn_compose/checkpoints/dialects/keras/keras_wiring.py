@@ -111,7 +111,7 @@ def _output(
     return None if not found else found[min(index, len(found) - 1)]
 
 
-def _references(value: Any) -> list[tuple[str, int, int]]:
+def _references(value: object) -> list[tuple[str, int, int]]:
     """Return all (layer, call, output) in a nested list, or in the tensors of Keras 3."""
     if isinstance(value, Mapping):
         history = (value.get("config") or {}).get("keras_history")
@@ -128,7 +128,7 @@ def _references(value: Any) -> list[tuple[str, int, int]]:
     return [found for item in value for found in _references(item)]
 
 
-def _calls(inbound: Any) -> list[_Call]:
+def _calls(inbound: object) -> list[_Call]:
     calls = []
     for call in inbound if isinstance(inbound, (list, tuple)) else ():
         if isinstance(call, Mapping):
@@ -141,7 +141,7 @@ def _calls(inbound: Any) -> list[_Call]:
     return calls
 
 
-def _legacy_options(call: Any) -> dict[str, Any]:
+def _legacy_options(call: object) -> dict[str, Any]:
     """Return the arguments that Keras 2 stores as the fourth part of each tensor."""
     if not isinstance(call, (list, tuple)):
         return {}

@@ -152,7 +152,7 @@ def _stated(
             yield f"{names[0]} and {names[1]} in {where}", mean, std
 
 
-def _is_colours(value: Any) -> bool:
+def _is_colours(value: object) -> bool:
     return (
         isinstance(value, (list, tuple))
         and len(value) == 3
@@ -182,7 +182,7 @@ def _contradictions(
     """Return a line for each setting that names another function than the conventions."""
     lines = []
 
-    def differ(name: str, value: Any, ours: object) -> None:
+    def differ(name: str, value: object, ours: object) -> None:
         lines.append(f"- {where}: {name} = {value!r:.80}; the network's: {ours!r}")
 
     for name, value in settings.items():
