@@ -1,4 +1,4 @@
-"""What test files share: chance that can be repeated, and how files share two processes."""
+"""What test files share: chance that can be repeated, and how files share processes."""
 
 import os
 import random
