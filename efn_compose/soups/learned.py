@@ -84,7 +84,7 @@ class SoupLearner:
 
     def learn(
         self,
-        images: tf.Tensor,
+        images: np.ndarray | tf.Tensor,
         labels: tf.Tensor,
         order: np.ndarray,
         *,
@@ -107,6 +107,7 @@ class SoupLearner:
         """
         logits = np.zeros((self.segment_count, len(self.donors)))
         head = self._fresh_head(seed) if self.learns_head else {}
+        images = tf.convert_to_tensor(images)
         soup_step = _Adam({"logits": logits}, rate)
         head_step = _Adam(head, head_rate)
         losses = []

@@ -99,7 +99,9 @@ def learned(ingredients: Ingredients, judge: Judge | None, say: Say) -> Mixture:
         [donor.tensors for donor in donors],
     )
     order = network.epoch_order(len(judge.data.train_labels), seed, LEARNED_EPOCHS)
-    found = learner.learn(worker.images["train"], worker.train_labels, order, seed=seed)
+    # All at once, since every step of the learner draws from all of them.
+    images = judge.data.train_images[:]
+    found = learner.learn(images, worker.train_labels, order, seed=seed)
     say(f"shares learned in {len(order)} steps: training loss {found.losses[-1]:.4f}")
     # Rows sum to 1 but for rounding, which `weighted_soup` would not mind and a file should not show.
     rows = found.weights / found.weights.sum(axis=1, keepdims=True)
