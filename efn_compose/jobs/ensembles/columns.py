@@ -17,6 +17,8 @@ from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.store.run_folder import CONFIG_FILE
 
 _LISTED = 5
+#: How far an image's probabilities may sum from 1: half precision.
+_SUM_TOLERANCE = 5e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,10 @@ def _of_run(folder: Path, rows: RowTable) -> list[Member]:
         raise DataError(f"classes of {path.name} and folds.csv differ.")
     networks = find_networks([str(folder)])
     config: TrainConfig = load_config(folder / CONFIG_FILE, (), TrainConfig)
+    if config.tta.merge == "rank":
+        raise DataError(
+            "its answers are ranks (tta.merge = 'rank') and no probabilities. Train with mean or median."
+        )
     duplicates = folder / "duplicates.csv"
     pairs = (
         max(0, len(duplicates.read_text("utf-8").splitlines()) - 1) if duplicates.is_file() else 0
@@ -141,6 +147,11 @@ def _whole(predictions: Predictions, rows: RowTable, name: str) -> np.ndarray:
         for numbers, words in ((missing, "have no prediction"), (twice, "have several"))
         if len(numbers)
     ]
+    is_odd = ~np.isfinite(predictions.probability).all(axis=1)
+    is_odd |= np.abs(predictions.probability.sum(axis=1) - 1) > _SUM_TOLERANCE
+    if is_odd.any():
+        first = rows.image[predictions.number[is_odd][0]]
+        problems.append(f"- {name}: {is_odd.sum()} rows are no probabilities, such as {first}")
     if problems:
         raise DataError(
             describe_problems(

@@ -177,7 +177,7 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(pla
 
 @pytest.mark.slow
 def test_runs_that_do_not_fit_are_refused_with_all_reasons(place, tmp_path):
-    for name in ("folds", "short", "open"):
+    for name in ("folds", "short", "open", "nan", "ranks"):
         shutil.copytree(place / "run", tmp_path / name)
     text = (place / "run" / "folds.csv").read_text()
     lines = text.splitlines()
@@ -190,13 +190,23 @@ def test_runs_that_do_not_fit_are_refused_with_all_reasons(place, tmp_path):
     predictions = read_predictions(path)
     write_predictions(predictions.rows(np.arange(3, len(predictions))), path)
     (tmp_path / "open" / "out_of_fold.parquet").unlink()
-    runs = [place / "run", *(tmp_path / name for name in ("folds", "short", "open")), tmp_path]
+    predictions.probability[[4, 9], 1] = np.nan
+    write_predictions(predictions, tmp_path / "nan" / "out_of_fold.parquet")
+    config = tmp_path / "ranks" / "config.toml"
+    ranks = 'views = "flip"\nmerge = "rank"'
+    config.write_text(config.read_text().replace('views = "none"', ranks))
+    runs = [
+        place / "run",
+        *(tmp_path / name for name in ("folds", "short", "open", "nan", "ranks")),
+    ]
+    runs.append(tmp_path)
     words = ["ensemble", *runs, "--data", f"npz:{place / 'new.npz'}", "-o", tmp_path / "out"]
     with pytest.raises(DataError) as caught:
         run_verb(*words)
     told = str(caught.value)
     for part in (
         "1 images have another fold", "3 rows have no prediction", "the run is not finished",
+        "2 rows are no probabilities", "answers are ranks",
         f"{tmp_path}/folds.csv: no such file",
     ):  # fmt: skip
         assert part in told
