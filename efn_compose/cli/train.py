@@ -122,12 +122,14 @@ def _describe(prepared: "PreparedTrainings", output: Output) -> None:
         "images": len(prepared.images.table),
         "quality": quality,
         "duplicates": len(prepared.images.duplicates),
+        "notes": list(prepared.images.notes),
     }
     output.result(
         fields,
         f"{text}\nrun folder    {prepared.folder}\nimages        {fields['images']}\n"
         f"{plan}\n"
         f"duplicates    {fields['duplicates']} pairs in different folds\n"
+        f"{''.join(f'note          {note}{chr(10)}' for note in prepared.images.notes)}"
         f"trainings     {len(cells)}: {', '.join(cells[:6])}{', …' if len(cells) > 6 else ''}\n\n"
         f"{quality}\nNothing was written.",
     )

@@ -1,5 +1,6 @@
 """The pixel scaling that a model applies before its stem, and the one that weights want."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,12 +62,29 @@ def find_scaling(
             return _adapted(before[place].name, first, last, wanted)
         fixed = config_preprocessing(raw, [*before, end], stem)
     except AmbiguousCheckpointError as error:
-        return InputScaling(None, unclear=str(error))
+        return InputScaling(None, unclear=without_options(str(error)))
     if fixed is None:
         converter = find_config(raw.metadata.get("model_config"), "ImageConverter")
         if converter is not None and converter.get("scale") is not None:
             return InputScaling(_of_converter(converter), where="its preprocessor")
     return InputScaling(fixed)
+
+
+def without_options(text: str) -> str:
+    """Return a message without the sentences that name options of a command.
+
+    Example:
+        >>> without_options("Two fit.\\n  Name one with --arch, e.g. b0. Nothing was read.")
+        'Two fit.\\n  Nothing was read.'
+    """
+    kept = []
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        sentences = re.split(r"(?<=\.) (?=[A-Z])", line.strip())
+        rest = " ".join(sentence for sentence in sentences if "--" not in sentence)
+        if rest:
+            kept.append(indent + rest)
+    return "\n".join(kept)
 
 
 def describe(scaling: Preprocessing) -> str:

@@ -12,9 +12,21 @@ from efn_compose.checkpoints.dialects.dialect import Dialect, Request
 from efn_compose.conversion import recognise
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.harmonise import harmonise
-from efn_compose.errors import ConfigError, ConversionError, SeedingError, describe_problems
+from efn_compose.errors import (
+    AmbiguousCheckpointError,
+    ConfigError,
+    ConversionError,
+    SeedingError,
+    describe_problems,
+)
 from efn_compose.nesting import NestFill, nest
-from efn_compose.seeding.inputs import InputScaling, describe, find_scaling, nearly_equal
+from efn_compose.seeding.inputs import (
+    InputScaling,
+    describe,
+    find_scaling,
+    nearly_equal,
+    without_options,
+)
 from efn_compose.seeding.live_model import STEM, LiveModel, leaves_with_weights, read_model
 from efn_compose.seeding.own_names import OWN_NAMES
 from efn_compose.seeding.report import SeedReport
@@ -80,11 +92,15 @@ def seed(
     unused_parts = tuple(donor.parts)
     donor = (donor if head else donor.without_head()).replace(parts={})
     live = read_model(model, within)
-    dialect = OWN_NAMES if OWN_NAMES.recognise(live.raw) else recognise(live.raw)
-    raw = _prepared(live, dialect)
-    live = dataclasses.replace(live, raw=raw)
-    spec = dialect.spec_from(raw, Request())
-    rules = _conventions(live, dialect, spec)
+    try:
+        dialect = OWN_NAMES if OWN_NAMES.recognise(live.raw) else recognise(live.raw)
+        raw = _prepared(live, dialect)
+        live = dataclasses.replace(live, raw=raw)
+        spec = dialect.spec_from(raw, Request())
+        rules = _conventions(live, dialect, spec)
+    except (AmbiguousCheckpointError, ConversionError) as error:
+        # A model in memory has no file and no options of a command.
+        raise type(error)(without_options(str(error))) from None
     wanted = donor.conventions
     found = find_scaling(raw, live.before_stem, _stem_name(live), wanted.preprocessing)
     problems, approximations = _obstacles(donor, rules, found, scaling, accept_approximate)

@@ -93,7 +93,26 @@ def test_links_inside_class_folders_are_followed_once(tmp_path):
     assert np.bincount(load_table(f"folder:{root}").labels).tolist() == [7, 7]
 
 
-@pytest.mark.parametrize("parts", [("train", "val", "test"), ("Train", "Validation")])
+def test_a_link_up_brings_no_images_of_other_classes(tmp_path):
+    root = classes(tmp_path / "photos")
+    for name in ("cat", "dog"):
+        (root / name / "up").symlink_to(root)
+        (root / name / "further up").symlink_to(tmp_path)
+    before = [len(list((root / name).glob("*.png"))) for name in ("cat", "dog")]
+    assert np.bincount(load_table(f"folder:{root}").labels).tolist() == before
+
+
+def test_a_split_whose_test_images_have_no_classes_is_recognised(tmp_path):
+    classes(tmp_path / "train")
+    for number in range(3):
+        save(tmp_path / "test" / f"{number}.png", seed=number)
+    with pytest.raises(DataError, match="parts of a split, with the classes cat, dog"):
+        load_table(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    "parts", [("train", "val", "test"), ("Train", "Validation"), ("fold_0", "fold_1")]
+)
 def test_a_split_above_the_classes_is_recognised(tmp_path, parts):
     for part in parts:
         classes(tmp_path / part)
@@ -133,12 +152,23 @@ def rows(labels, path="photos/{}.png"):
     return [f"{path.format(number)},{label}" for number, label in enumerate(labels)]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_encodings_and_separators_of_spreadsheets(images, encoding, separator):
     source = table(images, rows("ababab"), encoding=encoding, separator=separator)
     loaded = load_table(source)
     assert loaded.class_names == ("a", "b") and loaded.labels.tolist() == [0, 1] * 3
+
+
+def test_a_first_line_that_names_the_separator_is_no_header(images):
+    words = "\n".join(["sep=;", "image;label", *rows("ababab")]).replace(",", ";")
+    (images / "t.csv").write_text(words)
+    assert load_table(f"csv:{images / 't.csv'}").labels.tolist() == [0, 1] * 3
+    (images / "t.csv").write_text(words.replace("photos/1.png;b", "photos/1.png;nan"))
+    with pytest.raises(DataError, match="line 4: the label"):
+        load_table(f"csv:{images / 't.csv'}")
 
 
 def test_another_encoding_is_named(images):
@@ -162,6 +192,12 @@ def test_a_file_whose_name_holds_a_backslash_is_found_first(images):
 def test_a_label_that_means_missing_is_questioned_by_line(images, missing):
     with pytest.raises(DataError, match="line 3: the label"):
         load_table(table(images, rows(["a", missing, "b", "a", "b", "a"])))
+
+
+@pytest.mark.parametrize("pair", [("2", "2.0"), ("3", "03"), ("0.0", "-0")])
+def test_one_number_written_in_two_ways_is_questioned(images, pair):
+    with pytest.raises(DataError, match="are one number and would be two classes"):
+        load_table(table(images, rows([*pair, "7"] * 2)))
 
 
 def test_numbers_as_text_are_ordered_as_numbers(images):

@@ -150,11 +150,32 @@ def _loader(reader: _Reader, key: str) -> Callable[[], np.ndarray]:
 
 #: What a training keeps in an object-based checkpoint beside the network, by the path of the object.
 _BOOKKEEPING = (
-    (re.compile(r"(.*/)?_?optimizer/.+"), "variables of the optimizer"),
-    (re.compile(r"(.*/)?(keras_api/|_)?(compiled_)?metrics?/.+"), "states of metrics"),
-    (re.compile(r"(.*/)?(_random_generator|_?seed_generator|_rng)/.+"), "states of random numbers"),
+    # Keras 3 lists the network's weights among the optimizer's objects.
+    (
+        re.compile(r"(?!.*/_trainable_variables/)(.*/)?_?optimizer/.+"),
+        "variables of the optimizer",
+    ),
+    (
+        re.compile(
+            r"(.*/)?(keras_api/|_)?(compiled_)?metrics?/.+"
+            r"|.*/((true|false)_(positives|negatives)|total_cm|total_confusion_matrix)/.+"
+        ),
+        "states of metrics",
+    ),
+    (
+        re.compile(r"(.*/)?(_random_generator|_?seed_generator|_rng|_state_var)/.+"),
+        "states of random numbers",
+    ),
     (re.compile(r"(.*/)?save_counter/.+"), "counters"),
 )
+
+
+def _counts_pixels(path: str, keys: Mapping[str, str]) -> bool:
+    """Return whether a scalar is the count that a `Normalization` layer keeps beside its mean."""
+    layer, _, role = path.rpartition("/")
+    return role == "count" and any(
+        f"{layer}/{mean}{VALUE_SUFFIX}" in keys for mean in ("mean", "adapt_mean")
+    )
 
 
 def _without_bookkeeping(
@@ -162,12 +183,22 @@ def _without_bookkeeping(
 ) -> dict[str, str]:
     """Return the keys that are not a training's own, and note how many of each kind are."""
     kept, left_out = {}, Counter[str]()
+    # Whatever a training calls its optimizer, these two are its own.
+    owners = tuple(
+        key.removesuffix(f"{step}{VALUE_SUFFIX}")
+        for key in keys
+        for step in ("/_iterations", "/_learning_rate", "/iter", "/learning_rate")
+        if key.endswith(f"{step}{VALUE_SUFFIX}")
+    )
     for key in keys:
         path = key.removesuffix(VALUE_SUFFIX)
         kind = next((kind for pattern, kind in _BOOKKEEPING if pattern.fullmatch(key)), None)
+        inside = (path.removeprefix(owner) for owner in owners if path.startswith(owner))
+        if kind is None and any(re.fullmatch(r"/[^/]+(/\d+)?", rest) for rest in inside):
+            kind = None if "/_trainable_variables/" in key else "variables of the optimizer"
         # No layer of an EfficientNet has a scalar but the one that counts what Normalization saw.
         if kind is None and shapes[key] == () and key != OBJECT_GRAPH:
-            kind = None if path.endswith("/count") else "counters"
+            kind = None if _counts_pixels(path, keys) else "counters"
         if kind is None or ".OPTIMIZER_SLOT" in key:
             kept[key] = keys[key]
         else:

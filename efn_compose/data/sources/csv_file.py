@@ -27,6 +27,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 #: What pandas, numpy, R and Excel write where a label is missing; letter case does not count.
 MISSING = ("nan", "<na>", "nat", "#n/a", "n/a", "null")
 LISTED_PROBLEMS = 30
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _FRACTION = re.compile(r"-?\d*\.\d+(e-?\d+)?", re.IGNORECASE)
 
 
@@ -114,6 +115,16 @@ class _Words:
         number[known], names = number_labels([words[place] for place in known])
         return number[np.frombuffer(self._rows, np.int32)] if self._rows else number[:0], names
 
+    def twins(self) -> list[tuple[str, str]]:
+        """Return pairs of words that are one number: "2" and "2.0", "3" and "03"."""
+        by_value: dict[float, str] = {}
+        pairs = []
+        for word in self._number:
+            if _NUMBER.fullmatch(word):
+                first = by_value.setdefault(float(word), word)
+                pairs += [(first, word)] if first != word else []
+        return pairs
+
     def are_fractions(self) -> bool:
         """Whether most rows have a fraction of their own: what a model predicts, and no class."""
         distinct = [word for word in self._number if word and word.lower() not in MISSING]
@@ -171,6 +182,12 @@ class _Rows:
                 "- the labels are fractions, one of its own for most rows; a class is an integer or "
                 "a word: name another column, data.columns = ['label=NAME']"
             )
+        if self._needs_labels:
+            problems += [
+                f"- the labels {one!r} and {other!r} are one number and would be two classes: write "
+                "both alike"
+                for one, other in self.labels.twins()
+            ]
         return problems
 
     def _repeated(self) -> list[tuple[int, str]]:

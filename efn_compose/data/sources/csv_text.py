@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,12 @@ from efn_compose.errors import DataError
 #: Encodings that say so in a table's first bytes.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins like UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_NAMED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _SEPARATORS = (",", ";", "\t")
 
 
@@ -24,8 +28,9 @@ def open_rows(table: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list
     A row comes with the number of its line.
 
     Args:
-        table: A file in UTF-8, or in UTF-16 with a mark, as spreadsheets write it. The separator
-            is the one of comma, semicolon and tab that is most frequent in the first line.
+        table: A file in UTF-8, UTF-16 or UTF-32. The separator is the one that a first line
+            "sep=;" names, else the one of comma, semicolon and tab that is most frequent in the
+            first line.
 
     Raises:
         DataError: No such file, or another encoding.
@@ -39,15 +44,26 @@ def open_rows(table: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list
         raise DataError(f"{table}: no such file (seen from {Path.cwd()}).")
     with open(table, "rb") as file:
         start = file.read(4)
-    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), None)
+    # Text of ASCII letters in UTF-16 has a zero at every second place.
+    encoding = (
+        encoding
+        or {b"\0": "utf-16-be"}.get(start[:1])
+        or ("utf-16-le" if start[1:2] == b"\0" else "utf-8")
+    )
     try:
         with open(table, newline="", encoding=encoding) as file:
             first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(_SEPARATORS, key=first.count))
+            # Spreadsheets may name the separator in a line of its own: sep=;
+            named = _NAMED.fullmatch(first.strip())
+            if named is None:
+                file.seek(0)
+            separator = named[1] if named else max(_SEPARATORS, key=first.count)
+            reader = csv.reader(file, delimiter=separator)
             header = [name.strip() for name in next(reader, [])]
-            yield header, ((reader.line_num, row) for row in reader if row)
+            before = 1 if named else 0
+            yield header, ((reader.line_num + before, row) for row in reader if row)
     except (UnicodeError, csv.Error) as error:
         raise DataError(
-            f"{table}: not a CSV file in UTF-8 or marked UTF-16 ({error}). Save it as CSV UTF-8."
+            f"{table}: not a CSV file in UTF-8 or UTF-16 ({error}). Save it as CSV UTF-8."
         ) from None

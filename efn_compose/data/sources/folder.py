@@ -1,6 +1,7 @@
 """A folder of images with one subfolder per class."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from efn_compose.data.table import UNLABELLED, ImageTable, printable
 from efn_compose.errors import DataError, describe_problems
 
 #: Folders of these names, and no others, above folders of equal names are a split.
+_NUMBERED_PART = re.compile(r"(fold|split)[ _-]?\d+")
 _PART_NAMES = frozenset(
     [
         "train",
@@ -126,13 +128,22 @@ def load_plain_folder(path: str | os.PathLike[str]) -> ImageTable:
 
 def _split_classes(folders: Sequence[Path]) -> set[str]:
     """Return the classes below folders that are the parts of a split; none where they are not."""
-    if len(folders) < 2 or any(folder.name.lower() not in _PART_NAMES for folder in folders):
+    if len(folders) < 2 or not all(map(_is_part, folders)):
         return set()
     inner = [
         {entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."}
         for folder in folders
     ]
-    return set.intersection(*inner)
+    # A part without folders is one of unlabelled images, if another one holds classes.
+    filled = [names for names in inner if names]
+    if not filled or (len(filled) < len(inner) and min(map(len, filled)) < 2):
+        return set()
+    return set.intersection(*filled)
+
+
+def _is_part(folder: Path) -> bool:
+    name = folder.name.lower()
+    return name in _PART_NAMES or _NUMBERED_PART.fullmatch(name) is not None
 
 
 def _refuse_split(root: Path, folders: Sequence[Path]) -> None:
@@ -160,7 +171,10 @@ def image_files(folder: Path, passed_over: Counter[str] | None = None) -> list[P
     from PIL import Image
 
     suffixes = Image.registered_extensions()
-    found, seen = [], {os.path.realpath(folder)}
+    # A link to a folder that holds this one would bring in the images of its neighbours.
+    inside = Path(os.path.realpath(folder))
+    found, seen = [], {str(place) for place in (inside, *inside.parents)}
+    seen |= {os.path.realpath(place) for place in Path(os.path.abspath(folder)).parents}
     for place, folders, files in os.walk(folder, followlinks=True):
         entered = []
         for name in sorted(folders):

@@ -98,7 +98,7 @@ def prepare_ensemble(
     table = load_table(
         config.data.source, config.data.columns, config.data.folder, needs_labels=False
     )
-    notes = [
+    notes = list(table.notes) + [
         f"{member.column.name}: {member.column.flattery}, which flatters its out-of-fold rows"
         for member in members.members
         if member.column.flattery

@@ -184,6 +184,7 @@ def prepare_prediction(
         )
     table = load_table(data, columns, folder, needs_labels=False)
     class_names, notes = _class_names(networks, table)
+    notes = [*table.notes, *notes]
     temperatures = fitted_temperatures(networks) if temperature else []
     if temperatures:
         shown = ", ".join(f"{value:.3f}" for value in dict.fromkeys(temperatures))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 #: The experiment of a run without arguments.
 QUICKSTART = Path(__file__).with_name("quickstart.toml")
 
+#: Options of `convert` that say what a file does not.
+_OPTIONS = re.compile(r"--(arch|dialect|accept|prefix|channels|raw)\b")
 #: How searches keep their configuration.
 STORED = StoredConfig(RunConfig, free=("run", "executor", "budget"))
 
@@ -198,9 +201,22 @@ def load_entry(entry: str) -> Donor:
     if is_weight_file(path):
         donor = load_donor(path)
         return donor.replace(name=label or donor.name)
-    donor = convert(source).donor
+    try:
+        donor = convert(source).donor
+    except EfnComposeError as error:
+        raise _with_its_verb(error, source) from None
     default = donor.spec.variant if source.startswith("package:") else donor.name
     return donor.replace(name=label or default)
+
+
+def _with_its_verb(error: EfnComposeError, source: str) -> EfnComposeError:
+    """Return an error that says whose options it names: no other verb has those of `convert`."""
+    if not _OPTIONS.search(str(error)):
+        return error
+    return type(error)(
+        f"{error}\n  Options of this message are those of convert: efn-compose convert {source} "
+        "OPTION -o FILE.h5. Then name FILE.h5 here."
+    )
 
 
 def distinct_names(donors: Sequence[Donor]) -> list[Donor]:

@@ -105,6 +105,7 @@ class PreparedImages:
         duplicates: Equal images in different folds.
         known: Unlabelled images left out since they are among the labelled ones.
         mask_note: A sentence about the values of masks, "" without masks.
+        notes: Sentences about what the source holds beside these images.
     """
 
     table: ImageTable
@@ -114,6 +115,7 @@ class PreparedImages:
     duplicates: Sequence[Duplicate]
     known: int = 0
     mask_note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> PreparedImages:
@@ -135,6 +137,7 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
         table = load_masked_table(options)
     else:
         table = load_table(options.source, options.columns, options.folder)
+    notes = table.notes
     unreadable: list[Unreadable] = []
     if options.unreadable_share:
         table, unreadable = skip_unreadable(
@@ -173,12 +176,12 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
     if read is None:
         names = tuple(table.class_names)
         folded = FoldedImages(images, table.labels, names, folds.fold, unlabelled)
-        return PreparedImages(table, folded, folds, unreadable, duplicates, known)
+        return PreparedImages(table, folded, folds, unreadable, duplicates, known, notes=notes)
     no_labels = np.full(len(table), UNLABELLED, np.int32)
     folded = FoldedImages(
         images, no_labels, (), folds.fold, masks=read.masks, mask_names=read.names
     )
-    return PreparedImages(table, folded, folds, unreadable, duplicates, known, read.note)
+    return PreparedImages(table, folded, folds, unreadable, duplicates, known, read.note, notes)
 
 
 def _unlabelled(

@@ -300,6 +300,7 @@ def _warnings(prepared: PreparedTrainings) -> Iterator[str]:
     images = prepared.images
     if images.mask_note:
         yield images.mask_note
+    yield from images.notes
     if images.unreadable:
         yield f"{len(images.unreadable)} images cannot be decoded and are left out: unreadable.csv"
     if images.known:

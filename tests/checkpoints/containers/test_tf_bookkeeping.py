@@ -74,3 +74,43 @@ def test_only_the_networks_tensors_are_read(trained, tmp_path, kind):
     for name, values in expected.items():
         assert np.array_equal(raw.tensors[name].load(), values), name
     assert any("training state" in note for note in raw.notes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["optimizer", "opt"])
+def test_weights_that_keras_3_lists_below_its_optimizer_are_read(tmp_path, name):
+    import tensorflow as tf
+
+    keras3 = pytest.importorskip("keras")
+    layers = keras3.layers
+    model = keras3.Sequential(
+        [
+            keras3.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, use_bias=False, name="stem_conv"),
+            layers.BatchNormalization(name="stem_bn"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dropout(0.5),
+            layers.Dense(3, name="predictions"),
+        ]
+    )
+    model.compile("adamw", "mse")
+    model.fit(np.ones((4, 8, 8, 3), np.float32), np.ones((4, 3), np.float32), verbose=0)
+    parts = {
+        "model": model,
+        name: model.optimizer,
+        "epoch": tf.Variable(1.0),
+        "random": tf.random.Generator.from_seed(1),
+        "mean_loss": keras.metrics.Mean(),
+        "recall": keras.metrics.AUC(),
+    }
+    path = tf.train.CheckpointManager(tf.train.Checkpoint(**parts), str(tmp_path), 1).save()
+    raw = read_checkpoint(path)
+    expected = {
+        weight.path: np.asarray(weight)
+        for layer in model.layers
+        for weight in layer.weights
+        if "seed" not in weight.name
+    }
+    assert set(raw.tensors) == set(expected)
+    for weight, values in expected.items():
+        assert np.array_equal(raw.tensors[weight].load(), values), weight

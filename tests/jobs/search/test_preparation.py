@@ -9,10 +9,10 @@ from random_donors import TINY, random_donor
 
 from efn_compose.cli import main
 from efn_compose.config import load_config
-from efn_compose.errors import ResumeMismatchError
+from efn_compose.errors import AmbiguousCheckpointError, ResumeMismatchError
 from efn_compose.evolve.kinds.table import SearchOptions
 from efn_compose.jobs.search import job
-from efn_compose.jobs.search.preparation import QUICKSTART, prepare
+from efn_compose.jobs.search.preparation import QUICKSTART, load_entry, prepare
 from efn_compose.store import RunFolder
 
 
@@ -89,3 +89,18 @@ def test_two_files_and_images_need_no_configuration_file(tmp_path, monkeypatch):
 
 def test_the_quickstart_is_there_for_a_run_without_a_configuration():
     assert load_config(QUICKSTART).donors.files, "a file that is missing or empty would be refused"
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+def test_a_question_about_a_donor_says_which_verb_has_the_options_that_answer_it(tmp_path):
+    from converters.oracles.torch_models import declare_torchvision_operators
+
+    torch = pytest.importorskip("torch")
+    declare_torchvision_operators()
+    timm = pytest.importorskip("timm")
+    torch.save(timm.create_model("efficientnet_b0", num_classes=3).state_dict(), tmp_path / "m.pth")
+    with pytest.raises(AmbiguousCheckpointError) as caught:
+        load_entry(str(tmp_path / "m.pth"))
+    assert "--arch" in str(caught.value)
+    assert f"efn-compose convert {tmp_path / 'm.pth'} OPTION -o FILE.h5" in str(caught.value)

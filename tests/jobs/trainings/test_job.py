@@ -164,7 +164,7 @@ def test_dry_run_lists_the_trainings_and_writes_nothing(place, capsys):
         prepare_trainings(None, words)
     assert main(["train", "--dry-run", "--json", "--set", *settings(place, "dry")]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert len(plan["trainings"]) == 4 and plan["images"] == 64
+    assert len(plan["trainings"]) == 4 and plan["images"] == 64 and plan["notes"] == []
     assert not (place / "dry").exists()
 
 
@@ -217,6 +217,7 @@ def test_damaged_images_and_duplicates_are_listed_or_refused(place, tmp_path):
     first = sorted((tmp_path / "photos" / "класс 0").iterdir())
     first[1].write_bytes(first[0].read_bytes())
     first[2].write_bytes(b"not an image")
+    (tmp_path / "photos" / "класс 0" / "phone.heic").write_bytes(b"x")
     source = f"folder:{tmp_path / 'photos'}"
     with pytest.raises(DataError, match="1 of 40"):
         prepare_trainings(None, settings(place, "damaged", data__source=source))
@@ -226,6 +227,7 @@ def test_damaged_images_and_duplicates_are_listed_or_refused(place, tmp_path):
         prepared = prepare_trainings(None, words)
         if prepared.images.duplicates:
             break
+    assert ["1 .heic" in note for note in prepared.images.notes] == [True]
     assert len(prepared.images.table) == 39 and len(prepared.images.unreadable) == 1
     assert len(prepared.images.duplicates) == 1
     with pytest.raises(DataError, match="bild"):
