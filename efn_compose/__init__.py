@@ -27,6 +27,7 @@ if (
     from efn_compose.jobs.decoders import attach as attach
     from efn_compose.jobs.decoders import detach as detach
     from efn_compose.jobs.ensembles.job import ensemble as ensemble
+    from efn_compose.jobs.pipeline.job import pipeline as pipeline
     from efn_compose.jobs.predictions.job import predict as predict
     from efn_compose.jobs.pretraining.job import pretrain as pretrain
     from efn_compose.jobs.search.job import evolve as evolve
@@ -56,6 +57,7 @@ _PUBLIC = {
     "detach": "efn_compose.jobs.decoders",
     "direct_sum": "efn_compose.nesting",
     "ensemble": "efn_compose.jobs.ensembles.job",
+    "pipeline": "efn_compose.jobs.pipeline.job",
     "export": "efn_compose.conversion",
     "harmonise": "efn_compose.donors.harmonise",
     "inspect": "efn_compose.conversion",

@@ -59,6 +59,7 @@ LEAVES = {
     "folds": ["folds.csv"],
     "predict": ["predictions.csv"],
     "ensemble": ["runs/submission/submission.csv", "runs/submission/report.html"],
+    "pipeline": [f"runs/story/larger/{WIDE}.h5", "runs/story/report.html"],
     "train": ["runs/photos/last.h5", "runs/photos/leaderboard.md", "runs/photos/curve.png"],
     "relay": ["runs/mine/last.h5", "runs/mine/legs.html"],
     "study": ["runs/scaling/table.csv", "runs/scaling/report.html"],
@@ -109,6 +110,10 @@ def _prepare(verb: str, place: Path) -> None:
             "executor.kind=serial",
         )
         train(overrides=[*names, *more], quiet=True)
+    if verb == "pipeline":
+        random_donor(SMALL, 1, classes=5).save(place / "b0.h5")
+        stage = f'verb = "nest"\nnest.file = "b0.h5"\nnest.into = "{WIDE}"\n'
+        (place / "story.toml").write_text(f"[larger]\n{stage}")
     if verb == "predict":
         names = ("weights.file=efn_magic_weights.h5", "data.source=folder:photos", "data.size=16")
         train(overrides=[*names, "train.epochs=1", "run.path=runs/photos"], quiet=True)

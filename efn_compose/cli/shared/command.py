@@ -62,6 +62,7 @@ VERBS: dict[str, Verb] = {
     ),
     "ensemble": Verb("efn_compose.cli.ensemble", "make one submission of finished trainings"),
     "relay": Verb("efn_compose.cli.relay", "go on with a run that somebody else began"),
+    "pipeline": Verb("efn_compose.cli.pipeline", "run a chain of these verbs, to a submission"),
     "convert": Verb("efn_compose.cli.convert", "turn another library's checkpoint into a donor"),
     "export": Verb("efn_compose.cli.export", "write a donor for another library"),
     "inspect": Verb(

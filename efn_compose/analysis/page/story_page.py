@@ -1,0 +1,142 @@
+"""The page of a pipeline, drawn from its folder alone: the chain, and what each stage has come to."""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from efn_compose.analysis.charts.chart_chain import Link, chain_figure
+from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.page.report import page
+from efn_compose.analysis.page.report_parts import facts, section, table
+from efn_compose.errors import RunError
+from efn_compose.store import write_text
+from efn_compose.store.journal import read_journal
+from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, REPORT_FILE, RESULT_FILE
+
+
+def write_story_page(run_path: str | os.PathLike[str]) -> Path:
+    """Draw the page of a pipeline and write it into its folder, atomically.
+
+    Args:
+        run_path: The run folder.
+
+    Returns:
+        Path of `report.html`.
+
+    Raises:
+        RunError: The folder holds no pipeline, or the page cannot be written.
+
+    Example:
+        >>> write_story_page("runs/story")  # doctest: +SKIP
+        PosixPath('runs/story/report.html')
+    """
+    folder = Path(run_path)
+    try:
+        stages = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        result = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder}: no pipeline to report ({error}).") from None
+    records = read_journal(folder / JOURNAL_FILE).records
+    done = {line["stage"]: line for line in records if "products" in line}
+    path = folder / REPORT_FILE
+    write_text(path, _page(folder, stages, done, result))
+    return path
+
+
+def _page(
+    folder: Path,
+    stages: Mapping[str, Mapping[str, Any]],
+    done: Mapping[str, Mapping[str, Any]],
+    result: Mapping[str, Any],
+) -> str:
+    seconds = sum(line["timing"]["seconds"] for line in done.values())
+    submission = result.get("submission")
+    body = element(
+        "div",
+        element("header", element("h1", "Pipeline ", name(folder.name))),
+        element(
+            "main",
+            element("p", result["words"], class_="lead", id="verdict"),
+            facts(
+                [
+                    ("Stages", f"{len(done)} of {len(stages)}", "have ended"),
+                    ("Time", duration(seconds), "all stages together"),
+                    ("Submission", submission or "none", "the best that is finished"),
+                ]
+            ),
+            section("chain", "The chain", chain_figure(_links(stages, done))),
+            section("stages", "Stages", _table(folder, stages, done)),
+            section("words", "What each stage says", _words(done)),
+        ),
+        class_="page",
+    )
+    return page(f"{folder.name}: {result['words']}", [body])
+
+
+def _links(
+    stages: Mapping[str, Mapping[str, Any]], done: Mapping[str, Mapping[str, Any]]
+) -> list[Link]:
+    return [
+        Link(
+            stage,
+            f"{settings['verb']}, {duration(done[stage]['timing']['seconds'])}"
+            if stage in done
+            else f"{settings['verb']}, not yet",
+            tuple(other for other in stages if other != stage and _reads(settings, other)),
+        )
+        for stage, settings in stages.items()
+    ]
+
+
+def _reads(table: Any, stage: str) -> bool:
+    """Whether any value of a stage's table refers to another stage."""
+    if isinstance(table, Mapping):
+        return any(_reads(value, stage) for value in table.values())
+    if isinstance(table, list):
+        return any(_reads(value, stage) for value in table)
+    return isinstance(table, str) and (table == f"{{{stage}}}" or table.startswith(f"{{{stage}."))
+
+
+def _table(
+    folder: Path,
+    stages: Mapping[str, Mapping[str, Any]],
+    done: Mapping[str, Mapping[str, Any]],
+) -> Html:
+    rows: list[Sequence[Any]] = []
+    for stage, settings in stages.items():
+        line = done.get(stage)
+        page_path = folder / stage / REPORT_FILE
+        link = element("a", "report", href=f"{stage}/{REPORT_FILE}") if page_path.is_file() else ""
+        rows.append(
+            [
+                name(stage),
+                settings["verb"],
+                "not yet" if line is None else duration(line["timing"]["seconds"]),
+                "" if line is None else ", ".join(line["products"].values()),
+                link,
+            ]
+        )
+    return table(["stage", "verb", "time", "wrote", "page"], rows, numeric=(2,))
+
+
+def _words(done: Mapping[str, Mapping[str, Any]]) -> list[Html]:
+    return [
+        element("div", element("h3", stage), element("pre", line["words"]))
+        for stage, line in done.items()
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Example:
+        >>> duration(8), duration(200), duration(9000)
+        ('8 s', '3 min', '2 h 30 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

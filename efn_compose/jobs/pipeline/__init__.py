@@ -1,0 +1,12 @@
+"""The pipeline: stages, each an existing verb with its configuration, from one file.
+
+| file | holds |
+|---|---|
+| `story.py` | a story file as stages, with what each reads of others |
+| `stages.py` | the table of verbs: configuration, products, how a stage runs |
+| `small_stages.py` | convert, nest and predict, whose verbs have no configuration of their own |
+| `checks.py` | everything that would stop a stage later |
+| `products.py` | what a stage wrote, by hash |
+| `early.py` | a submission before anything else has ended |
+| `job.py` | runs the stages; begin here |
+"""

@@ -1,0 +1,89 @@
+"""A submission before anything else has ended: one short training from the first weights.
+
+It is what is handed in when the time is up before the story's own submission is made.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from efn_compose.config import load_config
+from efn_compose.jobs.pipeline.checks import stand_ins, writers_before
+from efn_compose.jobs.pipeline.stages import RUN, STAGE_VERBS, SUBMISSION, overrides_of
+from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.store import atomic_path
+
+EARLY_FOLDER = "plan_b"
+PLAN_B_FILE, SUBMISSION_FILE = "plan_b.csv", "submission.csv"
+#: Settings of the story's training that the short one keeps.
+_KEPT = ("weights.file", "run.seed", "train.batch_size", "train.learning_rate")
+_KEPT_SECTIONS = ("data", "executor")
+
+
+def submitting_stage(story: Story) -> Stage | None:
+    """Return the last stage that writes a submission, None without one."""
+    found = [s for s in story.stages if SUBMISSION in STAGE_VERBS[s.verb].writes]
+    return found[-1] if found else None
+
+
+def make_early_submission(
+    story: Story, folder: Path, *, quiet: bool, say: Callable[[str], None]
+) -> bool:
+    """Write `plan_b.csv` and, as long as there is no better one, `submission.csv`.
+
+    Args:
+        story: The story.
+        folder: Its run folder.
+        quiet: Draw no progress.
+        say: Told in a line what has just happened.
+
+    Returns:
+        Whether the story asks for a submission at all.
+    """
+    last = submitting_stage(story)
+    trained = [] if last is None else [s for s in writers_before(story, last) if s.verb == "train"]
+    if last is None or not trained:
+        return False
+    path = folder / PLAN_B_FILE
+    if path.is_file():
+        return True
+    say("plan B: one epoch from the first weights, before anything else")
+    given = stand_ins(story, trained[0])
+    settings = {
+        key: value
+        for key, value in given.items()
+        if key in _KEPT or key.split(".")[0] in _KEPT_SECTIONS
+    }
+    place = folder / EARLY_FOLDER / "train"
+    settings |= {"train.epochs": 1, "validation.folds": 1, "validation.seeds": 1}
+    settings |= {"run.path": str(place)}
+    is_begun = (place / "environment.json").is_file()
+    ended = STAGE_VERBS["train"].run(overrides_of(settings), is_begun, quiet)
+    asked = {
+        "run.path": str(folder / EARLY_FOLDER),
+        "predict.networks": [str(ended.products[RUN])],
+        "predict.source": _asked_source(story, last),
+    }
+    template = last.settings.get("ensemble.template") or last.settings.get("predict.template")
+    if template:
+        asked["predict.template"] = template
+    predicted = STAGE_VERBS["predict"].run(overrides_of(asked), False, quiet)
+    for name in (PLAN_B_FILE, SUBMISSION_FILE):
+        copy(predicted.products[SUBMISSION], folder / name)
+    return True
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file atomically."""
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _asked_source(story: Story, last: Stage) -> str:
+    """Return the images that the submission is about."""
+    key = "predict.source" if last.verb == "predict" else "data.source"
+    settings = stand_ins(story, last)
+    config: Any = load_config(None, overrides_of(settings), STAGE_VERBS[last.verb].schema)
+    section, name = key.split(".")
+    return str(getattr(getattr(config, section), name))

@@ -1,0 +1,263 @@
+"""`pipeline`: the stages of a story, one after the other, to a submission."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efn_compose.analysis.page.story_page import write_story_page
+from efn_compose.errors import RunError
+from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
+from efn_compose.jobs.pipeline.checks import check_story
+from efn_compose.jobs.pipeline.early import (
+    PLAN_B_FILE,
+    SUBMISSION_FILE,
+    copy,
+    make_early_submission,
+    submitting_stage,
+)
+from efn_compose.jobs.pipeline.products import fingerprint
+from efn_compose.jobs.pipeline.stages import (
+    PLAN_B,
+    SCHEMAS,
+    STAGE_VERBS,
+    SUBMISSION,
+    Ended,
+    overrides_of,
+    product_kind,
+    with_products,
+)
+from efn_compose.jobs.pipeline.story import Reference, Stage, Story, read_story
+from efn_compose.store import RunFolder
+from efn_compose.store.run_folder import ENVIRONMENT_FILE, REPORT_FILE, RESULT_FILE
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PipelineSummary:
+    """What a pipeline has come to.
+
+    Args:
+        folder: Its run folder.
+        submission: The best finished submission, None where the story asks for none.
+        report: The page.
+        ended: Names of the stages that have ended.
+        left: Names of those that have not.
+        words: In a sentence.
+    """
+
+    folder: Path
+    submission: Path | None
+    report: Path
+    ended: tuple[str, ...]
+    left: tuple[str, ...]
+    words: str
+
+    def __str__(self) -> str:
+        """Return the sentence."""
+        return self.words
+
+
+@dataclass(frozen=True)
+class PreparedPipeline:
+    """A story, checked.
+
+    Args:
+        story: Its stages in order.
+        configs: The configuration of each stage by its name.
+        folder: Where it runs.
+    """
+
+    story: Story
+    configs: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Hash of all that decides the results; each stage checks the files it reads."""
+        return {"story": hashlib.sha256(self.story.to_toml().encode()).hexdigest()}
+
+
+def prepare_pipeline(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    output: str | os.PathLike[str] | None = None,
+) -> PreparedPipeline:
+    """Read a story and check every stage of it; writes nothing.
+
+    Args:
+        path: The story file.
+        overrides: "stage.section.key=value" each.
+        output: The run folder; None: `runs/` and the story's name.
+
+    Raises:
+        EfnComposeError: Anything that would stop a stage later.
+    """
+    story = read_story(path, SCHEMAS, overrides)
+    folder = Path("runs") / story.name if output is None else Path(output).expanduser()
+    return PreparedPipeline(story, check_story(story, folder), folder)
+
+
+def pipeline(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    *,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    hours: float = 0.0,
+    quiet: bool = False,
+    say: Say = lambda words: None,
+) -> PipelineSummary:
+    """Run the stages of a story, each an existing verb in a folder of its own.
+
+    A short training from the first weights makes a submission before anything else. Better ones take
+    its place as stages end. A killed pipeline goes on where it was.
+
+    Args:
+        path: The story file.
+        overrides: "stage.section.key=value" each.
+        output: The run folder; None: `runs/` and the story's name.
+        resume: Go on with the run folder's pipeline.
+        hours: Stop after so many hours with the best submission that is finished; 0: no limit.
+        quiet: Draw no progress.
+        say: Told in a line what has just happened.
+
+    Raises:
+        EfnComposeError: Bad input (nothing was written), a stage that cannot go on, or a product that
+            somebody has changed.
+
+    Example:
+        >>> pipeline("story.toml", hours=8.0)  # doctest: +SKIP
+    """
+    return run_pipeline(
+        prepare_pipeline(path, overrides, output), resume=resume, hours=hours, quiet=quiet, say=say
+    )
+
+
+def run_pipeline(
+    prepared: PreparedPipeline,
+    *,
+    resume: bool = False,
+    hours: float = 0.0,
+    quiet: bool = False,
+    say: Say = lambda words: None,
+) -> PipelineSummary:
+    """Run what `prepare_pipeline` prepared; arguments as those of `pipeline`."""
+    alarm = Alarm(hours)
+    opener = RunFolder.resume if resume else RunFolder.create
+    with opener(prepared.folder, prepared.story.to_toml(), prepared.identity) as folder:
+        return _Pipeline(prepared, folder, alarm, quiet, say).run()
+
+
+class _Pipeline:
+    """One run of a pipeline."""
+
+    def __init__(
+        self, prepared: PreparedPipeline, folder: RunFolder, alarm: Alarm, quiet: bool, say: Say
+    ) -> None:
+        self.story, self.folder = prepared.story, folder
+        self.alarm, self.quiet, self.say = alarm, quiet, say
+        #: By stage, its line of the journal.
+        self.done = {line["stage"]: line for line in folder.journal if "products" in line}
+
+    def run(self) -> PipelineSummary:
+        self._check_products()
+        has_submission = make_early_submission(
+            self.story, self.folder.path, quiet=self.quiet, say=self.say
+        )
+        try:
+            with self.alarm.interrupting():
+                for stage in self.story.stages:
+                    if stage.name not in self.done:
+                        self._run_stage(stage)
+        except TimeIsUpError:
+            self.folder.journal.append({"event": "time is up"})
+        return self._end(has_submission)
+
+    def _check_products(self) -> None:
+        """Refuse what somebody has removed or changed since a stage wrote it."""
+        for name, line in self.done.items():
+            for kind, relative in line["products"].items():
+                path = self.folder.path / relative
+                found = fingerprint(path)
+                if found == line["hashes"][kind]:
+                    continue
+                state = "is missing" if found is None else "is not what the stage wrote"
+                raise RunError(
+                    f"{path}: the {kind} of stage {name} {state}. Later stages have read it. Put it "
+                    "back, or begin anew in another folder (-o NEW)."
+                )
+
+    def _run_stage(self, stage: Stage) -> None:
+        if self.alarm.is_over():
+            raise TimeIsUpError
+        place = self.folder.path / stage.name
+        settings = with_products(stage, self._files) | {"run.path": str(place)}
+        if stage.verb == "ensemble" and self.alarm.hours_left():
+            # It ends by itself, with what it has.
+            settings["budget.hours"] = self.alarm.hours_left()
+        verb = STAGE_VERBS[stage.verb]
+        is_begun = verb.has_folder and (place / ENVIRONMENT_FILE).is_file()
+        self.say(f"{stage.name}: {stage.verb}{', going on' if is_begun else ''}")
+        begun = time.perf_counter()
+        ended = verb.run(overrides_of(settings), is_begun, self.quiet)
+        for kind, name in ((PLAN_B, PLAN_B_FILE), (SUBMISSION, SUBMISSION_FILE)):
+            if kind in ended.products:
+                copy(ended.products[kind], self.folder.path / name)
+        if not ended.is_whole:
+            raise TimeIsUpError
+        self._keep(stage, ended, time.perf_counter() - begun)
+
+    def _files(self, key: str, found: Reference) -> list[str]:
+        kind = product_kind(self.story[found.stage], key, found.product)
+        return [str(self.folder.path / self.done[found.stage]["products"][kind])]
+
+    def _keep(self, stage: Stage, ended: Ended, seconds: float) -> None:
+        root = self.folder.path
+        products = {
+            kind: path.absolute().relative_to(root.absolute()).as_posix()
+            for kind, path in ended.products.items()
+        }
+        line = {
+            "stage": stage.name,
+            "verb": stage.verb,
+            "words": ended.words,
+            "products": products,
+            "hashes": {kind: fingerprint(path) for kind, path in ended.products.items()},
+            "timing": {"seconds": round(seconds, 3)},
+        }
+        self.folder.journal.append(line)
+        self.done[stage.name] = line
+        self.say(f"{stage.name}: {ended.words.splitlines()[0]}  ({seconds:,.0f} s)")
+
+    def _end(self, has_submission: bool) -> PipelineSummary:
+        left = tuple(stage.name for stage in self.story.stages if stage.name not in self.done)
+        last = submitting_stage(self.story)
+        words = "All stages have ended."
+        if left:
+            words = f"The time was up before {', '.join(left)}. --resume goes on."
+        if has_submission and last is not None and last.name in left:
+            words += f" {SUBMISSION_FILE} is plan B."
+        submission = self.folder.path / SUBMISSION_FILE
+        self.folder.write_json(
+            RESULT_FILE,
+            {
+                "words": words,
+                "ended": list(self.done),
+                "left": list(left),
+                "submission": SUBMISSION_FILE if submission.is_file() else None,
+            },
+        )
+        write_story_page(self.folder.path)
+        return PipelineSummary(
+            self.folder.path,
+            submission if submission.is_file() else None,
+            self.folder.path / REPORT_FILE,
+            tuple(self.done),
+            left,
+            words,
+        )

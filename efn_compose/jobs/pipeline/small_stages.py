@@ -1,0 +1,74 @@
+"""Stages whose verbs have no configuration file of their own: convert, nest, predict."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from efn_compose.settings.declare import setting
+from efn_compose.store.options import RunOptions
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """The `[convert]` section of a stage.
+
+    Args:
+        file: Checkpoint of any library, or package:NAME.
+    """
+
+    file: str = setting("", "checkpoint of any library, or package:NAME")
+
+
+@dataclass(frozen=True)
+class ConvertStage:
+    """Everything a stage that converts is told."""
+
+    run: RunOptions = field(default_factory=RunOptions)
+    convert: ConvertOptions = field(default_factory=ConvertOptions)
+
+
+@dataclass(frozen=True)
+class NestOptions:
+    """The `[nest]` section of a stage.
+
+    Args:
+        file: Weight file of the small network.
+        into: The larger network.
+        fill: Start of the channels that are new.
+    """
+
+    file: str = setting("", "weight file of the small network")
+    into: str = setting("", "network to nest into, such as b7 or lite4")
+    fill: Literal["he", "replicate", "zero"] = setting("he", "start of new channels")
+
+
+@dataclass(frozen=True)
+class NestStage:
+    """Everything a stage that nests is told."""
+
+    run: RunOptions = field(default_factory=RunOptions)
+    nest: NestOptions = field(default_factory=NestOptions)
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """The `[predict]` section of a stage.
+
+    Args:
+        networks: Run folders of trainings, and weight files.
+        source: Images of any source.
+        tta: Views of each image.
+        template: A competition's CSV to fill.
+    """
+
+    networks: tuple[str, ...] = setting((), "run folders of trainings, and weight files")
+    source: str = setting("", "images of any source")
+    tta: int = setting(0, "views of each image; 0: each training's", minimum=0, maximum=256)
+    template: str = setting("", "a competition's CSV to fill")
+
+
+@dataclass(frozen=True)
+class PredictStage:
+    """Everything a stage that predicts is told."""
+
+    run: RunOptions = field(default_factory=RunOptions)
+    predict: PredictOptions = field(default_factory=PredictOptions)

@@ -1,0 +1,206 @@
+"""The verbs that a stage may be: their configuration, what they read and write, how they run."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efn_compose.evolve.run_config import RunConfig
+from efn_compose.jobs.ensembles.options import EnsembleConfig
+from efn_compose.jobs.pipeline.small_stages import ConvertStage, NestStage, PredictStage
+from efn_compose.jobs.pipeline.story import Reference, Stage, as_reference
+from efn_compose.jobs.pretraining.options import PretrainConfig
+from efn_compose.jobs.trainings.options import TrainConfig
+
+#: Kinds of products.
+WEIGHTS, RUN, SUBMISSION, PLAN_B = "weights", "run", "submission", "plan_b"
+#: What each setting that takes files of others reads, the kind that a bare {stage} means first.
+READS: Mapping[str, tuple[str, ...]] = {
+    "convert.file": (WEIGHTS,),
+    "nest.file": (WEIGHTS,),
+    "weights.file": (WEIGHTS,),
+    "donors.files": (WEIGHTS,),
+    "ensemble.runs": (RUN,),
+    "predict.networks": (RUN, WEIGHTS),
+}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a stage has come to.
+
+    Args:
+        words: Its verdict, or what it says of itself.
+        products: Its files or folders by kind.
+        is_whole: Whether nothing is left to do; a submission may have been cut short.
+    """
+
+    words: str
+    products: Mapping[str, Path]
+    is_whole: bool = True
+
+
+#: Runs a stage: its settings as overrides, whether to go on with its run, whether to be quiet.
+Runner = Callable[[Sequence[str], bool, bool], Ended]
+
+
+@dataclass(frozen=True)
+class StageVerb:
+    """A verb that may be a stage.
+
+    Args:
+        schema: Its configuration.
+        run: Runs it.
+        writes: Kinds of its products.
+        start: The setting whose value stands for its weights as long as there are none.
+        has_folder: Whether the verb keeps a run folder with a journal and resumes by itself.
+    """
+
+    schema: type
+    run: Runner
+    writes: tuple[str, ...]
+    start: str = ""
+    has_folder: bool = True
+
+
+def overrides_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as `--set` takes them.
+
+    Example:
+        >>> overrides_of({"data.size": 32, "donors.files": ["a.h5"], "run.path": "x"})
+        ['data.size=32', 'donors.files=["a.h5"]', 'run.path=x']
+    """
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in settings.items()
+    ]
+
+
+def product_kind(stage: Stage, key: str, product: str) -> str:
+    """Return which product of a stage a setting reads.
+
+    Args:
+        stage: The stage that writes.
+        key: The setting that reads.
+        product: As the reference names it; empty: the first kind that fits.
+
+    Returns:
+        The kind; empty if the stage writes none that the setting reads.
+    """
+    writes = STAGE_VERBS[stage.verb].writes
+    wanted = READS.get(key, ())
+    if product:
+        return product if product in writes and product in wanted else ""
+    return next((kind for kind in wanted if kind in writes), "")
+
+
+def with_products(stage: Stage, find: Callable[[str, Reference], list[str]]) -> dict[str, Any]:
+    """Return a stage's settings with files in place of references.
+
+    Args:
+        stage: The stage.
+        find: Gives the files for a setting and the reference it holds.
+
+    Example:
+        >>> stage = Stage("many", "train", {"weights.file": "{magic}"})
+        >>> with_products(stage, lambda key, found: [f"{found.stage}/magic.h5"])
+        {'weights.file': 'magic/magic.h5'}
+    """
+    settings: dict[str, Any] = {}
+    for key, value in stage.settings.items():
+        words = value if isinstance(value, list) else [value]
+        files: list[Any] = []
+        for word in words:
+            reference = as_reference(word)
+            files += [word] if reference is None else find(key, reference)
+        settings[key] = files if isinstance(value, list) else files[0]
+    return settings
+
+
+def _evolve(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
+    from efn_compose.jobs.search.job import evolve
+
+    ended = evolve(None, overrides, resume=resume, quiet=quiet)
+    return Ended(ended.verdict, {WEIGHTS: ended.weights})
+
+
+def _pretrain(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
+    from efn_compose.jobs.pretraining.job import pretrain
+
+    ended = pretrain(None, overrides, resume=resume, quiet=quiet)
+    return Ended(str(ended), {WEIGHTS: ended.weights})
+
+
+def _train(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
+    from efn_compose.jobs.trainings.job import train
+
+    ended = train(None, overrides, resume=resume, quiet=quiet)
+    return Ended(str(ended), {RUN: ended.folder, WEIGHTS: ended.weights})
+
+
+def _ensemble(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
+    from efn_compose.jobs.ensembles.job import ensemble
+
+    ended = ensemble(None, overrides, resume=resume)
+    is_whole = ended.result.asked == ended.result.networks
+    products = {SUBMISSION: ended.submission, PLAN_B: ended.plan_b}
+    return Ended(str(ended), products, is_whole)
+
+
+def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
+    from efn_compose.config import load_config
+    from efn_compose.jobs.predictions.job import predict
+
+    config = load_config(None, overrides, PredictStage)
+    options, folder = config.predict, Path(config.run.path)
+    folder.mkdir(parents=True, exist_ok=True)
+    table = folder / "predictions.csv"
+    ended = predict(
+        options.networks,
+        options.source,
+        table,
+        tta=options.tta or None,
+        submission=options.template,
+    )
+    words = f"{ended.images} images, {len(ended.networks)} networks"
+    return Ended(words, {SUBMISSION: ended.submission or ended.table})
+
+
+def _convert(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
+    from efn_compose.config import load_config
+    from efn_compose.jobs.search.preparation import load_entry
+
+    config = load_config(None, overrides, ConvertStage)
+    donor = load_entry(config.convert.file)
+    path = Path(config.run.path) / f"{donor.spec.variant}.h5"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    donor.save(path)
+    return Ended(f"{donor.name} is a {donor.spec.variant}", {WEIGHTS: path})
+
+
+def _nest(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
+    from efn_compose.config import load_config
+    from efn_compose.jobs.search.preparation import load_entry
+    from efn_compose.nesting import nest
+
+    config = load_config(None, overrides, NestStage)
+    donor = load_entry(config.nest.file)
+    larger = nest(donor, config.nest.into, fill=config.nest.fill, seed=config.run.seed)
+    path = Path(config.run.path) / f"{larger.spec.variant}.h5"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    larger.save(path)
+    return Ended(f"{donor.spec.variant} in {larger.spec.variant}", {WEIGHTS: path})
+
+
+STAGE_VERBS: Mapping[str, StageVerb] = {
+    "convert": StageVerb(ConvertStage, _convert, (WEIGHTS,), "convert.file", has_folder=False),
+    "pretrain": StageVerb(PretrainConfig, _pretrain, (WEIGHTS,), "weights.file"),
+    "evolve": StageVerb(RunConfig, _evolve, (WEIGHTS,), "donors.files"),
+    "nest": StageVerb(NestStage, _nest, (WEIGHTS,), "nest.file", has_folder=False),
+    "train": StageVerb(TrainConfig, _train, (RUN, WEIGHTS), "weights.file"),
+    "ensemble": StageVerb(EnsembleConfig, _ensemble, (SUBMISSION, PLAN_B)),
+    "predict": StageVerb(PredictStage, _predict, (SUBMISSION,), has_folder=False),
+}
+#: The configuration of each verb.
+SCHEMAS: Mapping[str, type] = {verb: row.schema for verb, row in STAGE_VERBS.items()}

@@ -1,0 +1,217 @@
+"""A story file: stages by name, each a verb with its settings, and what they read of each other."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from efn_compose.errors import ConfigError, describe_problems
+from efn_compose.settings.build import find_unknown, parse_toml
+from efn_compose.settings.values import to_toml
+
+#: The table whose settings go to every stage that has them.
+EVERYWHERE = "everywhere"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_REFERENCE = re.compile(r"\{([^{}.]*)(?:\.([^{}]*))?\}")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A product of another stage that a setting reads.
+
+    Args:
+        stage: Name of that stage.
+        product: Name of the product; empty: the stage's main one.
+    """
+
+    stage: str
+    product: str = ""
+
+    def __str__(self) -> str:
+        """Return it as a story writes it."""
+        return f"{{{self.stage}.{self.product}}}" if self.product else f"{{{self.stage}}}"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a story.
+
+    Args:
+        name: Its name, and that of its folder.
+        verb: What it does.
+        settings: Values by "section.key", as the story states them.
+    """
+
+    name: str
+    verb: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def references(self) -> list[tuple[str, Reference]]:
+        """Each reference with the setting that holds it."""
+        return [
+            (key, found)
+            for key, value in self.settings.items()
+            for word in (value if isinstance(value, list) else [value])
+            if (found := as_reference(word)) is not None
+        ]
+
+
+@dataclass(frozen=True)
+class Story:
+    """All stages, each after those that it reads.
+
+    Args:
+        name: Of the story: its file's.
+        stages: In the order in which they run.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+
+    def __getitem__(self, name: str) -> Stage:
+        """Return a stage by its name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def to_toml(self) -> str:
+        """Return the story with every setting at its place, as a run folder keeps it."""
+        lines: list[str] = []
+        for stage in self.stages:
+            lines += [f"[{stage.name}]", f'verb = "{stage.verb}"']
+            lines += [f"{key} = {_toml(value)}" for key, value in sorted(stage.settings.items())]
+            lines.append("")
+        return "\n".join(lines)
+
+
+def as_reference(value: Any) -> Reference | None:
+    """Return what a value refers to, None if it is a plain value.
+
+    Example:
+        >>> as_reference("{many.weights}"), as_reference("lite0.h5")
+        (Reference(stage='many', product='weights'), None)
+    """
+    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return Reference(match[1], match[2] or "") if match else None
+
+
+def read_story(
+    path: str | os.PathLike[str], schemas: Mapping[str, type], overrides: Sequence[str] = ()
+) -> Story:
+    """Read a story file.
+
+    Args:
+        path: A TOML file. Each table is a stage: `verb`, and the settings of that verb's own
+            configuration. The table `everywhere` holds settings for all stages that have them.
+        schemas: The configuration of each verb that may be a stage.
+        overrides: "stage.section.key=value" each; they win over the file.
+
+    Raises:
+        ConfigError: No such file, not TOML, no stage, a stage without a verb, references to stages
+            that are not there or that go round in a circle; all problems are listed.
+    """
+    file = Path(path).expanduser()
+    try:
+        tables = parse_toml(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from None
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    problems: list[str] = []
+    stages: dict[str, Stage] = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            problems.append(f"- {name}: expected a table [{name}] with a verb")
+        elif name == EVERYWHERE:
+            continue
+        elif not _NAME.fullmatch(name):
+            problems.append(f"- [{name}]: expected small letters, digits, - and _")
+        elif table.get("verb") not in schemas:
+            found = table.get("verb", "none")
+            problems.append(f"- {name}.verb: expected {', '.join(schemas)}; received {found!r}")
+        else:
+            settings = dict(_flat({key: v for key, v in table.items() if key != "verb"}))
+            stages[name] = Stage(name, table["verb"], settings)
+    problems += _spread(stages, dict(_flat(tables.get(EVERYWHERE, {}))), schemas)
+    for text in overrides:
+        problem = _override(stages, text)
+        problems += [f"- --set {text}: {problem}"] if problem else []
+    problems += [
+        f"- {stage.name}: {key} reads {found}, and there is no stage of that name"
+        for stage in stages.values()
+        for key, found in stage.references
+        if found.stage not in stages
+    ]
+    if not stages and not problems:
+        problems.append("- no stage: write a table such as [weights] with a verb")
+    if problems:
+        raise ConfigError(describe_problems(f"{file}: not a story.", problems, "Mend the file."))
+    return Story(file.stem, tuple(_in_order(file, stages)))
+
+
+def _spread(
+    stages: dict[str, Stage], everywhere: Mapping[str, Any], schemas: Mapping[str, type]
+) -> list[str]:
+    """Give stages the settings of `everywhere` that their verbs have; return problems."""
+    problems = []
+    for key, value in everywhere.items():
+        section, _, name = key.partition(".")
+        readers = [s for s in stages.values() if not find_unknown(schemas[s.verb], section, name)]
+        if not readers:
+            problems.append(f"- {EVERYWHERE}.{key}: no stage has this setting")
+        for stage in readers:
+            stages[stage.name] = Stage(stage.name, stage.verb, {key: value, **stage.settings})
+    return problems
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _override(stages: dict[str, Stage], text: str) -> str:
+    """Apply an override; return what is wrong with it."""
+    name, equals, value = text.partition("=")
+    stage, dot, key = name.strip().partition(".")
+    if not (equals and dot and "." in key):
+        return "expected stage.section.key=value"
+    if stage not in stages:
+        return f"no stage {stage!r}; there are {', '.join(stages)}"
+    before = stages[stage]
+    stages[stage] = Stage(stage, before.verb, {**before.settings, key: _typed(value.strip())})
+    return ""
+
+
+def _typed(word: str) -> Any:
+    """Return a typed value: JSON where it is, otherwise the word."""
+    try:
+        return json.loads(word)
+    except ValueError:
+        return word
+
+
+def _toml(value: Any) -> str:
+    return to_toml(tuple(value) if isinstance(value, list) else value)
+
+
+def _in_order(file: Path, stages: Mapping[str, Stage]) -> list[Stage]:
+    """Return stages so that each stands after those it reads; otherwise as in the file."""
+    ordered: dict[str, Stage] = {}
+    while len(ordered) < len(stages):
+        ready = [
+            stage
+            for name, stage in stages.items()
+            if name not in ordered and all(found.stage in ordered for _, found in stage.references)
+        ]
+        if not ready:
+            left = ", ".join(name for name in stages if name not in ordered)
+            raise ConfigError(
+                f"{file}: the stages {left} wait for each other. A stage reads what earlier ones wrote."
+            )
+        ordered[ready[0].name] = ready[0]
+    return list(ordered.values())

@@ -1,0 +1,120 @@
+"""Story files: stages, references, order, and what is wrong with them; no network is built."""
+
+import pytest
+
+from efn_compose.errors import ConfigError
+from efn_compose.jobs.pipeline.stages import SCHEMAS, product_kind, with_products
+from efn_compose.jobs.pipeline.story import Reference, Stage, read_story
+
+STORY = """
+[everywhere]
+run.seed = 7
+data.size = 24
+
+[answer]
+verb = "ensemble"
+ensemble.runs = ["{many}"]
+data.source = "digits"
+
+[many]
+verb = "train"
+weights.file = "{larger}"
+data.source = "digits"
+data.size = 16
+
+[larger]
+verb = "nest"
+nest.file = "small.h5"
+nest.into = "b1"
+"""
+
+
+def read(tmp_path, text, *overrides):
+    file = tmp_path / "story.toml"
+    file.write_text(text)
+    return read_story(file, SCHEMAS, overrides)
+
+
+def test_stages_stand_after_those_they_read_whatever_the_files_order(tmp_path):
+    story = read(tmp_path, STORY)
+    assert [stage.name for stage in story.stages] == ["larger", "many", "answer"]
+
+
+def test_settings_for_everywhere_reach_the_stages_that_have_them_and_lose_to_their_own(tmp_path):
+    story = read(tmp_path, STORY)
+    # A submission has no size of its own; a training's own size wins.
+    assert "data.size" not in story["answer"].settings
+    assert story["many"].settings["data.size"] == 16
+    assert all(stage.settings["run.seed"] == 7 for stage in story.stages)
+
+
+def test_overrides_win(tmp_path):
+    story = read(tmp_path, STORY, "many.data.size=32", "larger.nest.into=b2")
+    assert story["many"].settings["data.size"] == 32
+    assert story["larger"].settings["nest.into"] == "b2"
+
+
+def test_a_story_keeps_its_meaning_when_it_is_written_and_read_again(tmp_path):
+    story = read(tmp_path, STORY)
+    again = read(tmp_path, story.to_toml())
+    assert again.stages == story.stages
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["no stage"]),
+        ("[a]\nverb = 'train'\nb = ", ["not TOML"]),
+        ("seed = 3", ["seed: expected a table"]),
+        ("[a]\nx = 1", ["a.verb", "'none'", "evolve"]),
+        ("[a]\nverb = 'evolv'", ["a.verb", "'evolv'"]),
+        ("[A b]", ["not TOML"]),
+        ("['A b']\nverb = 'train'", ["small letters"]),
+        (STORY + "[everywhere.data2]\nx = 1", ["not TOML"]),
+        ("[everywhere]\ndata.sise = 3\n[a]\nverb = 'train'", ["everywhere.data.sise", "no stage"]),
+        (
+            "[a]\nverb='train'\nweights.file='{b}'\n[c]\nverb='train'\nweights.file='{d}'",
+            ["a: weights.file reads {b}", "c: weights.file reads {d}"],
+        ),
+        (
+            "[a]\nverb='nest'\nnest.file='{b}'\n[b]\nverb='nest'\nnest.file='{a}'",
+            ["a, b wait for each other"],
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, text, words):
+    if "data2" in text:
+        text = text.replace("[everywhere.data2]\nx = 1", "[many]\nverb = 'train'")
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_a_missing_file_and_overrides_without_a_place_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_story(tmp_path / "none.toml", SCHEMAS)
+    with pytest.raises(
+        ConfigError, match=r"(?s)--set size=3: expected.*--set few.data.size=3: no stage"
+    ):
+        read(tmp_path, STORY, "size=3", "few.data.size=3")
+
+
+def test_a_setting_reads_the_kind_of_product_that_it_wants():
+    trained = Stage("many", "train")
+    assert product_kind(trained, "ensemble.runs", "") == "run"
+    assert product_kind(trained, "weights.file", "") == "weights"
+    assert product_kind(trained, "ensemble.runs", "weights") == ""
+    assert product_kind(Stage("a", "ensemble"), "weights.file", "") == ""
+
+
+def test_references_become_files_in_their_places():
+    stage = Stage(
+        "magic", "evolve", {"donors.files": ["x.h5", "{a}", "{b.weights}"], "run.seed": 1}
+    )
+    found = with_products(stage, lambda key, read: [f"{key}/{read.stage}/{read.product}"])
+    assert found == {
+        "donors.files": ["x.h5", "donors.files/a/", "donors.files/b/weights"],
+        "run.seed": 1,
+    }
+    assert [str(read) for _, read in stage.references] == ["{a}", "{b.weights}"]
+    assert stage.references[1] == ("donors.files", Reference("b", "weights"))
