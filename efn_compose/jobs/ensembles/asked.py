@@ -53,8 +53,10 @@ class Asker:
     """
 
     def __init__(self, folder: Path, table: ImageTable, tta: TtaOptions | None) -> None:
-        self._folder, self._table, self._tta = folder / ANSWERS_FOLDER, table, tta
+        self._folder, self._table = folder / ANSWERS_FOLDER, table
         self._folder.mkdir(exist_ok=True)
+        # One for all networks, so that those of one architecture are traced once.
+        self._panel = Panel([], tta)
 
     def path(self, network: Network) -> Path:
         """The file of a network's answers."""
@@ -77,16 +79,15 @@ class Asker:
         Raises:
             OutOfTimeError: It became late; nothing was kept.
         """
-        panel = Panel([network], self._tta)
         with atomic_path(self.path(network)) as temporary:
             shape = (len(self._table), network.classes)
             with open(temporary, "wb") as file:
                 np.lib.format.write_array_header_1_0(
                     file, {"descr": "<f2", "fortran_order": False, "shape": shape}
                 )
-                for numbers, pixels in stream_images(self._table, panel.sizes):
-                    answers, _ = panel.ask(pixels, numbers)
-                    file.write(np.ascontiguousarray(logits_of(answers[0]), "<f2").tobytes())
+                for numbers, pixels in stream_images(self._table, (network.size,)):
+                    answer, _ = self._panel.ask_one(network, pixels[network.size], numbers)
+                    file.write(np.ascontiguousarray(logits_of(answer), "<f2").tobytes())
                     if is_late():
                         raise OutOfTimeError
 

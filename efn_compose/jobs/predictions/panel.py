@@ -41,11 +41,6 @@ class Panel:
         """Sizes in pixels that images are needed in."""
         return tuple(sorted({network.size for network in self.networks}))
 
-    @property
-    def view_counts(self) -> list[int]:
-        """Number of views of each network."""
-        return [len(self._views(network)) for network in self.networks]
-
     def ask(
         self, images: Mapping[int, np.ndarray], numbers: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -58,20 +53,36 @@ class Panel:
         Returns:
             (network, image, class) float32 probabilities; (network and view, image, class) float64.
         """
-        merged, every = [], []
-        for network, divisor in zip(self.networks, self._temperatures, strict=True):
-            predict, pixels = self._seat(network), images[network.size]
-            views = self._views(network)
-            logits = [predict(view(pixels, numbers)) for view in views]
-            if divisor != 1.0:
-                logits = [values / np.float32(divisor) for values in logits]
-            stated = np.exp([log_softmax(values) for values in logits])
-            merge = (self._tta or network.tta).merge
-            # The same two ways as a training's own answers, to the bit.
-            one = stated[0] if views == [as_it_is] else merge_views(np.stack(logits), merge)
-            merged.append(one.astype(np.float32))
-            every.append(stated)
+        answers = [
+            self.ask_one(network, images[network.size], numbers, divisor)
+            for network, divisor in zip(self.networks, self._temperatures, strict=True)
+        ]
+        merged, every = zip(*answers, strict=True)
         return np.stack(merged), np.concatenate(every)
+
+    def ask_one(
+        self, network: Network, pixels: np.ndarray, numbers: np.ndarray, temperature: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return one network's answer, and the answer to each view of it.
+
+        Args:
+            network: Any network; one of a known architecture is not traced again.
+            pixels: (image, size, size, 3) uint8, of its size.
+            numbers: (image,) that drawn views draw by.
+            temperature: Divisor of its logits.
+
+        Returns:
+            (image, class) float32 probabilities; (view, image, class) float64.
+        """
+        predict, views = self._seat(network), self._views(network)
+        logits = [predict(view(pixels, numbers)) for view in views]
+        if temperature != 1.0:
+            logits = [values / np.float32(temperature) for values in logits]
+        stated = np.exp([log_softmax(values) for values in logits])
+        merge = (self._tta or network.tta).merge
+        # The same two ways as a training's own answers, to the bit.
+        one = stated[0] if views == [as_it_is] else merge_views(np.stack(logits), merge)
+        return one.astype(np.float32), stated
 
     def _views(self, network: Network) -> list[View]:
         return make_views(self._tta or network.tta, network.augment, network.seed)
