@@ -98,7 +98,7 @@ def table(words: list[str], output: Path, other: Path) -> str:
     prepared = prepare_ensemble(None, words)
     rows = prepared.members.rows
     stated = np.stack([member.probability for member in prepared.members.members])
-    test = Asker(output, prepared.table, None).answers(prepared.members).mean
+    test = Asker(output, prepared.table, None, prepared.members).answers().mean
     with np.load(other) as file:
         truth = file["labels"].astype(np.int64)
     judged = judge_methods(stated, rows, "loss", seed=prepared.config.run.seed)

@@ -50,18 +50,26 @@ class Asker:
         folder: The run folder.
         table: The test images.
         tta: Views of each image; None: those of each training.
+        members: All columns; a file is named by its column's number, since runs may have equal names.
     """
 
-    def __init__(self, folder: Path, table: ImageTable, tta: TtaOptions | None) -> None:
+    def __init__(
+        self, folder: Path, table: ImageTable, tta: TtaOptions | None, members: Members
+    ) -> None:
         self._folder, self._table = folder / ANSWERS_FOLDER, table
         self._folder.mkdir(exist_ok=True)
+        self._members = members
+        self._columns = {
+            id(network): number
+            for number, member in enumerate(members.members)
+            for network in member.networks
+        }
         # One for all networks, so that those of one architecture are traced once.
         self._panel = Panel([], tta)
 
     def path(self, network: Network) -> Path:
         """The file of a network's answers."""
-        run = "" if network.run is None else f"{network.run.name}_"
-        return self._folder / f"{run}{network.name}.npy"
+        return self._folder / f"{self._columns[id(network)]:04d}_{network.name}.npy"
 
     def is_done(self, network: Network) -> bool:
         """Whether a network's answers are there, to these images."""
@@ -91,13 +99,13 @@ class Asker:
                     if is_late():
                         raise OutOfTimeError
 
-    def answers(self, members: Members) -> TestAnswers:
+    def answers(self) -> TestAnswers:
         """Return what has been answered so far."""
         columns: list[int] = []
         means: list[np.ndarray] = []
         singles: list[np.ndarray] = []
         count = 0
-        for number, member in enumerate(members.members):
+        for number, member in enumerate(self._members.members):
             done = [network for network in member.networks if self.is_done(network)]
             if not done:
                 continue

@@ -117,7 +117,7 @@ class _Job:
         self, prepared: PreparedEnsemble, folder: RunFolder, deadline: Deadline, say: Say
     ) -> None:
         self.prepared, self.folder, self.deadline, self.say = prepared, folder, deadline, say
-        self.asker = Asker(prepared.folder, prepared.table, prepared.tta)
+        self.asker = Asker(prepared.folder, prepared.table, prepared.tta, prepared.members)
 
     def run(self) -> EnsembleSummary:
         prepared, members = self.prepared, self.prepared.members
@@ -127,10 +127,10 @@ class _Job:
         first, *others = members.networks
         # Whatever comes, there is a submission: the first network is asked even if it is late.
         self._ask(first, lambda: False)
-        self._write_plan_b(self.asker.answers(members))
+        self._write_plan_b(self.asker.answers())
         judged = self._judge()
         is_whole = self._ask_all(others)
-        answers = self.asker.answers(members)
+        answers = self.asker.answers()
         self._write_plan_b(answers)
         if not is_whole:
             self.folder.journal.append(
@@ -147,7 +147,7 @@ class _Job:
                 return False
             # All columns have another fold: a better plan B, should the power fail.
             if not was_done and asked % columns == 0:
-                self._write_plan_b(self.asker.answers(self.prepared.members))
+                self._write_plan_b(self.asker.answers())
         return True
 
     def _ask_next(self, network: Network) -> bool:

@@ -12,6 +12,7 @@ from tiny_runs import train_tiny
 from verbs import run_verb
 
 import efn_compose
+from efn_compose.arch import HEAD_LAYER
 from efn_compose.assess.prediction_store import PredictionStore
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, DataError
@@ -129,6 +130,28 @@ def test_when_the_time_is_up_there_is_a_submission_and_more_time_finishes_it(und
         hours_until("25:10")
     with pytest.raises(ConfigError, match="exclude"):
         run_verb(*words, "--until", "02:00", "--hours", "1")
+
+
+@pytest.mark.slow
+def test_two_runs_of_one_name_are_columns_of_their_own(place, undisturbed, tmp_path):
+    shutil.copytree(place / "run", tmp_path / "run")
+    for path in (tmp_path / "run").rglob("last.h5"):
+        donor = efn_compose.load_donor(path)
+        tensors = {
+            name: values * (not name.startswith(f"{HEAD_LAYER}/"))
+            for name, values in donor.tensors.items()
+        }
+        donor.replace(tensors=tensors).save(path)
+    words = ["ensemble", place / "run", tmp_path / "run", "--data", f"npz:{place / 'new.npz'}"]
+    assert run_verb(*words, "--measure", "accuracy", "-o", tmp_path / "out", "--quiet") == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert set(result["columns"]) == {
+        "run/b-tiny_seed1", "run/b-tiny_seed2", "run/b-tiny_seed1#2", "run/b-tiny_seed2#2",
+    }  # fmt: skip
+    # Two columns as they were, and two of networks that say a quarter to everything.
+    files = sorted((tmp_path / "out" / "test").iterdir())
+    assert len(files) == 8
+    assert [bool(np.load(file).any()) for file in files] == [True] * 4 + [False] * 4
 
 
 @pytest.mark.slow
