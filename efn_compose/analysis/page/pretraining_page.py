@@ -16,10 +16,15 @@ from efn_compose.store import write_text
 from efn_compose.store.journal import read_journal
 from efn_compose.store.run_folder import JOURNAL_FILE, REPORT_FILE, RESULT_FILE
 
-#: Files of pictures, the section's title, and what they show from above to below.
+#: Files of pictures, their section's title, and what they show from above to below.
 _PICTURES = (
     ("views.png", "Two views of an image", "Images, and two views of each in the first epoch."),
     ("painted.png", "Painted", "What the network saw, what it painted, and the images themselves."),
+    (
+        "synthetic.png",
+        "Synthetic images",
+        "Images, and below them synthetic ones: nobody took these pictures.",
+    ),
 )
 #: What is drawn: key of a journal line's monitors, title, and what it means.
 _MONITORS = (

@@ -319,6 +319,7 @@ def _end(prepared: PreparedPretraining, folder: RunFolder) -> PretrainSummary:
     if prepared.folders[first] != prepared.folder:
         with atomic_path(weights) as temporary:
             shutil.copyfile(prepared.folders[first] / LAST_FILE, temporary)
+    notes = [*prepared.notes, *_failures(folder, done)]
     found = [
         f"{r['training']}, epoch {r['epoch']}: {alarm}"
         for r in folder.journal
@@ -331,13 +332,19 @@ def _end(prepared: PreparedPretraining, folder: RunFolder) -> PretrainSummary:
             "of": first,
             "verdicts": {verdict.name: verdict.to_json() for verdict in verdicts},
             "alarms": found,
-            "notes": prepared.notes,
+            "notes": notes,
             "images": len(prepared.images.unlabelled),
             "transductive_images": prepared.images.both,
         },
     )
     write_pretraining_report(prepared.folder)
-    return PretrainSummary(prepared.folder, weights, verdicts, found, prepared.notes)
+    return PretrainSummary(prepared.folder, weights, verdicts, found, notes)
+
+
+def _failures(folder: RunFolder, done: dict[str, dict[str, Any]]) -> list[str]:
+    """Return what did not end well, a line each."""
+    last = {r.get("judgement") or r["training"]: r for r in folder.journal if r.get("error")}
+    return [f"failed: {name}: {r['error']}" for name, r in last.items() if name not in done]
 
 
 def _verdicts(prepared: PreparedPretraining, done: dict[str, dict[str, Any]]) -> list[ArmVerdict]:

@@ -7,9 +7,9 @@ from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.settings.declare import When, section, setting
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
-from efn_compose.train.selfsup.options import TWO_VIEWS, PretrainOptions, ViewOptions
+from efn_compose.train.selfsup.options import VIEWED, PretrainOptions, ViewOptions
 
-_TWO = " or ".join(TWO_VIEWS)
+_VIEWED = " or ".join(VIEWED)
 _LABELS = When("labelled.source")
 _CSV = When("reads_table", (True,), "labelled.source = csv:PATH")
 
@@ -95,7 +95,7 @@ class PretrainConfig:
     pretrain: PretrainOptions = field(default_factory=PretrainOptions)
     views: ViewOptions = section(
         ViewOptions,
-        read_when=When("pretrain.has_views", (True,), f"pretrain.methods with {_TWO}"),
+        read_when=When("pretrain.has_views", (True,), f"pretrain.methods with {_VIEWED}"),
     )
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)

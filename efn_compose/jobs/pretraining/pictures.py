@@ -13,7 +13,7 @@ from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.selfsup.methods import make_objective
 from efn_compose.train.selfsup.watched import Watched
 
-VIEWS_FILE, PAINTED_FILE = "views.png", "painted.png"
+VIEWS_FILE = "views.png"
 _IMAGES, _TILE, _GAP = 10, 72, 4
 
 
@@ -37,16 +37,18 @@ def write_views(folder: Path, data: TrainingData, setup: PretrainSetup, seed: in
 
 
 def write_painted(folder: Path, objective: Objective, images: PixelArray) -> None:
-    """Draw what a method paints, between what it saw and what it should have painted.
+    """Draw what a method paints or generates, where it does.
 
     Args:
-        folder: Of the pretraining; gets `painted.png` where the method paints.
+        folder: Of the pretraining; gets the objective's `picture_file`.
         objective: With the trained network.
         images: (image, size, size, 3) uint8.
     """
-    rows = objective.pictures(images[:_IMAGES]) if isinstance(objective, Watched) else []
+    if not isinstance(objective, Watched):
+        return
+    rows = objective.pictures(images[:_IMAGES])
     if rows:
-        write_tiles(folder / PAINTED_FILE, rows)
+        write_tiles(folder / objective.picture_file, rows)
 
 
 def write_tiles(path: Path, rows: list[np.ndarray]) -> None:

@@ -10,7 +10,7 @@ from keras import layers
 from efn_compose.train.engine.fresh import fresh_kernel, head_generator
 
 #: Names of such layers begin with one of these and an underscore.
-HEADS = ("projector", "predictor", "decoder")
+HEADS = ("projector", "predictor", "decoder", "critic", "generator")
 #: A projector's hidden layers have four times the features, but no more than this.
 _WIDEST = 2048
 
@@ -69,7 +69,14 @@ def draw_heads(model: keras.Model, seed: int) -> None:
     """
     generator = head_generator(seed)
     for layer in filter(is_head, model.layers):
-        if isinstance(layer, layers.BatchNormalization):
+        if isinstance(layer, keras.Model):
+            draw_heads(layer, seed)
+        elif isinstance(layer, layers.Conv2D):
+            kernel = fresh_kernel((np.prod(layer.kernel.shape[:3]), layer.filters), generator)
+            layer.kernel.assign(kernel.reshape(layer.kernel.shape))
+            if layer.use_bias:
+                layer.bias.assign(np.zeros(layer.bias.shape, np.float32))
+        elif isinstance(layer, layers.BatchNormalization):
             for variable in layer.variables:
                 is_one = variable.name in ("gamma", "moving_variance")
                 variable.assign(np.full(variable.shape, float(is_one), np.float32))

@@ -3,6 +3,7 @@
 from efn_compose.train.selfsup.autoencoder import Autoencoder
 from efn_compose.train.selfsup.byol import Byol
 from efn_compose.train.selfsup.colourisation import Colourisation
+from efn_compose.train.selfsup.gan import Gan
 from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions
 from efn_compose.train.selfsup.rotation import Rotation
 from efn_compose.train.selfsup.simclr import SimClr
@@ -21,6 +22,7 @@ OBJECTIVES: dict[str, type[Watched]] = {
     "autoencoder": Autoencoder,
     "colourisation": Colourisation,
     "vqvae": VqVae,
+    "gan": Gan,
 }
 
 

@@ -197,6 +197,11 @@ def alarms(epochs: Sequence[Mapping[str, float]], updates_per_epoch: int) -> lis
             f"labels: neighbours tell {-100 * now['knn_gain']:.1f} points fewer labels than the "
             "donor's, for two epochs. Take an earlier epoch (best.h5), or another method."
         )
+    if abs(now.get("critic_gap", 0.0)) > 10:
+        found.append(
+            f"critic: real and generated images differ by {now['critic_gap']:.1f} (healthy below 4, "
+            "alarm above 10): it has won"
+        )
     if now.get("perplexity_share", 1.0) < 0.05 and len(epochs) * updates_per_epoch >= _EARLY:
         found.append(
             f"codes: as few as {now['perplexity_share']:.1%} of them are used (alarm below 5 %)"

@@ -10,13 +10,15 @@ from efn_compose.train.options import TrainOptions
 #: Names of the methods; `methods.py` has what they are.
 METHODS = (
     "vicreg", "simclr", "byol", "simsiam", "rotation", "autoencoder", "colourisation", "vqvae",
+    "gan",
 )  # fmt: skip
 
 #: Those that compare two views of an image.
 TWO_VIEWS = METHODS[:4]
 
-#: What only these read; for a section the name needs its own.
-WITH_VIEWS = When("has_views", (True,), f"pretrain.methods with {' or '.join(TWO_VIEWS)}")
+#: Those that look at views: these, and the one that hides its few images from the critic by views.
+VIEWED = (*TWO_VIEWS, "gan")
+WITH_PROJECTOR = When("has_projector", (True,), f"pretrain.methods with {' or '.join(TWO_VIEWS)}")
 
 #: Updates below which a teacher forgets faster.
 _FEW_UPDATES = 2000
@@ -59,7 +61,7 @@ class PretrainOptions:
     weight_decay: float = setting(0.0, "decoupled weight decay per update", minimum=0.0)
     width: int = setting(
         0, "of the projector's hidden layers; 0: four times the features", minimum=0,
-        read_when=WITH_VIEWS,
+        read_when=WITH_PROJECTOR,
     )  # fmt: skip
     invariance: float = setting(
         25.0, "weight of the distance between views", minimum=0.0,
@@ -95,6 +97,11 @@ class PretrainOptions:
 
     @property
     def has_views(self) -> bool:
+        """Whether a method among them looks at views."""
+        return any(name in VIEWED for name in self.methods)
+
+    @property
+    def has_projector(self) -> bool:
         """Whether a method among them compares two views."""
         return any(name in TWO_VIEWS for name in self.methods)
 

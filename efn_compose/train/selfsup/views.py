@@ -41,8 +41,10 @@ def draw_view(pixels: tf.Tensor, draws: Draws, options: ViewOptions) -> tf.Tenso
         x = resample(x, crop_map(draws, options.crop))
     turn, offset = colour_map(draws, options, tf.shape(x)[0])
     x = apply_colour(x, turn, offset)
-    if options.blur and x.shape[1] > _SMALL:
-        x = tf.where(draws.happens("blur", options.blur)[:, None, None, None], blurred(x), x)
+    # A size that is not known when this is traced is looked at when it runs.
+    if options.blur and (x.shape[1] is None or x.shape[1] > _SMALL):
+        happens = draws.happens("blur", options.blur) & (tf.shape(x)[1] > _SMALL)
+        x = tf.where(happens[:, None, None, None], blurred(x), x)
     return x
 
 

@@ -31,6 +31,8 @@ class Watched(Objective):
         views: What makes views differ.
     """
 
+    #: The file of its pictures.
+    picture_file: str = "painted.png"
     #: How many of the head's outputs, (image, dimension) each, are watched beside the features.
     watched_outputs: int = 0
 

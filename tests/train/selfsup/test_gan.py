@@ -1,0 +1,98 @@
+"""The adversarial method: a penalty of one image alone, what each side learns of, and a kill."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_recipe import quarters, tiny_donor
+
+from efn_compose.train.examples import TrainingData
+from efn_compose.train.recipe import Trainer, fit
+from efn_compose.train.selfsup import PretrainOptions, ViewOptions
+from efn_compose.train.selfsup.gan import Gan, gradient_penalty
+
+# Whichever test comes first builds the network of all.
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    options = PretrainOptions(methods=("gan",), epochs=2, batch_size=16, learning_rate=0.002)
+    return Trainer(tiny_donor(), Gan(options, ViewOptions(crop=0.6)))
+
+
+def data():
+    images = quarters(96)[0]
+    return TrainingData.of_images(images[:64], images[64:])
+
+
+def started(trainer):
+    trainer.start(tiny_donor(), 1, data(), 8)
+    return trainer.objective
+
+
+def test_the_penalty_of_an_image_does_not_depend_on_its_batch(trainer):
+    critic = started(trainer).critic
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(size=(6, 16, 16, 3)).astype(np.float32)
+    whole = gradient_penalty(critic, tf.constant(pixels)).numpy()
+    for number in range(6):
+        alone = gradient_penalty(critic, tf.constant(pixels[number : number + 1])).numpy()
+        np.testing.assert_allclose(alone, whole[number : number + 1], rtol=1e-4)
+    others = np.concatenate([pixels[:1], 9 * pixels[1:]])
+    mixed = gradient_penalty(critic, tf.constant(others)).numpy()
+    np.testing.assert_allclose(mixed[0], whole[0], rtol=1e-4)
+
+
+def test_the_penalty_is_the_squared_slope(trainer):
+    critic = started(trainer).critic
+    pixels = np.random.default_rng(1).normal(size=(1, 16, 16, 3)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        x = tf.constant(pixels)
+        tape.watch(x)
+        said = tf.reduce_mean(critic(x))
+    slope = tape.gradient(said, x).numpy()
+    # Along the gradient the critic rises by its length.
+    step = 1e-2 * slope / np.linalg.norm(slope)
+    rise = float(tf.reduce_mean(critic(pixels + step)) - tf.reduce_mean(critic(pixels - step)))
+    penalty = float(gradient_penalty(critic, tf.constant(pixels))[0])
+    assert penalty == pytest.approx((rise / 2e-2) ** 2, rel=0.05)
+
+
+def test_each_side_learns_of_its_own_loss_alone(trainer):
+    objective = started(trainer)
+    made = tf.random.normal((4, 16, 16, 3), seed=1)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(made)
+        held = tf.reduce_sum(objective._held(made))
+    weights = [variable.value for variable in objective.critic.trainable_variables]
+    assert all(gradient is None for gradient in tape.gradient(held, weights))
+    assert np.abs(tape.gradient(held, made)).max() > 0
+    np.testing.assert_allclose(objective._held(made), objective.critic(made), rtol=1e-5)
+
+
+def test_critic_and_generator_learn_and_a_kill_costs_nothing(trainer, tmp_path):
+    started(trainer)
+    before = [np.array(v.numpy()) for v in trainer.objective.generator.trainable_variables]
+    whole = fit(tiny_donor(), data(), trainer=trainer, seed=1)
+    after = [v.numpy() for v in trainer.objective.generator.trainable_variables]
+    assert all(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    wanted = whole.donor
+    assert wanted.tensors.keys() == tiny_donor().tensors.keys() and not wanted.parts
+    assert {"critic_gap", "penalty"} <= set(whole.history.epochs[-1].validation)
+    real, made = trainer.objective.pictures(data().train_images[:3])
+    assert made.shape == real.shape and made.std() > 0
+
+    class Killer:
+        def on_update(self, done, planned, loss):
+            if done == planned // 2 + 1:
+                raise KeyboardInterrupt
+
+        def on_epoch(self, history):
+            pass
+
+    state = tmp_path / "state.npz"
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_donor(), data(), trainer=trainer, seed=1, state_file=state, watcher=Killer())
+    fit(tiny_donor(), data(), trainer=trainer, seed=3)  # forget everything
+    found = fit(tiny_donor(), data(), trainer=trainer, seed=1, state_file=state)
+    assert found.donor.fingerprint == wanted.fingerprint
