@@ -29,6 +29,7 @@ if (
     from efn_compose.jobs.ensembles.job import ensemble as ensemble
     from efn_compose.jobs.pipeline.job import pipeline as pipeline
     from efn_compose.jobs.predictions.job import predict as predict
+    from efn_compose.jobs.predictions.masks import predict_masks as predict_masks
     from efn_compose.jobs.pretraining.job import pretrain as pretrain
     from efn_compose.jobs.search.job import evolve as evolve
     from efn_compose.jobs.search.preparation import load_donors as load_donors
@@ -67,6 +68,7 @@ _PUBLIC = {
     "nest": "efn_compose.nesting",
     "predict": "efn_compose.jobs.predictions.job",
     "pretrain": "efn_compose.jobs.pretraining.job",
+    "predict_masks": "efn_compose.jobs.predictions.masks",
     "rank": "efn_compose.analysis.rank",
     "seed": "efn_compose.seeding",
     "shrink": "efn_compose.nesting",

@@ -276,6 +276,7 @@ def main() -> None:
     parser.add_argument("--wheel", type=Path, help="of StarDist 0.9.2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--tasks", nargs="+", default=["nuclei", "garments"])
+    parser.add_argument("--decoders", nargs="+", default=["mirror", "classic"])
     parser.add_argument(
         "--report", action="store_true", help="only print the tables of the journal"
     )
@@ -296,6 +297,7 @@ def main() -> None:
             "random, mirror": (fresh, "mirror"),
             "ImageNet, classic": (imagenet, "classic"),
         }
+        arms = {arm: pair for arm, pair in arms.items() if pair[1] in chosen.decoders}
         for _ in run_masks(
             journal, "nuclei", arms, lambda seed: parts, NUCLEI, TURNED, chosen.seeds
         ):

@@ -3,7 +3,7 @@
 One or many networks are asked about each image, and their probabilities are averaged. A run folder
 of `efn-compose train` stands for all its networks; each is asked with the size, the scaling and the
 views of its training. Images may have labels or none; labels are not looked at. Memory stays the
-same however many images there are.
+same however many images there are. Where the networks are U-Nets, `-o` is a folder: a mask for each image.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from efn_compose.cli.shared.arguments import add_dry_run, add_output
 from efn_compose.cli.shared.images import add_table_arguments
 from efn_compose.cli.shared.output import Output
+from efn_compose.errors import ConfigError
 
 if TYPE_CHECKING:
     from efn_compose.jobs.predictions.job import PredictionSummary, PreparedPrediction
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="images: digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH",
     )
     add_table_arguments(parser)
-    add_output(parser, "the table to write, .csv or .parquet", required=True)
+    add_output(
+        parser, "the table to write, .csv or .parquet; of U-Nets a new folder", required=True
+    )
     parser.add_argument(
         "--size", type=int, default=0, metavar="N", help="pixels; default: as each was trained"
     )
@@ -70,7 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Predict, or say what would be predicted."""
     from efn_compose.jobs.predictions.job import prepare_prediction, write_prediction
+    from efn_compose.jobs.predictions.masks import find_unets
 
+    if find_unets(options.networks):
+        _predict_masks(options, output)
+        return
     prepared = prepare_prediction(
         options.networks,
         options.data,
@@ -99,6 +106,45 @@ def run(options: argparse.Namespace, output: Output) -> None:
         task = progress.add_task("Images", total=len(prepared.table))
         summary = write_prediction(prepared, lambda count: progress.advance(task, count))
     output.result(_fields(summary), _text(summary))
+
+
+def _predict_masks(options: argparse.Namespace, output: Output) -> None:
+    """Draw a mask for each image: the networks are U-Nets."""
+    from efn_compose.jobs.predictions.masks import predict_masks
+
+    unread = {"--temperature": options.temperature, "--submission": options.submission}
+    given = [flag for flag, value in unread.items() if value]
+    if given or options.dry_run:
+        given += ["--dry-run"] * options.dry_run
+        raise ConfigError(f"{', '.join(given)}: these networks draw masks, which has no such flag.")
+    try:
+        threshold = float(options.threshold) if options.threshold else None
+    except ValueError:
+        raise ConfigError(
+            f"--threshold of masks is a probability from 0 to 1. Received: {options.threshold!r}."
+        ) from None
+    found = predict_masks(
+        options.networks,
+        options.data,
+        options.output,
+        columns=options.columns,
+        folder=options.image_folder,
+        size=options.size,
+        tta=options.tta,
+        threshold=threshold,
+    )
+    fields = {
+        "folder": str(found.folder),
+        "images": found.images,
+        "networks": list(found.networks),
+        "threshold": found.threshold,
+        "foreground": found.foreground,
+    }
+    output.result(
+        fields,
+        f"{found.folder}: {found.images:,} masks by {len(found.networks)} networks, "
+        f"{found.foreground:.1%} of all pixels are not background",
+    )
 
 
 def _fields(summary: "PredictionSummary") -> dict[str, object]:

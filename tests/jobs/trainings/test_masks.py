@@ -13,6 +13,8 @@ from efn_compose.cli import main
 from efn_compose.donors import load_donor
 from efn_compose.donors.unet import attached, decoder_of
 from efn_compose.errors import ConfigError, DataError, FurtherPartError
+from efn_compose.jobs.decoders import attach
+from efn_compose.jobs.predictions.masks import predict_masks
 from efn_compose.jobs.trainings.job import prepare_trainings, train
 from efn_compose.jobs.trainings.masks.page import chosen_places
 from efn_compose.store import read_journal
@@ -87,6 +89,41 @@ def test_a_run_leaves_weights_scores_of_each_image_and_a_page(run, place):
     assert page.count("<figure>") == 12 and "http" not in page.replace("http-equiv", "")
     scores = [record["scores"] for record in read_journal(folder / "evaluations.jsonl").records]
     assert all({"loss", "iou", "dice", "iou_pooled", "dice_pooled"} <= set(s) for s in scores)
+
+
+@pytest.mark.slow
+def test_new_images_get_masks_of_their_own_size(run, place, capsys):
+    images, masks = discs(6, seed=9)
+    (place / "new").mkdir()
+    for number, image in enumerate(images):
+        large = Image.fromarray(image).resize((40, 24), Image.Resampling.BILINEAR)
+        large.save(place / "new" / f"{number}.png")
+    words = ["predict", run.folder, "--data", f"folder:{place / 'new'}", "-o", place / "drawn"]
+    assert main([str(word) for word in words]) == 0
+    with open(place / "drawn" / "masks.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [str(place / "new" / f"{n}.png") for n in range(6)]
+    both = wanted = found = 0
+    for row, mask in zip(rows, masks, strict=True):
+        drawn = np.asarray(Image.open(place / "drawn" / row["mask"]))
+        assert drawn.shape == (24, 40) and set(np.unique(drawn)) <= {0, 255}
+        true = np.asarray(Image.fromarray(mask).resize((40, 24), Image.Resampling.NEAREST)) == 1
+        both, wanted, found = (
+            both + (true & (drawn > 0)).sum(),
+            wanted + true.sum(),
+            found + (drawn > 0).sum(),
+        )
+        assert float(row["foreground"]) == pytest.approx((drawn > 0).mean(), abs=1e-6)
+    assert 2 * both / (wanted + found) > 0.6, "what validation images are worth, new ones are"
+    # One training's file alone knows its size; a folder with something in it is left alone.
+    assert main([str(word) for word in words]) == 2
+    assert "something here" in capsys.readouterr().err
+    file = run.folder / "trainings" / "b-tiny_fold0_seed1" / "last.h5"
+    one = predict_masks(file, f"folder:{place / 'new'}", place / "one", tta=1, threshold=0.5)
+    assert one.images == 6 and one.threshold == 0.5
+    with pytest.raises(ConfigError, match="not known"):
+        attach(place / "tiny.h5", place / "fresh.h5")
+        predict_masks(place / "fresh.h5", f"folder:{place / 'new'}", place / "two")
 
 
 @pytest.mark.slow

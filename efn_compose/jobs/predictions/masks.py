@@ -1,0 +1,290 @@
+"""Masks of new images from one or many U-Nets, one PNG file for each image."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.assess.overlap import to_masks
+from efn_compose.data import ImageTable, load_table
+from efn_compose.data.table import ImageError
+from efn_compose.donors import Donor, load_donor
+from efn_compose.donors.unet import DECODER, decoder_of
+from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.jobs.predictions.job import views_of
+from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.settings.build import build
+from efn_compose.store import WeightFile, atomic_path, write_text
+from efn_compose.store.journal import read_journal
+from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE
+from efn_compose.store.weight_file import is_weight_file
+from efn_compose.train.tta.options import TtaOptions
+
+#: Images that pass at once.
+_BATCH = 16
+#: The table of masks, in their folder.
+TABLE_FILE = "masks.csv"
+
+
+@dataclass(frozen=True)
+class UNetFile:
+    """A trained U-Net.
+
+    Args:
+        name: Of its training, or its file.
+        file: The weight file.
+        size: Pixels of the images it was trained on; 0 where nobody wrote it down.
+        tta: Views of its training.
+        threshold: That its run chose, None for the most probable class.
+    """
+
+    name: str
+    file: Path
+    size: int
+    tta: TtaOptions
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class MaskSummary:
+    """What was drawn.
+
+    Args:
+        folder: With a PNG file for each image, and `masks.csv`.
+        images: Number of images.
+        networks: Names of the U-Nets.
+        threshold: Of two classes, None for the most probable class.
+        foreground: Mean share of pixels that are not background.
+    """
+
+    folder: Path
+    images: int
+    networks: tuple[str, ...]
+    threshold: float | None
+    foreground: float
+
+
+def find_unets(entries: Sequence[str]) -> list[UNetFile]:
+    """Return the U-Nets that run folders and weight files name; none where none has a decoder.
+
+    Args:
+        entries: Run folders of `efn-compose train --task segment`, and weight files.
+    """
+    found: list[UNetFile] = []
+    for entry in entries:
+        path = Path(entry).expanduser()
+        if path.is_dir():
+            found += _of_run(path)
+        elif is_weight_file(path):
+            with WeightFile(path) as file:
+                if DECODER in file.header.parts:
+                    siblings = _of_run(path.parent) + _of_run(path.parent.parent.parent)
+                    found.append(_like(path, siblings))
+    return found
+
+
+def predict_masks(
+    entries: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    data: str,
+    output: str | os.PathLike[str],
+    *,
+    columns: Sequence[str] = (),
+    folder: str = "",
+    size: int = 0,
+    tta: int | None = None,
+    threshold: float | None = None,
+    on_images: Callable[[int], Any] = lambda count: None,
+) -> MaskSummary:
+    """Draw a mask for every image of a source, as large as the image.
+
+    The probabilities of several U-Nets, and of all views, are averaged. With two classes a mask is black
+    and white; otherwise its values are the classes.
+
+    Args:
+        entries: Run folders of `efn-compose train --task segment`, and weight files with a decoder.
+        data: Images of any source.
+        output: A new folder: a PNG file for each image, and `masks.csv` with the share of foreground.
+        columns: As for `load_table`.
+        folder: As for `load_table`.
+        size: Pixels; 0: what the U-Nets were trained at.
+        tta: 1, 2, 4 or 8 views. None: those of the training.
+        threshold: Of two classes; None: what the run chose, or the most probable class.
+        on_images: Told how many more images are done.
+
+    Raises:
+        ConfigError: No U-Nets, or they differ in classes or size; or the folder is not empty.
+        DataError: Images cannot be decoded.
+
+    Example:
+        >>> predict_masks("runs/isic", "folder:new", "masks").images  # doctest: +SKIP
+        120
+    """
+    given = [entries] if isinstance(entries, str | os.PathLike) else entries
+    unets = find_unets([os.fspath(entry) for entry in given])
+    chosen_size, level = _agreed(unets, size, threshold)
+    place = Path(output)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ConfigError(f"-o {place}: masks go to a new folder, and there is something here.")
+    table = load_table(data, columns, folder, needs_labels=False)
+    asked = [_Asked(unet, views_of(tta) if tta else unet.tta) for unet in unets]
+    if len({one.classes for one in asked}) > 1:
+        raise ConfigError(
+            "The U-Nets differ in classes: "
+            + ", ".join(f"{one.name} {one.classes}" for one in asked)
+        )
+    place.mkdir(parents=True, exist_ok=True)
+    rows: list[tuple[str, str, str]] = []
+    total = 0.0
+    for numbers, sizes, pixels in _batches(table, chosen_size):
+        probability = np.mean([one.ask(pixels) for one in asked], axis=0)
+        for number, shape, stated in zip(numbers, sizes, probability, strict=True):
+            mask = to_masks(_enlarged(stated, shape)[None], level)[0]
+            name = f"{number:06}_{Path(table.image_name(number)).stem}.png"
+            _write_mask(place / name, mask * 255 if asked[0].classes == 2 else mask)
+            share = float((mask > 0).mean())
+            rows.append((table.image_name(number), name, f"{share:.6f}"))
+            total += share
+        on_images(len(numbers))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("image", "mask", "foreground"), *rows])
+    write_text(place / TABLE_FILE, text.getvalue())
+    names = tuple(unet.name for unet in unets)
+    return MaskSummary(place, len(rows), names, level, total / max(len(rows), 1))
+
+
+class _Asked:
+    """A U-Net in memory, from pixels to probabilities."""
+
+    def __init__(self, unet: UNetFile, tta: TtaOptions) -> None:
+        import tensorflow as tf
+
+        from efn_compose.train.objectives.backbone import start_backbone
+        from efn_compose.train.objectives.segmentation import Segmentation
+        from efn_compose.train.options import TrainOptions
+        from efn_compose.train.tta import make_views
+
+        donor: Donor = load_donor(unet.file)
+        self.name, self.classes = unet.name, decoder_of(donor).outputs
+        self._objective = Segmentation(self.classes, TrainOptions())
+        model = self._objective.build(donor)
+        start_backbone(model, donor)
+        self._objective.draw(model, donor, 0)
+        self._views, self._merge = make_views(tta), tta.merge
+        self._donor = donor
+        signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
+        self._forward = tf.function(
+            lambda x: self._objective.infer(model, x), input_signature=signature, autograph=False
+        )
+
+    def ask(self, pixels: np.ndarray) -> np.ndarray:
+        """Return probabilities (image, height, width, class)."""
+        return self._objective.answers(self._logits, pixels, self._views, self._merge)
+
+    def _logits(self, pixels: np.ndarray) -> np.ndarray:
+        return np.asarray(self._forward(self._donor.preprocess(pixels)), np.float32)
+
+
+def _of_run(folder: Path) -> list[UNetFile]:
+    """Return the trainings of a run that segments; none where it is no such folder."""
+    config_file = folder / CONFIG_FILE
+    if not config_file.is_file():
+        return []
+    import tomllib
+
+    tables = tomllib.loads(config_file.read_text(encoding="utf-8"))
+    if tables.get("objective", {}).get("kind") != "segment":
+        return []
+    config, _ = build(TrainConfig, tables, refuses_ignored=False)
+    threshold = None
+    if (folder / "result.json").is_file():
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        threshold = result["assessment"].get("threshold", {}).get("chosen")
+    records = read_journal(folder / JOURNAL_FILE).records
+    ended = dict.fromkeys(row["training"] for row in records if row.get("error") is None)
+    below = folder / "trainings"
+    return [
+        UNetFile(
+            name,
+            (below / name if below.is_dir() else folder) / f"{config.train.keep}.h5",
+            config.data.size,
+            config.tta,
+            threshold,
+        )
+        for name in ended
+    ]
+
+
+def _like(path: Path, siblings: Sequence[UNetFile]) -> UNetFile:
+    """Return a weight file as its training would be asked, where it lies in the folder of one."""
+    for one in siblings:
+        if one.file.parent.resolve() == path.parent.resolve():
+            return UNetFile(one.name, path, one.size, one.tta, one.threshold)
+    return UNetFile(path.stem, path, 0, TtaOptions(), None)
+
+
+def _agreed(
+    unets: Sequence[UNetFile], size: int, threshold: float | None
+) -> tuple[int, float | None]:
+    if not unets:
+        raise ConfigError(
+            "No U-Net is named: run folders of `efn-compose train --task segment`, or weight files "
+            "with a decoder."
+        )
+    sizes = {size} if size else {unet.size for unet in unets}
+    if len(sizes) > 1 or 0 in sizes:
+        shown = [f"- {unet.name}: {unet.size or 'not known'}" for unet in unets]
+        raise ConfigError(
+            describe_problems("Pixels differ or are not known.", shown, "Name them: --size N.")
+        )
+    levels = {unet.threshold for unet in unets}
+    chosen = threshold if threshold is not None else (levels.pop() if len(levels) == 1 else None)
+    return sizes.pop(), chosen
+
+
+def _batches(
+    table: ImageTable, size: int
+) -> Iterator[tuple[list[int], list[tuple[int, int]], np.ndarray]]:
+    """Yield numbers, heights and widths, and resized pixels of some images at a time."""
+    from PIL import Image
+
+    for start in range(0, len(table), _BATCH):
+        numbers = list(range(start, min(start + _BATCH, len(table))))
+        try:
+            images = [table.images[number] for number in numbers]
+        except ImageError as error:
+            raise DataError(f"{table.name}: {error}. Remove the file, or mend it.") from None
+        small = [
+            np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+            for image in images
+        ]
+        yield numbers, [image.shape[:2] for image in images], np.stack(small)
+
+
+def _enlarged(probability: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return maps (side, side, class) at the size of their image, bilinear."""
+    from PIL import Image
+
+    height, width = shape
+    if probability.shape[:2] == (height, width):
+        return probability
+    maps = [
+        np.asarray(
+            Image.fromarray(probability[..., n]).resize((width, height), Image.Resampling.BILINEAR)
+        )
+        for n in range(probability.shape[-1])
+    ]
+    return np.stack(maps, axis=-1)
+
+
+def _write_mask(path: Path, mask: np.ndarray) -> None:
+    from PIL import Image
+
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        Image.fromarray(mask.astype(np.uint8)).save(file, format="PNG")
