@@ -12,11 +12,13 @@ from pathlib import Path
 from efn_compose.analysis.page.compare import write_comparison
 from efn_compose.analysis.page.report import write_report
 from efn_compose.analysis.page.report_server import LOOPBACK, LivePage, make_server
+from efn_compose.analysis.page.study_report import write_study_report
 from efn_compose.cli.shared.arguments import add_output
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 from efn_compose.store import write_text
 from efn_compose.store.run_folder import REPORT_FILE
+from efn_compose.store.study_files import STUDY_FILE
 
 EXAMPLE = "efn-compose report runs/quickstart --follow --serve"
 
@@ -65,6 +67,8 @@ def run(options: argparse.Namespace, output: Output) -> None:
 def _write(options: argparse.Namespace, paths: list[Path]) -> Path:
     if len(paths) > 1:
         return write_comparison(paths, options.output)
+    if (paths[0] / STUDY_FILE).exists():
+        return write_study_report(paths[0], options.output)
     if not options.output:
         return write_report(paths[0])
     path = Path(options.output)

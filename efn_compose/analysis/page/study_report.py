@@ -22,11 +22,14 @@ _STYLES = effects.STYLE + heat_maps.STYLE + parallel.STYLE
 _LISTED = 60
 
 
-def write_study_report(path: str | os.PathLike[str]) -> Path:
-    """Draw a study's report from its folder alone and write it there, atomically.
+def write_study_report(
+    path: str | os.PathLike[str], output: str | os.PathLike[str] | None = None
+) -> Path:
+    """Draw a study's report from its folder alone and write it, atomically.
 
     Args:
         path: The run folder; the study may be going on.
+        output: The page to write; default `report.html` in the folder.
 
     Raises:
         RunError: The folder holds no study, or the page cannot be written.
@@ -35,7 +38,7 @@ def write_study_report(path: str | os.PathLike[str]) -> Path:
         >>> write_study_report("runs/study")  # doctest: +SKIP
         PosixPath('runs/study/report.html')
     """
-    target = Path(path) / REPORT_FILE
+    target = Path(path) / REPORT_FILE if output is None else Path(output)
     write_text(target, render_study(read_study(path)))
     return target
 

@@ -10,6 +10,7 @@ from scipy import stats
 
 from efn_compose.analysis.page.study_report import render_study
 from efn_compose.analysis.reading.study_view import read_study
+from efn_compose.cli import main
 from efn_compose.errors import RunError
 from efn_compose.store import read_journal
 
@@ -42,6 +43,12 @@ def test_free_scores_are_compared_with_the_trained_result(folder):
     donors = [point for point, name, _ in view.free if name == "knn"]
     wanted = stats.spearmanr(range(6), [-view.means[point] for point in donors]).statistic
     assert first[1:3] == ("knn", 6) and first[3] == pytest.approx(wanted)
+
+
+def test_report_draws_a_study_again(folder, tmp_path, capsys):
+    assert main(["report", str(folder), "-o", str(tmp_path / "page.html")]) == 0
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == render_study(read_study(folder))
+    assert capsys.readouterr().out.strip() == str(tmp_path / "page.html")
 
 
 def test_damaged_designs_are_refused_and_names_are_escaped(folder, tmp_path):
