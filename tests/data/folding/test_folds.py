@@ -105,15 +105,14 @@ def test_leaks_and_empty_classes_of_any_folds_are_reported():
     ]
 
 
-# Its p-values, which nobody asked for, are out of range for some.
-@pytest.mark.filterwarnings("ignore::RuntimeWarning:scipy")
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=30),
     st.lists(st.integers(0, 9), min_size=1, max_size=30),
 )
 def test_kolmogorov_distance_is_scipys(one, other):
     ours = kolmogorov_distance(np.array(one), np.array(other))
-    assert ours == pytest.approx(ks_2samp(one, other).statistic)
+    # Exact p-values, which nobody asked for, cannot be had for all.
+    assert ours == pytest.approx(ks_2samp(one, other, method="asymp").statistic)
 
 
 def test_duplicates_are_found_across_parts_only():
