@@ -11,8 +11,8 @@ collect_ignore = ["support"]
 
 #: Packages of the extra `parity` that tests compare with; tests that need an absent one are skipped.
 TRUTHS = (
-    "efficientnet_pytorch", "geffnet", "keras_hub", "lightly", "onnx", "onnxscript", "safetensors", "skimage",
-    "segmentation_models_pytorch", "timm", "torch", "torchvision", "transformers",
+    "efficientnet_pytorch", "geffnet", "huggingface_hub", "keras_hub", "lightly", "onnx", "onnxscript",
+    "safetensors", "skimage", "segmentation_models_pytorch", "timm", "torch", "torchvision", "transformers",
 )  # fmt: skip
 
 #: Tests below these folders share a process: each would start a Ray cluster of its own at once.
