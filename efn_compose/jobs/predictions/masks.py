@@ -13,6 +13,7 @@ import numpy as np
 
 from efn_compose.assess.overlap import to_masks
 from efn_compose.data import ImageTable, load_table
+from efn_compose.data.pixels import PixelArray
 from efn_compose.data.table import ImageError
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.unet import DECODER, decoder_of
@@ -187,8 +188,8 @@ class _Asked:
         """Return probabilities (image, height, width, class)."""
         return self._objective.answers(self._logits, pixels, self._views, self._merge)
 
-    def _logits(self, pixels: np.ndarray) -> np.ndarray:
-        return np.asarray(self._forward(self._donor.preprocess(pixels)), np.float32)
+    def _logits(self, pixels: PixelArray) -> np.ndarray:
+        return np.asarray(self._forward(self._donor.preprocess(np.asarray(pixels))), np.float32)
 
 
 def _of_run(folder: Path) -> list[UNetFile]:
