@@ -7,17 +7,19 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from efn_compose.assess.overlap import to_masks
 from efn_compose.data import ImageTable, load_table
+from efn_compose.data.decode import for_each_image, undecodable
 from efn_compose.data.pixels import PixelArray
 from efn_compose.data.table import ImageError
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.unet import DECODER, decoder_of
-from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.jobs.predictions.job import views_of
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.settings.build import build
@@ -127,7 +129,7 @@ def predict_masks(
         120
     """
     given = [entries] if isinstance(entries, str | os.PathLike) else entries
-    unets = find_unets([os.fspath(entry) for entry in given])
+    unets = _all_unets([os.fspath(entry) for entry in given])
     chosen_size, level = _agreed(unets, size, threshold)
     place = Path(output)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
@@ -139,25 +141,58 @@ def predict_masks(
             "The U-Nets differ in classes: "
             + ", ".join(f"{one.name} {one.classes}" for one in asked)
         )
-    place.mkdir(parents=True, exist_ok=True)
+    if not place.parent.is_dir():
+        raise ConfigError(f"-o {place}: the folder {place.parent} does not exist.")
+    with TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as partial:
+        shares = _draw(asked, table, chosen_size, level, Path(partial), on_images)
+        Path(partial).chmod(0o755)
+        os.replace(partial, place)
+        # What the context removes at its end.
+        Path(partial).mkdir()
+    names = tuple(unet.name for unet in unets)
+    return MaskSummary(place, len(shares), names, level, float(np.mean(shares)))
+
+
+def _draw(
+    asked: "Sequence[_Asked]",
+    table: ImageTable,
+    size: int,
+    level: float | None,
+    place: Path,
+    on_images: Callable[[int], Any],
+) -> list[float]:
+    """Write all masks and their table into a folder; return the share of foreground of each."""
     rows: list[tuple[str, str, str]] = []
-    total = 0.0
-    for numbers, sizes, pixels in _batches(table, chosen_size):
+    shares = []
+    for numbers, sizes, pixels in _batches(table, size):
         probability = np.mean([one.ask(pixels) for one in asked], axis=0)
         for number, shape, stated in zip(numbers, sizes, probability, strict=True):
             mask = to_masks(_enlarged(stated, shape)[None], level)[0]
             name = f"{number:06}_{Path(table.image_name(number)).stem}.png"
             _write_mask(place / name, mask * 255 if asked[0].classes == 2 else mask)
-            share = float((mask > 0).mean())
-            rows.append((table.image_name(number), name, f"{share:.6f}"))
-            total += share
+            shares.append(float((mask > 0).mean()))
+            rows.append((table.image_name(number), name, f"{shares[-1]:.6f}"))
         on_images(len(numbers))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([("image", "mask", "foreground"), *rows])
     write_text(place / TABLE_FILE, text.getvalue())
-    names = tuple(unet.name for unet in unets)
-    return MaskSummary(place, len(rows), names, level, total / max(len(rows), 1))
+    return shares
+
+
+def _all_unets(entries: Sequence[str]) -> list[UNetFile]:
+    """Return the U-Nets of all entries; every entry must have one."""
+    found = {entry: find_unets([entry]) for entry in entries}
+    without = [f"- {entry}" for entry, unets in found.items() if not unets]
+    if without or not found:
+        raise ConfigError(
+            describe_problems(
+                "Masks are drawn by U-Nets, and here is none with an ended training.",
+                without,
+                "Name run folders of `efn-compose train --task segment`, or weight files with a decoder.",
+            )
+        )
+    return [unet for unets in found.values() for unet in unets]
 
 
 class _Asked:
@@ -233,11 +268,6 @@ def _like(path: Path, siblings: Sequence[UNetFile]) -> UNetFile:
 def _agreed(
     unets: Sequence[UNetFile], size: int, threshold: float | None
 ) -> tuple[int, float | None]:
-    if not unets:
-        raise ConfigError(
-            "No U-Net is named: run folders of `efn-compose train --task segment`, or weight files "
-            "with a decoder."
-        )
     sizes = {size} if size else {unet.size for unet in unets}
     if len(sizes) > 1 or 0 in sizes:
         shown = [f"- {unet.name}: {unet.size or 'not known'}" for unet in unets]
@@ -259,8 +289,10 @@ def _batches(
         numbers = list(range(start, min(start + _BATCH, len(table))))
         try:
             images = [table.images[number] for number in numbers]
-        except ImageError as error:
-            raise DataError(f"{table.name}: {error}. Remove the file, or mend it.") from None
+        except ImageError:
+            # Found at once, with all others that are broken.
+            failures = for_each_image(table.images, np.arange(len(table)), lambda n, x: None, False)
+            raise undecodable(failures, len(table)) from None
         small = [
             np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
             for image in images

@@ -92,6 +92,13 @@ def test_a_run_leaves_weights_scores_of_each_image_and_a_page(run, place):
 
 
 @pytest.mark.slow
+def test_a_finished_run_is_not_trained_again(run, place):
+    weights = run.weights.stat().st_mtime_ns
+    again = train(overrides=settings(place, "run"), resume=True, quiet=True)
+    assert again.assessment == run.assessment and run.weights.stat().st_mtime_ns == weights
+
+
+@pytest.mark.slow
 def test_new_images_get_masks_of_their_own_size(run, place, capsys):
     images, masks = discs(6, seed=9)
     (place / "new").mkdir()
@@ -121,6 +128,13 @@ def test_new_images_get_masks_of_their_own_size(run, place, capsys):
     file = run.folder / "trainings" / "b-tiny_fold0_seed1" / "last.h5"
     one = predict_masks(file, f"folder:{place / 'new'}", place / "one", tta=1, threshold=0.5)
     assert one.images == 6 and one.threshold == 0.5
+    with pytest.raises(ConfigError, match=r"here is none.*\n.*tiny\.h5"):
+        predict_masks([file, place / "tiny.h5"], f"folder:{place / 'new'}", place / "two")
+    (place / "new" / "9.png").write_bytes(b"no image")
+    (place / "new" / "8.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="2 of 8 images cannot be decoded"):
+        predict_masks(file, f"folder:{place / 'new'}", place / "two")
+    assert not [path for path in place.iterdir() if "two" in path.name]
     with pytest.raises(ConfigError, match="not known"):
         attach(place / "tiny.h5", place / "fresh.h5")
         predict_masks(place / "fresh.h5", f"folder:{place / 'new'}", place / "two")
