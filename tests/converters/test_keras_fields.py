@@ -3,12 +3,14 @@
 import copy
 import dataclasses
 import functools
+import json
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from converters import convert
 from converters.keras_applications import DIALECT
 from converters.reading.conversion import convert_raw
 from converters.reading.matching import match_raw
@@ -275,6 +277,28 @@ def _wired(raw, layer, *reads):
 def test_layers_that_read_others_are_refused(saved, layer, reads, message):
     with pytest.raises(ConversionError, match=message):
         match_raw(_wired(saved("tf_keras-v1"), layer, *reads), DIALECT, Request())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_wrapped_and_sizeless_networks_are_followed_like_others(tmp_path, library):
+    keras = pytest.importorskip(library)
+    module = pytest.importorskip(f"{library}.src.applications.efficientnet")
+    options = {"include_top": False, "weights": None, "pooling": "avg"}
+    body = module.EfficientNet(0.1, 0.1, SIDE, input_shape=(None, None, 3), **options)
+    series = keras.Input((2, SIDE, SIDE, 3))
+    many = keras.layers.TimeDistributed(body)(series)
+    many = keras.layers.Dense(3)(keras.layers.Flatten()(many))
+    models = {"plain": body} if library == "keras" else {"series": keras.Model(series, many)}
+    for name, model in models.items():
+        model.save(tmp_path / f"{name}.keras")
+        assert convert(tmp_path / f"{name}.keras").donor.classes is None
+        raw = read_checkpoint(tmp_path / f"{name}.keras")
+        text = json.dumps(raw.metadata["model_config"]).replace('"silu"', '"gelu"')
+        config = json.loads(text.replace('"swish"', '"gelu"'))
+        changed = dataclasses.replace(raw, metadata={**raw.metadata, "model_config": config})
+        with pytest.raises((ConversionError, AmbiguousCheckpointError), match="gelu"):
+            match_raw(changed, DIALECT, Request())
 
 
 def test_fields_are_named_with_layer_and_value_all_at_once(saved):

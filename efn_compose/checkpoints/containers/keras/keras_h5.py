@@ -184,6 +184,9 @@ def layer_names_by_path(config: dict[str, Any], prefix: str = "") -> dict[str, s
         path = f"{prefix}layers/{stem}_{number}" if number else f"{prefix}layers/{stem}"
         names[path] = str(layer["config"].get("name", stem))
         names.update(layer_names_by_path(layer, f"{path}/"))
+        wrapped = layer["config"].get("layer")
+        if isinstance(wrapped, dict):  # TimeDistributed and its like
+            names.update(layer_names_by_path(wrapped, f"{path}/layer/"))
     return names
 
 

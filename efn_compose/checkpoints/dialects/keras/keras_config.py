@@ -55,6 +55,8 @@ def _walk(node: object) -> Iterator[LayerConfig]:
     inner = node.get("config")
     if isinstance(inner, dict):
         yield layer_config(node)
+        # TimeDistributed and its like hold one layer, perhaps a model.
+        yield from _walk(inner.get("layer"))
     layers = inner.get("layers") if isinstance(inner, dict) else inner
     for layer in layers if isinstance(layers, list) else ():
         yield from _walk(layer)

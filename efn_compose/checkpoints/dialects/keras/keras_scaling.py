@@ -14,7 +14,7 @@ from efn_compose.errors import AmbiguousCheckpointError, ConfigError, describe_p
 #: Layers before the stem that leave pixel values as they are in inference.
 NEUTRAL = (
     "InputLayer", "ZeroPadding2D", "Random", "Resizing", "CenterCrop", "Functional",
-    "Model", "Sequential", "Dropout", "GaussianNoise", "Cast",
+    "Model", "Sequential", "TimeDistributed", "Dropout", "GaussianNoise", "Cast",
     # Augmentations that work in training only.
     "RandAugment", "AugMix", "MixUp", "CutMix",
 )  # fmt: skip

@@ -165,7 +165,7 @@ class _Tracer:
             self._check(layer, "padding")
             return replace(values[0], pads=pads_of(layer.fields.get("padding", 1)))
         if any(value.pads != ((0, 0), (0, 0)) for value in values):
-            return _Value("", where(layer))
+            return _Value("", f"{where(layer)} of a padded map")
         if all(value.name == IMAGE for value in values):
             return self._in_front(layer, values[0], options)
         if kind in ("Activation", "ReLU"):
@@ -275,8 +275,8 @@ class _Tracer:
         if operation is None or len(values) != 2:
             return _Value("", where(layer))
         self._check(layer, "plain")
-        largest = max(values, key=lambda value: value.sides[0] or 0)
-        return self._reach(operation, largest.sides)
+        sides = next(value.sides for value in values if value.name == operation.reads[0])
+        return self._reach(operation, sides)
 
     def _reach(self, operation: Operation, sides: Sides) -> _Value:
         self.reached.add(operation.name)

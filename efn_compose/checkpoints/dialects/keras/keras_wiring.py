@@ -90,6 +90,9 @@ class Computation(Generic[Value]):
         inner = node.get("config")
         if isinstance(inner, list) or (isinstance(inner, Mapping) and "layers" in inner):
             return self.run(node, values, options)
+        wrapped = inner.get("layer") if isinstance(inner, Mapping) else None
+        if isinstance(wrapped, Mapping):
+            return self._call(wrapped, values, options)
         return [self.layer(layer_config(node), values, options)]
 
 
