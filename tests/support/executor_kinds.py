@@ -28,7 +28,8 @@ def started(kind, setup=None, data=None, **options):
 
     One of a kind at a time: two would wait for each other's cores.
     """
-    send_whole()
+    if not EXECUTORS[kind].is_in_process:
+        keep_ray()
     options = {"workers": 2} | options
     executor = make_executor(
         setup or nano_tasks.PlainSetup(), data, ExecutorOptions(kind=kind, **options)
@@ -40,11 +41,16 @@ def started(kind, setup=None, data=None, **options):
         executor.close()  # closing twice does no harm
 
 
-def send_whole():
-    """Let the tasks of the tests travel as code: workers do not see this folder."""
+def keep_ray():
+    """Return Ray as the product starts it, once for all files of this process; it ends at exit."""
     import ray
 
+    from efn_compose.evolve.workers.executors.ray_session import start_ray
+
+    start_ray(ExecutorOptions(workers=2))
+    # Let the tasks of the tests travel as code: workers do not see this folder.
     ray.cloudpickle.register_pickle_by_value(nano_tasks)
+    return ray
 
 
 def values(executor, tasks, seat=None):

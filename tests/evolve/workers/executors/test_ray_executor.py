@@ -3,9 +3,9 @@
 import contextlib
 import time
 
-import nano_tasks
 import psutil
 import pytest
+from executor_kinds import keep_ray
 from nano_tasks import (
     Answer,
     Bomb,
@@ -29,15 +29,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def ray():
-    """Ray as the product starts it, kept for the whole file."""
-    import ray
-
-    from efn_compose.evolve.workers.executors.ray_session import start_ray
-
-    ray.cloudpickle.register_pickle_by_value(nano_tasks)
-    assert start_ray(ExecutorOptions(workers=2))
-    yield ray
-    ray.shutdown()
+    """Ray as the product starts it."""
+    return keep_ray()
 
 
 @pytest.fixture
