@@ -59,7 +59,7 @@ def _draw(links: Sequence[Link], width: float) -> Html:
     for link in links:
         y = _middle(rows[link.name])
         limit = int((width - left) / 8)
-        marks.append(dots([(left, y)], ""))
+        marks.append(dots([(left, y)], "composed"))
         marks.append(text(left + 12, y + 4, shortened(f"{link.name}: {link.words}", limit)))
     words = "; ".join(
         f"{link.name} reads {', '.join(link.reads) or 'nothing of others'}" for link in links

@@ -115,11 +115,12 @@ def _table(
                 name(stage),
                 settings["verb"],
                 "not yet" if line is None else duration(line["timing"]["seconds"]),
+                "" if line is None else line["headline"],
                 "" if line is None else ", ".join(line["products"].values()),
                 link,
             ]
         )
-    return table(["stage", "verb", "time", "wrote", "page"], rows, numeric=(2,))
+    return table(["stage", "verb", "time", "came to", "wrote", "page"], rows, numeric=(2,))
 
 
 def _words(done: Mapping[str, Mapping[str, Any]]) -> list[Html]:

@@ -225,6 +225,7 @@ class _Pipeline:
         line = {
             "stage": stage.name,
             "verb": stage.verb,
+            "headline": ended.headline,
             "words": ended.words,
             "products": products,
             "hashes": {kind: fingerprint(path) for kind, path in ended.products.items()},
@@ -232,13 +233,14 @@ class _Pipeline:
         }
         self.folder.journal.append(line)
         self.done[stage.name] = line
-        self.say(f"{stage.name}: {ended.words.splitlines()[0]}  ({seconds:,.0f} s)")
+        self.say(f"{stage.name}: {ended.headline}  ({seconds:,.0f} s)")
 
     def _end(self, has_submission: bool) -> PipelineSummary:
         left = tuple(stage.name for stage in self.story.stages if stage.name not in self.done)
         last = submitting_stage(self.story)
-        words = "All stages have ended."
-        if left:
+        if not left:
+            words = self.done[(last or self.story.stages[-1]).name]["headline"]
+        else:
             words = f"The time was up before {', '.join(left)}. --resume goes on."
         if has_submission and last is not None and last.name in left:
             words += f" {SUBMISSION_FILE} is plan B."

@@ -31,11 +31,13 @@ class Ended:
     """What a stage has come to.
 
     Args:
-        words: Its verdict, or what it says of itself.
+        headline: In one line.
+        words: All that it says of itself.
         products: Its files or folders by kind.
         is_whole: Whether nothing is left to do; a submission may have been cut short.
     """
 
+    headline: str
     words: str
     products: Mapping[str, Path]
     is_whole: bool = True
@@ -118,34 +120,50 @@ def with_products(stage: Stage, find: Callable[[str, Reference], list[str]]) -> 
     return settings
 
 
+def _scores(means: Mapping[str, float], errors: Mapping[str, float | None]) -> list[str]:
+    return [
+        f"{name} {mean:.4f}" + ("" if (error := errors.get(name)) is None else f" ± {error:.4f}")
+        for name, mean in means.items()
+    ]
+
+
 def _evolve(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     from efn_compose.jobs.search.job import evolve
 
     ended = evolve(None, overrides, resume=resume, quiet=quiet)
-    return Ended(ended.verdict, {WEIGHTS: ended.weights})
+    return Ended(f"{ended.winner} is written", ended.verdict, {WEIGHTS: ended.weights})
 
 
 def _pretrain(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     from efn_compose.jobs.pretraining.job import pretrain
 
     ended = pretrain(None, overrides, resume=resume, quiet=quiet)
-    return Ended(str(ended), {WEIGHTS: ended.weights})
+    ahead = [verdict.name for verdict in ended.verdicts if verdict.is_ahead]
+    headline = f"ahead of the absorbed donor: {', '.join(ahead)}" if ahead else "not ahead"
+    headline = headline if ended.verdicts else "not judged: no labelled images"
+    return Ended(headline, str(ended), {WEIGHTS: ended.weights})
 
 
 def _train(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     from efn_compose.jobs.trainings.job import train
 
     ended = train(None, overrides, resume=resume, quiet=quiet)
-    return Ended(str(ended), {RUN: ended.folder, WEIGHTS: ended.weights})
+    best = ended.leaderboard[0]
+    headline = f"{best.variant}: {', '.join(_scores(best.means, best.errors))}"
+    return Ended(headline, str(ended), {RUN: ended.folder, WEIGHTS: ended.weights})
 
 
 def _ensemble(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     from efn_compose.jobs.ensembles.job import ensemble
 
     ended = ensemble(None, overrides, resume=resume)
-    is_whole = ended.result.asked == ended.result.networks
-    products = {SUBMISSION: ended.submission, PLAN_B: ended.plan_b}
-    return Ended(str(ended), products, is_whole)
+    result, products = ended.result, {SUBMISSION: ended.submission, PLAN_B: ended.plan_b}
+    row = next(row for row in result.methods if row.name == result.verdict.winner)
+    headline = (
+        f"{row.name} of {len(result.columns)} columns is submitted: {result.measure} "
+        f"{row.honest:.4f} ± {row.error:.4f} out of fold"
+    )
+    return Ended(headline, str(ended), products, result.asked == result.networks)
 
 
 def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
@@ -164,7 +182,7 @@ def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
         submission=options.template,
     )
     words = f"{ended.images} images, {len(ended.networks)} networks"
-    return Ended(words, {SUBMISSION: ended.submission or ended.table})
+    return Ended(words, words, {SUBMISSION: ended.submission or ended.table})
 
 
 def _convert(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
@@ -176,7 +194,8 @@ def _convert(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     path = Path(config.run.path) / f"{donor.spec.variant}.h5"
     path.parent.mkdir(parents=True, exist_ok=True)
     donor.save(path)
-    return Ended(f"{donor.name} is a {donor.spec.variant}", {WEIGHTS: path})
+    words = f"{donor.name} is a {donor.spec.variant}"
+    return Ended(words, words, {WEIGHTS: path})
 
 
 def _nest(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
@@ -190,7 +209,8 @@ def _nest(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     path = Path(config.run.path) / f"{larger.spec.variant}.h5"
     path.parent.mkdir(parents=True, exist_ok=True)
     larger.save(path)
-    return Ended(f"{donor.spec.variant} in {larger.spec.variant}", {WEIGHTS: path})
+    words = f"{donor.spec.variant} in {larger.spec.variant}"
+    return Ended(words, words, {WEIGHTS: path})
 
 
 STAGE_VERBS: Mapping[str, StageVerb] = {

@@ -78,6 +78,8 @@ def test_a_story_ends_with_a_submission_and_a_page_that_links_its_stages(undistu
     page = undisturbed.report.read_text()
     assert [s for s in ("relative", "many", "answer") if s not in page] == []
     assert 'href="relative/report.html"' in page
+    result = json.loads((folder / "answer/result.json").read_text())
+    assert undisturbed.words.startswith(f"{result['written']} of 1 columns is submitted")
     # What a stage wrote is what the next one read.
     donor = json.loads((folder / "many/environment.json").read_text())["identity"]["donors"]
     assert (
