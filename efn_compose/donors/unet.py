@@ -113,6 +113,28 @@ def decoder_of(donor: Donor) -> DecoderSpec:
     return decoder
 
 
+def chosen_decoder(donor: Donor, kind: str, outputs: int) -> DecoderSpec:
+    """Return the decoder that a training builds: the donor's own, or a new one.
+
+    Args:
+        donor: With or without a decoder.
+        kind: "auto" for the donor's own kind, or a mirror where it has none; "classic" or "mirror".
+        outputs: Channels that it puts out.
+
+    Raises:
+        FurtherPartError: The donor has a decoder of another kind.
+    """
+    if DECODER not in donor.parts:
+        return DecoderSpec("classic" if kind == "classic" else "mirror", outputs)
+    own = decoder_of(donor)
+    if kind not in ("auto", own.kind):
+        raise FurtherPartError(
+            f"{donor.name} has a {own.kind} decoder, and objective.decoder is {kind!r}. Set it to "
+            "'auto' to train the file's own, or take that off: efn-compose detach FILE -o OUT.h5"
+        )
+    return DecoderSpec(own.kind, outputs, own.skips, own.repeats)
+
+
 def joined(donor: Donor) -> Donor:
     """Return a donor with a decoder as one network: its tables and tensors hold both.
 

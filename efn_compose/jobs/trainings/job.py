@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from efn_compose.arch import ArchSpec, arch_spec, variant_name
+from efn_compose.arch import ArchSpec, DecoderSpec, arch_spec, variant_name
 from efn_compose.arch.cost import cost
 from efn_compose.config import dump_toml, load_config
 from efn_compose.data.folding.fold_table import write_fold_table
@@ -221,6 +221,11 @@ def memory_plan(config: TrainConfig, specs: Sequence[ArchSpec], images: int) -> 
         images: Number of images.
     """
     validation, size = config.validation, config.data.size
+    if config.objective.kind == "segment":
+        # A decoder's maps are larger than the encoder's, and the classic one's are the largest.
+        is_mirror = config.objective.decoder == "mirror"
+        decoder = DecoderSpec("mirror" if is_mirror else "classic")
+        specs = [spec.with_decoder(decoder) for spec in specs]
     cells = len(specs) * validation.folds * validation.seeds
     largest = max(specs, key=lambda spec: cost(spec, size).activations)
     demand = Demand.of(largest, config.train.batch_size, size, images, len(specs), config.executor)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from efn_compose.donors import Donor
+from efn_compose.donors.unet import chosen_decoder
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.trainings.images import FoldedImages
 from efn_compose.jobs.trainings.options import TrainConfig
@@ -34,7 +35,6 @@ def check_purpose(config: TrainConfig, source: Donor, images: FoldedImages) -> N
 
 
 def _check_masks(config: TrainConfig, source: Donor, images: FoldedImages) -> None:
-    from efn_compose.train.objectives.decoder_part import chosen_decoder
     from efn_compose.train.objectives.segmentation import Segmentation
 
     classes = len(images.mask_names)

@@ -8,8 +8,7 @@ import numpy as np
 from efn_compose.arch import DecoderSpec, TensorSpec
 from efn_compose.arch.decoder import OUTPUT_LAYER
 from efn_compose.donors import Donor
-from efn_compose.donors.unet import DECODER, decoder_of, decoder_tensors, drawn_decoder
-from efn_compose.errors import FurtherPartError
+from efn_compose.donors.unet import DECODER, decoder_tensors, drawn_decoder
 from efn_compose.models.efficientnet import layer_variable
 from efn_compose.models.unet import decoder_outputs
 from efn_compose.store.parts import Part
@@ -63,28 +62,6 @@ class DecoderPart:
             name: np.array(variable.numpy()) for name, variable in self.variables(model).items()
         }
         return {DECODER: Part(tensors, self.decoder.to_json())}
-
-
-def chosen_decoder(donor: Donor, kind: str, outputs: int) -> DecoderSpec:
-    """Return the decoder that a training builds: the donor's own, or a new one.
-
-    Args:
-        donor: With or without a decoder.
-        kind: "auto" for the donor's own kind, or a mirror where it has none; "classic" or "mirror".
-        outputs: Channels that it puts out.
-
-    Raises:
-        FurtherPartError: The donor has a decoder of another kind.
-    """
-    if DECODER not in donor.parts:
-        return DecoderSpec("classic" if kind == "classic" else "mirror", outputs)
-    own = decoder_of(donor)
-    if kind not in ("auto", own.kind):
-        raise FurtherPartError(
-            f"{donor.name} has a {own.kind} decoder, and objective.decoder is {kind!r}. Set it to "
-            "'auto' to train the file's own, or take that off: efn-compose detach FILE -o OUT.h5"
-        )
-    return DecoderSpec(own.kind, outputs, own.skips, own.repeats)
 
 
 def _variable(model: keras.Model, tensor: TensorSpec) -> Any:

@@ -12,11 +12,11 @@ from efn_compose.assess.overlap import count_overlaps, overlap_scores
 from efn_compose.data.masks import IGNORED
 from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
-from efn_compose.donors.unet import DECODER
+from efn_compose.donors.unet import DECODER, chosen_decoder
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.store.parts import Part
 from efn_compose.train.examples import TrainingData
-from efn_compose.train.objectives.decoder_part import DecoderPart, chosen_decoder
+from efn_compose.train.objectives.decoder_part import DecoderPart
 from efn_compose.train.objectives.mask_losses import MASK_LOSSES
 from efn_compose.train.objectives.objective import Deciding, Objective, Predict, Seen
 from efn_compose.train.objectives.options import ObjectiveOptions
@@ -94,12 +94,6 @@ class Segmentation(Objective):
     def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:
         """Take over the donor's decoder where it fits, else draw one."""
         self._is_fresh = self._decoder.draw(model, donor, seed)
-
-    def warm_up_variables(self, model: keras.Model) -> list[Any]:
-        """Return the decoder's weights."""
-        trainable = {id(variable) for variable in model.trainable_variables}
-        found = self._decoder.variables(model).values()
-        return [variable for variable in found if id(variable) in trainable]
 
     def check(self, data: TrainingData) -> None:
         """Raise an error unless every image has a mask of classes that this objective knows."""
