@@ -7,8 +7,8 @@ from types import FrameType, TracebackType
 
 from efn_compose.errors import ConfigError
 
-#: Share of a leg that is kept for writing, and the most seconds of it.
-_RESERVE, _MOST_RESERVE = 0.02, 120.0
+#: Share of a leg that is kept for stopping workers and writing; its fewest and most seconds.
+_RESERVE, _LEAST_RESERVE, _MOST_RESERVE = 0.02, 15.0, 120.0
 
 
 class TimeIsUp(KeyboardInterrupt):
@@ -18,8 +18,9 @@ class TimeIsUp(KeyboardInterrupt):
 class Deadline:
     """Ends the work inside a `with` block by `TimeIsUp`.
 
-    A fiftieth of the time, at most two minutes, is kept for writing the parcel. An epoch ends the
-    work earlier where the time left is shorter than two epochs, so that no half epoch is lost.
+    A fiftieth of the time, 15 seconds to two minutes, is kept for stopping and for writing the
+    parcel; of a very short leg, half. An epoch ends the work earlier where the time left is shorter
+    than two epochs, so that no half epoch is lost.
 
     Args:
         hours: From now on; 0: no end.
@@ -34,7 +35,8 @@ class Deadline:
 
     def __init__(self, hours: float) -> None:
         seconds = hours * 3600
-        self._seconds = max(seconds - min(_RESERVE * seconds, _MOST_RESERVE), 0.0)
+        reserve = min(max(_RESERVE * seconds, _LEAST_RESERVE), _MOST_RESERVE, seconds / 2)
+        self._seconds = seconds - reserve
         self._end = time.monotonic() + self._seconds
         if hours and threading.current_thread() is not threading.main_thread():
             raise ConfigError("--hours can end a job in the main thread only.")

@@ -78,6 +78,7 @@ def run_leg(
     Example:
         >>> run_leg("train", "my.toml", hours=29.9, parcel="out.efn")  # doctest: +SKIP
     """
+    clock = Deadline(hours)
     job = relayed_job(verb)
     config = None if config_path is None else os.fspath(config_path)
     settings = load_config(config, overrides, job.stored.schema)
@@ -89,9 +90,12 @@ def run_leg(
     if legs:
         _check_untouched(folder, legs[-1])
     begun, start = _done(folder), time.monotonic()
-    result = None
+    result, digests = None, ""
     try:
-        with Deadline(hours) as deadline:
+        with clock as deadline:
+            if parcel is not None and not (folder / IMAGES_FILE).exists():
+                # Now, since reading all images may take longer than what is kept for the end.
+                digests = json.dumps(dict(job.images(config, list(overrides))), indent=0)
             result = job.run(config, list(overrides), resume, quiet, deadline)
     except TimeIsUp:
         if not (folder / CONFIG_FILE).exists():
@@ -112,6 +116,8 @@ def run_leg(
     write_legs(folder, legs)
     write_legs_page(folder)
     path = None if parcel is None else Path(parcel)
+    if digests:
+        write_text(folder / IMAGES_FILE, digests)
     if path is not None:
         _pack(verb, job, folder, path, legs)
     return LegSummary(folder, path, legs, result)
@@ -212,9 +218,6 @@ def _pack(verb: str, job: RelayedJob, folder: Path, path: Path, legs: Sequence[L
             inputs[inside] = Path(file).expanduser()
             entries.append(f"{label}{equals}inputs/{inside}")
         moved[name] = entries
-    if not (folder / IMAGES_FILE).exists():
-        digests = job.images(str(config), [f"run.path={folder}"])
-        write_text(folder / IMAGES_FILE, json.dumps(dict(digests), indent=0))
     manifest = {
         "verb": verb,
         "inputs": moved,
