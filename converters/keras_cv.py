@@ -29,12 +29,17 @@ from efn_compose.checkpoints.dialects.dialect import (
     Row,
 )
 from efn_compose.checkpoints.dialects.keras.keras_backbones import (
+    argument_problems,
     backbone_config,
     has_composite_blocks,
     is_hub,
     numbered_v1_library,
 )
-from efn_compose.checkpoints.dialects.keras.keras_config import config_layers
+from efn_compose.checkpoints.dialects.keras.keras_config import (
+    ACTIVATIONS,
+    config_layers,
+    spelling,
+)
 from efn_compose.checkpoints.dialects.keras.keras_head import adopt_head, without_max_pooled_head
 from efn_compose.checkpoints.dialects.keras.keras_names import keras_rows, output_channels
 from efn_compose.checkpoints.dialects.keras.keras_order import (
@@ -46,6 +51,7 @@ from efn_compose.checkpoints.dialects.keras.keras_order import (
 )
 from efn_compose.checkpoints.dialects.keras.keras_scaling import normalization_weights
 from efn_compose.checkpoints.dialects.spec_reading import requested_spec
+from efn_compose.checkpoints.dialects.stated_fields import refuse_unknown
 from efn_compose.errors import AmbiguousCheckpointError
 
 _OWN_LAYERS = r"stem_.*|top_.*|block\d+._.*|predictions|seed_generator.*"
@@ -136,7 +142,20 @@ def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
             "the pixels, and the file does not say how. Name the network, e.g. --arch "
             f"{spec.variant}, to accept this library's usual scaling (pixels / 255)."
         )
-    return resolve_from_config(raw, spec, PREPROCESSINGS["unit"], f"pixels / 255: {source}")
+    resolved = resolve_from_config(raw, spec, PREPROCESSINGS["unit"], f"pixels / 255: {source}")
+    if config is None:
+        return resolved
+    problems = argument_problems(config, spec, request.accepted)
+    stated = spelling(config.get("activation") or resolved.conventions.activation)
+    if stated not in ACTIVATIONS and "activation" not in request.accepted:
+        problems.append(
+            f"- the backbone: activation = {stated!r}; allowed: {', '.join(ACTIVATIONS)}"
+        )
+    refuse_unknown(raw.path, problems)
+    activation = ACTIVATIONS.get(stated, resolved.conventions.activation)
+    conventions = dataclasses.replace(resolved.conventions, activation=activation)
+    sources = {**resolved.sources, "activation": "the backbone's configuration"}
+    return dataclasses.replace(resolved, conventions=conventions, sources=sources)
 
 
 DIALECT = Dialect(

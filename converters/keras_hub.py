@@ -30,6 +30,7 @@ from efn_compose.checkpoints.dialects.dialect import (
     Row,
 )
 from efn_compose.checkpoints.dialects.keras.keras_backbones import (
+    argument_problems,
     backbone_config,
     find_config,
     is_hub,
@@ -49,6 +50,7 @@ from efn_compose.checkpoints.dialects.keras.keras_order import (
     starts_depthwise,
 )
 from efn_compose.checkpoints.dialects.keras.keras_scaling import normalization_weights
+from efn_compose.checkpoints.dialects.stated_fields import refuse_unknown
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 _OWN_LAYERS = r"stem_.*|top_.*|block\d+._.*|predictions|seed_generator.*"
@@ -171,6 +173,7 @@ def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
             "with --arch, e.g. --arch efficientnet_b0_ra_imagenet."
         )
     config = config or {}
+    refuse_unknown(raw.path, argument_problems(config, spec, request.accepted))
     stem = (config.get("include_stem_padding", True), config.get("stem_conv_padding", "valid"))
     if stem != (True, "valid"):
         raise ConversionError(

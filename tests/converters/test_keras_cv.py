@@ -5,8 +5,12 @@ import pytest
 from keras_cv_networks import SIDE, backbone
 from keras_oracles import forget_names, pixels, randomise, relative_error
 
-from converters import convert
+from converters import CONVERTERS, convert
+from converters.reading.matching import match_raw
 from efn_compose.arch import arch_spec
+from efn_compose.checkpoints.containers.containers import read_checkpoint
+from efn_compose.checkpoints.dialects.dialect import Request
+from efn_compose.checkpoints.dialects.keras.keras_backbones import backbone_config
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 pytest.importorskip("keras_cv")
@@ -101,3 +105,28 @@ def test_a_classifier_behind_maximum_pooling_is_left_out(tmp_path):
         )
         model.save(tmp_path / "net.keras")
         assert convert(tmp_path / "net.keras").report.classes == classes
+
+
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("stackwise_strides", [1, 2, 2, 2, 2, 2, 1], "stackwise_strides = "),
+        ("activation", "gelu", "activation = 'gelu'; allowed: swish"),
+        ("data_format", "channels_first", "data_format = 'channels_first'"),
+        ("blur_pooling", True, "blur_pooling = True; nobody here knows this field"),
+    ],
+)
+def test_arguments_of_a_backbone_are_honoured_or_refused_by_name(
+    network, tmp_path, field, value, message
+):
+    model, _ = network
+    model.save(tmp_path / "net.keras")
+    raw = read_checkpoint(tmp_path / "net.keras")
+    dialect = CONVERTERS["keras_cv"]
+    backbone_config(raw.metadata["model_config"])[field] = value
+    with pytest.raises(ConversionError) as caught:
+        match_raw(raw, dialect, Request())
+    assert message in str(caught.value)
+    backbone_config(raw.metadata["model_config"])[field] = None
+    backbone_config(raw.metadata["model_config"])["activation"] = "relu"
+    assert match_raw(raw, dialect, Request()).resolved.conventions.activation == "relu"

@@ -4,11 +4,33 @@ keras-cv and keras-hub build blocks as composite layers and describe a backbone
 by "stackwise" lists in its configuration; keras.applications does neither.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from efn_compose.arch import ArchSpec
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
+from efn_compose.checkpoints.dialects.stated_fields import KnownFields
 
+#: Arguments of keras-cv's and keras-hub's backbones.
+_ARGUMENTS = KnownFields(
+    read=frozenset(
+        {"activation", "include_rescaling", "include_stem_padding", "stem_conv_padding"}
+        | {"projection_activation", "batch_norm_epsilon", "batch_norm_momentum"}
+        | {"stackwise_strides", "stackwise_block_types", "stackwise_nores_option", "dtype"}
+    ),
+    # Tensors show widths, kernels and repeats; the others matter in training only.
+    harmless=frozenset(
+        {"name", "trainable", "input_shape", "image_shape", "input_tensor", "num_features"}
+        | {"width_coefficient", "depth_coefficient", "stackwise_width_coefficients"}
+        | {"stackwise_depth_coefficients", "depth_divisor", "min_depth", "dropout", "dropout_rate"}
+        | {"skip_connection_dropout", "drop_connect_rate", "stackwise_kernel_sizes"}
+        | {"stackwise_num_repeats", "stackwise_input_filters", "stackwise_output_filters"}
+        | {"stackwise_expansion_ratios", "stackwise_squeeze_and_excite_ratios"}
+        | {"stackwise_conv_types", "stackwise_force_input_filters", "layers", "input_layers"}
+        | {"use_depth_divisor_as_min_depth", "cap_round_filter_decrease", "output_layers"}
+    ),
+    allowed={"data_format": ("channels_last",)},
+)
 _COMPOSITE_CLASSES = ("mb_conv_block", "fused_mb_conv_block", "cba_block")
 
 
@@ -22,6 +44,34 @@ def backbone_config(config: object) -> dict[str, Any] | None:
         if "stackwise_kernel_sizes" in node and "stackwise_strides" in node:
             return node
     return None
+
+
+def argument_problems(
+    config: Mapping[str, Any], spec: ArchSpec, accepted: Iterable[str] = ()
+) -> list[str]:
+    """Return a line for every argument of a backbone that makes another network than the tensors'.
+
+    Args:
+        config: The backbone's arguments.
+        spec: The network that the tensors show.
+        accepted: Arguments that the user knows to change nothing.
+
+    Example:
+        >>> from efn_compose.arch import arch_spec
+        >>> argument_problems({"stackwise_strides": [1, 1, 2, 2, 1, 2, 1]}, arch_spec("b0"))
+        ['- the backbone: stackwise_strides = [1, 1, 2, 2, 1, 2, 1]; allowed: [1, 2, 2, 2, 1, 2, 1]']
+    """
+    where = "the backbone"
+    lines = _ARGUMENTS.problems(config, where, accepted)
+    first = {block.stage: block.stride for block in reversed(spec.blocks)}
+    strides = [first[stage] for stage in sorted(first)]
+    stated = list(config.get("stackwise_strides") or strides)
+    if stated != strides and "stackwise_strides" not in accepted:
+        lines.append(f"- {where}: stackwise_strides = {stated}; allowed: {strides}")
+    without_skip = config.get("stackwise_nores_option") or []
+    if any(without_skip) and "stackwise_nores_option" not in accepted:
+        lines.append(f"- {where}: stackwise_nores_option = {without_skip}; allowed: all false")
+    return lines
 
 
 def find_config(config: object, class_suffix: str) -> dict[str, Any] | None:
