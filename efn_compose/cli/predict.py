@@ -16,6 +16,7 @@ from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
 if TYPE_CHECKING:
+    from efn_compose.evolve.options import ExecutorOptions
     from efn_compose.jobs.predictions.job import PredictionSummary, PreparedPrediction
 
 EXAMPLE = "efn-compose predict runs/photos --data folder:photos --tta 8 -o predictions.csv"
@@ -67,6 +68,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="a competition's CSV to fill; submission.csv is written beside the table",
     )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share the images, each with one thread; default: this one, with all",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        default="",
+        help="of a running Ray cluster; its workers predict",
+    )
     add_dry_run(parser, "check everything, say what would be done, and stop")
 
 
@@ -89,6 +103,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
         temperature=options.temperature,
         threshold=options.threshold,
         submission=options.submission,
+        executor=_executor(options),
     )
     for note in prepared.notes:
         output.note(note)
@@ -104,7 +119,9 @@ def run(options: argparse.Namespace, output: Output) -> None:
         *columns, console=Console(stderr=True, quiet=is_quiet), transient=True
     ) as progress:
         task = progress.add_task("Images", total=len(prepared.table))
-        summary = write_prediction(prepared, lambda count: progress.advance(task, count))
+        summary = write_prediction(
+            prepared, lambda count: progress.advance(task, count), output.note
+        )
     output.result(_fields(summary), _text(summary))
 
 
@@ -112,7 +129,12 @@ def _predict_masks(options: argparse.Namespace, output: Output) -> None:
     """Draw a mask for each image: the networks are U-Nets."""
     from efn_compose.jobs.predictions.masks import predict_masks
 
-    unread = {"--temperature": options.temperature, "--submission": options.submission}
+    unread = {
+        "--temperature": options.temperature,
+        "--submission": options.submission,
+        "--workers": options.workers != 1,
+        "--address": options.address,
+    }
     given = [flag for flag, value in unread.items() if value]
     if given or options.dry_run:
         given += ["--dry-run"] * options.dry_run
@@ -145,6 +167,16 @@ def _predict_masks(options: argparse.Namespace, output: Output) -> None:
         f"{found.folder}: {found.images:,} masks by {len(found.networks)} networks, "
         f"{found.foreground:.1%} of all pixels are not background",
     )
+
+
+def _executor(options: argparse.Namespace) -> "ExecutorOptions | None":
+    from efn_compose.evolve.options import ExecutorOptions
+
+    if options.workers < 0:
+        raise ConfigError(f"--workers must be 0 or more. Received: {options.workers}.")
+    if options.workers == 1 and not options.address:
+        return None
+    return ExecutorOptions(kind="ray", workers=options.workers, address=options.address)
 
 
 def _fields(summary: "PredictionSummary") -> dict[str, object]:

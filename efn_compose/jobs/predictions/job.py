@@ -1,7 +1,7 @@
 """`predict`: one row per image from one or many networks, whatever the number of images."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,14 @@ import numpy as np
 
 from efn_compose.assess.out_of_fold.file import check_table_suffix
 from efn_compose.data import ImageTable, load_table
+from efn_compose.data.decode import undecodable
 from efn_compose.errors import ConfigError
+from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.workers.table import EXECUTORS
+from efn_compose.jobs.predictions.batch import PredictionSetup, ask_workers
 from efn_compose.jobs.predictions.calibration import chosen_threshold, fitted_temperatures
 from efn_compose.jobs.predictions.networks import Network, find_networks
+from efn_compose.jobs.predictions.panel import Panel
 from efn_compose.jobs.predictions.rows import make_rows
 from efn_compose.jobs.predictions.stream import stream_images
 from efn_compose.jobs.predictions.submission import Template, read_template
@@ -39,6 +44,8 @@ class PreparedPrediction:
         threshold: Of the second of two classes; None: the most probable class.
         template: What to fill, None for nothing.
         notes: Sentences for people.
+        setup: Makes workers, where there are several.
+        executor: Where they are; None: this process alone.
     """
 
     networks: Sequence[Network]
@@ -50,6 +57,8 @@ class PreparedPrediction:
     threshold: float | None
     template: Template | None
     notes: tuple[str, ...]
+    setup: PredictionSetup | None = None
+    executor: ExecutorOptions | None = None
 
     @property
     def submission(self) -> Path | None:
@@ -98,6 +107,7 @@ def predict(
     temperature: bool = False,
     threshold: str | float = "",
     submission: str | os.PathLike[str] = "",
+    executor: ExecutorOptions | None = None,
 ) -> PredictionSummary:
     """Predict every image of a source and write a row for each.
 
@@ -119,6 +129,7 @@ def predict(
         threshold: A number, "youden" or "sensitivity=0.95", from which on the second of two
             classes is predicted. Names are measured on out-of-fold predictions.
         submission: A competition's template to fill; `submission.csv` is written beside the table.
+        executor: Workers that share the images, each with one thread; None: this process with all.
 
     Returns:
         What was predicted. The rows are in the file.
@@ -143,6 +154,7 @@ def predict(
         temperature=temperature,
         threshold=str(threshold),
         submission=os.fspath(submission),
+        executor=executor,
     )
     return write_prediction(prepared)
 
@@ -159,6 +171,7 @@ def prepare_prediction(
     temperature: bool = False,
     threshold: str = "",
     submission: str = "",
+    executor: ExecutorOptions | None = None,
 ) -> PreparedPrediction:
     """Load and check all that `predict` needs; computes and writes nothing.
 
@@ -206,33 +219,38 @@ def prepare_prediction(
                 f"{len(template.foreign)} images are not in the template and only in the table, "
                 f"such as {', '.join(template.foreign[:_LISTED])}"
             )
+    # Workers on processors have one thread each, as those of trainings have.
+    threads = 0 if executor is not None and EXECUTORS[executor.chosen].is_in_process else 1
+    absolute = tuple(str(Path(entry).expanduser().resolve()) if Path(entry).expanduser().exists()
+                     else entry for entry in entries)  # fmt: skip
+    setup = PredictionSetup(absolute, size, views, tuple(temperatures), threads)
     return PreparedPrediction(
-        networks, table, class_names, output, views, temperatures, level, template, tuple(notes)
-    )
+        networks, table, class_names, output, views, temperatures, level, template, tuple(notes),
+        setup, executor,
+    )  # fmt: skip
 
 
 def write_prediction(
-    prepared: PreparedPrediction, on_images: Callable[[int], Any] = lambda count: None
+    prepared: PreparedPrediction,
+    on_images: Callable[[int], Any] = lambda count: None,
+    note: Callable[[str], None] = lambda words: None,
 ) -> PredictionSummary:
     """Ask the networks about all images and write table and submission.
 
     Args:
         prepared: Of `prepare_prediction`.
         on_images: Told how many more images are done.
+        note: Told what a person should know of the workers.
 
     Raises:
         DataError: Images cannot be decoded; all are listed, and nothing was written.
         RunError: The disk is full, or not writable.
     """
-    from efn_compose.jobs.predictions.panel import Panel
-
     table, names, template = prepared.table, prepared.class_names, prepared.template
-    panel = Panel(prepared.networks, prepared.tta, prepared.temperatures)
     counts, spread = np.zeros(len(names), np.int64), 0.0
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     with open_table(prepared.output, names) as writer:
-        for numbers, pixels in stream_images(table, panel.sizes):
-            answers, every = panel.ask(pixels, numbers)
+        for numbers, answers, every in _answers(prepared, note):
             images = tuple(table.image_name(int(number)) for number in numbers)
             rows = make_rows(images, answers, every, prepared.threshold)
             writer.write(rows)
@@ -256,6 +274,21 @@ def write_prediction(
         submission=prepared.submission,
         notes=prepared.notes,
     )
+
+
+def _answers(
+    prepared: PreparedPrediction, note: Callable[[str], None]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield numbers, networks' answers and views' answers of chunk after chunk, in order."""
+    table = prepared.table
+    if prepared.setup is not None and prepared.executor is not None:
+        yield from ask_workers(
+            prepared.setup, table, prepared.executor, note, lambda f: undecodable(f, len(table))
+        )
+        return
+    panel = Panel(prepared.networks, prepared.tta, prepared.temperatures)
+    for numbers, pixels in stream_images(table, panel.sizes):
+        yield numbers, *panel.ask(pixels, numbers)
 
 
 def views_of(count: int) -> TtaOptions:

@@ -31,7 +31,7 @@ def stream_images(
     wanted = np.arange(len(table)) if numbers is None else np.asarray(numbers)
     chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
     with ThreadPoolExecutor(1) as ahead:
-        coming = [ahead.submit(_read, table, sizes, chunk) for chunk in chunks[:1]]
+        coming = [ahead.submit(read_chunk, table, sizes, chunk) for chunk in chunks[:1]]
         for place, chunk in enumerate(chunks):
             pixels, failures = coming.pop().result()
             if failures:
@@ -39,13 +39,20 @@ def stream_images(
                 failures += for_each_image(table.images, rest, lambda place, pixels: None, False)
                 raise undecodable(failures, len(table))
             if place + 1 < len(chunks):
-                coming.append(ahead.submit(_read, table, sizes, chunks[place + 1]))
+                coming.append(ahead.submit(read_chunk, table, sizes, chunks[place + 1]))
             yield chunk, pixels
 
 
-def _read(
+def read_chunk(
     table: ImageTable, sizes: Sequence[int], numbers: np.ndarray
 ) -> tuple[dict[int, np.ndarray], list[tuple[int, str]]]:
+    """Return the pixels of some images by size, and place and reason of each that cannot be decoded.
+
+    Args:
+        table: The images.
+        sizes: Heights and widths in pixels.
+        numbers: The wanted images.
+    """
     # Each size is decoded for itself, as a training decodes it: the same bits come out.
     pixels: dict[int, np.ndarray] = {}
     failures: list[tuple[int, str]] = []

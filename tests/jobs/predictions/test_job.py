@@ -12,7 +12,8 @@ from tiny_runs import train_tiny
 import efn_compose
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, DataError
-from efn_compose.jobs.predictions import stream
+from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.jobs.predictions import batch, stream
 from efn_compose.jobs.trainings.answers import read_answers
 
 COUNT = 48
@@ -105,6 +106,25 @@ def test_several_networks_are_averaged_and_their_spread_is_told(place, folds, mo
     assert predicted == [str(number) for number in best]
     apart = np.abs(each[0] - each[1])[np.arange(COUNT), best] / 2
     assert [float(row[-1]) for row in rows] == pytest.approx(apart, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_workers_write_the_same_rows(place, folds, monkeypatch, tmp_path):
+    monkeypatch.setattr(batch, "CHUNK", 20)
+    monkeypatch.setattr(stream, "CHUNK", 20)
+    source = f"npz:{place / 'images.npz'}"
+    alone = efn_compose.predict(folds, source, tmp_path / "alone.csv").table
+    options = ExecutorOptions(kind="serial")
+    shared = efn_compose.predict(folds, source, tmp_path / "shared.csv", executor=options).table
+    assert alone.read_bytes() == shared.read_bytes()
+    (tmp_path / "new").mkdir()
+    for number in range(45):
+        file = tmp_path / "new" / f"{number}.png"
+        file.write_bytes(b"") if number in (3, 41) else Image.new("RGB", (9, 9)).save(file)
+    with pytest.raises(DataError, match="2 of 45 images"):
+        new = f"folder:{tmp_path / 'new'}"
+        efn_compose.predict(folds, new, tmp_path / "t.csv", executor=options)
+    assert not (tmp_path / "t.csv").exists()
 
 
 @pytest.mark.slow
