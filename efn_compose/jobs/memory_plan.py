@@ -23,6 +23,8 @@ _COPIES = 6
 _CHUNKS_BYTES = 0.2e9
 #: Tensors of each layer's output that a step keeps; see `models.memory`.
 _STEP_BYTES = 4 * 3
+#: What the maps of images that pass without gradients may take; see `models.memory`.
+_INFERENCE_BYTES = 2**30
 #: Of the free memory, what a plan may take: estimates are not exact.
 _USABLE = 0.9
 
@@ -132,8 +134,10 @@ class MemoryPlan:
         found = _PROCESS_BYTES[demand.device] + _COPIES * self.network_bytes
         found += _CHUNKS_BYTES if self.is_cached else demand.image_bytes
         if demand.device == "cpu":
-            activations = cost(demand.spec, demand.size).activations
-            found += _STEP_BYTES * activations * max(1, demand.batch_size)
+            network = cost(demand.spec, demand.size)
+            step = _STEP_BYTES * network.activations * max(1, demand.batch_size)
+            # What one leaves, the other takes.
+            found += max(step, min(_INFERENCE_BYTES, 256 * _STEP_BYTES * network.largest_map))
         return int(found)
 
     @property
@@ -207,12 +211,12 @@ class MemoryPlan:
         """Return the plan as lines for people."""
         demand, free = self.demand, self.machine.memory_bytes
         free_words = "" if free is None else f" of {free / 1e9:.1f} GB free"
-        where = f"{demand.image_bytes / 1e9:.2f} GB decoded, " + (
+        where = f"{demand.image_bytes / 1e9:.2f} GB, " + (
             "read from the cache" if self.is_cached else "held in memory"
         )
         disk = f"the cache {self.disk_bytes / 1e9:.2f} GB of {self.machine.disk_bytes / 1e9:.1f} GB"
         return (
-            f"images        {where}\n"
+            f"decoded       {where}\n"
             f"plan          per worker {self.worker_bytes / 1e9:.1f} GB; per node "
             f"{self.node_bytes / 1e9:.1f} GB{free_words} (workers {demand.workers}, shared "
             f"{self.shared_bytes / 1e9:.1f} GB, driver {self.driver_bytes / 1e9:.1f} GB); on disk "
