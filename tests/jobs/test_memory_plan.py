@@ -38,7 +38,7 @@ def test_bytes_by_hand():
 
 
 def test_a_plan_that_does_not_fit_names_two_settings_that_each_make_it_fit():
-    machine = Machine(8 * GB, 50 * GB)
+    machine = Machine(12 * GB, 50 * GB)
     with pytest.raises(ConfigError, match="does not fit on this machine") as caught:
         plan(machine, workers=4).check("fitness.batch_size")
     ways = re.findall(r"(executor\.workers|fitness\.batch_size) = (\d+)", str(caught.value))
