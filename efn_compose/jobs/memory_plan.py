@@ -15,7 +15,7 @@ from efn_compose.store.environment import free_memory, usable_cores
 
 #: What a process takes that has imported TensorFlow and traced a network, by device. On a GPU the
 #: driver's libraries come to it.
-_PROCESS_BYTES = {"cpu": 0.9e9, "gpu": 3.0e9, "tpu": 3.0e9}
+_PROCESS_BYTES = {"cpu": 0.6e9, "gpu": 3.0e9, "tpu": 3.0e9}
 #: Copies of a network that a worker has: as composed, in the network, gradients, Adam's two, and
 #: what it hands back.
 _COPIES = 6
