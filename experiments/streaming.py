@@ -40,7 +40,7 @@ from efn_compose.store.environment import usable_cores
 SIZE, NETWORK, BATCH = 256, "lite-w0.25-d0.3", 32
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry", "retina")
 #: Images of the fill beside TensorFlow, larger than what becomes of them; its repeats.
-FILLED, FILL_SIZE, FILL_REPEATS = 3000, 160, 3
+FILLED, FILL_SIZE, FILL_REPEATS = 3000, 160, 7
 #: Images of the training from memory and from the cache, and how often each is timed.
 TRAINED, TRAIN_REPEATS = 1500, 5
 EVALUATIONS, WORKERS = 20, 2
@@ -86,14 +86,17 @@ def measure_fill(folder: Path) -> dict[str, Any]:
         with ThreadPoolExecutor(usable_cores()) as pool:
             list(pool.map(plain, paths))
 
-    def fill() -> None:
-        place = folder / "fill"
-        shutil.rmtree(place, ignore_errors=True)
-        cached_images(table.images, numbers, FILL_SIZE, folder=place)
-        shutil.rmtree(place)
+    empty = [folder / "fill" / str(number) for number in range(FILL_REPEATS)]
+    waiting = iter(empty)
 
+    def fill() -> None:
+        cached_images(table.images, numbers, FILL_SIZE, folder=next(waiting))
+
+    shutil.rmtree(folder / "fill", ignore_errors=True)
+    (folder / "fill").mkdir()
     decode()  # reads every file once, so that the disk serves both alike
     seconds = in_turn({"plain": decode, "fill": fill}, FILL_REPEATS)
+    shutil.rmtree(folder / "fill")
     rates = {name: [FILLED / s for s in values] for name, values in seconds.items()}
     return {"images_per_second": rates, "ratio": paired_ratio(rates["fill"], rates["plain"])}
 

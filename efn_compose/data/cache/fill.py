@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import sys
-import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -35,8 +34,6 @@ from efn_compose.errors import DataError
 
 #: How often a process looks whether another one has filled the file.
 _LOOK_SECONDS = 0.2
-#: How often what is filled is brought to the disk.
-_WRITE_SECONDS = 0.5
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -169,25 +166,6 @@ def _missing(file: int, header: Header) -> np.ndarray:
     return np.flatnonzero(~is_whole)
 
 
-@contextmanager
-def _written_meanwhile(file: int) -> Iterator[None]:
-    """Bring the file to the disk while it is filled, so that its end does not wait for all of it."""
-    ended = threading.Event()
-
-    def write() -> None:
-        while not ended.wait(_WRITE_SECONDS):
-            with contextlib.suppress(OSError):  # the last one says what is wrong
-                os.fdatasync(file)
-
-    writer = threading.Thread(target=write, daemon=True)
-    writer.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        writer.join()
-
-
 def _decode(
     images: ImageSequence, numbers: np.ndarray, header: Header, file: int, show_progress: bool
 ) -> list[tuple[int, str]]:
@@ -197,8 +175,7 @@ def _decode(
     def keep(position: int, pixels: np.ndarray) -> None:
         write_image(file, header, int(places[position]), pixels)
 
-    with _written_meanwhile(file):
-        failures = for_each_image(images, numbers[places], keep, show_progress, header.size)
+    failures = for_each_image(images, numbers[places], keep, show_progress, header.size)
     for position, _ in failures:
         write_line(file, header, int(places[position]), 0, UNREADABLE)
     return [(int(places[position]), reason) for position, reason in failures]

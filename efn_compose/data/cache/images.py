@@ -295,7 +295,9 @@ def _open_or_fill(
 ) -> CacheFile:
     """Return the open file, filled where it must be; `is_elsewhere`: the key comes from another process."""
     with _opening:
-        for place in dict.fromkeys((folder, cache_folder())):
+        # On another machine of a cluster the driver's folder may mean nothing.
+        places = (folder, cache_folder()) if is_elsewhere else (folder,)
+        for place in dict.fromkeys(places):
             path = place / f"{header.key}{FINISHED}"
             known = _open_files.get(str(path))
             if known is not None and path.exists():
@@ -303,10 +305,8 @@ def _open_or_fill(
             opened = _open(path, header.key)
             if opened is not None:
                 return opened
-        # On another machine of a cluster the driver's folder may mean nothing.
-        if not folder.parent.exists():
-            folder = cache_folder()
         if is_elsewhere:
+            folder = places[-1] if not folder.parent.exists() else folder
             _require_same_source(source, numbers, header)
         path = fill(source, numbers, header, folder, show_progress, tolerates=tolerates)
         opened = _open(path, header.key)
