@@ -119,8 +119,14 @@ def judged(donor: Donor, images: Images, trainer: Trainer, seed: int) -> dict[st
 
 def run(source: str, labelled: int, seed: int, arms: list[str], updates: int, epochs: int) -> None:
     """Run the arms of a seed that the journal lacks; each is one line."""
-    done = {(r["source"], r["labelled"], r["seed"], r["arm"]) for r in records()}
-    arms = [arm for arm in arms if (source, labelled, seed, arm) not in done]
+    done = {(r["source"], r["labelled"], r["seed"], title(r)) for r in records()}
+    epochs_of = -(-updates // (UNLABELLED // BATCH))
+    rounded = epochs_of * (UNLABELLED // BATCH)
+    arms = [
+        arm
+        for arm in arms
+        if (source, labelled, seed, title({"arm": arm, "updates": rounded})) not in done
+    ]
     if not arms:
         return
     donor = load_donors([DONOR])[0].without_head()
@@ -142,6 +148,12 @@ def run(source: str, labelled: int, seed: int, arms: list[str], updates: int, ep
         print(json.dumps(line), flush=True)
 
 
+def title(record: dict) -> str:
+    """Return the arm of a line and its updates; controls have none."""
+    arm: str = record["arm"]
+    return arm if arm in CONTROLS else f"{arm}, {record['updates']} updates"
+
+
 def records() -> list[dict]:
     """Return the journal's lines."""
     if not JOURNAL.exists():
@@ -155,8 +167,8 @@ def summary() -> str:
     lines = []
     for source, labelled in dict.fromkeys((r["source"], r["labelled"]) for r in found):
         mine = [r for r in found if (r["source"], r["labelled"]) == (source, labelled)]
-        by_arm = {arm: {r["seed"]: r for r in mine if r["arm"] == arm} for arm in
-                  dict.fromkeys(r["arm"] for r in mine)}  # fmt: skip
+        by_arm = {arm: {r["seed"]: r for r in mine if title(r) == arm} for arm in
+                  dict.fromkeys(title(r) for r in mine)}  # fmt: skip
         lines += [
             f"\n{source}, {labelled} labels\n",
             "| arm | seeds | accuracy | minus absorbed, points | loss minus absorbed | ridge | "
