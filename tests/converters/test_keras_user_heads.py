@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from converters import convert
-from efn_compose.errors import UnreadableCheckpointError
+from efn_compose.errors import AmbiguousCheckpointError, UnreadableCheckpointError
 from efn_compose.nesting.running.forward import NumpyNetwork
 from efn_compose.nesting.running.weight_source import WeightSource
 
@@ -114,3 +114,21 @@ def test_a_saved_model_says_whether_averages_precede_its_head(tmp_path):
         convert(tmp_path / "saved")
     configuration.unlink()
     assert convert(tmp_path / "saved").donor.classes is None
+
+
+@pytest.mark.slow
+def test_a_decoder_in_a_weights_file_is_a_question_and_is_left_out_of_a_whole_model(
+    tmp_path, library, backbone
+):
+    layers = library.layers
+    skip = backbone.get_layer("block4a_expand_activation").output
+    up = layers.UpSampling2D(4)(backbone.output)
+    up = layers.Conv2D(8, 3, padding="same", name="decoder")(layers.Concatenate()([up, skip]))
+    model = library.Model(backbone.input, layers.Conv2D(1, 1, name="mask")(up))
+    model.save(tmp_path / "m.h5")
+    ignored = dict(convert(tmp_path / "m.h5").report.mapping.ignored)
+    assert {"decoder/kernel", "mask/bias"} <= set(ignored)
+    if library.__name__ == "keras":  # tf_keras numbers layers in such files
+        model.save_weights(tmp_path / "m.weights.h5")
+        with pytest.raises(AmbiguousCheckpointError, match="decoder/kernel"):
+            convert(tmp_path / "m.weights.h5")

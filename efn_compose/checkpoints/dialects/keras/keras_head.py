@@ -8,7 +8,7 @@ from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Prepared
 from efn_compose.checkpoints.dialects.keras.keras_backbones import find_config
 from efn_compose.checkpoints.dialects.keras.keras_config import LayerConfig
-from efn_compose.errors import ConversionError, describe_problems
+from efn_compose.errors import AmbiguousCheckpointError, ConversionError, describe_problems
 
 #: Metadata: how the configuration calls the layer that was taken as the classifier.
 HEAD_NAME = "head_layer"
@@ -16,6 +16,8 @@ HEAD_NAME = "head_layer"
 TAKEN = "took the user's layer"
 #: Last layers of a backbone.
 _LAST = ("top_activation", "top_bn", "post_swish", "post_bn")
+#: Containers that hold weights and do not say which layer reads which.
+_WITHOUT_WIRES = ("keras-weights", "tf-checkpoint", "tf-saved-model")
 #: Layers of a `.weights.h5` that may stand in the place of average pooling.
 _OTHER_POOLING = frozenset(
     {"global_max_pooling2d", "flatten", "average_pooling2d", "max_pooling2d"}
@@ -70,6 +72,16 @@ def adopt_head(
             return _without(raw, strange, reason)
         if _stand_behind(raw, strange, features):
             return _without(raw, strange, _OWN_LAYER)
+        if raw.container in _WITHOUT_WIRES and not layers:
+            raise AmbiguousCheckpointError(
+                describe_problems(
+                    f"{raw.path}: {len(strange)} layers are not the network's, and the file does not "
+                    "say where they stand.",
+                    [f"- {name} {raw.tensors[name].shape}" for name in _firsts(strange)],
+                    "Save the whole model as .keras, which does: layers behind the backbone are left "
+                    "out then.",
+                )
+            )
         return Prepared(raw)
     _refuse_layers_in_front(raw, layers, strange)
     names = {layer.name for layer in behind}
@@ -79,6 +91,10 @@ def adopt_head(
     if set(strange) <= names:
         return _without(raw, strange, _OWN_LAYER)
     return Prepared(raw)
+
+
+def _firsts(strange: Mapping[str, Sequence[str]]) -> list[str]:
+    return [names[0] for names in strange.values()][:20]
 
 
 def _refuse_layers_in_front(
