@@ -110,7 +110,7 @@ def examine(
         )
         found.raw = inner.raw
         found.candidates = tuple(candidate_dialects(inner.raw, request.arch))
-        found.dialect = chosen_dialect(inner.raw, dialect or source.dialect, request.arch)
+        found.dialect = chosen_dialect(inner.raw, dialect or source.dialect, found.candidates)
         _match(found, found.dialect, request, inner, _beside(whole.raw, inner))
     except EfnComposeError as error:
         found.problem = error

@@ -1,6 +1,7 @@
 """Finding the dialect of a checkpoint by its names and metadata."""
 
 import difflib
+from collections.abc import Sequence
 
 from converters.registry import CONVERTERS, DIALECT_NAMES
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
@@ -24,8 +25,15 @@ def candidate_dialects(raw: RawCheckpoint, arch: str | None = None) -> list[Dial
     return claiming or fits
 
 
-def chosen_dialect(raw: RawCheckpoint, name: str | None, arch: str | None = None) -> Dialect:
+def chosen_dialect(
+    raw: RawCheckpoint, name: str | None, candidates: Sequence[Dialect] | None = None
+) -> Dialect:
     """Return the named dialect, or the only one that recognises the checkpoint.
+
+    Args:
+        raw: The checkpoint.
+        name: Of the dialect that was asked for, None to have it recognised.
+        candidates: What `candidate_dialects` returned, where the caller has asked already.
 
     Raises:
         ConfigError: There is no dialect of that name.
@@ -47,7 +55,7 @@ def chosen_dialect(raw: RawCheckpoint, name: str | None, arch: str | None = None
             f"{raw.container} file with {len(raw.tensors)} tensors: {first}, ... Leave --dialect out "
             "to have it recognised."
         )
-    candidates = candidate_dialects(raw, arch)
+    candidates = candidate_dialects(raw) if candidates is None else candidates
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
