@@ -117,6 +117,8 @@ def read_story(
         tables = parse_toml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 ({error}).") from None
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     problems: list[str] = []
