@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from efn_compose.analysis.page.compare import write_comparison
+from efn_compose.analysis.page.pretraining_page import is_pretraining, write_pretraining_report
 from efn_compose.analysis.page.report import write_report
 from efn_compose.analysis.page.report_server import LOOPBACK, LivePage, make_server
 from efn_compose.analysis.page.study_report import write_study_report
@@ -69,6 +70,8 @@ def _write(options: argparse.Namespace, paths: list[Path]) -> Path:
         return write_comparison(paths, options.output)
     if (paths[0] / STUDY_FILE).exists():
         return write_study_report(paths[0], options.output)
+    if is_pretraining(paths[0]):
+        return write_pretraining_report(paths[0], options.output or "")
     if not options.output:
         return write_report(paths[0])
     path = Path(options.output)

@@ -14,7 +14,7 @@ from efn_compose.analysis.page.report_parts import section, table
 from efn_compose.errors import RunError
 from efn_compose.store import write_text
 from efn_compose.store.journal import read_journal
-from efn_compose.store.run_folder import JOURNAL_FILE, REPORT_FILE, RESULT_FILE
+from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, REPORT_FILE, RESULT_FILE
 
 #: Files of pictures, their section's title, and what they show from above to below.
 _PICTURES = (
@@ -49,14 +49,21 @@ _MONITORS = (
 _SCORES = ("loss", "accuracy", "ridge", "knn")
 
 
-def write_pretraining_report(run_path: str | os.PathLike[str]) -> Path:
-    """Draw the report of a run of pretrainings and write it into its folder, atomically.
+def is_pretraining(run_path: str | os.PathLike[str]) -> bool:
+    """Return whether a folder holds a run of pretrainings, by the sections of its configuration."""
+    path = Path(run_path) / CONFIG_FILE
+    return path.is_file() and "[pretrain]" in path.read_text(encoding="utf-8").splitlines()
+
+
+def write_pretraining_report(run_path: str | os.PathLike[str], output: str = "") -> Path:
+    """Draw the report of a run of pretrainings and write it, atomically.
 
     Args:
         run_path: The run folder.
+        output: The file; empty: `report.html` in the run folder.
 
     Returns:
-        Path of `report.html`.
+        Path of the page.
 
     Raises:
         RunError: The folder holds no journal, or the page cannot be written.
@@ -72,7 +79,7 @@ def write_pretraining_report(run_path: str | os.PathLike[str]) -> Path:
     result: dict[str, Any] = {}
     if (folder / RESULT_FILE).is_file():
         result = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
-    path = folder / REPORT_FILE
+    path = Path(output) if output else folder / REPORT_FILE
     write_text(path, _page(folder, records, result))
     return path
 

@@ -211,6 +211,14 @@ def test_alarms_reach_the_journal_and_the_report(tmp_path):
     assert "collapse: all outputs are nearly alike" in page
 
 
+def test_the_report_is_drawn_again_as_it_was(run, capsys):
+    page = run.folder / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    assert main(["report", str(run.folder)]) == 0
+    assert page.read_bytes() == before
+
+
 def test_a_folder_without_a_journal_has_no_report(tmp_path):
     with pytest.raises(RunError):
         write_pretraining_report(tmp_path)
