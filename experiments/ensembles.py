@@ -108,8 +108,6 @@ def table(words: list[str], output: Path, other: Path) -> str:
     ]
     median = score("loss", truth, judged["median"].combination.combine(test))
     for name, one in judged.items():
-        if name == "rank_mean":
-            continue  # ranks are no probabilities, and have no loss
         answer = one.combination.combine(test)
         found = score("loss", truth, answer)
         against = compare(found, median)

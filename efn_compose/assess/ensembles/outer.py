@@ -57,7 +57,7 @@ def judge_methods(
     probability: np.ndarray,
     rows: RowTable,
     measure: Measure,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] | None = None,
     seed: int = 0,
 ) -> dict[str, Judged]:
     """Judge ways to combine models by outer folds: all that is fitted, is fitted without the fold.
@@ -66,20 +66,27 @@ def judge_methods(
         probability: (model, row, class), out of fold.
         rows: Labels, folds and patients; rows of one patient count as one.
         measure: What counts.
-        methods: Names; the fallback is judged whether named or not.
+        methods: Names; None: all that the measure suits. The fallback is judged in any case.
         seed: Of bags.
 
     Returns:
         By name, the fallback first.
 
     Raises:
-        ConfigError: An unknown method.
+        ConfigError: An unknown method, or one that the measure does not suit.
         DataError: The folds compare nothing, or predictions are not finite.
     """
+    if methods is None:
+        methods = [name for name in METHODS if name != "rank_mean" or measure == "auc"]
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise ConfigError(
             f"ensemble methods: allowed {', '.join(METHODS)}. Received: {', '.join(unknown)}."
+        )
+    if "rank_mean" in methods and measure != "auc":
+        raise ConfigError(
+            f"rank_mean gives ranks, which order rows and are no probabilities: it has no {measure}. "
+            "Compare by auc, or leave it out."
         )
     problems = rows.problems()
     if not np.isfinite(probability).all():

@@ -177,10 +177,7 @@ class _Job:
         known = {r["method"] for r in self.folder.journal if r.get("phase") == "outer"}
         stated = np.stack([member.probability for member in members.members])
         options = prepared.config.ensemble
-        names = dict.fromkeys((*METHODS, options.method))
-        judged = judge_methods(
-            stated, members.rows, options.measure, list(names), prepared.config.run.seed
-        )
+        judged = judge_methods(stated, members.rows, options.measure, seed=prepared.config.run.seed)
         for name, one in judged.items():
             if name not in known:
                 record = {

@@ -89,6 +89,11 @@ def prepare_ensemble(
     config = load_config(config_path, overrides, EnsembleConfig)
     require_parquet()
     options = config.ensemble
+    if options.method == "rank_mean" and options.measure != "auc":
+        raise ConfigError(
+            f"ensemble.method = 'rank_mean' gives ranks and has no {options.measure}. Set "
+            "ensemble.measure = 'auc', or choose another method."
+        )
     members = read_members(options.runs)
     if not config.data.source:
         raise ConfigError(

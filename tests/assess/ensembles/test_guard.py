@@ -83,6 +83,10 @@ def test_what_cannot_be_judged_is_refused_at_once():
     out_of_fold, _, rows, _, _ = fitted_models(0, rows=40, models=3)
     with pytest.raises(ConfigError, match="Received: magic"):
         judge_methods(out_of_fold, rows, "auc", ["magic"])
+    with pytest.raises(ConfigError, match="ranks"):
+        judge_methods(out_of_fold, rows, "loss", ["rank_mean"])
+    assert "rank_mean" not in judge_methods(out_of_fold, rows, "loss")
+    assert "rank_mean" in judge_methods(out_of_fold, rows, "auc")
     out_of_fold[1, 2, 0] = np.nan
     rows.label[rows.fold == 3] = 1
     with pytest.raises(DataError, match="not finite") as caught:
