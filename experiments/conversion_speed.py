@@ -36,7 +36,7 @@ from efn_compose.checkpoints.dialects.dialect import Request
 from converters.registry import CONVERTERS
 from efn_compose.arch import arch_spec, inventory
 from efn_compose.store.atomic import atomic_path
-from efn_compose.store.hdf5_skeleton import Slot, lay_out
+from efn_compose.store.weights.hdf5_skeleton import Slot, lay_out
 list(CONVERTERS.values())
 import efn_compose.checkpoints.containers.torch.torch_zip, efn_compose.checkpoints.containers.safetensors
 import efn_compose.checkpoints.containers.torch.torch_legacy, efn_compose.donors

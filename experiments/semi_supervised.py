@@ -24,7 +24,7 @@ from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.assess.evaluation import assess
 from efn_compose.assess.metrics import log_softmax
 from efn_compose.data import load_table
-from efn_compose.data.decode import resize_images
+from efn_compose.data.decoding.decode import resize_images
 from efn_compose.donors import Donor
 from efn_compose.nesting.fills import fresh_values
 from efn_compose.train.augment import AugmentOptions

@@ -32,7 +32,7 @@ from PIL import Image
 from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.data import load_table
 from efn_compose.data.cache.images import cached_images
-from efn_compose.data.decode import resize_image
+from efn_compose.data.decoding.decode import resize_image
 from efn_compose.donors import Donor
 from efn_compose.nesting.fills import fresh_values
 from efn_compose.store.environment import usable_cores

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Draw the sheet and write it."""
     from efn_compose.config import load_config
-    from efn_compose.data.decode import resize_images
+    from efn_compose.data.decoding.decode import resize_images
     from efn_compose.data.draw import images_of_all_classes
     from efn_compose.store.atomic import atomic_path
     from efn_compose.train.augment.contact_sheet import draw_sheet, sheet_columns

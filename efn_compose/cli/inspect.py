@@ -16,7 +16,7 @@ from efn_compose.cli.shared.output import Output
 from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import ConfigError
 from efn_compose.store.atomic import atomic_path
-from efn_compose.store.weight_file import is_weight_file
+from efn_compose.store.weights.weight_file import is_weight_file
 
 EXAMPLE = "efn-compose inspect efn_magic_weights.h5 b0.h5 --plot weights.png"
 

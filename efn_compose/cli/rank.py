@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rank the donors, of any networks and any source, and print the table."""
     from efn_compose.analysis.rank import plot_rank, rank, rank_table
-    from efn_compose.data.decode import resize_images
+    from efn_compose.data.decoding.decode import resize_images
     from efn_compose.data.draw import any_images
     from efn_compose.jobs.search.preparation import load_donors
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from efn_compose.data.cache.images import CachedImages, cached_images
-from efn_compose.data.decode import resize_images
+from efn_compose.data.decoding.decode import resize_images
 from efn_compose.data.pixels import PixelArray
 from efn_compose.data.table import ChosenImages, ImageSequence
 from efn_compose.errors import ConfigError

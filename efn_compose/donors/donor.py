@@ -14,7 +14,7 @@ import numpy as np
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions, inventory
 from efn_compose.errors import ConfigError, InventoryMismatchError, describe_problems
 from efn_compose.store import WeightFile, WeightHeader, write_weights
-from efn_compose.store.parts import Part, part_names, part_problems, refuse_parts
+from efn_compose.store.weights.parts import Part, part_names, part_problems, refuse_parts
 
 if TYPE_CHECKING:
     import keras

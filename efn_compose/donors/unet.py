@@ -13,7 +13,7 @@ from efn_compose.arch import ArchSpec, DecoderSpec, TensorSpec, inventory
 from efn_compose.arch.decoder import OUTPUT_LAYER
 from efn_compose.donors.donor import Donor
 from efn_compose.errors import ConfigError, FurtherPartError
-from efn_compose.store.parts import Part, PartHeader
+from efn_compose.store.weights.parts import Part, PartHeader
 
 #: Name of the part.
 DECODER = "decoder"

@@ -17,8 +17,8 @@ from efn_compose.errors import FurtherPartError
 from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.nesting.to_file import refuse_same_file
 from efn_compose.store import WeightFile, write_weights
-from efn_compose.store.parts import Part, part_names
-from efn_compose.store.weight_file import is_weight_file
+from efn_compose.store.weights.parts import Part, part_names
+from efn_compose.store.weights.weight_file import is_weight_file
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from efn_compose.data import ImageTable
+from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.folding.duplicates import (
     Duplicate,
     equal_pairs,
@@ -20,7 +21,6 @@ from efn_compose.data.folding.duplicates import (
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.data.folding.folds import Folds, make_folds
 from efn_compose.data.holding import Holding
-from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.store.atomic import write_text
 

@@ -15,7 +15,7 @@ from efn_compose.nesting.fills import FILLS
 from efn_compose.nesting.plan import ExtraRepeats, Positions, plan_nesting
 from efn_compose.nesting.reducing.calibrate import calibrate_new_channels
 from efn_compose.nesting.running.weight_source import WeightSource
-from efn_compose.store.parts import refuse_parts
+from efn_compose.store.weights.parts import refuse_parts
 
 NestFill = Literal["he", "replicate", "zero", "donor"]
 

@@ -21,9 +21,9 @@ from efn_compose.assess.out_of_fold import (
     write_predictions,
 )
 from efn_compose.data import load_table
+from efn_compose.data.decoding.unreadable import skip_unreadable
 from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.table import ImageTable
-from efn_compose.data.unreadable import skip_unreadable
 from efn_compose.errors import ConfigError, DataError
 
 HOSTILE = ("a,b", 'quo"te', "line\nbreak", "=1+1", "p1_naevus ø", "")

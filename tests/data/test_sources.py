@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from efn_compose.data import DataOptions, load_data, load_table
-from efn_compose.data.decode import ImageFiles, decode_file, resize_image, resize_images
+from efn_compose.data.decoding.decode import ImageFiles, decode_file, resize_image, resize_images
 from efn_compose.data.sources.fashion_mnist import DEBIAN_FOLDER, load_fashion_mnist
 from efn_compose.data.table import ChosenImages
 from efn_compose.errors import DataError

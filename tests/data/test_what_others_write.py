@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from efn_compose.data import load_table
-from efn_compose.data.decode import decode_file
+from efn_compose.data.decoding.decode import decode_file
 from efn_compose.errors import DataError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.arch import parameter_count
-from efn_compose.store.weight_file import WeightFile
+from efn_compose.store.weights.weight_file import WeightFile
 
 
 def describe_weight_file(path: str | os.PathLike[str]) -> dict[str, Any]:

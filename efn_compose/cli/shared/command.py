@@ -19,7 +19,7 @@ from efn_compose.cli.shared.output import Output
 from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
 from efn_compose.errors import CacheWarning, ConfigError, EfnComposeError
 from efn_compose.settings.renamed import OldSettingWarning
-from efn_compose.store.checksums import UncheckedFileWarning
+from efn_compose.store.weights.checksums import UncheckedFileWarning
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 #: What shells give for a program ended by Ctrl-C: 128 + SIGINT.

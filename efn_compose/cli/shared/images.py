@@ -71,7 +71,7 @@ def read_images(
         ConfigError: `--image-count` or `--size` makes no sense.
         DataError: The source cannot be used.
     """
-    from efn_compose.data.decode import resize_images
+    from efn_compose.data.decoding.decode import resize_images
     from efn_compose.data.draw import any_images
     from efn_compose.data.sources.array_file import read_image_array
 

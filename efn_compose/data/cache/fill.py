@@ -27,7 +27,7 @@ from efn_compose.data.cache.layout import (
     write_line,
 )
 from efn_compose.data.cache.place import FINISHED, UNFINISHED, make_room, no_space
-from efn_compose.data.decode import for_each_image, undecodable
+from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.identity import identities
 from efn_compose.data.table import ImageSequence
 from efn_compose.errors import DataError

@@ -23,7 +23,7 @@ from efn_compose.data.cache.layout import (
     read_table,
 )
 from efn_compose.data.cache.place import FINISHED, NOTES, cache_folder
-from efn_compose.data.decode import undecodable
+from efn_compose.data.decoding.decode import undecodable
 from efn_compose.data.table import ImageError, ImageSequence, printable
 from efn_compose.errors import CacheWarning, DataError
 from efn_compose.store.atomic import write_text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.data.cache.images import CachedImages
-from efn_compose.data.decode import for_each_image, undecodable
+from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.pixels import once_if_cached
 from efn_compose.data.table import ImageSequence
 from efn_compose.errors import ConfigError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.data.decode import ImageFiles
-from efn_compose.data.masks import MaskFiles
+from efn_compose.data.decoding.decode import ImageFiles
+from efn_compose.data.masks.masks import MaskFiles
 from efn_compose.data.path_list import PathList
 from efn_compose.data.sources.csv_text import open_rows
 from efn_compose.data.table import UNLABELLED, ImageTable, number_labels

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.data.decode import ImageFiles
+from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.data.table import UNLABELLED, ImageTable, printable
 from efn_compose.errors import DataError, describe_problems
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.data.decode import ImageFiles
-from efn_compose.data.masks import MaskFiles
+from efn_compose.data.decoding.decode import ImageFiles
+from efn_compose.data.masks.masks import MaskFiles
 from efn_compose.data.table import UNLABELLED, ImageTable, number_labels, printable
 from efn_compose.errors import ConfigError, DataError, describe_problems
 

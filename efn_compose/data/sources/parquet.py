@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.data.decode import decode_bytes
+from efn_compose.data.decoding.decode import decode_bytes
 from efn_compose.data.identity import file_identity
 from efn_compose.data.sources.shards import find_names, float_labels, numbered, shard_files
 from efn_compose.data.table import UNLABELLED, ImageError, ImageTable, printable

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.data.decode import decode_bytes
+from efn_compose.data.decoding.decode import decode_bytes
 from efn_compose.data.identity import file_identity
 from efn_compose.data.table import UNLABELLED, ImageError, number_column, printable
 from efn_compose.errors import DataError, describe_problems

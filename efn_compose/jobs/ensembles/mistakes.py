@@ -14,7 +14,7 @@ from efn_compose.assess.ensembles import Judged
 from efn_compose.assess.prediction_store import RowTable
 from efn_compose.config import load_config
 from efn_compose.data import ImageTable, load_table
-from efn_compose.data.decode import resize_image
+from efn_compose.data.decoding.decode import resize_image
 from efn_compose.errors import EfnComposeError
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
 from efn_compose.jobs.trainings.options import TrainConfig

@@ -10,7 +10,7 @@ import numpy as np
 
 from efn_compose.assess.out_of_fold.file import check_table_suffix
 from efn_compose.data import ImageTable, load_table
-from efn_compose.data.decode import undecodable
+from efn_compose.data.decoding.decode import undecodable
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.table import EXECUTORS

@@ -14,7 +14,7 @@ import numpy as np
 
 from efn_compose.assess.overlap import to_masks
 from efn_compose.data import ImageTable, load_table
-from efn_compose.data.decode import for_each_image, undecodable
+from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.pixels import PixelArray
 from efn_compose.data.table import ImageError
 from efn_compose.donors import Donor, load_donor
@@ -26,7 +26,7 @@ from efn_compose.settings.build import build
 from efn_compose.store import WeightFile, atomic_path, write_text
 from efn_compose.store.journal import read_journal
 from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE
-from efn_compose.store.weight_file import is_weight_file
+from efn_compose.store.weights.weight_file import is_weight_file
 from efn_compose.train.tta.options import TtaOptions
 
 #: Images that pass at once.

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from efn_compose.data import ImageTable
-from efn_compose.data.decode import for_each_image, undecodable
+from efn_compose.data.decoding.decode import for_each_image, undecodable
 
 #: Images in memory at a time, decoded or being decoded: twice this. A multiple of every batch.
 CHUNK = 256

@@ -44,8 +44,8 @@ class PretrainCell(Task):
         from efn_compose.jobs.pretraining.pictures import write_painted, write_views
         from efn_compose.jobs.trainings.cell_folder import FolderWatcher
         from efn_compose.train.recipe import fit
-        from efn_compose.train.selfsup.methods import make_objective
         from efn_compose.train.selfsup.options import TWO_VIEWS
+        from efn_compose.train.selfsup.table import make_objective
 
         setup, images = worker.setup, worker.data
         folder = Path(setup.folders[self.name])

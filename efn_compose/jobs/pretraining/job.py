@@ -12,7 +12,7 @@ from typing import Any
 
 from efn_compose.analysis.page.pretraining_page import write_pretraining_report
 from efn_compose.config import dump_toml, load_config
-from efn_compose.data.unreadable import Unreadable
+from efn_compose.data.decoding.unreadable import Unreadable
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, EvaluationError
 from efn_compose.evolve.watching.board import open_board

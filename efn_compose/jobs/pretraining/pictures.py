@@ -10,7 +10,7 @@ from efn_compose.store import atomic_path
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.recipe.inputs import Inputs
-from efn_compose.train.selfsup.methods import make_objective
+from efn_compose.train.selfsup.table import make_objective
 from efn_compose.train.selfsup.watched import Watched
 
 VIEWS_FILE = "views.png"

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from efn_compose.jobs.pretraining.cells import PretrainCell, PretrainResult
 from efn_compose.jobs.pretraining.judge import JudgeTask
-from efn_compose.jobs.trainings.progress import TrainingProgress
+from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.train.recipe.history import History
 from efn_compose.train.selfsup.monitors import alarms
 

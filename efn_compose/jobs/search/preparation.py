@@ -24,7 +24,7 @@ from efn_compose.errors import (
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
-from efn_compose.store.weight_file import is_weight_file
+from efn_compose.store.weights.weight_file import is_weight_file
 
 if TYPE_CHECKING:
     from efn_compose.evolve.workers.executor import Executor

@@ -94,7 +94,7 @@ def study(
 def _run(prepared: PreparedStudy, folder: RunFolder, quiet: bool) -> None:
     from rich.console import Console
 
-    from efn_compose.jobs.trainings.progress import TrainingProgress
+    from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 
     done = {record["training"] for record in folder.journal if record["error"] is None}
     tasks: list[StudyCell | FreeScores] = [*prepared.free, *prepared.cells]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from efn_compose.donors import Donor
-from efn_compose.jobs.trainings.curves import draw_history, draw_rates
+from efn_compose.jobs.trainings.watching.curves import draw_history, draw_rates
 from efn_compose.store import write_text
 from efn_compose.store.arrays import write_arrays
 from efn_compose.store.journal import to_line

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from efn_compose.data import ImageTable, load_table
+from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.draw import draw_images
 from efn_compose.data.folding.duplicates import (
     Duplicate,
@@ -19,11 +20,10 @@ from efn_compose.data.folding.duplicates import (
 )
 from efn_compose.data.folding.fold_table import read_fold_table
 from efn_compose.data.folding.folds import Folds, make_folds
-from efn_compose.data.mask_reading import read_masks
+from efn_compose.data.masks.reading import read_masks
 from efn_compose.data.pixels import PixelArray, in_parts, once_if_cached, take
 from efn_compose.data.table import UNLABELLED
 from efn_compose.data.unlabelled import load_unlabelled
-from efn_compose.data.unreadable import Unreadable, skip_unreadable
 from efn_compose.errors import ConfigError, DataError, describe_problems
 from efn_compose.jobs.trainings.masks.scores import load_masked_table, stratified
 from efn_compose.jobs.trainings.options import TrainConfig, ValidationOptions

@@ -33,7 +33,7 @@ from efn_compose.jobs.trainings.leaderboard import (
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store import RunFolder
-from efn_compose.store.parts import refuse_parts
+from efn_compose.store.weights.parts import refuse_parts
 
 if TYPE_CHECKING:
     from efn_compose.jobs.relay.deadline import Deadline
@@ -259,7 +259,7 @@ def _run(
 ) -> TrainSummary:
     from rich.console import Console
 
-    from efn_compose.jobs.trainings.progress import TrainingProgress
+    from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 
     _write_data(prepared, folder)
     done = {r["training"] for r in folder.journal if r["error"] is None}

@@ -13,7 +13,7 @@ from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.donors import Donor
 from efn_compose.donors.unet import described_decoder, joined_if_known
 from efn_compose.store import WeightFile
-from efn_compose.store.parts import refuse_parts
+from efn_compose.store.weights.parts import refuse_parts
 
 
 @dataclass(frozen=True)

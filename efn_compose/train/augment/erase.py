@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from efn_compose.data.masks import IGNORED
+from efn_compose.data.masks.masks import IGNORED
 from efn_compose.errors import ConfigError
 from efn_compose.train.augment.draws import Draws
 

@@ -10,7 +10,7 @@ from keras import layers
 
 from efn_compose.donors import Donor
 from efn_compose.models import build_model, model_variables
-from efn_compose.store.parts import Part
+from efn_compose.store.weights.parts import Part
 from efn_compose.train.options import TrainOptions
 
 

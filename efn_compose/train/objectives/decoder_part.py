@@ -11,7 +11,7 @@ from efn_compose.donors import Donor
 from efn_compose.donors.unet import DECODER, decoder_tensors, drawn_decoder
 from efn_compose.models.efficientnet import layer_variable
 from efn_compose.models.unet import decoder_outputs
-from efn_compose.store.parts import Part
+from efn_compose.store.weights.parts import Part
 
 
 class DecoderPart:

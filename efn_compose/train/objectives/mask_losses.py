@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from efn_compose.data.masks import IGNORED
+from efn_compose.data.masks.masks import IGNORED
 
 #: From logits (image, height, width, class) float32 and masks (image, height, width) uint8 to the
 #: sum over images.

@@ -12,7 +12,7 @@ import tensorflow as tf
 from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
-from efn_compose.store.parts import Part
+from efn_compose.store.weights.parts import Part
 from efn_compose.train.engine.fresh import seed_masks
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.backbone import build_backbone, precision_of, start_backbone

@@ -11,7 +11,7 @@ from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.models.memory import inference_batch
 from efn_compose.statistics.recalibrate import recalibrate
-from efn_compose.store.parts import refuse_parts
+from efn_compose.store.weights.parts import refuse_parts
 from efn_compose.train.engine.forward import Forward
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.backbone import norm_variables, trained_donor

@@ -1,8 +1,8 @@
 """Learning from images alone: a donor goes in, a relative that knows the user's images comes out.
 
-Begin at `watched.py` (what every method has) and `vicreg.py`, the default. `two_views.py` is the base of
-methods that compare two views, `pixels.py` of those that paint.
-`methods.py` is the table of methods; `losses.py` has their formulas, `monitors.py` what is watched.
+Begin at `watched.py` (what every method has) and `methods/vicreg.py`, the default. `two_views.py` is the
+base of methods that compare two views, `pixels.py` of those that paint.
+`table.py` lists the methods; `losses.py` has their formulas, `monitors.py` what is watched.
 """
 
 from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions

@@ -13,7 +13,7 @@ from damage import mutate
 from tiny_containers import CONTAINERS, equal, files_of
 
 from efn_compose.errors import EfnComposeError
-from efn_compose.store.checksums import UncheckedFileWarning
+from efn_compose.store.weights.checksums import UncheckedFileWarning
 
 #: Damaged files per container.
 COUNT = 40

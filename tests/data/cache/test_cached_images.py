@@ -11,10 +11,10 @@ from PIL import Image
 from efn_compose.data import decode, load_table
 from efn_compose.data.cache.images import cached_images
 from efn_compose.data.cache.place import clear_cache, list_cache, make_room
-from efn_compose.data.decode import ImageFiles, resize_images
+from efn_compose.data.decoding.decode import ImageFiles, resize_images
+from efn_compose.data.decoding.unreadable import skip_unreadable
 from efn_compose.data.holding import Holding
 from efn_compose.data.table import ImageTable
-from efn_compose.data.unreadable import skip_unreadable
 from efn_compose.errors import CacheWarning, ConfigError, DataError
 
 COUNT, SIZE = 24, 12

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efn_compose.data import decode
 from efn_compose.data.cache.images import cached_images
-from efn_compose.data.decode import ImageFiles, resize_images
+from efn_compose.data.decoding import decode
+from efn_compose.data.decoding.decode import ImageFiles, resize_images
 from efn_compose.errors import DataError
 
 COUNT, SIZE, KILLS = 160, 64, 20
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from efn_compose.data.cache.images import cached_images
 from efn_compose.data.cache.place import cache_folder, clear_cache
-from efn_compose.data.decode import ImageFiles, resize_images
+from efn_compose.data.decoding.decode import ImageFiles, resize_images
 folder, size, kills, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 files = ImageFiles(sorted(Path(folder).iterdir()))
 every = np.arange(len(files))
@@ -101,7 +101,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np
 from efn_compose.data.cache.images import cached_images
-from efn_compose.data.decode import ImageFiles
+from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.errors import DataError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
@@ -150,7 +150,7 @@ def test_two_at_once_fill_one_file(photos, cache):
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"
         "from efn_compose.data.cache.images import cached_images\n"
-        "from efn_compose.data.decode import ImageFiles\n"
+        "from efn_compose.data.decoding.decode import ImageFiles\n"
         "files = ImageFiles(sorted(Path(sys.argv[1]).iterdir()))\n"
         "print(int(cached_images(files, np.arange(len(files)), 64)[:].sum(dtype=np.int64)))"
     )

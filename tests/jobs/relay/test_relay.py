@@ -18,7 +18,7 @@ from efn_compose.errors import ConfigError, DataError, RunError
 from efn_compose.jobs.relay.deadline import Deadline, TimeIsUp
 from efn_compose.jobs.relay.job import accept, run_leg
 from efn_compose.jobs.relay.parcel import file_hash, read_manifest
-from efn_compose.jobs.trainings.progress import TrainingProgress
+from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 
 SETTINGS = [
     "data.size=16", "validation.seeds=2", "train.epochs=3", "train.batch_size=16",

@@ -26,7 +26,7 @@ from efn_compose.jobs.search.job import evolve
 from efn_compose.jobs.search.preparation import STORED, prepare
 from efn_compose.settings.renamed import OldSettingWarning
 from efn_compose.store import RunFolder
-from efn_compose.store.checksums import UncheckedFileWarning
+from efn_compose.store.weights.checksums import UncheckedFileWarning
 
 KEPT = Path(__file__).parents[2] / "data" / "runs_0_1_0"
 KINDS = ("genetic", "steady", "random", "halving", "lamarck")

@@ -17,7 +17,7 @@ from efn_compose.errors import ConfigError
 from efn_compose.jobs.study.estimate import estimate_hours
 from efn_compose.jobs.study.job import study
 from efn_compose.jobs.study.preparation import prepare_study
-from efn_compose.jobs.trainings.progress import TrainingProgress
+from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.store import read_journal
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from efn_compose.data.masks import IGNORED
+from efn_compose.data.masks.masks import IGNORED
 from efn_compose.train.augment import AugmentOptions, augment, augment_with_masks
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.augment.geometry import drawn_matrix

@@ -13,11 +13,11 @@ from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.recipe import Trainer, fit
 from efn_compose.train.selfsup import PretrainOptions, ViewOptions
-from efn_compose.train.selfsup.byol import teacher_momentum
-from efn_compose.train.selfsup.methods import OBJECTIVES, make_objective
+from efn_compose.train.selfsup.methods.byol import teacher_momentum
+from efn_compose.train.selfsup.methods.simsiam import SimSiam
 from efn_compose.train.selfsup.monitors import alarms
 from efn_compose.train.selfsup.options import METHODS, TWO_VIEWS
-from efn_compose.train.selfsup.simsiam import SimSiam
+from efn_compose.train.selfsup.table import OBJECTIVES, make_objective
 
 # Whichever test comes first builds the networks of all.
 pytestmark = pytest.mark.slow

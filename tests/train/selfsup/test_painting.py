@@ -11,11 +11,11 @@ from efn_compose.train.augment.draws import Draws
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.recipe import Trainer, fit
 from efn_compose.train.selfsup import PretrainOptions
-from efn_compose.train.selfsup.autoencoder import CELLS, Autoencoder, hide_cells
-from efn_compose.train.selfsup.colourisation import Colourisation, greyed
 from efn_compose.train.selfsup.lab import lab_colours, lab_to_rgb, rgb_to_lab
-from efn_compose.train.selfsup.methods import make_objective
+from efn_compose.train.selfsup.methods.autoencoder import CELLS, Autoencoder, hide_cells
+from efn_compose.train.selfsup.methods.colourisation import Colourisation, greyed
 from efn_compose.train.selfsup.options import ViewOptions
+from efn_compose.train.selfsup.table import make_objective
 
 # Whichever test comes first builds the networks of all.
 pytestmark = pytest.mark.slow

@@ -24,8 +24,8 @@ from efn_compose.nesting.direct_sum import direct_sum
 from efn_compose.soups import uniform_soup
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.store import WeightFile
-from efn_compose.store.checksums import UncheckedFileWarning
-from efn_compose.store.parts import Part
+from efn_compose.store.weights.checksums import UncheckedFileWarning
+from efn_compose.store.weights.parts import Part
 from efn_compose.train.recipe import Classification, Objective, Trainer, TrainOptions, fit
 
 KEPT = Path(__file__).parent / "kept" / "weights_0_1_0.h5"

@@ -5,7 +5,7 @@ import errno
 import numpy as np
 import pytest
 
-from efn_compose.store.write_behind import WriteBehind
+from efn_compose.store.weights.write_behind import WriteBehind
 
 
 @pytest.mark.slow

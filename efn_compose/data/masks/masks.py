@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.data.decode import for_each_image, undecodable
+from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.table import ImageError, ImageSequence, printable
 
 #: Value of a mask's pixel that counts nowhere: its class is not known, or it lies outside the image.

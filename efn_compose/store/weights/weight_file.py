@@ -36,7 +36,7 @@ from efn_compose.checkpoints.containers.source_file import SourceFile, StoredVal
 from efn_compose.checkpoints.containers.values import all_finite, numpy_dtype
 from efn_compose.errors import WeightFileError, describe_problems
 from efn_compose.store.atomic import atomic_path
-from efn_compose.store.checksums import (
+from efn_compose.store.weights.checksums import (
     CHECKSUMS_ATTRIBUTE,
     check,
     checksums_from_json,
@@ -44,11 +44,11 @@ from efn_compose.store.checksums import (
     crc32,
     crc32_of_text,
 )
-from efn_compose.store.hdf5_skeleton import Slot, lay_out, stored_type
-from efn_compose.store.keras_normalization import NORMALIZATION_LAYER, normalization_weights
-from efn_compose.store.parts import Part, part_names
-from efn_compose.store.weight_header import WeightHeader
-from efn_compose.store.write_behind import WriteBehind
+from efn_compose.store.weights.hdf5_skeleton import Slot, lay_out, stored_type
+from efn_compose.store.weights.keras_normalization import NORMALIZATION_LAYER, normalization_weights
+from efn_compose.store.weights.parts import Part, part_names
+from efn_compose.store.weights.weight_header import WeightHeader
+from efn_compose.store.weights.write_behind import WriteBehind
 
 HEADER_ATTRIBUTE = "efn_compose"
 DONOR_MAP_GROUP = "donor_map"

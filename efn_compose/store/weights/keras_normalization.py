@@ -3,7 +3,7 @@
 import numpy as np
 
 from efn_compose.arch import VARIANTS
-from efn_compose.store.weight_header import WeightHeader
+from efn_compose.store.weights.weight_header import WeightHeader
 
 NORMALIZATION_LAYER = "normalization"
 

@@ -9,7 +9,7 @@ from efn_compose.errors import DataError
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.recipe import Trainer, fit
 from efn_compose.train.selfsup import PretrainOptions
-from efn_compose.train.selfsup.rotation import Rotation, turned
+from efn_compose.train.selfsup.methods.rotation import Rotation, turned
 
 # Whichever test comes first builds the network of all.
 pytestmark = pytest.mark.slow

@@ -1,15 +1,15 @@
 """The methods by the names that `pretrain.methods` gives them."""
 
-from efn_compose.train.selfsup.autoencoder import Autoencoder
-from efn_compose.train.selfsup.byol import Byol
-from efn_compose.train.selfsup.colourisation import Colourisation
-from efn_compose.train.selfsup.gan import Gan
+from efn_compose.train.selfsup.methods.autoencoder import Autoencoder
+from efn_compose.train.selfsup.methods.byol import Byol
+from efn_compose.train.selfsup.methods.colourisation import Colourisation
+from efn_compose.train.selfsup.methods.gan import Gan
+from efn_compose.train.selfsup.methods.rotation import Rotation
+from efn_compose.train.selfsup.methods.simclr import SimClr
+from efn_compose.train.selfsup.methods.simsiam import SimSiam
+from efn_compose.train.selfsup.methods.vicreg import VicReg
+from efn_compose.train.selfsup.methods.vqvae import VqVae
 from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions
-from efn_compose.train.selfsup.rotation import Rotation
-from efn_compose.train.selfsup.simclr import SimClr
-from efn_compose.train.selfsup.simsiam import SimSiam
-from efn_compose.train.selfsup.vicreg import VicReg
-from efn_compose.train.selfsup.vqvae import VqVae
 from efn_compose.train.selfsup.watched import Watched
 
 #: Another method is another file and another line, and its name in `options.METHODS`.

@@ -8,7 +8,7 @@ from tiny_recipe import quarters, tiny_donor
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.recipe import Trainer, fit
 from efn_compose.train.selfsup import PretrainOptions, ViewOptions
-from efn_compose.train.selfsup.gan import Gan, gradient_penalty
+from efn_compose.train.selfsup.methods.gan import Gan, gradient_penalty
 
 # Whichever test comes first builds the network of all.
 pytestmark = pytest.mark.slow

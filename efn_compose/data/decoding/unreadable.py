@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from efn_compose.data.cache.images import cached_images
-from efn_compose.data.decode import LISTED_FAILURES, for_each_image
+from efn_compose.data.decoding.decode import LISTED_FAILURES, for_each_image
 from efn_compose.data.holding import Holding
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import DataError

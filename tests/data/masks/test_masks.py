@@ -6,7 +6,7 @@ from PIL import Image
 
 from efn_compose.data import DataOptions, ImageTable, load_table
 from efn_compose.data.folding.folds import make_folds
-from efn_compose.data.masks import IGNORED, MaskFiles, decode_mask, foreground, resize_masks
+from efn_compose.data.masks.masks import IGNORED, MaskFiles, decode_mask, foreground, resize_masks
 from efn_compose.data.split import split
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import DataError

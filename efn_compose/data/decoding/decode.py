@@ -95,7 +95,7 @@ def _decoded(source: str | os.PathLike[str] | bytes, size: int) -> np.ndarray:
     """Return an image's pixels, turned upright; no other metadata is needed or rewritten."""
     from PIL import Image
 
-    from efn_compose.data.png_text import without_text
+    from efn_compose.data.decoding.png_text import without_text
 
     try:
         # Not by its path: Pillow 12 maps a plain TIFF of a path and mixes its rows up where the image

@@ -8,7 +8,7 @@ from typing import Any
 from efn_compose.arch import ArchSpec, Conventions, TensorSpec, inventory
 from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.errors import ConfigError, WeightFileError, describe_problems
-from efn_compose.store.parts import PartHeader, part_problems
+from efn_compose.store.weights.parts import PartHeader, part_problems
 
 #: Of a file with nothing but backbone and head, and of one with further parts. Versions of efn_compose
 #: that know no further parts so refuse such a file by its number, and read every other one.

@@ -12,7 +12,7 @@ from efn_compose.train.examples import TrainingData
 from efn_compose.train.recipe import Trainer, fit
 from efn_compose.train.selfsup import PretrainOptions
 from efn_compose.train.selfsup.codebook import DECAY, Codebook, nearest_entries
-from efn_compose.train.selfsup.vqvae import VqVae, coded_points
+from efn_compose.train.selfsup.methods.vqvae import VqVae, coded_points
 
 # Whichever test comes first builds the network of all.
 pytestmark = pytest.mark.slow

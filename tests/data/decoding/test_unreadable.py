@@ -9,8 +9,8 @@ from PIL import Image
 
 from efn_compose.cli import main
 from efn_compose.data import DataOptions, load_data, load_table, split
+from efn_compose.data.decoding.unreadable import skip_unreadable
 from efn_compose.data.folding.folds import make_folds
-from efn_compose.data.unreadable import skip_unreadable
 from efn_compose.errors import DataError
 
 MODES = ("L", "RGB", "RGBA", "CMYK", "P", "I;16", "LA", "1")

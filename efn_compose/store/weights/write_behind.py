@@ -11,7 +11,7 @@ from types import TracebackType
 
 import numpy as np
 
-from efn_compose.store.checksums import crc32
+from efn_compose.store.weights.checksums import crc32
 
 #: Bytes after which arrays that lie side by side are written together.
 _RUN_BYTES = 1 << 20

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.data.decode import for_each_image, undecodable
-from efn_compose.data.masks import IGNORED
+from efn_compose.data.decoding.decode import for_each_image, undecodable
+from efn_compose.data.masks.masks import IGNORED
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import DataError, describe_problems
 

@@ -1,0 +1,1 @@
+"""What a person sees of trainings: progress in the terminal, and curves."""

@@ -1,0 +1,1 @@
+"""Methods of learning without labels, one file each; begin at `vicreg.py`, the default."""
