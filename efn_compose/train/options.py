@@ -65,7 +65,8 @@ class TrainOptions:
         keep: Which epoch's weights a training returns. The best epoch's score flatters, since
             it was chosen by the images it is scored on.
         deterministic: TensorFlow's deterministic kernels, for the whole process: equal bits
-            from run to run on any number of threads, and from a GPU.
+            from run to run, on several threads and on a GPU too. Another number of threads
+            still rounds otherwise.
         frozen_backbone: For comparison: only the head learns.
         hidden_units: For comparison: widths of further layers before the classifier.
 
@@ -167,7 +168,7 @@ class TrainOptions:
     keep: Literal["last", "best"] = setting(
         "last", "epoch whose weights are scored; the best one flatters"
     )
-    deterministic: bool = setting(False, "same bits on any number of threads")
+    deterministic: bool = setting(False, "same bits every time, with threads and GPUs too")
     frozen_backbone: bool = setting(False, "only the head learns; for comparison")
     hidden_units: tuple[int, ...] = setting(
         (), "widths of further layers before the classifier; for comparison", read_when=_OF_CLASSES
