@@ -33,6 +33,7 @@ class AdversarialClassification(Classification):
         metric: As for `Classification`.
 
     Example:
+        >>> from efn_compose.train.options import TrainOptions
         >>> AdversarialClassification(10, TrainOptions(advprop=1.0)).deciding.score
         'loss'
     """
