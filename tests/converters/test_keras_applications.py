@@ -47,7 +47,8 @@ def save(name: str, variant: str, folder: Path) -> Saved:
     if variant == V1:
         files["tf-saved-model"] = folder / "saved"
         if name == "tf_keras":
-            model.save(str(files["tf-saved-model"]), save_format="tf")
+            # Traces of single layers take long; test_keras_user_heads.py reads a file with them.
+            model.save(str(files["tf-saved-model"]), save_format="tf", save_traces=False)
         else:
             model.export(str(files["tf-saved-model"]), verbose=False)
     return Saved(model, files, np.asarray(model(pixels(), training=False)))
@@ -93,7 +94,8 @@ def test_structure_is_exact_in_float64_at_even_odd_and_non_square_sizes(variant,
     keras.config.set_dtype_policy("float64")
     keras.config.set_floatx("float64")
     try:
-        for height, width in ((64, 64), (65, 65), (48, 65)):
+        # The mixture of both, and V2-S, are in test_keras_verify.py.
+        for height, width in ((64, 64), (49, 65)):
             # The library holds scaling constants in float32; leave them out of the comparison.
             options = {"include_preprocessing": False} if variant == V2 else {}
             model = build("keras", variant, (height, width, 3), **options)

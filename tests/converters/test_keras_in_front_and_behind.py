@@ -1,5 +1,7 @@
 """Layers that users put before and behind Keras backbones: honoured, left out and said, or refused."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,8 @@ from efn_compose.nesting.running.weight_source import WeightSource
 pytestmark = pytest.mark.parity
 
 SIDE = 64
+#: As narrow and shallow as V1 gets: what is read is around the network.
+VARIANT = "b-w0.1-d0.1"
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +27,20 @@ def library(request):
     return pytest.importorskip(request.param)
 
 
+def network_of(library, **options):
+    """Return a library's V1 of seven blocks, named as its B0 is, without a top."""
+    module = importlib.import_module(f"{library.__name__}.src.applications.efficientnet")
+    if library.__name__ == "keras":
+        options |= {"name": "efficientnetb0", "weights_name": "b0"}
+    else:
+        options |= {"model_name": "efficientnetb0"}
+    return module.EfficientNet(0.1, 0.1, SIDE, include_top=False, **options)
+
+
 @pytest.fixture(scope="module")
 def backbone(library):
-    """B0 with statistics as after a training, pooled."""
-    model = library.applications.EfficientNetB0(
-        include_top=False, weights=None, input_shape=(SIDE, SIDE, 3), pooling="avg"
-    )
+    """V1 with statistics as after a training, pooled."""
+    model = network_of(library, weights=None, input_shape=(SIDE, SIDE, 3), pooling="avg")
     generator = np.random.default_rng(1)
     for layer in model.layers:
         if type(layer).__name__ == "BatchNormalization":
@@ -78,7 +90,7 @@ def test_training_only_augmentation_in_front_changes_nothing(tmp_path, backbone,
     assert same_features(convert(tmp_path / "m.keras").donor, backbone, pixels, pixels)
 
 
-@pytest.mark.parametrize("arch", [None, "b0"])
+@pytest.mark.parametrize("arch", [None, VARIANT])
 def test_a_layer_with_weights_in_front_is_called_what_it_is(tmp_path, library, backbone, arch):
     model = library.Sequential(
         [library.Input((SIDE, SIDE, 1)), library.layers.Conv2D(3, 1, name="to_rgb"), backbone]
@@ -127,12 +139,10 @@ def test_the_hosted_files_correction_is_read_from_the_file(tmp_path, hosted, suf
 @pytest.fixture(scope="module")
 def hosted(library, tmp_path_factory):
     """What weights="imagenet" builds: the hosted file's Normalization stores deviations as variances."""
-    import importlib
-
     folder = tmp_path_factory.mktemp("hosted")
     source = "keras.src" if library.__name__ == "keras" else "tf_keras.src"
     module = importlib.import_module(f"{source}.applications.efficientnet")
-    plain = library.applications.EfficientNetB0(include_top=False, weights=None)
+    plain = network_of(library, weights=None)
     for layer in plain.layers:
         if type(layer).__name__ == "Normalization":
             count = np.int64(0)
@@ -145,8 +155,6 @@ def hosted(library, tmp_path_factory):
     usual = where.get_file
     where.get_file = lambda *_, **__: str(path)
     try:
-        return library.applications.EfficientNetB0(
-            include_top=False, weights="imagenet", input_shape=(SIDE, SIDE, 3), pooling="avg"
-        )
+        return network_of(library, weights="imagenet", input_shape=(SIDE, SIDE, 3), pooling="avg")
     finally:
         where.get_file = usual

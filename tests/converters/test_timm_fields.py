@@ -94,9 +94,10 @@ def _resolve(metadata):
         return None
 
 
-def _check(conventions, function, expected_scaling, data):
+def _check(conventions, build, expected_scaling, data):
     if conventions is None:
         return
+    function = build()
     assert function is not None, "timm builds no such network, and it was not refused"
     assert function["pool"] in ("avg", "fast", "fastavg") and function["strides"] == 32
     assert not function["blur"]
@@ -132,8 +133,8 @@ def test_hub_configurations_give_what_timm_builds_or_are_refused(
     published = timm.models.get_pretrained_cfg(f"{name}.{tag}").to_dict()
     scaling = resolve_data_config(stated, pretrained_cfg=published)
     conventions = _resolve({"config": config})
-    function = _function_of(timm, name, arguments)
-    _check(conventions, function, (scaling["mean"], scaling["std"]), config)
+    build = functools.partial(_function_of, timm, name, arguments)
+    _check(conventions, build, (scaling["mean"], scaling["std"]), config)
 
 
 @settings(
@@ -173,50 +174,53 @@ def test_training_settings_give_what_timm_builds_or_are_refused(
     )
     given = {key: value for key, value in settings_.items() if value is not None}
     conventions = _resolve({"args": given})
-    function = _function_of(timm, name, arguments | both)
-    _check(conventions, function, (scaling["mean"], scaling["std"]), given)
+    build = functools.partial(_function_of, timm, name, arguments | both)
+    _check(conventions, build, (scaling["mean"], scaling["std"]), given)
 
 
 def test_the_property_can_fail(timm):
     """Conventions of another epsilon than timm's are noticed."""
-    function = _function_of(timm, "efficientnet_b0", {"bn_eps": 1e-2})
+    build = functools.partial(_function_of, timm, "efficientnet_b0", {"bn_eps": 1e-2})
     conventions = _resolve({"config": {"architecture": "efficientnet_b0", "pretrained_cfg": {
         "tag": "ra_in1k"}}})  # fmt: skip
     with pytest.raises(AssertionError):
-        _check(conventions, function, ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), {})
+        _check(conventions, build, ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), {})
 
 
-def test_fields_are_refused_by_name_all_at_once(tmp_path, timm):
-    path = _written(tmp_path, timm, {"global_pool": "max", "blur_factor": 2, "crop_pct": 0.9})
+def test_fields_are_refused_by_name_all_at_once(tmp_path, weights):
+    path = _written(tmp_path, weights, {"global_pool": "max", "blur_factor": 2, "crop_pct": 0.9})
     with pytest.raises(ConversionError) as caught:
         convert(path)
     assert "global_pool = 'max'" in str(caught.value) and "blur_factor = 2" in str(caught.value)
     assert "crop_pct" not in str(caught.value)
 
 
-def test_an_accepted_field_is_left_out_of_account(tmp_path, timm):
-    path = _written(tmp_path, timm, {"blur_factor": 2})
+def test_an_accepted_field_is_left_out_of_account(tmp_path, weights):
+    path = _written(tmp_path, weights, {"blur_factor": 2})
     assert convert(path, accepted=["blur_factor"]).donor.spec.variant == "b0"
 
 
-def _written(tmp_path, timm, fields):
+@pytest.fixture(scope="module")
+def weights(timm):
+    return timm.create_model("efficientnet_b0", num_classes=3).state_dict()
+
+
+def _written(tmp_path, weights, fields):
     import torch
 
-    model = timm.create_model("efficientnet_b0", num_classes=3)
-    torch.save(model.state_dict(), tmp_path / "m.pth")
+    torch.save(weights, tmp_path / "m.pth")
     config = {"architecture": "efficientnet_b0", "pretrained_cfg": {"tag": "ra_in1k"}, **fields}
     (tmp_path / "config.json").write_text(json.dumps(config))
     return tmp_path / "m.pth"
 
 
-def test_a_tag_that_contradicts_the_training_settings_is_a_question(tmp_path, timm):
+def test_a_tag_that_contradicts_the_training_settings_is_a_question(tmp_path, weights):
     import argparse
 
     import torch
 
-    model = timm.create_model("efficientnet_b0", num_classes=3)
     arguments = argparse.Namespace(model="efficientnet_b0", mean=[0.5] * 3, std=[0.5] * 3)
-    torch.save({"state_dict": model.state_dict(), "args": arguments}, tmp_path / "m.pth.tar")
+    torch.save({"state_dict": weights, "args": arguments}, tmp_path / "m.pth.tar")
     with pytest.raises(AmbiguousCheckpointError, match="--accept mean --accept std"):
         convert(tmp_path / "m.pth.tar", arch="efficientnet_b0.ra_in1k")
     stated = convert(tmp_path / "m.pth.tar", arch="efficientnet_b0").donor
