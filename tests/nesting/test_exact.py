@@ -68,7 +68,7 @@ def pairs(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     pair=pairs(),
     fill=st.sampled_from(FILLS),
@@ -139,7 +139,9 @@ def _miniature(spec, divisor):
 def test_every_published_pair_nests_exactly_in_miniature(small, large):
     """All repeats and stages of the published pair, widths divided by 16 (L: 40)."""
     divisor = 40 if large[0] == "l" and large[1:].isdigit() else 16
-    donor = float64_donor(_miniature(arch_spec(small), divisor), side=33)
+    # Eight images give statistics enough for networks of a few channels.
+    few = random_images(8, 33, seed=1000) * 64 + 128
+    donor = float64_donor(_miniature(arch_spec(small), divisor), images=few)
     images = random_images(4, 33)
     nested = nest(donor, _miniature(arch_spec(large), divisor), dtype="float64")
     for training in (False, True):

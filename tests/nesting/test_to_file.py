@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,7 @@ import pytest
 from float64_networks import float64_donor, logits_of, random_images, relative_difference
 from verbs import run_verb
 
-from efn_compose.donors import load_donor
+from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import (
     ConfigError,
     DataError,
@@ -31,10 +32,15 @@ from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.store import WeightFile, atomic
 
 
+@cache
+def small_donor(seed: int = 0) -> Donor:
+    return float64_donor("b-w0.3-d0.3", seed=seed, side=32)
+
+
 @pytest.fixture
 def donor_file(tmp_path: Path) -> Path:
     path = tmp_path / "small.h5"
-    float64_donor("b-w0.3-d0.3", side=32).save(path)
+    small_donor().save(path)
     return path
 
 
@@ -171,7 +177,7 @@ def test_half_precision_is_verified_against_donors_rounded_alike(
     donor_file, tmp_path, capsys, dtype
 ):
     other, out = tmp_path / "other.h5", tmp_path / "large.h5"
-    float64_donor("b-w0.3-d0.3", seed=1, side=32).save(other)
+    small_donor(seed=1).save(other)
     command = ["--into", "b-w1-d0.3", "-o", out, "--dtype", dtype, "--verify", "--json"]
     assert run_verb("direct-sum", donor_file, other, *command, "--weights", 0.3, 0.7) == 0
     report = json.loads(capsys.readouterr().out)
@@ -244,7 +250,7 @@ def test_nest_command_fits_or_widens_the_classifier(donor_file, tmp_path):
 @pytest.mark.slow
 def test_direct_sum_and_shrink_commands(donor_file, tmp_path, capsys):
     other, out = tmp_path / "other.h5", tmp_path / "large.h5"
-    float64_donor("b-w0.3-d0.3", seed=1, side=32).save(other)
+    small_donor(seed=1).save(other)
     files = [donor_file, other]
     run_verb(
         "direct-sum", *files, "--into", "b-w1-d0.3", "-o", out, "--weights", 0.3, 0.7, "--verify"
