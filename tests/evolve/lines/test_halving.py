@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from fake_executor import FakeExecutor
-from random_donors import search_donors
+from random_donors import TINY, search_donors
 from search_runs import QuietWatcher
 
 from efn_compose.donors.options import DonorOptions
@@ -59,7 +59,7 @@ def _run(folder, executor=None, **options):
     kind = Halving(**{"population": 6, "generations": 9, **options})
     journal = Journal(folder / "evaluations.jsonl")
     run = EvolutionRun(
-        donors=search_donors(),
+        donors=search_donors(TINY),
         options=DonorOptions(siblings=0, align="never", absorb="never"),
         data_fingerprint="none",
         kind=kind,
@@ -80,13 +80,21 @@ def _run(folder, executor=None, **options):
     return result, records
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """One run of six donors and compositions: what it found, its records, what was trained."""
+    executor = _Remembering()
+    result, records = _run(tmp_path_factory.mktemp("plain"), executor)
+    return result, records, executor
+
+
 def _generation(records, number):
     return [r for r in records if r["phase"] == "population" and r["generation"] == number]
 
 
 @pytest.mark.slow
-def test_half_of_the_lines_end_whenever_the_trainings_have_doubled(tmp_path):
-    _, records = _run(tmp_path)
+def test_half_of_the_lines_end_whenever_the_trainings_have_doubled(plain):
+    _, records, _ = plain
     assert [len(_generation(records, n)) for n in range(10)] == [6, 3, 2, 2, 1, 1, 1, 1, 1, 1]
 
 
@@ -102,8 +110,8 @@ def test_the_number_of_lines_is_what_halving_at_every_power_of_two_gives(first, 
 
 
 @pytest.mark.slow
-def test_the_best_lines_go_on_and_the_first_generation_holds_every_donor(tmp_path):
-    _, records = _run(tmp_path)
+def test_the_best_lines_go_on_and_the_first_generation_holds_every_donor(plain):
+    _, records, _ = plain
     genomes = [tuple(r["recipe"]["values"]) for r in _generation(records, 0)]
     assert {(0,) * len(genomes[0]), (1,) * len(genomes[0])} <= set(genomes)
     for number in range(1, 10):
@@ -114,9 +122,8 @@ def test_the_best_lines_go_on_and_the_first_generation_holds_every_donor(tmp_pat
 
 
 @pytest.mark.slow
-def test_what_is_put_up_is_the_mean_of_a_lines_states(tmp_path):
-    executor = _Remembering()
-    result, records = _run(tmp_path, executor)
+def test_what_is_put_up_is_the_mean_of_a_lines_states(plain):
+    result, records, executor = plain
     by_loss = dict(zip(executor.losses, executor.states, strict=True))
     # The last line's states are the best of their generation from the fourth on.
     line = [_generation(records, n)[0]["scores"]["validation"]["loss"] for n in range(9, 1, -1)]
@@ -182,8 +189,8 @@ def test_a_branch_that_fails_is_left_out_of_the_mean(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
-    result, records = _run(tmp_path)
+def test_what_is_written_names_the_composition_its_line_began_as(plain):
+    result, records, _ = plain
     number = 0  # the best line is trained first from the fifth generation on
     for generation in range(9, 0, -1):
         number = _generation(records, generation)[number]["recipe"]["values"][0]
@@ -195,23 +202,15 @@ def test_what_is_written_names_the_composition_its_line_began_as(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "shape", [{}, {"branches": 3}, {"population": 2, "lines": 2, "branches": 2}]
-)
-def test_evaluations_are_as_planned(tmp_path, shape):
-    _, records = _run(tmp_path, **shape)
-    plan = (
-        Halving(**{"population": 6, "generations": 9, **shape}).plan(FINALS, donor_count=2).phases
-    )
-    assert sum(r["phase"] == "population" for r in records) == plan["search"]
-    assert sum(r["phase"] == "final" for r in records) <= plan["final"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
     "shape",
-    [{"generations": 20}, {"generations": 20, "branches": 3}, {"lines": 2, "branches": 2}],
+    [
+        {"generations": 20},
+        {"generations": 20, "branches": 3},
+        {"lines": 2, "branches": 2},
+        {"population": 2, "lines": 2, "branches": 2},
+    ],
 )
-def test_no_more_networks_lie_on_disk_than_are_planned(tmp_path, shape, monkeypatch):
+def test_evaluations_and_the_networks_on_disk_are_as_planned(tmp_path, shape, monkeypatch):
     counts, save = [], PopulationFolder.save
 
     def counting(*arguments):
@@ -219,8 +218,11 @@ def test_no_more_networks_lie_on_disk_than_are_planned(tmp_path, shape, monkeypa
         counts.append(len(list((tmp_path / "population").glob("*.h5"))))
 
     monkeypatch.setattr(PopulationFolder, "save", counting)
-    _run(tmp_path, **shape)
+    _, records = _run(tmp_path, **shape)
     kind = Halving(**{"population": 6, "generations": 9, **shape})
+    plan = kind.plan(FINALS, donor_count=2).phases
+    assert sum(r["phase"] == "population" for r in records) == plan["search"]
+    assert sum(r["phase"] == "final" for r in records) <= plan["final"]
     assert max(counts) == kind.kept_networks(2, BudgetOptions())
 
 
@@ -279,17 +281,22 @@ def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
     assert _run(undisturbed, **shape)[1] == records
 
 
+@pytest.fixture(scope="module", params=[{"lines": 2}, {"branches": 2}])
+def undisturbed(request, tmp_path_factory):
+    """A run never stopped: its shape, what it found, its records, the lines of its journal."""
+    folder = tmp_path_factory.mktemp("whole")
+    result, records = _run(folder, **request.param)
+    lines = (folder / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    return request.param, result, records, lines
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", [1, 8, 14, 20])
-@pytest.mark.parametrize("shape", [{"lines": 2}, {"branches": 2}])
-def test_a_run_resumed_anywhere_ends_like_one_never_stopped(tmp_path, kept, shape):
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    whole.mkdir(), resumed.mkdir()
-    first, records = _run(whole, **shape)
-    lines = (whole / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
-    (resumed / "evaluations.jsonl").write_bytes(b"".join(lines[:kept]))
+def test_a_run_resumed_anywhere_ends_like_one_never_stopped(tmp_path, kept, undisturbed):
+    shape, first, records, lines = undisturbed
+    (tmp_path / "evaluations.jsonl").write_bytes(b"".join(lines[:kept]))
     # None of the networks of the first process are there: all are made again, to the same bits.
-    second, again = _run(resumed, **shape)
+    second, again = _run(tmp_path, **shape)
     assert again == records
     assert json.dumps(second.verdict.words) == json.dumps(first.verdict.words)
     for name, values in first.weights.items():
