@@ -16,6 +16,8 @@ from efn_compose.arch import PREPROCESSINGS
 
 pytestmark = pytest.mark.parity
 SIZES = ((64, 64), (65, 65), (48, 65))
+#: Even and odd, square and not: for networks whose padding follows the same rule as V1's.
+TWO_SIZES = ((64, 64), (49, 65))
 
 
 def conversion_of(variant: str, path) -> Conversion:
@@ -47,7 +49,7 @@ def test_v1_agrees_in_float64_at_every_size_and_in_scaling(v1):
 
 @pytest.mark.parametrize("variant", [V2, V2_S])
 def test_v2_agrees_in_float64_at_every_size(tmp_path, variant):
-    found = verify(conversion_of(variant, tmp_path / "net.keras"), sizes=SIZES)
+    found = verify(conversion_of(variant, tmp_path / "net.keras"), sizes=TWO_SIZES)
     assert found.passed
     assert max(check.error for check in found.checks if check.dtype == "float64") < 1e-12
 
@@ -62,10 +64,10 @@ def test_qubvel_agrees_in_float64(tmp_path):
     )
     randomise(model, pixels(seed=1, count=8) / 64 - 2)
     model.save_weights(tmp_path / "net.weights.h5")
-    found = verify(convert(tmp_path / "net.weights.h5"), sizes=SIZES)
+    found = verify(convert(tmp_path / "net.weights.h5"), sizes=TWO_SIZES)
     assert found.passed
     assert found.library.startswith("efficientnet ")
-    assert len(found.checks) == 4
+    assert len(found.checks) == 3
 
 
 def _tensor(name: str, change: Callable[[np.ndarray], np.ndarray]):

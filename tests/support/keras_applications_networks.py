@@ -9,7 +9,7 @@ from converters.keras_applications import DIALECT
 from efn_compose.arch import arch_spec, inventory
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 
-V1, V2, V2_S = "b-w0.1-d0.3", "v2-b-w0.1-d0.3", "v2-s-w0.25-d0.4"
+V1, V2, V2_S = "b-w0.1-d0.3", "v2-b-w0.1-d0.3", "v2-s-w0.25-d0.3"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE = 64
 
