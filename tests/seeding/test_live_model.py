@@ -1,6 +1,7 @@
 """Seeding: each library's own network, given our weights, computes what the donor computes."""
 
 import dataclasses
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ def library_model(library: str, **options: Any) -> Any:
     from keras_applications_networks import build
 
     return build(library, V1, include_top=False, **options)
+
+
+@cache
+def v2_donor() -> Donor:
+    return random_donor(V2, classes=None)
 
 
 def features(donor: Donor, images: np.ndarray) -> np.ndarray:
@@ -91,7 +97,7 @@ def test_v2_with_its_own_scaling_is_checked_or_folded():
     import keras
     from keras_applications_networks import build
 
-    donor = random_donor(V2, classes=None)
+    donor = v2_donor()
     rules = dataclasses.replace(donor.conventions, preprocessing=PREPROCESSINGS["imagenet"])
     donor = donor.replace(conventions=rules)
     plain = build("keras", V2, include_top=False, include_preprocessing=False)
@@ -128,7 +134,7 @@ def test_keras_cv_composite_blocks():
     from keras_cv_networks import backbone
 
     model = backbone("v2")
-    donor = random_donor(V2, classes=None)
+    donor = v2_donor()
     rules = dataclasses.replace(donor.conventions, preprocessing=PREPROCESSINGS["unit"])
     donor = donor.replace(conventions=rules)
     report = seed(model, donor)
@@ -215,7 +221,7 @@ def test_ours_inside_a_larger_model_leaves_the_rest_alone(donor, own_model, tmp_
 
 @pytest.mark.slow
 def test_a_larger_variant_receives_the_weights_nested(donor):
-    spec = arch_spec("b-w0.2-d1.1")
+    spec = arch_spec("b-w0.2-d0.6")
     large = build_model(spec, default_conventions(spec), input_shape=(SIDE, SIDE, 3), classes=3)
     report = seed(large, donor)
     assert (report.variant, report.source_variant) == (spec.variant, V1)
