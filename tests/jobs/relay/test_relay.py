@@ -11,6 +11,7 @@ import pytest
 from page_checks import Page
 from PIL import Image
 from tiny_recipe import quarters, tiny_donor
+from traced_trainers import share_trainers
 
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.cli import main
@@ -49,8 +50,16 @@ def words(place, run):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(place):
-    return run_leg("train", None, words(place, "undisturbed"), quiet=True).folder
+def traced():
+    """Trainers of the run that is not disturbed, for the first leg."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place, traced):
+    with pytest.MonkeyPatch.context() as patch:
+        share_trainers(patch, traced)
+        return run_leg("train", None, words(place, "undisturbed"), quiet=True).folder
 
 
 def stop_after(monkeypatch, updates):
@@ -66,12 +75,13 @@ def stop_after(monkeypatch, updates):
 
 
 @pytest.fixture(scope="module")
-def legs(place):
+def legs(place, undisturbed, traced):
     """Three legs in three folders; the first two were stopped in the middle of an epoch."""
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, 3)
+        share_trainers(patch, traced)
         first = run_leg("train", None, words(place, "one"), parcel=place / "1.efn", quiet=True)
-    # The next one has neither the folder nor the weights of the first.
+    # The next one has neither the folder nor the weights nor the trainer of the first.
     (place / "one").rename(place / "gone")
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, 6)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_recipe import quarters, tiny_donor
+from traced_trainers import share_trainers
 
 import efn_compose
 from efn_compose.assess.out_of_fold import check_out_of_fold, read_predictions
@@ -46,8 +47,16 @@ def settings(place, name, **changes):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(place):
-    return train(overrides=settings(place, "undisturbed"), quiet=True)
+def traced():
+    """Trainers of the run that is not disturbed, for the one that will be."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place, traced):
+    with pytest.MonkeyPatch.context() as patch:
+        share_trainers(patch, traced)
+        return train(overrides=settings(place, "undisturbed"), quiet=True)
 
 
 @pytest.mark.slow
@@ -76,7 +85,7 @@ def test_a_matrix_leaves_weights_scores_and_every_image_judged_once(undisturbed,
 
 
 @pytest.mark.slow
-def test_an_interrupted_matrix_goes_on_and_ends_the_same(undisturbed, place, monkeypatch):
+def test_an_interrupted_matrix_goes_on_and_ends_the_same(undisturbed, place, traced, monkeypatch):
     arguments = [
         "train", "--quiet", "--set", *settings(place, "interrupted"),
     ]  # fmt: skip
@@ -92,7 +101,9 @@ def test_an_interrupted_matrix_goes_on_and_ends_the_same(undisturbed, place, mon
         original(self, done, planned, loss)
 
     monkeypatch.setattr(TrainingProgress, "on_update", interrupt)
-    assert main(arguments) == 130
+    with pytest.MonkeyPatch.context() as patch:
+        share_trainers(patch, traced)
+        assert main(arguments) == 130
     assert len(read_journal(place / "interrupted/evaluations.jsonl").records) == 1
     assert main(arguments) == 1
     assert main([*arguments, "--resume"]) == 0

@@ -1,0 +1,27 @@
+"""A network traced once for two runs of one recipe, of which the second one starts from nothing."""
+
+import pytest
+
+from efn_compose.jobs.trainings.worker import TrainingWorker
+from efn_compose.train.recipe import Trainer
+
+
+def share_trainers(patch: pytest.MonkeyPatch, traced: dict[object, Trainer]) -> None:
+    """Let workers take a trainer that a run before has traced, as they do between trainings.
+
+    Never share one with a run that goes on where another ended: what a state forgets to hold
+    might still be in the trainer.
+
+    Args:
+        patch: Ends it.
+        traced: Trainers by network and recipe; grows.
+    """
+    original = TrainingWorker._made
+
+    def made(self, donor, data):
+        key = (donor.fingerprint, self.setup.train, self.setup.metric, data.classes)
+        if key not in traced:
+            traced[key] = original(self, donor, data)
+        return traced[key]
+
+    patch.setattr(TrainingWorker, "_made", made)
