@@ -1,5 +1,6 @@
 """The verb `soup`: what it writes, what it says, and what it refuses."""
 
+import dataclasses
 import json
 
 import fine_tunings
@@ -13,6 +14,7 @@ from efn_compose.assess.metrics import best_temperature, log_softmax
 from efn_compose.cli import main
 from efn_compose.data import DataOptions, load_data
 from efn_compose.errors import ConfigError, IncompatibleDonorsError
+from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.statistics.repair import repair
 from efn_compose.store import WeightFile
@@ -59,6 +61,18 @@ def options(tmp_path_factory):
     )
 
 
+@pytest.fixture(scope="module")
+def uniform(files, options):
+    """The mean of the three, re-estimated and judged on images."""
+    return soup(files, method="uniform", data=options, seed=3)
+
+
+@pytest.fixture(scope="module")
+def few(options):
+    """The same images in a split of fewer."""
+    return dataclasses.replace(options, train_images=40, validation_images=30, test_images=30)
+
+
 def test_without_images_it_is_the_plain_mean_and_says_so(files, tmp_path):
     found = soup(files, output=tmp_path / "soup.h5")
     written = load_donor(tmp_path / "soup.h5")
@@ -78,10 +92,24 @@ def test_without_images_it_is_the_plain_mean_and_says_so(files, tmp_path):
         assert file.header.recipe["shares"] == {"network": pytest.approx([1 / 3] * 3)}
 
 
+@pytest.fixture(scope="module")
+def evaluators():
+    """Traced networks by file name: all first soups share one, and all second soups another."""
+    return {}
+
+
 @pytest.mark.parametrize("method", ["greedy", "learned", "stock"])
-def test_equal_seeds_write_equal_bytes(method, files, options, tmp_path):
+def test_equal_seeds_write_equal_bytes(method, files, few, evaluators, tmp_path, monkeypatch):
+    original = WorkerSetup.make_worker
     for name in ("one.h5", "two.h5"):
-        found = soup(files, output=tmp_path / name, method=method, data=options, seed=3)
+
+        def make_worker(setup, data, name=name):
+            if name not in evaluators:
+                evaluators[name] = original(setup, data)
+            return evaluators[name]
+
+        monkeypatch.setattr(WorkerSetup, "make_worker", make_worker)
+        found = soup(files, output=tmp_path / name, method=method, data=few, seed=3)
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
     assert sum(found.overall) == pytest.approx(1)
     assert found.classifier == "own"
@@ -90,8 +118,8 @@ def test_equal_seeds_write_equal_bytes(method, files, options, tmp_path):
     assert again.classes == CLASSES
 
 
-def test_the_verdict_is_what_plain_networks_say_of_the_test_images(files, options, tmp_path):
-    found = soup(files, method="uniform", data=options, seed=3)
+def test_the_verdict_is_what_plain_networks_say_of_the_test_images(uniform, files, options):
+    found = uniform
     data = load_data(options, 3)
 
     def losses(donor, part):
@@ -127,8 +155,8 @@ def test_the_verdict_is_what_plain_networks_say_of_the_test_images(files, option
     assert found.verdict.images == 70
 
 
-def test_statistics_are_those_of_the_training_images(files, options):
-    found = soup(files, data=options, seed=3)
+def test_statistics_are_those_of_the_training_images(uniform, options):
+    found = uniform
     data = load_data(options, 3)
     seen = {}
     StepwiseNetwork.of(found.donor).run(
@@ -213,16 +241,16 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
 
 def test_the_command_plans_writes_and_refuses(files, options, tmp_path, capsys):
     words = ["soup", *map(str, files), "-o", str(tmp_path / "soup.h5")]
-    images = ["--data", options.source, "--size", "32", "--image-count", "200"]
+    images = ["--data", options.source, "--size", "32", "--image-count", "100"]
     assert main([*words, *images, "--dry-run", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["images"] == {"train": 120, "validation": 40, "test": 40}
+    assert plan["images"] == {"train": 60, "validation": 20, "test": 20}
     assert not (tmp_path / "soup.h5").exists()
     assert main([*words, *images, "--json"]) == 0
     fields = json.loads(capsys.readouterr().out)
     assert fields["overall"] == pytest.approx({"tuned1": 1 / 3, "tuned2": 1 / 3, "tuned3": 1 / 3})
     assert set(fields["scores"]) == {"tuned1", "tuned2", "tuned3", "soup"}
-    assert fields["verdict"]["images"] == 40
+    assert fields["verdict"]["images"] == 20
     assert main([*words, *images]) == 0
     assert fields["verdict"]["words"] in capsys.readouterr().out
     assert load_donor(tmp_path / "soup.h5").tensors[KERNEL].dtype == np.float32
