@@ -68,7 +68,7 @@ def pairs(draw):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     pair=pairs(),
     fill=st.sampled_from(FILLS),
