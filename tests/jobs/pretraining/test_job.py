@@ -13,6 +13,7 @@ from efn_compose.errors import ConfigError, DataError, RunError
 from efn_compose.jobs.pretraining import cells
 from efn_compose.jobs.pretraining.cells import PretrainCell, PretrainResult
 from efn_compose.jobs.pretraining.job import _keep_pretraining, prepare_pretraining, pretrain
+from efn_compose.jobs.pretraining.worker import PretrainWorker
 from efn_compose.store import RunFolder
 from efn_compose.store.journal import read_journal
 from efn_compose.train.recipe.history import EpochRecord, History
@@ -45,8 +46,22 @@ def settings(place, path, *more):
 
 
 @pytest.fixture(scope="module")
-def run(place):
-    return pretrain(overrides=settings(place, "run"), quiet=True)
+def traced():
+    """The trainers of the run, by name."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def run(place, traced):
+    make_trainer = PretrainWorker.trainer
+
+    def keep(self, name, make):
+        traced[name] = make_trainer(self, name, make)
+        return traced[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PretrainWorker, "trainer", keep)
+        return pretrain(overrides=settings(place, "run"), quiet=True)
 
 
 def lines(folder):
@@ -102,18 +117,26 @@ def test_the_verdict_is_the_paired_difference_of_what_the_journal_says(run):
     assert verdict.words in (run.folder / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(place, run, monkeypatch):
+def test_a_killed_run_goes_on_to_the_same_bytes(place, run, traced, monkeypatch):
     from efn_compose.jobs.trainings.cell_folder import FolderWatcher
 
     def killed(self, history):
         raise KeyboardInterrupt
 
+    make_trainer = PretrainWorker.trainer
+
+    def known_judge(self, name, make):
+        # What goes on with the killed training is traced anew, as by another process.
+        return traced[name] if name == "judge" else make_trainer(self, name, make)
+
     overrides = settings(place, "killed")
     with monkeypatch.context() as patch:
         patch.setattr(FolderWatcher, "on_epoch", killed)
+        patch.setattr(PretrainWorker, "trainer", lambda self, name, make: traced[name])
         with pytest.raises(KeyboardInterrupt):
             pretrain(overrides=overrides, quiet=True)
     assert lines(place / "killed") == []
+    monkeypatch.setattr(PretrainWorker, "trainer", known_judge)
     found = pretrain(overrides=overrides, resume=True, quiet=True)
     assert found.weights.read_bytes() == run.weights.read_bytes()
     assert lines(found.folder) == lines(run.folder)

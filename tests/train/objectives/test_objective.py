@@ -97,6 +97,12 @@ class Probe(Objective):
         return {"loss": float(predict(data.validation_images).shape[1])}
 
 
+@pytest.fixture(scope="module")
+def probing():
+    """A traced trainer that learns nothing."""
+    return Trainer(tiny_donor(), Probe(TrainOptions(batch_size=32, epochs=1)))
+
+
 def test_views_are_draws_of_their_own_and_targets_may_have_any_shape():
     data, seen = tiny_data(), AugmentOptions(flip_x=0.5, brightness=0.3)
     objective = Probe(TrainOptions(batch_size=8, epochs=1))
@@ -162,12 +168,10 @@ def test_predicting_no_images_has_the_shape_of_predicting_some():
     assert trainer.predict(quarters(4)[0][:0]).shape == (0, 4)
 
 
-def test_a_score_that_decides_must_be_one():
-    class Undecided(Probe):
-        deciding = Deciding("iou", lower_is_better=False)
-
-    with pytest.raises(ConfigError, match=r"Undecided: 'iou' decides .* its scores: loss"):
-        fit(tiny_donor(), tiny_data(), objective=Undecided(TrainOptions(batch_size=32, epochs=1)))
+def test_a_score_that_decides_must_be_one(probing, monkeypatch):
+    monkeypatch.setattr(Probe, "deciding", Deciding("iou", lower_is_better=False))
+    with pytest.raises(ConfigError, match=r"Probe: 'iou' decides .* its scores: loss"):
+        fit(tiny_donor(), tiny_data(), trainer=probing)
 
 
 def test_inputs_and_trainer_are_of_one_objective():
@@ -177,14 +181,14 @@ def test_inputs_and_trainer_are_of_one_objective():
         fit_inputs(tiny_donor(), inputs, Trainer(tiny_donor(), other))
 
 
-def test_a_killed_training_is_not_gone_on_with_for_another_purpose(tmp_path):
-    data, options = tiny_data(), TrainOptions(batch_size=32, epochs=1)
+def test_a_killed_training_is_not_gone_on_with_for_another_purpose(probing, tmp_path):
+    data, options = tiny_data(), probing.options
 
     class Other(Probe):
         pass
 
     state = tmp_path / "state.npz"
-    fit(tiny_donor(), data, objective=Probe(options), state_file=state)
+    fit(tiny_donor(), data, trainer=probing, state_file=state)
     with pytest.raises(ResumeMismatchError, match="objective: there Probe, now Other"):
         fit(tiny_donor(), data, objective=Other(options), state_file=state)
     with pytest.raises(ResumeMismatchError, match="of another training"):

@@ -5,8 +5,11 @@ import pytest
 import tensorflow as tf
 from tiny_recipe import quarters, tiny_donor
 
+from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.recipe import Trainer, fit
+from efn_compose.train.recipe.fit import fit_inputs
+from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.selfsup import PretrainOptions, ViewOptions
 from efn_compose.train.selfsup.methods.gan import Gan, gradient_penalty
 
@@ -73,7 +76,8 @@ def test_each_side_learns_of_its_own_loss_alone(trainer):
 def test_critic_and_generator_learn_and_a_kill_costs_nothing(trainer, tmp_path):
     started(trainer)
     before = [np.array(v.numpy()) for v in trainer.objective.generator.trainable_variables]
-    whole = fit(tiny_donor(), data(), trainer=trainer, seed=1)
+    inputs = Inputs(data(), tiny_donor(), trainer.objective, AugmentOptions(), seed=1)
+    whole = fit_inputs(tiny_donor(), inputs, trainer)
     after = [v.numpy() for v in trainer.objective.generator.trainable_variables]
     assert all(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     wanted = whole.donor
@@ -92,7 +96,7 @@ def test_critic_and_generator_learn_and_a_kill_costs_nothing(trainer, tmp_path):
 
     state = tmp_path / "state.npz"
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny_donor(), data(), trainer=trainer, seed=1, state_file=state, watcher=Killer())
-    fit(tiny_donor(), data(), trainer=trainer, seed=3)  # forget everything
+        fit_inputs(tiny_donor(), inputs, trainer, state_file=state, watcher=Killer())
+    fit_inputs(tiny_donor(1), inputs, trainer)  # forget everything
     found = fit(tiny_donor(), data(), trainer=trainer, seed=1, state_file=state)
     assert found.donor.fingerprint == wanted.fingerprint

@@ -8,8 +8,11 @@ from tiny_recipe import quarters, tiny_donor
 from efn_compose.arch import arch_spec
 from efn_compose.arch.feature_points import feature_points
 from efn_compose.statistics.absorb import absorb_statistics
+from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.recipe import Trainer, fit
+from efn_compose.train.recipe.fit import fit_inputs
+from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.selfsup import PretrainOptions
 from efn_compose.train.selfsup.codebook import DECAY, Codebook, nearest_entries
 from efn_compose.train.selfsup.methods.vqvae import VqVae, coded_points
@@ -98,8 +101,19 @@ def data():
     return TrainingData.of_images(images[:64], images[64:])
 
 
-def test_painting_from_codes_is_learnt_and_goes_on_after_a_kill_to_the_same_bits(trainer, tmp_path):
-    whole = fit(tiny_donor(), data(), trainer=trainer, seed=2)
+@pytest.fixture(scope="module")
+def inputs(trainer):
+    return Inputs(data(), tiny_donor(), trainer.objective, AugmentOptions(), seed=2)
+
+
+@pytest.fixture(scope="module")
+def whole(trainer, inputs):
+    return fit_inputs(tiny_donor(), inputs, trainer)
+
+
+def test_painting_from_codes_is_learnt_and_goes_on_after_a_kill_to_the_same_bits(
+    trainer, inputs, whole, tmp_path
+):
     losses = [record.train_loss for record in whole.history.epochs]
     assert losses[-1] < 0.9 * losses[0]
     assert whole.history.epochs[-1].validation["perplexity_share"] > 0.05
@@ -116,8 +130,8 @@ def test_painting_from_codes_is_learnt_and_goes_on_after_a_kill_to_the_same_bits
 
     state = tmp_path / "state.npz"
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny_donor(), data(), trainer=trainer, seed=2, state_file=state, watcher=Killer())
-    fit(tiny_donor(), data(), trainer=trainer, seed=3)  # forget everything
+        fit_inputs(tiny_donor(), inputs, trainer, state_file=state, watcher=Killer())
+    fit_inputs(tiny_donor(1), inputs, trainer)  # forget everything
     found = fit(tiny_donor(), data(), trainer=trainer, seed=2, state_file=state)
     assert found.donor.fingerprint == wanted.fingerprint
     assert [r.validation for r in found.history.epochs] == [
@@ -125,8 +139,8 @@ def test_painting_from_codes_is_learnt_and_goes_on_after_a_kill_to_the_same_bits
     ]
 
 
-def test_what_lies_behind_the_codes_stays(trainer):
-    found = fit(tiny_donor(), data(), trainer=trainer).donor
+def test_what_lies_behind_the_codes_stays(whole):
+    found = whole.donor
     start = absorb_statistics(tiny_donor(), data().train_images)
     for name in ("top_conv/kernel", "top_bn/gamma"):
         np.testing.assert_array_equal(found.tensors[name], start.tensors[name])
