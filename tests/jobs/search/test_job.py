@@ -125,14 +125,21 @@ def test_two_workers_that_read_the_cache_write_the_journal_of_one_that_holds_its
 
 
 @pytest.mark.slow
-def test_a_search_over_units_is_killed_and_resumed_and_mixes_within_blocks(tmp_path):
+def test_a_search_over_units_mixes_within_blocks_and_goes_on_from_what_it_had_written(tmp_path):
     settings = ("--set", "search.granularity=unit", "donors.siblings=0", "genetic.generations=1")
-    twice = [write_nano_experiment(tmp_path / name, population=8) for name in ("one", "two")]
-    _evolve(twice[0], *settings)
-    _kill_after(twice[1], 9, *settings)
-    _evolve(twice[1], *settings, "--resume")
-    first, second = (config.parent / "run" for config in twice)
+    config = write_nano_experiment(tmp_path / "one", population=8)
+    _evolve(config, *settings)
+    first = config.parent / "run"
+    # As a kill within the search leaves it; the kill itself is above.
+    again, second = _copy((config.parent,), tmp_path)
+    lines = (second / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    (second / "evaluations.jsonl").write_bytes(b"".join(lines[:9]))
+    for name in ("result.json", "efn_magic_weights.h5", "report.html", "card.md"):
+        (second / name).unlink()
+    _evolve(again, *settings, "--resume")
     assert _journal(first) == _journal(second)
+    name = "efn_magic_weights.h5"
+    assert (first / name).read_bytes() == (second / name).read_bytes()
     space = _unit_space(first)
     evaluated = [tuple(r["recipe"]["values"]) for r in _journal(first) if r["phase"] == "search"]
     assert all(space.canonical(genome) == genome for genome in evaluated)
@@ -209,7 +216,7 @@ def test_a_finished_run_says_its_verdict_without_starting_workers(finished, tmp_
 
 
 def _copy(finished, tmp_path):
-    """Return the configuration and the run folder of a copy of a finished run."""
+    """Return the configuration and the run folder of a copy of a finished run, its folder first."""
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)
     config = folder / "nano.toml"
@@ -369,8 +376,10 @@ def test_a_network_to_nest_into_that_is_too_small(tmp_path):
 
 @pytest.mark.slow
 def test_the_winner_is_nested_into_a_larger_network_of_the_same_function(tmp_path):
-    experiment = write_nano_experiment(tmp_path, LITE)
-    _evolve(experiment, "--set", "output.nest_into=lite-w0.5-d0.6", "genetic.generations=0")
+    shape = {"population": 2, "generations": 0, "noise_repeats": 0, "finalists": 1}
+    experiment = write_nano_experiment(tmp_path, LITE, **shape)
+    settings = ("donors.siblings=0", "donors.align=never", "output.nest_into=lite-w0.5-d0.6")
+    _evolve(experiment, "--set", *settings)
     small = load_donor(tmp_path / "run" / "efn_magic_weights.h5")
     large = load_donor(tmp_path / "run" / "efn_magic_weights_lite-w0.5-d0.6.h5")
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3))
