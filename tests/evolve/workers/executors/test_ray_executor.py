@@ -1,6 +1,7 @@
 """Ray workers without networks: retries, hangs, memory, waiting, joining, listening. Real Ray."""
 
 import contextlib
+import os
 import time
 
 import psutil
@@ -48,31 +49,63 @@ def make(ray):
         executor.close()
 
 
-def test_tasks_are_taken_only_when_a_worker_is_free(make):
-    executor = make(workers=2)
-    taken, answered = [], []
+@pytest.fixture(scope="class")
+def two(ray):
+    executor = RayExecutor(PlainSetup(), None, ExecutorOptions(workers=2))
+    yield executor
+    executor.close()
 
-    def tasks():
-        for _ in range(8):
-            taken.append(len(answered))
-            yield Answer(0.05)
 
-    for position, outcome in executor.run(tasks()):
-        answered.append(position)
-        assert outcome.error is None
-    assert sorted(answered) == list(range(8))
-    # The n-th task is taken once all but at most one of those before it are answered.
-    assert all(known >= n - 2 for n, known in enumerate(taken))
-    assert all(known <= n for n, known in enumerate(taken))
+class TestTwoWorkers:
+    """Of one executor; the last test closes it, so that the other tests find free places."""
+
+    def test_tasks_are_taken_only_when_a_worker_is_free(self, two):
+        taken, answered = [], []
+
+        def tasks():
+            for _ in range(8):
+                taken.append(len(answered))
+                yield Answer(0.05)
+
+        for position, outcome in two.run(tasks()):
+            answered.append(position)
+            assert outcome.error is None
+        assert sorted(answered) == list(range(8))
+        # The n-th task is taken once all but at most one of those before it are answered.
+        assert all(known >= n - 2 for n, known in enumerate(taken))
+        assert all(known <= n for n, known in enumerate(taken))
+
+    def test_workers_have_the_priority_of_the_process_they_work_for(self, two):
+        assert dict(two.run([Priority()]))[0].value == os.nice(0)
+
+    def test_a_search_left_in_the_middle_leaves_no_answer_behind(self, two):
+        before = {outcome.value for _, outcome in two.run([Answer(0.3)] * 4)}
+        assert len(before) == 2
+        for _ in two.run([Answer(0.01), Answer(60), Answer(60)]):
+            break
+        answers = dict(two.run([Answer(0.3)] * 4))
+        assert sorted(answers) == list(range(4))
+        # The one that was busy has been replaced, not waited for.
+        assert not before <= {outcome.value for outcome in answers.values()}
+
+    def test_idle_workers_end_by_themselves_and_clean_up(self, two, tmp_path):
+        """Killed ones leave TensorFlow's temporary files behind, ten for each worker."""
+        left = [tmp_path / "first", tmp_path / "second"]
+        assert all(o.error is None for _, o in two.run([Farewell(str(path)) for path in left]))
+        two.close()
+        end = time.monotonic() + 60
+        while not all(path.exists() for path in left) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert all(path.exists() for path in left)
 
 
 def test_failures_of_all_kinds_are_answers(make, tmp_path):
-    executor = make(workers=1, retries=0, patience=5.0)
+    executor = make(workers=1, retries=0, patience=3.0)
     assert dict(executor.run([Answer()]))[0].error is None
     names = ("hangs", "dies")
     tasks = [Sleeper(str(tmp_path / names[0])), Bomb(str(tmp_path / names[1])), Raiser(), Hoarder()]
     outcomes = dict(executor.run([*tasks, Answer()]))
-    assert "no answer within 5 s, worker killed" in outcomes[0].error
+    assert "no answer within 3 s, worker killed" in outcomes[0].error
     assert "worker died" in outcomes[1].error
     assert "ValueError" in outcomes[2].error
     assert "MemoryError" in outcomes[3].error
@@ -110,24 +143,6 @@ def test_a_worker_that_begins_above_its_limit_is_kept_until_it_grows(make):
     assert len([note for note in executor.notes if "executor.memory_limit_mb = 1." in note]) == 1
 
 
-def test_idle_workers_end_by_themselves_and_clean_up(make, tmp_path):
-    """Killed ones leave TensorFlow's temporary files behind, ten for each worker."""
-    executor = make(workers=2)
-    left = [tmp_path / "first", tmp_path / "second"]
-    assert all(o.error is None for _, o in executor.run([Farewell(str(path)) for path in left]))
-    executor.close()
-    end = time.monotonic() + 60
-    while not all(path.exists() for path in left) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert all(path.exists() for path in left)
-
-
-def test_workers_have_the_priority_of_the_process_they_work_for(make):
-    import os
-
-    assert dict(make(workers=1).run([Priority()]))[0].value == os.nice(0)
-
-
 def test_more_workers_than_places_is_said_and_the_others_work(make, ray):
     places = int(ray.cluster_resources()["CPU"])
     executor = make(workers=places + 3, patience=10.0)
@@ -154,18 +169,6 @@ def test_other_code_on_a_node_is_refused_with_what_differs(make, monkeypatch):
     assert "keras: " in str(error.value)
     assert "2.0 here" in str(error.value)
     assert "efn_compose: " in str(error.value)
-
-
-def test_a_search_left_in_the_middle_leaves_no_answer_behind(make):
-    executor = make(workers=2)
-    before = {outcome.value for _, outcome in executor.run([Answer(0.3)] * 4)}
-    assert len(before) == 2
-    for _ in executor.run([Answer(0.01), Answer(60), Answer(60)]):
-        break
-    answers = dict(executor.run([Answer(0.3)] * 4))
-    assert sorted(answers) == list(range(4))
-    # The one that was busy has been replaced, not waited for.
-    assert not before <= {outcome.value for outcome in answers.values()}
 
 
 def test_ray_listens_on_loopback_only_and_runs_no_dashboard(ray):
