@@ -22,6 +22,7 @@ from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.config import dump_toml
 from efn_compose.donors import Donor
 from efn_compose.errors import EvaluationError, ResumeMismatchError
+from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.jobs.search.job import evolve
 from efn_compose.jobs.search.preparation import STORED, prepare
 from efn_compose.settings.renamed import OldSettingWarning
@@ -63,12 +64,29 @@ def runs(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def traced_workers():
+    """Let runs of one setup and one data set share a worker: its network is traced once."""
+    made, make = {}, WorkerSetup.make_worker
+
+    def make_once(setup, data, device=None):
+        key = (repr(setup), data.fingerprint, repr(device))
+        if key not in made:
+            made[key] = make(setup, data, device)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerSetup, "make_worker", make_once)
+        yield made
+
+
 def _resume(kind: str, overrides=()):
     with pytest.warns(OldSettingWarning):
         return evolve(f"{kind}/config.toml", overrides, resume=True, quiet=True)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("traced_workers")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_of_version_0_1_replays_to_the_same_verdict(runs, kind):
     folder = runs / kind
