@@ -27,21 +27,22 @@ def dimmed(count: int, seed: int) -> np.ndarray:
 
 
 @cache
-def _network(spec, conventions, classes: int, side: int, layer: str, dtype: str):
-    """Return a model, built once, and one of it that ends with a layer."""
+def _network(spec, conventions, classes: int, side: int, dtype: str):
+    """Return a model, built once, and one of it that ends with its last convolution."""
     model = build_model(spec, conventions, classes=classes, input_shape=(side, side, 3))
     for one in model._flatten_layers():
         if isinstance(one, keras.layers.Dropout):
             one.rate = 0.0
-    return model, keras.Model(model.input, model.get_layer(layer).output) if layer else model
+    return model, keras.Model(model.input, model.get_layer("top_conv").output)
 
 
-def outputs(donor, images: np.ndarray, *, training: bool, layer: str = "") -> np.ndarray:
-    """Return Keras' logits, or a layer's output; dropout and dropped blocks are set to nothing."""
-    place = (donor.spec, donor.conventions, donor.classes, images.shape[1], layer)
-    model, shown = _network(*place, keras.config.floatx())
+def outputs(donor, images: np.ndarray, *, training: bool, convolved: bool = False) -> np.ndarray:
+    """Return Keras' logits, or its last convolution's output, without dropout and dropped blocks."""
+    place = (donor.spec, donor.conventions, donor.classes, images.shape[1])
+    model, body = _network(*place, keras.config.floatx())
     # Before each call: in training it moves the model's statistics.
     assign_weights(model, donor.spec, donor.tensors, donor.classes)
+    shown = body if convolved else model
     return np.asarray(shown(donor.preprocess(images), training=training))
 
 
@@ -61,24 +62,29 @@ def donor(request):
     return random_donor(request.param, images=photo_like(40), dtype="float64")
 
 
+@pytest.fixture(scope="module")
+def absorbed(donor):
+    """The donor with each part absorbed for 70 dimmed images."""
+    images = dimmed(70, seed=1)
+    return {part: absorb_statistics(donor, images, part) for part in ("all", "body")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["all", "body"])
 @pytest.mark.usefixtures("in_double")
-def test_the_function_is_kept_for_any_image(donor, part):
-    absorbed = absorb_statistics(donor, dimmed(70, seed=1), part)
+def test_the_function_is_kept_for_any_image(donor, absorbed, part):
     for images in (dimmed(9, seed=2), photo_like(9, seed=3)):
         before = outputs(donor, images, training=False)
-        now = outputs(absorbed, images, training=False)
+        now = outputs(absorbed[part], images, training=False)
         np.testing.assert_allclose(now, before, atol=1e-9 * np.abs(before).max())
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_double")
-def test_training_begins_with_what_inference_gave(donor):
+def test_training_begins_with_what_inference_gave(donor, absorbed):
     images = dimmed(70, seed=1)
     before = outputs(donor, images, training=False)
-    absorbed = absorb_statistics(donor, images)
-    now = outputs(absorbed, images, training=True)
+    now = outputs(absorbed["all"], images, training=True)
     np.testing.assert_allclose(now, before, atol=1e-3 * np.abs(before).max())
     # Without it, the first step already sees another network.
     then = outputs(donor, images, training=True)
@@ -87,14 +93,14 @@ def test_training_begins_with_what_inference_gave(donor):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_double")
-def test_body_keeps_what_the_network_computes_before_its_last_batchnorm(donor):
+def test_body_keeps_what_the_network_computes_before_its_last_batchnorm(donor, absorbed):
     images = dimmed(70, seed=1)
-    before = outputs(donor, images, training=False, layer="top_conv")
-    absorbed = absorb_statistics(donor, images, "body")
+    before = outputs(donor, images, training=False, convolved=True)
+    of_body = absorbed["body"]
     for training in (False, True):
-        now = outputs(absorbed, images, training=training, layer="top_conv")
+        now = outputs(of_body, images, training=training, convolved=True)
         np.testing.assert_allclose(now, before, atol=1e-3 * np.abs(before).max())
-    left = {n for n in donor.tensors if absorbed.tensors[n] is donor.tensors[n] and "_bn/" in n}
+    left = {n for n in donor.tensors if of_body.tensors[n] is donor.tensors[n] and "_bn/" in n}
     assert left == {
         f"top_bn/{role}" for role in ("gamma", "beta", "moving_mean", "moving_variance")
     }
@@ -169,7 +175,14 @@ def untouched(donor, **options):
     return fit(donor, tiny_data(), TrainOptions(**{**usual, **options})).donor
 
 
+@cache
+def _body(spec, conventions, side: int):
+    """Return a model without its classifier, built once."""
+    return build_model(spec, conventions, include_top=False, input_shape=(side, side, 3))
+
+
 def features(donor, images: np.ndarray) -> np.ndarray:
     """Return Keras' last feature map."""
-    model = donor.build(input_shape=(*images.shape[1:3], 3), include_top=False)
+    model = _body(donor.spec, donor.conventions, images.shape[1])
+    assign_weights(model, donor.spec, donor.without_head().tensors, None)
     return np.asarray(model(donor.preprocess(images), training=False))
