@@ -1,7 +1,8 @@
-"""A network traced once for two runs of one recipe, of which the second one starts from nothing."""
+"""Networks traced once for several runs of one recipe, all of which start from nothing."""
 
 import pytest
 
+from efn_compose.jobs.study.worker import StudyWorker
 from efn_compose.jobs.trainings.worker import TrainingWorker
 from efn_compose.train.recipe import Trainer
 
@@ -25,3 +26,21 @@ def share_trainers(patch: pytest.MonkeyPatch, traced: dict[object, Trainer]) -> 
         return traced[key]
 
     patch.setattr(TrainingWorker, "_made", made)
+
+
+def share_study_trainers(patch: pytest.MonkeyPatch, traced: dict[object, Trainer]) -> None:
+    """Let workers of studies do so, under the same condition.
+
+    Args:
+        patch: Ends it.
+        traced: Trainers by network and recipe; grows.
+    """
+    original = StudyWorker.trainer
+
+    def trainer(self, plan, donor, classes):
+        key = (plan.network, plan.spec, donor.conventions, plan.train, classes, self.setup.metric)
+        if key not in traced:
+            traced[key] = original(self, plan, donor, classes)
+        return traced[key]
+
+    patch.setattr(StudyWorker, "trainer", trainer)

@@ -8,6 +8,7 @@ import pytest
 from page_checks import Page
 from random_donors import TINY
 from tiny_recipe import quarters, tiny_donor
+from traced_trainers import share_study_trainers
 
 from efn_compose.analysis.page.study_report import render_study
 from efn_compose.analysis.reading.study_view import read_study
@@ -48,8 +49,16 @@ def settings(place, name, **changes):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(place):
-    return study(overrides=settings(place, "undisturbed"), quiet=True)
+def traced():
+    """Trainers of the study that is not disturbed, for others that start from nothing."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place, traced):
+    with pytest.MonkeyPatch.context() as patch:
+        share_study_trainers(patch, traced)
+        return study(overrides=settings(place, "undisturbed"), quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +92,9 @@ def test_a_study_leaves_a_row_per_training_and_says_why_some_failed(undisturbed)
 
 
 @pytest.mark.slow
-def test_a_killed_study_goes_on_and_ends_with_the_same_table(rows_of_24, place, monkeypatch):
+def test_a_killed_study_goes_on_and_ends_with_the_same_table(
+    rows_of_24, place, traced, monkeypatch
+):
     words = settings(place, "killed", study__resolutions="24")
     arguments = ["study", "grid", "--quiet", "--set", *words]
     original, count = TrainingProgress.finish, 0
@@ -91,14 +102,18 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(rows_of_24, place, 
     def interrupt(self, line):
         nonlocal count
         count += 1
-        if count == 2:
+        # One training has ended; of the three that are left, one can be made and two cannot.
+        if count == 1:
             raise KeyboardInterrupt
         original(self, line)
 
     monkeypatch.setattr(TrainingProgress, "finish", interrupt)
-    assert main(arguments) == 130
+    with pytest.MonkeyPatch.context() as patch:
+        share_study_trainers(patch, traced)
+        assert main(arguments) == 130
     view = read_study(place / "killed")
     assert "still to be made" in view.verdict and Page(render_study(view)).text
+    assert len(read_journal(place / "killed/evaluations.jsonl").records) == 1
     assert main(arguments) == 1
     assert main([*arguments, "--resume"]) == 0
     assert (place / "killed" / "table.csv").read_bytes() == rows_of_24
@@ -124,11 +139,14 @@ def test_the_page_is_whole_and_loads_nothing(undisturbed):
 
 
 @pytest.mark.slow
-def test_backbones_have_scores_without_training_beside_the_result(place):
+def test_backbones_have_scores_without_training_beside_the_result(
+    undisturbed, place, traced, monkeypatch
+):
     changes = {
         "study__kind": "backbones", "study__factors": "",
         "study__resolutions": "16", "validation__seeds": 1,
     }  # fmt: skip
+    share_study_trainers(monkeypatch, traced)
     summary = study(overrides=settings(place, "backbones", **changes), quiet=True)
     names = [row["score"] for row in summary.view.to_json()["correlations"]]
     assert names == ["knn", "log_me", "ridge"]
