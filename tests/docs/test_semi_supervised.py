@@ -7,6 +7,7 @@ import pytest
 from repository import ROOT
 from tiny_recipe import quarters, tiny_data, tiny_donor
 
+from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.recipe import TrainOptions
 from efn_compose.train.semi import SemiOptions
 from efn_compose.train.semi.noisy_student import noisy_student
@@ -25,12 +26,13 @@ def test_the_example_trains_both_and_finished_rounds_are_read_again(tmp_path):
     assert [record.round for record in names["rounds"]] == [0, 1, 2]
     assert names["teacher"].predict(unlabelled[:5]).shape == (5, 4)
     semi = SemiOptions(rounds=1, confidence=0.0, labelled_share=0.5)
-    said = []
+    said, plain = [], AugmentOptions(flip_x=0.0)
 
     def again(**more):
         return noisy_student(
             names["donor"], names["data"], unlabelled, semi, TrainOptions(epochs=2, batch_size=16),
-            trainer=names["student"].trainer, state_file=tmp_path / "s.h5", **more,
+            trainer=names["student"].trainer, state_file=tmp_path / "s.h5",
+            teacher_augment=plain, student_augment=plain, **more,
         )  # fmt: skip
 
     fitted, records = again(on_round=said.append)
