@@ -16,9 +16,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 PIP = PYTHONWARNINGS=ignore $(BIN)/python -m pip
 # Python compiles what it imports; to compile all of 4 GB here would take a minute.
 INSTALL = $(PIP) install --quiet --no-compile
-# Three processes for two cores: one of them mostly waits for Ray, a browser or a command. Each file of
-# tests belongs to one process.
-TESTS = $(BIN)/python -m pytest --numprocesses 3
+# Four processes for two cores: some mostly wait for Ray, a browser, a command or the disk. Each file of
+# tests belongs to one process; tests/conftest.py says in which order.
+TESTS = $(BIN)/python -m pytest --numprocesses 4 --no-loadscope-reorder
 
 .PHONY: evolve test quick coverage docs lint format clean
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 import time
 from typing import Any
 
@@ -25,6 +26,13 @@ def chance() -> random.Random:
     seed = int(os.environ.get("TEST_SEED", time.time_ns() % 10**9))
     print(f"TEST_SEED={seed} repeats what this test drew.")
     return random.Random(seed)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _seeded() -> None:
+    """Seed TensorFlow for each file: after a deterministic training, a process refuses other draws."""
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].random.set_seed(0)
 
 
 @pytest.hookimpl(wrapper=True)

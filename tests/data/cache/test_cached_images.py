@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efn_compose.data import decode, load_table
+from efn_compose.data import load_table
 from efn_compose.data.cache.images import cached_images
 from efn_compose.data.cache.place import clear_cache, list_cache, make_room
+from efn_compose.data.decoding import decode
 from efn_compose.data.decoding.decode import ImageFiles, resize_images
 from efn_compose.data.decoding.unreadable import skip_unreadable
 from efn_compose.data.holding import Holding
