@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from efn_compose.cli.shared.arguments import (
     add_dry_run,
     add_overrides,
+    add_relay,
     add_resume,
     add_setting_flags,
     settings_given,
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="TOML file; flags override it")
     add_setting_flags(parser, _FLAGS)
     add_resume(parser)
+    add_relay(parser)
     add_dry_run(parser, "print all settings and the pretrainings, then stop")
     add_overrides(parser, "change any setting; --dry-run lists all")
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
@@ -75,6 +77,21 @@ def run(options: argparse.Namespace, output: Output) -> None:
     if options.dry_run:
         prepared = prepare_pretraining(options.config, overrides, show_progress=not is_quiet)
         _describe(prepared, output)
+        return
+    if options.parcel or options.hours:
+        from efn_compose.cli.shared.legs import say_leg
+        from efn_compose.jobs.relay.job import run_leg
+
+        leg = run_leg(
+            "pretrain",
+            options.config,
+            overrides,
+            hours=options.hours,
+            parcel=options.parcel,
+            resume=options.resume,
+            quiet=is_quiet,
+        )
+        say_leg(leg, output)
         return
     summary = pretrain(options.config, overrides, resume=options.resume, quiet=is_quiet)
     fields = {

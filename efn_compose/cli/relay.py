@@ -1,6 +1,6 @@
 """`efn-compose relay`: go on with a run that somebody else began.
 
-`efn-compose train ... --hours 29.9 --parcel out.efn` (or `evolve`) stops in time and writes one
+`efn-compose train ... --hours 29.9 --parcel out.efn` (or `pretrain`, `evolve`) stops in time and writes one
 file: weights, optimizer, position, journal, and what the run was told. `relay accept` checks every
 byte of the file, its versions and your images, puts the run into a folder and goes on. Your images
 do not travel: name them with --data. With --hours and --parcel it hands the run on again.

@@ -64,7 +64,7 @@ def run_leg(
     """Run a job until its end or until its hours are over, and write the parcel.
 
     Args:
-        verb: "train" or "evolve".
+        verb: "train", "pretrain" or "evolve".
         config_path: As for the verb.
         overrides: As for the verb; `run.path` must be set, here or in the file.
         hours: The leg ends before; 0: whenever the job is done.

@@ -39,11 +39,10 @@ def relayed_job(verb: str) -> RelayedJob:
     Raises:
         ConfigError: The verb cannot be handed on.
     """
-    if verb == "train":
-        return _train()
-    if verb == "evolve":
-        return _evolve()
-    raise ConfigError(f"A relay is of train or evolve. Received: {verb!r}.")
+    jobs = {"train": _train, "pretrain": _pretrain, "evolve": _evolve}
+    if verb not in jobs:
+        raise ConfigError(f"A relay is of {', '.join(jobs)}. Received: {verb!r}.")
+    return jobs[verb]()
 
 
 def _train() -> RelayedJob:
@@ -67,6 +66,34 @@ def _train() -> RelayedJob:
         stored=STORED,
         files=("weights.file", "validation.file"),
         sources=("data.source", "data.folder", "data.masks", "semi.unlabelled"),
+        images=images,
+        run=run,
+    )
+
+
+def _pretrain() -> RelayedJob:
+    from efn_compose.jobs.pretraining.job import STORED, prepare_pretraining, pretrain
+
+    def images(config: str | None, overrides: list[str]) -> Mapping[str, str]:
+        prepared = prepare_pretraining(config, overrides, show_progress=False).images
+        parts = {"unlabelled": prepared.unlabelled}
+        if prepared.labelled is not None:
+            parts["labelled"] = prepared.labelled.images
+        return {
+            f"{part} image {number}": digest
+            for part, pixels in parts.items()
+            for number, digest in enumerate(pixel_digests(pixels, False))
+        }
+
+    def run(
+        config: str | None, overrides: list[str], resume: bool, quiet: bool, deadline: "Deadline"
+    ) -> Any:
+        return pretrain(config, overrides, resume=resume, quiet=quiet)
+
+    return RelayedJob(
+        stored=STORED,
+        files=("weights.file", "labelled.folds"),
+        sources=("unlabelled.source", "labelled.source", "labelled.folder"),
         images=images,
         run=run,
     )

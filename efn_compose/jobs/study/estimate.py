@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.arch.cost import cost
+from efn_compose.evolve.workers.devices import Device
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.jobs.study.preparation import PreparedStudy
@@ -99,7 +100,7 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
 
 def _measure(prepared: PreparedStudy, number: int) -> _Times:
     """Train one point for two short epochs; the second one counts."""
-    from efn_compose.jobs.study.worker import StudySetup, StudyWorker
+    from efn_compose.jobs.study.worker import StudySetup
     from efn_compose.train.examples import TrainingData
     from efn_compose.train.recipe import fit
 
@@ -107,7 +108,8 @@ def _measure(prepared: PreparedStudy, number: int) -> _Times:
     train = dataclasses.replace(plan.train, epochs=2, sizes=(), warm_up_epochs=0, find_rate=False)
     plan = dataclasses.replace(plan, train=train)
     images = {key: found.folded for key, found in prepared.images.items()}
-    worker = StudyWorker(StudySetup(prepared.donors, [plan], "", "accuracy", 0), images)
+    setup = StudySetup(prepared.donors, [plan], "", threads=_threads(prepared))
+    worker = setup.make_worker(images, Device("cpu"))
     whole, _ = images[plan.source, plan.side].part(0)
     data = TrainingData(
         whole.class_names,
@@ -129,6 +131,15 @@ def _measure(prepared: PreparedStudy, number: int) -> _Times:
         forward=(second["bn"] + second["score"]) / (statistics + len(data.validation_images)),
         set_up=wall - 2 * sum(second.values()),
     )
+
+
+def _threads(prepared: PreparedStudy) -> int:
+    """Return the threads that a worker will have; 0: those of this process, or a GPU's."""
+    import tensorflow as tf
+
+    options = prepared.config.executor
+    has_gpu = options.on_gpu and bool(tf.config.list_physical_devices("GPU"))
+    return 0 if has_gpu or EXECUTORS[options.chosen].is_in_process else 1
 
 
 def _multiply_adds(plan: Plan) -> int:

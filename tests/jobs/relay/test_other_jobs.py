@@ -1,0 +1,86 @@
+"""Searches and pretrainings handed on: the same end as undisturbed, in another folder."""
+
+import itertools
+import sys
+
+import numpy as np
+import pytest
+from nano_run import write_nano_experiment
+from tiny_recipe import quarters, tiny_donor
+
+from efn_compose.errors import ConfigError
+from efn_compose.jobs.relay.deadline import TimeIsUp
+from efn_compose.jobs.relay.job import accept, run_leg
+from efn_compose.jobs.relay.relayed import relayed_job
+from efn_compose.store import Journal, read_journal
+from efn_compose.train.recipe.state import write_state
+
+
+def lines(folder):
+    """The journal without what may differ between equal runs."""
+    return [
+        {key: value for key, value in record.items() if key != "timing"}
+        for record in read_journal(folder / "evaluations.jsonl").records
+    ]
+
+
+@pytest.mark.slow
+def test_a_search_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeypatch):
+    changes = {"generations": 1, "noise_repeats": 0}
+    config = str(write_nano_experiment(tmp_path / "given", **changes))
+    whole = run_leg("evolve", config, [f"run.path={tmp_path / 'whole'}"], quiet=True)
+    counter, append = itertools.count(1), Journal.append
+
+    def stop(self, record):
+        if next(counter) == 5:
+            raise TimeIsUp
+        append(self, record)
+
+    parcel = tmp_path / "out.efn"
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", stop)
+        words = [f"run.path={tmp_path / 'first'}"]
+        first = run_leg("evolve", config, words, parcel=parcel, quiet=True)
+    assert first.result is None and first.legs[0].ended["journal"] == 4
+    for name in ("donor1.h5", "donor2.h5"):
+        (tmp_path / "given" / name).unlink()
+    second = accept(parcel, tmp_path / "second", quiet=True)
+    assert second.result.verdict == whole.result.verdict
+    assert lines(second.folder) == lines(whole.folder)
+    ours, theirs = (leg.folder / "efn_magic_weights.h5" for leg in (second, whole))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert "Legs" in (second.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_pretraining_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeypatch):
+    tiny_donor().save(tmp_path / "tiny.h5")
+    images, labels = quarters(64, seed=3)
+    np.savez(tmp_path / "unlabelled.npz", images=images, labels=labels)
+    words = [
+        f"weights.file={tmp_path / 'tiny.h5'}", "unlabelled.size=16", "pretrain.epochs=3",
+        f"unlabelled.source=npz:{tmp_path / 'unlabelled.npz'}", "pretrain.batch_size=16",
+        "pretrain.width=32", "executor.kind=serial",
+    ]  # fmt: skip
+    whole = run_leg("pretrain", None, [*words, f"run.path={tmp_path / 'whole'}"], quiet=True)
+    counter = itertools.count(1)
+
+    def stop(*arguments):
+        write_state(*arguments)
+        if next(counter) == 2:
+            raise TimeIsUp
+
+    parcel = tmp_path / "out.efn"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["efn_compose.train.recipe.fit"], "write_state", stop)
+        path = [f"run.path={tmp_path / 'first'}"]
+        first = run_leg("pretrain", None, [*words, *path], parcel=parcel, quiet=True)
+    assert first.result is None
+    second = accept(parcel, tmp_path / "second", quiet=True)
+    ours, theirs = (leg.result.weights for leg in (second, whole))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_other_verbs_are_refused():
+    with pytest.raises(ConfigError, match="train, pretrain, evolve"):
+        relayed_job("soup")
