@@ -130,24 +130,15 @@ def _leg(
     options: argparse.Namespace, config: str | None, overrides: list[str], output: Output
 ) -> None:
     """Run a leg; its hours are no budget of the search, which goes on elsewhere."""
-    from efn_compose.cli.shared.legs import say_leg
-    from efn_compose.jobs.relay.job import run_leg
+    from efn_compose.cli.shared.legs import make_leg
 
     hours = getattr(options, "budget.hours")
     try:
         limit = float(hours or 0)
     except ValueError:
         raise ConfigError(f"--hours: a number of hours. Received: {hours!r}.") from None
-    leg = run_leg(
-        "evolve",
-        config,
-        [word for word in overrides if hours is None or word != f"budget.hours={hours}"],
-        hours=limit,
-        parcel=options.parcel,
-        resume=options.resume,
-        quiet=output.is_quiet or output.as_json,
-    )
-    say_leg(leg, output)
+    own = [word for word in overrides if hours is None or word != f"budget.hours={hours}"]
+    make_leg("evolve", config, own, options, limit, output)
 
 
 def _shortcuts(options: argparse.Namespace) -> list[str]:

@@ -9,7 +9,13 @@ goes on with the same command and --resume.
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from efn_compose.cli.shared.arguments import add_dry_run, add_output, add_overrides, add_resume
+from efn_compose.cli.shared.arguments import (
+    add_dry_run,
+    add_output,
+    add_overrides,
+    add_resume,
+    refuse_resumed_dry_run,
+)
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
@@ -46,8 +52,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
     if options.until and options.hours:
         raise ConfigError("--until and --hours exclude each other.")
-    if options.dry_run and options.resume:
-        raise ConfigError("--dry-run and --resume exclude each other.")
+    refuse_resumed_dry_run(options)
     hours = hours_until(options.until) if options.until else options.hours
     prepared = prepare_pipeline(options.story, options.overrides, options.output)
     if options.dry_run:
@@ -75,14 +80,14 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _describe(prepared: "PreparedPipeline", output: Output) -> None:
-    from efn_compose.jobs.pipeline.checks import bytes_of, room_for
+    from efn_compose.jobs.pipeline.checks import room_for
 
     stages: list[dict[str, Any]] = [
         {
             "stage": stage.name,
             "verb": stage.verb,
             "reads": [str(found) for _, found in stage.references],
-            "disk_bytes": bytes_of(prepared.story, stage, prepared.configs[stage.name]),
+            "disk_bytes": prepared.disk[stage.name],
         }
         for stage in prepared.story.stages
     ]

@@ -11,14 +11,11 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from efn_compose.cli.shared.arguments import (
-    add_dry_run,
-    add_overrides,
-    add_resume,
-    add_setting_flags,
+    add_run_arguments,
+    refuse_resumed_dry_run,
     settings_given,
 )
 from efn_compose.cli.shared.output import Output
-from efn_compose.errors import ConfigError
 
 if TYPE_CHECKING:
     from efn_compose.jobs.study.preparation import PreparedStudy
@@ -48,11 +45,12 @@ _FLAGS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("kind", choices=KINDS, help="the study")
-    parser.add_argument("config", nargs="?", help="TOML file; flags override it")
-    add_setting_flags(parser, _FLAGS)
-    add_resume(parser)
-    add_dry_run(parser, "print the design and the hours it will take, measured here, then stop")
-    add_overrides(parser, "change any setting, such as study.widths=0.25,0.5")
+    add_run_arguments(
+        parser,
+        _FLAGS,
+        dry_run="print the design and the hours it will take, measured here, then stop",
+        overrides="change any setting, such as study.widths=0.25,0.5",
+    )
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
 
 
@@ -61,8 +59,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.jobs.study.job import study
     from efn_compose.jobs.study.preparation import prepare_study
 
-    if options.dry_run and options.resume:
-        raise ConfigError("--dry-run and --resume exclude each other.")
+    refuse_resumed_dry_run(options)
     given = settings_given(options, _FLAGS)
     overrides = [f"study.kind={options.kind}", *given, *options.overrides]
     is_quiet = output.is_quiet or output.as_json

@@ -9,15 +9,12 @@ import argparse
 from typing import TYPE_CHECKING
 
 from efn_compose.cli.shared.arguments import (
-    add_dry_run,
-    add_overrides,
     add_relay,
-    add_resume,
-    add_setting_flags,
+    add_run_arguments,
+    refuse_resumed_dry_run,
     settings_given,
 )
 from efn_compose.cli.shared.output import Output
-from efn_compose.errors import ConfigError
 
 if TYPE_CHECKING:
     from efn_compose.jobs.trainings.job import PreparedTrainings
@@ -56,12 +53,13 @@ _FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("config", nargs="?", help="TOML file; flags override it")
-    add_setting_flags(parser, _FLAGS)
-    add_resume(parser)
+    add_run_arguments(
+        parser,
+        _FLAGS,
+        dry_run="print all settings, the trainings and the quality of the folds, then stop",
+        overrides="change any setting; --dry-run lists all",
+    )
     add_relay(parser)
-    add_dry_run(parser, "print all settings, the trainings and the quality of the folds, then stop")
-    add_overrides(parser, "change any setting; --dry-run lists all")
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
 
 
@@ -69,27 +67,16 @@ def run(options: argparse.Namespace, output: Output) -> None:
     """Train, or say what would be trained."""
     from efn_compose.jobs.trainings.job import prepare_trainings, train
 
-    if options.dry_run and options.resume:
-        raise ConfigError("--dry-run and --resume exclude each other.")
+    refuse_resumed_dry_run(options)
     overrides = [*settings_given(options, _FLAGS), *options.overrides]
     is_quiet = output.is_quiet or output.as_json
     if options.dry_run:
         _describe(prepare_trainings(options.config, overrides, show_progress=not is_quiet), output)
         return
     if options.parcel or options.hours:
-        from efn_compose.cli.shared.legs import say_leg
-        from efn_compose.jobs.relay.job import run_leg
+        from efn_compose.cli.shared.legs import make_leg
 
-        leg = run_leg(
-            "train",
-            options.config,
-            overrides,
-            hours=options.hours,
-            parcel=options.parcel,
-            resume=options.resume,
-            quiet=is_quiet,
-        )
-        say_leg(leg, output)
+        make_leg("train", options.config, overrides, options, options.hours, output)
         return
     summary = train(options.config, overrides, resume=options.resume, quiet=is_quiet)
     from efn_compose.jobs.trainings.leaderboard import leaderboard_json

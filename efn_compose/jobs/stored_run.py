@@ -17,7 +17,7 @@ from efn_compose.errors import ResumeMismatchError, RunError, describe_problems
 from efn_compose.settings.build import build
 from efn_compose.settings.renamed import translate
 from efn_compose.settings.values import NONE_WORD
-from efn_compose.store.run_folder import CONFIG_FILE, stored_identity
+from efn_compose.store.run_folder import CONFIG_FILE, RunFolder, stored_identity
 
 Config = TypeVar("Config")
 
@@ -98,6 +98,27 @@ class StoredConfig(Generic[Config]):
         if not is_unedited or self._fixed(self.in_todays_words(stored)) != self._fixed(text):
             return identity
         return {**identity, "config": self.hash(stored)}
+
+    def opened(
+        self, folder: Path, config: Config, identity: dict[str, str], resume: bool
+    ) -> RunFolder:
+        """Begin a run in its folder, or go on with the one that is there.
+
+        Args:
+            folder: The run folder.
+            config: All settings.
+            identity: Hashes of all that decides the results.
+            resume: Go on instead of beginning.
+
+        Raises:
+            RunError: The folder holds a run or none, as is not wanted.
+            ResumeMismatchError: The stored run is another one.
+        """
+        text = dump_toml(config)
+        if not resume:
+            return RunFolder.create(folder, text, identity)
+        identity = self.resumed_identity(folder, text, identity)
+        return RunFolder.resume(folder, text, identity, self.in_todays_words)
 
     def _fixed(self, text: str) -> dict[str, Any]:
         """Return the sections that decide results, lists as tuples."""

@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Mapping
 
+from efn_compose.errors import ConfigError
+
 #: By flag: the setting it stands for, "section.key"; the name of its value; its help text.
 SettingFlags = Mapping[str, tuple[str, str, str]]
 
@@ -46,6 +48,34 @@ def add_overrides(
         default=[],
         help=help,
     )
+
+
+def add_run_arguments(
+    parser: argparse.ArgumentParser, flags: SettingFlags, *, dry_run: str, overrides: str
+) -> None:
+    """Declare what every verb with a configuration and a run folder takes.
+
+    Args:
+        parser: Of the verb.
+        flags: Those that stand for settings.
+        dry_run: Help of `--dry-run`.
+        overrides: Help of `--set`.
+    """
+    parser.add_argument("config", nargs="?", help="TOML file; flags override it")
+    add_setting_flags(parser, flags)
+    add_resume(parser)
+    add_dry_run(parser, dry_run)
+    add_overrides(parser, overrides)
+
+
+def refuse_resumed_dry_run(options: argparse.Namespace) -> None:
+    """Refuse `--dry-run` together with `--resume`.
+
+    Raises:
+        ConfigError: Both were given.
+    """
+    if options.dry_run and options.resume:
+        raise ConfigError("--dry-run and --resume exclude each other.")
 
 
 def add_resume(parser: argparse.ArgumentParser) -> None:

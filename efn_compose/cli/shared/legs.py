@@ -1,8 +1,41 @@
 """What `train`, `evolve` and `relay` say of a leg."""
 
+import argparse
+from collections.abc import Sequence
+
 from efn_compose.cli.shared.output import Output
-from efn_compose.jobs.relay.job import LegSummary
+from efn_compose.jobs.relay.job import LegSummary, run_leg
 from efn_compose.jobs.relay.legs import legs_text
+
+
+def make_leg(
+    verb: str,
+    config: str | None,
+    overrides: Sequence[str],
+    options: argparse.Namespace,
+    hours: float,
+    output: Output,
+) -> None:
+    """Run a leg of a verb's run, as `--parcel` and `--resume` say, and print how it ended.
+
+    Args:
+        verb: train, pretrain or evolve.
+        config: Its configuration file.
+        overrides: Settings, as `--set` takes them.
+        options: Hold `parcel` and `resume`.
+        hours: Of the leg; 0: no limit.
+        output: Where words go.
+    """
+    leg = run_leg(
+        verb,
+        config,
+        overrides,
+        hours=hours,
+        parcel=options.parcel,
+        resume=options.resume,
+        quiet=output.is_quiet or output.as_json,
+    )
+    say_leg(leg, output)
 
 
 def say_leg(summary: LegSummary, output: Output) -> None:

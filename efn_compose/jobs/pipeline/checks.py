@@ -1,7 +1,7 @@
 """What would stop a stage later, found before the first one starts."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ _KEPT_BY_SEARCH = 8
 _LISTED = 5
 
 
-def check_story(story: Story, folder: Path) -> dict[str, Any]:
+def check_story(story: Story, folder: Path) -> dict[str, int]:
     """Check every stage: settings, what it reads of others, weights, images, room on the disk.
 
     Args:
@@ -38,8 +38,7 @@ def check_story(story: Story, folder: Path) -> dict[str, Any]:
         folder: Where it will run.
 
     Returns:
-        The configuration of each stage, with starting weights in place of weights that no stage has
-        written yet.
+        About how many bytes each stage writes.
 
     Raises:
         ConfigError: Everything that is wrong, stage by stage.
@@ -58,8 +57,13 @@ def check_story(story: Story, folder: Path) -> dict[str, Any]:
             )
         except EfnComposeError as error:
             problems.append(f"- {stage.name}: {error}")
+    specs: dict[str, ArchSpec] = {}
+    disk: dict[str, int] = {}
     if not problems:
-        problems += _inputs(story, configs, folder)
+        problems += [*_wrong_weights(story, specs), *_wrong_images(story, configs)]
+    if not problems:
+        disk = {s.name: _bytes_of(story, s, configs[s.name], specs) for s in story.stages}
+        problems += _lack_of_room(sum(disk.values()), folder)
     if problems:
         raise ConfigError(
             describe_problems(
@@ -68,7 +72,7 @@ def check_story(story: Story, folder: Path) -> dict[str, Any]:
                 "Mend the story file.",
             )
         )
-    return configs
+    return disk
 
 
 def _wrong_references(story: Story, stage: Stage) -> Iterator[str]:
@@ -102,21 +106,30 @@ def _start(story: Story, found: Reference) -> list[str]:
     return [value[0] if isinstance(value, list) else value]
 
 
-def _inputs(story: Story, configs: dict[str, Any], folder: Path) -> list[str]:
-    """Return problems of weights, images and disk."""
-    problems: list[str] = []
-    specs: dict[str, ArchSpec | str] = {}
-    tables: dict[str, ImageTable | str] = {}
+def _wrong_weights(story: Story, specs: dict[str, ArchSpec]) -> list[str]:
+    """Return problems of weights; note the network of each file, which is read once."""
+    wrong: dict[str, str] = {}
+    problems = []
     for stage in story.stages:
         settings = stand_ins(story, stage)
         for key in ("weights.file", "donors.files", "convert.file", "nest.file"):
             value = settings.get(key, [])
             for entry in value if isinstance(value, list) else [value]:
-                if entry not in specs:
-                    specs[entry] = _spec(entry)
-                found = specs[entry]
-                if isinstance(found, str):
-                    problems.append(f"- {stage.name}: {key}: {found}")
+                if entry not in specs and entry not in wrong:
+                    try:
+                        specs[entry] = load_entry(entry).spec
+                    except EfnComposeError as error:
+                        wrong[entry] = str(error)
+                if entry in wrong:
+                    problems.append(f"- {stage.name}: {key}: {wrong[entry]}")
+    return problems
+
+
+def _wrong_images(story: Story, configs: Mapping[str, Any]) -> list[str]:
+    """Return problems of images, and patients that are trained on and asked about."""
+    problems = []
+    tables: dict[str, ImageTable | str] = {}
+    for stage in story.stages:
         for key in _SOURCES:
             source = _value(configs[stage.name], key)
             if source and f"{stage.name} {source}" not in tables:
@@ -124,14 +137,10 @@ def _inputs(story: Story, configs: dict[str, Any], folder: Path) -> list[str]:
                 tables[f"{stage.name} {source}"] = table
                 if isinstance(table, str):
                     problems.append(f"- {stage.name}: {key}: {table}")
-    problems += _shared_patients(story, tables)
-    if not problems:
-        problems += _lack_of_room(story, configs, folder)
-    return list(dict.fromkeys(problems))
+    return [*problems, *_shared_patients(story, tables)]
 
 
-def _lack_of_room(story: Story, configs: dict[str, Any], folder: Path) -> list[str]:
-    room = sum(bytes_of(story, stage, configs[stage.name]) for stage in story.stages)
+def _lack_of_room(room: int, folder: Path) -> list[str]:
     free = room_for(folder)
     if room <= free:
         return []
@@ -147,23 +156,16 @@ def room_for(folder: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def bytes_of(story: Story, stage: Stage, config: Any) -> int:
-    """Return about how many bytes a stage writes.
-
-    Args:
-        story: The story.
-        stage: One of its stages.
-        config: The stage's configuration.
-    """
+def _bytes_of(story: Story, stage: Stage, config: Any, specs: Mapping[str, ArchSpec]) -> int:
+    """Return about how many bytes a stage writes."""
     start = STAGE_VERBS[stage.verb].start
     value = stand_ins(story, stage).get(start) if start else None
     if not value:
         return 0
-    entry = value[0] if isinstance(value, list) else value
-    specs = [load_entry(entry).spec]
+    networks = [specs[value[0] if isinstance(value, list) else value]]
     if hasattr(config, "weights") and getattr(config.weights, "variants", None):
-        specs = [arch_spec(name) for name in config.weights.variants]
-    parameters = sum(cost(spec, 32).parameters for spec in specs)
+        networks = [arch_spec(name) for name in config.weights.variants]
+    parameters = sum(cost(spec, 32).parameters for spec in networks)
     return _FILES_PER_TRAINING * 4 * parameters * _trainings(config)
 
 
@@ -174,13 +176,6 @@ def _trainings(config: Any) -> int:
     if hasattr(config, "pretrain"):
         return len(config.pretrain.methods) * int(config.pretrain.seeds)
     return _KEPT_BY_SEARCH if hasattr(config, "donors") else 1
-
-
-def _spec(entry: str) -> ArchSpec | str:
-    try:
-        return load_entry(entry).spec
-    except EfnComposeError as error:
-        return str(error)
 
 
 def _value(config: Any, key: str) -> str:

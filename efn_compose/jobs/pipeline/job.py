@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from efn_compose.analysis.page.story_page import write_story_page
 from efn_compose.errors import RunError
@@ -68,12 +67,12 @@ class PreparedPipeline:
 
     Args:
         story: Its stages in order.
-        configs: The configuration of each stage by its name.
+        disk: About how many bytes each stage writes, by its name.
         folder: Where it runs.
     """
 
     story: Story
-    configs: Mapping[str, Any]
+    disk: Mapping[str, int]
     folder: Path
 
     @property

@@ -150,13 +150,7 @@ def pretrain(
         ...                                 "unlabelled.source=folder:photos"])  # doctest: +SKIP
     """
     prepared = prepare_pretraining(config_path, overrides, show_progress=not quiet)
-    path, text, identity = prepared.folder, dump_toml(prepared.config), prepared.identity
-    if resume:
-        identity = STORED.resumed_identity(path, text, identity)
-        opened = RunFolder.resume(path, text, identity, STORED.in_todays_words)
-    else:
-        opened = RunFolder.create(path, text, identity)
-    with opened as folder:
+    with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         return _run(prepared, folder, quiet)
 
 

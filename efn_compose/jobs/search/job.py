@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.arch import arch_spec, parameter_count, variant_name
-from efn_compose.config import dump_toml
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.jobs.search.batch_size import with_batch_size
 from efn_compose.jobs.search.finished import finished_result, nested_path
@@ -67,20 +66,11 @@ def evolve(
     """
     clock = RunClock()
     prepared, note = with_batch_size(prepare(config_path, overrides), resume)
-    with _opened(prepared, resume) as folder:
+    with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         ended = finished_result(folder.path, prepared.config.output.nest_into) if resume else None
         if ended is not None:
             return _summary(folder.path, ended)
         return _run(prepared, folder, quiet, clock, note)
-
-
-def _opened(prepared: Prepared, resume: bool) -> RunFolder:
-    """Begin a run in its folder, or go on with the one that is there."""
-    path, text, identity = prepared.folder, dump_toml(prepared.config), prepared.identity
-    if not resume:
-        return RunFolder.create(path, text, identity)
-    identity = STORED.resumed_identity(path, text, identity)
-    return RunFolder.resume(path, text, identity, STORED.in_todays_words)
 
 
 def _run(

@@ -156,17 +156,8 @@ def run_trainings(
         quiet: As for `train`.
         deadline: Told of every epoch of this process, so that it ends the run between two.
     """
-    with _opened(prepared, resume) as folder:
+    with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         return _run(prepared, folder, quiet, deadline)
-
-
-def _opened(prepared: PreparedTrainings, resume: bool) -> RunFolder:
-    """Begin a run in its folder, or go on with the one that is there."""
-    path, text, identity = prepared.folder, dump_toml(prepared.config), prepared.identity
-    if not resume:
-        return RunFolder.create(path, text, identity)
-    identity = STORED.resumed_identity(path, text, identity)
-    return RunFolder.resume(path, text, identity, STORED.in_todays_words)
 
 
 def prepare_trainings(
