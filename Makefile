@@ -12,6 +12,8 @@ RUN    := runs/quickstart
 
 # A CPU build of torch 2.13 where pip offers one; tests only.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# The tests start hundreds of processes. Where this is set, each of them would compile all that it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 # setuptools warns of every editable installation, which would frighten who installs for the first time.
 PIP = PYTHONWARNINGS=ignore $(BIN)/python -m pip
 # Python compiles what it imports; to compile all of 4 GB here would take a minute.
