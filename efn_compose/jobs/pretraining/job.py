@@ -5,10 +5,11 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efn_compose.analysis.page.pretraining_page import write_pretraining_report
 from efn_compose.config import dump_toml, load_config
@@ -16,7 +17,7 @@ from efn_compose.data.decoding.unreadable import Unreadable
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, EvaluationError
 from efn_compose.evolve.watching.board import open_board
-from efn_compose.evolve.workers.task import Outcome, Task
+from efn_compose.jobs.executing import Answering, answering
 from efn_compose.jobs.pretraining.arms import ABSORBED
 from efn_compose.jobs.pretraining.cells import PretrainCell, PretrainResult
 from efn_compose.jobs.pretraining.images import PretrainImages, prepare_images
@@ -27,6 +28,9 @@ from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.store import RunFolder, atomic_path
 from efn_compose.store.run_folder import RESULT_FILE
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.pretraining.progress import PretrainProgress
 
 #: The weights that a run of pretrainings hands on.
 LAST_FILE = "last.h5"
@@ -195,68 +199,47 @@ def _run(prepared: PreparedPretraining, folder: RunFolder, quiet: bool) -> Pretr
     with PretrainProgress(len(cells), prepared, Console(quiet=quiet, stderr=True)) as progress:
         for note in prepared.notes:
             progress.note(note)
-        with _executor(prepared, len(cells) + len(judgements), progress) as run:
-            for task, value, error in run(cells):
-                _keep_pretraining(folder, task, value, error)
-                if value is not None:
-                    _put_on_board(prepared.folder, task, value)
-                progress.ended(task, value, error)
+        with _workers(prepared, len(cells) + len(judgements), progress) as answer:
+            for task, outcome in answer(cells):
+                _keep_pretraining(folder, task, outcome.value, outcome.error)
+                if outcome.value is not None:
+                    _put_on_board(prepared.folder, task, outcome.value)
+                progress.ended(task, outcome.value, outcome.error)
             failed = {r["training"] for r in folder.journal if r.get("error")} - _done(
                 folder
             ).keys()
-            for task, value, error in run([t for t in judgements if t.arm not in failed]):
+            for task, outcome in answer([t for t in judgements if t.arm not in failed]):
                 record = {"judgement": task.name, "arm": task.arm, "seed": task.seed}
-                folder.journal.append({**record, "scores": value or {}, "error": error})
-                progress.judged(task, value, error)
+                scores = {"scores": outcome.value or {}, "error": outcome.error}
+                folder.journal.append(record | scores)
+                progress.judged(task, outcome.value, outcome.error)
     return _end(prepared, folder)
 
 
-#: Runs tasks and yields each with its value, or with what went wrong.
-_Run = Callable[[Sequence[Any]], Iterator[tuple[Any, Any, str | None]]]
+def _workers(
+    prepared: PreparedPretraining, tasks: int, progress: "PretrainProgress"
+) -> AbstractContextManager[Answering]:
+    """Return the workers of so many tasks, while a `with` block lasts."""
+    from efn_compose.jobs.pretraining.worker import PretrainSetup
 
-
-class _executor:  # noqa: N801 - a context manager that reads like a function
-    """The executor that the configuration asks for, while a `with` block lasts; None without tasks."""
-
-    def __init__(self, prepared: PreparedPretraining, tasks: int, progress: Any) -> None:
-        self._prepared, self._tasks, self._progress = prepared, tasks, progress
-        self._executor: Any = None
-
-    def __enter__(self) -> _Run:
-        if not self._tasks:
-            return lambda tasks: iter(())
-        from efn_compose.evolve.workers.executor import make_executor
-        from efn_compose.evolve.workers.table import EXECUTORS
-        from efn_compose.jobs.pretraining.worker import PretrainSetup
-
-        prepared = self._prepared
-        config, options = prepared.config, prepared.config.executor
-        setup = PretrainSetup(
-            donor=prepared.donor,
-            folders={name: str(path.resolve()) for name, path in prepared.folders.items()},
-            pretrain=config.pretrain,
-            views=config.views,
-            augment=config.augment,
-            judge_epochs=config.labelled.epochs,
-            seed=config.run.seed,
-        )
-        # One pretraining needs one worker, however many there could be.
-        workers = 1 if len(prepared.cells) == 1 else min(options.workers, len(prepared.cells))
-        options = dataclasses.replace(options, workers=workers)
-        if EXECUTORS[options.chosen].is_in_process:
-            setup = dataclasses.replace(setup, threads=0, watch=self._progress.begin)
-        self._executor = make_executor(setup, prepared.images, options, self._progress.note)
-        return self._results
-
-    def __exit__(self, *_: object) -> None:
-        if self._executor is not None:
-            self._executor.close()
-
-    def _results(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any, str | None]]:
-        position: int
-        outcome: Outcome
-        for position, outcome in self._executor.run(tasks) if tasks else ():
-            yield tasks[position], outcome.value, outcome.error
+    config = prepared.config
+    setup = PretrainSetup(
+        donor=prepared.donor,
+        folders={name: str(path.resolve()) for name, path in prepared.folders.items()},
+        pretrain=config.pretrain,
+        views=config.views,
+        augment=config.augment,
+        judge_epochs=config.labelled.epochs,
+        seed=config.run.seed,
+    )
+    return answering(
+        setup,
+        prepared.images,
+        config.executor,
+        progress.note,
+        most=len(prepared.cells) if tasks else 0,
+        alone=dataclasses.replace(setup, threads=0, watch=progress.begin),
+    )
 
 
 def _done(folder: RunFolder) -> dict[str, dict[str, Any]]:

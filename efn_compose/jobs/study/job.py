@@ -12,6 +12,7 @@ from efn_compose.analysis.reading.study_view import StudyView, read_study
 from efn_compose.config import dump_toml
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.workers.task import Outcome
+from efn_compose.jobs.executing import answering
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
 from efn_compose.jobs.study.preparation import PreparedStudy, prepare_study
 from efn_compose.store import RunFolder
@@ -131,28 +132,25 @@ def _outcomes(
     """Yield each task with its answer, as they finish."""
     if not tasks:
         return
-    from efn_compose.evolve.workers.executor import make_executor
-    from efn_compose.evolve.workers.table import EXECUTORS
     from efn_compose.jobs.study.worker import StudySetup
 
     states = prepared.folder / "unfinished"
     states.mkdir(exist_ok=True)
-    options = prepared.config.executor
-    options = dataclasses.replace(options, workers=min(options.workers, len(tasks)))
     setup = StudySetup(
         donors=prepared.donors,
         plans=prepared.plans,
         folder=str(states.resolve()),
         metric="auc" if prepared.metric == "auc" else "accuracy",
-        # One process has all of this machine's threads.
-        threads=0 if EXECUTORS[options.chosen].is_in_process else 1,
     )
-    images = {key: found.folded for key, found in prepared.images.items()}
-    executor = make_executor(setup, images, options, progress.note)
-    try:
-        for position, outcome in executor.run(tasks):
-            yield tasks[position], outcome
-    finally:
-        executor.close()
+    with answering(
+        setup,
+        {key: found.folded for key, found in prepared.images.items()},
+        prepared.config.executor,
+        progress.note,
+        most=len(tasks),
+        # One process has all of this machine's threads.
+        alone=dataclasses.replace(setup, threads=0),
+    ) as answer:
+        yield from answer(tasks)
     if not any(states.iterdir()):
         states.rmdir()

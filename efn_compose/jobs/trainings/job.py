@@ -17,6 +17,7 @@ from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.donors import Donor
 from efn_compose.donors.unet import DECODER
 from efn_compose.errors import ConfigError, EvaluationError
+from efn_compose.jobs.executing import answering
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
@@ -314,11 +315,9 @@ def _results(
     """Yield each training with its result or what went wrong, as they finish."""
     if not cells:
         return
-    from efn_compose.evolve.workers.executor import make_executor
-    from efn_compose.evolve.workers.table import EXECUTORS
     from efn_compose.jobs.trainings.worker import TrainingSetup
 
-    config, options = prepared.config, prepared.config.executor
+    config = prepared.config
     setup = TrainingSetup(
         donors=prepared.donors,
         folders={name: str(path.resolve()) for name, path in prepared.folders.items()},
@@ -329,18 +328,17 @@ def _results(
         objective=config.objective,
         metric="auc" if "auc" in (config.data.metric, config.train.monitor) else "accuracy",
     )
-    # One training needs one worker, however many there could be.
-    workers = 1 if len(cells) == 1 else min(options.workers, len(cells))
-    options = dataclasses.replace(options, workers=workers)
-    if EXECUTORS[options.chosen].is_in_process:
+    with answering(
+        setup,
+        prepared.images.folded,
+        config.executor,
+        progress.note,
+        most=len(cells),
         # All of this process' threads for the one training that runs, which is watched from here.
-        setup = dataclasses.replace(setup, threads=0, watch=progress.begin)
-    executor = make_executor(setup, prepared.images.folded, options, progress.note)
-    try:
-        for position, outcome in executor.run(cells):
-            yield cells[position], outcome.value, outcome.error
-    finally:
-        executor.close()
+        alone=dataclasses.replace(setup, threads=0, watch=progress.begin),
+    ) as answer:
+        for cell, outcome in answer(cells):
+            yield cell, outcome.value, outcome.error
 
 
 def _end(
