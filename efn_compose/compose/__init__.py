@@ -3,8 +3,9 @@
 from efn_compose.callable_package import make_callable
 from efn_compose.compose.compose import compose
 from efn_compose.compose.recipe import Recipe
-from efn_compose.compose.space import Blend, DonorMap, Genome, GenomeSpace, Locus, segments
-from efn_compose.compose.unit_space import genome_space
+from efn_compose.compose.share_space import ShareGenomeSpace
+from efn_compose.compose.space import Blend, DonorMap, Genome, GenomeSpace, Locus, Mix, segments
+from efn_compose.compose.spaces import genome_space
 
 __all__ = [
     "Blend",
@@ -12,7 +13,9 @@ __all__ = [
     "Genome",
     "GenomeSpace",
     "Locus",
+    "Mix",
     "Recipe",
+    "ShareGenomeSpace",
     "compose",
     "genome_space",
     "segments",

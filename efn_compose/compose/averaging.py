@@ -1,4 +1,4 @@
-"""Weighted means of tensors, with the statistics of BatchNorm pooled instead of averaged."""
+"""Weighted means and weighted differences of tensors; statistics of BatchNorm are pooled."""
 
 from collections.abc import Mapping, Sequence
 
@@ -37,6 +37,46 @@ def average_tensor(
         means = [donor[f"{tensor.layer}/moving_mean"] for donor in donors]
         return _pooled_variance(parts, means, share)
     return weighted_mean(parts, share)
+
+
+def shifted_tensor(
+    tensor: TensorSpec, ancestor: Tensors, relatives: Sequence[Tensors], shares: Sequence[float]
+) -> np.ndarray:
+    """Return an ancestor's tensor, moved by shares of its relatives' differences to it.
+
+    The sum is taken in float64 and rounded once. A moving variance becomes that of the mixture, as
+    for a weighted mean; it must be re-estimated.
+
+    Args:
+        tensor: Which tensor.
+        ancestor: Arrays by canonical name.
+        relatives: The same of each relative.
+        shares: (relative,); one share of 1 alone gives that relative as it is, none the ancestor.
+
+    Returns:
+        An array of the ancestor's dtype.
+
+    Example:
+        >>> shifted_tensor(inventory(spec)[0], base, [a, b], [0.5, 1.25])  # doctest: +SKIP
+    """
+    taken = [(one, share) for one, share in zip(relatives, shares, strict=True) if share]
+    base = ancestor[tensor.name]
+    if not taken:
+        return base
+    if len(taken) == 1 and taken[0][1] == 1:
+        return taken[0][0][tensor.name]
+    parts = [one[tensor.name] for one, _ in taken]
+    if tensor.role == "moving_variance":
+        means = [one[f"{tensor.layer}/moving_mean"] for one in (ancestor, *(r for r, _ in taken))]
+        weights = np.array([1 - sum(share for _, share in taken), *(share for _, share in taken)])
+        return _pooled_variance([base, *parts], means, weights)
+    start = base.astype(np.float64)
+    total = start.copy()
+    for values, (_, share) in zip(parts, taken, strict=True):
+        difference = values - start
+        difference *= share
+        total += difference
+    return total.astype(base.dtype)
 
 
 def weighted_mean(parts: Sequence[np.ndarray], share: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from efn_compose.arch import ArchSpec, inventory
-from efn_compose.compose.averaging import Tensors, average_tensor
+from efn_compose.compose.averaging import Tensors, average_tensor, shifted_tensor
 from efn_compose.compose.gather import Selection
 from efn_compose.compose.space import DonorMap, segment_of
 from efn_compose.errors import InvalidGenomeError
@@ -23,7 +23,8 @@ def compose(
     A unit (one expanded channel) moves whole: its expand column, both BatchNorm
     entries, its depthwise kernel, its squeeze-and-excite row and column and its
     project row carry the same axis of the same group, and come from one donor. A
-    segment that is a blend is the weighted mean of two donors, in every tensor.
+    segment that is a blend is the weighted mean of two donors, in every tensor. One that
+    is a mix is the ancestor, moved by shares of its relatives' differences.
 
     Args:
         spec: The network all donors share.
@@ -49,7 +50,8 @@ def compose(
         raise InvalidGenomeError(
             f"The donor map names donors {missing}, but there are only {len(donors)}."
         )
-    twice = [name for name in donor_map.blends if f"{name}_expanded" in donor_map.units]
+    averaged = (*donor_map.blends, *donor_map.mixes)
+    twice = [name for name in averaged if f"{name}_expanded" in donor_map.units]
     if twice:
         raise InvalidGenomeError(
             f"Segments are averaged or have units of several donors, not both. Received: {twice}."
@@ -63,6 +65,13 @@ def compose(
         if blend is not None:
             pair = [donors[donor_map.segments[segment]], donors[blend.donor]]
             composed[tensor.name] = average_tensor(tensor, pair, [1 - blend.share, blend.share])
+            continue
+        mix = donor_map.mixes.get(segment)
+        if mix is not None:
+            relatives = [donors[number] for number in mix.shares]
+            composed[tensor.name] = shifted_tensor(
+                tensor, donors[mix.ancestor], relatives, list(mix.shares.values())
+            )
             continue
         for axis_number, axis in enumerate(tensor.axes):
             selection = selections.get(axis.group or "")

@@ -13,7 +13,7 @@ from efn_compose.arch import ArchSpec, TensorSpec, channel_groups, inventory
 from efn_compose.errors import InvalidGenomeError
 
 Genome = tuple[int, ...]
-Granularity = Literal["stage", "block", "unit", "filter"]
+Granularity = Literal["stage", "block", "unit", "filter", "stage_share", "block_share"]
 
 STEM = "stem"
 TOP = "top"
@@ -68,6 +68,19 @@ class Blend:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """A segment that is an ancestor, moved by shares of its relatives' differences to it.
+
+    Args:
+        ancestor: Donor number.
+        shares: By donor number of a relative; not 0, beyond 1 or below 0 to extrapolate.
+    """
+
+    ancestor: int
+    shares: Mapping[int, float]
+
+
+@dataclass(frozen=True)
 class DonorMap:
     """For every part of a network, the donor it comes from.
 
@@ -76,16 +89,21 @@ class DonorMap:
         units: Donor number of each channel by name of an expanded group, for
             blocks whose filters come from several donors; uint8, (channel,).
         blends: By name of a segment that is an average of two donors, the second one.
+        mixes: By name of a segment that is made of shares, these shares; its host is the donor
+            that weighs most.
     """
 
     segments: Mapping[str, int]
     units: Mapping[str, np.ndarray] = field(default_factory=dict)
     blends: Mapping[str, Blend] = field(default_factory=dict)
+    mixes: Mapping[str, Mix] = field(default_factory=dict)
 
     @property
     def donors(self) -> tuple[int, ...]:
         """Numbers of all donors used, ascending."""
         used = set(self.segments.values()) | {blend.donor for blend in self.blends.values()}
+        for mix in self.mixes.values():
+            used.update((mix.ancestor, *mix.shares))
         for units in self.units.values():
             used.update(int(donor) for donor in np.unique(units))
         return tuple(sorted(used))
@@ -103,7 +121,7 @@ class DonorMap:
 
         Returns:
             uint8 arrays (output channel,), one per convolution, in network order. A filter
-            that is an average names its host; `blends` has the other half of the truth.
+            that is an average names its host; `blends` and `mixes` have the rest of the truth.
         """
         filters = {}
         for tensor in inventory(spec):
@@ -139,6 +157,8 @@ class GenomeSpace:
     #: Granularities and number of donors that a space of this class can have.
     granularities: ClassVar[tuple[str, ...]] = ("stage", "block")
     most_donors: ClassVar[int] = 255
+    #: Whether genes are shares of differences, and not donor numbers.
+    moves_shares: ClassVar[bool] = False
 
     spec: ArchSpec
     donor_count: int

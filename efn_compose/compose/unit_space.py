@@ -13,8 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from efn_compose.arch import ArchSpec, channel_groups
-from efn_compose.compose.filter_space import FilterGenomeSpace
+from efn_compose.arch import channel_groups
 from efn_compose.compose.space import (
     STEM,
     TOP,
@@ -216,36 +215,3 @@ class UnitGenomeSpace(GenomeSpace):
         # Not Python's hash, which differs between processes.
         seed = RANDOM_RULES[rule] * 1000 + [b.name for b in self.spec.blocks].index(block)
         return take_units(host, second, fraction, rule="random", size=size, seed=seed)
-
-
-def genome_space(
-    spec: ArchSpec,
-    donor_count: int,
-    granularity: Granularity,
-    saliency: Sequence[Mapping[str, np.ndarray]] = (),
-    lineages: Sequence[int] = (),
-) -> GenomeSpace:
-    """Return the genome space of a granularity.
-
-    Args:
-        spec: The network all donors share.
-        donor_count: Number of donors.
-        granularity: "stage", "block", "unit" or "filter".
-        saliency: For "unit", per donor: contributions (unit,) by expanded group. Without it
-            all units count alike: hosts and shares decode rightly, the chosen units do not.
-        lineages: Per donor, the number of its lineage; see `donors.lineage.lineage_numbers`.
-
-    Example:
-        >>> from efn_compose.arch import arch_spec
-        >>> [len(genome_space(arch_spec("lite0"), 2, g).loci) for g in ("stage", "block", "unit")]
-        [9, 18, 68]
-    """
-    if granularity == "filter":
-        return FilterGenomeSpace(spec, donor_count, lineages=tuple(lineages))
-    if granularity != "unit":
-        return GenomeSpace(spec, donor_count, granularity, tuple(lineages))
-    if not saliency:
-        groups = channel_groups(spec)
-        equal = {name: np.zeros(groups[name].size) for name in expanded_groups(spec).values()}
-        saliency = (equal,) * donor_count
-    return UnitGenomeSpace(spec, donor_count, lineages=tuple(lineages), saliency=tuple(saliency))

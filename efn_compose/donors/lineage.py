@@ -109,6 +109,40 @@ def lineages(
     ]
 
 
+def nearest_to_all(donors: Sequence[Donor]) -> int:
+    """Return the number of the donor with the least sum of squared distances to all others.
+
+    Fine-tunings leave a checkpoint in nearly orthogonal directions, so the checkpoint lies nearer
+    to each of them than they lie to each other. It is therefore the common ancestor, if the
+    ancestor is among the donors at all. Of two donors the first is returned.
+
+    Args:
+        donors: Donors of one network.
+
+    Raises:
+        IncompatibleDonorsError: The networks differ.
+
+    Example:
+        >>> nearest_to_all([tuned_on_digits, imagenet, tuned_on_masks])  # doctest: +SKIP
+        1
+    """
+    different = [donor for donor in donors if not donor.spec.same_tensors_as(donors[0].spec)]
+    if different:
+        raise IncompatibleDonorsError(
+            f"{donors[0].name!r} is a {donors[0].spec.variant}, {different[0].name!r} a "
+            f"{different[0].spec.variant}: only donors of one network have a common ancestor."
+        )
+    products = np.zeros((len(donors), len(donors)))
+    for layer, norm in _compared_layers(donors[0].spec):
+        rows = np.stack([_folded_columns(donor, layer, norm).ravel() for donor in donors])
+        rows = rows - rows.mean(axis=0)  # small beside what all have in common
+        products += rows @ rows.T
+    norms = np.diag(products)
+    distances = norms[:, None] + norms - 2 * products
+    # Two donors are equally far from each other, up to rounding.
+    return 0 if len(donors) < 3 else int(np.argmin(distances.sum(axis=1)))
+
+
 def lineage_numbers(donors: Sequence[Donor]) -> tuple[int, ...]:
     """Return the number of each donor's lineage, counted from 0.
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from efn_compose.settings.declare import When, setting
+
 
 @dataclass(frozen=True)
 class DonorOptions:
@@ -21,6 +23,7 @@ class DonorOptions:
             training does not begin by undoing what it computes: "body" leaves the last
             BatchNorm to the fresh classifier, "all" absorbs that one too, "never"
             leaves donors as they are.
+        ancestor: The donor that the others were trained on from, for a search over shares.
     """
 
     files: tuple[str, ...] = field(
@@ -39,4 +42,9 @@ class DonorOptions:
     absorb: Literal["body", "all", "never"] = field(
         default="body",
         metadata={"help": "rewrite BatchNorm for the training images' statistics"},
+    )
+    ancestor: str = setting(
+        "",
+        "name of the donor that the others were trained on from; empty: the one nearest to all",
+        read_when=When("search.granularity", ("stage_share", "block_share")),
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.arch import HEAD_LAYER
-from efn_compose.compose import DonorMap, GenomeSpace
+from efn_compose.compose import DonorMap, GenomeSpace, ShareGenomeSpace
+from efn_compose.compose.share_space import described_shares
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.licences import resulting_licence
@@ -26,6 +27,7 @@ def describe_donors(donors: Sequence[Donor], space: GenomeSpace) -> dict[str, An
         "spec": space.spec.to_json(),
         "loci": space.locus_table,
         "lineages": list(space.lineages),
+        **({"ancestor": space.ancestor} if isinstance(space, ShareGenomeSpace) else {}),
         "donors": [
             {
                 "name": donor.name,
@@ -87,6 +89,7 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
             for entry in result.space.locus_table
         ],
         "blends": _blends(donor_map),
+        **_shares(donor_map),
     }
     kernel = result.weights.get(f"{HEAD_LAYER}/kernel")
     classes = None if kernel is None else int(kernel.shape[-1])
@@ -119,6 +122,7 @@ def describe_result(result: RunResult, weights_name: str, weights_sha256: str) -
         "recipe": result.winner.to_json(),
         "donor_map": dict(donor_map.segments) if donor_map is not None else None,
         "blends": _blends(donor_map),
+        **_shares(donor_map),
         "is_start": result.start is not None,
         "noise": {
             "arm": result.noise.arm,
@@ -142,6 +146,12 @@ def _blends(donor_map: DonorMap | None) -> dict[str, dict[str, float]]:
     """Return second donor and its share of each block that is an average; JSON values."""
     blends = donor_map.blends if donor_map is not None else {}
     return {name: dataclasses.asdict(blend) for name, blend in blends.items()}
+
+
+def _shares(donor_map: DonorMap | None) -> dict[str, Any]:
+    """Return the shares of each segment that is made of them; nothing where there is none."""
+    found = described_shares(donor_map)
+    return {"shares": found} if found else {}
 
 
 def file_sha256(path: Path) -> str:

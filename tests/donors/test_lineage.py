@@ -5,7 +5,12 @@ import pytest
 from random_donors import photo_like, random_donor
 
 from efn_compose.donors.align import align
-from efn_compose.donors.lineage import lineage_cosine, lineages, require_one_lineage
+from efn_compose.donors.lineage import (
+    lineage_cosine,
+    lineages,
+    nearest_to_all,
+    require_one_lineage,
+)
 from efn_compose.errors import IncompatibleDonorsError
 
 IMAGES = photo_like(24, 32, seed=9)
@@ -71,3 +76,17 @@ def test_alignment_does_not_hide_the_lineage():
 def test_other_networks_are_refused():
     with pytest.raises(IncompatibleDonorsError, match="one network"):
         lineage_cosine(random_donor(), random_donor("lite-w0.35-d0.3"))
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_the_ancestor_is_nearest_to_all_whatever_its_place_and_the_length_of_the_training(place):
+    ancestor = random_donor()
+    noises = (0.05, 0.3, 1.0)
+    donors = [sibling_of(ancestor, f"n{n}", noise, seed=n) for n, noise in enumerate(noises)]
+    donors.insert(place, ancestor)
+    assert nearest_to_all(donors) == place
+
+
+def test_the_ancestor_of_two_is_the_first():
+    donor = random_donor()
+    assert nearest_to_all([sibling_of(donor, "tuned"), donor]) == 0

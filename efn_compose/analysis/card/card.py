@@ -26,7 +26,7 @@ from efn_compose.analysis.reading.noise import noise_of
 from efn_compose.analysis.reading.scoreboard import Scoreboard, scoreboard
 from efn_compose.analysis.reading.search_view import search_view
 from efn_compose.analysis.reading.stored_values import recipe_values
-from efn_compose.compose import Recipe
+from efn_compose.compose import Recipe, ShareGenomeSpace
 from efn_compose.donors.licences import licences_of, resulting_licence
 from efn_compose.evolve.kinds.halving import Halving
 from efn_compose.store import write_text
@@ -127,6 +127,13 @@ def _made(run: RunView, board: Scoreboard) -> str:
             "in split.json."
         )
     if board.winner == "composed":
+        if run.granularity in ShareGenomeSpace.granularities:
+            part = run.granularity.removesuffix("_share")
+            ancestor = inline(run.donor_name(run.ancestor))
+            return (
+                f"A search chose, for every {part} of the network, how far to go from {ancestor} "
+                f"towards each of its {count(len(run.donors) - 1, 'relative')}."
+            )
         unit = run.granularity or "part"
         return f"A genetic algorithm chose one of {donors} for every {unit} of the network."
     if board.winner == "uniform_average":
@@ -276,10 +283,12 @@ def _parts(run: RunView, genome: Sequence[float]) -> list[str]:
     lines = [f"A genome of {len(genome):,} genes ({run.granularity} granularity); by part:", ""]
     lines += [_row(["Part", "Donors"]), _row(["---", "---"])]
     for segment in maps[0].segments if maps else ():
+        taken = segment.mix.shares if segment.mix is not None else segment.shares
         shares = ", ".join(
-            f"{inline(run.donor_name(donor))} {percent(share)}"
-            for donor, share in segment.shares.items()
+            f"{inline(run.donor_name(donor))} {percent(share)}" for donor, share in taken.items()
         )
+        if segment.mix is not None:
+            shares = f"{inline(run.donor_name(segment.mix.ancestor))}, moved by {shares}"
         lines.append(_row([inline(segment.name), shares + ", averaged" * bool(segment.blend)]))
     return lines
 

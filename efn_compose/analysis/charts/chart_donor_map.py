@@ -68,6 +68,10 @@ def _tile(run: RunView, segment: SegmentView, largest: int) -> Html:
     width = 2.1 + (6.5 * math.sqrt(segment.parameters / largest) if largest else 0.9)
     if segment.blend is not None:
         inner = _bands(segment.blend.share, segment.donor, segment.blend.donor)
+    elif segment.mix is not None:
+        # The two that weigh most; the words name all.
+        (first, weight), (second, other) = list(shares.items())[:2]
+        inner = _bands(other / (weight + other), first, second)
     elif len(shares) == 1:
         donor = next(iter(shares))
         inner = element("span", letter(donor), class_=f"fill d{donor % 8}", aria_hidden="true")
@@ -92,6 +96,12 @@ def _words(run: RunView, segment: SegmentView) -> str:
         else f"donor {letter(donor)} {run.donor_name(donor)}"
         for donor, share in segment.shares.items()
     ]
+    if segment.mix is not None:
+        ancestor = segment.mix.ancestor
+        parts = [f"{letter(ancestor)} {run.donor_name(ancestor)}"] + [
+            f"moved by {percent(share)} to {letter(donor)} {run.donor_name(donor)}"
+            for donor, share in segment.mix.shares.items()
+        ]
     words = f"{segment.name}: {', '.join(parts)}"
     if segment.blend is not None:
         words += ", averaged"

@@ -73,7 +73,7 @@ class RunView:
         donors: All donors; where `donors.json` is missing, as many as genomes name.
         spec: The network, None where unknown.
         variant: Its name, empty where unknown.
-        granularity: "stage", "block", "unit" or "filter", empty where unknown.
+        granularity: What a gene decides ("block", "stage_share"); empty where unknown.
         loci: Name and segments of each gene; of a block's units together where each has one.
         data: What `data.json` holds.
         result: What `result.json` holds; empty while there is no verdict.
@@ -81,6 +81,7 @@ class RunView:
         problems: Missing or damaged files, one sentence each.
         lineages: Per donor, the number of its lineage; empty where unknown.
         flags: What a person must know about lineages that are mixed, one sentence each.
+        ancestor: Of a search over shares, the number of the donor that all descend from.
     """
 
     path: Path
@@ -98,6 +99,7 @@ class RunView:
     problems: tuple[str, ...]
     lineages: tuple[int, ...] = ()
     flags: tuple[str, ...] = ()
+    ancestor: int = 0
 
     @property
     def name(self) -> str:
@@ -147,7 +149,14 @@ class RunView:
     @cached_property
     def genomes(self) -> GenomeReader:
         """Knows what genomes mean."""
-        return GenomeReader(self.spec, self.loci, self.granularity, len(self.donors), self.lineages)
+        return GenomeReader(
+            self.spec,
+            self.loci,
+            self.granularity,
+            len(self.donors),
+            self.lineages,
+            self.ancestor,
+        )
 
     @cached_property
     def by_phase(self) -> dict[str, tuple[EvaluationView, ...]]:
@@ -200,12 +209,18 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
         problems=tuple(problems),
         lineages=_read_lineages(described),
         flags=_read_flags(result),
+        ancestor=_read_ancestor(described),
     )
 
 
 def _read_flags(found: Mapping[str, Any]) -> tuple[str, ...]:
     flags = found.get("flags")
     return tuple(str(flag) for flag in flags) if isinstance(flags, list) else ()
+
+
+def _read_ancestor(described: Mapping[str, Any]) -> int:
+    found = described.get("ancestor")
+    return found if is_donor(found) else 0
 
 
 def _read_lineages(described: Mapping[str, Any]) -> tuple[int, ...]:
@@ -285,13 +300,13 @@ def _read_donors(
                 provenance=provenance if isinstance(provenance, dict) else {},
             )
         )
+    # Genes of a search over units or shares number other things, too.
+    numbers_donors = described.get("granularity") in (None, "", "stage", "block", "filter")
     named = {
         e.values[0]: e.arm
         for e in evaluations
         if e.kind == "genome" and e.arm and len(set(e.values)) == 1
     }
-    # Genes of a search over units number shares and rules too.
-    numbers_donors = described.get("granularity") != "unit"
     genes = [
         max(e.values) for e in evaluations if numbers_donors and e.kind == "genome" and e.values
     ]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from efn_compose.compose import genome_space
+from efn_compose.compose import ShareGenomeSpace, genome_space
 from efn_compose.compose.space import Granularity
 from efn_compose.donors import Donor
-from efn_compose.donors.lineage import lineage_numbers
+from efn_compose.donors.lineage import lineage_numbers, nearest_to_all
 from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.founders.absorption import FOLDER as ABSORBED_FOLDER
 from efn_compose.evolve.founders.absorption import absorb_donors
@@ -56,6 +56,7 @@ class Founders:
         """
         options = self.options
         found = list(donors)
+        ancestor = self._ancestor(found)
         if options.align == "auto" and needs_alignment(found):
             self.watcher.on_phase("alignment", 0)
             aligned = self.folder / ALIGNED_FOLDER
@@ -71,9 +72,9 @@ class Founders:
             )  # fmt: skip
         if options.siblings:
             self.watcher.on_phase("siblings", 0)
-            kept, seat = self.folder / SIBLING_FOLDER, self._seat(found)
+            kept, seat = self.folder / SIBLING_FOLDER, self._seat(found, ancestor)
             found += make_siblings(found, options.siblings, self.seed, self.executor, seat, kept)
-        seat = self._seat(found)
+        seat = self._seat(found, ancestor)
         if self.granularity == "unit":
             self.watcher.on_phase("saliency", 0)
             saliency = measure_saliency(
@@ -86,9 +87,22 @@ class Founders:
             seat = Seat(space, seat.donors)
         return found, seat
 
-    def _seat(self, donors: Sequence[Donor]) -> Seat:
+    def _ancestor(self, donors: Sequence[Donor]) -> int:
+        """Return the number of the donor that all descend from, as it is before absorption."""
+        if self.granularity not in ShareGenomeSpace.granularities:
+            return 0
+        if self.options.ancestor:
+            return [donor.name for donor in donors].index(self.options.ancestor)
+        found = nearest_to_all(donors)
+        self.watcher.on_note(
+            f"Shares are of differences to {donors[found].name}, which lies nearest to all donors."
+        )
+        return found
+
+    def _seat(self, donors: Sequence[Donor], ancestor: int) -> Seat:
         """Return the seat of all donors known so far."""
+        numbers = lineage_numbers(donors)
         space = genome_space(
-            donors[0].spec, len(donors), self.granularity, lineages=lineage_numbers(donors)
+            donors[0].spec, len(donors), self.granularity, lineages=numbers, ancestor=ancestor
         )
         return Seat(space, [donor.tensors for donor in donors])

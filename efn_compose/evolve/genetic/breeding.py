@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.compose import Genome, GenomeSpace, ShareGenomeSpace
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.mutation.base import Mutation
 from efn_compose.evolve.genetic.mutation.heavy_tailed import HeavyTailed
@@ -120,12 +120,15 @@ def draw(
 def few_switches(space: GenomeSpace, generator: random.Random) -> Genome:
     """Return a random walk over donors along depth that switches twice on average.
 
-    Where genes say more than a donor, half of the walks also get a mutation.
+    Where genes say more than a donor, half of the walks also get a mutation. Shares are drawn
+    around a point between the donors instead.
 
     Args:
         space: The genome space.
         generator: Source of randomness; advanced.
     """
+    if isinstance(space, ShareGenomeSpace):
+        return space.draw(generator)
     cuts = [0, *space.switch_positions, len(space.loci)]
     switch_rate = 2 / (len(cuts) - 1)
     pure = [space.pure(donor) for donor in range(space.donor_count)]

@@ -56,4 +56,7 @@ class SearchOptions:
         "candidates become donors",
         choices=tuple(KINDS),
     )
-    granularity: Granularity = setting("block", "what one gene moves")
+    granularity: Granularity = setting(
+        "block",
+        "what one gene moves; shares: how far a part goes from the donors' ancestor to a relative",
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from efn_compose.arch import arch_spec
+from efn_compose.compose import ShareGenomeSpace
 from efn_compose.config import RunConfig, dump_toml, load_config
 from efn_compose.conversion import convert
 from efn_compose.data import DataSet, load_data
@@ -82,6 +83,8 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         )
     if config.search.granularity == "filter" and config.donors.align == "never":
         _require_one_basis(donors)
+    if config.search.granularity in ShareGenomeSpace.granularities:
+        _require_relatives(config, donors)
     if config.output.nest_into:
         # Found out now, not after a night of search.
         plan_nesting([donors[0].spec], arch_spec(config.output.nest_into))
@@ -97,6 +100,32 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     name = "evolve" if config_path is None else Path(config_path).stem
     folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
     return Prepared(config, donors, data, folder)
+
+
+def _require_relatives(config: RunConfig, donors: Sequence[Donor]) -> None:
+    """Refuse donors that have no common ancestor, and searches that do not move shares."""
+    granularity, ancestor = config.search.granularity, config.donors.ancestor
+    if config.kind.trains_on:
+        raise ConfigError(
+            f"search.kind = {config.search.kind!r} makes donors of trained candidates, which have no "
+            f"ancestor among the donors. Received search.granularity = {granularity!r}; choose a "
+            "search over compositions, such as --set search.kind=genetic, or another granularity."
+        )
+    names = [donor.name for donor in donors]
+    if ancestor and ancestor not in names:
+        raise ConfigError(
+            f"donors.ancestor = {ancestor!r} names no donor. Allowed: {', '.join(names)}, or nothing "
+            "for the donor that lies nearest to all others."
+        )
+    if len(groups := lineages(donors)) > 1:
+        raise IncompatibleDonorsError(
+            describe_problems(
+                f"A search over shares (search.granularity = {granularity!r}) needs donors that "
+                f"descend from one training. These are of {len(groups)} lineages:",
+                ["- " + ", ".join(repr(names[number]) for number in group) for group in groups],
+                "Give donors of one lineage, or search another granularity.",
+            )
+        )
 
 
 def memory_plan(config: RunConfig, donors: Sequence[Donor], images: int) -> MemoryPlan:

@@ -9,7 +9,12 @@ from random_donors import TINY, random_donor
 
 from efn_compose.cli import main
 from efn_compose.config import load_config
-from efn_compose.errors import AmbiguousCheckpointError, ResumeMismatchError
+from efn_compose.errors import (
+    AmbiguousCheckpointError,
+    ConfigError,
+    IncompatibleDonorsError,
+    ResumeMismatchError,
+)
 from efn_compose.evolve.kinds.table import SearchOptions
 from efn_compose.jobs.search import job
 from efn_compose.jobs.search.preparation import QUICKSTART, load_entry, prepare
@@ -104,3 +109,17 @@ def test_a_question_about_a_donor_says_which_verb_has_the_options_that_answer_it
         load_entry(str(tmp_path / "m.pth"))
     assert "--arch" in str(caught.value)
     assert f"efn-compose convert {tmp_path / 'm.pth'} OPTION -o FILE.h5" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "words"),
+    [
+        ([], IncompatibleDonorsError, r"2 lineages:\n  - 'donor1'\n  - 'donor2'"),
+        (["donors.ancestor=nobody"], ConfigError, "'nobody' names no donor. Allowed: donor1"),
+        (["search.kind=halving"], ConfigError, "'halving' makes donors of trained candidates"),
+    ],
+)
+def test_a_search_over_shares_refuses_donors_without_an_ancestor(tmp_path, overrides, error, words):
+    config = write_nano_experiment(tmp_path)
+    with pytest.raises(error, match=words):
+        prepare(config, ["search.granularity=block_share", *overrides])

@@ -11,7 +11,7 @@ from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.search_view import SearchView
 from efn_compose.analysis.reading.stored_values import is_donor
 from efn_compose.arch import ArchSpec, TensorSpec, inventory
-from efn_compose.compose import Blend, DonorMap, Recipe
+from efn_compose.compose import Blend, DonorMap, Mix, Recipe
 from efn_compose.compose.space import segment_of, segments
 from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED
 
@@ -30,6 +30,7 @@ class SegmentView:
         saliency: Mean weight saliency of its expanded channels relative to that of all
             blocks; None where the weights are not at hand.
         blend: What it is averaged with; None where every filter is of one donor.
+        mix: The shares that it is made of; None where it is not.
     """
 
     name: str
@@ -40,10 +41,21 @@ class SegmentView:
     layers: tuple[str, ...] = ()
     saliency: float | None = None
     blend: Blend | None = None
+    mix: Mix | None = None
 
     @property
     def shares(self) -> dict[int, float]:
-        """Share of its filters by donor, largest first; of an average the weights."""
+        """Share of its filters by donor, largest first; of an average the weights.
+
+        Of a mix, the weights without their signs, as parts of their sum.
+        """
+        if self.mix is not None:
+            shares = self.mix.shares
+            weights = {self.mix.ancestor: abs(1 - sum(shares.values()))}
+            weights |= {donor: abs(share) for donor, share in shares.items()}
+            whole = sum(weights.values())
+            ordered = sorted(weights.items(), key=lambda pair: (-pair[1], pair[0]))
+            return {donor: weight / whole for donor, weight in ordered if weight}
         if self.blend is not None:
             return {self.donor: 1 - self.blend.share, self.blend.donor: self.blend.share}
         if not self.filters.size:
@@ -158,16 +170,14 @@ def _written(
     found = run.genomes.decode(values) or DonorMap({})
     hosts = hosts or dict(found.segments)
     units = {**found.units, **units, **(filters or {})}
-    return _view(run.spec, title, hosts, units, saliency, found.blends) if hosts else None
+    return _view(run.spec, title, hosts, units, saliency, found) if hosts else None
 
 
 def _candidate(run: RunView, search: SearchView) -> DonorMapView | None:
     values, title = _candidate_genome(run, search)
     found = run.genomes.decode(values)
     return (
-        None
-        if found is None
-        else _view(run.spec, title, found.segments, found.units, blends=found.blends)
+        None if found is None else _view(run.spec, title, found.segments, found.units, found=found)
     )
 
 
@@ -206,7 +216,7 @@ def _view(
     hosts: Mapping[str, int],
     units: Mapping[str, np.ndarray],
     saliency: Mapping[str, float] | None = None,
-    blends: Mapping[str, Blend] | None = None,
+    found: DonorMap | None = None,
 ) -> DonorMapView:
     """Return the map of a network; without its description, of the bare segment names."""
     tensors: dict[str, list[TensorSpec]] = {}
@@ -229,7 +239,8 @@ def _view(
                 if tensor.role in ("kernel", "depthwise_kernel")
             ),
             saliency=(saliency or {}).get(name),
-            blend=(blends or {}).get(name),
+            blend=found.blends.get(name) if found is not None else None,
+            mix=found.mixes.get(name) if found is not None else None,
         )
         rows.setdefault(name.split("_")[0], []).append(view)
     titles = _row_titles(spec) if spec is not None else {}

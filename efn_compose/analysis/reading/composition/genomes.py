@@ -10,7 +10,12 @@ from efn_compose.compose.space import Granularity
 from efn_compose.errors import InvalidGenomeError
 
 #: Granularities whose genes mix donors within a block.
-_MIXING_UNITS: dict[str, Granularity] = {"unit": "unit", "filter": "filter"}
+_MIXING: dict[str, Granularity] = {
+    "unit": "unit",
+    "filter": "filter",
+    "stage_share": "stage_share",
+    "block_share": "block_share",
+}
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class GenomeReader:
         granularity: The piece of the network that one gene decides; empty if unknown.
         donor_count: Number of donors.
         lineages: Per donor, the number of its lineage; empty where unknown.
+        ancestor: Where genes are shares, the donor that all others descend from.
     """
 
     spec: ArchSpec | None
@@ -30,6 +36,7 @@ class GenomeReader:
     granularity: str
     donor_count: int
     lineages: tuple[int, ...] = ()
+    ancestor: int = 0
 
     @property
     def genes_are_donors(self) -> bool:
@@ -39,11 +46,17 @@ class GenomeReader:
     @cached_property
     def _space(self) -> GenomeSpace | None:
         """The genome space, in which all units weigh alike; None where genes say all."""
-        granularity = _MIXING_UNITS.get(self.granularity)
+        granularity = _MIXING.get(self.granularity)
         if self.spec is None or granularity is None:
             return None
         try:
-            return genome_space(self.spec, self.donor_count, granularity, lineages=self.lineages)
+            return genome_space(
+                self.spec,
+                self.donor_count,
+                granularity,
+                lineages=self.lineages,
+                ancestor=self.ancestor,
+            )
         except InvalidGenomeError:
             return None
 
@@ -62,7 +75,7 @@ class GenomeReader:
 
     def pure_donor(self, genome: Sequence[float]) -> int | None:
         """Return the donor that everything of a genome comes from; None for a mixture."""
-        if self.granularity == "unit":
+        if self.granularity not in ("", "stage", "block", "filter"):
             return self._pure.get(tuple(genome))
         return int(genome[0]) if len(set(genome)) == 1 else None
 
