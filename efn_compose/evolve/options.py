@@ -70,7 +70,7 @@ class FitnessOptions:
         read_when=When(
             "kind.mixes_untrained",
             (True,),
-            'search.kind = "genetic", "steady", "random" or "halving"',
+            'search.kind = "genetic", "steady", "random", "cma" or "halving"',
         ),
     )
 

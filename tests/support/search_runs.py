@@ -37,11 +37,11 @@ class QuietWatcher:
         """Ignore it."""
 
 
-def run_search(folder, executor, kind=KIND, granularity="block", **parts):
+def run_search(folder, executor, kind=KIND, granularity="block", donors=DONORS, **parts):
     watcher = QuietWatcher()
     journal = Journal(folder / "evaluations.jsonl")
     run = EvolutionRun(
-        donors=DONORS,
+        donors=donors,
         options=DonorOptions(siblings=0, align="never", absorb="never"),
         data_fingerprint="none",
         kind=kind,

@@ -10,7 +10,10 @@ from efn_compose.evolve.journal.ledger import Purpose
 
 
 def search_generations(
-    loop: SearchLoop, settings: Breeds, rungs: Sequence[str] = ()
+    loop: SearchLoop,
+    settings: Breeds,
+    rungs: Sequence[str] = (),
+    search: GeneticSearch | None = None,
 ) -> GeneticSearch:
     """Run generations until their number or the budget is used up; return the scores.
 
@@ -18,11 +21,12 @@ def search_generations(
         loop: Space, journal, budget, watcher.
         settings: Population, elites, where newcomers come from.
         rungs: Cheap looks at newcomers, in order.
+        search: Asked and told; the genetic search of these settings by default.
 
     Raises:
         EvaluationError: Too many failures in a row.
     """
-    search = GeneticSearch(loop.space, settings, loop.search_seed, loop.noise)
+    search = search or GeneticSearch(loop.space, settings, loop.search_seed, loop.noise)
     sieve = Sieve(loop, rungs)
     generation = 0
     while True:

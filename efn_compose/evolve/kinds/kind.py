@@ -64,6 +64,8 @@ class SearchKind(ABC):
     mixes_untrained: ClassVar[bool] = True
     #: Whether all that is written descends from one donor.
     keeps_one_lineage: ClassVar[bool] = False
+    #: Whether genes must be shares.
+    needs_shares: ClassVar[bool] = False
     #: Contestants of the finals besides finalists, donors and the donors' average.
     rivals: ClassVar[int] = 0
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from efn_compose.compose.space import Granularity
+from efn_compose.evolve.kinds.cma import Cma
 from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.halving import Halving
 from efn_compose.evolve.kinds.kind import SearchKind
@@ -24,6 +25,7 @@ class KindSections:
     genetic: Genetic = section(Genetic, read_when=_chosen(Genetic))
     steady: Steady = section(Steady, read_when=_chosen(Steady))
     random: Random = section(Random, read_when=_chosen(Random))
+    cma: Cma = section(Cma, read_when=_chosen(Cma))
     halving: Halving = section(Halving, read_when=_chosen(Halving))
     lamarck: Lamarck = section(Lamarck, read_when=_chosen(Lamarck))
 
@@ -52,8 +54,8 @@ class SearchOptions:
     kind: str = setting(
         "genetic",
         "genetic: a genetic algorithm over compositions; steady: the same, without waiting for a "
-        "generation to end; random: the baseline; halving: the better half trains on; lamarck: trained "
-        "candidates become donors",
+        "generation to end; random: the baseline; cma: CMA-ES over shares; halving: the better half "
+        "trains on; lamarck: trained candidates become donors",
         choices=tuple(KINDS),
     )
     granularity: Granularity = setting(

@@ -13,7 +13,7 @@ from efn_compose.evolve.kinds.table import KINDS, kinds_that
 from efn_compose.evolve.run_config import RunConfig as SameRunConfig
 from efn_compose.settings.renamed import OldSettingWarning, translate
 
-KIND_NAMES = ("genetic", "steady", "random", "halving", "lamarck")
+KIND_NAMES = ("genetic", "steady", "random", "cma", "halving", "lamarck")
 
 
 def _refused(overrides, path=None) -> str:

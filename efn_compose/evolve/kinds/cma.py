@@ -1,0 +1,51 @@
+"""`search.kind = "cma"`: CMA-ES over shares, the continuous alternative to breeding."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from efn_compose.compose import ShareGenomeSpace
+from efn_compose.errors import ConfigError
+from efn_compose.evolve.genetic.breeding import Breeder, RandomBreeder
+from efn_compose.evolve.genetic.cma_search import CmaSearch, samples_of
+from efn_compose.evolve.genetic.generational import search_generations
+from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.kinds.composing import ComposingKind, found_by
+from efn_compose.evolve.kinds.kind import Found, Workplace
+
+
+@dataclass(frozen=True)
+class Cma(ComposingKind):
+    """`[cma]`: a normal distribution over shares that follows those that did well.
+
+    Args:
+        population: Evaluations of a generation; the distribution learns from those that are neither
+            donors nor elites.
+        generations: After the first.
+        elites: Best genomes that every generation runs again.
+    """
+
+    name: ClassVar[str] = "cma"
+    needs_shares: ClassVar[bool] = True
+
+    def size(self, generation: int, donor_count: int) -> int:
+        """Return the most evaluations that a generation makes."""
+        known = donor_count if generation == 0 else self.elites + 1
+        return samples_of(self, donor_count) + known
+
+    def breeder(self) -> Breeder:
+        """Return where newcomers come from before anything is known; the distribution draws them."""
+        return RandomBreeder()
+
+    def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
+        """Run generations until their number or the budget is used up.
+
+        Raises:
+            ConfigError: Genes are not shares.
+        """
+        if not isinstance(loop.space, ShareGenomeSpace):
+            raise ConfigError(
+                "search.kind = 'cma' moves shares. Received search.granularity = "
+                f"{loop.space.granularity!r}; set it to 'stage_share' or 'block_share'."
+            )
+        search = CmaSearch(loop.space, self, loop.search_seed, loop.noise)
+        return found_by(search_generations(loop, self, search=search), finalists)
