@@ -112,14 +112,21 @@ def test_a_question_about_a_donor_says_which_verb_has_the_options_that_answer_it
 
 
 @pytest.mark.parametrize(
-    ("overrides", "error", "words"),
+    ("kind", "overrides", "error", "words"),
     [
-        ([], IncompatibleDonorsError, r"2 lineages:\n  - 'donor1'\n  - 'donor2'"),
-        (["donors.ancestor=nobody"], ConfigError, "'nobody' names no donor. Allowed: donor1"),
-        (["search.kind=halving"], ConfigError, "'halving' makes donors of trained candidates"),
+        ("cma", [], IncompatibleDonorsError, r"2 lineages:\n  - 'donor1'\n  - 'donor2'"),
+        (
+            "genetic",
+            ["donors.ancestor=nobody"],
+            ConfigError,
+            "'nobody' names no donor. Allowed: donor1",
+        ),
+        ("halving", [], ConfigError, "'halving' makes donors of trained candidates"),
     ],
 )
-def test_a_search_over_shares_refuses_donors_without_an_ancestor(tmp_path, overrides, error, words):
-    config = write_nano_experiment(tmp_path)
+def test_a_search_over_shares_refuses_donors_without_an_ancestor(
+    tmp_path, kind, overrides, error, words
+):
+    config = write_nano_experiment(tmp_path, kind=kind)
     with pytest.raises(error, match=words):
         prepare(config, ["search.granularity=block_share", *overrides])

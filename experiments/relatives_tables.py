@@ -1,0 +1,97 @@
+"""The tables of the relatives' experiment, from its journal."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+MARK = "<!-- tables -->\n"
+#: Pairs of a search and what it must beat.
+AGAINST = ("best relative", "ancestor", "uniform soup")
+NAMES = ("one epoch", "fine-tuned")
+
+
+def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
+    """Write the tables under the mark of a page, and print them."""
+    lines: list[str] = []
+    for target, labels in sorted({(row["target"], row["labels"]) for row in rows}):
+        own = [row for row in rows if (row["target"], row["labels"]) == (target, labels)]
+        lines += _scores(
+            target, labels, own, [arm for arm in arms if any(r["arm"] == arm for r in own)]
+        )
+    lines += _differences(rows, arms)
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    tables = "\n".join(lines)
+    page.write_text(text.partition(MARK)[0] + MARK + tables + "\n", encoding="utf-8")
+    print(tables)
+
+
+def _scores(target: str, labels: int, rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
+    lines = [
+        f"\n### {target}, {labels} labels\n",
+        "| arm | seeds | epochs spent | evaluations per processor hour | one epoch: accuracy, % | NLL "
+        "| eight epochs: accuracy, % | NLL |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for arm in arms:
+        own = [row for row in rows if row["arm"] == arm]
+        cells = [
+            f"{100 * _mean(own, name, 'accuracy'):.1f} | {_mean(own, name, 'loss'):.3f}"
+            for name in NAMES
+        ]
+        spent = statistics.fmean(row["epochs"] for row in own)
+        seconds = statistics.fmean(row["seconds"] for row in own)
+        pace = f"{3600 * spent / seconds:,.0f}" if spent > 1 and seconds else "–"
+        lines.append(f"| {arm} | {len(own)} | {spent:.0f} | {pace} | {' | '.join(cells)} |")
+    return lines
+
+
+def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
+    """Return paired differences of searches to what they must beat, over targets and seeds."""
+    lines = [
+        "\n### Paired differences, over targets and seeds\n",
+        "Mean ± standard error; negative NLL means that the first is better.\n",
+        "| first | minus | pairs | one epoch: points | NLL | eight epochs: points | NLL |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for arm in [arm for arm in arms if "search" in arm or "CMA" in arm]:
+        encoding = arm.partition(", ")[2]
+        control = f"random search, {encoding}"
+        for other in (*AGAINST, *((control,) if arm != control else ())):
+            keys = sorted(_keys(rows, arm) & _keys(rows, other))
+            if not keys:
+                continue
+            cells = []
+            for name in NAMES:
+                for metric, factor in (("accuracy", 100), ("loss", 1)):
+                    found = [
+                        factor
+                        * (
+                            _value(rows, arm, key, name, metric)
+                            - _value(rows, other, key, name, metric)
+                        )
+                        for key in keys
+                    ]
+                    cells.append(_with_error(found, 1 if factor == 100 else 3))
+            lines.append(f"| {arm} | {other} | {len(keys)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _with_error(values: Sequence[float], digits: int) -> str:
+    mean = f"{statistics.fmean(values):+.{digits}f}"
+    if len(values) < 2:
+        return mean
+    return f"{mean} ± {statistics.stdev(values) / math.sqrt(len(values)):.{digits}f}"
+
+
+def _mean(rows: Sequence[Mapping], name: str, metric: str) -> float:
+    return statistics.fmean(statistics.fmean(row[name][metric]) for row in rows)
+
+
+def _keys(rows: Sequence[Mapping], arm: str) -> set[tuple]:
+    return {(r["target"], r["labels"], r["seed"]) for r in rows if r["arm"] == arm}
+
+
+def _value(rows: Sequence[Mapping], arm: str, key: tuple, name: str, metric: str) -> float:
+    (row,) = [r for r in rows if r["arm"] == arm and (r["target"], r["labels"], r["seed"]) == key]
+    return statistics.fmean(row[name][metric])
