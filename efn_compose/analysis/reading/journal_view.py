@@ -220,7 +220,7 @@ def _read_flags(found: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _read_ancestor(described: Mapping[str, Any]) -> int:
     found = described.get("ancestor")
-    return found if is_donor(found) else 0
+    return int(found) if found is not None and is_donor(found) else 0
 
 
 def _read_lineages(described: Mapping[str, Any]) -> tuple[int, ...]:
