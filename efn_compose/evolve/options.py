@@ -10,6 +10,7 @@ from efn_compose.settings.declare import When, setting
 from efn_compose.store.environment import usable_cores
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.augment.parts import parts_of
+from efn_compose.train.engine.head_start import HEAD_START_HELP, HeadStart
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class FitnessOptions:
         learning_rate: Of Adam.
         schedule: Of the rate over the epoch.
         dropout: Rate before the classifier.
+        head_start: How a new classifier begins; "class_means" is a function of weights and training
+            images, so that equal weights have equal classifiers whatever the seed.
         refit: Before the epoch, fit the project convolutions of mixed blocks to their host's outputs.
     """
 
@@ -63,6 +66,7 @@ class FitnessOptions:
         "constant", "course of the learning rate over an evaluation"
     )
     dropout: float = setting(0.2, "dropout rate before the classifier", minimum=0.0, maximum=0.95)
+    head_start: HeadStart = setting("random", HEAD_START_HELP)
     refit: bool = setting(
         False,
         "before the epoch, fit the project convolutions of mixed blocks to their host's outputs on "

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.settings.declare import When, setting
+from efn_compose.train.engine.head_start import HEAD_START_HELP, HeadStart
 
 Schedule = Literal[
     "constant", "cosine", "triangular", "one_cycle", "cosine_restarts", "two_forward_one_back"
@@ -38,6 +39,8 @@ class TrainOptions:
         lowest_rate: Rate at the beginning and the end of a cycle, as a share of the highest rate.
         warm_up_epochs: Epochs before all others in which BatchNorm's gamma and beta alone learn.
         pooling: "avg", or "avgmax": average and maximum, concatenated.
+        head_start: How a new classifier begins: drawn from the seed, or in closed form at the means of
+            the classes' features, the same for every seed.
         dropout: Rate before the classifier.
         drop_connect: Rate of stochastic depth at the last block.
         label_smoothing: Share of the target that is spread over all classes.
@@ -113,6 +116,7 @@ class TrainOptions:
     pooling: Literal["avg", "avgmax"] = setting(
         "avg", "avgmax: average and maximum, concatenated", read_when=_OF_CLASSES
     )
+    head_start: HeadStart = setting("random", HEAD_START_HELP, read_when=_OF_CLASSES)
     dropout: float = setting(
         0.2, "dropout rate before the classifier", minimum=0.0, maximum=0.95, read_when=_OF_CLASSES
     )

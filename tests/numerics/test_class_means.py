@@ -41,7 +41,9 @@ def test_the_scale_is_that_of_least_cross_entropy_left_out(targets):
         logits = np.exp(log_scale) * near + shares
         return (np.log(np.exp(logits).sum(axis=1)) - (wanted * logits).sum(axis=1)).mean()
 
-    best = np.exp(minimize_scalar(loss, bounds=(-9, 3), method="bounded", options={"xatol": 1e-9}).x)
+    best = np.exp(
+        minimize_scalar(loss, bounds=(-9, 3), method="bounded", options={"xatol": 1e-9}).x
+    )
     assert best_scale(near, shares, targets) == pytest.approx(best, rel=1e-5)
     # The kernel is that scale times the means, in the features' own units.
     means = (targets.T @ STANDARD) / targets.sum(axis=0)[:, None]

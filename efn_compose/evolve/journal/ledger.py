@@ -297,6 +297,8 @@ def _head(purpose: Purpose, task: EvaluationTask, arm: str) -> dict[str, Any]:
         **({} if task.head_seed is None else {"head_seed": task.head_seed}),
         **({"probe": True} if task.probe else {}),
         **({"gentle": True} if task.gentle else {}),
+        **({} if task.moments_of is None else {"moments_of": task.moments_of}),
+        **({} if task.stretch is None else {"stretch": list(task.stretch)}),
     }
 
 

@@ -3,8 +3,8 @@
 Donors and compositions begin side by side. Whenever the trainings have become twice as
 long, the worse half ends (successive halving, Jamieson & Talwalkar 2016,
 arXiv:1502.07943), so that most of the budget goes into depth and little into choosing.
-Each generation goes on from the trained weights of the one before, with a fresh optimizer:
-its first steps are large, and the states it visits lie apart. What is put up in the finals
+Each generation goes on from the trained weights of the one before. With a fresh optimizer its
+first steps are large, and the states it visits lie apart. What is put up in the finals
 are averages over them (Izmailov et al. 2018, arXiv:1803.05407).
 
 Once the choice is made, each line may go on as several branches side by side: the same
@@ -17,7 +17,7 @@ import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from efn_compose.compose import Genome, Recipe
 from efn_compose.compose.averaging import Tensors
@@ -39,7 +39,7 @@ from efn_compose.evolve.options import BudgetOptions
 from efn_compose.evolve.verdict.verdict import LATEST_STATE
 from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.tasks import EvaluationTask
-from efn_compose.settings.declare import setting
+from efn_compose.settings.declare import When, setting
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class Halving(SearchKind):
         lines: Trainings of different starts that go on to the end.
         branches: Trainings that each of these is split into once the choice is made, side by side,
             averaged after every generation.
+        optimizer: Whether every generation begins with a fresh optimizer, or each training goes on
+            with the moments of the one it follows, branch by branch.
+        rate: Whether the rate falls to 0 over the second half of all generations, by half a cosine.
     """
 
     name: ClassVar[str] = "halving"
@@ -66,6 +69,17 @@ class Halving(SearchKind):
         "copies that each of these trainings is split into, averaged after every generation; as many "
         "as workers keep all of them busy",
         minimum=1,
+    )
+
+    optimizer: Literal["fresh", "kept"] = setting(
+        "fresh",
+        "fresh: every generation begins without moments; kept: each training goes on with those of the "
+        "one it follows, on disk meanwhile",
+    )
+    rate: Literal["constant", "falling"] = setting(
+        "constant",
+        "falling: to 0 over the second half of all generations, whose number must be known",
+        read_when=When("budget.is_set", (False,), "no budget"),
     )
 
     def lines_left(self, first: int, generation: int) -> int:
@@ -176,7 +190,8 @@ class HalvingSearch(Generations):
         executor: Executor,
         folder: PopulationFolder,
     ) -> None:
-        super().__init__(loop, donors, executor, folder)
+        keeps_moments = settings.optimizer == "kept"
+        super().__init__(loop, donors, executor, folder, keeps_moments=keeps_moments)
         self.settings = settings
         #: By generation, its lines in the order of their trainings.
         self._lines: list[list[_Line]] = []
@@ -230,17 +245,33 @@ class HalvingSearch(Generations):
         branches = self.settings.branches_in(first, generation)
         lines: list[_Line] = []
         tasks: list[EvaluationTask] = []
+        stretch = self._stretch(generation)
         for place, (recipe, parent) in enumerate(zip(recipes, parents, strict=True)):
             members = range(len(tasks), len(tasks) + branches)
             lines.append(_Line(tuple(members), parent))
             # Different starts see images in one order, so that they can be compared.
             order = recipes[:place].count(recipe)
+            parents_of = self._living(generation - 1, parent) if generation else [None]
             tasks += [
-                self.task(generation, member, recipe, order=order * branches + branch)
+                self.task(
+                    generation,
+                    member,
+                    recipe,
+                    order=order * branches + branch,
+                    moments_of=parents_of[branch % len(parents_of)],
+                    stretch=stretch,
+                )
                 for branch, member in enumerate(members)
             ]
         self._lines.append(lines)
         return tasks
+
+    def _stretch(self, generation: int) -> tuple[float, float] | None:
+        """Return where in a training whose rate falls a generation lies; None if it does not fall."""
+        if self.settings.rate == "constant":
+            return None
+        count = self.settings.generations + 1
+        return generation / count, (generation + 1) / count
 
     def _advance(self, tasks: list[EvaluationTask]) -> None:
         generation = len(self.plans)
@@ -254,6 +285,7 @@ class HalvingSearch(Generations):
         if is_fresh:
             self._keep_means(generation)
         self.folder.forget(f"generation{generation - MEMORY:04d}_*")
+        self.folder.forget_moments(f"generation{generation - WHOLE:04d}_*")
 
     def _keep_means(self, generation: int) -> None:
         """Keep the means of lines that branch, and of earlier generations nothing else."""

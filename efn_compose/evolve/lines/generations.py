@@ -5,6 +5,7 @@ scored; the networks themselves are files beside it, and each names its origin.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.evolve.lines.population import PopulationFolder
 from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.seat import Seat
-from efn_compose.evolve.workers.tasks import EvaluationTask
+from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask
 
 #: Journal phase of the trainings of members.
 TRAINING = "population"
@@ -34,6 +35,7 @@ class Generations:
         donors: All donors of the run.
         executor: Trains lost networks again.
         folder: Keeps the networks.
+        keeps_moments: Whether trainings go on with the optimizers of their parents.
     """
 
     def __init__(
@@ -42,7 +44,12 @@ class Generations:
         donors: Sequence[Donor],
         executor: Executor,
         folder: PopulationFolder,
+        *,
+        keeps_moments: bool = False,
     ) -> None:
+        self.keeps_moments = keeps_moments
+        #: Generation, and the states of optimizers by member number, as far as they are in memory.
+        self._latest_moments: tuple[int, dict[int, Tensors]] = (-1, {})
         self.loop, self.donors, self.executor, self.folder = loop, donors, executor, folder
         #: By generation, its trainings in order.
         self.plans: list[list[EvaluationTask]] = []
@@ -53,7 +60,14 @@ class Generations:
         self._kept_means: set[tuple[int, int]] = set()
 
     def task(
-        self, generation: int, member: int, recipe: Recipe, *, order: int | None = None
+        self,
+        generation: int,
+        member: int,
+        recipe: Recipe,
+        *,
+        order: int | None = None,
+        moments_of: int | None = None,
+        stretch: tuple[float, float] | None = None,
     ) -> EvaluationTask:
         """Return the training of a member.
 
@@ -63,6 +77,8 @@ class Generations:
             recipe: The weights that it starts from.
             order: Members of one order see images in the same order; their own by default,
                 or all would learn the same.
+            moments_of: Member of the generation before whose optimizer it goes on with.
+            stretch: As of `EvaluationTask`.
         """
         number = generation * _MOST_MEMBERS + (member if order is None else order)
         return EvaluationTask(
@@ -72,6 +88,9 @@ class Generations:
             # One head to begin with: heads drawn apart are no use to an average.
             head_seed=derive_seed(self.loop.seed, "member", _MOST_MEMBERS - 1),
             keep_weights=True,
+            keep_moments=self.keeps_moments,
+            moments_of=moments_of if self.keeps_moments else None,
+            stretch=stretch,
         )
 
     def train(self, tasks: list[EvaluationTask], names: Sequence[str]) -> dict[int, float]:
@@ -94,10 +113,17 @@ class Generations:
         self.losses.append(losses)
         self.loop.budget.believed(self.best(), self.loop.ledger.count)
         self._fresh = {n: e.weights for n, e in enumerate(found) if e.weights is not None}
+        moments = {n: e.moments for n, e in enumerate(found) if e.moments is not None}
+        self._latest_moments = generation, moments
         for number, weights in self._fresh.items():
-            origin = self.origin(generation, number)
-            self.folder.save(name_of(generation, number), weights, origin)
+            self._keep(generation, number, weights, moments.get(number))
         return losses
+
+    def _keep(self, generation: int, number: int, weights: Tensors, moments: Any) -> None:
+        name, origin = name_of(generation, number), self.origin(generation, number)
+        if moments is not None:
+            self.folder.save_moments(name, moments, origin)
+        self.folder.save(name, weights, origin)
 
     def best(self) -> tuple[int, int]:
         """Return generation and number of the best member so far."""
@@ -142,14 +168,30 @@ class Generations:
         kept = self.folder.load(name_of(generation, number), self.origin(generation, number))
         if kept is not None:
             return kept
+        return self._made_again(generation, number).weights or {}
+
+    def moments(self, generation: int, number: int) -> Tensors:
+        """Return the state of one member's optimizer.
+
+        Raises:
+            EvaluationError: As of `network`.
+        """
+        known = self._latest_moments[1] if self._latest_moments[0] == generation else {}
+        if number not in known:
+            name, origin = name_of(generation, number), self.origin(generation, number)
+            kept = self.folder.load_moments(name, origin)
+            known[number] = kept or self._made_again(generation, number).moments or {}
+        return known[number]
+
+    def _made_again(self, generation: int, number: int) -> Evaluation:
+        """Train a member once more and keep it."""
         # The journal knows its score but the file is gone: the same training gives the same bits.
         seat = self._seat(generation - 1)
         for _, outcome in self.executor.run([self.plans[generation][number]], seat):
             found = outcome.value
             if outcome.error is None and found.loss == self.losses[generation].get(number):
-                origin = self.origin(generation, number)
-                self.folder.save(name_of(generation, number), found.weights, origin)
-                return found.weights
+                self._keep(generation, number, found.weights, found.moments)
+                return found
             reason = outcome.error or f"its loss is {found.loss} now"
             raise EvaluationError(f"{name_of(generation, number)} cannot be made again: {reason}.")
         raise EvaluationError("The executor did not answer.")
@@ -181,13 +223,18 @@ class Generations:
     def origin(self, generation: int, number: int) -> dict[str, object]:
         """Return the origin of a member, which decides whether a kept file is it."""
         task = self.plans[generation][number]
-        return {
+        found: dict[str, object] = {
             "generation": generation,
             "member": number,
             "seed": task.seed,
             "epochs": task.epochs,
             "recipe": task.recipe.to_json(),
         }
+        if task.keep_moments:
+            found["moments_of"] = task.moments_of
+        if task.stretch is not None:
+            found["stretch"] = list(task.stretch)
+        return found
 
     def space(self, generation: int) -> GenomeSpace:
         """Return the space over a generation's members, the dead included."""
@@ -210,6 +257,8 @@ class Generations:
         if generation < 0:
             return self.loop.seat
         members = self.parents(generation)
+        if self.keeps_moments:
+            members = {n: {**t, **self.moments(generation, n)} for n, t in members.items()}
         # Nobody descends from the dead; their seats are only kept so that numbers fit.
         anybody = next(iter(members.values()))
         seats = [members.get(n, anybody) for n in range(len(self.plans[generation]))]

@@ -18,8 +18,11 @@ from efn_compose.evolve.workers.seat import Ticket
 from efn_compose.evolve.workers.worker import Worker
 from efn_compose.models.memory import inference_batch
 from efn_compose.statistics.refit import REFIT_IMAGES, CompositionRefit
+from efn_compose.train.engine.batches import even_batches
+from efn_compose.train.engine.head_start import head_numbers
 from efn_compose.train.engine.options import DeviceOptions
 from efn_compose.train.engine.placement import Placement
+from efn_compose.train.engine.schedules import falling_course
 from efn_compose.train.resident.feed import held
 from efn_compose.train.resident.resident import ResidentModel, TrainSettings, batches
 
@@ -112,6 +115,8 @@ class Evaluator(Worker):
         self.inference_batch = inference_batch(setup.spec, data.size)
         count = min(len(data.train_labels), setup.statistics_images)
         self._recalibration_order = batches(count, self.inference_batch)
+        looked_at = head_numbers(len(data.train_labels))
+        self._head_order = looked_at[even_batches(len(looked_at), self.inference_batch)]
         #: Of the present seat, by fingerprint: none until it is needed.
         self._refits: dict[str, CompositionRefit] = {}
 
@@ -156,22 +161,47 @@ class Evaluator(Worker):
         with self.own_threads():
             return self._refit().apply(tensors, recipe.host(space))
 
-    def train(self, seed: int, epochs: float, rate: float = 1.0) -> float:
+    def load(self, tensors: Tensors, seed: int, head_seed: int | None = None) -> None:
+        """Start a candidate; its classifier is among its tensors, or begins as the fitness says.
+
+        Args:
+            tensors: Arrays by canonical name.
+            seed: Decides the dropout masks, the augmentation, and a classifier that is drawn.
+            head_seed: Decides the latter instead, where given.
+        """
+        self.network.load(tensors, seed, head_seed)
+        if self.setup.fitness.head_start == "random" or self.network.keeps_head(tensors):
+            return
+        with self.own_threads():
+            self.network.start_head(self.images["train"], self.labels("train"), self._head_order)
+
+    def train(
+        self,
+        seed: int,
+        epochs: float,
+        rate: float = 1.0,
+        stretch: tuple[float, float] | None = None,
+    ) -> float:
         """Train what the network holds and return the mean training loss.
 
         Args:
             seed: Decides the order of the images.
             epochs: Passes over the training images; 0 trains nothing.
             rate: Factor of the learning rate.
+            stretch: Of a longer training whose rate falls over its second half, where this begins
+                and ends, 0 to 1; None: the rate does not fall.
         """
         if epochs == 0:
             return 0.0
         order = self.network.epoch_order(len(self.data.train_labels), seed, epochs)
-        return self.train_in_order(order, rate)
+        course = None if stretch is None else falling_course(*stretch, len(order))
+        return self.train_in_order(order, rate, course)
 
-    def train_in_order(self, order: np.ndarray, rate: float = 1.0) -> float:
+    def train_in_order(
+        self, order: np.ndarray, rate: float = 1.0, course: np.ndarray | None = None
+    ) -> float:
         """Train over training images (step, image) int32 and return the mean training loss."""
-        return self.network.train(self.images["train"], self.train_labels, order, rate)
+        return self.network.train(self.images["train"], self.train_labels, order, rate, course)
 
     def rate_factor(self, tensors: Tensors, *, is_gentle: bool) -> float:
         """Return the factor of the learning rate for weights that were just loaded.

@@ -230,6 +230,7 @@ def _workers(
         views=config.views,
         augment=config.augment,
         judge_epochs=config.labelled.epochs,
+        judge_head=config.labelled.head_start,
         seed=config.run.seed,
     )
     return answering(

@@ -49,7 +49,10 @@ class JudgeTask(Task):
         train, judge = labelled.split(self.seed)
         classes = len(labelled.class_names)
         parts = (features[train], labelled.labels[train], features[judge], labelled.labels[judge])
-        options = TrainOptions(epochs=worker.setup.judge_epochs, deterministic=True)
+        setup = worker.setup
+        options = TrainOptions(
+            epochs=setup.judge_epochs, head_start=setup.judge_head, deterministic=True
+        )
         trainer = worker.trainer("judge", lambda: Classification(classes, options))
         data = labelled.data(self.seed)
         fitted = fit(

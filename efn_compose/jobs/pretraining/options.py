@@ -7,6 +7,7 @@ from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.settings.declare import When, section, setting
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
+from efn_compose.train.engine.head_start import HEAD_START_HELP, HeadStart
 from efn_compose.train.selfsup.options import VIEWED, PretrainOptions, ViewOptions
 
 _VIEWED = " or ".join(VIEWED)
@@ -65,6 +66,7 @@ class LabelledOptions:
         fold: The fold that judges.
         seeds: Short trainings per network.
         epochs: Of a short training.
+        head_start: How the classifier of a short training begins, the same way for every network.
     """
 
     source: str = setting("", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH")
@@ -77,6 +79,7 @@ class LabelledOptions:
     fold: int = setting(0, "the fold that judges", minimum=0, read_when=When("folds"))
     seeds: int = setting(5, "short trainings per network", minimum=2, read_when=When("source"))
     epochs: int = setting(5, "of a short training", minimum=1, read_when=When("source"))
+    head_start: HeadStart = setting("random", HEAD_START_HELP, read_when=When("source"))
 
     @property
     def reads_table(self) -> bool:

@@ -14,6 +14,7 @@ from efn_compose.jobs.pretraining.images import PretrainImages
 from efn_compose.jobs.trainings.worker import unwatched
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.augment import AugmentOptions
+from efn_compose.train.engine.head_start import HeadStart
 from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.recipe import Trainer
 from efn_compose.train.recipe.inputs import drawn
@@ -36,6 +37,7 @@ class PretrainSetup:
         augment: What is done to each image before.
         judge_epochs: Of a short training.
         seed: Of the run.
+        judge_head: How the classifier of a short training begins.
         threads: TensorFlow threads of a worker; 0: as this process has them.
         watch: Makes what watches a pretraining, from its name.
     """
@@ -47,6 +49,7 @@ class PretrainSetup:
     augment: AugmentOptions
     judge_epochs: int
     seed: int
+    judge_head: HeadStart = "random"
     threads: int = 1
     watch: Callable[[str], FitWatcher] = unwatched
 

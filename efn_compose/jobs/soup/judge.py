@@ -11,6 +11,7 @@ from efn_compose.donors import Donor
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers.evaluator import Evaluator, WorkerSetup
 from efn_compose.nesting.heads import fit_ridge
+from efn_compose.train.engine.batches import even_batches
 
 #: Training images that BatchNorm statistics are taken of.
 STATISTICS_IMAGES = 1024
@@ -113,22 +114,3 @@ class Judge:
         targets = np.eye(data.classes)[data.train_labels[:RIDGE_IMAGES]]
         kernel, bias = fit_ridge(features, targets)
         return lambda part: self.worker.features(part).astype(np.float64) @ kernel + bias
-
-
-def even_batches(count: int, most: int) -> np.ndarray:
-    """Return image numbers (batch, image) int32 in equal batches, each image at most once.
-
-    A batch that was filled up with copies of one image would count that image's statistics
-    many times. What does not divide evenly, fewer images than batches, is left out.
-
-    Args:
-        count: Number of images, at least 1.
-        most: Images that a batch may have.
-
-    Example:
-        >>> even_batches(7, 3).tolist()
-        [[0, 1], [2, 3], [4, 5]]
-    """
-    batches = -(-count // most)
-    each = count // batches
-    return np.arange(batches * each, dtype=np.int32).reshape(batches, each)

@@ -15,10 +15,12 @@ from efn_compose.train.augment.draws import Draws
 from efn_compose.train.augment.mix import augmix, consistency_loss, cutmix, mixup
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.linear_head import (
+    brings_head,
     draw_head,
     head_arrays,
     is_file_head,
     linear_head,
+    start_at_class_means,
 )
 from efn_compose.train.objectives.losses import class_weights, image_losses
 from efn_compose.train.objectives.objective import Deciding, Objective, Predict, Seen
@@ -72,6 +74,14 @@ class Classification(Objective):
     def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:
         """Take over the donor's classifier where it fits, else draw one."""
         draw_head(model, donor, seed)
+
+    def begins_at_images(self, model: keras.Model, donor: Donor) -> bool:
+        """Whether the classifier is new, and is to begin at class means."""
+        return self.options.head_start == "class_means" and not brings_head(model, donor)
+
+    def start_head(self, model: keras.Model, features: np.ndarray, targets: np.ndarray) -> None:
+        """Let the classifier begin at the means of the classes' features."""
+        start_at_class_means(model, features, targets)
 
     def check(self, data: TrainingData) -> None:
         """Raise `ConfigError` unless classes and class weights fit the data."""

@@ -8,6 +8,7 @@ from keras import layers
 
 from efn_compose.arch import HEAD_LAYER
 from efn_compose.donors import Donor
+from efn_compose.numerics.class_means import class_mean_head
 from efn_compose.train.engine.fresh import fresh_kernel, head_generator
 from efn_compose.train.options import TrainOptions
 
@@ -41,13 +42,35 @@ def draw_head(model: keras.Model, donor: Donor, seed: int) -> None:
     generator = head_generator(seed)
     for layer in head_layers(model):
         kernel, bias = layer.kernel, layer.bias
-        kept = donor.tensors.get(f"{layer.name}/kernel")
-        if kept is not None and kept.shape == tuple(kernel.shape):
-            kernel.assign(kept)
+        if _is_of(donor, layer):
+            kernel.assign(donor.tensors[f"{layer.name}/kernel"])
             bias.assign(donor.tensors[f"{layer.name}/bias"])
             continue
         kernel.assign(fresh_kernel(kernel.shape, generator))
         bias.assign(np.zeros(bias.shape))
+
+
+def brings_head(model: keras.Model, donor: Donor) -> bool:
+    """Whether the donor's classifier is taken over."""
+    return _is_of(donor, head_layers(model)[-1])
+
+
+def _is_of(donor: Donor, layer: keras.layers.Dense) -> bool:
+    kept = donor.tensors.get(f"{layer.name}/kernel")
+    return kept is not None and kept.shape == tuple(layer.kernel.shape)
+
+
+def start_at_class_means(model: keras.Model, features: np.ndarray, targets: np.ndarray) -> None:
+    """Let the last linear layer prefer the class whose mean lies nearest.
+
+    Args:
+        model: A network with a linear head.
+        features: (image, feature) that the layer reads.
+        targets: (image, class), shares of each image's label.
+    """
+    fit, layer = class_mean_head(features, targets), head_layers(model)[-1]
+    layer.kernel.assign(fit.kernel.astype(np.float32))
+    layer.bias.assign(fit.bias.astype(np.float32))
 
 
 def head_layers(model: keras.Model) -> list[keras.layers.Dense]:

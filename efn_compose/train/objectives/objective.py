@@ -164,6 +164,21 @@ class Objective(ABC):
     def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:  # noqa: B027
         """Give the layers on the backbone their first weights: the donor's if they fit, else drawn ones."""
 
+    def begins_at_images(self, model: keras.Model, donor: Donor) -> bool:
+        """Whether `start_head` gives the head its first weights after `draw`."""
+        return False
+
+    def start_head(  # noqa: B027
+        self, model: keras.Model, features: np.ndarray, targets: np.ndarray
+    ) -> None:
+        """Give the head first weights that suit the training images.
+
+        Args:
+            model: From `build`.
+            features: (image, feature) that the last linear layer reads, float32.
+            targets: Of these images, as of `targets`.
+        """
+
     # What is learnt.
 
     def check(self, data: TrainingData) -> None:  # noqa: B027

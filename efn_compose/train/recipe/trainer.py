@@ -1,8 +1,9 @@
 """A network with its traced steps, ready for one training after another."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,8 +14,9 @@ from efn_compose.models.memory import inference_batch
 from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.store.weights.parts import refuse_parts
 from efn_compose.train.engine.forward import Forward
+from efn_compose.train.engine.head_start import classifier_input, head_numbers
 from efn_compose.train.examples import TrainingData
-from efn_compose.train.objectives.backbone import norm_variables, trained_donor
+from efn_compose.train.objectives.backbone import norm_variables, start_backbone, trained_donor
 from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.recipe.average import MovingAverage, assign_all, step_back
 from efn_compose.train.recipe.history import History
@@ -96,6 +98,8 @@ class Trainer:
         self._statistics = tf.function(
             lambda x: self.model(x, training=True), input_signature=signature, autograph=False
         )
+        #: The features that the classifier reads, traced where a head begins with them.
+        self._features: Any = None
 
     def start(self, donor: Donor, seed: int, data: TrainingData, updates: int) -> None:
         """Begin a training; nothing is left of the one before.
@@ -118,6 +122,8 @@ class Trainer:
         others = [name for name in donor.parts if name not in self.objective.parts]
         refuse_parts(donor.name, others, "this training")
         self.objective.start(self.model, donor, seed)
+        if self.objective.begins_at_images(self.model, donor):
+            self._start_head(donor, data)
         self.objective.begin(data, updates)
         for step in (self.step, self.warm_up):
             if step is not None:
@@ -125,6 +131,28 @@ class Trainer:
         if self.average is not None:
             self.average.start()
         self.set_anchor()
+
+    def _start_head(self, donor: Donor, data: TrainingData) -> None:
+        """Let the head begin at the features that the first epoch's training sees."""
+        numbers = head_numbers(len(data.train_images))
+        images: Any = data.train_images[numbers]
+        size = self.options.size_in(0, data.size)
+        if size != data.size:
+            images = tf.image.resize(images, (size, size), antialias=True).numpy()
+        if self._features is None:
+            network = keras.Model(self.model.input, classifier_input(self.model))
+            signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
+            self._features = tf.function(
+                lambda x: network(x, training=True), input_signature=signature, autograph=False
+            )
+        found: list[np.ndarray] = []
+        if len(images) > 1:
+            self._recalibrate(images, lambda x: found.append(self._features(x).numpy()))
+        # The pass left its statistics behind; a training begins with the donor's.
+        start_backbone(self.model, donor)
+        if found:
+            features = np.concatenate(found).astype(np.float32)
+            self.objective.start_head(self.model, features, self.objective.targets(data)[numbers])
 
     def set_anchor(self) -> None:
         """Let "two_forward_one_back" go back to here."""
@@ -179,11 +207,14 @@ class Trainer:
         Args:
             images: uint8 (image, side, side, 3), two or more.
         """
+        self._recalibrate(images, self._statistics)
+
+    def _recalibrate(self, images: np.ndarray, run: Callable[[tf.Tensor], Any]) -> None:
         recalibrate(
             self.model,
             images,
             batch_size=inference_batch(self.spec, int(images.shape[1])),
-            forward=lambda batch: self._statistics(self.scaled(batch)),
+            forward=lambda batch: run(self.scaled(batch)),
         )
 
     def scaled(self, images: Any) -> tf.Tensor:

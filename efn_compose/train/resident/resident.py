@@ -15,10 +15,12 @@ import tensorflow as tf
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.models import build_model, model_variables
+from efn_compose.numerics.class_means import class_mean_head
 from efn_compose.statistics.recalibrate import recalibrate_traced
 from efn_compose.train.augment import AugmentOptions, augment
 from efn_compose.train.engine.adam import FusedAdam
 from efn_compose.train.engine.fresh import fresh_kernel, head_generator, seed_masks
+from efn_compose.train.engine.head_start import classifier_input
 from efn_compose.train.engine.placement import Placement, replica_state
 from efn_compose.train.engine.schedules import rates_of
 from efn_compose.train.options import Schedule
@@ -96,6 +98,7 @@ class ResidentModel:
         self._recalibrate = traced(self._recalibrate_steps, (images, order, count))
         self._predict = traced(self._predict_steps, (images, order))
         self._features = traced(self._feature_steps, (images, order))
+        self._batch_features = traced(self._batch_feature_steps, (images, order))
 
     def _build(self, conventions: Conventions, size: int | None) -> None:
         """Make the network and all variables."""
@@ -111,13 +114,14 @@ class ResidentModel:
         )
         self._variables = model_variables(self.model, self.spec, self.classes)
         self._trainable = [variable.value for variable in self.model.trainable_variables]
+        names = {id(variable): name for name, variable in self._variables.items()}
+        self._trained_names = [names[id(v)] for v in self.model.trainable_variables]
         self._adam = FusedAdam(self._trainable, self.placement.policy == "mixed_float16")
         #: Steps made, those included that loss scaling left out.
         self._step = replica_state(0, tf.int64)
         self._augment_seed = replica_state(0, tf.int64)
-        head_input = self.model.get_layer(HEAD_LAYER).input
         #: The classifier's input, of the same layers and weights.
-        self._backbone = keras.Model(self.model.input, head_input)
+        self._backbone = keras.Model(self.model.input, classifier_input(self.model))
 
     def load(
         self, tensors: Mapping[str, np.ndarray], seed: int, head_seed: int | None = None
@@ -140,6 +144,22 @@ class ResidentModel:
         self._step.assign(0)
         self._augment_seed.assign(seed % (1 << 32))
         seed_masks(self.model, seed)
+
+    def start_head(self, images: tf.Tensor | Feed, labels: np.ndarray, order: np.ndarray) -> None:
+        """Let the classifier begin at the means of the classes' features.
+
+        Features are those that training sees: each batch has its own BatchNorm statistics. The
+        network's moving statistics are spoilt, as by any training.
+
+        Args:
+            images: uint8 (image, height, width, 3).
+            labels: (image,) int32, of all images.
+            order: Image numbers (batch, image).
+        """
+        features = self._inferred(self._batch_features, as_feed(images), order)
+        fit = class_mean_head(features, np.eye(self.classes)[labels[order.reshape(-1)]])
+        for role, values in (("kernel", fit.kernel), ("bias", fit.bias)):
+            self._variables[f"{HEAD_LAYER}/{role}"].value.assign(values.astype(np.float32))
 
     def epoch_order(self, image_count: int, seed: int, epochs: float = 1.0) -> np.ndarray:
         """Return the image numbers of every training step.
@@ -165,7 +185,12 @@ class ResidentModel:
         return np.concatenate(orders)[:steps].astype(np.int32)
 
     def train(
-        self, images: tf.Tensor | Feed, labels: tf.Tensor, order: np.ndarray, rate: float = 1.0
+        self,
+        images: tf.Tensor | Feed,
+        labels: tf.Tensor,
+        order: np.ndarray,
+        rate: float = 1.0,
+        course: np.ndarray | None = None,
     ) -> float:
         """Train over an order of images and return the mean training loss.
 
@@ -174,11 +199,13 @@ class ResidentModel:
             labels: int32 (image,).
             order: Image numbers (step, image).
             rate: Factor of the settings' learning rate.
+            course: (step,) further factors of each step's own; None: 1.
         """
         self._momentum.assign(TRAINING_MOMENTUM)
         settings = self.settings
         peak = settings.learning_rate * rate
-        rates = rates_of(settings.schedule, len(order), peak).astype(np.float32)
+        rates = rates_of(settings.schedule, len(order), peak)
+        rates = (rates if course is None else rates * course).astype(np.float32)
         feed, done, loss = as_feed(images), 0, tf.constant(0.0)
         per_epoch = tf.constant(max(1, len(feed) // order.shape[1]))
         for chunk in feed.chunks(order):
@@ -234,6 +261,18 @@ class ResidentModel:
             for name, variable in self._variables.items()
             if with_head or not name.startswith(f"{HEAD_LAYER}/")
         }
+
+    def moments(self) -> dict[str, np.ndarray]:
+        """Return copies of the optimizer's state, for `go_on`."""
+        return self._adam.state(self._trained_names)
+
+    def go_on(self, moments: Mapping[str, np.ndarray]) -> None:
+        """Let the optimizer of a candidate that was just loaded go on where it stopped.
+
+        Args:
+            moments: From `moments`; further names are passed over.
+        """
+        self._adam.go_on(self._trained_names, moments)
 
     def keeps_head(self, tensors: Mapping[str, np.ndarray]) -> bool:
         """Return whether loading keeps a classifier among tensors: it has this model's classes."""
@@ -309,13 +348,21 @@ class ResidentModel:
     def _feature_steps(self, images: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
         return self._infer(self._backbone, self._backbone.output.shape[-1], images, order)
 
+    def _batch_feature_steps(self, images: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
+        return self._infer(self._backbone, self._backbone.output.shape[-1], images, order, True)
+
     def _infer(
-        self, model: keras.Model, width: int, images: tf.Tensor, order: tf.Tensor
+        self,
+        model: keras.Model,
+        width: int,
+        images: tf.Tensor,
+        order: tf.Tensor,
+        training: bool = False,
     ) -> tf.Tensor:
         count, batch = tf.shape(order)[0], tf.shape(order)[1]
         found = tf.TensorArray(tf.float32, size=count)
         for number in tf.range(count):
-            values = model(self._input(images, order[number]), training=False)
+            values = model(self._input(images, order[number]), training=training)
             found = found.write(number, tf.cast(values, tf.float32))
         return tf.reshape(found.stack(), (count * batch, width))
 

@@ -1,5 +1,6 @@
 """Halving: the better half trains on, and what is written is an average along one line."""
 
+import itertools
 import json
 
 import numpy as np
@@ -28,15 +29,21 @@ class _Trainer(FakeExecutor):
         tensors = self.composed(task)
         if not isinstance(task, EvaluationTask):
             return Outcome(tensors, None, 0, 0.01)
-        noise = np.random.default_rng(task.seed)
+        noise, start, moments = np.random.default_rng(task.seed), tensors[KERNEL], None
         if task.epochs:
             tensors[KERNEL] = (tensors[KERNEL] + 1) / 2
             tensors[KERNEL] = tensors[KERNEL] + noise.normal(0, 0.2, tensors[KERNEL].shape)
             tensors[KERNEL] = tensors[KERNEL].astype(np.float32)
+        if task.epochs and task.keep_moments:
+            step = (tensors[KERNEL] - start) / (1 if task.stretch is None else 1 + task.stretch[0])
+            if task.moments_of is not None:
+                step = step + self._seat.donors[task.moments_of]["moments/step"] / 4
+            tensors[KERNEL], moments = start + step, {"moments/step": step}
         loss = float(np.square(tensors[KERNEL] - 1).mean())
         scores = {part: {"loss": loss, "accuracy": 0.5} for part in task.parts}
         weights = tensors if task.keep_weights else None
-        return Outcome(Evaluation(scores, 1.0, weights=weights), None, 0, 0.01)
+        found = Evaluation(scores, 1.0, weights=weights, moments=moments)
+        return Outcome(found, None, 0, 0.01)
 
 
 class _Remembering(_Trainer):
@@ -162,6 +169,36 @@ def test_branches_set_out_from_the_mean_of_all_in_orders_of_their_own(tmp_path):
 
 
 @pytest.mark.slow
+def test_optimizers_go_on_branch_by_branch_while_the_rate_falls(tmp_path):
+    class Remembering(_Trainer):
+        def answer(self, task):
+            outcome = super().answer(task)
+            if getattr(task, "keep_weights", False):
+                donors = self._seat.donors
+                begun = None if task.moments_of is None else donors[task.moments_of]
+                steps.append((begun and begun["moments/step"], outcome.value.moments))
+            return outcome
+
+    steps: list = []
+    shape = {"population": 4, "generations": 6, "branches": 3}
+    _, records = _run(tmp_path, Remembering(), **shape, optimizer="kept", rate="falling")
+    sizes = [len(_generation(records, n)) for n in range(7)]
+    assert sizes == [4, 2, 3, 3, 3, 3, 3]
+    trainings = np.split(np.arange(len(steps)), np.cumsum(sizes)[:-1])
+    assert all(steps[n][0] is None for n in trainings[0])
+    for before, now in itertools.pairwise(trainings[2:]):
+        for one, next_one in zip(before, now, strict=True):
+            np.testing.assert_array_equal(steps[next_one][0], steps[one][1]["moments/step"])
+    # The line that was left had one optimizer, and each of its branches begins with that.
+    line = _generation(records, 2)[0]["moments_of"]
+    for n in trainings[2]:
+        np.testing.assert_array_equal(steps[n][0], steps[trainings[1][line]][1]["moments/step"])
+    for number in range(7):
+        (stretch,) = {tuple(r["stretch"]) for r in _generation(records, number)}
+        assert stretch == (number / 7, (number + 1) / 7)
+
+
+@pytest.mark.slow
 def test_branches_of_one_number_see_one_order_whatever_their_line(tmp_path):
     _, records = _run(tmp_path, population=2, lines=2, generations=2, branches=2)
     for number in range(3):
@@ -258,8 +295,9 @@ class _Killed(BaseException):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["generation0005_mean00", "generation0005_member01"])
+@pytest.mark.parametrize("optimizer", ["fresh", "kept"])
 def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
-    tmp_path, name, monkeypatch
+    tmp_path, name, optimizer, monkeypatch
 ):
     save = PopulationFolder.save
 
@@ -268,7 +306,7 @@ def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
             raise _Killed
         save(self, file, *arguments)
 
-    shape = {"population": 2, "generations": 8, "branches": 2}
+    shape = {"population": 2, "generations": 8, "branches": 2, "optimizer": optimizer}
     with monkeypatch.context() as context, pytest.raises(_Killed):
         context.setattr(PopulationFolder, "save", killing)
         _run(tmp_path, **shape)
@@ -281,7 +319,10 @@ def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
     assert _run(undisturbed, **shape)[1] == records
 
 
-@pytest.fixture(scope="module", params=[{"lines": 2}, {"branches": 2}])
+@pytest.fixture(
+    scope="module",
+    params=[{"lines": 2}, {"branches": 2}, {"branches": 2, "optimizer": "kept", "rate": "falling"}],
+)
 def undisturbed(request, tmp_path_factory):
     """A run never stopped: its shape, what it found, its records, the lines of its journal."""
     folder = tmp_path_factory.mktemp("whole")

@@ -103,3 +103,23 @@ def test_a_diverging_training_is_a_failed_evaluation(data):
     found = EvaluationTask(Recipe.genome(MIXED), 1).run(_worker(data, learning_rate=1e30))
     assert "diverged" in found.error
     assert found.loss is None
+
+
+@pytest.mark.slow
+def test_equal_weights_begin_with_equal_class_means_whatever_the_seed(data):
+    worker = _worker(data, head_start="class_means", epochs=0.0)
+    pure, mixed = (Recipe.genome(genome) for genome in (SPACE.pure(0), MIXED))
+    tasks = [
+        EvaluationTask(recipe, seed, 0.0, keep_weights=True)
+        for recipe, seed in ((pure, 1), (mixed, 1), (pure, 2), (mixed, 2))
+    ]
+    first, other, *again = (task.run(worker) for task in tasks)
+    kernel = f"{HEAD_LAYER}/kernel"
+    for one, two in zip((first, other), again, strict=True):
+        np.testing.assert_array_equal(one.weights[kernel], two.weights[kernel])
+        assert one.loss == two.loss
+    assert (first.weights[kernel] != other.weights[kernel]).any()
+    # Weights that bring their classifier keep it.
+    worker.load(first.weights | {kernel: 2 * first.weights[kernel]}, seed=3)
+    kept = worker.network.tensors(with_head=True)[kernel]
+    np.testing.assert_array_equal(kept, 2 * first.weights[kernel])

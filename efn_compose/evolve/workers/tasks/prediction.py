@@ -31,7 +31,7 @@ class PredictionTask(Task):
     def run(self, worker: "Evaluator") -> dict[str, np.ndarray]:
         """Return "predicted" (image,) int32 and its probability "confidence" (image,) float32."""
         tensors = worker.compose(self.recipe)
-        worker.network.load(tensors, self.seed)
+        worker.load(tensors, self.seed)
         rate = worker.rate_factor(tensors, is_gentle=self.gentle)
         worker.train(self.seed, self.epochs, rate)
         worker.recalibrate()

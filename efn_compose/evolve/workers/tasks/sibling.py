@@ -31,7 +31,7 @@ class SiblingTask(Task):
 
     def run(self, worker: "Evaluator") -> dict[str, np.ndarray]:
         """Return the weights after training, by canonical name."""
-        worker.network.load(worker.donors[self.donor], self.seed)
+        worker.load(worker.donors[self.donor], self.seed)
         generator = np.random.default_rng([self.partition_seed, 3])
         shuffled = generator.permutation(len(worker.data.train_labels))
         share = np.sort(np.array_split(shuffled, self.share_count)[self.share])
