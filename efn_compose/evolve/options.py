@@ -10,7 +10,7 @@ from efn_compose.settings.declare import When, setting
 from efn_compose.store.environment import usable_cores
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.augment.parts import parts_of
-from efn_compose.train.engine.head_start import HEAD_START_HELP, HeadStart
+from efn_compose.train.engine.options import HEAD_START_HELP, HeadStart
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.settings.declare import When, setting
-from efn_compose.train.engine.head_start import HEAD_START_HELP, HeadStart
+from efn_compose.train.engine.options import HEAD_START_HELP, HeadStart
 
 Schedule = Literal[
     "constant", "cosine", "triangular", "one_cycle", "cosine_restarts", "two_forward_one_back"

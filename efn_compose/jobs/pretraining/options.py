@@ -7,7 +7,7 @@ from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.settings.declare import When, section, setting
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
-from efn_compose.train.engine.head_start import HEAD_START_HELP, HeadStart
+from efn_compose.train.engine.options import HEAD_START_HELP, HeadStart
 from efn_compose.train.selfsup.options import VIEWED, PretrainOptions, ViewOptions
 
 _VIEWED = " or ".join(VIEWED)

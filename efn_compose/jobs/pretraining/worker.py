@@ -14,7 +14,7 @@ from efn_compose.jobs.pretraining.images import PretrainImages
 from efn_compose.jobs.trainings.worker import unwatched
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.augment import AugmentOptions
-from efn_compose.train.engine.head_start import HeadStart
+from efn_compose.train.engine.options import HeadStart
 from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.recipe import Trainer
 from efn_compose.train.recipe.inputs import drawn

@@ -1,18 +1,12 @@
-"""Where a new classifier begins: drawn at random, or at the means of the classes' features."""
+"""The images and features that a new classifier begins with."""
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER
 
-HeadStart = Literal["random", "class_means"]
-#: For the help of every setting that chooses between them.
-HEAD_START_HELP = (
-    "how a new classifier begins; random: drawn from the seed; class_means: at the means of the "
-    "classes' features, in closed form"
-)
 #: Most training images whose features are looked at.
 HEAD_IMAGES = 1024
 

@@ -1,9 +1,16 @@
-"""How networks compute on a device: the `[device]` section."""
+"""Settings that more than one section has: how classifiers begin; and `[device]`, how networks compute."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from efn_compose.settings.declare import setting
+
+HeadStart = Literal["random", "class_means"]
+#: For the help of every setting that chooses between them.
+HEAD_START_HELP = (
+    "how a new classifier begins; random: drawn from the seed; class_means: at the means of the "
+    "classes' features, in closed form"
+)
 
 
 @dataclass(frozen=True)
