@@ -1,0 +1,99 @@
+"""The page of experiments/composition.py: paired differences to the best plain training."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).parent / "results" / "composition.md"
+#: What people write stands above, what the journal says below.
+MARK = "<!-- Below this line: python experiments/composition.py --report -->\n"
+#: What arms are held against has a name that begins so.
+PLAIN = "plain"
+
+Rows = Sequence[Mapping[str, Any]]
+Values = dict[str, dict[tuple[str, int], Mapping[str, float]]]
+
+
+def best_rates(rows: Rows) -> dict[str, float]:
+    """Return the rate of each arm whose weights validate best as they are, over the screening."""
+    losses: dict[tuple[str, float], dict[Any, float]] = {}
+    for row in rows:
+        if row["phase"] == "screening":
+            pairs = losses.setdefault((row["arm"], row["rate"]), {})
+            pairs[row["data"], row["seed"]] = row["as_is_validation"]["loss"]
+    found = {}
+    for arm in {arm for arm, _ in losses}:
+        own = {rate: pairs for (name, rate), pairs in losses.items() if name == arm}
+        common = set.intersection(*(set(pairs) for pairs in own.values()))
+        if common:
+            found[arm] = min(own, key=lambda rate: sum(own[rate][pair] for pair in common))
+    return found
+
+
+def scored(rows: Rows, phase: str, rates: Mapping[str, float]) -> Values:
+    """Return the scores of every arm at its rate, by pair."""
+    found: Values = {}
+    for row in rows:
+        if row["phase"] != phase or row["rate"] != rates.get(row["arm"]):
+            continue
+        found.setdefault(row["arm"], {})[row["data"], row["seed"]] = {
+            "as is": row["as_is"]["loss"],
+            "as is, points": 100 * row["as_is"]["accuracy"],
+            "one epoch": row["test"][0]["loss"],
+            "fine-tuned": row["test"][-1]["loss"],
+            "fine-tuned, points": 100 * row["test"][-1]["accuracy"],
+            "validation": row["as_is_validation"]["loss"],
+            "seconds": row["seconds"],
+            "sequential": row["sequential"],
+        }
+    return found
+
+
+def table(values: Values, control: str) -> list[str]:
+    """Return a line per arm: its paired differences to the control."""
+    from scipy import stats
+
+    scores = ("as is", "one epoch", "fine-tuned", "as is, points", "fine-tuned, points")
+    lines = [
+        f"| arm minus {control} | {' | '.join(scores)} | epochs in a row | processor s | pairs |",
+        f"|---|{'---|' * len(scores)}---|---|---|",
+    ]
+    for arm, pairs in values.items():
+        both = sorted(set(pairs) & set(values[control]))
+        if arm == control or len(both) < 2:
+            continue
+        cells = [arm]
+        for score in scores:
+            apart = [pairs[pair][score] - values[control][pair][score] for pair in both]
+            half = stats.t.ppf(0.975, len(apart) - 1) * statistics.stdev(apart) / len(apart) ** 0.5
+            digits = 1 if "points" in score else 3
+            cells.append(f"{statistics.fmean(apart):+.{digits}f} ± {half:.{digits}f}")
+        cells.append(f"{statistics.fmean(pairs[pair]['sequential'] for pair in both):g}")
+        cells.append(f"{statistics.median(pairs[pair]['seconds'] for pair in both):.0f}")
+        lines.append(f"| {' | '.join([*cells, str(len(both))])} |")
+    return lines
+
+
+def best_control(values: Values) -> str:
+    """Return the plain training that validates best, over the pairs that all of them have."""
+    plain = {arm: pairs for arm, pairs in values.items() if arm.startswith(PLAIN)}
+    common = set.intersection(*(set(pairs) for pairs in plain.values()))
+    return min(
+        plain, key=lambda arm: sum(plain[arm][pair]["validation"] for pair in sorted(common))
+    )
+
+
+def write_page(rows: Rows) -> None:
+    """Write the tables below what people wrote."""
+    rates = best_rates(rows)
+    lines = [f"State: {len(rows)} trainings of arms.", ""]
+    for phase in ("screening", "confirmation"):
+        values = scored(rows, phase, rates)
+        if not any(arm.startswith(PLAIN) for arm in values):
+            continue
+        control = best_control(values)
+        lines += [f"## {phase.capitalize()}", "", *table(values, control), ""]
+        lines += [", ".join(f"{arm}: rate {rates[arm]:g}" for arm in values) + ".", ""]
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# Composition\n\n{MARK}"
+    PAGE.write_text(text.split(MARK)[0] + MARK + "\n" + "\n".join(lines), encoding="utf-8")
