@@ -53,7 +53,7 @@ def train_to_files(names: list[str], pause: float = 0.0) -> None:
     """Train to NAME.h5 by way of NAME.npz, for each name in turn; say each update."""
     options = TrainOptions(
         epochs=4, batch_size=16, ema=0.9, schedule="two_forward_one_back",
-        drop_connect=0.2, deterministic=True,
+        drop_connect=0.2, head_start="class_means", deterministic=True,
     )  # fmt: skip
     trainer = Trainer(tiny_donor(), Classification(4, options))
     for name in names:

@@ -40,6 +40,7 @@ def settings(place, path, *more):
         f"unlabelled.source=npz:{place / 'unlabelled.npz'}",
         f"labelled.source=npz:{place / 'labelled.npz'}",
         "unlabelled.size=16", "labelled.seeds=2", "labelled.epochs=1", "pretrain.epochs=2",
+        "labelled.head_start=class_means",
         "pretrain.batch_size=16", "pretrain.width=32", "executor.workers=1",
         f"run.path={place / path}", *more,
     ]  # fmt: skip
