@@ -30,6 +30,7 @@ class TrainingData:
             not known: everywhere in the mask of an image that has none. None: no image has one.
         validation_masks: As above.
         mask_names: One per class of the pixels.
+        train_patients: (image,) patient numbers; None where no patient is known.
 
     Raises:
         DataError: Shapes, dtypes, labels or masks do not fit; all problems are listed.
@@ -48,6 +49,7 @@ class TrainingData:
     train_masks: np.ndarray | None = None
     validation_masks: np.ndarray | None = None
     mask_names: tuple[str, ...] = ()
+    train_patients: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         problems = [] if self.classes != 1 else ["- 1 class; 2 or more are needed"]
@@ -55,6 +57,9 @@ class TrainingData:
         problems += self._problems("validation", self.validation_images, self.validation_labels)
         problems += self._mask_problems("train", self.train_images, self.train_masks)
         problems += self._mask_problems("validation", self.validation_images, self.validation_masks)
+        patients = self.train_patients
+        if patients is not None and patients.shape != (len(self.train_images),):
+            problems.append(f"- train: expected one patient per image, received {patients.shape}")
         if not len(self.train_images):
             problems.append("- train: no images")
         sides = {images.shape[1:3] for images in (self.train_images, self.validation_images)}

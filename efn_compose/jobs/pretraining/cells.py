@@ -42,6 +42,7 @@ class PretrainCell(Task):
     def run(self, worker: "PretrainWorker") -> "PretrainResult":
         """Make the pretraining, or what is left of it, and write its folder."""
         from efn_compose.jobs.pretraining.pictures import write_painted, write_views
+        from efn_compose.jobs.pretraining.synthetic import write_synthetic
         from efn_compose.jobs.trainings.cell_folder import FolderWatcher
         from efn_compose.train.recipe import fit
         from efn_compose.train.selfsup.options import TWO_VIEWS
@@ -51,39 +52,45 @@ class PretrainCell(Task):
         folder = Path(setup.folders[self.name])
         folder.mkdir(parents=True, exist_ok=True)
         options = dataclasses.replace(setup.pretrain, methods=(self.method,), seeds=1)
+        if images.pair is not None:
+            options = dataclasses.replace(options, between=images.pair.class_names)
         trainer = worker.trainer(
             self.method, lambda: make_objective(self.method, options, setup.views)
         )
+        data = images.data_of(self.method)
         if self.method in TWO_VIEWS:
-            write_views(folder, images.data, setup, self.seed)
+            write_views(folder, data, setup, self.seed)
         state = folder / STATE_FILE
         fitted = fit(
             setup.donor.without_head(),
-            images.data,
+            data,
             augment=setup.augment,
             seed=self.seed,
             state_file=state,
             watcher=FolderWatcher(folder, self.name, setup.watch(self.name), draws=False),
             trainer=trainer,
         )
-        count = len(images.unlabelled)
+        count = len(data.train_images)
         per_epoch = count // options.batch_size
         seen = {
             "method": self.method,
             "learns": options.learns,
             "images": count,
-            "size": int(images.unlabelled.shape[1]),
+            "size": data.size,
             "updates": per_epoch * options.epochs,
             "batch_size": options.batch_size,
             "seed": self.seed,
             "data": images.fingerprint,
             "transductive_images": images.both,
         }
+        if images.pair is not None and self.method == "cyclegan":
+            seen["labels_of"] = list(images.pair.class_names)
         for name, values in (("last", fitted.last), ("best", fitted.best)):
             trainer.put(values)
             with_history(trainer.trained(fitted.donor), seen).save(folder / f"{name}.h5")
         trainer.put(fitted.last)
         write_painted(folder, trainer.objective, images.unlabelled)
+        write_synthetic(folder, trainer.objective, images, options.synthetic_images)
         for done in folder.glob(f"{state.stem}*{state.suffix}"):
             done.unlink()
         return PretrainResult.of(fitted.history, per_epoch)

@@ -15,6 +15,7 @@ from efn_compose.data.pixels import PixelArray, in_parts, once_if_cached, take
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import ConfigError, DataError, describe_problems
 from efn_compose.jobs.pretraining.options import PretrainConfig
+from efn_compose.jobs.pretraining.pair import Pair, find_pair
 from efn_compose.train.examples import TrainingData
 
 #: Images that a message lists.
@@ -75,6 +76,10 @@ class PretrainImages:
         watched_labels: (image,) int32, -1 where there is none.
         labelled: The images that judge; None: there is no verdict.
         both: How many images are in both.
+        patients: (image,) patient numbers of the unlabelled images; None where no method asks for
+            them.
+        left_out: How many unlabelled images were left out since they judge.
+        pair: What CycleGAN learns from; None without it.
     """
 
     unlabelled: PixelArray
@@ -82,13 +87,27 @@ class PretrainImages:
     watched_labels: np.ndarray
     labelled: Labelled | None = None
     both: int = 0
+    patients: np.ndarray | None = None
+    left_out: int = 0
+    pair: Pair | None = None
+
+    def data_of(self, method: str) -> TrainingData:
+        """Return the examples of a method: for CycleGAN those of two classes, with labels."""
+        if method != "cyclegan" or self.pair is None:
+            return self.data
+        known = () if self.labelled is None else self.labelled.class_names
+        names = (*known, *(name for name in self.pair.class_names if name not in known))
+        number = np.array([names.index(name) for name in self.pair.class_names], np.int32)
+        images, labels = take(self.unlabelled, self.pair.numbers), number[self.pair.labels]
+        return TrainingData(names, images, labels, self.watched, self.watched_labels)
 
     @property
     def data(self) -> TrainingData:
-        """The examples of a pretraining."""
+        """The examples of a method without labels."""
         names = () if self.labelled is None else self.labelled.class_names
         nothing = np.full(len(self.unlabelled), UNLABELLED, np.int32)
-        return TrainingData(names, self.unlabelled, nothing, self.watched, self.watched_labels)
+        watched = (self.watched, self.watched_labels)
+        return TrainingData(names, self.unlabelled, nothing, *watched, train_patients=self.patients)
 
     @property
     def fingerprint(self) -> str:
@@ -101,6 +120,11 @@ class PretrainImages:
     def _hash(self, *, with_pixels: bool = True) -> str:
         digest = hashlib.sha256(repr(self.unlabelled.shape).encode())
         parts: list[PixelArray] = [self.watched, self.watched_labels]
+        if self.patients is not None:
+            parts.append(self.patients)
+        if self.pair is not None:
+            parts += [self.pair.numbers, self.pair.labels]
+            digest.update(repr(self.pair.class_names).encode())
         if with_pixels:
             parts.insert(0, self.unlabelled)
         if self.labelled is not None:
@@ -134,7 +158,12 @@ def prepare_images(
             "unlabelled.source is empty. Name the images to learn from: folder:PATH, csv:PATH, "
             "npz:PATH, digits or fashion_mnist."
         )
-    table = load_table(options.source, needs_labels=False)
+    table = load_table(options.source, options.columns, options.folder, needs_labels=False)
+    if config.pretrain.positives == "patient" and table.groups is None:
+        raise ConfigError(
+            f'pretrain.positives = "patient": {table.name} names no patients. A table (csv:PATH) has '
+            "a column for them; unlabelled.columns = patient=NAME names it."
+        )
     unreadable: list[Unreadable] = []
     if options.unreadable_share:
         table, unreadable = skip_unreadable(
@@ -149,11 +178,23 @@ def prepare_images(
         table.images, np.arange(len(table)), options.size, table.name, show_progress
     )
     labelled, known = _labelled(config, show_progress)
-    both = 0
+    both, left_out = 0, 0
     if labelled is not None and known is not None:
-        both = _both(config, (table, images), (known, labelled), show_progress)
+        shared = _shared(config, (table, images), (known, labelled), show_progress)
+        both = len(shared)
+        if shared.size and options.overlap == "leave_out":
+            kept = np.setdiff1d(np.arange(len(table)), shared)
+            if not len(kept):
+                raise DataError(
+                    f"unlabelled.overlap = 'leave_out': all {both} unlabelled images judge. Name "
+                    "folds, of which one judges: labelled.folds."
+                )
+            table, images, both, left_out = table.chosen(kept), take(images, kept), 0, both
     watched, labels = _watched(images, labelled, config.pretrain.monitor_images, seed)
-    return PretrainImages(images, watched, labels, labelled, both), unreadable
+    patients = table.groups if config.pretrain.positives == "patient" else None
+    pair = find_pair(table, config, both) if config.pretrain.cyclegan else None
+    found = PretrainImages(images, watched, labels, labelled, both, patients, left_out, pair)
+    return found, unreadable
 
 
 def _labelled(
@@ -188,13 +229,13 @@ def _labelled(
     return Labelled(images, table.labels, tuple(table.class_names), judges), table
 
 
-def _both(
+def _shared(
     config: PretrainConfig,
     unlabelled: tuple[ImageTable, PixelArray],
     labelled: tuple[ImageTable, Labelled],
     show_progress: bool,
-) -> int:
-    """Return how many images judge and are learnt from; refuse them unless they are allowed.
+) -> np.ndarray:
+    """Return the numbers of unlabelled images that judge; refuse them unless that is allowed.
 
     Raises:
         DataError: There are some and `unlabelled.overlap` is "refuse"; they are listed.
@@ -207,11 +248,12 @@ def _both(
         if known.judges is None or known.judges[number]
     }
     others, pixels = unlabelled
-    found = [
-        (others.image_name(number), names[digest])
+    judging = [
+        (number, names[digest])
         for number, digest in enumerate(pixel_digests(pixels, show_progress))
         if digest in names
     ]
+    found = [(others.image_name(number), name) for number, name in judging]
     if found and config.unlabelled.overlap == "refuse":
         ours, theirs = config.unlabelled.source, config.labelled.source
         listed = [f"- {a} of {ours}, which is {b} of {theirs}" for a, b in found[:_LISTED]]
@@ -220,11 +262,11 @@ def _both(
             describe_problems(
                 f"{len(found)} unlabelled images are among those that the verdict judges by.",
                 [*listed, *([f"… and {more} more"] if more else [])],
-                "Leave them out, name folds whose judging fold they are not in (labelled.folds), or "
-                "set unlabelled.overlap = 'transductive'.",
+                "Set unlabelled.overlap = 'leave_out' or 'transductive', or name folds whose judging "
+                "fold they are not in (labelled.folds).",
             )
         )
-    return len(found)
+    return np.array([number for number, _ in judging], np.int64)
 
 
 def _watched(

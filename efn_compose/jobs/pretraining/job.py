@@ -122,6 +122,15 @@ class PreparedPretraining:
                 f"transductive by choice: {self.images.both} images were learnt from and judge, "
                 "so that new images may fare worse"
             )
+        if self.images.left_out:
+            found.append(f"{self.images.left_out} unlabelled images judge and were left out")
+        if self.images.pair is not None:
+            pair = self.images.pair
+            found.append(
+                f"cyclegan has read the labels {' and '.join(pair.class_names)} of "
+                f"{len(pair.labels)} images. Use its encoder and its images only where none of "
+                "these judges"
+            )
         if self.unreadable:
             found.append(f"{len(self.unreadable)} images cannot be decoded and were left out")
         return found

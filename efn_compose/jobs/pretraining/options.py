@@ -12,6 +12,7 @@ from efn_compose.train.selfsup.options import VIEWED, PretrainOptions, ViewOptio
 
 _VIEWED = " or ".join(VIEWED)
 _LABELS = When("labelled.source")
+_UNLABELLED_CSV = When("reads_table", (True,), "unlabelled.source = csv:PATH")
 _CSV = When("reads_table", (True,), "labelled.source = csv:PATH")
 
 
@@ -33,23 +34,37 @@ class UnlabelledOptions:
     Args:
         source: "folder:PATH" with images anywhere below, or any source of labelled images, whose
             labels are then not read.
+        columns: As for `LabelledOptions`.
+        folder: As for `LabelledOptions`.
         size: Height and width in pixels that every image is resized to.
         images: How many of them, drawn at random; 0: all.
         overlap: What becomes of images that the verdict judges by: "refuse" names them and stops;
+            "leave_out" does not learn from them, so that one source serves for both;
             "transductive" learns from them, and says so in journal, report and weight file.
         unreadable_share: Images that cannot be decoded are left out, as long as they are at most
             this share; 0 refuses them.
     """
 
     source: str = setting("", "folder:PATH needs no classes; or any other source")
+    columns: tuple[str, ...] = setting(
+        (), "csv: names of its columns, such as patient=patient_id", read_when=_UNLABELLED_CSV
+    )
+    folder: str = setting(
+        "", "csv: a folder that image paths may start from", read_when=_UNLABELLED_CSV
+    )
     size: int = setting(64, "pixels, height and width", minimum=8, maximum=2048)
     images: int = setting(0, "take so many; 0: all", minimum=0)
-    overlap: Literal["refuse", "transductive"] = setting(
+    overlap: Literal["refuse", "leave_out", "transductive"] = setting(
         "refuse", "images that the verdict judges by", read_when=_LABELS
     )
     unreadable_share: float = setting(
         0.0, "largest share of undecodable images to leave out", minimum=0.0, maximum=1.0
     )
+
+    @property
+    def reads_table(self) -> bool:
+        """Whether images are listed in a table."""
+        return self.source.startswith("csv:")
 
 
 @dataclass(frozen=True)

@@ -216,6 +216,19 @@ class Objective(ABC):
             average: The moving average of its trainable variables; empty without `ema`.
         """
 
+    def partners(self, data: TrainingData, seed: int, epoch: int) -> np.ndarray | None:
+        """Return the number of the image that the second view of each training image shows, (image,).
+
+        Args:
+            data: The examples.
+            seed: Of the training.
+            epoch: Decides them, too.
+
+        Returns:
+            None: every view shows the image itself.
+        """
+        return None
+
     def identity(self) -> dict[str, str]:
         """Return what decides a training beside its options and its images.
 

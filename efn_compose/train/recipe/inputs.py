@@ -48,6 +48,7 @@ class Inputs:
         self._mean = tf.constant(scaling.mean, tf.float32)
         self._scale = 1 / tf.constant(scaling.std, tf.float32)
         self._prepared: dict[int, Any] = {}
+        self._partners: tuple[int, np.ndarray | None] = (-1, None)
         check_sizes(options, augment_options, data.size)
 
     @property
@@ -103,7 +104,11 @@ class Inputs:
             self._prepared[size] = tf.function(prepare, input_signature=signature, autograph=False)
         now = (np.int64(epoch), np.int64(step))
         masks = () if self._masks is None else (self._masks[numbers],)
-        pixels, targets = self._prepared[size](*self._chosen(numbers), *now, *masks)
+        images, *rest = self._chosen(numbers)
+        partners = self._partners_in(epoch)
+        if partners is not None:
+            images = np.concatenate([images, self.data.train_images[partners[numbers]]])
+        pixels, targets = self._prepared[size](images, *rest, *now, *masks)
         return pixels, targets
 
     def _chosen(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -113,6 +118,11 @@ class Inputs:
             np.asarray(numbers, np.int64),
             self._targets[numbers],
         )
+
+    def _partners_in(self, epoch: int) -> np.ndarray | None:
+        if self._partners[0] != epoch:
+            self._partners = (epoch, self.objective.partners(self.data, self.seed, epoch))
+        return self._partners[1]
 
     def statistics_images(self, count: int) -> np.ndarray:
         """Return up to a number of training images, the same all through a training."""
@@ -133,7 +143,7 @@ class Inputs:
         data = self.data
         found = [data.train_images, data.validation_images, self._targets, data.validation_labels]
         masks = (self._masks, data.validation_masks) if self._masks is not None else ()
-        return found + [part for part in masks if part is not None]
+        return found + [part for part in (*masks, data.train_patients) if part is not None]
 
     def _prepare(
         self, images: Any, masks: Any, numbers: Any, targets: Any, epoch: Any, step: Any, size: int
@@ -143,8 +153,11 @@ class Inputs:
             x = tf.image.resize(x, (size, size), antialias=True)
             if masks is not None:
                 masks = tf.image.resize(masks[..., None], (size, size), method="nearest")[..., 0]
+        count = tf.shape(numbers)[0]
+        # Images, and their partners where there are any: then the last rows are of the second view.
+        shown = [x[:count], x[-count:]]
         views = [
-            self._drawn(x, masks, numbers, epoch, self.seed + view * _NEXT_VIEW)
+            self._drawn(shown[view % 2], masks, numbers, epoch, self.seed + view * _NEXT_VIEW)
             for view in range(self.objective.views)
         ]
         pixels, moved = views[0]

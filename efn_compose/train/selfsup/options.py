@@ -10,7 +10,7 @@ from efn_compose.train.options import TrainOptions
 #: Names of the methods; `methods.py` has what they are.
 METHODS = (
     "vicreg", "simclr", "byol", "simsiam", "rotation", "autoencoder", "colourisation", "vqvae",
-    "gan",
+    "gan", "cyclegan",
 )  # fmt: skip
 
 #: Those that compare two views of an image.
@@ -45,6 +45,11 @@ class PretrainOptions:
         variance: VICReg: weight of the missing spread.
         covariance: VICReg: weight of the dimensions' covariances.
         temperature: SimCLR: what cosines are divided by; 0: 0.2, or 0.5 for batches below 64.
+        positives: What the two views of an image are of: of the "image" alone, or of two images of
+            one "patient" where a patient has several.
+        between: CycleGAN: the names of the two classes of the unlabelled source that it changes into
+            each other; empty: its only two.
+        synthetic_images: CycleGAN: changed images of each class that are written, with a table.
         momentum: BYOL: the teacher's, rising to 1 by a cosine; 0: 0.996, or 0.99 for less than
             2,000 updates.
         monitor_images: Images on which a pretraining is watched.
@@ -83,6 +88,17 @@ class PretrainOptions:
         0.0, "of the teacher at the beginning; 0: by the updates",
         read_when=When("byol", (True,), 'pretrain.methods with "byol"'),
     )  # fmt: skip
+    positives: Literal["image", "patient"] = setting(
+        "image", "two views of an image, or of two images of one patient", read_when=WITH_PROJECTOR
+    )
+    between: tuple[str, ...] = setting(
+        (), "the two classes that are changed into each other; empty: the only two",
+        read_when=When("cyclegan", (True,), 'pretrain.methods with "cyclegan"'),
+    )  # fmt: skip
+    synthetic_images: int = setting(
+        100, "changed images of each class that are written", minimum=0,
+        read_when=When("cyclegan", (True,), 'pretrain.methods with "cyclegan"'),
+    )  # fmt: skip
     monitor_images: int = setting(512, "images on which a pretraining is watched", minimum=32)
 
     def __post_init__(self) -> None:
@@ -94,6 +110,10 @@ class PretrainOptions:
             )
         if len(set(self.methods)) < len(self.methods):
             raise ConfigError(f"pretrain.methods: each once. Received: {', '.join(self.methods)}.")
+        if len(set(self.between)) not in (0, 2) or len(self.between) > 2:
+            raise ConfigError(
+                f"pretrain.between: two classes, or none. Received: {', '.join(self.between)}."
+            )
 
     @property
     def has_views(self) -> bool:
@@ -119,6 +139,11 @@ class PretrainOptions:
     def byol(self) -> bool:
         """Whether BYOL is among the methods."""
         return "byol" in self.methods
+
+    @property
+    def cyclegan(self) -> bool:
+        """Whether CycleGAN is among the methods."""
+        return "cyclegan" in self.methods
 
     def temperature_for(self, batch: int) -> float:
         """Return SimCLR's temperature for batches of so many images.

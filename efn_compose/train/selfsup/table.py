@@ -3,6 +3,7 @@
 from efn_compose.train.selfsup.methods.autoencoder import Autoencoder
 from efn_compose.train.selfsup.methods.byol import Byol
 from efn_compose.train.selfsup.methods.colourisation import Colourisation
+from efn_compose.train.selfsup.methods.cyclegan import CycleGan
 from efn_compose.train.selfsup.methods.gan import Gan
 from efn_compose.train.selfsup.methods.rotation import Rotation
 from efn_compose.train.selfsup.methods.simclr import SimClr
@@ -23,6 +24,7 @@ OBJECTIVES: dict[str, type[Watched]] = {
     "colourisation": Colourisation,
     "vqvae": VqVae,
     "gan": Gan,
+    "cyclegan": CycleGan,
 }
 
 

@@ -8,10 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from efn_compose.errors import DataError
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Predict, Seen
 from efn_compose.train.selfsup.monitors import spread
+from efn_compose.train.selfsup.positives import patient_partners
 from efn_compose.train.selfsup.views import draw_view
 from efn_compose.train.selfsup.watched import Watched
 
@@ -23,6 +25,7 @@ class TwoViews(Watched):
     """An objective without labels that compares two views of each image.
 
     Both views pass through the network in one batch, so that BatchNorm takes its statistics of both.
+    With `positives = "patient"` the second view is of another image of the same patient.
 
     Args:
         pretrain: The method's settings.
@@ -68,6 +71,25 @@ class TwoViews(Watched):
             pixels: (view · image, size, size, 3), what the outputs were computed from.
             updates: float32 scalar, updates made before this one.
         """
+
+    def check(self, data: TrainingData) -> None:
+        """Raise `DataError` also if patients are asked for, and none has two images."""
+        super().check(data)
+        patients = data.train_patients
+        if self.pretrain.positives == "patient" and (
+            patients is None or len(np.unique(patients)) == len(patients)
+        ):
+            found = "no patients are known" if patients is None else "no patient has two images"
+            raise DataError(
+                f'pretrain.positives = "patient": {found} of {len(data.train_images)} images. Name '
+                'a source with patients, or set pretrain.positives = "image".'
+            )
+
+    def partners(self, data: TrainingData, seed: int, epoch: int) -> np.ndarray | None:
+        """Return another image of each image's patient where that is asked for."""
+        if self.pretrain.positives == "image" or data.train_patients is None:
+            return None
+        return patient_partners(data.train_patients, seed, epoch)
 
     def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
         """Return both views of each image."""

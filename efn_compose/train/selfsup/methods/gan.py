@@ -10,25 +10,17 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
 
-from efn_compose.arch.feature_points import feature_points
 from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Predict, Seen
+from efn_compose.train.selfsup.critic import critic_heads, critic_loss, gradient_penalty, held
 from efn_compose.train.selfsup.generator import NOISE, Noise, build_generator
 from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions
 from efn_compose.train.selfsup.views import draw_view
 from efn_compose.train.selfsup.watched import Watched
-
-#: Channels of a head.
-_HEAD = 64
-#: Finest maps that are judged, pixels of the image per position.
-_FINEST = 4
-#: Weight of the penalty per pixel of an image (Karras et al. 2020, for a batch of 64).
-_PENALTY = 0.0002 / 64
 
 
 class Gan(Watched):
@@ -64,19 +56,9 @@ class Gan(Watched):
 
     def head(self, backbone: keras.Model, pooled: Any) -> list[Any]:
         """Return what the critic says at each depth, (image, depth), and generated images."""
-        said = [layers.Dense(1, name="critic_top")(pooled)]
-        for point in feature_points(self._donor.spec):
-            if point.stride < _FINEST:
-                continue
-            name = f"critic_{point.stride}"
-            x = layers.Conv2D(_HEAD, 1, activation="relu", name=f"{name}_first")(
-                backbone.get_layer(point.layer).output
-            )
-            x = layers.Conv2D(1, 1, name=f"{name}_second")(x)
-            said.append(layers.GlobalAveragePooling2D(name=f"{name}_pool")(x))
         self.generator = build_generator()
         generated = self.generator(Noise(name="generator_noise")(backbone.input))
-        return [layers.Concatenate(name="critic_said")(said), generated]
+        return [critic_heads(backbone, pooled, self._donor.spec), generated]
 
     def draw(self, model: keras.Model, donor: Donor, seed: int) -> None:
         """Draw heads and generator."""
@@ -97,13 +79,9 @@ class Gan(Watched):
         generated = self._generate(count, tf.stack([self._seed, moment]), tf.shape(pixels)[1])
         draws = Draws(tf.range(count), moment, 1)
         shown = self.scaled(draw_view(generated, draws, self.view_options))
-        real = tf.cast(self.critic(pixels, training=False), tf.float32)
-        made = tf.cast(self.critic(tf.stop_gradient(shown), training=False), tf.float32)
-        critic = tf.reduce_mean(tf.nn.relu(1 - real)) + tf.reduce_mean(tf.nn.relu(1 + made))
-        side = tf.cast(tf.shape(pixels)[1], tf.float32)
-        penalty = side * side * _PENALTY / 2 * tf.reduce_mean(gradient_penalty(self.critic, pixels))
-        fooled = -tf.reduce_mean(self._held(shown))
-        return tf.cast(count, tf.float32) * (critic + penalty + fooled)
+        critic = critic_loss(self.critic, pixels, shown)
+        fooled = -tf.reduce_mean(held(self.critic, shown))
+        return tf.cast(count, tf.float32) * (critic + fooled)
 
     def further_scores(
         self, outputs: np.ndarray, predict: Predict, data: TrainingData
@@ -129,24 +107,3 @@ class Gan(Watched):
         noise = tf.random.stateless_normal((count, NOISE), tf.cast(seed, tf.int32))
         made = tf.image.resize(self.generator(noise, training=False), (side, side))
         return 255 * tf.nn.sigmoid(made)
-
-    def _held(self, pixels: tf.Tensor) -> tf.Tensor:
-        """Return what the critic says; its weights get no gradient of it."""
-        weights = [tf.stop_gradient(v.value) for v in self.critic.trainable_variables]
-        rest = [v.value for v in self.critic.non_trainable_variables]
-        said, _ = self.critic.stateless_call(weights, rest, pixels, training=False)
-        return tf.cast(said, tf.float32)
-
-
-def gradient_penalty(critic: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
-    """Return the squared length of the gradient of what a critic says of each image, (image,).
-
-    Args:
-        critic: From pixels to (image, depth); run as in use, not as in training.
-        pixels: (image, size, size, 3), scaled.
-    """
-    with tf.GradientTape() as tape:
-        tape.watch(pixels)
-        said = tf.reduce_sum(tf.reduce_mean(critic(pixels, training=False), axis=1))
-    gradient = tape.gradient(said, pixels)
-    return tf.reduce_sum(tf.square(gradient), axis=(1, 2, 3))
