@@ -43,13 +43,13 @@ def block_of(layer: str) -> str:
 
 
 def norm_of(conv: str) -> str:
-    """Return the BatchNorm behind a convolution.
+    """Return the BatchNorm behind a convolution; that of a decoder's skip lies behind the sum of both.
 
     Example:
-        >>> norm_of("stem_conv")
-        'stem_bn'
+        >>> norm_of("stem_conv"), norm_of("decoder_step1_first_skip_conv")
+        ('stem_bn', 'decoder_step1_first_bn')
     """
-    return conv.removesuffix("_conv") + "_bn"
+    return conv.removesuffix("_conv").removesuffix("_skip") + "_bn"
 
 
 def conv_of(norm: str) -> str:
@@ -60,3 +60,13 @@ def conv_of(norm: str) -> str:
         'stage1_block1_depthwise_conv'
     """
     return norm.removesuffix("_bn") + "_conv"
+
+
+def skip_conv_of(norm: str) -> str:
+    """Return the convolution of a decoder's skip that a BatchNorm would have, whether there is one or not.
+
+    Example:
+        >>> skip_conv_of("decoder_step1_first_bn")
+        'decoder_step1_first_skip_conv'
+    """
+    return norm.removesuffix("_bn") + "_skip_conv"

@@ -10,7 +10,14 @@ import numpy as np
 from efn_compose.arch import HEAD_LAYER, inventory
 from efn_compose.compose.averaging import Tensors, average_tensor
 from efn_compose.compose.compose import compose
-from efn_compose.compose.space import DonorMap, Genome, GenomeSpace, segment_of, segments
+from efn_compose.compose.space import (
+    DonorMap,
+    Genome,
+    GenomeSpace,
+    head_segment,
+    segment_of,
+    segments,
+)
 from efn_compose.errors import InvalidGenomeError
 
 #: Genes from which on a genome is stored by its runs.
@@ -155,7 +162,7 @@ class Recipe:
         """
         donor_map = self.donor_map(space)
         if donor_map is not None:
-            last = donors[donor_map.segments[segments(space.spec)[-1]]]
+            last = donors[donor_map.segments[head_segment(space.spec)]]
             return compose(space.spec, donors, donor_map) | _head(last)
         shares = self._shares(space, len(donors))
         parts = [donor for number, donor in enumerate(donors) if shares[:, number].any()]
@@ -163,11 +170,12 @@ class Recipe:
         has_head = all(_head(part) for part in parts)
         classes = parts[0][f"{HEAD_LAYER}/kernel"].shape[-1] if has_head else None
         place = {name: number for number, name in enumerate(segments(space.spec))}
+        place[HEAD_LAYER] = place[head_segment(space.spec)]
         return {
             tensor.name: average_tensor(
                 tensor,
                 parts,
-                shares[-1 if tensor.layer == HEAD_LAYER else place[segment_of(tensor)]],
+                shares[place[HEAD_LAYER if tensor.layer == HEAD_LAYER else segment_of(tensor)]],
             )
             for tensor in inventory(space.spec, classes)
         }

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from efn_compose.arch import ArchSpec, TensorSpec, channel_groups, inventory
+from efn_compose.arch.decoder import decoder_operations
 from efn_compose.errors import InvalidGenomeError
 
 Genome = tuple[int, ...]
@@ -17,10 +18,13 @@ Granularity = Literal["stage", "block", "unit", "filter", "stage_share", "block_
 
 STEM = "stem"
 TOP = "top"
+DECODER = "decoder"
 
 
 def segments(spec: ArchSpec) -> tuple[str, ...]:
     """Return the parts of a network that always come from one host donor: stem, blocks, top.
+
+    A decoder adds its steps and its output.
 
     Example:
         >>> from efn_compose.arch import arch_spec
@@ -28,7 +32,28 @@ def segments(spec: ArchSpec) -> tuple[str, ...]:
         ('stem', 'stage1_block1', 'stage2_block1')
     """
     top = (TOP,) if spec.top_channels else ()
-    return (STEM, *(block.name for block in spec.blocks), *top)
+    return (STEM, *(block.name for block in spec.blocks), *top, *decoder_segments(spec))
+
+
+def head_segment(spec: ArchSpec) -> str:
+    """Return the segment that a classifier belongs to: the last one below it.
+
+    Example:
+        >>> from efn_compose.arch import arch_spec
+        >>> head_segment(arch_spec("lite0"))
+        'top'
+    """
+    return TOP if spec.top_channels else spec.blocks[-1].name
+
+
+def decoder_segments(spec: ArchSpec) -> tuple[str, ...]:
+    """Return the steps of a decoder and its output, in order."""
+    layers = [operation.name for operation in decoder_operations(spec)]
+    return tuple(dict.fromkeys(_first_words(layer) for layer in layers))
+
+
+def _first_words(layer: str) -> str:
+    return "_".join(layer.split("_", 2)[:2])
 
 
 def segment_of(tensor: TensorSpec) -> str:
@@ -42,8 +67,7 @@ def segment_of(tensor: TensorSpec) -> str:
     for end in (STEM, TOP):
         if tensor.layer.startswith(f"{end}_"):
             return end
-    stage, block, _ = tensor.layer.split("_", 2)
-    return f"{stage}_{block}"
+    return _first_words(tensor.layer)
 
 
 @dataclass(frozen=True)
@@ -143,7 +167,7 @@ class GenomeSpace:
     Args:
         spec: The network all donors share.
         donor_count: Number of donors.
-        granularity: "stage" (stem, one locus per stage, top) or "block".
+        granularity: "stage" (stem, one locus per stage, top, and one for a decoder) or "block".
         lineages: Per donor, the number of its lineage; only donors of one lineage may be
             averaged. Empty where unknown: then none may.
 
@@ -210,7 +234,9 @@ class GenomeSpace:
             for stage in range(1, self.spec.stage_count + 1)
         ]
         top = [Locus(TOP, (TOP,))] if self.spec.top_channels else []
-        return (Locus(STEM, (STEM,)), *stages, *top)
+        steps = decoder_segments(self.spec)
+        decoder = [Locus(DECODER, steps)] if steps else []
+        return (Locus(STEM, (STEM,)), *stages, *top, *decoder)
 
     @cached_property
     def cardinalities(self) -> tuple[int, ...]:
@@ -288,7 +314,10 @@ class GenomeSpace:
 
 
 def expanded_groups(spec: ArchSpec) -> dict[str, str]:
-    """Return for each block that has expanded channels of its own the name of their group."""
+    """Return for each block that has expanded channels of its own the name of their group.
+
+    Steps of a mirror have such channels, too.
+    """
     groups = channel_groups(spec)
-    names = {block.name: f"{block.name}_expanded" for block in spec.blocks}
-    return {block: group for block, group in names.items() if group in groups}
+    names = {segment: f"{segment}_expanded" for segment in segments(spec)}
+    return {segment: group for segment, group in names.items() if group in groups}

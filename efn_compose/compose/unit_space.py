@@ -15,6 +15,7 @@ import numpy as np
 
 from efn_compose.arch import channel_groups
 from efn_compose.compose.space import (
+    DECODER,
     STEM,
     TOP,
     Blend,
@@ -23,6 +24,7 @@ from efn_compose.compose.space import (
     GenomeSpace,
     Granularity,
     Locus,
+    decoder_segments,
     expanded_groups,
 )
 from efn_compose.compose.units import take_units
@@ -80,7 +82,7 @@ class UnitGenomeSpace(GenomeSpace):
             problems.append(f"{self.donor_count} saliencies expected, got {len(self.saliency)}")
         groups = channel_groups(self.spec)
         for number, found in enumerate(self.saliency):
-            for name in expanded_groups(self.spec).values():
+            for name in expanded_groups(self.spec.with_decoder(None)).values():
                 shape = np.shape(found[name]) if name in found else None
                 if shape != (groups[name].size,):
                     problems.append(
@@ -101,7 +103,7 @@ class UnitGenomeSpace(GenomeSpace):
     def loci(self) -> tuple[Locus, ...]:
         """The positions of the genome, in network order."""
         found = [Locus(STEM, (STEM,))]
-        expanded = expanded_groups(self.spec)
+        expanded = expanded_groups(self.spec.with_decoder(None))
         for stage in range(1, self.spec.stage_count + 1):
             names = tuple(block.name for block in self.spec.stage_blocks(stage))
             found.append(Locus(f"stage{stage}_host", names))
@@ -112,6 +114,8 @@ class UnitGenomeSpace(GenomeSpace):
                 found += [Locus(f"{name}_{part}", (name,)) for part in parts]
         if self.spec.top_channels:
             found.append(Locus(TOP, (TOP,)))
+        if steps := decoder_segments(self.spec):
+            found.append(Locus(DECODER, steps))  # whole: no images say what its units contribute
         return tuple(found)
 
     @cached_property
@@ -146,7 +150,7 @@ class UnitGenomeSpace(GenomeSpace):
 
         Any slice of it between stage borders makes that stage pure in any genome.
         """
-        hosts = {STEM, TOP}
+        hosts = {STEM, TOP, DECODER}
         return tuple(
             donor if locus.name in hosts or locus.name.endswith("_host") else 0
             for locus in self.loci
@@ -177,7 +181,7 @@ class UnitGenomeSpace(GenomeSpace):
     def decode(self, genome: Sequence[int]) -> DonorMap:
         """Return the explicit donor map of a genome: a donor for every filter."""
         genes = self._named(self.canonical(genome))
-        expanded = expanded_groups(self.spec)
+        expanded = expanded_groups(self.spec.with_decoder(None))
         hosts = {STEM: genes[STEM]}
         units, blends = {}, {}
         for block in self.spec.blocks:
@@ -196,6 +200,7 @@ class UnitGenomeSpace(GenomeSpace):
                 units[expanded[name]] = self._units(name, host, second, fraction, genes)
         if TOP in genes:
             hosts[TOP] = genes[TOP]
+        hosts |= dict.fromkeys(decoder_segments(self.spec), genes.get(DECODER, 0))
         return DonorMap(hosts, units, blends)
 
     def _named(self, genome: Genome) -> dict[str, int]:
@@ -204,7 +209,7 @@ class UnitGenomeSpace(GenomeSpace):
     def _units(
         self, block: str, host: int, second: int, fraction: float, genes: Mapping[str, int]
     ) -> np.ndarray:
-        group, rule = expanded_groups(self.spec)[block], genes[f"{block}_rule"]
+        group, rule = expanded_groups(self.spec.with_decoder(None))[block], genes[f"{block}_rule"]
         if rule == BY_CONTRIBUTION:
             return take_units(
                 host, second, fraction,

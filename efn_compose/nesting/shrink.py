@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.arch import ArchSpec, arch_spec
+from efn_compose.arch import ArchSpec, arch_spec, channel_groups
 from efn_compose.donors import Donor
+from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import DataError
 from efn_compose.nesting.compatibility import check_relation
 from efn_compose.nesting.reducing.moments import measure_moments
@@ -26,8 +27,9 @@ def shrink(donor: Donor, target: ArchSpec | str, *, images: np.ndarray | None = 
     Units between nonlinearities are kept by how much they move the layers that
     read them; linear streams are cut to their principal axes; of a stage's
     repeats the first and the strongest stay; removed channels enter the next
-    layer as its mean. With images, BatchNorm is re-estimated and every project
-    convolution refitted. The result approximates the original and is meant as a
+    layer as its mean. A decoder is cut along with its network. With images,
+    BatchNorm is re-estimated and every project convolution refitted. The result
+    approximates the original and is meant as a
     start for training; its provenance says how far it agrees.
 
     Args:
@@ -42,19 +44,23 @@ def shrink(donor: Donor, target: ArchSpec | str, *, images: np.ndarray | None = 
     Returns:
         A donor of the target network. The last of its provenance's `steps` holds
         "agreement": `correlation` of the outputs with the original's, over images,
-        at most 1; `same_top_class`, a share in 0-1 (None without classifier).
+        at most 1; `same_top_class`, a share in 0-1 (None without classifier); with a decoder
+        `mask_correlation`, the same of what it puts out.
 
     Raises:
         NestingError: The target is larger or built differently; every reason is listed.
         DataError: Fewer than four images.
+        FurtherPartError: The donor has a part beside backbone, head and decoder.
 
     Example:
         >>> small = shrink(load_donor("b4.h5"), "b0", images=images)  # doctest: +SKIP
         >>> small.provenance["steps"][-1]["agreement"]["correlation"]  # doctest: +SKIP
         0.62
     """
+    donor = joined_if_known(donor)
     donor.refuse_parts("cutting a network smaller")
     spec = arch_spec(target) if isinstance(target, str) else target
+    spec = spec.with_decoder(donor.spec.decoder)
     check_relation(spec, donor.spec, "be cut from")
     pixels = random_pixels(24) if images is None else _enough(np.asarray(images))
     held_out = max(1, len(pixels) // _HELD_OUT_SHARE)
@@ -80,7 +86,7 @@ def shrink(donor: Donor, target: ArchSpec | str, *, images: np.ndarray | None = 
         },
     }
     first = dict(donor.provenance)
-    return small.replace(provenance={**first, "steps": [*first.get("steps", []), step]})
+    return parted(small.replace(provenance={**first, "steps": [*first.get("steps", []), step]}))
 
 
 def agreement(
@@ -95,20 +101,29 @@ def agreement(
         inputs: Preprocessed images (image, height, width, 3).
     """
     expected = NumpyNetwork(source, "float32").run(inputs)
-    result = NumpyNetwork(WeightSource.of(small), "float32").run(inputs)
+    cut = WeightSource.of(small)
+    result = NumpyNetwork(cut, "float32").run(inputs)
     same = None
     if source.classes is None:
-        last = list(reduction.bases.values())[-1]
-        expected = last.reduce(expected, 1)
+        last = list(channel_groups(reduction.target.with_decoder(None)))[-1]
+        expected = reduction.bases[last].reduce(expected, 1)
     else:
         same = float((expected.argmax(axis=1) == result.argmax(axis=1)).mean())
-    first, second = (values - values.mean(axis=0) for values in (expected, result))
-    power = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return {
+    found = {
         "image_count": len(inputs),
-        "correlation": min(1.0, float((first * second).sum()) / power) if power else 0.0,
+        "correlation": _correlation(expected, result),
         "same_top_class": same,
     }
+    if source.spec.decoder is not None:
+        masks = [NumpyNetwork(one, "float32").masks(inputs) for one in (source, cut)]
+        found["mask_correlation"] = _correlation(*(part.reshape(-1, 1) for part in masks))
+    return found
+
+
+def _correlation(expected: np.ndarray, result: np.ndarray) -> float:
+    first, second = (values - values.mean(axis=0) for values in (expected, result))
+    power = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return min(1.0, float((first * second).sum()) / power) if power else 0.0
 
 
 def _enough(images: np.ndarray) -> np.ndarray:

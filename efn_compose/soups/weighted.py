@@ -13,7 +13,7 @@ import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, inventory
 from efn_compose.compose.averaging import average_tensor
-from efn_compose.compose.space import TOP, segment_of, segments
+from efn_compose.compose.space import TOP, head_segment, segment_of, segments
 from efn_compose.donors import Donor, require_harmonised
 from efn_compose.donors.lineage import require_one_lineage
 from efn_compose.errors import ComposeError
@@ -73,7 +73,7 @@ def weighted_soup(
     tensors = {}
     for tensor in inventory(spec, donors[0].classes):
         segment = TOP if tensor.layer == HEAD_LAYER else segment_of(tensor)
-        share = by_segment.get(segment, by_segment[segments(spec)[-1]])
+        share = by_segment.get(segment, by_segment[head_segment(spec)])
         tensors[tensor.name] = average_tensor(tensor, [d.tensors for d in donors], share)
     record = {
         "donors": [donor.fingerprint for donor in donors],

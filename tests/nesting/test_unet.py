@@ -14,6 +14,7 @@ from efn_compose.errors import FurtherPartError
 from efn_compose.nesting import nest, shrink
 from efn_compose.nesting.direct_sum import direct_sum
 from efn_compose.nesting.running.forward import NumpyNetwork
+from efn_compose.nesting.running.verify import random_pixels
 from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.nesting.to_file import nest_to_file
 
@@ -87,6 +88,20 @@ def test_an_aligned_unet_draws_the_same_masks(kind, method):
     assert np.abs(after - before).max() > 1e-3
 
 
+@pytest.mark.parametrize("with_images", [False, True])
+@pytest.mark.parametrize("kind", ["classic", "mirror"])
+def test_a_nested_unet_cut_out_again_draws_the_same_masks(kind, with_images):
+    """What nesting added is dead, so cutting must find the donor: encoder, skips and decoder."""
+    base = float64_donor(SMALL, classes=None, images=random_pixels(24, 48, seed=1000))
+    small = in_float64(attached(base, DecoderSpec(kind, outputs=2), seed=1))
+    large = nest(small, LARGE, fill="zero", positions="random")
+    again = shrink(large, SMALL, images=random_pixels(12, 48) if with_images else None)
+    assert again.spec == small.spec and decoder_of(again) == decoder_of(small)
+    inputs = small.preprocess(random_pixels(3, 48, seed=9))
+    assert difference(masks(again, inputs), masks(small, inputs)) < 1e-3
+    assert again.provenance["steps"][-1]["agreement"]["mask_correlation"] > 0.99
+
+
 def test_harmonising_folds_epsilon_in_the_decoder_too():
     donor = attached(random_donor(SMALL, bn_epsilon=1e-5), DecoderSpec(), seed=1)
     (same,) = harmonise([donor], bn_epsilon=1e-3)
@@ -98,8 +113,9 @@ def test_harmonising_folds_epsilon_in_the_decoder_too():
 def test_what_cannot_carry_a_decoder_says_so():
     donor = attached(random_donor(SMALL), DecoderSpec("mirror"), seed=1)
     whole = attached(random_donor(SMALL), DecoderSpec("mirror", repeats="all"), seed=1)
+    projector = type(donor.parts["decoder"])({"projector_1/kernel": np.zeros((8, 4), "float32")})
     with pytest.raises(FurtherPartError, match="cutting a network smaller"):
-        shrink(donor, "b-w0.1-d0.3")
+        shrink(donor.replace(parts={"projector": projector}), "b-w0.1-d0.3")
     with pytest.raises(FurtherPartError, match="side by side"):
         direct_sum(donor, random_donor(SMALL, 2), LARGE)
     with pytest.raises(FurtherPartError, match="adding repeats"):

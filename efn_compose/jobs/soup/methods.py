@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, inventory
-from efn_compose.compose.space import TOP, segment_of, segments
+from efn_compose.compose.space import TOP, head_segment, segment_of, segments
 from efn_compose.donors import Donor
 from efn_compose.errors import ComposeError
 from efn_compose.jobs.soup.judge import Judge
@@ -50,7 +50,7 @@ class Mixture:
         for tensor in inventory(self.donor.spec, self.donor.classes):
             if tensor.is_trainable:
                 segment = TOP if tensor.layer == HEAD_LAYER else segment_of(tensor)
-                places = (tensor.layer, segment, segments(self.donor.spec)[-1], NETWORK)
+                places = (tensor.layer, segment, head_segment(self.donor.spec), NETWORK)
                 share = next(self.shares[place] for place in places if place in self.shares)
                 total += tensor.size * np.asarray(share)
         return [float(value) for value in total / total.sum()]

@@ -63,6 +63,8 @@ def measure_moments(source: WeightSource, inputs: np.ndarray) -> Moments:
             sums[stream] = (count + len(flat), total + flat.sum(axis=0), squares + flat.T @ flat)
     features = network.top(x)
     before(HEAD_LAYER, features)
+    if source.spec.decoder is not None:
+        network.masks(inputs)  # what the decoder's convolutions read
     covariances = {
         name: squares / count - np.outer(total / count, total / count)
         for name, (count, total, squares) in sums.items()

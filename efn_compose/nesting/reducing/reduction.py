@@ -21,7 +21,7 @@ from efn_compose.arch import (
     channel_groups,
     inventory,
 )
-from efn_compose.arch.layer_names import conv_of, is_part
+from efn_compose.arch.layer_names import conv_of, is_part, norm_of, skip_conv_of
 from efn_compose.errors import NestingError, describe_problems
 from efn_compose.nesting.plan import block_of, group_of, tensors_by_name
 from efn_compose.nesting.reducing.moments import Moments
@@ -165,7 +165,7 @@ class Reduction:
     def _basis(self, group: ChannelGroup, size: int) -> Basis:
         if size == group.size:
             return Basis.of_channels(np.arange(size), size)
-        if group.is_linear:
+        if group.name in self.moments.covariances:
             _, axes = np.linalg.eigh(self._covariance(group))
             return Basis(axes.T[::-1][:size], None)
         return Basis.of_channels(
@@ -211,7 +211,7 @@ class Reduction:
         return score / max(score.sum(), 1e-30) + 1e-9 * weights / max(weights.max(), 1e-30)
 
     def _bn(self, conv: str) -> dict[str, np.ndarray]:
-        layer = conv.removesuffix("_conv") + "_bn"
+        layer = norm_of(conv)
         return {role: self.source.read(f"{layer}/{role}").astype(np.float64) for role in BN_ROLES}
 
     def _bn_scale(self, conv: str) -> np.ndarray:
@@ -247,8 +247,11 @@ class Reduction:
         if tensor.role == "bias":
             lost = self._lost_input(self.tensor(f"{tensor.layer}/kernel"))
         elif tensor.role == "moving_mean" and not is_part(tensor.layer, "depthwise_bn"):
-            lost = self._lost_input(self.tensor(f"{conv_of(tensor.layer)}/kernel"))
-            lost = None if lost is None else -lost
+            convolutions = [conv_of(tensor.layer), skip_conv_of(tensor.layer)]
+            known = tensors_by_name(self.target, self.source.classes)
+            kernels = [known[f"{n}/kernel"] for n in convolutions if f"{n}/kernel" in known]
+            parts = [self._lost_input(kernel) for kernel in kernels]
+            lost = -sum((part for part in parts if part is not None), np.zeros(()))
         else:
             lost = None
         return 0.0 if lost is None else lost

@@ -8,7 +8,7 @@ from efn_compose.arch import BlockSpec
 from efn_compose.arch.layer_names import layer_of
 from efn_compose.nesting.plan import group_of
 from efn_compose.nesting.reducing.reduction import Reduction
-from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
+from efn_compose.nesting.running.forward import NumpyNetwork, Statistics, batch_statistics
 from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.numerics.moments import ChannelMoments
 from efn_compose.numerics.ridge import RidgeRegression
@@ -88,7 +88,23 @@ def refit_on_images(
         x_small = y + x_small if block.has_skip else y
     large.top(x_large)
     small.top(x_small)
+    if source.spec.decoder is not None:
+        large.masks(inputs)
+        matched = NumpyNetwork(small_source, "float32", statistics=_of_decoder(match))
+        matched.masks(inputs)
     return repaired
+
+
+def _of_decoder(match: Statistics) -> Statistics:
+    """Return statistics that are matched in the decoder alone; the encoder has been repaired."""
+
+    def statistics(
+        layer: str, x: np.ndarray, mean: np.ndarray, variance: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        is_decoder = layer.startswith("decoder_")
+        return match(layer, x, mean, variance) if is_decoder else (mean, variance)
+
+    return statistics
 
 
 def _pairs(reduction: Reduction) -> Iterator[tuple[BlockSpec, list[BlockSpec]]]:
