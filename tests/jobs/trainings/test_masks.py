@@ -99,6 +99,18 @@ def test_a_finished_run_is_not_trained_again(run, place):
 
 
 @pytest.mark.slow
+def test_workers_of_ray_make_what_one_process_makes(run, place):
+    changes = {"executor__kind": "ray", "executor__workers": 2}
+    summary = train(overrides=settings(place, "ray", **changes), quiet=True)
+    paths = sorted(run.folder.rglob("last.h5"))
+    assert len(paths) == 2
+    for path in paths:
+        twin = summary.folder / path.relative_to(run.folder)
+        assert twin.read_bytes() == path.read_bytes(), path
+    assert summary.predictions.read_bytes() == run.predictions.read_bytes()
+
+
+@pytest.mark.slow
 def test_new_images_get_masks_of_their_own_size(run, place, capsys):
     images, masks = discs(6, seed=9)
     (place / "new").mkdir()
