@@ -80,27 +80,56 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _describe(prepared: "PreparedPipeline", output: Output) -> None:
+    from efn_compose.analysis.page.story_page import duration
     from efn_compose.jobs.pipeline.checks import room_for
+    from efn_compose.jobs.pipeline.estimate import estimate_time
 
-    stages: list[dict[str, Any]] = [
-        {
-            "stage": stage.name,
-            "verb": stage.verb,
-            "reads": [str(found) for _, found in stage.references],
-            "disk_bytes": prepared.disk[stage.name],
-        }
-        for stage in prepared.story.stages
-    ]
-    free = room_for(prepared.folder)
-    text = "\n".join(
-        f"  {row['stage']:<14} {row['verb']:<10} {row['disk_bytes'] / 1e6:>8,.0f} MB"
-        f"{'   reads ' + ', '.join(row['reads']) if row['reads'] else ''}"
+    estimate = estimate_time(prepared.checked.work, output.note)
+    by_name = {stage.name: stage for stage in prepared.story.stages}
+    stages: list[dict[str, Any]] = []
+    for name, work in prepared.checked.work.items():
+        stage = by_name.get(name)
+        stages.append(
+            {
+                "stage": name,
+                "verb": "train" if stage is None else stage.verb,
+                "reads": [] if stage is None else [str(found) for _, found in stage.references],
+                "seconds": estimate.seconds.get(name),
+                "memory_bytes": None if work.memory is None else work.memory.node_bytes,
+                "disk_bytes": work.disk_bytes,
+            }
+        )
+    free, total = room_for(prepared.folder), sum(row["disk_bytes"] for row in stages)
+    memory = max((row["memory_bytes"] or 0 for row in stages), default=0)
+    seconds = sum(estimate.seconds.values()) if estimate.seconds else None
+    width = max(len(row["stage"]) for row in stages)
+    lines = [f"  {'stage':<{width}}  {'verb':<8}  {'time':>10}  {'memory':>9}  {'disk':>9}  reads"]
+    lines += [
+        f"  {row['stage']:<{width}}  {row['verb']:<8}  "
+        f"{'' if row['seconds'] is None else duration(row['seconds']):>10}  "
+        f"{'' if row['memory_bytes'] is None else _size(row['memory_bytes']):>9}  "
+        f"{_size(row['disk_bytes']) if row['disk_bytes'] else '':>9}  {', '.join(row['reads'])}"
         for row in stages
-    )
-    total = sum(row["disk_bytes"] for row in stages)
+    ]
+    whole = "" if seconds is None else f"about {duration(seconds)}, "
+    lines += [
+        f"time          {whole}{estimate.words}",
+        f"memory        {_size(memory)} at most",
+        f"disk          {_size(total)} of {_size(free)} free",
+    ]
+    table = "\n".join(line.rstrip() for line in lines)
     output.result(
-        {"folder": str(prepared.folder), "stages": stages, "free_bytes": free},
-        f"{prepared.story.to_toml()}\nrun folder    {prepared.folder}\nstages, and about how much they "
-        f"write\n{text}\ndisk          {total / 1e6:,.0f} MB of {free / 1e6:,.0f} MB free\n"
-        "Nothing was written.",
+        {
+            "folder": str(prepared.folder),
+            "stages": stages,
+            "seconds": seconds,
+            "time": estimate.words,
+            "free_bytes": free,
+        },
+        f"{prepared.story.to_toml()}\nrun folder    {prepared.folder}\n{table}\nNothing was written.",
     )
+
+
+def _size(count: float) -> str:
+    """Return bytes in words."""
+    return f"{count / 1e6:,.0f} MB" if count < 1e9 else f"{count / 1e9:,.1f} GB"

@@ -53,7 +53,7 @@ def _page(
     result: Mapping[str, Any],
 ) -> str:
     seconds = sum(line["timing"]["seconds"] for line in done.values())
-    submission = result.get("submission")
+    submission, licence = result.get("submission"), _licence(result)
     body = element(
         "div",
         element("header", element("h1", "Pipeline ", name(folder.name))),
@@ -65,15 +65,48 @@ def _page(
                     ("Stages", f"{len(done)} of {len(stages)}", "have ended"),
                     ("Time", duration(seconds), "all stages together"),
                     ("Submission", submission or "none", "the best that is finished"),
+                    *([licence] if licence is not None else []),
                 ]
             ),
             section("chain", "The chain", chain_figure(_links(stages, done))),
+            section("worth", "Without each stage", *_worth(result)),
             section("stages", "Stages", _table(folder, stages, done)),
             section("words", "What each stage says", _words(done)),
         ),
         class_="page",
     )
     return page(f"{folder.name}: {result['words']}", [body])
+
+
+def _worth(result: Mapping[str, Any]) -> list[Html]:
+    """Return what would stand in each stage's place, and how much worse that would be."""
+    rows = [
+        [
+            name(row["stage"]),
+            row["instead"],
+            row["judged"],
+            f"{row['gain']:+.4f} ± {row['error']:.4f}",
+            row["words"],
+        ]
+        for row in result.get("worth", ())
+    ]
+    if not rows:
+        return [element("p", "No stage that has ended tells what it was worth.")]
+    heads = ["stage", "instead of it", "judged by", "gain", ""]
+    return [
+        element(
+            "p",
+            "A gain above 0 says that the stage is better than what would stand in its place. ± is the "
+            "standard error of the paired difference; within one of it the two are not told apart.",
+        ),
+        table(heads, rows, numeric=(3,)),
+        *(element("p", note) for note in result.get("notes", ())),
+    ]
+
+
+def _licence(result: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    licence = result.get("licence")
+    return None if licence is None else ("Licence", licence["name"], licence["words"])
 
 
 def _links(

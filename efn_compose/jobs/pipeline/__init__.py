@@ -6,6 +6,9 @@
 | `stages.py` | the table of verbs: configuration, products, how a stage runs |
 | `small_stages.py` | convert, nest and predict, whose verbs have no configuration of their own |
 | `checks.py` | everything that would stop a stage later |
+| `work.py` | what each stage has to do, counted |
+| `estimate.py` | how long that takes, measured |
+| `worth.py` | what would stand in each stage's place |
 | `products.py` | what a stage wrote, by hash |
 | `early.py` | a submission before anything else has ended |
 | `job.py` | runs the stages; begin here |

@@ -2,43 +2,57 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from efn_compose.arch import ArchSpec, arch_spec
-from efn_compose.arch.cost import cost
+from efn_compose.arch import ArchSpec
 from efn_compose.config import load_config
 from efn_compose.data import load_table
 from efn_compose.data.table import ImageTable
+from efn_compose.donors.licences import licences_of
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
+from efn_compose.jobs.memory_plan import Machine
 from efn_compose.jobs.pipeline.stages import (
+    EARLY_FOLDER,
     READS,
     STAGE_VERBS,
     overrides_of,
     product_kind,
-    with_products,
+    stand_ins,
+    writers_before,
 )
-from efn_compose.jobs.pipeline.story import Reference, Stage, Story
+from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.jobs.pipeline.work import Counted, Work
 from efn_compose.jobs.search.preparation import load_entry
 
 #: Settings that name images; which of them a stage has, its configuration says.
 _SOURCES = ("data.source", "labelled.source", "unlabelled.source", "predict.source")
-#: A network's file, its state with two moments per weight, and room for one more file.
-_FILES_PER_TRAINING = 4
-#: Members and averages that a search keeps.
-_KEPT_BY_SEARCH = 8
 _LISTED = 5
 
 
-def check_story(story: Story, folder: Path) -> dict[str, int]:
-    """Check every stage: settings, what it reads of others, weights, images, room on the disk.
+@dataclass(frozen=True)
+class Checked:
+    """What is known of a story before its first stage.
+
+    Args:
+        work: What each stage has to do, by its name; plan B before all others.
+        licences: Those that each of the story's weight files states, by its entry; none is empty.
+    """
+
+    work: Mapping[str, Work]
+    licences: Mapping[str, tuple[str, ...]]
+
+
+def check_story(story: Story, folder: Path) -> Checked:
+    """Check every stage: settings, what it reads of others, weights, images, memory, room on the disk.
 
     Args:
         story: The story.
         folder: Where it will run.
 
     Returns:
-        About how many bytes each stage writes.
+        What it takes, and the licences of its weights.
 
     Raises:
         ConfigError: Everything that is wrong, stage by stage.
@@ -58,12 +72,24 @@ def check_story(story: Story, folder: Path) -> dict[str, int]:
         except EfnComposeError as error:
             problems.append(f"- {stage.name}: {error}")
     specs: dict[str, ArchSpec] = {}
-    disk: dict[str, int] = {}
+    licences: dict[str, tuple[str, ...]] = {}
+    images: dict[str, int] = {}
+    work: dict[str, Work] = {}
     if not problems:
-        problems += [*_wrong_weights(story, specs), *_wrong_images(story, configs)]
+        problems += [
+            *_wrong_weights(story, specs, licences),
+            *_wrong_images(story, configs, images),
+        ]
     if not problems:
-        disk = {s.name: _bytes_of(story, s, configs[s.name], specs) for s in story.stages}
-        problems += _lack_of_room(sum(disk.values()), folder)
+        counted = Counted(story, configs, specs, images, Machine.here())
+        for stage in story.stages:
+            try:
+                work[stage.name] = counted.work(stage)
+            except EfnComposeError as error:
+                problems.append(f"- {error}")
+        early = counted.early() if not problems else None
+        work = ({EARLY_FOLDER: early} if early is not None else {}) | work
+        problems += _lack_of_room(sum(one.disk_bytes for one in work.values()), folder)
     if problems:
         raise ConfigError(
             describe_problems(
@@ -72,7 +98,7 @@ def check_story(story: Story, folder: Path) -> dict[str, int]:
                 "Mend the story file.",
             )
         )
-    return disk
+    return Checked(work, licences)
 
 
 def _wrong_references(story: Story, stage: Stage) -> Iterator[str]:
@@ -88,26 +114,10 @@ def _wrong_references(story: Story, stage: Stage) -> Iterator[str]:
             )
 
 
-def stand_ins(story: Story, stage: Stage) -> dict[str, Any]:
-    """Return a stage's settings with starting weights in place of weights to come.
-
-    What a stage makes of weights is weights of the same kind. A check before the first stage, and a
-    submission that cannot wait for all of them, therefore go back to where the weights come from.
-    """
-    return with_products(stage, lambda key, found: _start(story, found))
-
-
-def _start(story: Story, found: Reference) -> list[str]:
-    writer = story[found.stage]
-    start = STAGE_VERBS[writer.verb].start
-    value = stand_ins(story, writer).get(start) if start else None
-    if value is None:
-        return [str(found)]
-    return [value[0] if isinstance(value, list) else value]
-
-
-def _wrong_weights(story: Story, specs: dict[str, ArchSpec]) -> list[str]:
-    """Return problems of weights; note the network of each file, which is read once."""
+def _wrong_weights(
+    story: Story, specs: dict[str, ArchSpec], licences: dict[str, tuple[str, ...]]
+) -> list[str]:
+    """Return problems of weights; note network and licences of each file, which is read once."""
     wrong: dict[str, str] = {}
     problems = []
     for stage in story.stages:
@@ -117,7 +127,9 @@ def _wrong_weights(story: Story, specs: dict[str, ArchSpec]) -> list[str]:
             for entry in value if isinstance(value, list) else [value]:
                 if entry not in specs and entry not in wrong:
                     try:
-                        specs[entry] = load_entry(entry).spec
+                        donor = load_entry(entry)
+                        specs[entry] = donor.spec
+                        licences[entry] = licences_of(donor.provenance)
                     except EfnComposeError as error:
                         wrong[entry] = str(error)
                 if entry in wrong:
@@ -125,18 +137,22 @@ def _wrong_weights(story: Story, specs: dict[str, ArchSpec]) -> list[str]:
     return problems
 
 
-def _wrong_images(story: Story, configs: Mapping[str, Any]) -> list[str]:
-    """Return problems of images, and patients that are trained on and asked about."""
+def _wrong_images(story: Story, configs: Mapping[str, Any], images: dict[str, int]) -> list[str]:
+    """Return problems of images, and patients that are trained on and asked about; note counts."""
     problems = []
     tables: dict[str, ImageTable | str] = {}
+    read: dict[tuple[str, tuple[str, ...], str], ImageTable | str] = {}
     for stage in story.stages:
         for key in _SOURCES:
-            source = _value(configs[stage.name], key)
-            if source and f"{stage.name} {source}" not in tables:
-                table = _table(source, configs[stage.name], key)
-                tables[f"{stage.name} {source}"] = table
-                if isinstance(table, str):
-                    problems.append(f"- {stage.name}: {key}: {table}")
+            asked = _asked(configs[stage.name], key)
+            if not asked[0]:
+                continue
+            table = read[asked] = read[asked] if asked in read else _table(*asked)
+            tables[f"{stage.name} {asked[0]}"] = table
+            if isinstance(table, str):
+                problems.append(f"- {stage.name}: {key}: {table}")
+            else:
+                images[f"{stage.name} {key}"] = len(table)
     return [*problems, *_shared_patients(story, tables)]
 
 
@@ -156,43 +172,18 @@ def room_for(folder: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def _bytes_of(story: Story, stage: Stage, config: Any, specs: Mapping[str, ArchSpec]) -> int:
-    """Return about how many bytes a stage writes."""
-    start = STAGE_VERBS[stage.verb].start
-    value = stand_ins(story, stage).get(start) if start else None
-    if not value:
-        return 0
-    networks = [specs[value[0] if isinstance(value, list) else value]]
-    if hasattr(config, "weights") and getattr(config.weights, "variants", None):
-        networks = [arch_spec(name) for name in config.weights.variants]
-    parameters = sum(cost(spec, 32).parameters for spec in networks)
-    return _FILES_PER_TRAINING * 4 * parameters * _trainings(config)
+def _asked(config: Any, key: str) -> tuple[str, tuple[str, ...], str]:
+    """Return source, columns and folder of images; an empty source where there are none."""
+    name, field = key.split(".")
+    section = getattr(config, name, None)
+    columns = tuple(getattr(section, "columns", None) or ())
+    return str(getattr(section, field, "")), columns, getattr(section, "folder", "")
 
 
-def _trainings(config: Any) -> int:
-    """Return how many trainings of each network a stage keeps on the disk."""
-    if hasattr(config, "validation"):
-        return int(config.validation.folds * config.validation.seeds)
-    if hasattr(config, "pretrain"):
-        return len(config.pretrain.methods) * int(config.pretrain.seeds)
-    return _KEPT_BY_SEARCH if hasattr(config, "donors") else 1
-
-
-def _value(config: Any, key: str) -> str:
-    section, name = key.split(".")
-    found = getattr(getattr(config, section, None), name, "")
-    return str(found)
-
-
-def _table(source: str, config: Any, key: str) -> ImageTable | str:
-    section = getattr(config, key.split(".")[0])
+def _table(source: str, columns: tuple[str, ...], folder: str) -> ImageTable | str:
+    """Return the images of a source, or what is wrong with it."""
     try:
-        return load_table(
-            source,
-            tuple(getattr(section, "columns", None) or ()),
-            getattr(section, "folder", ""),
-            needs_labels=False,
-        )
+        return load_table(source, columns, folder, needs_labels=False)
     except EfnComposeError as error:
         return str(error)
 
@@ -210,16 +201,6 @@ def _shared_patients(story: Story, tables: dict[str, ImageTable | str]) -> Itera
                 yield (
                     f"- {last.name}: {len(shared)} of its patients are trained on by {trained.name}: {named}"
                 )
-
-
-def writers_before(story: Story, stage: Stage) -> list[Stage]:
-    """Return all stages whose products a stage reads, itself or through others."""
-    found: dict[str, Stage] = {}
-    for _, reference in stage.references:
-        writer = story[reference.stage]
-        found[writer.name] = writer
-        found |= {ancestor.name: ancestor for ancestor in writers_before(story, writer)}
-    return list(found.values())
 
 
 def _patients(tables: dict[str, ImageTable | str], stage: str) -> set[str]:

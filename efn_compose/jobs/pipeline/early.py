@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.config import load_config
-from efn_compose.jobs.pipeline.checks import stand_ins, writers_before
-from efn_compose.jobs.pipeline.stages import RUN, STAGE_VERBS, SUBMISSION, overrides_of
+from efn_compose.jobs.pipeline.stages import (
+    EARLY_FOLDER,
+    RUN,
+    STAGE_VERBS,
+    SUBMISSION,
+    first_training,
+    overrides_of,
+    stand_ins,
+    submitting_stage,
+)
 from efn_compose.jobs.pipeline.story import Stage, Story
 from efn_compose.store import atomic_path
 
-EARLY_FOLDER = "plan_b"
 PLAN_B_FILE, SUBMISSION_FILE = "plan_b.csv", "submission.csv"
 #: Settings of the story's training that the short one keeps.
 _KEPT = ("weights.file", "run.seed", "train.batch_size", "train.learning_rate")
 _KEPT_SECTIONS = ("data", "executor")
-
-
-def submitting_stage(story: Story) -> Stage | None:
-    """Return the last stage that writes a submission, None without one."""
-    found = [s for s in story.stages if SUBMISSION in STAGE_VERBS[s.verb].writes]
-    return found[-1] if found else None
 
 
 def make_early_submission(
@@ -41,15 +42,14 @@ def make_early_submission(
     Returns:
         Whether the story asks for a submission at all.
     """
-    last = submitting_stage(story)
-    trained = [] if last is None else [s for s in writers_before(story, last) if s.verb == "train"]
-    if last is None or not trained:
+    last, trained = submitting_stage(story), first_training(story)
+    if last is None or trained is None:
         return False
     path = folder / PLAN_B_FILE
     if path.is_file():
         return True
     say("plan B: one epoch from the first weights, before anything else")
-    given = stand_ins(story, trained[0])
+    given = stand_ins(story, trained)
     settings = {
         key: value
         for key, value in given.items()

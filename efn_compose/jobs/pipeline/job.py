@@ -3,20 +3,20 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from efn_compose.analysis.page.story_page import write_story_page
+from efn_compose.donors.licences import UNKNOWN, resulting_licence
 from efn_compose.errors import RunError
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
-from efn_compose.jobs.pipeline.checks import check_story
+from efn_compose.jobs.pipeline.checks import Checked, check_story
 from efn_compose.jobs.pipeline.early import (
     PLAN_B_FILE,
     SUBMISSION_FILE,
     copy,
     make_early_submission,
-    submitting_stage,
 )
 from efn_compose.jobs.pipeline.products import fingerprint
 from efn_compose.jobs.pipeline.stages import (
@@ -27,12 +27,16 @@ from efn_compose.jobs.pipeline.stages import (
     Ended,
     overrides_of,
     product_kind,
+    submitting_stage,
     with_products,
 )
 from efn_compose.jobs.pipeline.story import Reference, Stage, Story, read_story
+from efn_compose.jobs.pipeline.worth import shared_images, worth_of_stages
 from efn_compose.store import RunFolder
 from efn_compose.store.run_folder import ENVIRONMENT_FILE, REPORT_FILE, RESULT_FILE
 
+#: What becomes of weights whose licence nobody knows.
+_ASK = "find it out before you pass the networks on."
 Say = Callable[[str], None]
 
 
@@ -67,12 +71,12 @@ class PreparedPipeline:
 
     Args:
         story: Its stages in order.
-        disk: About how many bytes each stage writes, by its name.
+        checked: What it takes, and the licences of its weights.
         folder: Where it runs.
     """
 
     story: Story
-    disk: Mapping[str, int]
+    checked: Checked
     folder: Path
 
     @property
@@ -159,6 +163,7 @@ class _Pipeline:
         self, prepared: PreparedPipeline, folder: RunFolder, alarm: Alarm, quiet: bool, say: Say
     ) -> None:
         self.story, self.folder = prepared.story, folder
+        self.licences = prepared.checked.licences
         self.alarm, self.quiet, self.say = alarm, quiet, say
         #: By stage, its line of the journal.
         self.done = {line["stage"]: line for line in folder.journal if "products" in line}
@@ -213,7 +218,9 @@ class _Pipeline:
 
     def _files(self, key: str, found: Reference) -> list[str]:
         kind = product_kind(self.story[found.stage], key, found.product)
-        return [str(self.folder.path / self.done[found.stage]["products"][kind])]
+        path = str(self.folder.path / self.done[found.stage]["products"][kind])
+        # Donors are called what their stages are called, in reports and on the card.
+        return [f"{found.stage}={path}" if key == "donors.files" else path]
 
     def _keep(self, stage: Stage, ended: Ended, seconds: float) -> None:
         root = self.folder.path
@@ -244,6 +251,12 @@ class _Pipeline:
         if has_submission and last is not None and last.name in left:
             words += f" {SUBMISSION_FILE} is plan B."
         submission = self.folder.path / SUBMISSION_FILE
+        licence = resulting_licence(
+            {"all": [{"licence": one} for one in stated]} for stated in self.licences.values()
+        )
+        silent = [entry for entry, stated in self.licences.items() if not {*stated} - {UNKNOWN}]
+        if silent:
+            words += f" No licence is stated by {', '.join(silent)}: {_ASK}"
         self.folder.write_json(
             RESULT_FILE,
             {
@@ -251,6 +264,12 @@ class _Pipeline:
                 "ended": list(self.done),
                 "left": list(left),
                 "submission": SUBMISSION_FILE if submission.is_file() else None,
+                "worth": [
+                    one.to_json()
+                    for one in worth_of_stages(self.story, self.folder.path, self.done)
+                ],
+                "notes": shared_images(self.story),
+                "licence": {"name": licence.name, "words": licence.words, "silent": silent},
             },
         )
         write_story_page(self.folder.path)

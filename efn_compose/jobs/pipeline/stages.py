@@ -9,12 +9,14 @@ from typing import Any
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.jobs.ensembles.options import EnsembleConfig
 from efn_compose.jobs.pipeline.small_stages import ConvertStage, NestStage, PredictStage
-from efn_compose.jobs.pipeline.story import Reference, Stage, as_reference
+from efn_compose.jobs.pipeline.story import Reference, Stage, Story, as_reference
 from efn_compose.jobs.pretraining.options import PretrainConfig
 from efn_compose.jobs.trainings.options import TrainConfig
 
 #: Kinds of products.
 WEIGHTS, RUN, SUBMISSION, PLAN_B = "weights", "run", "submission", "plan_b"
+#: Where the submission that is made first is made.
+EARLY_FOLDER = "plan_b"
 #: What each setting that takes files of others reads, the kind that a bare {stage} means first.
 READS: Mapping[str, tuple[str, ...]] = {
     "convert.file": (WEIGHTS,),
@@ -224,3 +226,44 @@ STAGE_VERBS: Mapping[str, StageVerb] = {
 }
 #: The configuration of each verb.
 SCHEMAS: Mapping[str, type] = {verb: row.schema for verb, row in STAGE_VERBS.items()}
+
+
+def stand_ins(story: Story, stage: Stage) -> dict[str, Any]:
+    """Return a stage's settings with starting weights in place of weights to come.
+
+    What a stage makes of weights is weights of the same kind. A check before the first stage, and a
+    submission that cannot wait for all of them, therefore go back to where the weights come from.
+    """
+    return with_products(stage, lambda key, found: _start(story, found))
+
+
+def _start(story: Story, found: Reference) -> list[str]:
+    writer = story[found.stage]
+    start = STAGE_VERBS[writer.verb].start
+    value = stand_ins(story, writer).get(start) if start else None
+    if value is None:
+        return [str(found)]
+    return [value[0] if isinstance(value, list) else value]
+
+
+def writers_before(story: Story, stage: Stage) -> list[Stage]:
+    """Return all stages whose products a stage reads, itself or through others."""
+    found: dict[str, Stage] = {}
+    for _, reference in stage.references:
+        writer = story[reference.stage]
+        found[writer.name] = writer
+        found |= {ancestor.name: ancestor for ancestor in writers_before(story, writer)}
+    return list(found.values())
+
+
+def submitting_stage(story: Story) -> Stage | None:
+    """Return the last stage that writes a submission, None without one."""
+    found = [s for s in story.stages if SUBMISSION in STAGE_VERBS[s.verb].writes]
+    return found[-1] if found else None
+
+
+def first_training(story: Story) -> Stage | None:
+    """Return the first training that a submission is made of, None without one."""
+    last = submitting_stage(story)
+    before = [] if last is None else writers_before(story, last)
+    return next((stage for stage in before if stage.verb == "train"), None)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from efn_compose.arch.cost import cost
 from efn_compose.evolve.workers.devices import Device
 from efn_compose.evolve.workers.table import EXECUTORS
+from efn_compose.jobs.pace import Pace, cost_line
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.jobs.study.preparation import PreparedStudy
 
@@ -35,15 +36,6 @@ class Estimate:
     measured: Sequence[str]
 
 
-@dataclass(frozen=True)
-class _Times:
-    """Seconds of one network at one size."""
-
-    train: float
-    forward: float
-    set_up: float
-
-
 def estimate_hours(prepared: PreparedStudy) -> Estimate:
     """Measure a few networks of a study for an epoch each, and say how long all will take.
 
@@ -63,14 +55,19 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
     }
     times = {n: _measure(prepared, n) for n in sorted(chosen | set(foreign.values()))}
     found = {
-        field: _line([(prepared.plans[n], getattr(times[n], field)) for n in sorted(chosen)])
+        field: cost_line(
+            [
+                (prepared.plans[n].architecture, prepared.plans[n].side, getattr(times[n], field))
+                for n in sorted(chosen)
+            ]
+        )
         for field in ("train", "forward", "set_up")
     }
 
     def time_of(plan: Plan, field: str) -> float:
         if plan.function:
             return float(getattr(times[foreign[plan.function, plan.side]], field))
-        return found[field](plan)
+        return found[field](plan.architecture, plan.side)
 
     seconds, traced = 0.0, set()
     per_image = np.full(len(prepared.plans), np.nan)
@@ -98,7 +95,7 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
     )
 
 
-def _measure(prepared: PreparedStudy, number: int) -> _Times:
+def _measure(prepared: PreparedStudy, number: int) -> Pace:
     """Train one point for two short epochs; the second one counts."""
     from efn_compose.jobs.study.worker import StudySetup
     from efn_compose.train.examples import TrainingData
@@ -126,7 +123,7 @@ def _measure(prepared: PreparedStudy, number: int) -> _Times:
     wall = time.perf_counter() - begun
     second = fitted.history.epochs[1].seconds
     statistics = min(len(data.train_images), train.recalibrate_images)
-    return _Times(
+    return Pace(
         train=second["train"] / len(data.train_images),
         forward=(second["bn"] + second["score"]) / (statistics + len(data.validation_images)),
         set_up=wall - 2 * sum(second.values()),
@@ -144,18 +141,3 @@ def _threads(prepared: PreparedStudy) -> int:
 
 def _multiply_adds(plan: Plan) -> int:
     return cost(plan.architecture, plan.side).multiply_adds
-
-
-def _line(measured: Sequence[tuple[Plan, float]]) -> Callable[[Plan], float]:
-    """Return a function from a plan to seconds: layers and multiply-adds, no weight negative."""
-    from scipy.optimize import nnls
-
-    def features(plan: Plan) -> list[float]:
-        return [len(plan.architecture.blocks) + 2, _multiply_adds(plan) / 1e6]
-
-    rows = np.array([features(plan) for plan, _ in measured]).reshape(-1, 2)
-    values = np.array([seconds for _, seconds in measured])
-    # Relative errors count, so that small networks are not drowned by large ones.
-    scale = np.maximum(values, 1e-9)
-    weights = nnls(rows / scale[:, None], values / scale)[0] if len(rows) else np.zeros(2)
-    return lambda plan: float(np.dot(features(plan), weights))

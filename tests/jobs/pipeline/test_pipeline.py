@@ -4,14 +4,19 @@ import csv
 import json
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
+from forked_commands import start_command
 from tiny_recipe import quarters, tiny_donor
 
+from efn_compose.assess.out_of_fold import read_predictions
+from efn_compose.assess.out_of_fold.file import find_predictions
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, ResumeMismatchError, RunError
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
+from efn_compose.jobs.pipeline.estimate import estimate_time
 from efn_compose.jobs.pipeline.job import pipeline, prepare_pipeline
 from efn_compose.jobs.pipeline.products import fingerprint
 from efn_compose.store import read_journal
@@ -45,13 +50,19 @@ ensemble.runs = ["{{many}}"]
 ensemble.measure = "accuracy"
 data.source = "npz:{place}/new.npz"
 """
+#: Each takes two seconds; the results of the experiment are with five.
+_KILLS = 2
 FILES = ("submission.csv", "plan_b.csv", "relative/last.h5", "answer/plan_b.csv")
+
+
+def read_json(path):
+    return json.loads(path.read_text())
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline")
-    tiny_donor().save(folder / "tiny.h5")
+    tiny_donor().replace(provenance={}).save(folder / "tiny.h5")
     images, labels = quarters(48)
     np.savez(folder / "images.npz", images=images, labels=labels)
     np.savez(folder / "new.npz", images=quarters(20, seed=9)[0])
@@ -78,18 +89,34 @@ def test_a_story_ends_with_a_submission_and_a_page_that_links_its_stages(undistu
     page = undisturbed.report.read_text()
     assert [s for s in ("relative", "many", "answer") if s not in page] == []
     assert 'href="relative/report.html"' in page
-    result = json.loads((folder / "answer/result.json").read_text())
+    result = read_json(folder / "answer/result.json")
     assert undisturbed.words.startswith(f"{result['written']} of 1 columns is submitted")
-    # What a stage wrote is what the next one read.
-    donor = json.loads((folder / "many/environment.json").read_text())["identity"]["donors"]
-    assert (
-        donor
-        != json.loads((folder / "plan_b/train/environment.json").read_text())["identity"]["donors"]
+    # The whole chain against plan B, on the images that plan B was not trained on.
+    (whole,) = [
+        row for row in read_json(folder / "result.json")["worth"] if row["stage"] == "all stages"
+    ]
+    mine, early = (
+        read_predictions(find_predictions(folder / name)) for name in ("many", "plan_b/train")
     )
+    places = [mine.number.tolist().index(number) for number in early.number]
+    right = [
+        found.probability[chosen].argmax(axis=1) == early.label
+        for found, chosen in ((mine, places), (early, slice(None)))
+    ]
+    assert whole["gain"] == pytest.approx(right[0].mean() - right[1].mean())
+    # The tiny donor states no licence.
+    said = f"No licence is stated by {place}/tiny.h5"
+    assert said in undisturbed.words and said in page
+    # What a stage wrote is what the next one read.
+    donors = [
+        read_json(folder / name / "environment.json")["identity"]["donors"]
+        for name in ("many", "plan_b/train")
+    ]
+    assert donors[0] != donors[1]
 
 
 @pytest.mark.slow
-def test_a_pipeline_that_is_stopped_between_and_inside_stages_ends_the_same(undisturbed, place):
+def test_a_pipeline_that_is_stopped_between_stages_ends_the_same(undisturbed, place):
     output = place / "stopped"
     # As it is when the process dies after plan B: later files and lines are not there yet.
     shutil.copytree(undisturbed.folder, output)
@@ -105,19 +132,11 @@ def test_a_pipeline_that_is_stopped_between_and_inside_stages_ends_the_same(undi
     first = pipeline(place / "story.toml", output=output, resume=True, hours=1e-9, quiet=True)
     assert first.ended == () and "submission.csv is plan B" in first.words
     assert first.submission.read_bytes() == (output / "plan_b.csv").read_bytes()
-    # The first stage ends, and somebody stops the pipeline in the second one.
+    # The first stage ends, and the time is up before the second one.
     relative.rename(output / "relative")
     with (output / "evaluations.jsonl").open("a") as journal:
         journal.write(lines[0])
     said = []
-
-    def stop_in_many(words):
-        said.append(words)
-        if words.startswith("many"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pipeline(place / "story.toml", output=output, resume=True, quiet=True, say=stop_in_many)
     last = pipeline(place / "story.toml", output=output, resume=True, quiet=True, say=said.append)
     assert last.left == ()
     # What had ended was not run again.
@@ -196,16 +215,28 @@ def test_a_full_disk_is_named_before_the_first_stage(place, tmp_path, monkeypatc
         prepare_pipeline(place / "story.toml", (), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_each_stage_reads_and_writes_nothing(place, tmp_path, capsys):
     arguments = ["pipeline", str(place / "story.toml"), "-o", str(tmp_path / "run"), "--dry-run"]
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    assert "reads {relative}" in said and "Nothing was written." in said
+    assert "{relative}" in said and "Nothing was written." in said
     assert not (tmp_path / "run").exists()
     assert main([*arguments, "--json"]) == 0
-    assert [row["stage"] for row in json.loads(capsys.readouterr().out)["stages"]] == [
-        "relative", "many", "answer",
-    ]  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["stage"]: row for row in found["stages"]}
+    assert list(rows) == ["plan_b", "relative", "many", "answer"]
+    # Each stage takes time, and all together as long as the sum says.
+    assert all(row["seconds"] > 0 for row in rows.values())
+    assert found["seconds"] == pytest.approx(sum(row["seconds"] for row in rows.values()))
+    assert rows["many"]["memory_bytes"] > 1e8 and rows["answer"]["disk_bytes"] == 0
+
+
+def test_a_dry_run_without_the_gpu_of_its_stages_says_that_no_time_is_known(place):
+    prepared = prepare_pipeline(place / "story.toml", ["many.executor.device=gpu"], place / "none")
+    assert prepared.checked.work["many"].device == "gpu"
+    found = estimate_time(prepared.checked.work)
+    assert not found.seconds and "GPU" in found.words
 
 
 def test_the_alarm_interrupts_the_main_thread_and_no_other():
@@ -233,3 +264,28 @@ def test_a_fingerprint_sees_every_file_but_those_that_differ_between_equal_runs(
     (tmp_path / "a/weights.h5").rename(tmp_path / "a/other.h5")
     assert fingerprint(tmp_path) != before
     assert fingerprint(tmp_path / "none") is None
+
+
+@pytest.mark.slow
+def test_killed_at_random_points_and_resumed_it_ends_the_same(undisturbed, place, chance):
+    output = place / "killed"
+    words = ["pipeline", str(place / "story.toml"), "-o", str(output), "--quiet"]
+
+    def files():
+        return sorted(path.relative_to(output).as_posix() for path in output.rglob("*.*"))
+
+    def start():
+        has_begun = (output / "environment.json").is_file()
+        return start_command(*words, *(["--resume"] if has_begun else []))
+
+    for _ in range(_KILLS):
+        # Not before it has got a step further, and then at any moment.
+        before, leg, further = len(files()), start(), chance.randint(1, 12)
+        while leg.process.is_alive() and len(files()) < before + further:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 0.3))
+        leg.kill()
+        print(f"killed with {len(files())} files there, {before} when it began")
+    assert start().result().returncode == 0
+    for name in FILES:
+        assert (output / name).read_bytes() == (undisturbed.folder / name).read_bytes(), name

@@ -1,0 +1,175 @@
+"""What the answer would have been without each stage, as far as the stages' own files tell for nothing."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efn_compose.assess.ensembles import compare, score
+from efn_compose.assess.ensembles.plain import median
+from efn_compose.assess.out_of_fold import read_predictions
+from efn_compose.assess.out_of_fold.file import find_predictions
+from efn_compose.assess.prediction_store import PredictionStore
+from efn_compose.jobs.pipeline.stages import EARLY_FOLDER, writers_before
+from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.store.run_folder import RESULT_FILE
+
+
+@dataclass(frozen=True)
+class Worth:
+    """A stage against what would stand in its place.
+
+    Args:
+        stage: Its name.
+        instead: What would stand in its place.
+        judged: By what and on which images.
+        gain: How much better the stage is than that; below 0: worse.
+        error: Standard error of the paired difference.
+    """
+
+    stage: str
+    instead: str
+    judged: str
+    gain: float
+    error: float
+
+    @property
+    def words(self) -> str:
+        """The verdict.
+
+        Example:
+            >>> Worth("magic", "the best donor", "loss", 0.2, 0.1).words
+            'pays'
+            >>> Worth("magic", "the best donor", "loss", 0.05, 0.1).words
+            'not told apart'
+        """
+        if abs(self.gain) <= self.error:
+            return "not told apart"
+        return "pays" if self.gain > 0 else "costs"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self) | {"words": self.words}
+
+
+def worth_of_stages(
+    story: Story, folder: Path, done: Mapping[str, Mapping[str, Any]]
+) -> list[Worth]:
+    """Return what each stage that has ended was worth, in the order of the stages.
+
+    Pretraining and composing have judged themselves by short trainings. Trainings, the ensemble and the
+    whole chain are compared on out-of-fold answers, always by the median of networks, so that two rows
+    differ in nothing else.
+
+    Args:
+        story: The story.
+        folder: Its run folder.
+        done: The journal's line of each stage that has ended.
+    """
+    found: list[Worth] = []
+    for stage in story.stages:
+        if stage.name in done and stage.verb in _WORTH:
+            found += _WORTH[stage.verb](story, stage, folder)
+    return found
+
+
+def shared_images(story: Story) -> list[str]:
+    """Return a sentence for each search whose images later folds validate: their figures flatter."""
+    return [
+        f"{search.name} was chosen by the labels of the images that {stage.name} is judged by; its "
+        "out-of-fold figures may flatter. The figure of a test set would not."
+        for stage in story.stages
+        if stage.verb == "train"
+        for search in writers_before(story, stage)
+        if search.verb == "evolve"
+        and search.settings.get("data.source") == stage.settings.get("data.source")
+    ]
+
+
+def _pretrained(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
+    result = _result(folder / stage.name)
+    verdict = result["verdicts"].get(result["of"])
+    if verdict is not None:
+        loss = verdict["differences"]["loss"]
+        yield Worth(
+            stage.name,
+            "the donor, absorbed on the same images",
+            "loss after a short training",
+            -loss["mean"],
+            loss["standard_error"],
+        )
+
+
+def _composed(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
+    result = _result(folder / stage.name)
+    difference = result["test_difference"]
+    if difference is None:
+        return
+    if result["winner"] == result["best_donor"]:
+        # It is what would stand there anyway.
+        difference = {"mean": 0.0, "standard_error": 0.0}
+    yield Worth(
+        stage.name,
+        f"the best donor, {result['best_donor']}",
+        "loss after an epoch, test split",
+        -difference["mean"],
+        difference["standard_error"],
+    )
+
+
+def _combined(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
+    store, result = (
+        PredictionStore(folder / stage.name / "predictions"),
+        _result(folder / stage.name),
+    )
+    rows, measure = store.rows, result["measure"]
+    stated = store.probability()
+    judged = f"{measure}, out of fold"
+
+    def against(
+        name: str, instead: str, other: np.ndarray, places: np.ndarray | slice = slice(None)
+    ) -> Worth:
+        labels, clusters = rows.label[places], rows.clusters[places]
+        mine = score(measure, labels, median(stated[:, places]))
+        found = compare(mine, score(measure, labels, other), clusters)
+        where = judged if isinstance(places, slice) else f"{judged}, {len(labels)} images"
+        return Worth(name, instead, where, found.difference, found.standard_error)
+
+    names = [reference.stage for _, reference in stage.references]
+    homes = [Path(column.source).name for column in store.columns]
+    for name in names if len(names) > 1 else []:
+        others = [number for number, home in enumerate(homes) if home != name]
+        if others and len(others) < len(homes):
+            yield against(name, "the other networks alone", median(stated[others]))
+    if len(homes) > 1:
+        best = max(range(len(homes)), key=lambda n: score(measure, rows.label, stated[n]).value)
+        label = store.columns[best].name
+        yield against(stage.name, f"the best network alone, {label}", stated[best])
+    if result["written"] != "median":
+        yield Worth(
+            stage.name,
+            f"the median, not {result['written'].replace('_', ' ')}",
+            judged,
+            result["difference"],
+            result["standard_error"],
+        )
+    path = find_predictions(folder / EARLY_FOLDER / "train")
+    if path is not None:
+        early = read_predictions(path)
+        names_there = tuple(rows.image[number] for number in early.number if number < len(rows))
+        has_all = len(set(early.label.tolist())) == len(rows.class_names)
+        if names_there == early.image and (has_all or measure != "auc"):
+            yield against(
+                "all stages", "plan B, an epoch of the first donor", early.probability, early.number
+            )
+
+
+_WORTH = {"pretrain": _pretrained, "evolve": _composed, "ensemble": _combined}
+
+
+def _result(place: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((place / RESULT_FILE).read_text("utf-8"))
+    return found

@@ -1,0 +1,104 @@
+"""The work of stages, counted by hand; no network is built."""
+
+import pytest
+
+from efn_compose.arch import arch_spec
+from efn_compose.config import load_config
+from efn_compose.jobs.memory_plan import Machine
+from efn_compose.jobs.pipeline.stages import SCHEMAS, overrides_of, stand_ins
+from efn_compose.jobs.pipeline.story import read_story
+from efn_compose.jobs.pipeline.work import Counted
+
+STORY = """
+[everywhere]
+data.size = 48
+executor.workers = 2
+
+[relative]
+verb = "pretrain"
+weights.file = "small"
+unlabelled.source = "u"
+labelled.source = "l"
+labelled.seeds = 3
+labelled.epochs = 4
+pretrain.methods = ["vicreg", "rotation"]
+pretrain.seeds = 2
+pretrain.epochs = 5
+
+[magic]
+verb = "evolve"
+donors.files = ["small", "{relative}"]
+donors.variant = "lite1"
+data.source = "l"
+search.kind = "random"
+random.population = 6
+random.generations = 0
+fitness.epochs = 0.5
+finals.noise_repeats = 0
+
+[larger]
+verb = "nest"
+nest.file = "{magic}"
+nest.into = "lite2"
+
+[many]
+verb = "train"
+weights.file = "{larger}"
+data.source = "l"
+validation.folds = 4
+validation.seeds = 2
+train.epochs = 3
+
+[answer]
+verb = "ensemble"
+ensemble.runs = ["{many}"]
+ensemble.tta = 2
+data.source = "n"
+"""
+IMAGES = {
+    "relative unlabelled.source": 900, "relative labelled.source": 100, "magic data.source": 100,
+    "many data.source": 100, "answer data.source": 50,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory):
+    file = tmp_path_factory.mktemp("work") / "story.toml"
+    file.write_text(STORY)
+    story = read_story(file, SCHEMAS)
+    configs = {
+        stage.name: load_config(None, overrides_of(stand_ins(story, stage)), SCHEMAS[stage.verb])
+        for stage in story.stages
+    }
+    specs = {"small": arch_spec("lite0")}
+    return Counted(story, configs, specs, IMAGES, Machine(10**11, 10**11))
+
+
+def test_passes_of_each_verb_by_hand(counted):
+    work = {stage.name: counted.work(stage) for stage in counted.story.stages}
+    learnt, judged = work["relative"].loads
+    # Two views of the one method, one of the other; two seeds, five epochs, 900 images.
+    assert learnt.updates == (2 + 1) * 2 * 5 * 900
+    # Four pretrainings and the absorbed donor, three seeds, four epochs on half of 100 images.
+    assert judged.updates == 5 * 3 * 4 * 50
+    (search,) = work["magic"].loads
+    assert search.spec.variant == "lite1"
+    # Half an epoch on 60 images, and statistics of 60 and scores of 20, however many evaluations.
+    assert search.updates / search.passes == pytest.approx(30 / 80)
+    (trained,) = work["many"].loads
+    assert trained.updates == 4 * 2 * 3 * 75 and trained.passes == 4 * 2 * 3 * 100
+    (asked,) = work["answer"].loads
+    assert (asked.updates, asked.passes, asked.builds) == (0, 2 * 50 * 8, 8)
+
+
+def test_weights_that_are_not_there_yet_have_the_network_that_they_will_have(counted):
+    found = {stage.name: counted.networks(stage)[0].variant for stage in counted.story.stages
+             if stage.verb != "ensemble"}  # fmt: skip
+    assert found == {"relative": "lite0", "magic": "lite1", "larger": "lite2", "many": "lite2"}
+    assert counted.early().loads[0].spec.variant == "lite0"
+
+
+def test_memory_that_is_not_there_is_named_with_its_stage(counted):
+    small = Counted(counted.story, counted.configs, counted.specs, IMAGES, Machine(10**8, 10**11))
+    with pytest.raises(Exception, match="many: The run does not fit on this machine"):
+        small.work(small.story["many"])

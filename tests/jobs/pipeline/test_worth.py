@@ -1,0 +1,96 @@
+"""What stages were worth, beside the same arithmetic by hand; no network is built."""
+
+import json
+
+import numpy as np
+import pytest
+
+from efn_compose.assess.prediction_store import Column, RowTable, StoreWriter
+from efn_compose.jobs.pipeline.stages import SCHEMAS
+from efn_compose.jobs.pipeline.story import read_story
+from efn_compose.jobs.pipeline.worth import Worth, shared_images, worth_of_stages
+
+STORY = """
+[relative]
+verb = "pretrain"
+weights.file = "small.h5"
+unlabelled.source = "u"
+
+[magic]
+verb = "evolve"
+donors.files = ["small.h5", "{relative}"]
+data.source = "l"
+
+[many]
+verb = "train"
+weights.file = "{magic}"
+data.source = "l"
+
+[more]
+verb = "train"
+weights.file = "{magic}"
+data.source = "other"
+
+[answer]
+verb = "ensemble"
+ensemble.runs = ["{many}", "{more}"]
+data.source = "n"
+"""
+
+
+@pytest.fixture
+def story(tmp_path):
+    file = tmp_path / "story.toml"
+    file.write_text(STORY)
+    return read_story(file, SCHEMAS)
+
+
+def write(tmp_path, stage, **result):
+    (tmp_path / stage).mkdir()
+    (tmp_path / stage / "result.json").write_text(json.dumps(result))
+
+
+def test_each_training_is_compared_with_the_others_alone(story, tmp_path):
+    rng = np.random.default_rng(1)
+    labels = np.arange(40) % 2
+    rows = RowTable(
+        tuple(map(str, range(40))), ("",) * 40, labels, np.arange(40) // 8, ("no", "yes")
+    )
+    stated = rng.dirichlet([2, 2], (3, 40)).astype(np.float32)
+    write(tmp_path, "answer", measure="loss", written="median")
+    with StoreWriter(tmp_path / "answer/predictions", rows) as store:
+        for number, home in enumerate(("many", "many", "more")):
+            store.add(Column(f"c{number}", source=str(tmp_path / home)), stated[number])
+    found = {one.stage: one for one in worth_of_stages(story, tmp_path, {"answer": {}})}
+
+    def losses(columns):
+        middle = np.median(stated[columns].astype(np.float64), axis=0)
+        middle /= middle.sum(axis=1, keepdims=True)
+        return -np.log(middle[np.arange(40), labels])
+
+    for name, others in (("many", [2]), ("more", [0, 1])):
+        gains = losses(others) - losses([0, 1, 2])
+        assert found[name].gain == pytest.approx(gains.mean(), abs=2e-3)
+        assert found[name].error == pytest.approx(gains.std(ddof=1) / np.sqrt(40), abs=2e-3)
+    best = min(range(3), key=lambda number: losses([number]).mean())
+    assert found["answer"].instead.endswith(f"c{best}")
+    gain = (losses([best]) - losses([0, 1, 2])).mean()
+    assert found["answer"].gain == pytest.approx(gain, abs=2e-3)
+
+
+def test_pretraining_and_composing_have_judged_themselves(story, tmp_path):
+    loss = {"mean": -0.25, "standard_error": 0.1}
+    write(tmp_path, "relative", of="v", verdicts={"v": {"differences": {"loss": loss}}})
+    write(tmp_path, "magic", winner="a", best_donor="a", test_difference=loss)
+    found = worth_of_stages(story, tmp_path, {"relative": {}, "magic": {}})
+    assert [(one.stage, one.gain, one.words) for one in found] == [
+        ("relative", 0.25, "pays"),
+        # The best donor was written: without the search it would stand there, too.
+        ("magic", 0.0, "not told apart"),
+    ]
+    assert Worth("magic", "", "", -0.3, 0.1).words == "costs"
+
+
+def test_a_search_that_has_seen_the_labels_of_the_folds_is_named(story):
+    (note,) = shared_images(story)
+    assert note.startswith("magic was chosen by the labels of the images that many is judged by")
