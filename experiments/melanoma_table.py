@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from efn_compose.arch import ArchSpec, arch_spec, default_conventions, inventory
 from efn_compose.donors import Donor
 
-SMALL, LARGE = "b-w0.5-d0.3", "b-w0.75-d0.3"
+SMALL, LARGE, LARGER = "b-w0.5-d0.3", "b-w0.75-d0.3", "b-w1.0-d0.3"
 COLUMNS = (
     "image_name", "patient_id", "sex", "age_approx", "anatom_site_general_challenge",
     "diagnosis", "benign_malignant", "target",
@@ -45,23 +45,25 @@ def draw_lesion(rng: np.random.Generator, malignant: bool) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(1.5))
 
 
-def write_table(folder: Path, patients: int, seed: int) -> int:
-    """Write images and table; return the number of images."""
+def write_table(folder: Path, part: str, patients: int, seed: int) -> int:
+    """Write the images and the table of a part; return the number of images."""
     rng = np.random.default_rng(seed)
-    images = folder / "train"
+    images = folder / part
     images.mkdir(parents=True)
-    rows = []
+    rows: list[list[object]] = []
     for patient in range(patients):
         sex, age = rng.choice(["male", "female"]), 5 * int(rng.integers(4, 18))
         for _ in range(int(rng.integers(1, 7))):
             malignant = bool(rng.random() < 0.3)
-            name = f"ISIC_{len(rows):07d}"
+            name = f"ISIC_{seed}{len(rows):06d}"
             draw_lesion(rng, malignant).save(images / f"{name}.jpg", quality=90)
             kind = ("melanoma", "malignant") if malignant else ("nevus", "benign")
             site = rng.choice(["torso", "lower extremity", "head/neck"])
-            rows.append([name, f"IP_{patient:07d}", sex, age, site, *kind, int(malignant)])
-    with (folder / "train.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
+            rows.append([name, f"IP_{seed}{patient:06d}", sex, age, site, *kind, int(malignant)])
+    # The table of new images lacks what is asked for: the last columns.
+    known = len(COLUMNS) if part == "train" else COLUMNS.index("diagnosis")
+    with (folder / f"{part}.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([row[:known] for row in [COLUMNS, *rows]])
     return len(rows)
 
 
@@ -143,25 +145,45 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     folder = args.folder.resolve()
-    count = write_table(folder, args.patients, args.seed)
+    count = write_table(folder, "train", args.patients, args.seed)
+    write_table(folder, "test", args.patients // 4, args.seed + 1)
     small = arch_spec(SMALL)
     write_timm_file(small, folder / "timm")
     write_tf_checkpoint(random_donor("tf", small, 2), folder / "tf" / "model.ckpt")
     write_keras_file(folder / "efficientnet.weights.h5")
-    files = ", ".join(
-        f'"{name}={folder / path}"'
-        for name, path in (
-            ("keras", "efficientnet.weights.h5"), ("timm", "timm/model.safetensors"), ("tf", "tf/model.ckpt"),
-        )
-    )  # fmt: skip
+    files = [
+        f"keras={folder / 'efficientnet.weights.h5'}",
+        "{relative}",
+        f"timm={folder / 'timm/model.safetensors'}",
+        f"tf={folder / 'tf/model.ckpt'}",
+    ]
+    donors, table = json.dumps(files), folder / "train.csv"
+    settings = {
+        "relative": {"weights.file": folder / "efficientnet.weights.h5", "pretrain.epochs": 1,
+                     "unlabelled.source": f"folder:{folder / 'train'}", "unlabelled.size": 48,
+                     "unlabelled.overlap": "transductive", "labelled.source": f"csv:{table}",
+                     "labelled.seeds": 2, "labelled.images": 0},
+        "magic": {"donors.files": donors, "donors.variant": LARGE, "donors.siblings": 1,
+                  "budget.hours": 0, "budget.evaluations": 40, "steady.population": 6,
+                  "finals.finalists": 1, "finals.final_seeds": 2, "finals.noise_repeats": 2,
+                  "fitness.epochs": 1, "fitness.batch_size": 16},
+        "networks": {"train.epochs": 2, "train.precision": "float32"},
+        "larger": {"nest.into": LARGER},
+        "larger_networks": {"train.epochs": 2, "train.precision": "float32"},
+        "answer": {"ensemble.tta": 1, "data.source": f"csv:{folder / 'test.csv'}"},
+    }  # fmt: skip
+    for name in ("magic", "networks", "larger_networks"):
+        settings[name] |= {"data.source": f"csv:{table}", "data.size": 48}
+    for name in settings.keys() - {"larger"}:
+        settings[name] |= {"executor.device": "cpu", "executor.workers": 2}
+    words = "".join(
+        f" \\\n  '{name}.{key}={value}'"
+        for name in settings
+        for key, value in settings[name].items()
+    )
     print(
         f"{count} images of {args.patients} patients and three donors in {folder}. Now:\n\n"
-        "python -m efn_compose.evolve experiments/melanoma.toml --set \\\n"
-        f"  'run.path={folder / 'run'}' 'data.source=csv:{folder / 'train.csv'}' data.size=48 \\\n"
-        f"  'donors.files=[{files}]' donors.variant={LARGE} donors.siblings=1 \\\n"
-        "  executor.device=cpu executor.workers=2 budget.hours=0 budget.evaluations=40 \\\n"
-        "  steady.population=6 finals.finalists=1 finals.final_seeds=2 finals.noise_repeats=2 \\\n"
-        "  fitness.epochs=1 fitness.batch_size=16"
+        f"efn-compose pipeline experiments/melanoma.toml -o {folder / 'run'} --set{words}"
     )
 
 

@@ -1,16 +1,12 @@
 """What a run takes of a machine: by hand for a stated machine, and refused where it does not fit."""
 
 import re
-import tomllib
 
 import pytest
-from repository import ROOT
 
 from efn_compose.arch import arch_spec
-from efn_compose.config import RunConfig
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
-from efn_compose.settings.build import build
 
 GB = int(1e9)
 
@@ -62,21 +58,3 @@ def test_a_disk_that_is_too_small_and_a_machine_for_which_nothing_is_small_enoug
 def test_images_that_are_to_be_held_are_sent_to_the_cache_where_they_do_not_fit():
     with pytest.raises(ConfigError, match=r'executor\.images = "cache"'):
         plan(images_in="memory").check("fitness.batch_size")
-
-
-def test_the_night_on_skin_lesions_fits_on_four_cards_and_64_gigabytes():
-    path = ROOT / "experiments" / "melanoma.toml"
-    config, problems = build(RunConfig, tomllib.loads(path.read_text()))
-    assert not problems
-    donors = len(config.donors.files) * (1 + config.donors.siblings)
-    # ISIC 2020 has 33,126 images; B5's own size is 456 px.
-    demand = Demand.of(
-        arch_spec(config.donors.variant), config.fitness.batch_size, config.data.size, 33_126,
-        donors, config.executor,
-    )  # fmt: skip
-    assert (demand.size, demand.workers, demand.device) == (456, 4, "gpu")
-    found = MemoryPlan(demand, Machine(64 * GB, 100 * GB)).check("fitness.batch_size")
-    assert found.is_cached and found.disk_bytes == 33_126 * 456 * 456 * 3
-    # The system keeps the whole cache in what is left.
-    assert found.node_bytes + found.disk_bytes < 64 * GB
-    assert "read from the cache" in str(found)
