@@ -7,11 +7,17 @@ the operator's name in the configuration, and the file defines one class.
 import importlib
 import inspect
 import pkgutil
-from typing import Self
+from typing import ClassVar, Self
+
+from efn_compose.compose import GenomeSpace, ShareGenomeSpace
+from efn_compose.errors import ConfigError
 
 
 class Operator:
     """Base of the classes in the `base.py` files."""
+
+    #: Whether genes must be shares.
+    needs_shares: ClassVar[bool] = False
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -20,7 +26,7 @@ class Operator:
         Example:
             >>> from efn_compose.evolve.genetic.crossover.base import Crossover
             >>> Crossover.names()
-            ('two_point', 'uniform_stages')
+            ('share_blend', 'two_point', 'uniform_stages')
         """
         folder, _, own = cls.__module__.rpartition(".")
         paths = importlib.import_module(folder).__path__
@@ -48,3 +54,21 @@ class Operator:
             if issubclass(kind, cls) and kind.__module__ == module.__name__
         )
         return found()
+
+
+def shares_of(space: GenomeSpace, what: str) -> ShareGenomeSpace:
+    """Return a space of shares as what it is.
+
+    Args:
+        space: Any genome space.
+        what: What needs shares, for the message.
+
+    Raises:
+        ConfigError: Its genes are no shares.
+    """
+    if not isinstance(space, ShareGenomeSpace):
+        raise ConfigError(
+            f"{what} moves shares. Received search.granularity = {space.granularity!r}; set it to "
+            "'stage_share' or 'block_share'."
+        )
+    return space

@@ -22,8 +22,8 @@ class Breeds(Protocol):
     def elites(self) -> int:
         """Best genomes run again in every generation."""
 
-    def breeder(self) -> Breeder:
-        """Return where newcomers come from."""
+    def breeder(self, space: GenomeSpace) -> Breeder:
+        """Return where newcomers of a genome space come from."""
 
 
 class GeneticSearch:
@@ -57,7 +57,7 @@ class GeneticSearch:
         seed: int,
         noise: tuple[float, int] = (0.0, 0),
     ) -> None:
-        self.space, self.settings, self.breeder = space, settings, settings.breeder()
+        self.space, self.settings, self.breeder = space, settings, settings.breeder(space)
         self.table = FitnessTable(*noise)
         self.generation = 0
         self._generator = random.Random(seed)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from efn_compose.compose import ShareGenomeSpace
-from efn_compose.errors import ConfigError
+from efn_compose.compose import GenomeSpace
 from efn_compose.evolve.genetic.breeding import Breeder, RandomBreeder
 from efn_compose.evolve.genetic.cma_search import CmaSearch, samples_of
 from efn_compose.evolve.genetic.generational import search_generations
+from efn_compose.evolve.genetic.operators import shares_of
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.kinds.composing import ComposingKind, found_by
 from efn_compose.evolve.kinds.kind import Found, Workplace
@@ -25,14 +25,18 @@ class Cma(ComposingKind):
     """
 
     name: ClassVar[str] = "cma"
-    needs_shares: ClassVar[bool] = True
+
+    @property
+    def share_setting(self) -> str:
+        """The setting that needs genes to be shares."""
+        return f"search.kind = {self.name!r}"
 
     def size(self, generation: int, donor_count: int) -> int:
         """Return the most evaluations that a generation makes."""
         known = donor_count if generation == 0 else self.elites + 1
-        return samples_of(self, donor_count) + known
+        return samples_of(self) + known
 
-    def breeder(self) -> Breeder:
+    def breeder(self, space: GenomeSpace) -> Breeder:
         """Return where newcomers come from before anything is known; the distribution draws them."""
         return RandomBreeder()
 
@@ -42,10 +46,6 @@ class Cma(ComposingKind):
         Raises:
             ConfigError: Genes are not shares.
         """
-        if not isinstance(loop.space, ShareGenomeSpace):
-            raise ConfigError(
-                "search.kind = 'cma' moves shares. Received search.granularity = "
-                f"{loop.space.granularity!r}; set it to 'stage_share' or 'block_share'."
-            )
-        search = CmaSearch(loop.space, self, loop.search_seed, loop.noise)
+        space = shares_of(loop.space, self.share_setting)
+        search = CmaSearch(space, self, loop.search_seed, loop.noise)
         return found_by(search_generations(loop, self, search=search), finalists)

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from efn_compose.compose import Recipe
+from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.genetic.breeding import Breeder, GeneticBreeder
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.mutation.base import Mutation
@@ -15,6 +15,9 @@ from efn_compose.evolve.genetic.selection.base import Selection
 from efn_compose.evolve.kinds.kind import Found, SearchKind
 from efn_compose.settings.declare import setting
 
+#: The operator that suits the genes.
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class ComposingKind(SearchKind):
@@ -23,8 +26,8 @@ class ComposingKind(SearchKind):
     elites: int = setting(2, "best genomes that are run again in every generation", minimum=1)
 
     @abstractmethod
-    def breeder(self) -> Breeder:
-        """Return where newcomers come from."""
+    def breeder(self, space: GenomeSpace) -> Breeder:
+        """Return where newcomers of a genome space come from."""
 
     @property
     def cheap_looks(self) -> Sequence[str]:
@@ -46,14 +49,16 @@ class BreedingKind(ComposingKind):
     """A search that breeds newcomers by operators named in the configuration."""
 
     crossover: str = setting(
-        "two_point",
-        "two_point: a stretch of the second parent; uniform_stages: each stage by a coin",
-        choices=Crossover.names(),
+        AUTO,
+        "auto: share_blend for shares, else two_point; two_point: a stretch of the second parent; "
+        "uniform_stages: each stage by a coin; share_blend: between the parents' shares",
+        choices=(AUTO, *Crossover.names()),
     )
     mutation: str = setting(
-        "heavy_tailed",
-        "heavy_tailed: a stage, a block, or mostly few genes; fixed_rate: one gene on average",
-        choices=Mutation.names(),
+        AUTO,
+        "auto: share_step for shares, else heavy_tailed; heavy_tailed: a stage, a block, or mostly few "
+        "genes; fixed_rate: one gene on average; share_step: a relative, a part, or few shares",
+        choices=(AUTO, *Mutation.names()),
     )
     selection: str = setting(
         "tournament",
@@ -61,17 +66,28 @@ class BreedingKind(ComposingKind):
         choices=Selection.names(),
     )
 
-    def breeder(self) -> Breeder:
-        """Return where newcomers come from."""
+    def breeder(self, space: GenomeSpace) -> Breeder:
+        """Return where newcomers of a genome space come from."""
+        mutation = "share_step" if space.moves_shares else "heavy_tailed"
         return GeneticBreeder(
-            Crossover.named(self.crossover),
-            Mutation.named(self.mutation),
+            self.crossing(moves_shares=space.moves_shares),
+            Mutation.named(mutation if self.mutation == AUTO else self.mutation),
             Selection.named(self.selection),
         )
 
-    def crossing(self) -> Crossover:
+    def crossing(self, *, moves_shares: bool = False) -> Crossover:
         """Return what makes children of two parents."""
-        return Crossover.named(self.crossover)
+        usual = "share_blend" if moves_shares else "two_point"
+        return Crossover.named(usual if self.crossover == AUTO else self.crossover)
+
+    @property
+    def share_setting(self) -> str:
+        """The setting that needs genes to be shares; empty where none does."""
+        for key, operators in (("crossover", Crossover), ("mutation", Mutation)):
+            name = getattr(self, key)
+            if name != AUTO and operators.named(name).needs_shares:
+                return f"{self.name}.{key} = {name!r}"
+        return ""
 
 
 def found_by(search: GeneticSearch, finalists: int) -> Found:

@@ -64,8 +64,6 @@ class SearchKind(ABC):
     mixes_untrained: ClassVar[bool] = True
     #: Whether all that is written descends from one donor.
     keeps_one_lineage: ClassVar[bool] = False
-    #: Whether genes must be shares.
-    needs_shares: ClassVar[bool] = False
     #: Contestants of the finals besides finalists, donors and the donors' average.
     rivals: ClassVar[int] = 0
 
@@ -158,6 +156,11 @@ class SearchKind(ABC):
                 return found
             found += size
             generation += 1
+
+    @property
+    def share_setting(self) -> str:
+        """The setting that needs genes to be shares; empty where none does."""
+        return ""
 
     def crossing(self) -> Crossover | None:
         """Return what makes children of two parents, for lines of descent; None where nothing does."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from efn_compose.compose import GenomeSpace
 from efn_compose.evolve.genetic.breeding import Breeder, RandomBreeder
 from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.search_loop import SearchLoop
@@ -34,8 +35,8 @@ class Random(ComposingKind):
         """Rungs on which newcomers may be rejected."""
         return self.rungs
 
-    def breeder(self) -> Breeder:
-        """Return where newcomers come from."""
+    def breeder(self, space: GenomeSpace) -> Breeder:
+        """Return where newcomers of a genome space come from."""
         return RandomBreeder()
 
     def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:

@@ -85,9 +85,9 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         _require_one_basis(donors)
     if config.search.granularity in ShareGenomeSpace.granularities:
         _require_relatives(config, donors)
-    elif config.kind.needs_shares:
+    elif config.kind.share_setting:
         raise ConfigError(
-            f"search.kind = {config.search.kind!r} moves shares. Received search.granularity = "
+            f"{config.kind.share_setting} moves shares. Received search.granularity = "
             f"{config.search.granularity!r}; set it to 'stage_share' or 'block_share'."
         )
     if config.output.nest_into:

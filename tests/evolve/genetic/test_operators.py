@@ -24,11 +24,14 @@ from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.steady import Steady
 
 SPACE = GenomeSpace(arch_spec("lite0"), 3, "block")
-CROSSOVERS = [Crossover.named(name) for name in Crossover.names()]
-MUTATIONS = [Mutation.named(name) for name in Mutation.names()]
+#: Operators of donor numbers; those of shares are tested in test_share_operators.py.
+CROSSOVER_NAMES = [n for n in Crossover.names() if not Crossover.named(n).needs_shares]
+MUTATION_NAMES = [n for n in Mutation.names() if not Mutation.named(n).needs_shares]
+CROSSOVERS = [Crossover.named(name) for name in CROSSOVER_NAMES]
+MUTATIONS = [Mutation.named(name) for name in MUTATION_NAMES]
 SELECTIONS = [Selection.named(name) for name in Selection.names()]
-each_crossover = pytest.mark.parametrize("crossover", CROSSOVERS, ids=Crossover.names())
-each_mutation = pytest.mark.parametrize("mutation", MUTATIONS, ids=Mutation.names())
+each_crossover = pytest.mark.parametrize("crossover", CROSSOVERS, ids=CROSSOVER_NAMES)
+each_mutation = pytest.mark.parametrize("mutation", MUTATIONS, ids=MUTATION_NAMES)
 each_selection = pytest.mark.parametrize("selection", SELECTIONS, ids=Selection.names())
 
 
@@ -190,17 +193,21 @@ def test_children_are_new_and_distinct(crossover, mutation, selection):
 
 @pytest.mark.parametrize("kind", [Genetic, Steady])
 def test_operators_are_chosen_by_name(kind):
-    breeder = kind(crossover="uniform_stages", mutation="fixed_rate", selection="ranking").breeder()
+    breeder = kind(crossover="uniform_stages", mutation="fixed_rate", selection="ranking").breeder(
+        SPACE
+    )
     kinds = [type(part) for part in (breeder.crossover, breeder.mutation, breeder.selection)]
     assert kinds == [UniformStages, FixedRate, Ranking]
-    usual = kind().breeder()
+    usual = kind().breeder(SPACE)
     kinds = [type(part) for part in (usual.crossover, usual.mutation, usual.selection)]
     assert kinds == [TwoPoint, HeavyTailed, Tournament]
     assert type(kind(crossover="uniform_stages").crossing()) is UniformStages
 
 
 def test_a_name_that_is_no_operator_is_refused_with_those_that_are():
-    with pytest.raises(ConfigError, match='allowed "two_point", "uniform_stages"'):
+    with pytest.raises(
+        ConfigError, match='allowed "auto", "share_blend", "two_point", "uniform_stages"'
+    ):
         load_config(None, ["genetic.crossover=one_point"])
 
 

@@ -1,1 +1,1 @@
-"""Crossovers: two genomes to two children, every gene at its locus. One file each; see `base.py`."""
+"""Crossovers: two genomes to two children, every gene from its locus. One file each; see `base.py`."""

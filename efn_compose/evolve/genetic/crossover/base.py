@@ -18,7 +18,9 @@ class Crossover(Operator, ABC):
     def cross(
         self, first: Genome, second: Genome, space: GenomeSpace, generator: random.Random
     ) -> tuple[Genome, Genome]:
-        """Return two children; at every locus one has the first parent's gene, one the second's.
+        """Return two children of which each gene stems from those of both parents at its locus.
+
+        Mostly one child has the first parent's gene and the other the second's.
 
         Args:
             first: A genome of `space`.
