@@ -155,6 +155,8 @@ class EvolutionRun:
         #: Averages that compositions must beat besides donors.
         self._rivals: dict[str, Recipe] = {}
         self._effects: tuple[float, ...] = ()
+        #: The best of the random compositions beside the search.
+        self._control: Sequence[Recipe] = ()
         self._lineages = LineageFlags((), (), True)
         self._sit(genome_space(self._base[0].spec, len(self._base), granularity), self._base)
 
@@ -289,7 +291,7 @@ class EvolutionRun:
         finalists = self._finals_options.finalists
         workplace = Workplace(self.donors, self._executor, self._folder)
         found = self._kind.search(self._loop(noise), workplace, finalists)
-        self._effects = found.effects
+        self._effects, self._control = found.effects, found.control
         if found.descendants is not None:
             return self._adopt(found.descendants)[:finalists]
         return list(found.finalists)
@@ -334,7 +336,7 @@ class EvolutionRun:
             rivals=self._rivals,
         )
         is_whole = self._contestants == len(self.donors)
-        return finals.decide(finalists, with_average=is_whole)
+        return finals.decide(finalists, with_average=is_whole, control=self._control)
 
     def _finish(self, winner: Recipe) -> dict[str, np.ndarray]:
         """Return the tensors to write: composed, statistics re-estimated where mixed."""

@@ -29,6 +29,7 @@ from efn_compose.analysis.reading.stored_values import recipe_values
 from efn_compose.compose import Recipe, ShareGenomeSpace
 from efn_compose.donors.licences import licences_of, resulting_licence
 from efn_compose.evolve.kinds.halving import Halving
+from efn_compose.evolve.verdict.verdict import CONTROL
 from efn_compose.store import write_text
 from efn_compose.store.run_folder import CARD_FILE, WEIGHTS_FILE
 
@@ -136,6 +137,8 @@ def _made(run: RunView, board: Scoreboard) -> str:
             )
         unit = run.granularity or "part"
         return f"A genetic algorithm chose one of {donors} for every {unit} of the network."
+    if board.winner == CONTROL:
+        return f"They are the best of random compositions of {donors}; the search found nothing better."
     if board.winner == "uniform_average":
         return f"They are the uniform average of {donors}; no composed candidate did better."
     return (

@@ -8,13 +8,14 @@ from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.evolve.verdict.verdict import (
     AVERAGE,
     COMPOSED,
+    CONTROL,
     Difference,
     paired_difference,
     reference_kind,
     rival_title,
 )
 
-ArmKind = Literal["composed", "average", "donor"]
+ArmKind = Literal["composed", "average", "control", "donor"]
 Part = Literal["test", "validation"]
 
 
@@ -41,7 +42,12 @@ class ArmView:
     @property
     def title(self) -> str:
         """The name as people read it."""
-        return {"composed": "Composed", "average": "Uniform average"}.get(self.kind, self.name)
+        titles = {
+            "composed": "Composed",
+            "average": "Uniform average",
+            "control": "Best random composition",
+        }
+        return titles.get(self.kind, self.name)
 
     def losses(self, part: str) -> tuple[float, ...]:
         """Return the losses on "validation" or "test"."""
@@ -145,7 +151,7 @@ def _from_journal(run: RunView) -> list[ArmView]:
     donors = {donor.name for donor in run.donors}
     runs: dict[str, list[Any]] = {}
     for evaluation in (*run.by_phase.get("final", ()), *run.by_phase.get("test", ())):
-        if evaluation.arm in donors or evaluation.arm in (AVERAGE, COMPOSED):
+        if evaluation.arm in donors or evaluation.arm in (AVERAGE, COMPOSED, CONTROL):
             runs.setdefault(evaluation.arm, []).append(evaluation)
     arms = []
     for name, evaluations in runs.items():
@@ -170,7 +176,11 @@ def _from_journal(run: RunView) -> list[ArmView]:
 
 
 def _kind(name: str) -> ArmKind:
-    kinds: dict[str, ArmKind] = {COMPOSED: "composed", AVERAGE: "average"}
+    kinds: dict[str, ArmKind] = {
+        COMPOSED: "composed",
+        AVERAGE: "average",
+        CONTROL: "control",
+    }
     return kinds.get(name, "donor")
 
 

@@ -1,8 +1,10 @@
 """The search generation by generation: all answers are awaited before the next is bred."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
+from efn_compose.evolve.genetic.control import Control
+from efn_compose.evolve.genetic.rungs import PHASE as RUNG
 from efn_compose.evolve.genetic.rungs import Sieve
 from efn_compose.evolve.genetic.search import Breeds, GeneticSearch
 from efn_compose.evolve.genetic.search_loop import SearchLoop
@@ -14,6 +16,7 @@ def search_generations(
     settings: Breeds,
     rungs: Sequence[str] = (),
     search: GeneticSearch | None = None,
+    control: Control | None = None,
 ) -> GeneticSearch:
     """Run generations until their number or the budget is used up; return the scores.
 
@@ -22,6 +25,7 @@ def search_generations(
         settings: Population, elites, where newcomers come from.
         rungs: Cheap looks at newcomers, in order.
         search: Asked and told; the genetic search of these settings by default.
+        control: Evaluates as many random genomes in every generation; nothing by default.
 
     Raises:
         EvaluationError: Too many failures in a row.
@@ -32,12 +36,13 @@ def search_generations(
     while True:
         if generation == 0:
             genomes = search.ask()
+            fresh = len(set(genomes) - set(search.pure))
             sieve.calibrate(genomes)
         else:
             reruns, brood = search.ask_brood(sieve.brood_factor)
             newcomers = sieve.keep(brood, search.newcomers_wanted(reruns), generation)
             search.reject(set(brood) - set(newcomers))
-            genomes = [*reruns, *newcomers]
+            genomes, fresh = [*reruns, *newcomers], len(newcomers)
         tasks = [loop.task(genome, generation) for genome in genomes]
         arms = [loop.arm(genome) for genome in genomes]
         found = loop.ledger.evaluate(Purpose("search", generation), tasks, loop.seat, arms)
@@ -45,6 +50,8 @@ def search_generations(
         search.tell(losses)
         if generation == 0:
             sieve.learn(losses)
+        if control is not None:
+            control.evaluate(fresh, generation, search.table.generation_effects[-1])
         loop.watcher.on_generation(generation, search.standing())
         loop.budget.believed(search.best(), loop.ledger.count)
         if not goes_on(loop, generation):
@@ -52,10 +59,10 @@ def search_generations(
         generation += 1
 
 
-def goes_on(loop: SearchLoop, generation: int, phase: str = "search") -> bool:
+def goes_on(loop: SearchLoop, generation: int, phases: Container[str] = ("search", RUNG)) -> bool:
     """Return whether another generation comes after this one."""
     if loop.budget.is_set or loop.ledger.is_replaying:
-        return loop.ledger.goes_on(phase, lambda: _ending(loop, generation))
+        return loop.ledger.goes_on(phases, lambda: _ending(loop, generation))
     return generation < loop.generations
 
 

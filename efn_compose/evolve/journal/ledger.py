@@ -6,7 +6,7 @@ learns them. The journal holds all three, so resuming is replaying.
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -195,11 +195,11 @@ class Ledger:
         if pending:
             raise _lost(asked - len(pending), asked)
 
-    def goes_on(self, phase: str, ending: Callable[[], dict[str, Any] | None]) -> bool:
+    def goes_on(self, phases: Container[str], ending: Callable[[], dict[str, Any] | None]) -> bool:
         """Return whether a phase goes on: as the journal says, or else as decided now.
 
         Args:
-            phase: The phase in question.
+            phases: Of the lines that another round of it may begin with.
             ending: Returns an event to write down where the phase ends here, None where
                 it goes on. What depends on time is decided once, and replayed.
         """
@@ -208,7 +208,7 @@ class Ledger:
             if "event" in record:
                 self._recorded.take()
                 return False
-            return record.get("phase") == phase
+            return record.get("phase") in phases
         event = ending()
         if event is not None:
             self._write_event(event)

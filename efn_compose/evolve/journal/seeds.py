@@ -5,7 +5,9 @@ import functools
 import numpy as np
 
 #: Purposes of seeds; part of a seed's derivation, so that two purposes never share one.
-PURPOSES = ("search", "generation", "noise", "final", "sibling", "partition", "member")
+PURPOSES = (
+    "search", "generation", "noise", "final", "sibling", "partition", "member", "control",
+)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=4096)

@@ -6,10 +6,11 @@ from typing import ClassVar
 from efn_compose.compose import GenomeSpace
 from efn_compose.evolve.genetic.breeding import Breeder, RandomBreeder
 from efn_compose.evolve.genetic.cma_search import CmaSearch, samples_of
+from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.operators import shares_of
 from efn_compose.evolve.genetic.search_loop import SearchLoop
-from efn_compose.evolve.kinds.composing import ComposingKind, found_by
+from efn_compose.evolve.kinds.composing import ComposingKind, control_setting, found_by
 from efn_compose.evolve.kinds.kind import Found, Workplace
 
 
@@ -22,9 +23,17 @@ class Cma(ComposingKind):
             donors nor elites.
         generations: After the first.
         elites: Best genomes that every generation runs again.
+        control: Whether as many random genomes are evaluated, for comparison.
     """
 
     name: ClassVar[str] = "cma"
+
+    control: bool = control_setting()
+
+    @property
+    def has_control(self) -> bool:
+        """Whether random compositions are evaluated beside the search's."""
+        return self.control
 
     @property
     def share_setting(self) -> str:
@@ -34,7 +43,7 @@ class Cma(ComposingKind):
     def size(self, generation: int, donor_count: int) -> int:
         """Return the most evaluations that a generation makes."""
         known = donor_count if generation == 0 else self.elites + 1
-        return samples_of(self) + known
+        return samples_of(self) * (1 + self.control) + known
 
     def breeder(self, space: GenomeSpace) -> Breeder:
         """Return where newcomers come from before anything is known; the distribution draws them."""
@@ -48,4 +57,6 @@ class Cma(ComposingKind):
         """
         space = shares_of(loop.space, self.share_setting)
         search = CmaSearch(space, self, loop.search_seed, loop.noise)
-        return found_by(search_generations(loop, self, search=search), finalists)
+        control = Control(loop) if self.control else None
+        search_generations(loop, self, search=search, control=control)
+        return found_by(search, finalists, control)

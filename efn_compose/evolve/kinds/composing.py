@@ -4,9 +4,11 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.evolve.genetic.breeding import Breeder, GeneticBreeder
+from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.mutation.base import Mutation
 from efn_compose.evolve.genetic.rungs import KEEP
@@ -38,10 +40,12 @@ class ComposingKind(SearchKind):
         """Return the most evaluations that a generation makes."""
         looks = len(self.cheap_looks)
         if generation == 0:
-            return max(self.population, donor_count) * (1 + looks)
+            first = max(self.population, donor_count)
+            return first * (1 + looks) + self.has_control * (first - donor_count)
         # Each trusted rung sees a brood from which the next takes its share.
         broods = sum(math.ceil(self.population * KEEP ** -(number + 1)) for number in range(looks))
-        return max(self.population, self.elites + 2) + broods
+        fresh = max(self.population, self.elites + 2)
+        return fresh + broods + self.has_control * (fresh - 1)
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,21 @@ class BreedingKind(ComposingKind):
         return ""
 
 
-def found_by(search: GeneticSearch, finalists: int) -> Found:
-    """Return the finalists of a search over compositions."""
+def found_by(search: GeneticSearch, finalists: int, control: Control | None = None) -> Found:
+    """Return the finalists of a search over compositions, and those of its control."""
     recipes = [Recipe.genome(genome) for genome in search.finalists(finalists)]
-    return Found(recipes, tuple(search.table.generation_effects))
+    drawn = [] if control is None else control.finalists(finalists)
+    return Found(
+        recipes,
+        tuple(search.table.generation_effects),
+        control=[Recipe.genome(genome) for genome in drawn],
+    )
+
+
+def control_setting() -> Any:
+    """Declare the setting of a kind that can be compared with random draws."""
+    return setting(
+        False,
+        "evaluate as many genomes of the same encoding, drawn at random, and report the difference; "
+        "this doubles the cost",
+    )

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.search_loop import SearchLoop
-from efn_compose.evolve.kinds.composing import BreedingKind, found_by
+from efn_compose.evolve.kinds.composing import BreedingKind, control_setting, found_by
 from efn_compose.evolve.kinds.kind import Found, Workplace
 from efn_compose.settings.declare import setting
 
@@ -24,6 +25,7 @@ class Genetic(BreedingKind):
         selection: Of one in `evolve/genetic/selection`.
         rungs: Cheap looks at newcomers, which only reject: "probe" scores untrained features,
             "quarter" trains a quarter of an evaluation.
+        control: Whether as many random genomes are evaluated, for comparison.
     """
 
     name: ClassVar[str] = "genetic"
@@ -32,6 +34,13 @@ class Genetic(BreedingKind):
         (), "cheap tests of newcomers before an epoch is spent; they may reject, never choose"
     )
 
+    control: bool = control_setting()
+
+    @property
+    def has_control(self) -> bool:
+        """Whether random compositions are evaluated beside the search's."""
+        return self.control
+
     @property
     def cheap_looks(self) -> Sequence[str]:
         """Rungs on which newcomers may be rejected."""
@@ -39,4 +48,6 @@ class Genetic(BreedingKind):
 
     def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
         """Run generations until their number or the budget is used up."""
-        return found_by(search_generations(loop, self, self.rungs), finalists)
+        control = Control(loop) if self.control else None
+        search = search_generations(loop, self, self.rungs, control=control)
+        return found_by(search, finalists, control)

@@ -203,7 +203,7 @@ class HalvingSearch(Generations):
             EvaluationError: A whole generation failed.
         """
         self._advance(self._first())
-        while goes_on(self.loop, len(self.plans) - 1, TRAINING):
+        while goes_on(self.loop, len(self.plans) - 1, (TRAINING,)):
             self._advance(self._next())
         return self._descendants()
 

@@ -42,11 +42,13 @@ class Found:
         finalists: Compositions of donors, best first.
         effects: Luck of each generation's seed, as estimated.
         descendants: Trained networks and averages of them, in place of compositions.
+        control: The best of as many random compositions, where they were asked for.
     """
 
     finalists: Sequence[Recipe] = ()
     effects: tuple[float, ...] = ()
     descendants: Descendants | None = None
+    control: Sequence[Recipe] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,9 @@ class SearchKind(ABC):
         """
         budget = budget or BudgetOptions()
         sizes = [self.size(number, donor_count) for number in range(self.generations + 1)]
-        phases = plan_phases(finals, donor_count, self.rivals, sizes, budget)
+        # The control has finalists of its own, and the best of them is tested.
+        rivals = self.rivals + self.has_control * (finals.finalists + 1)
+        phases = plan_phases(finals, donor_count, rivals, sizes, budget)
         return Plan(
             phases=phases,
             rounds=self.rounds(donor_count, phases["search"], workers),
@@ -156,6 +160,11 @@ class SearchKind(ABC):
                 return found
             found += size
             generation += 1
+
+    @property
+    def has_control(self) -> bool:
+        """Whether random compositions are evaluated beside the search's."""
+        return False
 
     @property
     def share_setting(self) -> str:

@@ -103,7 +103,7 @@ class LamarckianSearch(Generations):
         """
         generator = random.Random(self.loop.search_seed)
         self._advance(self._first())
-        while goes_on(self.loop, len(self.plans) - 1, TRAINING):
+        while goes_on(self.loop, len(self.plans) - 1, (TRAINING,)):
             self._advance(self._children(generator))
         return descendants(self)
 

@@ -12,6 +12,7 @@ from efn_compose.evolve.verdict.racing import still_racing
 from efn_compose.evolve.verdict.verdict import (
     AVERAGE,
     COMPOSED,
+    CONTROL,
     Arm,
     Verdict,
     choose_challenger,
@@ -69,12 +70,19 @@ class Finals:
     watcher: RunWatcher
     rivals: Mapping[str, Recipe] = field(default_factory=dict)
 
-    def decide(self, finalists: Sequence[Recipe], *, with_average: bool = True) -> FinalResult:
+    def decide(
+        self,
+        finalists: Sequence[Recipe],
+        *,
+        with_average: bool = True,
+        control: Sequence[Recipe] = (),
+    ) -> FinalResult:
         """Run all contestants, choose, test, and conclude.
 
         Args:
             finalists: The recipes that the search believes best.
             with_average: Whether the uniform average of all donors takes part.
+            control: Random compositions, which race among themselves.
 
         Raises:
             EvaluationError: No donor survived, or too many failures in a row.
@@ -86,15 +94,22 @@ class Finals:
         } | dict(self.rivals)
         if with_average:
             rivals[AVERAGE] = Recipe.average(len(self.donor_names))
-        self.watcher.on_phase("final", (len(recipes) + len(rivals)) * self.seeds)
+        drawn = {f"{CONTROL}{n + 1}": recipe for n, recipe in enumerate(control)}
+        self.watcher.on_phase("final", (len(recipes) + len(rivals) + len(drawn)) * self.seeds)
         found = self._race(recipes)
         known = self._run(Purpose("final"), rivals, "validation", "test")
         chosen = choose_challenger(found)
+        best_drawn = choose_challenger(self._race(drawn)) if drawn else None
         self.watcher.on_phase("test", self.seeds if chosen else 0)
         composed = None
         if chosen is not None:
             recipes = {COMPOSED: recipes[chosen.name]}
             composed = self._run(Purpose("test"), recipes, "validation", "test")[COMPOSED]
+        random = None
+        if best_drawn is not None:
+            picked = {CONTROL: drawn[best_drawn.name]}
+            random = self._run(Purpose("test"), picked, "validation", "test")[CONTROL]
+            rivals |= picked
         average = known.pop(AVERAGE, None)
         donors = {name: arm for name, arm in known.items() if arm is not None}
         if not donors:
@@ -102,8 +117,9 @@ class Finals:
                 "No donor survived the finals on all seeds; there is nothing to compare with. "
                 "The journal says why each failed."
             )
-        verdict = give_verdict(composed, average, list(donors.values()))
-        arms = {arm.name: arm for arm in (composed, *donors.values(), average) if arm is not None}
+        verdict = give_verdict(composed, average, list(donors.values()), random)
+        listed = (composed, *donors.values(), average, random)
+        arms = {arm.name: arm for arm in listed if arm is not None}
         known_recipes = rivals | recipes
         return FinalResult(
             known_recipes[verdict.winner], arms, verdict, known_recipes, self._seeds()[0]

@@ -10,6 +10,7 @@ AVERAGE = "uniform_average"
 PLAIN_NETWORK = "trained"
 PLAIN_AVERAGE = "trained_average"
 LATEST_STATE = "latest_state"
+CONTROL = "random_search"
 #: Contestants made from donors, with the names that people read.
 RIVALS = {
     PLAIN_NETWORK: "the best donor plainly trained",
@@ -131,7 +132,12 @@ def standard_error(values: Sequence[float]) -> float:
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
-def give_verdict(composed: Arm | None, average: Arm | None, donors: Sequence[Arm]) -> Verdict:
+def give_verdict(
+    composed: Arm | None,
+    average: Arm | None,
+    donors: Sequence[Arm],
+    control: Arm | None = None,
+) -> Verdict:
     """Return the verdict over finished arms, test losses included.
 
     Decided on the search-validation split alone, on seeds the search never used:
@@ -142,9 +148,11 @@ def give_verdict(composed: Arm | None, average: Arm | None, donors: Sequence[Arm
         composed: The best finalist; None if there was none.
         average: The uniform average of all donors; None if it failed.
         donors: All pure donors that did not fail, at least one.
+        control: The best of as many random compositions; None if there were none.
     """
     best = min(donors, key=lambda arm: (arm.mean, arm.name))
-    challenger = choose_challenger([arm for arm in (composed, average) if arm is not None])
+    challengers = [arm for arm in (composed, average, control) if arm is not None]
+    challenger = choose_challenger(challengers)
     if challenger is None:
         words = (
             f"No composed candidate survived, so {_title(best)} was written. "
@@ -157,6 +165,8 @@ def give_verdict(composed: Arm | None, average: Arm | None, donors: Sequence[Arm
     winner = challenger if validation.is_clearly_better else best
     words = _words(challenger, best, validation, test)
     others = [arm for arm in (composed, average) if arm is not None and arm is not challenger]
+    if composed is not None and control is not None:
+        words += _control_words(composed, control)
     if best.name in RIVALS:
         real = [arm for arm in donors if arm.name not in RIVALS]
         others += sorted(real, key=lambda arm: (arm.mean, arm.name))[:1]
@@ -164,8 +174,24 @@ def give_verdict(composed: Arm | None, average: Arm | None, donors: Sequence[Arm
     return Verdict(winner.name, best.name, validation, test, words)
 
 
+def _control_words(composed: Arm, control: Arm) -> str:
+    """Return what the search was worth beside random draws of the same encoding."""
+    parts = [("search-validation", composed.validation_loss, control.validation_loss)]
+    if composed.test_loss and control.test_loss:
+        parts.append(("test", composed.test_loss, control.test_loss))
+    found = [(part, paired_difference(first, second)) for part, first, second in parts]
+    values = " and ".join(
+        f"{change.mean:+.4f} ± {change.standard_error:.4f} on {part}" for part, change in found
+    )
+    return f" The search's best relative to the best of as many random compositions: loss {values}."
+
+
 def _title(arm: Arm) -> str:
-    titles = {COMPOSED: "the composed weights", AVERAGE: "the uniform average of all donors"}
+    titles = {
+        COMPOSED: "the composed weights",
+        AVERAGE: "the uniform average of all donors",
+        CONTROL: "the best random composition",
+    }
     comma = "" if arm.name in RIVALS else ","
     return titles.get(arm.name, f"{rival_title(arm.name)}{comma}")
 

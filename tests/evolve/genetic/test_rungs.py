@@ -113,6 +113,7 @@ def test_a_search_with_rungs_replays_from_its_journal(tmp_path):
     again, replayed, _, _ = _search(path, executor)
     assert not executor.asked
     assert replayed == records
+    assert again.generation == first.generation
     assert again.best() == first.best()
 
 

@@ -13,7 +13,7 @@ from efn_compose.analysis.reading.stored_values import is_donor
 from efn_compose.arch import ArchSpec, TensorSpec, inventory
 from efn_compose.compose import Blend, DonorMap, Mix, Recipe
 from efn_compose.compose.space import segment_of, segments
-from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED
+from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED, CONTROL
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _written(
         title = "The written weights: an average with weights of its own in every segment; here their mean"
         return DonorMapView(title, (), tuple(mean.tolist()))
     title = "The written weights: composed"
-    if winner not in (COMPOSED, AVERAGE):
+    if winner not in (COMPOSED, AVERAGE, CONTROL):
         title = f"The written weights: donor {winner}, unmixed"
     found = run.genomes.decode(values) or DonorMap({})
     hosts = hosts or dict(found.segments)
