@@ -63,6 +63,7 @@ tr.winner th{box-shadow:inset 3px 0 0 var(--accent);padding-left:.7rem}
 code,pre,.mono{font-family:MONO;font-size:.86em}
 pre{background:var(--panel);padding:.7rem .9rem;overflow-x:auto;white-space:pre-wrap;
   margin:.4rem 0 1rem}
+pre.wide{white-space:pre}
 .under{display:block;color:var(--ink-2)}
 .hash{font-family:MONO;font-size:.8em;color:var(--ink-2);word-break:break-all}
 .hash.cut{white-space:nowrap}

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.analysis.charts.chart_chain import Link, chain_figure
-from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.html.markup import Html, element, join, name
 from efn_compose.analysis.page.report import page
-from efn_compose.analysis.page.report_parts import facts, section, table
+from efn_compose.analysis.page.report_parts import facts, folded, section, table
 from efn_compose.errors import RunError
 from efn_compose.store import write_text
 from efn_compose.store.journal import read_journal
 from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, REPORT_FILE, RESULT_FILE
+
+#: What trainings have in place of a report.
+_LEADERBOARD = "leaderboard.md"
 
 
 def write_story_page(run_path: str | os.PathLike[str]) -> Path:
@@ -64,14 +67,19 @@ def _page(
                 [
                     ("Stages", f"{len(done)} of {len(stages)}", "have ended"),
                     ("Time", duration(seconds), "all stages together"),
-                    ("Submission", submission or "none", "the best that is finished"),
+                    (
+                        "Submission",
+                        _link(folder, submission) if submission else "none",
+                        "the best that is finished",
+                    ),
                     *([licence] if licence is not None else []),
                 ]
             ),
             section("chain", "The chain", chain_figure(_links(stages, done))),
-            section("worth", "Without each stage", *_worth(result)),
             section("stages", "Stages", _table(folder, stages, done)),
-            section("words", "What each stage says", _words(done)),
+            section("worth", "Without each stage", *_worth(result)),
+            *_reasons(folder, stages),
+            section("words", "What each stage says", *_words(folder, done)),
         ),
         class_="page",
     )
@@ -83,25 +91,38 @@ def _worth(result: Mapping[str, Any]) -> list[Html]:
     rows = [
         [
             name(row["stage"]),
-            row["instead"],
-            row["judged"],
-            f"{row['gain']:+.4f} ± {row['error']:.4f}",
-            row["words"],
+            [
+                f"{row['gain']:+.4f} ± {row['error']:.4f}",
+                element("small", row["words"], class_="under"),
+            ],
+            [row["instead"], element("small", row["judged"], class_="under")],
         ]
         for row in result.get("worth", ())
     ]
     if not rows:
         return [element("p", "No stage that has ended tells what it was worth.")]
-    heads = ["stage", "instead of it", "judged by", "gain", ""]
     return [
         element(
             "p",
             "A gain above 0 says that the stage is better than what would stand in its place. ± is the "
             "standard error of the paired difference; within one of it the two are not told apart.",
         ),
-        table(heads, rows, numeric=(3,)),
+        table(["stage", "gain", "over"], rows, numeric=(1,)),
         *(element("p", note) for note in result.get("notes", ())),
     ]
+
+
+def _reasons(folder: Path, stages: Mapping[str, Mapping[str, Any]]) -> list[Html]:
+    """Return why the submission is what it is, in the words of the ensemble's guard."""
+    ensembles = [stage for stage, settings in stages.items() if settings["verb"] == "ensemble"]
+    places = [folder / stage / RESULT_FILE for stage in ensembles]
+    if not places or not places[-1].is_file():
+        return []
+    reasons = json.loads(places[-1].read_text(encoding="utf-8"))["reasons"]
+    paragraphs = [
+        element("p", reason[:1].upper() + reason[1:].replace("_", " ")) for reason in reasons
+    ]
+    return [section("submission", "Why this submission", *paragraphs)]
 
 
 def _licence(result: Mapping[str, Any]) -> tuple[str, str, str] | None:
@@ -141,24 +162,44 @@ def _table(
     rows: list[Sequence[Any]] = []
     for stage, settings in stages.items():
         line = done.get(stage)
-        page_path = folder / stage / REPORT_FILE
-        link = element("a", "report", href=f"{stage}/{REPORT_FILE}") if page_path.is_file() else ""
         rows.append(
             [
-                name(stage),
-                settings["verb"],
+                [
+                    _link(folder, _page_of(folder, stage), stage),
+                    element("small", settings["verb"], class_="under"),
+                ],
                 "not yet" if line is None else duration(line["timing"]["seconds"]),
                 "" if line is None else line["headline"],
-                "" if line is None else ", ".join(line["products"].values()),
-                link,
             ]
         )
-    return table(["stage", "verb", "time", "came to", "wrote", "page"], rows, numeric=(2,))
+    return table(["stage", "time", "came to"], rows, numeric=(1,))
 
 
-def _words(done: Mapping[str, Mapping[str, Any]]) -> list[Html]:
+def _page_of(folder: Path, stage: str) -> str:
+    """Return what a stage has to look at."""
+    report = f"{stage}/{REPORT_FILE}"
+    return report if (folder / report).is_file() else f"{stage}/{_LEADERBOARD}"
+
+
+def _link(folder: Path, relative: str, words: str = "") -> Html:
+    """Return a link to a file of the run, or its words alone where there is no such file."""
+    shown = name(words or relative)
+    return element("a", shown, href=relative) if (folder / relative).is_file() else shown
+
+
+def _words(folder: Path, done: Mapping[str, Mapping[str, Any]]) -> list[Html]:
+    """Return, folded away, all that each stage says of itself, and its files."""
     return [
-        element("div", element("h3", stage), element("pre", line["words"]))
+        folded(
+            stage,
+            element("pre", line["words"], class_="wide", tabindex="0"),
+            element(
+                "p",
+                "Wrote ",
+                join([_link(folder, path) for path in line["products"].values()], ", "),
+                class_="note",
+            ),
+        )
         for stage, line in done.items()
     ]
 

@@ -9,6 +9,7 @@ from typing import Any
 from efn_compose.arch import ArchSpec
 from efn_compose.config import load_config
 from efn_compose.data import load_table
+from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.table import ImageTable
 from efn_compose.donors.licences import licences_of
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
@@ -25,6 +26,7 @@ from efn_compose.jobs.pipeline.stages import (
 from efn_compose.jobs.pipeline.story import Stage, Story
 from efn_compose.jobs.pipeline.work import Counted, Work
 from efn_compose.jobs.search.preparation import load_entry
+from efn_compose.jobs.trainings.options import TrainConfig
 
 #: Settings that name images; which of them a stage has, its configuration says.
 _SOURCES = ("data.source", "labelled.source", "unlabelled.source", "predict.source")
@@ -153,7 +155,35 @@ def _wrong_images(story: Story, configs: Mapping[str, Any], images: dict[str, in
                 problems.append(f"- {stage.name}: {key}: {table}")
             else:
                 images[f"{stage.name} {key}"] = len(table)
-    return [*problems, *_shared_patients(story, tables)]
+    return [*problems, *_impossible_folds(story, configs, tables), *_shared_patients(story, tables)]
+
+
+def is_cut_as_it_is(config: TrainConfig) -> bool:
+    """Whether a training cuts the whole table of its source into folds, which nothing else changes."""
+    data, validation = config.data, config.validation
+    return not (
+        data.images
+        or data.unreadable_share
+        or validation.file
+        or validation.duplicates == "join"
+        or config.objective.kind == "segment"
+    )
+
+
+def _impossible_folds(
+    story: Story, configs: Mapping[str, Any], tables: Mapping[str, ImageTable | str]
+) -> Iterator[str]:
+    """Yield each training whose images cannot be cut into its folds."""
+    for stage in story.stages:
+        config = configs[stage.name]
+        if not isinstance(config, TrainConfig) or not is_cut_as_it_is(config):
+            continue
+        table = tables.get(f"{stage.name} {config.data.source}")
+        if isinstance(table, ImageTable):
+            try:
+                make_folds(table, config.validation.cut, seed=config.run.seed)
+            except EfnComposeError as error:
+                yield f"- {stage.name}: {error}"
 
 
 def _lack_of_room(room: int, folder: Path) -> list[str]:

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.config import load_config
+from efn_compose.data import load_table
+from efn_compose.data.folding.fold_table import write_fold_table
+from efn_compose.data.folding.folds import make_folds
+from efn_compose.jobs.pipeline.checks import is_cut_as_it_is
 from efn_compose.jobs.pipeline.stages import (
     EARLY_FOLDER,
     RUN,
@@ -20,11 +24,18 @@ from efn_compose.jobs.pipeline.stages import (
     submitting_stage,
 )
 from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.jobs.trainings.options import SINGLE_SPLIT, TrainConfig
 from efn_compose.store import atomic_path
 
 PLAN_B_FILE, SUBMISSION_FILE = "plan_b.csv", "submission.csv"
 #: Settings of the story's training that the short one keeps.
-_KEPT = ("weights.file", "run.seed", "train.batch_size", "train.learning_rate")
+_KEPT = (
+    "weights.file",
+    "run.seed",
+    "train.batch_size",
+    "train.learning_rate",
+    "validation.file",
+)
 _KEPT_SECTIONS = ("data", "executor")
 
 
@@ -57,6 +68,7 @@ def make_early_submission(
     }
     place = folder / EARLY_FOLDER / "train"
     settings |= {"train.epochs": 1, "validation.folds": 1, "validation.seeds": 1}
+    settings |= _folds_of(story, trained, folder / EARLY_FOLDER / "folds.csv")
     settings |= {"run.path": str(place)}
     is_begun = (place / "environment.json").is_file()
     ended = STAGE_VERBS["train"].run(overrides_of(settings), is_begun, quiet)
@@ -72,6 +84,21 @@ def make_early_submission(
     for name in (PLAN_B_FILE, SUBMISSION_FILE):
         copy(predicted.products[SUBMISSION], folder / name)
     return True
+
+
+def _folds_of(story: Story, trained: Stage, file: Path) -> dict[str, str]:
+    """Write the folds of a training that has fewer than those a single split is cut from.
+
+    A class that few patients have may be in each of its folds, and not in each of more.
+    """
+    config = load_config(None, overrides_of(stand_ins(story, trained)), TrainConfig)
+    if config.validation.cut >= SINGLE_SPLIT or not is_cut_as_it_is(config):
+        return {}
+    table = load_table(config.data.source, config.data.columns, config.data.folder)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    folds = make_folds(table, config.validation.cut, seed=config.run.seed)
+    write_fold_table(table, folds.fold, file)
+    return {"validation.file": str(file)}
 
 
 def copy(source: Path, target: Path) -> None:

@@ -161,9 +161,12 @@ def _ensemble(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     ended = ensemble(None, overrides, resume=resume)
     result, products = ended.result, {SUBMISSION: ended.submission, PLAN_B: ended.plan_b}
     row = next(row for row in result.methods if row.name == result.verdict.winner)
+    # Of a loss all scores are negative; people know it as it is.
+    honest = -row.honest if result.measure == "loss" else row.honest
+    columns = len(result.columns)
     headline = (
-        f"{row.name} of {len(result.columns)} columns is submitted: {result.measure} "
-        f"{row.honest:.4f} ± {row.error:.4f} out of fold"
+        f"The {row.name.replace('_', ' ')} of {columns} column{'' if columns == 1 else 's'} is submitted: "
+        f"{result.measure} {honest:.4f} ± {row.error:.4f} out of fold."
     )
     return Ended(headline, str(ended), products, result.asked == result.networks)
 

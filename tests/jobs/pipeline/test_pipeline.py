@@ -90,7 +90,7 @@ def test_a_story_ends_with_a_submission_and_a_page_that_links_its_stages(undistu
     assert [s for s in ("relative", "many", "answer") if s not in page] == []
     assert 'href="relative/report.html"' in page
     result = read_json(folder / "answer/result.json")
-    assert undisturbed.words.startswith(f"{result['written']} of 1 columns is submitted")
+    assert undisturbed.words.startswith(f"The {result['written']} of 1 column is submitted")
     # The whole chain against plan B, on the images that plan B was not trained on.
     (whole,) = [
         row for row in read_json(folder / "result.json")["worth"] if row["stage"] == "all stages"
@@ -104,6 +104,8 @@ def test_a_story_ends_with_a_submission_and_a_page_that_links_its_stages(undistu
         for found, chosen in ((mine, places), (early, slice(None)))
     ]
     assert whole["gain"] == pytest.approx(right[0].mean() - right[1].mean())
+    # Plan B was trained on the story's own folds.
+    assert (folder / "plan_b/folds.csv").read_bytes() == (folder / "many/folds.csv").read_bytes()
     # The tiny donor states no licence.
     said = f"No licence is stated by {place}/tiny.h5"
     assert said in undisturbed.words and said in page
@@ -207,6 +209,12 @@ def test_a_submission_about_patients_that_were_trained_on_is_refused(place, tmp_
         ConfigError, match=r"answer: 1 of its patients are trained on by many: patient-d"
     ):
         prepare_pipeline(story, (), tmp_path / "run")
+
+
+def test_images_that_cannot_be_cut_into_a_stages_folds_are_named_before_the_first(place):
+    # Of each of four classes there are twelve images.
+    with pytest.raises(ConfigError, match=r"many: .*cannot be cut into 13 folds"):
+        prepare_pipeline(place / "story.toml", ["many.validation.folds=13"], place / "none")
 
 
 def test_a_full_disk_is_named_before_the_first_stage(place, tmp_path, monkeypatch):
