@@ -12,6 +12,9 @@ from efn_compose.data import load_table
 from efn_compose.donors import load_donor
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.jobs.pretraining.job import prepare_pretraining, pretrain
+from efn_compose.jobs.pretraining.worker import PretrainWorker
+from efn_compose.jobs.trainings.cell_folder import FolderWatcher
+from efn_compose.store.journal import read_journal
 
 # Whichever test comes first makes the run of all.
 pytestmark = pytest.mark.slow
@@ -38,17 +41,56 @@ def settings(place, *more):
         f"weights.file={place / 'tiny.h5'}", f"unlabelled.source=csv:{place / 'images.csv'}",
         f"labelled.source=csv:{place / 'images.csv'}", f"labelled.folds={place / 'folds.csv'}",
         "labelled.fold=1", "labelled.seeds=2", "labelled.epochs=1", "unlabelled.size=16",
-        "unlabelled.overlap=leave_out", "pretrain.methods=cyclegan", "pretrain.epochs=1",
+        "unlabelled.overlap=leave_out", "pretrain.methods=cyclegan", "pretrain.epochs=2",
         "pretrain.batch_size=8", "pretrain.monitor_images=32", "pretrain.synthetic_images=5",
         "executor.workers=1", f"run.path={place / 'run'}", *more,
     ]  # fmt: skip
 
 
-def test_synthetic_images_are_of_one_fold_and_say_what_they_are(place):
-    run = pretrain(overrides=settings(place), quiet=True)
-    assert any(
-        "have read the labels" in note or "has read the labels" in note for note in run.notes
-    )
+@pytest.fixture(scope="module")
+def traced():
+    """The trainers of the run, by name."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def run(place, traced):
+    make_trainer = PretrainWorker.trainer
+
+    def keep(self, name, make):
+        traced[name] = make_trainer(self, name, make)
+        return traced[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PretrainWorker, "trainer", keep)
+        return pretrain(overrides=settings(place), quiet=True)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(place, run, traced, monkeypatch):
+    def killed(self, history):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PretrainWorker, "trainer", lambda self, name, make: traced[name])
+    overrides = settings(place, f"run.path={place / 'killed'}")
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderWatcher, "on_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(overrides=overrides, quiet=True)
+    # What the critics remember must come from the file.
+    buffer = traced["cyclegan"].objective.variables()[0]
+    buffer.assign(np.ones(buffer.shape, np.float32))
+    found = pretrain(overrides=overrides, resume=True, quiet=True)
+    assert found.weights.read_bytes() == run.weights.read_bytes()
+    for path in sorted((run.folder / "synthetic").iterdir()):
+        assert (found.folder / "synthetic" / path.name).read_bytes() == path.read_bytes()
+    records = read_journal(run.folder / "evaluations.jsonl").records
+    _, last = (record["monitors"] for record in records if "epoch" in record)
+    assert 0 <= last["target_share"] <= 1 and 0 < last["cycle"] < 1
+    assert {"critic_gap", "penalty"} <= last.keys()
+
+
+def test_synthetic_images_are_of_one_fold_and_say_what_they_are(place, run):
+    assert any("has read the labels ill and well of" in note for note in run.notes)
     (seen,) = load_donor(run.weights).provenance["pretrained"]
     assert seen["labels_of"] == ["ill", "well"]
     with (place / "folds.csv").open() as file:
