@@ -13,6 +13,8 @@ from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.table import ImageTable
 from efn_compose.donors.licences import licences_of
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
+from efn_compose.evolve.run_config import RunConfig
+from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.memory_plan import Machine
 from efn_compose.jobs.pipeline.stages import (
     EARLY_FOLDER,
@@ -40,10 +42,12 @@ class Checked:
     Args:
         work: What each stage has to do, by its name; plan B before all others.
         licences: Those that each of the story's weight files states, by its entry; none is empty.
+        search_device: Of a search in this process, which has one thread; empty: there is none.
     """
 
     work: Mapping[str, Work]
     licences: Mapping[str, tuple[str, ...]]
+    search_device: str = ""
 
 
 def check_story(story: Story, folder: Path) -> Checked:
@@ -100,7 +104,13 @@ def check_story(story: Story, folder: Path) -> Checked:
                 "Mend the story file.",
             )
         )
-    return Checked(work, licences)
+    searches = [
+        config.executor.device
+        for config in configs.values()
+        if isinstance(config, RunConfig) and EXECUTORS[config.executor.chosen].is_in_process
+    ]
+    kinds = ["cpu" if device == "auto" else device for device in searches]
+    return Checked(work, licences, kinds[0] if kinds else "")
 
 
 def _wrong_references(story: Story, stage: Stage) -> Iterator[str]:

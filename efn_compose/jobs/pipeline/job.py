@@ -10,6 +10,7 @@ from pathlib import Path
 from efn_compose.analysis.page.story_page import write_story_page
 from efn_compose.donors.licences import UNKNOWN, resulting_licence
 from efn_compose.errors import RunError
+from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
 from efn_compose.jobs.pipeline.checks import Checked, check_story
 from efn_compose.jobs.pipeline.early import (
@@ -164,12 +165,17 @@ class _Pipeline:
     ) -> None:
         self.story, self.folder = prepared.story, folder
         self.licences = prepared.checked.licences
+        self.search_device = prepared.checked.search_device
         self.alarm, self.quiet, self.say = alarm, quiet, say
         #: By stage, its line of the journal.
         self.done = {line["stage"]: line for line in folder.journal if "products" in line}
 
     def run(self) -> PipelineSummary:
         self._check_products()
+        if self.search_device and len(self.done) < len(self.story.stages):
+            # TensorFlow's threads cannot change later. Were they left to the first stage that asks, a
+            # resumed story would round otherwise than one that was not interrupted.
+            prepare_device(Device(self.search_device), 1)
         has_submission = make_early_submission(
             self.story, self.folder.path, quiet=self.quiet, say=self.say
         )

@@ -217,6 +217,16 @@ def test_images_that_cannot_be_cut_into_a_stages_folds_are_named_before_the_firs
         prepare_pipeline(place / "story.toml", ["many.validation.folds=13"], place / "none")
 
 
+def test_a_search_in_this_process_is_known_before_any_stage_takes_its_threads(place, tmp_path):
+    assert prepare_pipeline(place / "story.toml", (), tmp_path).checked.search_device == ""
+    story = tmp_path / "search.toml"
+    search = '[magic]\nverb = "evolve"\ndonors.files = ["{relative}"]\ndata.source = "digits"\n'
+    story.write_text(STORY.format(place=place) + search)
+    assert prepare_pipeline(story, (), tmp_path).checked.search_device == "cpu"
+    in_ray = ["magic.executor.kind=ray"]
+    assert prepare_pipeline(story, in_ray, tmp_path).checked.search_device == ""
+
+
 def test_a_full_disk_is_named_before_the_first_stage(place, tmp_path, monkeypatch):
     monkeypatch.setattr("efn_compose.jobs.pipeline.checks.room_for", lambda folder: 1000)
     with pytest.raises(ConfigError, match=r"disk: the stages write about .* are free"):
