@@ -1,0 +1,248 @@
+"""What each stage of story.toml is worth: the whole chain, and the chain without one of its parts.
+
+    python experiments/story.py --seeds 1 2 3            (resumable; one line per seed and arm)
+    python experiments/story.py --report                 (the tables from what has been measured)
+
+Every seed has images of its own, and `run.seed` of its own. What arms have in common is made once: an arm
+begins with files of the chain where they are what it would make. The labels of the new images are read
+here and nowhere else, once per arm. A line has the arm's figures, and its difference from the chain with
+the standard error over patients; over seeds the report pairs by seed.
+Result: experiments/results/story.md
+"""
+
+import argparse
+import csv
+import dataclasses
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from story_images import write_images
+
+from efn_compose.assess.ensembles import compare, score
+from efn_compose.evolve.verdict.verdict import paired_difference
+from efn_compose.jobs.pipeline.job import pipeline
+from efn_compose.jobs.pipeline.stages import SCHEMAS
+from efn_compose.jobs.pipeline.story import Stage, Story, read_story
+from efn_compose.store import read_journal
+from efn_compose.store.run_folder import ENVIRONMENT_FILE, JOURNAL_FILE, RESULT_FILE
+
+HERE = Path(__file__).parent
+STORY, JOURNAL = HERE / "story.toml", HERE / "results" / "story.jsonl"
+#: What story.toml calls its images.
+IMAGES = "runs/story_images"
+CHAIN = "the chain"
+#: Stages of the chain without its last one, from the weights on.
+LATER = ("networks", "larger", "larger_networks", "answer")
+
+
+def change(stage: Stage, **settings: Any) -> Stage:
+    """Return a stage with other settings; two underlines stand for a point."""
+    changed = {key.replace("__", "."): value for key, value in settings.items()}
+    return dataclasses.replace(stage, settings={**stage.settings, **changed})
+
+
+def without_pretraining(story: Story, chain: Path) -> list[Stage]:
+    """Compose the donors alone."""
+    magic = story["magic"]
+    donors = [entry for entry in magic.settings["donors.files"] if not entry.startswith("{")]
+    return [change(magic, donors__files=donors), *(story[name] for name in LATER)]
+
+
+def without_composition(story: Story, chain: Path) -> list[Stage]:
+    """Train the pretrained relative of the first donor, not a composition."""
+    donor = str(chain / "relative1" / "last.h5")
+    networks = change(story["networks"], weights__file=donor)
+    larger = change(story["larger"], nest__file=donor)
+    return [networks, larger, *(story[name] for name in LATER[2:])]
+
+
+def without_nesting(story: Story, chain: Path) -> list[Stage]:
+    """Join the networks that were not nested."""
+    return [change(story["answer"], ensemble__runs=[str(chain / "networks")])]
+
+
+def without_ensemble(story: Story, chain: Path) -> list[Stage]:
+    """Ask one network: of those that are not nested, or of those that are; out of fold decides."""
+    columns = json.loads((chain / "answer" / RESULT_FILE).read_text("utf-8"))["columns"]
+    best = max(columns, key=lambda name: columns[name]["score"])
+    is_larger = best.startswith(f"{story['larger'].settings['nest.into']}_seed")
+    run = "larger_networks" if is_larger else "networks"
+    line = next(line for line in lines(chain) if line.get("stage") == run)
+    network = str(chain / line["products"]["weights"])
+    return [change(story["first"], predict__networks=[network])]
+
+
+def one_donor(story: Story, chain: Path) -> list[Stage]:
+    """Train the first donor as `train` does unless told otherwise, on four fifths of the labels."""
+    kept = ("data.source", "data.size", "run.seed")
+    settings = {key: story["networks"].settings[key] for key in kept}
+    settings["weights.file"] = story["magic"].settings["donors.files"][0]
+    return [Stage("networks", "train", settings), story["first"]]
+
+
+ARMS: Mapping[str, Callable[[Story, Path], list[Stage]]] = {
+    CHAIN: lambda story, chain: list(story.stages),
+    "without pretraining": without_pretraining,
+    "without composition": without_composition,
+    "without nesting": without_nesting,
+    "without ensemble": without_ensemble,
+    "one donor, default training": one_donor,
+}
+
+
+def lines(folder: Path) -> Sequence[Mapping[str, Any]]:
+    """Return the journal's lines of a run."""
+    return read_journal(folder / JOURNAL_FILE).records
+
+
+def run_arm(arm: str, story: Story, place: Path) -> dict[str, Any]:
+    """Run an arm, or go on with it; return its figures.
+
+    Args:
+        arm: Its name.
+        story: The chain.
+        place: Folder of the seed.
+    """
+    chain, folder = place / "the_chain", place / arm.replace(" ", "_").replace(",", "")
+    changed = Story("story", tuple(ARMS[arm](story, chain)))
+    file = place / f"{folder.name}.toml"
+    file.write_text(changed.to_toml(), encoding="utf-8")
+    going_on = (folder / ENVIRONMENT_FILE).is_file()
+    ended = pipeline(file, output=folder, resume=going_on, quiet=True, say=print)
+    assert ended.submission is not None
+    labels, clusters, stated = read_answer(place / "images", ended.submission)
+    figures = {name: score(name, labels, stated) for name in ("loss", "accuracy", "auc")}
+    _, _, of_chain = read_answer(place / "images", chain / "submission.csv")
+    against = {
+        name: dataclasses.asdict(compare(mine, score(name, labels, of_chain), clusters))
+        for name, mine in figures.items()
+    }
+    return {
+        "scores": {name: mine.value for name, mine in figures.items()},
+        "minus_chain": against,
+        "stages": {
+            line["stage"]: line["timing"]["seconds"] for line in lines(folder) if "stage" in line
+        },
+    }
+
+
+def read_answer(images: Path, submission: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels, patients and probabilities of the new images, (image,) and (image, class)."""
+
+    def rows(path: Path) -> list[dict[str, str]]:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    answer, truth, asked = rows(submission), rows(images / "truth.csv"), rows(images / "new.csv")
+    names = [name for name in answer[0] if name not in ("image", "predicted", "spread")]
+    stated = np.array([[float(row[name]) for name in names] for row in answer])
+    labels = np.array([names.index(row["label"]) for row in truth])
+    assert [Path(r["image"]).name for r in answer] == [Path(r["image"]).name for r in truth]
+    clusters = np.unique([row["patient"] for row in asked], return_inverse=True)[1]
+    return labels, clusters, stated
+
+
+def read_chain(seed: int, images: Path, overrides: Sequence[str]) -> Story:
+    """Return story.toml with the images and the seed of a repetition."""
+    text = STORY.read_text("utf-8").replace(IMAGES, images.as_posix())
+    text = text.replace("run.seed = 1", f"run.seed = {seed}")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "story.toml"
+        file.write_text(text, encoding="utf-8")
+        return read_story(file, SCHEMAS, overrides)
+
+
+def measured(journal: Path) -> list[dict[str, Any]]:
+    """Return the lines of the experiment's journal."""
+    if not journal.exists():
+        return []
+    return [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
+
+
+def run_seed(seed: int, options: argparse.Namespace) -> None:
+    """Run all arms of a seed that the journal lacks."""
+    place = options.folder / f"seed{seed}"
+    if not (place / "images" / "truth.csv").is_file():
+        write_images(place / "images", seed, options.share)
+    story = read_chain(seed, place / "images", options.set)
+    for arm in ARMS:
+        if any(row["seed"] == seed and row["arm"] == arm for row in measured(options.journal)):
+            continue
+        print(f"seed {seed}: {arm}", flush=True)
+        row = {"seed": seed, "arm": arm, **run_arm(arm, story, place)}
+        with options.journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def report(journal: Path) -> str:
+    """Return which stages paid, and the table of all arms."""
+    found = measured(journal)
+    by_arm = {arm: {r["seed"]: r for r in found if r["arm"] == arm} for arm in ARMS}
+    table = [
+        "| arm | seeds | loss | accuracy | AUC | loss minus chain | accuracy minus chain, points | minutes |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    paid: list[str] = []
+    rest: list[str] = []
+    for arm, rows in by_arm.items():
+        if not rows:
+            continue
+        means = [
+            statistics.fmean(abs(row["scores"][name]) for row in rows.values())
+            for name in ("loss", "accuracy", "auc")
+        ]
+        minutes = statistics.fmean(sum(row["stages"].values()) for row in rows.values()) / 60
+        loss, error = difference(rows, by_arm[CHAIN], "loss")
+        points, points_error = difference(rows, by_arm[CHAIN], "accuracy")
+        cells = [arm, str(len(rows)), *(f"{mean:.3f}" for mean in means)]
+        if arm == CHAIN:
+            cells += ["", ""]
+        else:
+            cells += [
+                f"{-loss:+.4f} ± {error:.4f}",
+                f"{100 * points:+.1f} ± {100 * points_error:.1f}",
+            ]
+            if arm.startswith("without"):
+                (paid if -loss > error else rest).append(arm.removeprefix("without "))
+        table.append("| " + " | ".join([*cells, f"{minutes:.1f}"]) + " |")
+    words = f"Paid: {', '.join(paid) or 'none'}. Not shown to pay: {', '.join(rest) or 'none'}."
+    return "\n".join([words, "", *table])
+
+
+def difference(rows: Mapping[int, Any], chain: Mapping[int, Any], name: str) -> tuple[float, float]:
+    """Return an arm's score minus the chain's, with its error: over seeds, of one over patients."""
+    seeds = sorted(rows.keys() & chain.keys())
+    if len(seeds) == 1:
+        one = rows[seeds[0]]["minus_chain"][name]
+        return one["difference"], one["standard_error"]
+    pairs = [(rows[seed]["scores"][name], chain[seed]["scores"][name]) for seed in seeds]
+    found = paired_difference(*map(list, zip(*pairs, strict=True)))
+    return found.mean, found.standard_error
+
+
+def main() -> None:
+    """Run what is asked for, then print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--folder", type=Path, default=Path("runs/stories"))
+    parser.add_argument("--journal", type=Path, default=JOURNAL)
+    parser.add_argument("--share", type=float, default=1.0, help="of the images, to try it small")
+    parser.add_argument("--set", nargs="+", default=[], metavar="STAGE.SECTION.KEY=VALUE")
+    parser.add_argument("--report", action="store_true", help="print what has been measured")
+    options = parser.parse_args()
+    if not options.report:
+        for seed in options.seeds:
+            run_seed(seed, options)
+    print(report(options.journal))
+
+
+if __name__ == "__main__":
+    main()
