@@ -73,8 +73,8 @@ def without_ensemble(story: Story, chain: Path) -> list[Stage]:
     """Ask one network: of those that are not nested, or of those that are; out of fold decides."""
     columns = json.loads((chain / "answer" / RESULT_FILE).read_text("utf-8"))["columns"]
     best = max(columns, key=lambda name: columns[name]["score"])
-    is_larger = best.startswith(f"{story['larger'].settings['nest.into']}_seed")
-    run = "larger_networks" if is_larger else "networks"
+    # Columns of several runs are called by the run's folder and the network.
+    run = best.partition("/")[0]
     line = next(line for line in lines(chain) if line.get("stage") == run)
     network = str(chain / line["products"]["weights"])
     return [change(story["first"], predict__networks=[network])]

@@ -186,7 +186,8 @@ def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
         tta=options.tta or None,
         submission=options.template,
     )
-    words = f"{ended.images} images, {len(ended.networks)} networks"
+    count = len(ended.networks)
+    words = f"{ended.images:,} images, {count} network{'' if count == 1 else 's'}"
     return Ended(words, words, {SUBMISSION: ended.submission or ended.table})
 
 

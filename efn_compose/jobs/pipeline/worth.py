@@ -78,14 +78,16 @@ def worth_of_stages(
 
 def shared_images(story: Story) -> list[str]:
     """Return a sentence for each search whose images later folds validate: their figures flatter."""
+    judged: dict[str, list[str]] = {}
+    for stage in story.stages:
+        for search in writers_before(story, stage) if stage.verb == "train" else []:
+            is_shared = search.settings.get("data.source") == stage.settings.get("data.source")
+            if search.verb == "evolve" and is_shared:
+                judged.setdefault(search.name, []).append(stage.name)
     return [
-        f"{search.name} was chosen by the labels of the images that {stage.name} is judged by; its "
-        "out-of-fold figures may flatter. The figure of a test set would not."
-        for stage in story.stages
-        if stage.verb == "train"
-        for search in writers_before(story, stage)
-        if search.verb == "evolve"
-        and search.settings.get("data.source") == stage.settings.get("data.source")
+        f"{search} was chosen by labels of the images that also judge {' and '.join(names)}, whose "
+        "out-of-fold figures may flatter. Those of a test set would not."
+        for search, names in judged.items()
     ]
 
 
@@ -108,16 +110,11 @@ def _composed(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
     difference = result["test_difference"]
     if difference is None:
         return
+    best, judged = f"the best donor, {result['best_donor']}", "loss after an epoch, test split"
     if result["winner"] == result["best_donor"]:
-        # It is what would stand there anyway.
-        difference = {"mean": 0.0, "standard_error": 0.0}
-    yield Worth(
-        stage.name,
-        f"the best donor, {result['best_donor']}",
-        "loss after an epoch, test split",
-        -difference["mean"],
-        difference["standard_error"],
-    )
+        yield Worth(stage.name, f"{best}, which it wrote", judged, 0.0, 0.0)
+    else:
+        yield Worth(stage.name, best, judged, -difference["mean"], difference["standard_error"])
 
 
 def _combined(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
