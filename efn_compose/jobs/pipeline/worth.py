@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,8 @@ def _combined(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
     if len(homes) > 1:
         best = max(range(len(homes)), key=lambda n: score(measure, rows.label, stated[n]).value)
         label = store.columns[best].name
-        yield against(stage.name, f"the best network alone, {label}", stated[best])
+        found = against(stage.name, f"the best network alone, {label}", stated[best])
+        yield replace(found, judged=f"{judged}, which also chose that network")
     if result["written"] != "median":
         yield Worth(
             stage.name,
