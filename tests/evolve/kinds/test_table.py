@@ -73,7 +73,7 @@ def test_settings_of_before_go_to_the_kind_that_is_chosen():
         "search.inheritance=halving", "search.population=8", "search.lines=2", "search.branches=3",
         "search.generations=23", "search.noise_repeats=3", "search.finalists=2", "search.final_seeds=4",
     )  # fmt: skip
-    assert dataclasses.astuple(config.halving) == (8, 23, 2, 3)
+    assert dataclasses.astuple(config.halving)[:4] == (8, 23, 2, 3)
     assert dataclasses.astuple(config.finals)[:3] == (3, 2, 4)
     assert len(notes) == 8
     assert any(note.startswith("search.lines is halving.lines now.") for note in notes)
