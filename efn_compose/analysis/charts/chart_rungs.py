@@ -30,7 +30,8 @@ def rungs_section(run: RunView) -> list[Html | None]:
         return []
     limit = run.setting("search", "rung_correlation", TRUSTED)
     words = (
-        "A rung looks at newcomers cheaply and can only reject them. In the first generation every "
+        "A rung looks at newcomers cheaply and can reject them; ridge may choose, too. In the first "
+        "generation every "
         "genome stands on every rung and is evaluated fully as well; a rung whose order agrees too "
         "little with that is not used again"
     )

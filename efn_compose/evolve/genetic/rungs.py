@@ -1,9 +1,10 @@
-"""Cheap rungs: newcomers are looked at before an epoch is spent on them, and only rejected.
+"""Cheap rungs: newcomers are looked at before an epoch is spent on them.
 
 The worth of a cheap score differs from task to task, so a run measures it: in the
 first generation every genome stands on every rung, and a rung whose order agrees too
 little with the full evaluation's is not used again. A trusted rung rejects the worst of
-a larger brood; it never says who is best.
+a larger brood. The rung "ridge" may choose, too: where its order agrees well enough, it
+picks the few best of a brood many times as large.
 """
 
 import math
@@ -17,9 +18,17 @@ from efn_compose.evolve.journal.ledger import Purpose
 #: Journal phase of cheap evaluations.
 PHASE = "rung"
 #: Share of an evaluation's epochs by rung; 0 is a probe of untrained features.
-SHARES = {"probe": 0.0, "quarter": 0.25}
+SHARES = {"probe": 0.0, "ridge": 0.0, "quarter": 0.25}
+#: The score that a rung orders by, where it is not the loss.
+SCORES = {"ridge": "ridge"}
 #: Share of a brood that a trusted rung lets through.
 KEEP = 0.5
+#: The same for a rung that may choose and has earned it.
+CHOICE = 1 / 16
+#: Rungs that may choose.
+CHOOSING = ("ridge",)
+#: Rank correlation with the full evaluation from which on they do.
+CHOOSES = 0.75
 #: Rank correlation with the full evaluation from which on a rung is trusted.
 TRUSTED = 0.5
 #: Genomes that a correlation must rest on.
@@ -35,12 +44,14 @@ class RungTrust:
         correlation: Spearman's rank correlation; None where too few genomes stood on both.
         genomes: How many did.
         is_trusted: Whether it rejects from now on.
+        keep: Share of a brood that it lets through.
     """
 
     rung: str
     correlation: float | None
     genomes: int
     is_trusted: bool
+    keep: float = KEEP
 
 
 class Sieve:
@@ -60,11 +71,11 @@ class Sieve:
     @property
     def brood_factor(self) -> float:
         """How many newcomers are needed per one that is to be fully evaluated."""
-        return KEEP ** -len(self._trusted)
+        return 1 / math.prod(rung.keep for rung in self._trusted)
 
     @property
-    def _trusted(self) -> list[str]:
-        return [found.rung for found in self.trust if found.is_trusted]
+    def _trusted(self) -> list[RungTrust]:
+        return [found for found in self.trust if found.is_trusted]
 
     def calibrate(self, genomes: Sequence[Genome]) -> None:
         """Evaluate the first generation on every rung."""
@@ -81,9 +92,12 @@ class Sieve:
             ]
             found = rank_correlation(pairs)
             is_trusted = found is not None and found >= TRUSTED
-            self.trust.append(RungTrust(rung, found, len(pairs), is_trusted))
+            chooses = rung in CHOOSING and found is not None and found >= CHOOSES
+            keep = CHOICE if chooses else KEEP
+            self.trust.append(RungTrust(rung, found, len(pairs), is_trusted, keep))
             words = "unknown" if found is None else f"{found:+.2f}"
             verdict = "rejects from now on" if is_trusted else "is not used"
+            verdict = f"chooses one of {1 / keep:.0f} from now on" if chooses else verdict
             self._loop.watcher.on_note(
                 f"Rung {rung}: rank correlation with the full evaluation {words} over "
                 f"{len(pairs)} genomes; it {verdict} (limit {TRUSTED:g})."
@@ -99,11 +113,11 @@ class Sieve:
         """
         left = list(newcomers)
         for number, rung in enumerate(self._trusted):
-            rest = len(self._trusted) - number - 1
-            count = math.ceil(wanted * KEEP**-rest)
+            rest = math.prod(later.keep for later in self._trusted[number + 1 :])
+            count = math.ceil(wanted / rest)
             if len(left) <= count:
                 continue
-            losses = self._evaluate(rung, left, generation)
+            losses = self._evaluate(rung.rung, left, generation)
             ranked = sorted(left, key=lambda g: (_worst(losses[g]), g))
             best = set(ranked[:count])
             left = [genome for genome in left if genome in best]
@@ -115,7 +129,11 @@ class Sieve:
         tasks = [self._loop.task(genome, generation, SHARES[rung]) for genome in genomes]
         purpose, names = Purpose(PHASE, generation), [rung] * len(tasks)
         found = self._loop.ledger.evaluate(purpose, tasks, self._loop.seat, names)
-        return {genome: e.loss for genome, e in zip(genomes, found, strict=True)}
+        score = SCORES.get(rung, "loss")
+        return {
+            genome: e.scores["validation"][score] if e.scores else None
+            for genome, e in zip(genomes, found, strict=True)
+        }
 
 
 def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:

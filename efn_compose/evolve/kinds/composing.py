@@ -11,7 +11,7 @@ from efn_compose.evolve.genetic.breeding import Breeder, GeneticBreeder
 from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.mutation.base import Mutation
-from efn_compose.evolve.genetic.rungs import KEEP
+from efn_compose.evolve.genetic.rungs import CHOICE, CHOOSING, KEEP
 from efn_compose.evolve.genetic.search import GeneticSearch
 from efn_compose.evolve.genetic.selection.base import Selection
 from efn_compose.evolve.kinds.kind import Found, SearchKind
@@ -43,7 +43,10 @@ class ComposingKind(SearchKind):
             first = max(self.population, donor_count)
             return first * (1 + looks) + self.has_control * (first - donor_count)
         # Each trusted rung sees a brood from which the next takes its share.
-        broods = sum(math.ceil(self.population * KEEP ** -(number + 1)) for number in range(looks))
+        broods, brood = 0, float(self.population)
+        for rung in reversed(self.cheap_looks):
+            brood /= CHOICE if rung in CHOOSING else KEEP
+            broods += math.ceil(brood)
         fresh = max(self.population, self.elites + 2)
         return fresh + broods + self.has_control * (fresh - 1)
 

@@ -23,15 +23,17 @@ class Genetic(BreedingKind):
         crossover: Name of a file in `evolve/genetic/crossover`.
         mutation: Of one in `evolve/genetic/mutation`.
         selection: Of one in `evolve/genetic/selection`.
-        rungs: Cheap looks at newcomers, which only reject: "probe" scores untrained features,
-            "quarter" trains a quarter of an evaluation.
+        rungs: Cheap looks at newcomers: "probe" scores untrained features and rejects; "ridge" does
+            so by a finer score and may choose; "quarter" trains a quarter of an evaluation.
         control: Whether as many random genomes are evaluated, for comparison.
     """
 
     name: ClassVar[str] = "genetic"
 
-    rungs: tuple[Literal["probe", "quarter"], ...] = setting(
-        (), "cheap tests of newcomers before an epoch is spent; they may reject, never choose"
+    rungs: tuple[Literal["probe", "ridge", "quarter"], ...] = setting(
+        (),
+        "cheap tests of newcomers before an epoch is spent; they reject where the first generation says "
+        "that they may; ridge may choose, too",
     )
 
     control: bool = control_setting()

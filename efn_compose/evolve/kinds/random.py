@@ -21,13 +21,15 @@ class Random(ComposingKind):
         population: Genomes of a generation.
         generations: After the first.
         elites: Best genomes that every generation runs again.
-        rungs: Cheap looks at newcomers, which only reject.
+        rungs: Cheap looks at newcomers; see the genetic search.
     """
 
     name: ClassVar[str] = "random"
 
-    rungs: tuple[Literal["probe", "quarter"], ...] = setting(
-        (), "cheap tests of newcomers before an epoch is spent; they may reject, never choose"
+    rungs: tuple[Literal["probe", "ridge", "quarter"], ...] = setting(
+        (),
+        "cheap tests of newcomers before an epoch is spent; they reject where the first generation says "
+        "that they may; ridge may choose, too",
     )
 
     @property

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from efn_compose.assess.metrics import best_temperature, cross_entropy
 from efn_compose.assess.transfer_scores import NEIGHBOURS
 from efn_compose.nesting.heads import fit_ridge
 
@@ -27,7 +28,9 @@ def probe_scores(
 
     Returns:
         "accuracy" of a ridge classifier; "knn", the mean share of the image's class among its
-        5 nearest training images by cosine; "loss", the mean of what both miss, in [0, 1].
+        5 nearest training images by cosine; "loss", the mean of what both miss, in [0, 1];
+        "ridge", the cross-entropy of the ridge classifier at its best temperature, in nats, which
+        tells networks apart that are right about the same images.
 
     Example:
         >>> corners = np.eye(2)[[0, 1, 0, 1, 0, 1]]
@@ -38,13 +41,14 @@ def probe_scores(
         train_features[:RIDGE_IMAGES].astype(np.float64),
         np.eye(classes)[train_labels[:RIDGE_IMAGES]],
     )
-    predicted = (features @ kernel + bias).argmax(axis=1)
-    accuracy = float((predicted == labels).mean())
+    outputs = features @ kernel + bias
+    accuracy = float((outputs.argmax(axis=1) == labels).mean())
+    ridge = cross_entropy(outputs / best_temperature(outputs, labels), labels)
     similarity = _unit(features) @ _unit(train_features).T
     neighbours = min(NEIGHBOURS, len(train_labels))
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]
     knn = float((train_labels[nearest] == labels[:, None]).mean())
-    return {"loss": 1 - (accuracy + knn) / 2, "accuracy": accuracy, "knn": knn}
+    return {"loss": 1 - (accuracy + knn) / 2, "accuracy": accuracy, "knn": knn, "ridge": ridge}
 
 
 def _unit(features: np.ndarray) -> np.ndarray:
