@@ -15,7 +15,8 @@ def fake_evaluation(task: EvaluationTask) -> Evaluation:
     common = random.Random(f"seed {task.seed}").gauss(0, 0.05)
     own = random.Random(f"{task.seed} {values}").gauss(0, 0.005)
     part = {"loss": truth + common + own, "accuracy": 0.5}
-    return Evaluation(scores=dict.fromkeys(task.parts, part), train_loss=1.0)
+    solved = random.Random(f"{values}").randbytes(6).hex() if task.per_image else ""
+    return Evaluation(scores=dict.fromkeys(task.parts, part), train_loss=1.0, solved=solved)
 
 
 class FakeExecutor:
@@ -29,9 +30,12 @@ class FakeExecutor:
 
     def run(self, tasks, seat=None):
         self._seat = seat
+        if self.workers == 1:  # a task at a time, made from all answers so far
+            for position, task in enumerate(tasks):
+                yield position, self.answer(task)
+            return
         order = list(range(len(tasks)))
-        if self.workers > 1:
-            self._generator.shuffle(order)
+        self._generator.shuffle(order)
         for position in order:
             yield position, self.answer(tasks[position])
 

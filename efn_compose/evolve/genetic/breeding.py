@@ -3,8 +3,10 @@
 import itertools
 import random
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
 
 from efn_compose.compose import Genome, GenomeSpace, ShareGenomeSpace
 from efn_compose.evolve.genetic.crossover.base import Crossover
@@ -22,6 +24,13 @@ _FIRST_MUTATION = HeavyTailed(expected_changes=1.0)
 
 class Breeder(Protocol):
     """Makes genomes that were never tried."""
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether evaluations must say which validation images are right."""
+
+    def note(self, genome: Genome, solved: str) -> None:
+        """Take the images that a genome got right, as `Evaluation.solved` has them."""
 
     def children(
         self,
@@ -50,11 +59,22 @@ class GeneticBreeder:
         crossover: Makes most children of two parents.
         mutation: Changes half of these, and every child of one parent.
         selection: Chooses parents.
+        solved: By genome, whether each validation image was right; filled by `note`.
     """
 
     crossover: Crossover
     mutation: Mutation
     selection: Selection
+    solved: dict[Genome, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether evaluations must say which validation images are right."""
+        return self.selection.needs_images
+
+    def note(self, genome: Genome, solved: str) -> None:
+        """Take the images that a genome got right, as `Evaluation.solved` has them."""
+        self.solved[genome] = np.unpackbits(np.frombuffer(bytes.fromhex(solved), np.uint8)) > 0
 
     def children(
         self,
@@ -69,7 +89,7 @@ class GeneticBreeder:
         for _ in range(_TRIES * count):
             if len(children) == count:
                 break
-            one, other = self.selection.select(losses, 2, generator)
+            one, other = self.selection.select(losses, 2, generator, self.solved)
             is_crossed = generator.random() < _CROSSOVER_RATE and one != other
             child = self.crossover.cross(one, other, space, generator)[0] if is_crossed else one
             child = space.canonical(child)
@@ -83,6 +103,11 @@ class GeneticBreeder:
 
 class RandomBreeder:
     """Draws genomes with few switches of donor along depth; parents play no part."""
+
+    needs_images = False
+
+    def note(self, genome: Genome, solved: str) -> None:
+        """Take nothing."""
 
     def children(
         self,

@@ -43,11 +43,15 @@ def search_generations(
             newcomers = sieve.keep(brood, search.newcomers_wanted(reruns), generation)
             search.reject(set(brood) - set(newcomers))
             genomes, fresh = [*reruns, *newcomers], len(newcomers)
-        tasks = [loop.task(genome, generation) for genome in genomes]
+        wanted = search.breeder.needs_images
+        tasks = [loop.task(genome, generation, per_image=wanted) for genome in genomes]
         arms = [loop.arm(genome) for genome in genomes]
         found = loop.ledger.evaluate(Purpose("search", generation), tasks, loop.seat, arms)
         losses = {genome: e.loss for genome, e in zip(genomes, found, strict=True)}
         search.tell(losses)
+        for genome, evaluation in zip(genomes, found, strict=True):
+            if evaluation.solved:
+                search.breeder.note(genome, evaluation.solved)
         if generation == 0:
             sieve.learn(losses)
         if control is not None:

@@ -51,17 +51,22 @@ class SearchLoop:
         """The seed of everything the search draws."""
         return derive_seed(self.seed, "search")
 
-    def task(self, genome: Genome, generation: int, share: float = 1.0) -> EvaluationTask:
+    def task(
+        self, genome: Genome, generation: int, share: float = 1.0, *, per_image: bool = False
+    ) -> EvaluationTask:
         """Return the task that evaluates a genome under its generation's seed.
 
         Args:
             genome: What to evaluate.
             generation: Whose seed to use.
             share: Of an evaluation's epochs; 0 probes untrained features instead.
+            per_image: Ask which validation images are right.
         """
         seed = derive_seed(self.seed, "generation", generation)
         epochs = self.epochs * share
-        return EvaluationTask(Recipe.genome(genome), seed, epochs, probe=share == 0)
+        return EvaluationTask(
+            Recipe.genome(genome), seed, epochs, probe=share == 0, per_image=per_image
+        )
 
     def arm(self, genome: Genome) -> str:
         """Return the donor's name for a pure genome, nothing for others."""

@@ -89,9 +89,17 @@ class SteadySearch(GeneticSearch):
         self._asked += 1
         return genome, self.wave
 
-    def tell_one(self, number: int, loss: float | None) -> None:
-        """Take the loss of the ask of that number, counted from 0; None is a failure."""
+    def tell_one(self, number: int, loss: float | None, solved: str = "") -> None:
+        """Take the loss of the ask of that number, counted from 0; None is a failure.
+
+        Args:
+            number: Of the ask.
+            loss: None after a failure.
+            solved: The images that were right, where they were asked for.
+        """
         genome, number_of_wave = self._pending.pop(number)
+        if solved:
+            self.breeder.note(genome, solved)
         wave = self._waves[number_of_wave]
         wave.held[genome] = loss
         wave.known_links += genome in wave.links

@@ -246,6 +246,7 @@ class Ledger:
             "scores": {part: dict(found) for part, found in value.scores.items()},
             "train_loss": value.train_loss,
             "error": value.error,
+            **({"solved": value.solved} if value.solved else {}),
             "timing": {
                 "seconds": dict(value.seconds),
                 "wall_seconds": round(outcome.seconds, 6),
@@ -297,6 +298,7 @@ def _head(purpose: Purpose, task: EvaluationTask, arm: str) -> dict[str, Any]:
         **({} if task.head_seed is None else {"head_seed": task.head_seed}),
         **({"probe": True} if task.probe else {}),
         **({"gentle": True} if task.gentle else {}),
+        **({"per_image": True} if task.per_image else {}),
         **({} if task.moments_of is None else {"moments_of": task.moments_of}),
         **({} if task.stretch is None else {"stretch": list(task.stretch)}),
     }
@@ -308,4 +310,5 @@ def _evaluation(record: dict[str, Any]) -> Evaluation:
         train_loss=record["train_loss"],
         error=record["error"],
         seconds=record["timing"]["seconds"],
+        solved=record.get("solved", ""),
     )

@@ -69,7 +69,8 @@ class BreedingKind(ComposingKind):
     )
     selection: str = setting(
         "tournament",
-        "tournament: the best of three; ranking: chances fall evenly with the rank",
+        "tournament: the best of three; ranking: chances fall evenly with the rank; niches: by the "
+        "images that few others get right",
         choices=Selection.names(),
     )
 

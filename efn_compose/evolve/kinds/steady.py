@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from efn_compose.compose import Genome
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.genetic.steady_search import SteadySearch
 from efn_compose.evolve.journal.ledger import Purpose
@@ -65,12 +66,16 @@ class _Asker:
         self._asked += 1
         if wave > before:
             self._loop.watcher.on_generation(before, self.search.standing())
-        return Purpose("search", wave), self._loop.task(genome, wave), self._loop.arm(genome)
+        return Purpose("search", wave), self._task(genome, wave), self._loop.arm(genome)
+
+    def _task(self, genome: Genome, wave: int) -> EvaluationTask:
+        wanted = self.search.breeder.needs_images
+        return self._loop.task(genome, wave, per_image=wanted)
 
     def tell(self, number: int, evaluation: Evaluation) -> None:
         """Pass a loss on."""
         self._told += 1
-        self.search.tell_one(number, evaluation.loss)
+        self.search.tell_one(number, evaluation.loss, evaluation.solved)
         self._loop.budget.believed(self.search.believed_best, self._loop.ledger.count)
 
     def ending(self) -> dict[str, Any] | None:

@@ -31,6 +31,14 @@ def worker(data):
     return _worker(data, AUGMENT)
 
 
+def test_images_that_are_right_are_as_many_as_the_accuracy_says(worker):
+    answer = EvaluationTask(MIXED, seed=3, epochs=0.5, per_image=True).run(worker)
+    bits = bin(int(answer.solved, 16)).count("1")
+    count = len(worker.data.validation_labels)
+    assert bits / count == pytest.approx(answer.scores["validation"]["accuracy"])
+    assert EvaluationTask(MIXED, seed=3, epochs=0.5).run(worker).solved == ""
+
+
 def test_an_evaluation_trains_on_what_augmentation_makes_of_each_image(worker, data):
     """Seen by the training step itself; `test_equal_answers` says it is the same every time."""
     import tensorflow as tf

@@ -3,8 +3,10 @@
 import random
 from collections.abc import Mapping
 
+import numpy as np
+
 from efn_compose.compose import Genome
-from efn_compose.evolve.genetic.selection.base import Selection
+from efn_compose.evolve.genetic.selection.base import NONE_SOLVED, Selection
 
 
 class Ranking(Selection):
@@ -19,7 +21,11 @@ class Ranking(Selection):
     """
 
     def select(
-        self, losses: Mapping[Genome, float], count: int, generator: random.Random
+        self,
+        losses: Mapping[Genome, float],
+        count: int,
+        generator: random.Random,
+        solved: Mapping[Genome, np.ndarray] = NONE_SOLVED,
     ) -> list[Genome]:
         """Return parents; see `Selection`."""
         ranked = sorted(losses, key=lambda genome: (losses[genome], genome))

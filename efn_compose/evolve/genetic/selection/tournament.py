@@ -4,9 +4,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from efn_compose.compose import Genome
 from efn_compose.evolve.genetic.deap_tools import deap_tools
-from efn_compose.evolve.genetic.selection.base import Selection
+from efn_compose.evolve.genetic.selection.base import NONE_SOLVED, Selection
 
 
 class Tournament(Selection):
@@ -24,7 +26,11 @@ class Tournament(Selection):
         self.size = size
 
     def select(
-        self, losses: Mapping[Genome, float], count: int, generator: random.Random
+        self,
+        losses: Mapping[Genome, float],
+        count: int,
+        generator: random.Random,
+        solved: Mapping[Genome, np.ndarray] = NONE_SOLVED,
     ) -> list[Genome]:
         """Return parents; see `Selection`."""
         individuals = _Individuals(losses)

@@ -30,6 +30,8 @@ class Evaluation:
         weights: After training, classifier included, where the task asked for them; they are
             not written down in the journal.
         moments: The optimizer's state after training, likewise.
+        solved: Which validation images are right, a bit each, as hexadecimal digits; empty where
+            the task did not ask.
     """
 
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -38,6 +40,7 @@ class Evaluation:
     seconds: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, np.ndarray] | None = field(default=None, repr=False, compare=False)
     moments: Mapping[str, np.ndarray] | None = field(default=None, repr=False, compare=False)
+    solved: str = ""
 
     @property
     def loss(self) -> float | None:
@@ -66,6 +69,7 @@ class EvaluationTask(Task):
         moments_of: Donor number whose optimizer this training goes on with; None: a fresh one.
         stretch: Of a longer training whose rate falls over its second half, where this begins and
             ends, 0 to 1; None: the rate does not fall.
+        per_image: Say which validation images are right.
     """
 
     recipe: Recipe
@@ -79,6 +83,7 @@ class EvaluationTask(Task):
     keep_moments: bool = False
     moments_of: int | None = None
     stretch: tuple[float, float] | None = None
+    per_image: bool = False
 
     @property
     def pace(self) -> Hashable:
@@ -104,7 +109,7 @@ class EvaluationTask(Task):
         with clock.phase("bn"):
             # Once is enough: training reads batch statistics, and this replaces the moving ones.
             worker.recalibrate()
-        found = {}
+        found, solved = {}, ""
         with clock.phase("score"):
             is_calibrated = worker.setup.is_calibrated
             for part in self.parts:
@@ -115,6 +120,8 @@ class EvaluationTask(Task):
                         f"(mean training loss {train_loss:g})",
                         seconds=clock.seconds,
                     )
+                if self.per_image and part == "validation":
+                    solved = np.packbits(logits.argmax(axis=1) == labels).tobytes().hex()
                 metric = worker.setup.metric
                 found[part] = scores(logits, labels, metric, is_calibrated=is_calibrated)
         if not math.isfinite(train_loss):
@@ -123,7 +130,7 @@ class EvaluationTask(Task):
             )
         weights = worker.network.tensors(with_head=True) if self.keep_weights else None
         return Evaluation(
-            found, train_loss, seconds=clock.seconds, weights=weights, moments=moments
+            found, train_loss, None, clock.seconds, weights=weights, moments=moments, solved=solved
         )
 
     def _probe(self, worker: "Evaluator", clock: "_Clock") -> Evaluation:
