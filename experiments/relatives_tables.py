@@ -55,7 +55,7 @@ def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for arm in [arm for arm in arms if "search" in arm or "CMA" in arm]:
-        encoding = arm.partition(", ")[2]
+        encoding = arm.split(", ")[1]
         control = f"random search, {encoding}"
         for other in (*AGAINST, *((control,) if arm != control else ())):
             keys = sorted(_keys(rows, arm) & _keys(rows, other))
