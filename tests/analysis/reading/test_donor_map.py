@@ -25,7 +25,7 @@ def made(folder, granularity, best=None):
     return run.finals().write(folder)
 
 
-@pytest.mark.parametrize("granularity", ["unit", "filter"])
+@pytest.mark.parametrize("granularity", ["unit", "filter", "stage_share"])
 def test_pure_donors_are_known_and_shares_are_of_donors(tmp_path, granularity):
     path = made(tmp_path / "run", granularity)
     run = read_run(path)
@@ -38,6 +38,21 @@ def test_pure_donors_are_known_and_shares_are_of_donors(tmp_path, granularity):
     page, card = render_report(run), render_card(run)
     assert f"({granularity} granularity)" in card
     assert "Step by step" not in page  # genes of several kinds are no line of donors
+
+
+def test_shares_are_named_in_words_and_weigh_without_their_signs(tmp_path):
+    path = made(tmp_path / "run", "stage_share")
+    result = json.loads((path / "result.json").read_text())
+    genes = [56, 0] + [16] * (len(json.loads((path / "donors.json").read_text())["loci"]) - 2)
+    written = {"winner": "composed", "recipe": {"kind": "genome", "values": genes}}
+    (path / "result.json").write_text(json.dumps(result | written | {"donor_map": None}))
+    run = read_run(path)
+    stem = donor_maps(run, search_view(run))[0].segments[0]
+    # A quarter of the ancestor, 1.25 of donor 1 and half of donor 2 the other way: two in all.
+    assert stem.shares == pytest.approx({1: 0.625, 2: 0.25, 0: 0.125})
+    card, page = (text.replace("\u00a0", " ") for text in (render_card(run), render_report(run)))
+    assert "| stem | lite1, moved by lite0 125 %, own −50 % |" in card
+    assert "stem: A lite1, moved by 125 % to B lite0, moved by −50 % to C own" in page
 
 
 def test_an_average_is_drawn_as_bands_and_named_in_words(tmp_path):
