@@ -32,11 +32,11 @@ def worker(data):
 
 
 def test_images_that_are_right_are_as_many_as_the_accuracy_says(worker):
-    answer = EvaluationTask(MIXED, seed=3, epochs=0.5, per_image=True).run(worker)
+    answer = EvaluationTask(Recipe.genome(MIXED), seed=3, epochs=0.5, per_image=True).run(worker)
     bits = bin(int(answer.solved, 16)).count("1")
     count = len(worker.data.validation_labels)
     assert bits / count == pytest.approx(answer.scores["validation"]["accuracy"])
-    assert EvaluationTask(MIXED, seed=3, epochs=0.5).run(worker).solved == ""
+    assert EvaluationTask(Recipe.genome(MIXED), 3, 0.5).run(worker).solved == ""
 
 
 def test_an_evaluation_trains_on_what_augmentation_makes_of_each_image(worker, data):
