@@ -113,11 +113,7 @@ def _by_column(prepared: PreparedEnsemble, is_wrong: np.ndarray) -> Html | None:
     if further is None:
         return None
     entries: list[tuple[str, np.ndarray]] = []
-    for place, title in enumerate(further.names):
-        values = further.rows[:, place]
-        if "=" in title:
-            entries.append((title, values == 1))
-            continue
+    for title, values in zip(further.numbers, further.rows.numbers.T, strict=True):
         middle = float(np.nanmedian(values))
         entries += [
             (f"{title} up to {middle:g}", values <= middle),
@@ -125,6 +121,8 @@ def _by_column(prepared: PreparedEnsemble, is_wrong: np.ndarray) -> Html | None:
         ]
         if np.isnan(values).any():
             entries.append((f"{title} missing", np.isnan(values)))
+    for (title, names), codes in zip(further.categories.items(), further.rows.codes.T, strict=True):
+        entries += [(f"{title}={word}", codes == code) for code, word in enumerate(names, 1)]
     shown = [(title, mask) for title, mask in entries if mask.any()][: 2 * _SHOWN]
     return table(
         ["rows", "number", "share wrong"],

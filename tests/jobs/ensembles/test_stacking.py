@@ -7,7 +7,7 @@ from made_up_models import fitted_models
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.jobs.ensembles.stacking.batch import fit_and_ask
-from efn_compose.jobs.ensembles.stacking.inputs import Scaler, StackData
+from efn_compose.jobs.ensembles.stacking.inputs import Further, Scaler, Seen, StackData
 from efn_compose.jobs.ensembles.stacking.kinds import KINDS
 from efn_compose.jobs.ensembles.stacking.portfolio import load_portfolio
 from efn_compose.jobs.ensembles.stacking.run import fit_portfolio
@@ -34,9 +34,14 @@ trees = 10
 @pytest.fixture(scope="module")
 def data():
     out_of_fold, test, rows, _, _ = fitted_models(3, rows=120, test=30, models=8, folds=3)
-    further = np.random.default_rng(0).normal(size=(150, 2)).astype(np.float32)
-    further[::7, 0] = np.nan
-    return StackData.of(out_of_fold, test, rows.label, rows.fold, further[:120], further[120:])
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=(150, 2)).astype(np.float32)
+    numbers[::7, 0] = np.nan
+    codes = rng.integers(1, 4, (150, 1))
+    codes[codes[:, 0] == 3] = 0  # unseen, where it is a test image
+    codes[:120][codes[:120] == 0] = 3
+    further = [Further(numbers[part], codes[part]) for part in (slice(120), slice(120, None))]
+    return StackData.of(out_of_fold, test, rows.label, rows.fold, *further)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +69,9 @@ def test_a_portfolio_is_a_grid_of_models_each_with_its_own_hash(models, tmp_path
 
 def test_a_ridge_is_the_closed_form_on_what_it_may_see(data, models):
     model = next(m for m in models if dict(m.parameters).get("strength") == 100.0)
-    rows, _ = data.features(model)
-    assert rows.shape == (120, 4 + 2)  # half of eight columns, of two classes one logit, the table
+    rows = data.seen(model)[0].values
+    # Half of eight columns, of two classes one logit; two numbers and three categories of the table.
+    assert rows.shape == (120, 4 + 2 + 3)
     found = fit_and_ask(model, data)
     inside = data.fold != 1
     x, truth = rows[inside].astype(np.float64), np.eye(2)[data.label[inside]]
@@ -73,7 +79,7 @@ def test_a_ridge_is_the_closed_form_on_what_it_may_see(data, models):
     x, asked = (np.where(np.isnan(v), gap, v) for v in (x, rows[~inside].astype(np.float64)))
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     x, asked = (x - mean) / deviation, (asked - mean) / deviation
-    slope = np.linalg.solve(x.T @ x + 100 * np.eye(6), x.T @ (truth - truth.mean(axis=0)))
+    slope = np.linalg.solve(x.T @ x + 100 * np.eye(9), x.T @ (truth - truth.mean(axis=0)))
     stated = np.clip(asked @ slope + truth.mean(axis=0), 1e-6, 1)
     wanted = np.log(stated[:, 1] / stated[:, 0]) / 2
     assert found[:120][~inside][:, 1] == pytest.approx(wanted, abs=5e-3)
@@ -100,10 +106,17 @@ def test_no_model_sees_the_labels_of_the_rows_it_predicts(data, kind, tmp_path):
 
 
 def test_ranks_are_those_among_the_rows_that_are_fitted_on():
-    known = np.array([[3.0], [1.0], [2.0], [2.0]], np.float32)
+    known = _seen([[3.0], [1.0], [2.0], [2.0]], [[1], [2], [4], [4]])
     scaler = Scaler(known, "ranks")
     assert scaler(known)[:, 0].tolist() == [0.75, -0.75, 0.0, 0.0]
-    assert scaler(np.array([[9.0], [0.0], [np.nan]], np.float32))[:, 0].tolist() == [1.0, -1.0, 0.0]
+    found = scaler(_seen([[9.0], [0.0], [np.nan]], [[2], [3], [0]]))
+    assert found[:, 0].tolist() == [1.0, -1.0, 0.0]
+    # A category that these rows do not have is the unknown one.
+    assert found[:, 1].tolist() == [2, 0, 0]
+
+
+def _seen(values, codes):
+    return Seen(np.array(values, np.float32), np.array(codes))
 
 
 @pytest.mark.slow
@@ -143,9 +156,12 @@ def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):
     path = tmp_path / "columns.csv"
     path.write_text("\n".join(lines))
     found = read_further(path, rows, images)
-    assert found.names == ("age", "site=", "site=arm", "site=leg")
-    assert np.isnan(found.rows[1, 0]) and found.rows[:, 2].tolist() == [1, 0, 1, 0, 0, 1]
-    assert found.images[0, 1:].tolist() == [0, 0, 0] and np.isnan(found.images[1, 0])
+    assert found.numbers == ("age",) and found.categories == {"site": ("arm", "leg", "")}
+    assert np.isnan(found.rows.numbers[1, 0]) and np.isnan(found.images.numbers[1, 0])
+    assert found.rows.codes[:, 0].tolist() == [1, 2, 1, 2, 3, 1]
+    assert found.images.codes[:, 0].tolist() == [0, 2]
+    shown = found.images.one_hot([3])
+    assert shown[:, 1:].tolist() == [[0, 0, 0], [0, 1, 0]]
     told = " ".join(found.notes)
     for words in ("same is constant", "note is different", "index follows", "'hand'"):
         assert words in told

@@ -95,8 +95,10 @@ def fit_and_ask(model: StackModel, data: StackData) -> np.ndarray:
     Raises:
         ValueError: It says something that is not finite.
     """
-    rows, images = data.features(model)
-    kind, parameters = KINDS[model.kind], dict(model.parameters)
+    rows, images = data.seen(model)
+    kind = KINDS[model.kind]
+    codes = [count + 1 for count in data.counts] if rows.codes.shape[1] else []
+    parameters = {**dict(model.parameters), "codes": codes}
     found = np.zeros((len(rows) + len(images), data.logits.shape[2]))
     for fold in (*np.unique(data.fold), None):
         inside = np.ones(len(rows), bool) if fold is None else data.fold != fold

@@ -1,11 +1,67 @@
 """What second-level models see: logits of the columns, and the user's own columns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from efn_compose.assess.prediction_store.blocks import FLOOR
+from efn_compose.jobs.ensembles.stacking.kinds import KINDS
 from efn_compose.jobs.ensembles.stacking.portfolio import StackModel
+
+#: Categories of a column that get a feature of their own; rarer ones share none.
+_CATEGORIES = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a model sees of some rows.
+
+    Args:
+        values: (row, feature) float32 numbers.
+        codes: (row, column) int64 categories, for kinds that know them.
+    """
+
+    values: np.ndarray
+    codes: np.ndarray
+
+    def __getitem__(self, chosen: np.ndarray) -> "Seen":
+        return Seen(self.values[chosen], self.codes[chosen])
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Further:
+    """The user's own columns of some rows.
+
+    Args:
+        numbers: (row, feature) float32, NaN where a value is missing.
+        codes: (row, column) int64: the category of each row, 1 or above; 0 for one that no labelled
+            row has.
+    """
+
+    numbers: np.ndarray
+    codes: np.ndarray
+
+    @classmethod
+    def none(cls, rows: int) -> "Further":
+        """Return no columns."""
+        return cls(np.zeros((rows, 0), np.float32), np.zeros((rows, 0), np.int64))
+
+    def one_hot(self, counts: Sequence[int]) -> np.ndarray:
+        """Return all as numbers: a feature for each of the first categories, float32.
+
+        Args:
+            counts: Number of categories of each column.
+        """
+        parts = [self.numbers]
+        parts += [
+            (column[:, None] == np.arange(1, min(count, _CATEGORIES) + 1)).astype(np.float32)
+            for column, count in zip(self.codes.T, counts, strict=True)
+        ]
+        return np.concatenate(parts, axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,16 +71,16 @@ class StackData:
     Args:
         logits: (row, column, class) float32, centred, out of fold.
         test_logits: (image, column, class) float32, centred, the mean of each column's networks.
-        table: (row, feature) float32 the user's own columns, NaN where a value is missing.
-        test_table: (image, feature) float32 of the test images.
+        further: The user's own columns of the rows.
+        test_further: Those of the test images.
         label: (row,) class numbers.
         fold: (row,) fold numbers.
     """
 
     logits: np.ndarray
     test_logits: np.ndarray
-    table: np.ndarray
-    test_table: np.ndarray
+    further: Further
+    test_further: Further
     label: np.ndarray
     fold: np.ndarray
 
@@ -35,8 +91,8 @@ class StackData:
         test: np.ndarray,
         label: np.ndarray,
         fold: np.ndarray,
-        table: np.ndarray | None = None,
-        test_table: np.ndarray | None = None,
+        further: Further | None = None,
+        test_further: Further | None = None,
     ) -> "StackData":
         """Return the data of columns.
 
@@ -45,49 +101,56 @@ class StackData:
             test: (column, image, class).
             label: (row,) class numbers.
             fold: (row,) fold numbers.
-            table: As for the class; None for none.
-            test_table: As for the class; None for none.
+            further: As for the class; None for none.
+            test_further: As for the class; None for none.
         """
-        nothing = np.zeros((probability.shape[1], 0), np.float32)
-        none = np.zeros((test.shape[1], 0), np.float32)
         return cls(
             _centred(probability),
             _centred(test),
-            nothing if table is None else table.astype(np.float32),
-            none if test_table is None else test_table.astype(np.float32),
+            Further.none(probability.shape[1]) if further is None else further,
+            Further.none(test.shape[1]) if test_further is None else test_further,
             label,
             fold,
         )
 
-    def features(self, model: StackModel) -> tuple[np.ndarray, np.ndarray]:
-        """Return what a model sees of rows and of test images, (row, feature) each, not yet scaled."""
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of categories that each column has in labelled rows."""
+        return tuple(int(count) for count in self.further.codes.max(axis=0, initial=0))
+
+    def seen(self, model: StackModel) -> tuple[Seen, Seen]:
+        """Return what a model sees of rows and of test images, not yet scaled."""
         columns, classes = self.logits.shape[1:]
         count = max(1, round(model.columns * columns))
         order = np.random.default_rng([model.seed, 13]).permutation(columns)
         chosen = np.sort(order[:count])
         # Centred: of two classes one says all.
         kept = slice(1, None) if classes == 2 else slice(None)
-        parts = [
-            values[:, chosen, kept].reshape(len(values), -1)
-            for values in (self.logits, self.test_logits)
-        ]
-        if model.uses_table and self.table.shape[1]:
-            parts = [
-                np.concatenate([part, own], axis=1)
-                for part, own in zip(parts, (self.table, self.test_table), strict=True)
-            ]
-        return parts[0], parts[1]
+
+        def of(logits: np.ndarray, further: Further) -> Seen:
+            parts = [logits[:, chosen, kept].reshape(len(logits), -1)]
+            codes = further.codes[:, :0]
+            if model.uses_table and KINDS[model.kind].knows_categories:
+                parts.append(further.numbers)
+                codes = further.codes
+            elif model.uses_table:
+                parts.append(further.one_hot(self.counts))
+            return Seen(np.concatenate(parts, axis=1), codes)
+
+        return of(self.logits, self.further), of(self.test_logits, self.test_further)
 
 
 class Scaler:
     """Fills gaps and scales, by what it learnt of the rows a model is fitted on alone.
 
     Args:
-        known: (row, feature) rows that are fitted on.
+        seen: Rows that are fitted on.
         inputs: "logits": to mean 0 and deviation 1; "ranks": to -1 … 1 by rank among these rows.
     """
 
-    def __init__(self, known: np.ndarray, inputs: str) -> None:
+    def __init__(self, seen: Seen, inputs: str) -> None:
+        known = seen.values
+        self._categories = [np.unique(column) for column in seen.codes.T]
         # Every feature has a filling: new rows may lack what all known ones have.
         there = [column[~np.isnan(column)] for column in known.T]
         self._gap = np.array([np.median(c) if len(c) else 0.0 for c in there], np.float32)
@@ -96,8 +159,18 @@ class Scaler:
         self._mean, deviation = filled.mean(axis=0), filled.std(axis=0)
         self._deviation = np.where(deviation > 1e-9, deviation, 1)
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Return rows as the model gets them, float64."""
+    def __call__(self, seen: Seen) -> np.ndarray:
+        """Return rows as the model gets them, float64: numbers, then codes.
+
+        A category that no fitted row has becomes 0, the unknown one.
+        """
+        codes = [
+            np.where(np.isin(column, known), column, 0)
+            for column, known in zip(seen.codes.T, self._categories, strict=True)
+        ]
+        return np.column_stack([self._scaled(seen.values), *codes])
+
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
         filled = self._filled(values).astype(np.float64)
         if self._sorted is None:
             return (filled - self._mean) / self._deviation

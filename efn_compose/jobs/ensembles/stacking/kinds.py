@@ -21,7 +21,9 @@ class Fitted(Protocol):
         """Return probabilities (row, class) of inputs (row, feature)."""
 
 
-#: Fits (row, feature) inputs and (row,) class numbers with parameters and a seed.
+#: Fits (row, feature) inputs and (row,) class numbers with parameters and a seed. A kind that knows
+#: categories finds their codes in the last columns, 0 for one that no fitted row has; the parameter
+#: "codes" says how many codes each of these columns has.
 Fit = Callable[[np.ndarray, np.ndarray, Mapping[str, Any], int], Fitted]
 
 
@@ -32,12 +34,15 @@ class Kind:
     Args:
         fit: Fits one.
         parameters: Names with defaults; others are refused.
-        package: What it needs beside scikit-learn.
+        package: What it needs beside scikit-learn and TensorFlow.
+        knows_categories: Whether it takes the table's categories as such; other kinds see a feature
+            for each category.
     """
 
     fit: Fit
     parameters: Mapping[str, Any] = field(default_factory=dict)
     package: str = ""
+    knows_categories: bool = False
 
     @property
     def is_there(self) -> bool:
@@ -160,11 +165,44 @@ def _xgboost_forest(x: np.ndarray, y: np.ndarray, p: Mapping[str, Any], seed: in
 def _catboost(x: np.ndarray, y: np.ndarray, p: Mapping[str, Any], seed: int) -> Fitted:
     import catboost
 
+    numbers = x.shape[1] - len(p["codes"])
+
+    def typed(new: np.ndarray) -> np.ndarray:
+        # CatBoost takes whole numbers for categories, and no fractions.
+        found = new.astype(object)
+        found[:, numbers:] = new[:, numbers:].astype(np.int64)
+        return found
+
     model = catboost.CatBoostClassifier(
         iterations=p["rounds"], depth=p["depth"], learning_rate=p["rate"], random_seed=seed,
         thread_count=1, verbose=False, allow_writing_files=False,
+        cat_features=list(range(numbers, x.shape[1])),
     )  # fmt: skip
-    return _of(model, x, y)
+    model.fit(typed(x), y)
+
+    def predict(new: np.ndarray) -> np.ndarray:
+        return np.asarray(model.predict_proba(typed(new), thread_count=1))
+
+    return predict
+
+
+def _keras(x: np.ndarray, y: np.ndarray, p: Mapping[str, Any], seed: int) -> Fitted:
+    from efn_compose.train.tabular import TabularShape, tabular_network
+
+    numbers = x.shape[1] - len(p["codes"])
+    shape = TabularShape(
+        numbers, tuple(p["codes"]), int(y.max()) + 1, p["units"], p["dropout"], p["decay"]
+    )
+    network = tabular_network(shape)
+    network.fit(x[:, :numbers], x[:, numbers:], y, p["epochs"], p["rate"], seed)
+
+    def predict(new: np.ndarray) -> np.ndarray:
+        return network(new[:, :numbers], new[:, numbers:])
+
+    return predict
+
+
+_NETWORK = {"units": 32, "dropout": 0.5, "decay": 1e-3, "epochs": 30, "rate": 0.01}
 
 
 KINDS: dict[str, Kind] = {
@@ -180,5 +218,7 @@ KINDS: dict[str, Kind] = {
         "lightgbm",
     ),
     "xgboost_forest": Kind(_xgboost_forest, {"trees": 100, "depth": 5}, "xgboost"),
-    "catboost": Kind(_catboost, {"rounds": 100, "depth": 4, "rate": 0.05}, "catboost"),
+    "catboost": Kind(_catboost, {"rounds": 100, "depth": 4, "rate": 0.05}, "catboost", True),
+    "fully_connected": Kind(_keras, _NETWORK),
+    "embeddings": Kind(_keras, _NETWORK, knows_categories=True),
 }

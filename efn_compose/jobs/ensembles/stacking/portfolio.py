@@ -80,6 +80,8 @@ _DEFAULT: tuple[Mapping[str, Any], ...] = (
     {"kind": "extra_trees", "leaf": [5, 20, 50]},
     {"kind": "neighbours", "count": [15, 50, 200]},
     {"kind": "dense", "seed": [1, 2, 3, 4, 5]},
+    {"kind": "fully_connected"},
+    {"kind": "embeddings"},
 )
 
 

@@ -1,17 +1,16 @@
 """The user's own columns of images, as numbers that second-level models can see."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from efn_compose.errors import DataError, describe_problems
+from efn_compose.jobs.ensembles.stacking.inputs import Further
 from efn_compose.jobs.predictions.submission import match_images
 
-#: Categories that get a feature of their own; rarer ones share none.
-_CATEGORIES = 50
 #: Rank correlation with the order of the rows from which on a column is the file's order.
 _ORDER = 0.99
 _EMPTY = frozenset({"", "na", "nan", "null", "none"})
@@ -22,24 +21,26 @@ class FurtherColumns:
     """Columns of a table, ready for models.
 
     Args:
-        names: Of the features.
-        rows: (row, feature) float32 of the labelled rows; NaN where a number is missing.
-        images: (image, feature) float32 of the test images.
+        numbers: Names of columns of numbers.
+        categories: By name of a column, its categories; the first has code 1.
+        rows: The labelled rows.
+        images: The test images.
         notes: Sentences on columns that were left out, and on categories unseen in training.
     """
 
-    names: tuple[str, ...]
-    rows: np.ndarray
-    images: np.ndarray
+    numbers: tuple[str, ...]
+    categories: Mapping[str, tuple[str, ...]]
+    rows: Further
+    images: Further
     notes: tuple[str, ...]
 
 
 def read_further(path: Path, rows: Sequence[str], images: Sequence[str]) -> FurtherColumns:
     """Read a table of columns for labelled rows and test images; labels play no part.
 
-    The first column holds image names. A column whose values are all numbers is one feature; any
-    other is one feature per category of the labelled rows. A test image of a category that they do
-    not have has 0 in all of them. Columns that say nothing or too much are left out and named:
+    The first column holds image names. A column whose values are all numbers is one of numbers; any
+    other has the categories of the labelled rows, the most frequent first. A test image of a category
+    that they do not have has code 0. Columns that say nothing or too much are left out and named:
     constant ones, names that are different in every row, and the order of the file.
 
     Args:
@@ -64,57 +65,72 @@ def read_further(path: Path, rows: Sequence[str], images: Sequence[str]) -> Furt
         places.append(found)
     if problems:
         raise DataError(describe_problems(f"{path}: lines are missing.", problems))
-    features: list[tuple[str, np.ndarray, np.ndarray]] = []
+    numbers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    categories: dict[str, tuple[str, ...]] = {}
+    codes: list[tuple[np.ndarray, np.ndarray]] = []
     notes: list[str] = []
     for number, name in enumerate(header[1:], 1):
         ours, theirs = ([lines[place][number].strip() for place in part] for part in places)
-        features += _features(name, ours, theirs, notes)
-    if not features:
+        first, second = _numbers(ours), _numbers(theirs)
+        if first is not None and second is not None:
+            if _says_something(name, first, notes):
+                numbers[name] = first, second
+        else:
+            found_categories = _categories(name, ours, theirs, notes)
+            if found_categories:
+                categories[name] = found_categories
+                codes.append((_codes(ours, found_categories), _codes(theirs, found_categories)))
+    if not numbers and not categories:
         raise DataError(f"{path}: no column is left. " + " ".join(notes))
-    return FurtherColumns(
-        tuple(name for name, _, _ in features),
-        np.stack([values for _, values, _ in features], axis=1),
-        np.stack([values for _, _, values in features], axis=1),
-        tuple(notes),
-    )
+    parts = [
+        Further(
+            np.stack([pair[which] for pair in numbers.values()], axis=1)
+            if numbers
+            else np.zeros((len(names), 0), np.float32),
+            np.stack([pair[which] for pair in codes], axis=1)
+            if codes
+            else np.zeros((len(names), 0), np.int64),
+        )
+        for which, names in enumerate((rows, images))
+    ]
+    return FurtherColumns(tuple(numbers), categories, parts[0], parts[1], tuple(notes))
 
 
-def _features(
-    name: str, ours: Sequence[str], theirs: Sequence[str], notes: list[str]
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    numbers, new = _numbers(ours), _numbers(theirs)
-    if numbers is not None and new is not None:
-        there = ~np.isnan(numbers)
-        if len(np.unique(numbers[there])) < 2:
-            notes.append(f"column {name} is constant in the labelled rows and is left out.")
-            return []
-        order = np.flatnonzero(there)
-        if len(order) > 2 and abs(_rank_correlation(numbers[there], order)) > _ORDER:
-            notes.append(f"column {name} follows the order of the rows and is left out.")
-            return []
-        return [(name, numbers, new)]
-    categories, counts = np.unique([value.casefold() for value in ours], return_counts=True)
-    if len(categories) == len(ours):
-        notes.append(f"column {name} is different in every row and is left out.")
-        return []
-    if len(categories) < 2:
+def _says_something(name: str, numbers: np.ndarray, notes: list[str]) -> bool:
+    there = ~np.isnan(numbers)
+    if len(np.unique(numbers[there])) < 2:
         notes.append(f"column {name} is constant in the labelled rows and is left out.")
-        return []
-    unseen = sorted({value for value in theirs if value.casefold() not in set(categories)})
+        return False
+    order = np.flatnonzero(there)
+    if len(order) > 2 and abs(_rank_correlation(numbers[there], order)) > _ORDER:
+        notes.append(f"column {name} follows the order of the rows and is left out.")
+        return False
+    return True
+
+
+def _categories(
+    name: str, ours: Sequence[str], theirs: Sequence[str], notes: list[str]
+) -> tuple[str, ...]:
+    """Return the categories of the labelled rows, none where the column is left out."""
+    found, counts = np.unique([value.casefold() for value in ours], return_counts=True)
+    if len(found) == len(ours):
+        notes.append(f"column {name} is different in every row and is left out.")
+        return ()
+    if len(found) < 2:
+        notes.append(f"column {name} is constant in the labelled rows and is left out.")
+        return ()
+    unseen = sorted({value for value in theirs if value.casefold() not in set(found)})
     if unseen:
         notes.append(
             f"column {name}: {len(unseen)} categories of test images are in no labelled row, such as "
             f"{', '.join(map(repr, unseen[:3]))}."
         )
-    kept = sorted(categories[np.argsort(-counts, kind="stable")][:_CATEGORIES])
-    return [
-        (
-            f"{name}={category}",
-            np.array([value.casefold() == category for value in ours], np.float32),
-            np.array([value.casefold() == category for value in theirs], np.float32),
-        )
-        for category in kept
-    ]
+    return tuple(found[np.argsort(-counts, kind="stable")].tolist())
+
+
+def _codes(values: Sequence[str], categories: Sequence[str]) -> np.ndarray:
+    place = {category: code for code, category in enumerate(categories, 1)}
+    return np.array([place.get(value.casefold(), 0) for value in values], np.int64)
 
 
 def _numbers(values: Sequence[str]) -> np.ndarray | None:
