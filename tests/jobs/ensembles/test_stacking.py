@@ -1,9 +1,13 @@
 """Second-level models: portfolios, what they see, and a level that is killed and goes on."""
 
+import dataclasses
+from contextlib import closing
+
 import numpy as np
 import pytest
 from made_up_models import fitted_models
 
+from efn_compose.assess.prediction_store.blocks import probability_of
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.jobs.ensembles.stacking.batch import fit_and_ask
@@ -117,6 +121,65 @@ def test_ranks_are_those_among_the_rows_that_are_fitted_on():
 
 def _seen(values, codes):
     return Seen(np.array(values, np.float32), np.array(codes))
+
+
+LEVELS = """
+[[model]]
+kind = "ridge"
+strength = [1, 100]
+[[model]]
+kind = "ridge"
+level = 2
+strength = 3
+[[model]]
+kind = "ridge"
+level = 3
+restack = [false, true]
+table = [false, true]
+"""
+
+
+@pytest.mark.slow
+def test_a_level_is_fitted_to_what_the_level_before_says_out_of_fold(data, tmp_path):
+    path = tmp_path / "levels.toml"
+    path.write_text(LEVELS)
+    models, _ = load_portfolio(str(path))
+    assert [model.level for model in models] == [1, 1, 2, 3, 3, 3, 3]
+
+    def fit(name, **changes):
+        (tmp_path / name).mkdir(exist_ok=True)
+        with closing(Journal(tmp_path / name / "evaluations.jsonl")) as journal:
+            return fit_portfolio(models, data, tmp_path / name, journal, SERIAL, **changes)
+
+    whole = fit("whole")
+    # Without restacking there is no table to see, so both lines without it are one answer.
+    assert len(whole.models) == 7 and np.array_equal(whole.probability[3], whole.probability[5])
+    by_hand = StackData.of(whole.probability[:2], whole.test[:2], data.label, data.fold)
+    found = fit_and_ask(dataclasses.replace(models[2], level=1), by_hand)
+    assert np.array_equal(
+        probability_of(found), np.concatenate([whole.probability[2], whole.test[2]], axis=0)
+    )
+    seen = [
+        data.above(whole.probability[:2], whole.test[:2])
+        .above(whole.probability[2:3], whole.test[2:3])
+        .seen(model)[0]
+        .values.shape[1]
+        for model in models[3:]
+    ]
+    assert sorted(seen) == [1, 1, 1 + 2 + 8, 1 + 2 + 8 + 2 + 3]
+    # Late in level 1: no model above it is fitted to half of a level.
+    turns = iter([False, True, True, True])
+    late = fit("late", is_late=lambda: next(turns))
+    assert 0 < len(late.models) < 2 and late.missing == 7 - len(late.models)
+    assert np.array_equal(fit("late").probability, whole.probability)
+    for text, words in (
+        ('[[model]]\nkind = "ridge"\nlevel = 2', "needs models of level 1"),
+        ('[[model]]\nkind = "ridge"\nrestack = true', "no levels before it"),
+        ('[[model]]\nkind = "ridge"\nlevel = 0', "level 0; allowed"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=words):
+            load_portfolio(str(path))
 
 
 @pytest.mark.slow

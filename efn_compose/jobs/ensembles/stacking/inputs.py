@@ -1,5 +1,6 @@
 """What second-level models see: logits of the columns, and the user's own columns."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,6 +76,8 @@ class StackData:
         test_further: Those of the test images.
         label: (row,) class numbers.
         fold: (row,) fold numbers.
+        earlier: Number of columns, the last ones, that only a restacking model sees: those of the
+            levels before the last one.
     """
 
     logits: np.ndarray
@@ -83,6 +86,7 @@ class StackData:
     test_further: Further
     label: np.ndarray
     fold: np.ndarray
+    earlier: int = 0
 
     @classmethod
     def of(
@@ -113,6 +117,20 @@ class StackData:
             fold,
         )
 
+    def above(self, probability: np.ndarray, test: np.ndarray) -> "StackData":
+        """Return the data of the next level.
+
+        Args:
+            probability: (column, row, class) what this level's models say, out of fold on these folds.
+            test: (column, image, class) what they say of the test images.
+        """
+        return dataclasses.replace(
+            self,
+            logits=np.concatenate([_centred(probability), self.logits], axis=1),
+            test_logits=np.concatenate([_centred(test), self.test_logits], axis=1),
+            earlier=self.logits.shape[1],
+        )
+
     @property
     def counts(self) -> tuple[int, ...]:
         """Number of categories that each column has in labelled rows."""
@@ -121,6 +139,9 @@ class StackData:
     def seen(self, model: StackModel) -> tuple[Seen, Seen]:
         """Return what a model sees of rows and of test images, not yet scaled."""
         columns, classes = self.logits.shape[1:]
+        sees_all = model.restack or not self.earlier
+        columns -= 0 if sees_all else self.earlier
+        uses_table = model.uses_table and sees_all
         count = max(1, round(model.columns * columns))
         order = np.random.default_rng([model.seed, 13]).permutation(columns)
         chosen = np.sort(order[:count])
@@ -130,10 +151,10 @@ class StackData:
         def of(logits: np.ndarray, further: Further) -> Seen:
             parts = [logits[:, chosen, kept].reshape(len(logits), -1)]
             codes = further.codes[:, :0]
-            if model.uses_table and KINDS[model.kind].knows_categories:
+            if uses_table and KINDS[model.kind].knows_categories:
                 parts.append(further.numbers)
                 codes = further.codes
-            elif model.uses_table:
+            elif uses_table:
                 parts.append(further.one_hot(self.counts))
             return Seen(np.concatenate(parts, axis=1), codes)
 

@@ -8,6 +8,11 @@ A portfolio is a TOML file of tables `[[model]]`. A list stands for a grid: all 
     strength = [1, 10, 100]
     columns = 0.5      # each model sees half of the columns, drawn by its seed
     seed = [1, 2, 3]
+
+    [[model]]
+    kind = "logistic"
+    level = 2          # sees what the models of level 1 say, each out of fold
+    restack = true     # and the columns and the table as well
 """
 
 import hashlib
@@ -35,9 +40,11 @@ class StackModel:
         kind: A name of the table of kinds.
         parameters: All of the kind's, as sorted pairs.
         inputs: "logits", or "ranks" among the rows it is fitted on.
-        columns: Share of the level's columns that it sees, drawn by its seed.
+        columns: Share of the columns before its level that it sees, drawn by its seed.
         uses_table: Whether it sees the user's own columns as well.
         seed: Of the draw and of the model.
+        level: 1 sees the networks' columns, any other one what the level before it says.
+        restack: Whether it sees all levels before it, and the table, as well.
     """
 
     kind: str
@@ -46,17 +53,24 @@ class StackModel:
     columns: float = 1.0
     uses_table: bool = True
     seed: int = 1
+    level: int = 1
+    restack: bool = False
 
     @property
     def key(self) -> str:
         """Hash of all fields, the model's name in journal and files."""
-        fields = [self.kind, self.parameters, self.inputs, self.columns, self.uses_table, self.seed]
+        fields: list[Any] = [
+            self.kind, self.parameters, self.inputs, self.columns, self.uses_table, self.seed
+        ]  # fmt: skip
+        if self.level > 1:
+            fields += [self.level, self.restack]
         return hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:12]
 
     @property
     def name(self) -> str:
-        """Kind and hash."""
-        return f"{self.kind}_{self.key}"
+        """Kind and hash, and the level above the first."""
+        above = f"level{self.level}_" if self.level > 1 else ""
+        return f"{above}{self.kind}_{self.key}"
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -66,6 +80,8 @@ class StackModel:
             "columns": self.columns,
             "table": self.uses_table,
             "seed": self.seed,
+            "level": self.level,
+            "restack": self.restack,
         }
         return own | dict(self.parameters)
 
@@ -127,7 +143,9 @@ def _expand(tables: Sequence[Mapping[str, Any]], where: str) -> tuple[StackModel
             continue
         if not KINDS[kind].is_there:
             problems.append(f"- model {number}: {kind} needs the package {KINDS[kind].package}")
-        defaults = {"inputs": "logits", "columns": 1.0, "table": True, "seed": 1}
+        defaults = {
+            "inputs": "logits", "columns": 1.0, "table": True, "seed": 1, "level": 1, "restack": False
+        }  # fmt: skip
         known = {**defaults, **KINDS[kind].parameters}
         unknown = sorted(set(table) - set(known) - {"kind"})
         if unknown:
@@ -144,9 +162,15 @@ def _expand(tables: Sequence[Mapping[str, Any]], where: str) -> tuple[StackModel
                 break
             model = _model(kind, chosen)
             models[model.key] = model
+    levels = {model.level for model in models.values()}
+    gaps = sorted(set(range(1, max(levels, default=0) + 1)) - levels)
+    if gaps and not problems:
+        problems.append(
+            f"- level {max(levels)} needs models of level {gaps[0]}, and there are none"
+        )
     if problems:
         raise ConfigError(describe_problems(f"{where}: not a portfolio.", problems[:_LISTED]))
-    return tuple(models.values())
+    return tuple(sorted(models.values(), key=lambda model: model.level))
 
 
 def _wrong(chosen: Mapping[str, Any], known: Mapping[str, Any]) -> str:
@@ -154,10 +178,16 @@ def _wrong(chosen: Mapping[str, Any], known: Mapping[str, Any]) -> str:
         return f"inputs {chosen['inputs']!r}; allowed: {', '.join(_INPUTS)}"
     if not isinstance(chosen["columns"], int | float) or not 0 < chosen["columns"] <= 1:
         return f"columns {chosen['columns']!r}; allowed: above 0, up to 1"
+    if chosen["level"] in (0, 1) and chosen["restack"]:
+        return (
+            "restack = true; level 1 has no levels before it. Set level = 2, or leave restack out"
+        )
     for name, default in known.items():
         value = chosen[name]
         if name in ("inputs", "columns"):
             continue
+        if name == "level" and value == 0:
+            return "level 0; allowed: 1 or more"
         if isinstance(default, bool):
             if not isinstance(value, bool):
                 return f"{name} {value!r}; allowed: true, false"
@@ -181,4 +211,6 @@ def _model(kind: str, chosen: Mapping[str, Any]) -> StackModel:
         columns=float(chosen["columns"]),
         uses_table=chosen["table"],
         seed=chosen["seed"],
+        level=chosen["level"],
+        restack=chosen["restack"],
     )

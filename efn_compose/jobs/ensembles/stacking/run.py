@@ -50,7 +50,9 @@ def fit_portfolio(
     is_late: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda words: None,
 ) -> StackColumns:
-    """Fit every model that has no answer yet, and return all answers.
+    """Fit every model that has no answer yet, level by level, and return all answers.
+
+    A level begins when all models before it have answered, so that it is the same after a kill.
 
     Args:
         models: The portfolio.
@@ -61,41 +63,78 @@ def fit_portfolio(
         is_late: No further batch begins once this is true.
         say: Told what a person should know.
     """
-    place = folder / STACK_FOLDER
-    place.mkdir(exist_ok=True)
-    failed = {r["model"] for r in journal if r.get("phase") == "stack" and r.get("error")}
-    shape = (len(data.label) + len(data.test_logits), data.logits.shape[2])
+    store = _Answers(
+        folder, journal, (len(data.label) + len(data.test_logits), data.logits.shape[2])
+    )
+    rows = len(data.label)
+    there: list[StackModel] = []
+    stated = np.zeros((0, *store.shape), np.float32)
+    failed = 0
+    for level in sorted({model.level for model in models}):
+        own = [model for model in models if model.level == level]
+        waiting = [model for model in own if not store.is_known(model)]
+        by_key = {model.key: model for model in waiting}
+        for answer in _answers(waiting, data, options, is_late, say):
+            store.keep(by_key[answer.key], answer, say)
+        done = [model for model in own if store.is_done(model)]
+        failed += sum(model.key in store.failed for model in own)
+        there += done
+        if done:
+            found = np.stack([store.probability(model) for model in done])
+            stated = np.concatenate([stated, found])
+        if not done or not all(store.is_known(model) for model in own):
+            break
+        data = data.above(found[:, :rows], found[:, rows:])
+    return StackColumns(
+        tuple(there), stated[:, :rows], stated[:, rows:], failed, len(models) - len(there) - failed
+    )
 
-    def file(model: StackModel) -> Path:
-        return place / f"{model.key}.npy"
 
-    def is_done(model: StackModel) -> bool:
+class _Answers:
+    """The models' answers on disk.
+
+    Args:
+        folder: The run folder.
+        journal: Gets a line per model.
+        shape: (row and image, class) of an answer.
+    """
+
+    def __init__(self, folder: Path, journal: Journal, shape: tuple[int, int]) -> None:
+        self._place, self._journal, self.shape = folder / STACK_FOLDER, journal, shape
+        self._place.mkdir(exist_ok=True)
+        self.failed = {r["model"] for r in journal if r.get("phase") == "stack" and r.get("error")}
+
+    def is_done(self, model: StackModel) -> bool:
+        """Whether the answer is there, and no failure."""
+        if model.key in self.failed:
+            return False
         try:
-            return model.key in failed or np.load(file(model), mmap_mode="r").shape == shape
+            return bool(np.load(self._file(model), mmap_mode="r").shape == self.shape)
         except (OSError, ValueError):
             return False
 
-    by_key = {model.key: model for model in models}
-    waiting = [model for model in models if not is_done(model)]
-    for answer in _answers(waiting, data, options, is_late, say):
-        model = by_key[answer.key]
+    def is_known(self, model: StackModel) -> bool:
+        """Whether the model need not be fitted any more."""
+        return model.key in self.failed or self.is_done(model)
+
+    def keep(self, model: StackModel, answer: StackAnswer, say: Callable[[str], None]) -> None:
+        """Write an answer, then its line."""
         record = {"phase": "stack", "model": model.key, **model.to_json(), "error": None}
         if answer.logits is None:
             record["error"] = answer.error
-            failed.add(model.key)
+            self.failed.add(model.key)
             say(f"{model.name} failed: {answer.error}")
         else:
-            with atomic_path(file(model)) as temporary, open(temporary, "wb") as target:
+            with atomic_path(self._file(model)) as temporary, open(temporary, "wb") as target:
                 np.save(target, answer.logits)
-        journal.append(record | {"timing": {"seconds": round(answer.seconds, 4)}})
-    there = [m for m in models if m.key not in failed and is_done(m)]
-    found = [probability_of(np.load(file(model), allow_pickle=False)) for model in there]
-    stated = np.stack(found) if found else np.zeros((0, *shape), np.float32)
-    rows = len(data.label)
-    count = sum(model.key in failed for model in models)
-    return StackColumns(
-        tuple(there), stated[:, :rows], stated[:, rows:], count, len(models) - len(there) - count
-    )
+        self._journal.append(record | {"timing": {"seconds": round(answer.seconds, 4)}})
+
+    def probability(self, model: StackModel) -> np.ndarray:
+        """Return (row and image, class) float32."""
+        return probability_of(np.load(self._file(model), allow_pickle=False))
+
+    def _file(self, model: StackModel) -> Path:
+        return self._place / f"{model.key}.npy"
 
 
 def _answers(
