@@ -9,9 +9,13 @@ from random_donors import TINY, random_donor
 from tiny_recipe import quarters
 
 from efn_compose.arch import HEAD_LAYER
-from efn_compose.errors import ConfigError, DataError
-from efn_compose.jobs.ensembles.joint import join, meta_ensemble
+from efn_compose.donors import load_donor
+from efn_compose.errors import ConfigError, DataError, NestingError, WeightFileError
+from efn_compose.jobs.ensembles.joint import join, load_joint, meta_ensemble
+from efn_compose.models.ensemble import assign_head
 from efn_compose.nesting.heads import fit_ridge
+from efn_compose.nesting.running.forward import NumpyNetwork
+from efn_compose.nesting.running.weight_source import WeightSource
 
 #: Of another family, so with other rules for input and batch normalisation, and of another width.
 LITE = dataclasses.replace(
@@ -57,8 +61,21 @@ def test_a_detached_branch_is_its_own_bytes_until_it_learns(joint, donors, tmp_p
         assert (tmp_path / "before.h5").read_bytes() == (tmp_path / "after.h5").read_bytes()
     with pytest.raises(ConfigError, match="the_second"):
         joint.detach("third")
-    # Plain Keras saves, loads and trains the model.
-    joint.model.save(tmp_path / "joint.keras")
+    # Plain Keras loads and trains the model; we can take it apart again.
+    joint.save(tmp_path / "joint.keras")
+    again = load_joint(tmp_path / "joint.keras")
+    assert [branch.name for branch in again.branches] == ["first", "the_second"]
+    again.detach("the_second").save(tmp_path / "after.h5")
+    assert (tmp_path / "before.h5").read_bytes() == (tmp_path / "after.h5").read_bytes()
+    with pytest.raises(WeightFileError, match="not a joint network"):
+        load_joint(tmp_path / "before.h5")
+    with pytest.raises(ConfigError, match=r"NAME\.keras"):
+        joint.save(tmp_path / "joint.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "after.h5",
+        "before.h5",
+        "joint.keras",
+    ]
     loaded = keras.models.load_model(tmp_path / "joint.keras")
     images, labels = quarters(8)
     images = images.astype(np.float32)
@@ -69,6 +86,44 @@ def test_a_detached_branch_is_its_own_bytes_until_it_learns(joint, donors, tmp_p
     loaded.fit(images, dict.fromkeys(("joint", "first", "the_second"), labels), verbose=0)
     learnt = joint.__class__(loaded, joint.branches, joint.donors).detach("first")
     assert learnt.fingerprint != donors[0].fingerprint and learnt.classes == 4
+
+
+@pytest.mark.slow
+def test_branches_that_fit_one_network_become_one_donor_with_the_same_logits(donors, tmp_path):
+    """A trained head of its own, in a network twice as wide, as NumPy runs it."""
+    pair = [donors[0], random_donor(TINY, 3, name="other", classes=4)]
+    joint = join(pair, 4)
+    rng = np.random.default_rng(4)
+    assign_head(joint.model, rng.normal(size=(64, 4)), rng.normal(size=4))
+    wide = dataclasses.replace(
+        TINY,
+        variant="b-twice",
+        stem_channels=16,
+        top_channels=64,
+        blocks=tuple(
+            dataclasses.replace(
+                block,
+                in_channels=2 * block.in_channels,
+                mid_channels=2 * block.mid_channels,
+                out_channels=2 * block.out_channels,
+                se_channels=2 * block.se_channels,
+            )
+            for block in TINY.blocks
+        ),
+    )
+    one = joint.as_one(wide)
+    images, _ = quarters(6)
+    wanted = np.asarray(joint.model(images.astype(np.float32)))
+    found = NumpyNetwork(WeightSource.of(one)).run(one.preprocess(images))
+    assert found == pytest.approx(wanted, abs=float(1e-6 * np.abs(wanted).max()))
+    one.save(tmp_path / "one.h5")
+    assert load_donor(tmp_path / "one.h5").fingerprint == one.fingerprint
+    with pytest.raises(NestingError):
+        joint.as_one(TINY)
+    with pytest.raises(ConfigError, match="different sizes"):
+        dataclasses.replace(
+            joint, branches=(joint.branches[0], dataclasses.replace(joint.branches[1], size=24))
+        ).as_one(wide)
 
 
 @pytest.mark.slow

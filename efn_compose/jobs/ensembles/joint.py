@@ -1,5 +1,6 @@
 """Donors joined into one trainable network, taken apart again, or under a classifier in closed form."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from efn_compose.arch import HEAD_LAYER
+from efn_compose.arch import HEAD_LAYER, ArchSpec
 from efn_compose.assess.metrics import log_softmax
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, DataError
+from efn_compose.jobs.ensembles.joint_file import read_joint, write_joint
 from efn_compose.nesting.heads import fit_ridge
 
 if TYPE_CHECKING:
@@ -42,19 +44,51 @@ class JointNetwork:
         Raises:
             ConfigError: There is no such branch.
         """
-        from efn_compose.models.ensemble import branch_variables
-
         names = [branch.name for branch in self.branches]
         if name not in names:
             raise ConfigError(f"no branch {name!r}; allowed: {', '.join(names)}.")
         place = names.index(name)
-        variables = branch_variables(self.model, self.branches[place])
-        tensors = {key: np.array(variable.numpy()) for key, variable in variables.items()}
-        if f"{name}_head" in {layer.name for layer in self.model.layers}:
-            head = self.model.get_layer(f"{name}_head")
-            tensors[f"{HEAD_LAYER}/kernel"] = np.array(head.kernel.numpy())
-            tensors[f"{HEAD_LAYER}/bias"] = np.array(head.bias.numpy())
-        return self.donors[place].replace(tensors=tensors)
+        return self.donors[place].replace(tensors=_present(self.model, self.branches[place]))
+
+    def as_one(self, target: ArchSpec | str) -> Donor:
+        """Return all branches side by side within one network, with equal logits.
+
+        A donor can be saved, composed and exported to other libraries; a joint network only to Keras.
+
+        Args:
+            target: A network in which the branches fit side by side, such as "b7" for two B0.
+
+        Raises:
+            ConfigError: Branches want images of different sizes.
+            NestingError: They do not fit; every group is listed.
+            IncompatibleDonorsError: They differ in conventions; harmonise them before joining.
+
+        Example:
+            >>> join([first_b0, second_b0], classes=9).as_one("b7").save("one.h5")  # doctest: +SKIP
+        """
+        from efn_compose.models.ensemble import HEAD
+        from efn_compose.nesting import direct_sum
+
+        if len({branch.size for branch in self.branches}) > 1:
+            raise ConfigError("branches want images of different sizes; one network has one size.")
+        head = self.model.get_layer(HEAD)
+        kernel, bias = np.array(head.kernel.numpy()), np.array(head.bias.numpy())
+        donors, count, start = [], len(self.branches), 0
+        for branch in self.branches:
+            body, end = self.detach(branch.name).without_head(), start + branch.spec.top_channels
+            # A direct sum takes the mean of the donors' logits.
+            own = {f"{HEAD_LAYER}/kernel": count * kernel[start:end], f"{HEAD_LAYER}/bias": bias}
+            donors.append(body.replace(tensors={**body.tensors, **own}))
+            start = end
+        return direct_sum(*donors, target)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as a file that plain Keras loads, too.
+
+        Args:
+            path: Ends in `.keras`.
+        """
+        write_joint(path, self.model, self.branches, self.donors)
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """Return the branches' pooled features side by side, float32 (image, feature).
@@ -134,6 +168,36 @@ def join(
         )
         assign_head(model, np.concatenate(kernels), np.sum(biases, axis=0))
     return JointNetwork(model, branches, kept)
+
+
+def load_joint(path: str | os.PathLike[str]) -> JointNetwork:
+    """Read a joint network that `JointNetwork.save` wrote.
+
+    Raises:
+        WeightFileError: No such file, or another one.
+
+    Example:
+        >>> load_joint("joint.keras").detach("b2").save("b2.h5")  # doctest: +SKIP
+    """
+    model, branches, headers, names = read_joint(path)
+    donors = tuple(
+        Donor(name, header.spec, header.conventions, _present(model, branch), header.provenance)
+        for branch, header, name in zip(branches, headers, names, strict=True)
+    )
+    return JointNetwork(model, branches, donors)
+
+
+def _present(model: "keras.Model", branch: "Branch") -> dict[str, np.ndarray]:
+    """Return a branch's weights, its auxiliary head among them where it has one."""
+    from efn_compose.models.ensemble import branch_variables
+
+    variables = branch_variables(model, branch)
+    tensors = {key: np.array(variable.numpy()) for key, variable in variables.items()}
+    if f"{branch.name}_head" in {layer.name for layer in model.layers}:
+        head = model.get_layer(f"{branch.name}_head")
+        tensors[f"{HEAD_LAYER}/kernel"] = np.array(head.kernel.numpy())
+        tensors[f"{HEAD_LAYER}/bias"] = np.array(head.bias.numpy())
+    return tensors
 
 
 @dataclass(frozen=True, eq=False)
