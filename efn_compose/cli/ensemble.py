@@ -39,6 +39,11 @@ _FLAGS = {
     "submission": ("ensemble.template", "TEMPLATE", "a competition's CSV to fill"),
     "stack": ("stack.portfolio", "PORTFOLIO", "second-level models: default, or a TOML file"),
     "table": ("stack.table", "FILE", "CSV of further columns that second-level models see"),
+    "against": (
+        "ensemble.against",
+        "FOLDER",
+        "a finished ensemble that the report shows beside this",
+    ),
     "workers": ("executor.workers", "N", "that fit second-level models; default: one per core"),
     "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
     "hours": ("budget.hours", "X", "finish after so many hours with what is there"),

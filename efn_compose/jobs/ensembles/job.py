@@ -26,8 +26,9 @@ from efn_compose.assess.ensembles.leaks import TOLD_APART, describe_suspects
 from efn_compose.config import dump_toml
 from efn_compose.jobs.ensembles.asked import Asker, OutOfTimeError, TestAnswers
 from efn_compose.jobs.ensembles.deadline import Deadline
-from efn_compose.jobs.ensembles.page import write_page
+from efn_compose.jobs.ensembles.other import write_honest
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble, prepare_ensemble
+from efn_compose.jobs.ensembles.report.page import write_page
 from efn_compose.jobs.ensembles.result import EnsembleResult
 from efn_compose.jobs.ensembles.stacking.inputs import StackData
 from efn_compose.jobs.ensembles.stacking.run import StackColumns, fit_portfolio
@@ -236,6 +237,7 @@ class _Job:
             second = self._write_both(every, tests, verdict, answers)
         result = EnsembleResult.of(prepared, every, verdict, suspects, apart, answers, stack)
         self.folder.write_json("result.json", result.to_json())
+        write_honest(prepared.folder, members.rows, every)
         write_page(prepared, every, result)
         return EnsembleSummary(
             prepared.folder,

@@ -20,6 +20,7 @@ class EnsembleOptions:
         measure: What is compared on outer folds.
         tta: Views of each test image; 0: those of each training.
         template: A competition's CSV to fill.
+        against: Folder of a finished ensemble on the same fold table, for the report.
     """
 
     runs: tuple[str, ...] = field(default=(), metadata={"help": "run folders of trainings"})
@@ -34,6 +35,9 @@ class EnsembleOptions:
         metadata={"minimum": 0, "maximum": 256, "help": "views of each image; 0: each training's"},
     )
     template: str = field(default="", metadata={"help": "a competition's CSV to fill"})
+    against: str = field(
+        default="", metadata={"help": "a finished ensemble that the report shows beside this one"}
+    )
 
 
 @dataclass(frozen=True)

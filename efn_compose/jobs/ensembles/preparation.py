@@ -14,7 +14,9 @@ from efn_compose.config import load_config
 from efn_compose.data import ImageTable, load_table
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.ensembles.columns import Members, read_members
+from efn_compose.jobs.ensembles.labelled import told_by_files
 from efn_compose.jobs.ensembles.options import EnsembleConfig
+from efn_compose.jobs.ensembles.other import OtherEnsemble, read_other
 from efn_compose.jobs.ensembles.stacking.portfolio import StackModel, load_portfolio
 from efn_compose.jobs.ensembles.stacking.tabular import FurtherColumns, read_further
 from efn_compose.jobs.predictions.job import views_of
@@ -37,6 +39,7 @@ class PreparedEnsemble:
         notes: Sentences for people.
         models: Second-level models, none without a second level.
         further: The user's own columns for them, None without.
+        other: A finished ensemble to stand beside in the report, None without.
     """
 
     config: EnsembleConfig
@@ -47,6 +50,7 @@ class PreparedEnsemble:
     notes: tuple[str, ...]
     models: tuple[StackModel, ...] = ()
     further: FurtherColumns | None = None
+    other: OtherEnsemble | None = None
 
     @property
     def tta(self) -> TtaOptions | None:
@@ -108,6 +112,7 @@ def prepare_ensemble(
         for member in members.members
         if member.column.flattery
     ]
+    notes += told_by_files(members.rows)
     template = None
     if options.template:
         names = [table.image_name(number) for number in range(len(table))]
@@ -122,7 +127,12 @@ def prepare_ensemble(
     name = "ensemble" if config_path is None else Path(config_path).stem
     folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
     models, further = _second_level(config, members, table, notes)
-    return PreparedEnsemble(config, members, table, template, folder, tuple(notes), models, further)
+    other = (
+        read_other(Path(options.against).expanduser(), members.rows) if options.against else None
+    )
+    return PreparedEnsemble(
+        config, members, table, template, folder, tuple(notes), models, further, other
+    )
 
 
 def _second_level(

@@ -13,6 +13,7 @@ from efn_compose.assess.ensembles import (
     suspect_columns,
     told_apart,
 )
+from efn_compose.assess.ensembles.giveaways import giveaways
 from efn_compose.assess.ensembles.leaks import describe_suspects
 from efn_compose.errors import ConfigError, DataError
 
@@ -92,3 +93,24 @@ def test_what_cannot_be_judged_is_refused_at_once():
     with pytest.raises(DataError, match="not finite") as caught:
         judge_methods(out_of_fold, rows, "auc", [])
     assert "fold 3 has no image of a" in str(caught.value)
+
+
+def test_a_value_tells_the_classes_whatever_its_shape_and_chance_does_not():
+    rng = np.random.default_rng(5)
+    labels, fold = rng.integers(0, 3, 600), np.arange(600) % 5
+    values = {
+        "rising": labels + rng.normal(size=600),
+        "in the middle": np.where(labels == 1, 0, rng.choice([-2, 2], 600)) + rng.normal(size=600),
+        "constant": np.ones(600),
+    }
+    found = {one.name: one for one in giveaways(values, labels, fold)}
+    assert list(found) == ["rising", "in the middle"]
+    # Many rows come near the theorem on areas: normal scores one deviation apart.
+    label, fold_of = rng.integers(0, 2, 8000), np.arange(8000) % 5
+    (one,) = giveaways({"one": label + rng.normal(size=8000)}, label, fold_of)
+    assert one.area == pytest.approx(0.760, abs=0.015)  # Phi(1 / sqrt(2))
+    # 200 draws of nothing: none is found.
+    nothing = {str(n): rng.normal(size=600) for n in range(200)}
+    assert giveaways(nothing, labels, fold) == []
+    sizes = {"order": np.arange(600)}
+    assert giveaways(sizes, np.sort(labels), rng.permutation(fold))[0].area > 0.95

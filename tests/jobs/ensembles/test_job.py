@@ -167,7 +167,7 @@ def test_a_template_is_filled_by_every_file(place):
 
 
 @pytest.mark.slow
-def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(place):
+def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(place, undisturbed):
     (place / "models.toml").write_text(
         '[[model]]\nkind = "ridge"\nstrength = [1, 10]\n[[model]]\nkind = "neighbours"\n'
     )
@@ -176,6 +176,7 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(pla
     words = _words(
         place, "stacked", "--quiet", "--stack", place / "models.toml", "--workers", "1",
         "--table", place / "columns.csv", "--set", "executor.kind=serial",
+        "--against", undisturbed,
     )  # fmt: skip
     with pytest.raises(ConfigError, match=r"executor\.workers"):
         run_verb(*words)  # a serial executor has one worker
@@ -193,6 +194,17 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(pla
     page = Page((place / "stacked" / "report.html").read_text())
     for words in ("Second level", "site=a", "size up to 2", "columns; fold"):
         assert words in page.text
+    # Another ensemble beside this one: counts by hand, from what both keep.
+    right = []
+    for folder in (place / "stacked", undisturbed):
+        store = PredictionStore(folder / "honest")
+        names = [column.name for column in store.columns]
+        written = json.loads((folder / "result.json").read_text())["written"]
+        stated = store.probability([names.index(written)])[0]
+        right.append(stated.argmax(axis=1) == store.rows.label)
+    assert "Beside undisturbed" in page.text
+    both, only = int((right[0] & right[1]).sum()), int((right[0] & ~right[1]).sum())
+    assert f"this one right {both} {only}" in " ".join(page.text.split())
     # The surest mistakes come with their pictures, which the page holds itself.
     pictures = page.find("img")
     assert pictures and all(p["src"].startswith("data:image/png;base64,") for p in pictures)
@@ -236,5 +248,7 @@ def test_runs_that_do_not_fit_are_refused_with_all_reasons(place, tmp_path):
     assert not (tmp_path / "out").exists()
     with pytest.raises(DataError, match="named more than once"):
         run_verb("ensemble", place / "run", place / "run", "--data", "digits")
+    with pytest.raises(DataError, match="no finished ensemble"):
+        run_verb(*words[:1], place / "run", *words[-4:], "--against", place / "run")
     with pytest.raises(ConfigError, match=r"data\.source is empty"):
         run_verb("ensemble", place / "run")

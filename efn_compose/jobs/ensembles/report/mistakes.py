@@ -2,8 +2,6 @@
 
 import base64
 import io
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -12,13 +10,11 @@ from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.page.report_parts import table
 from efn_compose.assess.ensembles import Judged
 from efn_compose.assess.prediction_store import RowTable
-from efn_compose.config import load_config
-from efn_compose.data import ImageTable, load_table
+from efn_compose.data import ImageTable
 from efn_compose.data.decoding.decode import resize_image
 from efn_compose.errors import EfnComposeError
+from efn_compose.jobs.ensembles.labelled import labelled_images
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
-from efn_compose.jobs.trainings.options import TrainConfig
-from efn_compose.store.run_folder import CONFIG_FILE
 
 #: Mistakes, patients and columns that are shown; pixels of a picture.
 _SHOWN, _PIXELS = 24, 96
@@ -39,9 +35,9 @@ def mistakes(prepared: PreparedEnsemble, judged: Judged) -> list[Html | None]:
     counts = np.zeros((len(rows.class_names),) * 2, np.int64)
     np.add.at(counts, (rows.label, called), 1)
     calls = np.stack([m.probability.argmax(axis=1) for m in prepared.members.members])
-    images = _training_images(prepared)
+    images = labelled_images(rows, [m.column.source for m in prepared.members.members])
     pictures = [
-        _picture(rows, images, int(n), stated, int(called[n]), int((calls[:, n] == rows.label[n]).sum()),
+        picture(rows, images, int(n), stated, int(called[n]), int((calls[:, n] == rows.label[n]).sum()),
                  len(calls))
         for n in worst
     ]  # fmt: skip
@@ -58,7 +54,7 @@ def mistakes(prepared: PreparedEnsemble, judged: Judged) -> list[Html | None]:
     ]
 
 
-def _picture(
+def picture(
     rows: RowTable,
     images: ImageTable | None,
     number: int,
@@ -67,15 +63,26 @@ def _picture(
     right: int,
     columns: int,
 ) -> Html:
+    """Return an entry of a list: what an image is, what it was called, how many columns were right.
+
+    Args:
+        rows: The fold table.
+        images: Its images, None where they are gone.
+        number: Of the row.
+        stated: (row, class) what the ensemble says.
+        called: Class that it says.
+        right: Number of columns that are right.
+        columns: Number of columns.
+    """
     truth, said = rows.class_names[rows.label[number]], rows.class_names[called]
-    picture = None
+    shown = None
     if images is not None:
         try:
             pixels = resize_image(images.images[number], _PIXELS)
         except EfnComposeError:
             pixels = None
         if pixels is not None:
-            picture = element(
+            shown = element(
                 "img",
                 src=f"data:image/png;base64,{_png(pixels)}",
                 alt=f"Image {rows.image[number]}, class {truth}",
@@ -84,7 +91,7 @@ def _picture(
             )
     return element(
         "li",
-        picture,
+        shown,
         element("span", name(truth), ", called ", name(said), f" ({stated[number, called]:.3f})",
                 class_="wrong"),
         element("span", f"right: {right} of {columns} columns; fold {int(rows.fold[number])}"),
@@ -130,29 +137,6 @@ def _by_column(prepared: PreparedEnsemble, is_wrong: np.ndarray) -> Html | None:
         numeric=(1, 2),
         caption=f"Mistakes by column of the table; over all rows {is_wrong.mean():.3f}.",
     )
-
-
-def _training_images(prepared: PreparedEnsemble) -> ImageTable | None:
-    """Return the labelled images, None where they are not at their place any more."""
-    rows = prepared.members.rows
-    for run in _runs(prepared):
-        try:
-            config: TrainConfig = load_config(run / CONFIG_FILE, (), TrainConfig)
-            found = load_table(config.data.source, config.data.columns, config.data.folder)
-        except EfnComposeError:
-            continue
-        names = [found.image_name(number) for number in range(len(found))]
-        if names == list(rows.image):
-            return found
-        place = {image: number for number, image in enumerate(names)}
-        if len(place) == len(names) and all(image in place for image in rows.image):
-            return found.chosen(np.array([place[image] for image in rows.image]))
-    return None
-
-
-def _runs(prepared: PreparedEnsemble) -> Sequence[Path]:
-    sources = dict.fromkeys(member.column.source for member in prepared.members.members)
-    return [Path(source) for source in sources]
 
 
 def _png(pixels: np.ndarray) -> str:

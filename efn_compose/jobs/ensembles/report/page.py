@@ -8,8 +8,9 @@ from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import facts, section, table
 from efn_compose.assess.ensembles import Judged
-from efn_compose.jobs.ensembles.mistakes import mistakes
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
+from efn_compose.jobs.ensembles.report.beside import side_by_side
+from efn_compose.jobs.ensembles.report.mistakes import mistakes
 from efn_compose.jobs.ensembles.result import EnsembleResult
 from efn_compose.store import write_text
 
@@ -44,11 +45,19 @@ def write_page(
             section("stack", "Second level", _stack(result)) if result.stack else None,
             section("agreement", "Agreement", _agreement(prepared)),
             section("mistakes", "Confident mistakes", mistakes(prepared, judged[verdict.winner])),
+            _beside(prepared, judged[verdict.winner]),
             section("notes", "Notes", [element("p", note) for note in prepared.notes] or "None."),
         ),
         class_="page",
     )
     write_text(prepared.folder / REPORT_FILE, page(f"Ensemble: {headline}", body))
+
+
+def _beside(prepared: PreparedEnsemble, judged: Judged) -> Html | None:
+    other = prepared.other
+    if other is None:
+        return None
+    return section("beside", f"Beside {other.name}", side_by_side(prepared, judged, other))
 
 
 def _methods(result: EnsembleResult) -> Html:

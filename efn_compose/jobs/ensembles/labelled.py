@@ -1,0 +1,77 @@
+"""The labelled images of an ensemble's trainings, where they still are, and what their files tell."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from efn_compose.assess.ensembles.giveaways import giveaways
+from efn_compose.assess.prediction_store import RowTable
+from efn_compose.config import load_config
+from efn_compose.data import ImageTable, load_table
+from efn_compose.errors import EfnComposeError
+from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.store.run_folder import CONFIG_FILE
+
+#: Files that are looked at, at most.
+_FILES = 5000
+
+
+def labelled_images(rows: RowTable, runs: Sequence[str]) -> ImageTable | None:
+    """Return the rows' images, None where they are not at their place any more.
+
+    Args:
+        rows: The fold table.
+        runs: Run folders that were trained on it.
+    """
+    for run in dict.fromkeys(runs):
+        try:
+            config: TrainConfig = load_config(Path(run) / CONFIG_FILE, (), TrainConfig)
+            found = load_table(config.data.source, config.data.columns, config.data.folder)
+        except EfnComposeError:
+            continue
+        names = [found.image_name(number) for number in range(len(found))]
+        if names == list(rows.image):
+            return found
+        place = {image: number for number, image in enumerate(names)}
+        if len(place) == len(names) and all(image in place for image in rows.image):
+            return found.chosen(np.array([place[image] for image in rows.image]))
+    return None
+
+
+def told_by_files(rows: RowTable) -> list[str]:
+    """Return sentences on what tells the classes beside the pictures: order, bytes, pixels.
+
+    Args:
+        rows: The fold table; images that are no files here have an order alone.
+    """
+    chosen = np.arange(len(rows))
+    if len(chosen) > _FILES:
+        chosen = np.sort(np.random.default_rng(0).choice(len(rows), _FILES, replace=False))
+    labels, fold = rows.label[chosen], rows.fold[chosen]
+    if any(len(np.unique(labels[fold != f])) < len(rows.class_names) for f in np.unique(fold)):
+        return []
+    values: dict[str, np.ndarray] = {}
+    # A source that lists class by class has that order itself.
+    if (np.diff(rows.label) < 0).any():
+        values["The order of the rows"] = chosen
+    files = [_file(rows.image[number]) for number in chosen]
+    there = [file for file in files if file is not None]
+    if len(there) == len(files):
+        values["The size of the file"] = np.array([file[0] for file in there])
+        values["The number of pixels"] = np.array([file[1] for file in there])
+    return [str(found) for found in giveaways(values, labels, fold)]
+
+
+def _file(name: str) -> tuple[int, int] | None:
+    """Return bytes and pixels of an image file; its pixels are not decoded."""
+    from PIL import Image
+
+    path = Path(name)
+    try:
+        if not path.is_file():
+            return None
+        with Image.open(path) as image:
+            return path.stat().st_size, image.width * image.height
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,97 @@
+"""Two ensembles side by side on the same labelled rows: which one errs where."""
+
+import numpy as np
+
+from efn_compose.analysis.html.markup import Html, element
+from efn_compose.analysis.page.report_parts import table
+from efn_compose.assess.ensembles import Judged, compare, score
+from efn_compose.jobs.ensembles.labelled import labelled_images
+from efn_compose.jobs.ensembles.other import OtherEnsemble
+from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
+from efn_compose.jobs.ensembles.report.mistakes import picture
+
+#: Pictures of each kind that are shown.
+_SHOWN = 12
+
+
+def side_by_side(
+    prepared: PreparedEnsemble, judged: Judged, other: OtherEnsemble
+) -> list[Html | None]:
+    """Return the parts of the section.
+
+    Args:
+        prepared: This ensemble.
+        judged: The method that it submits.
+        other: The ensemble to stand beside.
+    """
+    rows, measure = prepared.members.rows, prepared.config.ensemble.measure
+    ours, theirs = judged.probability, other.probability
+    own, second = (score(measure, rows.label, stated) for stated in (ours, theirs))
+    difference = compare(own, second, rows.clusters)
+    is_ahead = "ahead by more than one" if difference.is_ahead else "not ahead by more than one"
+    calls = np.stack([ours.argmax(axis=1), theirs.argmax(axis=1)])
+    right = calls == rows.label
+    only_ours, only_theirs = right[0] & ~right[1], right[1] & ~right[0]
+    return [
+        element(
+            "p",
+            f"{measure} of {judged.method} minus {other.method} of {other.name}, on outer folds: "
+            f"{difference.difference:+.4f} ± {difference.standard_error:.4f} standard error, {is_ahead}.",
+        ),
+        table(
+            ["", f"{other.name} right", f"{other.name} wrong"],
+            [
+                ["this one right", int((right[0] & right[1]).sum()), int(only_ours.sum())],
+                ["this one wrong", int(only_theirs.sum()), int((~right[0] & ~right[1]).sum())],
+            ],
+            numeric=(1, 2),
+            caption=f"Rows by who is right; {int((calls[0] != calls[1]).sum())} are called differently.",
+        ),
+        table(
+            ["class", "rows", "this one right", f"{other.name} right"],
+            [
+                [
+                    name,
+                    int(mask.sum()),
+                    f"{right[0][mask].mean():.3f}",
+                    f"{right[1][mask].mean():.3f}",
+                ]
+                for number, name in enumerate(rows.class_names)
+                for mask in [rows.label == number]
+            ],
+            numeric=(1, 2, 3),
+            caption="Share of each class that is right.",
+        ),
+        *_pictures(prepared, "Right there, wrong here", only_theirs, ours),
+        *_pictures(prepared, "Right here, wrong there", only_ours, theirs),
+    ]
+
+
+def _pictures(
+    prepared: PreparedEnsemble, title: str, chosen: np.ndarray, stated: np.ndarray
+) -> list[Html]:
+    """Return the rows that one of the two gets wrong, its surest mistakes first."""
+    rows, members = prepared.members.rows, prepared.members.members
+    called = stated.argmax(axis=1)
+    worst = np.flatnonzero(chosen)
+    worst = worst[np.argsort(-stated[worst, called[worst]], kind="stable")][:_SHOWN]
+    if not len(worst):
+        return [element("p", f"{title}: none.")]
+    images = labelled_images(rows, [member.column.source for member in members])
+    calls = np.stack([member.probability.argmax(axis=1) for member in members])
+    shown = [
+        picture(
+            rows,
+            images,
+            int(n),
+            stated,
+            int(called[n]),
+            int((calls[:, n] == rows.label[n]).sum()),
+            len(calls),
+        )
+        for n in worst
+    ]
+    return [
+        element("h3", f"{title}: {int(chosen.sum())} rows"),
+        element("ul", shown, class_="samples"),
+    ]
