@@ -17,7 +17,10 @@ from efn_compose.assess.ensembles import compare, judge_methods, score
 from efn_compose.data import load_table
 from efn_compose.jobs.ensembles.job import ensemble
 from efn_compose.jobs.ensembles.preparation import prepare_ensemble
+from efn_compose.jobs.ensembles.stacking.inputs import StackData
+from efn_compose.jobs.ensembles.stacking.run import fit_portfolio
 from efn_compose.jobs.trainings.job import train
+from efn_compose.store.journal import Journal
 from efn_compose.store.run_folder import ENVIRONMENT_FILE
 
 ROWS = 400
@@ -88,35 +91,63 @@ def main() -> None:
     ]
     summary = ensemble(overrides=words, resume=(output / ENVIRONMENT_FILE).exists(), say=print)
     print(summary)
-    print(table(words, output, other))
+    print(table(options, words, output, [known, other]))
 
 
-def table(words: list[str], output: Path, other: Path) -> str:
+def table(options: argparse.Namespace, words: list[str], output: Path, paths: list[Path]) -> str:
     """Return every method on outer folds and on the other digits."""
+    from lab.side_by_side import Features, joint_network, meta_ensembles, one_of_each, pixels
+
     from efn_compose.jobs.ensembles.asked import Asker
 
     prepared = prepare_ensemble(None, words)
-    rows = prepared.members.rows
-    stated = np.stack([member.probability for member in prepared.members.members])
-    test = Asker(output, prepared.table, None, prepared.members).answers().mean
-    with np.load(other) as file:
+    members = prepared.members
+    rows, seed = members.rows, prepared.config.run.seed
+    stated = np.stack([member.probability for member in members.members])
+    test = Asker(output, prepared.table, None, members).answers().mean
+    with np.load(paths[1]) as file:
         truth = file["labels"].astype(np.int64)
-    judged = judge_methods(stated, rows, "loss", seed=prepared.config.run.seed)
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {
+        name: (one.probability, one.combination.combine(test))
+        for name, one in judge_methods(stated, rows, "loss", seed=seed).items()
+    }
+    data = StackData.of(stated, test, rows.label, rows.fold)
+    stack = fit_portfolio(
+        prepared.models,
+        data,
+        output,
+        Journal(output / "evaluations.jsonl"),
+        prepared.config.executor,
+    )
+    judged = judge_methods(stack.probability, rows, "loss", ["bagged_climb"], seed)["bagged_climb"]
+    found[f"stack of {len(stack.models)} models"] = (
+        judged.probability,
+        judged.combination.combine(stack.test),
+    )
+    chosen = one_of_each(members)
+    known, other = (pixels(path) for path in paths)
+    found[f"mean of {len(chosen)}, a seed of each start"] = (
+        stated[chosen].mean(axis=0),
+        test[chosen].mean(axis=0),
+    )
+    found |= meta_ensembles(members, Features(options.folder / "features", known, other), chosen)
+    found["joint network of 4 branches"] = joint_network(
+        members, known, other, options.epochs, options.folder
+    )
     lines = [
         "| method | loss on outer folds | minus median | loss on 1,397 others | minus median | accuracy |",
         "|---|---|---|---|---|---|",
     ]
-    median = score("loss", truth, judged["median"].combination.combine(test))
-    for name, one in judged.items():
-        answer = one.combination.combine(test)
-        found = score("loss", truth, answer)
-        against = compare(found, median)
-        right = score("accuracy", truth, answer).value
-        lines.append(
-            f"| {name} | {-one.honest.value:.4f} | {-one.against_fallback.difference:+.4f} ± "
-            f"{one.against_fallback.standard_error:.4f} | {-found.value:.4f} | "
-            f"{-against.difference:+.4f} ± {against.standard_error:.4f} | {right:.4f} |"
-        )
+    for name, (ours, theirs) in found.items():
+        cells = [name]
+        for labels, answer, place in ((rows.label, ours, 0), (truth, theirs, 1)):
+            own = score("loss", labels, answer)
+            against = compare(own, score("loss", labels, found["median"][place]))
+            cells += [
+                f"{-own.value:.4f}",
+                f"{-against.difference:+.4f} ± {against.standard_error:.4f}",
+            ]
+        lines.append(f"| {' | '.join(cells)} | {score('accuracy', truth, theirs).value:.4f} |")
     return "\n".join(lines)
 
 
