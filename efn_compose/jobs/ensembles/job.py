@@ -30,7 +30,8 @@ from efn_compose.jobs.ensembles.other import write_honest
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble, prepare_ensemble
 from efn_compose.jobs.ensembles.report.page import write_page
 from efn_compose.jobs.ensembles.result import EnsembleResult
-from efn_compose.jobs.ensembles.stacking.inputs import StackData
+from efn_compose.jobs.ensembles.stacking.inputs import Further, StackData
+from efn_compose.jobs.ensembles.stacking.pooled import FEATURES_FOLDER, with_pooled
 from efn_compose.jobs.ensembles.stacking.run import StackColumns, fit_portfolio
 from efn_compose.jobs.ensembles.written import write_submission
 from efn_compose.jobs.predictions.networks import Network
@@ -268,14 +269,13 @@ class _Job:
         prepared, members = self.prepared, self.prepared.members
         if not prepared.models:
             return None
-        further = prepared.further
+        further = self._further()
         data = StackData.of(
             np.stack([member.probability for member in members.members]),
             answers.mean,
             members.rows.label,
             members.rows.fold,
-            None if further is None else further.rows,
-            None if further is None else further.images,
+            *further,
         )
         found = fit_portfolio(
             prepared.models,
@@ -291,6 +291,26 @@ class _Job:
             f"{found.missing} not begun for want of time"
         )
         return found
+
+    def _further(self) -> tuple[Further, Further]:
+        """Return what second-level models see beside the columns, of rows and of test images."""
+        prepared = self.prepared
+        rows, images = len(prepared.members.rows), len(prepared.table)
+        given = prepared.further
+        own = (
+            (Further.none(rows), Further.none(images))
+            if given is None
+            else (given.rows, given.images)
+        )
+        if prepared.labelled is None:
+            return own
+        return with_pooled(
+            own,
+            prepared.bodies,
+            (prepared.labelled, prepared.table),
+            prepared.members.networks[0].size,
+            prepared.folder / STORE_FOLDER / FEATURES_FOLDER,
+        )
 
     def _judge_stack(self, stack: StackColumns, fallback: Judged) -> Judged:
         rows, config = self.prepared.members.rows, self.prepared.config

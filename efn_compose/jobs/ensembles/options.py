@@ -88,6 +88,8 @@ class StackOptions:
         portfolio: "none"; "default"; or a TOML file of second-level models.
         table: A CSV with a column of image names and columns of anything else, for labelled and test
             images, that second-level models see beside the networks' answers.
+        features: Weight files of networks that never saw the labels; second-level models see the main
+            directions of their pooled features like columns of the table.
     """
 
     portfolio: str = field(
@@ -96,6 +98,12 @@ class StackOptions:
     table: str = setting(
         "",
         "CSV of further columns for second-level models",
+        read_when=When("is_asked", (True,), "stack.portfolio = default or a file"),
+    )
+
+    features: tuple[str, ...] = setting(
+        (),
+        "weight files whose pooled features second-level models see",
         read_when=When("is_asked", (True,), "stack.portfolio = default or a file"),
     )
 

@@ -12,11 +12,13 @@ import numpy as np
 from efn_compose.assess.prediction_store.blocks import require_parquet
 from efn_compose.config import load_config
 from efn_compose.data import ImageTable, load_table
+from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.ensembles.columns import Members, read_members
-from efn_compose.jobs.ensembles.labelled import told_by_files
+from efn_compose.jobs.ensembles.labelled import labelled_images, told_by_files
 from efn_compose.jobs.ensembles.options import EnsembleConfig
 from efn_compose.jobs.ensembles.other import OtherEnsemble, read_other
+from efn_compose.jobs.ensembles.stacking.pooled import load_bodies
 from efn_compose.jobs.ensembles.stacking.portfolio import StackModel, load_portfolio
 from efn_compose.jobs.ensembles.stacking.tabular import FurtherColumns, read_further
 from efn_compose.jobs.predictions.job import views_of
@@ -40,6 +42,8 @@ class PreparedEnsemble:
         models: Second-level models, none without a second level.
         further: The user's own columns for them, None without.
         other: A finished ensemble to stand beside in the report, None without.
+        bodies: Networks whose pooled features second-level models see.
+        labelled: The labelled images, where these networks are asked about them.
     """
 
     config: EnsembleConfig
@@ -51,6 +55,8 @@ class PreparedEnsemble:
     models: tuple[StackModel, ...] = ()
     further: FurtherColumns | None = None
     other: OtherEnsemble | None = None
+    bodies: tuple[Donor, ...] = ()
+    labelled: ImageTable | None = None
 
     @property
     def tta(self) -> TtaOptions | None:
@@ -78,6 +84,7 @@ class PreparedEnsemble:
             "folds": self.members.rows.digest,
             "columns": columns.hexdigest(),
             "models": hashlib.sha256(repr([m.key for m in self.models]).encode()).hexdigest(),
+            "bodies": " ".join(body.fingerprint for body in self.bodies),
             "data": images.hexdigest(),
         }
 
@@ -130,8 +137,25 @@ def prepare_ensemble(
     other = (
         read_other(Path(options.against).expanduser(), members.rows) if options.against else None
     )
+    bodies = load_bodies(config.stack.features, options.runs)
+    labelled = labelled_images(members.rows, options.runs) if bodies else None
+    if bodies and labelled is None:
+        raise ConfigError(
+            "stack.features: the labelled images are not where the trainings read them, so that no "
+            "network can be asked about them. Put them back, or leave stack.features out."
+        )
     return PreparedEnsemble(
-        config, members, table, template, folder, tuple(notes), models, further, other
+        config,
+        members,
+        table,
+        template,
+        folder,
+        tuple(notes),
+        models,
+        further,
+        other,
+        bodies,
+        labelled,
     )
 
 

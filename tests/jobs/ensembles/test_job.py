@@ -17,6 +17,8 @@ from efn_compose.assess.prediction_store import PredictionStore
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.jobs.ensembles.deadline import hours_until
+from efn_compose.nesting.running.forward import NumpyNetwork
+from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.store import read_journal
 
 NEW = 40
@@ -176,7 +178,7 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(pla
     words = _words(
         place, "stacked", "--quiet", "--stack", place / "models.toml", "--workers", "1",
         "--table", place / "columns.csv", "--set", "executor.kind=serial",
-        "--against", undisturbed,
+        "--against", undisturbed, "--set", f'stack.features=["{place / "tiny.h5"}"]',
     )  # fmt: skip
     with pytest.raises(ConfigError, match=r"executor\.workers"):
         run_verb(*words)  # a serial executor has one worker
@@ -203,6 +205,14 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(pla
         stated = store.probability([names.index(written)])[0]
         right.append(stated.argmax(axis=1) == store.rows.label)
     assert "Beside undisturbed" in page.text
+    # The start's own pooled features of all images, as NumPy sees them.
+    body = efn_compose.load_donor(place / "tiny.h5").without_head()
+    network = NumpyNetwork(WeightSource.of(body))
+    for part, source in (("rows", "images.npz"), ("images", "new.npz")):
+        kept = np.load(next((place / "stacked" / "predictions" / "pooled").glob(f"*_{part}.npy")))
+        with np.load(place / source) as file:
+            wanted = network.run(body.preprocess(file["images"][:8]))
+        assert kept[:8] == pytest.approx(wanted, abs=2e-3 * np.abs(wanted).max())
     both, only = int((right[0] & right[1]).sum()), int((right[0] & ~right[1]).sum())
     assert f"this one right {both} {only}" in " ".join(page.text.split())
     # The surest mistakes come with their pictures, which the page holds itself.
@@ -248,6 +258,12 @@ def test_runs_that_do_not_fit_are_refused_with_all_reasons(place, tmp_path):
     assert not (tmp_path / "out").exists()
     with pytest.raises(DataError, match="named more than once"):
         run_verb("ensemble", place / "run", place / "run", "--data", "digits")
+    trained = next((place / "run").rglob("last.h5"))
+    with pytest.raises(ConfigError, match="trained on these labels"):
+        run_verb(
+            *words[:1], place / "run", *words[-4:], "--stack", "default", "--set",
+            f'stack.features=["{trained}"]',
+        )  # fmt: skip
     with pytest.raises(DataError, match="no finished ensemble"):
         run_verb(*words[:1], place / "run", *words[-4:], "--against", place / "run")
     with pytest.raises(ConfigError, match=r"data\.source is empty"):
