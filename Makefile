@@ -16,26 +16,29 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONDONTWRITEBYTECODE
 # setuptools warns of every editable installation, which would frighten who installs for the first time.
 PIP = PYTHONWARNINGS=ignore $(BIN)/python -m pip
-# Python compiles what it imports; to compile all of 4 GB here would take a minute.
+# Python compiles what it imports; to compile all of 4 GB here would take a minute. What the tests import is
+# compiled once, beside the types' check, before four processes would each do so (26 s of a processor each).
 INSTALL = $(PIP) install --quiet --no-compile
-# Four processes for two cores: some mostly wait for Ray, a browser, a command or the disk. Each file of
-# tests belongs to one process; tests/conftest.py says in which order.
-TESTS = $(BIN)/python -m pytest --numprocesses 4 --no-loadscope-reorder
+# Four processes run all tests on two cores: some mostly wait for Ray, a browser, a command or the disk.
+# Each file of tests belongs to one process; tests/conftest.py says in which order.
+TESTS = $(BIN)/python -m pytest --no-loadscope-reorder
 
 .PHONY: evolve test quick coverage docs lint format clean
 
 evolve: $(VENV)/.installed-demo
 	$(BIN)/python -m efn_compose.evolve $(if $(wildcard $(RUN)/environment.json),--resume) $(ARGS)
 
-test: $(VENV)/.installed-test lint
-	$(TESTS) $(ARGS)
+test: $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory --jobs 2 lint $(VENV)/.compiled-test
+	$(TESTS) --numprocesses 4 $(ARGS)
 
+# Each process imports TensorFlow and more for itself. These tests never wait: two processes are enough.
 quick:
 	@test -e $(VENV)/.installed-test || { echo "Run make test once: it installs what the tests need."; exit 1; }
-	$(TESTS) -m "not slow and not parity" $(ARGS)
+	$(TESTS) --numprocesses 2 -m "not slow and not parity" $(ARGS)
 
 coverage: $(VENV)/.installed-test
-	$(TESTS) --cov --cov-report=term $(ARGS)
+	$(TESTS) --numprocesses 4 --cov --cov-report=term $(ARGS)
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
@@ -66,6 +69,11 @@ $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
 	@echo "Installing what the tests compare with into $(VENV): a few minutes more."
 	$(INSTALL) --editable '.[demo,plots,docs,test,parity,stacking]'
 	touch $@
+
+# Its end says nothing: what cannot be imported is said by the tests themselves.
+$(VENV)/.compiled-test: $(VENV)/.installed-test
+	-@$(BIN)/python -m pytest --collect-only -qq > $(VENV)/collected 2>&1
+	@touch $@
 
 $(VENV)/.installed-docs: $(BIN)/python setup.cfg pyproject.toml
 	$(INSTALL) --editable '.[docs]'

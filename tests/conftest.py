@@ -16,8 +16,12 @@ TRUTHS = (
     "safetensors", "skimage", "segmentation_models_pytorch", "timm", "torch", "torchvision", "transformers",
 )  # fmt: skip
 
-#: Tests below these folders share a process: each would start a Ray cluster of its own at once.
-TOGETHER = ("tests/evolve/workers/",)
+#: Tests whose paths begin alike in a line share a process. The first would each start a Ray cluster
+#: of their own at once; the second fork their commands from one that has imported TensorFlow.
+TOGETHER = (
+    ("tests/evolve/workers/",),
+    ("tests/jobs/search/test_job.py", "tests/train/recipe/test_recipe.py", "tests/cli/test_command.py"),
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -62,6 +66,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+            return next((paths[0] for paths in TOGETHER if file.startswith(paths)), file)
 
     return ByFile(config, log)

@@ -9,9 +9,9 @@ import pytest
 from repository import ROOT
 
 ORDER = (
-    "errors", "settings", "callable_package", "numerics", "arch", "checkpoints", "store", "models", "donors",
-    "nesting", "compose", "data", "assess", "statistics", "soups", "train", "evolve", "analysis",
-    "config", "conversion", "seeding", "jobs", "cli",
+    "errors", "settings", "callable_package", "quiet_import", "numerics", "arch", "checkpoints", "store",
+    "models", "donors", "nesting", "compose", "data", "assess", "statistics", "soups", "train", "evolve",
+    "analysis", "config", "conversion", "seeding", "jobs", "cli",
 )  # fmt: skip
 
 

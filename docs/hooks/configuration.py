@@ -27,7 +27,7 @@ def on_page_markdown(text: str, page: Page, config: MkDocsConfig, files: Files) 
 
 
 def _sections(place: str) -> str:
-    from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
+    from efn_compose.quiet_import import import_tensorflow_quietly
 
     import_tensorflow_quietly()
     place, _, only = place.partition("#")

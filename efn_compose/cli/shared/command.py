@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import efn_compose
 from efn_compose.cli.shared.any_terminal import print_anywhere
 from efn_compose.cli.shared.output import Output
-from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
 from efn_compose.errors import CacheWarning, ConfigError, EfnComposeError
+from efn_compose.quiet_import import import_tensorflow_quietly
 from efn_compose.settings.renamed import OldSettingWarning
 from efn_compose.store.weights.checksums import UncheckedFileWarning
 

@@ -9,6 +9,7 @@ from efn_compose.evolve.workers.executors.worker_check import describe_process
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.task import Outcome, Task
 from efn_compose.evolve.workers.worker import Setup, Worker
+from efn_compose.quiet_import import import_tensorflow_quietly
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class WorkerProcess:
     """
 
     def __init__(self, number: int) -> None:
+        import_tensorflow_quietly()
         self._number, self._problem = number, "worker was asked before it began"
         self._worker = Worker()
 
