@@ -36,7 +36,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 import numpy as np
 import psutil
 
-from efn_compose.cli.shared.quiet_import import import_tensorflow_quietly
+from efn_compose.quiet_import import import_tensorflow_quietly
 
 TRAIN, VALIDATION, SIZE, CLASSES, BATCH = 2048, 512, 32, 10, 32
 

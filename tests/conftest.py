@@ -20,8 +20,8 @@ TRUTHS = (
 #: of their own at once; the second fork their commands from one that has imported TensorFlow.
 TOGETHER = (
     ("tests/evolve/workers/",),
-    ("tests/jobs/search/test_job.py", "tests/train/recipe/test_recipe.py", "tests/cli/test_command.py"),
-)  # fmt: skip
+    ("tests/jobs/search/test_job.py", "tests/train/recipe/test_recipe.py"),
+)
 
 
 @pytest.fixture

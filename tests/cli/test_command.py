@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forked_commands import run_command
 from random_donors import random_donor
+from verbs import call_command
 
 from efn_compose.arch import arch_spec
 from efn_compose.cli.shared.command import VERBS
@@ -24,16 +24,16 @@ NANO, WIDE = "b-w0.5-d0.3", "b-w1.4-d0.3"
 
 @pytest.mark.slow
 def test_the_overview_lists_exactly_the_verbs():
-    result = run_command("--help")
+    result = call_command("--help")
     assert result.returncode == 0
     assert re.findall(r"^  ([a-z-]+)  ", result.stdout, re.M) == list(VERBS)
-    assert run_command().returncode == 2
-    assert run_command("--version").stdout.startswith("efn-compose 0.")
+    assert call_command().returncode == 2
+    assert call_command("--version").stdout.startswith("efn-compose 0.")
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_with_an_example(verb):
-    result = run_command(verb, "--help")
+    result = call_command(verb, "--help")
     assert result.returncode == 0
     assert f"usage: efn-compose {verb}" in result.stdout
     assert f"example:\n  efn-compose {verb}" in result.stdout
@@ -66,7 +66,7 @@ def test_an_example_is_accepted_by_its_own_parser(verb):
     ],
 )
 def test_wrong_usage_is_2(tmp_path, arguments, said):
-    result = run_command(*arguments, folder=tmp_path)
+    result = call_command(*arguments, folder=tmp_path)
     assert result.returncode == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
@@ -85,12 +85,12 @@ def test_wrong_usage_is_2(tmp_path, arguments, said):
     ],
 )
 def test_a_failure_is_1_with_one_message_and_nothing_written(tmp_path, arguments, said):
-    result = run_command(*arguments, folder=tmp_path)
+    result = call_command(*arguments, folder=tmp_path)
     assert result.returncode == 1
     assert said in result.stderr
     assert "Traceback" not in result.stderr
     assert list(tmp_path.iterdir()) == []
-    as_json = run_command(*arguments, "--json", folder=tmp_path)
+    as_json = call_command(*arguments, "--json", folder=tmp_path)
     assert as_json.returncode == 1
     document = json.loads(as_json.stdout)
     assert document["error"].endswith("Error")
@@ -102,7 +102,7 @@ def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
     donors = [random_donor(NANO, seed, classes=5) for seed in (1, 2)]
     for donor in donors:
         donor.save(tmp_path / f"{donor.name}.h5")
-    nest = run_command(
+    nest = call_command(
         "nest", "nano1.h5", "--into", WIDE, "-o", "wide.h5", "--verify", "--json", folder=tmp_path
     )
     assert nest.returncode == 0, nest.stderr
@@ -114,13 +114,13 @@ def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
         large.tensors["stem_conv/kernel"][..., : kernel.shape[-1]], kernel
     )
 
-    inspected = run_command("inspect", "wide.h5", "--json", folder=tmp_path)
+    inspected = call_command("inspect", "wide.h5", "--json", folder=tmp_path)
     document = json.loads(inspected.stdout)
     assert document["variant"] == WIDE
     assert document["classes"] == 5
     assert document["stem_channels"] == arch_spec(WIDE).stem_channels
 
-    summed = run_command(
+    summed = call_command(
         "direct-sum",
         "nano1.h5",
         "nano2.h5",
@@ -132,9 +132,9 @@ def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
         folder=tmp_path,
     )
     assert summed.returncode == 0, summed.stderr
-    assert run_command("inspect", "sum.h5", "--quiet", folder=tmp_path).stdout == ""
+    assert call_command("inspect", "sum.h5", "--quiet", folder=tmp_path).stdout == ""
 
-    smaller = run_command("nest", "wide.h5", "--into", NANO, "-o", "no.h5", folder=tmp_path)
+    smaller = call_command("nest", "wide.h5", "--into", NANO, "-o", "no.h5", folder=tmp_path)
     assert smaller.returncode == 1
     assert "Traceback" not in smaller.stderr
     assert not (tmp_path / "no.h5").exists()
@@ -145,11 +145,11 @@ def test_shrink_undoes_the_size_of_a_nested_network(tmp_path):
     donor = random_donor(NANO, 1, classes=5)
     donor.save(tmp_path / "nano1.h5")
     images = ("--images", "digits", "--image-count", 8, "--size", 32)
-    nested = run_command(
+    nested = call_command(
         "nest", "nano1.h5", "--into", WIDE, "-o", "wide.h5", *images, folder=tmp_path
     )
     assert nested.returncode == 0, nested.stderr
-    cut = run_command(
+    cut = call_command(
         "shrink", "wide.h5", "--into", NANO, "-o", "cut.h5", *images, "--json", folder=tmp_path
     )
     assert cut.returncode == 0, cut.stderr
@@ -165,7 +165,7 @@ def test_export_writes_a_file_with_every_tensor(tmp_path):
     """The header of a safetensors file is JSON behind eight bytes of length, by its format."""
     donor = random_donor(NANO, 1, classes=5)
     donor.save(tmp_path / "nano1.h5")
-    result = run_command(
+    result = call_command(
         "export", "nano1.h5", "--to", "safetensors", "-o", "o.safetensors", folder=tmp_path
     )
     assert result.returncode == 0, result.stderr
@@ -174,7 +174,7 @@ def test_export_writes_a_file_with_every_tensor(tmp_path):
     header.pop("__metadata__", None)
     stored = sorted(int(np.prod(entry["shape"])) for entry in header.values())
     assert stored == sorted(int(values.size) for values in donor.tensors.values())
-    unknown = run_command(
+    unknown = call_command(
         "export", "nano1.h5", "--to", "caffe", "-o", "o.caffemodel", folder=tmp_path
     )
     assert unknown.returncode == 2
@@ -185,11 +185,11 @@ def test_export_writes_a_file_with_every_tensor(tmp_path):
 @pytest.mark.slow
 def test_report_draws_a_run_that_has_only_begun(tmp_path):
     RunFolder.create(tmp_path / "begun", "[run]\nseed = 1\n", {}).close()
-    result = run_command("report", "begun", "--json", folder=tmp_path)
+    result = call_command("report", "begun", "--json", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     page = (tmp_path / "begun" / "report.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
-    missing = run_command("report", "absent", folder=tmp_path)
+    missing = call_command("report", "absent", folder=tmp_path)
     assert missing.returncode == 1
     assert "absent" in missing.stderr
 
@@ -202,12 +202,12 @@ def test_align_writes_donors_in_one_basis(tmp_path):
         "align", "nano1.h5", "second=nano2.h5", "--images", "digits", "--image-count", 12,
         "--size", 32, "-o", "aligned", "--reference", "second", "--json",
     )  # fmt: skip
-    result = run_command(*arguments, folder=tmp_path)
+    result = call_command(*arguments, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert not document["donors"]["nano1"]["cached"]
     written = (tmp_path / "aligned" / "nano1.h5").read_bytes()
-    again = run_command(*arguments, folder=tmp_path)
+    again = call_command(*arguments, folder=tmp_path)
     assert json.loads(again.stdout)["donors"]["nano1"]["cached"]
     assert (tmp_path / "aligned" / "nano1.h5").read_bytes() == written
     assert document["reference"] == "second"
@@ -222,7 +222,7 @@ def test_align_writes_donors_in_one_basis(tmp_path):
 def test_doctor_reports_versions_as_json():
     from importlib.metadata import version
 
-    result = run_command("doctor", "--json")
+    result = call_command("doctor", "--json")
     document = json.loads(result.stdout)
     checks = {check["name"]: check for check in document["checks"]}
     assert document["is_ready"] is (result.returncode == 0) is True
@@ -345,10 +345,11 @@ def test_the_overview_and_help_are_quick():
     assert result.stderr == "[]"
 
 
+@pytest.mark.slow
 def test_the_installed_command_is_the_same():
     command = Path(sys.executable).with_name("efn-compose")
     if not command.exists():
         pytest.skip("the package is not installed here")
     module = [sys.executable, "-m", "efn_compose"]
     said = [subprocess.check_output([*start, "--help"], text=True) for start in ([command], module)]
-    assert said[0] == said[1] == run_command("--help").stdout
+    assert said[0] == said[1] == call_command("--help").stdout

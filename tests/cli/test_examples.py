@@ -17,6 +17,7 @@ from PIL import Image
 from random_donors import LITE, random_donor
 from report_runs import MadeUpRun
 from tiny_recipe import tiny_donor
+from traced_trainers import share_trainers
 
 from efn_compose import attach
 from efn_compose.arch import arch_spec
@@ -66,6 +67,14 @@ LEAVES = {
     "pretrain": ["runs/pretrained/last.h5", "runs/pretrained/report.html"],
     "evolve": ["run/efn_magic_weights.h5", "run/report.html", "run/card.md"],
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced():
+    """One trainer for the examples that train one network by one recipe."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_trainers(patch, {})
+        yield
 
 
 @pytest.fixture

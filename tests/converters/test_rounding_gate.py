@@ -32,12 +32,14 @@ def library(donor, noise):
     return Oracle("library 1.0", run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 1e-3, 1e-2])
 def test_a_right_conversion_passes_whatever_the_librarys_rounding(donor, images, noise):
     check = keras_check(donor, library(donor, noise), images)
     assert check.passed and check.gate >= FLOAT32_GATE
 
 
+@pytest.mark.slow
 def test_an_exact_library_keeps_the_gate_and_a_wrong_conversion_fails(donor, images):
     tensors = dict(donor.tensors)
     tensors["predictions/kernel"] = tensors["predictions/kernel"] * np.float32(1.01)

@@ -24,6 +24,7 @@ JSON_VALUES = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(record=st.dictionaries(st.text(), JSON_VALUES, max_size=5))
 def test_a_line_is_one_line_and_reads_back(record):

@@ -2,6 +2,8 @@
 
 import pytest
 
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.jobs.pretraining.worker import PretrainWorker
 from efn_compose.jobs.study.worker import StudyWorker
 from efn_compose.jobs.trainings.worker import TrainingWorker
 from efn_compose.train.recipe import Trainer
@@ -26,6 +28,40 @@ def share_trainers(patch: pytest.MonkeyPatch, traced: dict[object, Trainer]) -> 
         return traced[key]
 
     patch.setattr(TrainingWorker, "_made", made)
+
+
+def share_pretrainers(patch: pytest.MonkeyPatch, traced: dict[str, Trainer]) -> None:
+    """Let workers of pretrainings of one network and recipe do so, under the same condition.
+
+    Args:
+        patch: Ends it.
+        traced: Trainers by the worker's name for them; grows.
+    """
+    original = PretrainWorker.trainer
+
+    def trainer(self, name, make):
+        if name not in traced:
+            traced[name] = original(self, name, make)
+        return traced[name]
+
+    patch.setattr(PretrainWorker, "trainer", trainer)
+
+
+def share_search_workers(patch: pytest.MonkeyPatch) -> None:
+    """Let searches of one setup and one data set share a worker, under the same condition.
+
+    Args:
+        patch: Ends it.
+    """
+    made, make = {}, WorkerSetup.make_worker
+
+    def make_once(setup, data, device=None):
+        key = (repr(setup), data.fingerprint, repr(device))
+        if key not in made:
+            made[key] = make(setup, data, device)
+        return made[key]
+
+    patch.setattr(WorkerSetup, "make_worker", make_once)
 
 
 def share_study_trainers(patch: pytest.MonkeyPatch, traced: dict[object, Trainer]) -> None:

@@ -32,8 +32,11 @@ def chromium():
 def pages(tmp_path_factory):
     place = tmp_path_factory.mktemp("pages")
     names = ("<script>alert(1)</script>", 'a "quoted" one', "a very long class name " * 4)
-    MadeUpRun(generations=4, class_names=names).search().finals().write(place / 'it\'s "mine"')
-    MadeUpRun(generations=2, seed=5).search().write(place / "broken", finished=False)
+    # Few evaluations: each is a dot in several charts, which axe looks at one by one.
+    MadeUpRun(generations=3, population=8, class_names=names).search().finals().write(
+        place / 'it\'s "mine"'
+    )
+    MadeUpRun(generations=2, population=8, seed=5).search().write(place / "broken", finished=False)
     first, second = place / 'it\'s "mine"', place / "broken"
     return {
         "finished": write_report(first),

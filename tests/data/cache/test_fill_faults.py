@@ -146,6 +146,7 @@ def test_a_folder_that_cannot_be_made_is_named(photos, tmp_path, monkeypatch):
         cached_images(photos, np.arange(3), SIZE)
 
 
+@pytest.mark.slow
 def test_two_at_once_fill_one_file(photos, cache):
     code = (
         "import sys; from pathlib import Path; import numpy as np\n"

@@ -47,7 +47,8 @@ def executor(request, first, data):
         # Traced once: now it is asked in another order, after all that it has answered.
         yield first[0]
     else:
-        with started(request.param, SETUP, data) as executor:
+        # One process traces the network anew; that two share a run's tasks is proved by whole runs.
+        with started(request.param, SETUP, data, workers=1) as executor:
             yield executor
 
 

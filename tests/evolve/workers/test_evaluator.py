@@ -31,6 +31,7 @@ def worker(data):
     return _worker(data, AUGMENT)
 
 
+@pytest.mark.slow
 def test_images_that_are_right_are_as_many_as_the_accuracy_says(worker):
     answer = EvaluationTask(Recipe.genome(MIXED), seed=3, epochs=0.5, per_image=True).run(worker)
     bits = bin(int(answer.solved, 16)).count("1")
@@ -39,6 +40,7 @@ def test_images_that_are_right_are_as_many_as_the_accuracy_says(worker):
     assert EvaluationTask(Recipe.genome(MIXED), 3, 0.5).run(worker).solved == ""
 
 
+@pytest.mark.slow
 def test_an_evaluation_trains_on_what_augmentation_makes_of_each_image(worker, data):
     """Seen by the training step itself; `test_equal_answers` says it is the same every time."""
     import tensorflow as tf

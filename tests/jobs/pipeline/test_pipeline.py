@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from forked_commands import start_command
 from tiny_recipe import quarters, tiny_donor
+from traced_trainers import share_trainers
 
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.assess.out_of_fold.file import find_predictions
@@ -68,6 +69,14 @@ def place(tmp_path_factory):
     np.savez(folder / "new.npz", images=quarters(20, seed=9)[0])
     (folder / "story.toml").write_text(STORY.format(place=folder))
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced():
+    """One trainer for all stages of one network and recipe; each of them starts from nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_trainers(patch, {})
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from nano_run import write_nano_experiment
 from tiny_recipe import quarters, tiny_donor
+from traced_trainers import share_pretrainers, share_search_workers
 
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.relay.deadline import TimeIsUp
@@ -28,7 +29,6 @@ def lines(folder):
 def test_a_search_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeypatch):
     changes = {"generations": 1, "noise_repeats": 0}
     config = str(write_nano_experiment(tmp_path / "given", **changes))
-    whole = run_leg("evolve", config, [f"run.path={tmp_path / 'whole'}"], quiet=True)
     counter, append = itertools.count(1), Journal.append
 
     def stop(self, record):
@@ -38,6 +38,9 @@ def test_a_search_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeypatch)
 
     parcel = tmp_path / "out.efn"
     with monkeypatch.context() as patch:
+        # The run that is not disturbed and the first leg share a network; the second leg traces its own.
+        share_search_workers(patch)
+        whole = run_leg("evolve", config, [f"run.path={tmp_path / 'whole'}"], quiet=True)
         patch.setattr(Journal, "append", stop)
         words = [f"run.path={tmp_path / 'first'}"]
         first = run_leg("evolve", config, words, parcel=parcel, quiet=True)
@@ -62,7 +65,6 @@ def test_a_pretraining_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeyp
         f"unlabelled.source=npz:{tmp_path / 'unlabelled.npz'}", "pretrain.batch_size=16",
         "pretrain.width=32", "executor.kind=serial",
     ]  # fmt: skip
-    whole = run_leg("pretrain", None, [*words, f"run.path={tmp_path / 'whole'}"], quiet=True)
     counter = itertools.count(1)
 
     def stop(*arguments):
@@ -72,6 +74,8 @@ def test_a_pretraining_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeyp
 
     parcel = tmp_path / "out.efn"
     with monkeypatch.context() as patch:
+        share_pretrainers(patch, {})
+        whole = run_leg("pretrain", None, [*words, f"run.path={tmp_path / 'whole'}"], quiet=True)
         patch.setattr(sys.modules["efn_compose.train.recipe.fit"], "write_state", stop)
         path = [f"run.path={tmp_path / 'first'}"]
         first = run_leg("pretrain", None, [*words, *path], parcel=parcel, quiet=True)

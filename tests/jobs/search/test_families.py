@@ -16,7 +16,7 @@ from efn_compose.nesting import nest, shrink, verify_nesting
 #: A nano member of each family that is not V1, Lite or V2-Bx, and a larger one of its base.
 FAMILIES = {
     "v2-s-w0.2-d0.1": "v2-s-w0.3-d0.2",
-    "tinynet-w0.1-d0.4": "tinynet-w0.2-d0.6",
+    "tinynet-w0.1-d0.3": "tinynet-w0.2-d0.6",
     "mnasnet-a1-w0.1-d0.2": "mnasnet-a1-w0.2-d0.5",
     "mnasnet-b1-w0.1-d0.2": "mnasnet-b1-w0.2-d0.4",
     "mnasnet-small-w0.5-d0.2": "mnasnet-small-w1-d0.5",
@@ -56,7 +56,7 @@ def test_a_nested_donor_keeps_its_function_and_is_found_again(small, large):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["tinynet-w0.1-d0.4", "mnasnet-a1-w0.1-d0.2"])
+@pytest.mark.parametrize("variant", ["tinynet-w0.1-d0.3", "mnasnet-a1-w0.1-d0.2"])
 def test_a_search_writes_weights_that_load_again(variant, tmp_path):
     shape = {"population": 3, "generations": 1, "noise_repeats": 0, "finalists": 1}
     config = write_nano_experiment(tmp_path, variant, **shape)

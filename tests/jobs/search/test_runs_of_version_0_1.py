@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from page_checks import Page
+from traced_trainers import share_search_workers
 
 from efn_compose import load_donor
 from efn_compose.analysis import write_card, write_report
@@ -22,7 +23,6 @@ from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.config import dump_toml
 from efn_compose.donors import Donor
 from efn_compose.errors import EvaluationError, ResumeMismatchError
-from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.jobs.search.job import evolve
 from efn_compose.jobs.search.preparation import STORED, prepare
 from efn_compose.settings.renamed import OldSettingWarning
@@ -67,17 +67,9 @@ def runs(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def traced_workers():
     """Let runs of one setup and one data set share a worker: its network is traced once."""
-    made, make = {}, WorkerSetup.make_worker
-
-    def make_once(setup, data, device=None):
-        key = (repr(setup), data.fingerprint, repr(device))
-        if key not in made:
-            made[key] = make(setup, data, device)
-        return made[key]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WorkerSetup, "make_worker", make_once)
-        yield made
+        share_search_workers(patch)
+        yield
 
 
 def _resume(kind: str, overrides=()):

@@ -95,7 +95,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_bits(method, traced, tmp_path)
     with pytest.raises(KeyboardInterrupt):
         made.fit(state_file=state, watcher=Killer())
     made.fit(tiny_donor(1))  # forget everything
-    found = fit(tiny_donor(), data(), trainer=made.trainer, state_file=state)
+    found = made.fit(state_file=state)
     assert found.donor.fingerprint == made.first.donor.fingerprint
     assert epochs(found) == epochs(made.first)
 

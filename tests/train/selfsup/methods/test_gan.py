@@ -7,7 +7,7 @@ from tiny_recipe import quarters, tiny_donor
 
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.examples import TrainingData
-from efn_compose.train.recipe import Trainer, fit
+from efn_compose.train.recipe import Trainer
 from efn_compose.train.recipe.fit import fit_inputs
 from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.selfsup import PretrainOptions, ViewOptions
@@ -99,5 +99,5 @@ def test_critic_and_generator_learn_and_a_kill_costs_nothing(trainer, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit_inputs(tiny_donor(), inputs, trainer, state_file=state, watcher=Killer())
     fit_inputs(tiny_donor(1), inputs, trainer)  # forget everything
-    found = fit(tiny_donor(), data(), trainer=trainer, seed=1, state_file=state)
+    found = fit_inputs(tiny_donor(), inputs, trainer, state_file=state)
     assert found.donor.fingerprint == wanted.fingerprint

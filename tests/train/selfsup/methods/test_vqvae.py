@@ -10,7 +10,7 @@ from efn_compose.arch.feature_points import feature_points
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.examples import TrainingData
-from efn_compose.train.recipe import Trainer, fit
+from efn_compose.train.recipe import Trainer
 from efn_compose.train.recipe.fit import fit_inputs
 from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.selfsup import PretrainOptions
@@ -132,7 +132,7 @@ def test_painting_from_codes_is_learnt_and_goes_on_after_a_kill_to_the_same_bits
     with pytest.raises(KeyboardInterrupt):
         fit_inputs(tiny_donor(), inputs, trainer, state_file=state, watcher=Killer())
     fit_inputs(tiny_donor(1), inputs, trainer)  # forget everything
-    found = fit(tiny_donor(), data(), trainer=trainer, seed=2, state_file=state)
+    found = fit_inputs(tiny_donor(), inputs, trainer, state_file=state)
     assert found.donor.fingerprint == wanted.fingerprint
     assert [r.validation for r in found.history.epochs] == [
         r.validation for r in whole.history.epochs
