@@ -165,6 +165,22 @@ def learned(bench: Bench) -> Made:
     return Made(dict(soup), epochs, found.weights.mean(axis=0).round(3).tolist())
 
 
+def ratatouille(bench: Bench) -> Made:
+    """Fine-tunings of all donors on the target, averaged (Ramé et al. 2023, arXiv:2212.10445)."""
+    epochs = POPULATION * (GENERATIONS + 1) // len(bench.donors)
+    space = genome_space(bench.given[0].spec, len(bench.donors), "block")
+    bench.evaluator.sit(Seat(space, [donor.tensors for donor in bench.donors]))
+    members = []
+    for number, donor in enumerate(bench.donors):
+        recipe = Recipe.genome(space.pure(number))
+        seeds = {"seed": 100 * bench.seed + number, "head_seed": bench.seed}
+        task = EvaluationTask(recipe, epochs=float(epochs), parts=(), keep_weights=True, **seeds)
+        weights = task.run(bench.evaluator).weights
+        body = {name: weights[name] for name in donor.tensors}
+        members.append(donor.replace(tensors=body))
+    return Made(uniform_soup(members).tensors, epochs * len(members))
+
+
 def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Callable:
     """Return an arm: a search with its finals."""
 
@@ -228,10 +244,13 @@ ARMS: Mapping[str, Callable[[Bench], Made]] = {
     "genetic search, stage shares": searched(Genetic, "stage_share"),
     "genetic search, stage shares, ridge rung": searched(Genetic, "stage_share", rungs=("ridge",)),
     "genetic search, stage shares, niches": searched(Genetic, "stage_share", selection="niches"),
+    "ratatouille": ratatouille,
     "greedy soup": greedy,
     "learned soup": learned,
     "genetic search, blocks": searched(Genetic, "block"),
     "random search, blocks": searched(Random, "block"),
+    "genetic search, units": searched(Genetic, "unit"),
+    "random search, units": searched(Random, "unit"),
 }
 
 
