@@ -67,19 +67,27 @@ def test_a_generation_costs_what_the_plan_says(number):
     assert len(set(asked[number])) == len(asked[number])
 
 
-@pytest.mark.parametrize("kind", [Cma, Genetic, Random])
-@pytest.mark.parametrize("kept", [0, 7, 18, 31])
-def test_a_search_over_shares_killed_anywhere_ends_like_one_never_stopped(tmp_path, kind, kept):
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    whole.mkdir(), resumed.mkdir()
-    settings = {"kind": kind(population=8, generations=2), "granularity": "stage_share"}
-    donors = [*DONORS[:2], BASE, DONORS[2]]
-    first, _ = run_search(whole, FakeExecutor(), donors=donors, **settings)
-    content = (whole / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
-    (resumed / "evaluations.jsonl").write_bytes(b"".join(content[:kept]))
+@pytest.fixture(scope="module", params=[Cma, Genetic, Random])
+def whole(request, tmp_path_factory):
+    """A search never stopped: its settings, folder and result."""
+    folder = tmp_path_factory.mktemp("whole")
+    settings = {
+        "kind": request.param(population=8, generations=2),
+        "granularity": "stage_share",
+        "donors": [*DONORS[:2], BASE, DONORS[2]],
+    }
+    result, _ = run_search(folder, FakeExecutor(), **settings)
+    return settings, folder, result
+
+
+@pytest.mark.parametrize("kept", [7, 18, 31])
+def test_a_search_over_shares_killed_anywhere_ends_like_one_never_stopped(tmp_path, whole, kept):
+    settings, folder, first = whole
+    content = (folder / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "evaluations.jsonl").write_bytes(b"".join(content[:kept]))
     workers = FakeExecutor(workers=3, order_seed=kept)
-    second, _ = run_search(resumed, workers, donors=donors, **settings)
-    assert lines_without_timing(resumed) == lines_without_timing(whole)
+    second, _ = run_search(tmp_path, workers, **settings)
+    assert lines_without_timing(tmp_path) == lines_without_timing(folder)
     assert (second.verdict, second.winner) == (first.verdict, first.winner)
     assert first.space.ancestor == 2
 

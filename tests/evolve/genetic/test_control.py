@@ -47,19 +47,21 @@ def test_the_search_is_the_same_and_the_control_as_large(tmp_path, kind, granula
     assert len(lines) <= sum(phases.values())
 
 
+@pytest.mark.slow
 @each_kind
-@pytest.mark.parametrize("kept", [12, 19, 26, 40])
 def test_a_run_with_a_control_killed_anywhere_ends_like_one_never_stopped(
-    tmp_path, kind, granularity, kept
+    tmp_path, kind, granularity
 ):
     first, lines = _run(tmp_path / "whole", kind, granularity)
     content = (tmp_path / "whole" / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
-    (tmp_path / "resumed").mkdir()
-    (tmp_path / "resumed" / "evaluations.jsonl").write_bytes(b"".join(content[:kept]))
-    workers = FakeExecutor(workers=3, order_seed=kept)
-    second, again = _run(tmp_path / "resumed", kind, granularity, workers)
-    assert again == lines
-    assert (second.verdict, second.winner) == (first.verdict, first.winner)
+    for kept in (12, 19, 26, 40):
+        folder = tmp_path / f"{kept}"
+        folder.mkdir()
+        (folder / "evaluations.jsonl").write_bytes(b"".join(content[:kept]))
+        workers = FakeExecutor(workers=3, order_seed=kept)
+        second, again = _run(folder, kind, granularity, workers)
+        assert again == lines
+        assert (second.verdict, second.winner) == (first.verdict, first.winner)
 
 
 def test_the_verdict_states_the_difference_and_writes_whichever_is_better():
