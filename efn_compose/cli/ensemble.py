@@ -32,7 +32,7 @@ ON_INTERRUPT = (
 )
 #: Flags that stand for settings: the setting, the name of its value, the help text.
 _FLAGS = {
-    "data": ("data.source", "SOURCE", "images: digits, fashion_mnist, folder:, npz: or csv:PATH"),
+    "data": ("data.source", "SOURCE", "images of any source, such as folder:PATH"),
     "method": ("ensemble.method", "METHOD", "what challenges the median; default: bagged_climb"),
     "measure": ("ensemble.measure", "MEASURE", "auc, loss or accuracy; default: auc"),
     "tta": ("ensemble.tta", "N", "views of each image; default: those of each training"),

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="SOURCE",
         required=True,
-        help="images: digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH",
+        help="images of any source, such as folder:PATH",
     )
     add_table_arguments(parser)
     add_output(

@@ -31,7 +31,7 @@ KINDS = ("scaling", "methods", "backbones", "grid")
 #: Flags that stand for settings: the setting, the name of its value, the help text.
 _FLAGS = {
     "weights": ("study.weights", "A,B", "donors: weight files of any library, or package:NAME"),
-    "data": ("study.sources", "A,B", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"),
+    "data": ("study.sources", "A,B", "images of any sources, such as folder:PATH"),
     "size": ("data.size", "N", "pixels, height and width, where resolution is no axis"),
     "folds": ("validation.folds", "N", "that validate in turn; 1: a fifth validates"),
     "seeds": ("validation.seeds", "N", "trainings per combination and fold"),

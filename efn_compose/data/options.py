@@ -7,14 +7,44 @@ from efn_compose.settings.declare import When, setting
 
 #: What a source may be, for help texts.
 SOURCES = "digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)"
-_CSV = When("reads_table", (True,), "data.source = csv:PATH")
-_COLUMNS = When(
-    "has_columns", (True,), "data.source = csv:PATH, tfrecord:PATH, parquet:PATH or tar:PATH"
-)
+#: Kinds of sources whose columns have names.
+_WITH_COLUMNS = ("csv", "tfrecord", "parquet", "tar")
+
+
+def of_table(setting: str = "data.source") -> When:
+    """Return the condition of settings that only a csv source reads."""
+    return When("reads_table", (True,), f"{setting} = csv:PATH")
+
+
+def of_columns(setting: str = "data.source") -> When:
+    """Return the condition of settings that only sources with named columns read."""
+    *first, last = (f"{kind}:PATH" for kind in _WITH_COLUMNS)
+    return When("has_columns", (True,), f"{setting} = {', '.join(first)} or {last}")
+
+
+class NamedSource:
+    """What a section's source says of itself by its name."""
+
+    source: str
+
+    @property
+    def reads_table(self) -> bool:
+        """Whether images are listed in a table."""
+        return self.source.startswith("csv:")
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether the source has columns with names."""
+        return self.source.partition(":")[0] in _WITH_COLUMNS
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether images are encoded, and some may be damaged."""
+        return self.has_columns or self.source.startswith("folder:")
 
 
 @dataclass(frozen=True)
-class SourceOptions:
+class SourceOptions(NamedSource):
     """What the `[data]` sections of searches and trainings have in common.
 
     Args:
@@ -46,24 +76,9 @@ class SourceOptions:
         ),
     )
     columns: tuple[str, ...] = setting(
-        (), "names of a source's columns, such as image=isic_id", read_when=_COLUMNS
+        (), "names of a source's columns, such as image=isic_id", read_when=of_columns()
     )
-    folder: str = setting("", "csv: a folder that image paths may start from", read_when=_CSV)
-
-    @property
-    def reads_table(self) -> bool:
-        """Whether images are listed in a table."""
-        return self.source.startswith("csv:")
-
-    @property
-    def has_columns(self) -> bool:
-        """Whether the source has columns with names."""
-        return self.source.partition(":")[0] in ("csv", "tfrecord", "parquet", "tar")
-
-    @property
-    def reads_files(self) -> bool:
-        """Whether images are encoded, and some may be damaged."""
-        return self.has_columns or self.source.startswith("folder:")
+    folder: str = setting("", "csv: a folder that image paths may start from", read_when=of_table())
 
 
 @dataclass(frozen=True)

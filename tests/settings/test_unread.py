@@ -6,6 +6,8 @@ import pytest
 
 from efn_compose.config import RunConfig, check_config, dump_toml, load_config
 from efn_compose.errors import ConfigError
+from efn_compose.jobs.ensembles.options import EnsembleConfig
+from efn_compose.jobs.pretraining.options import PretrainConfig
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.settings.declare import When, section, setting
 
@@ -61,6 +63,18 @@ def test_any_of_several_readers_suffices_in_whatever_section():
     assert load_config(None, ["oven.fuel=none", "garden.grill=true", "oven.tray=4"], Home)
     message = _refused(["oven.fuel=none", "oven.tray=4"])
     assert 'oven.fuel = "gas" or "wood" or garden.grill = true' in message
+
+
+@pytest.mark.parametrize(
+    ("schema", "section"),
+    [(RunConfig, "data"), (EnsembleConfig, "data"), (PretrainConfig, "labelled")],
+)
+def test_columns_have_names_in_four_kinds_of_sources(schema, section):
+    columns = f'{section}.columns=["image=x"]'
+    for kind in ("csv", "tfrecord", "parquet", "tar"):
+        assert load_config(None, [f"{section}.source={kind}:x", columns], schema)
+    message = _refused([f"{section}.source=digits", columns], schema)
+    assert f"{section}.source = csv:PATH, tfrecord:PATH, parquet:PATH or tar:PATH" in message
 
 
 def test_a_reader_may_be_described_in_words():

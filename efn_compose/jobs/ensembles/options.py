@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from efn_compose.data.options import SOURCES, NamedSource, of_columns, of_table
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.settings.declare import When, setting
 from efn_compose.store.options import RunOptions
-
-_CSV = When("reads_table", (True,), "data.source = csv:PATH")
 
 
 @dataclass(frozen=True)
@@ -41,30 +40,23 @@ class EnsembleOptions:
 
 
 @dataclass(frozen=True)
-class TestOptions:
+class TestOptions(NamedSource):
     """The `[data]` section of an ensemble: the images of the submission.
 
     Args:
         source: Images of any source, labelled or not.
-        columns: "image=NAME" each: the columns of a csv source.
+        columns: "image=NAME" each: the columns of a csv, tfrecord, parquet or tar source.
         folder: A folder that the image paths of a csv source may start from.
     """
 
     #: Not a test, whatever its name says to pytest.
     __test__ = False
 
-    source: str = field(
-        default="", metadata={"help": "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH"}
-    )
+    source: str = setting("", SOURCES)
     columns: tuple[str, ...] = setting(
-        (), "csv: names of its columns, such as image=isic_id", read_when=_CSV
+        (), "names of a source's columns, such as image=isic_id", read_when=of_columns()
     )
-    folder: str = setting("", "csv: a folder that image paths may start from", read_when=_CSV)
-
-    @property
-    def reads_table(self) -> bool:
-        """Whether images are listed in a table."""
-        return self.source.startswith("csv:")
+    folder: str = setting("", "csv: a folder that image paths may start from", read_when=of_table())
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from efn_compose.data.options import SOURCES, NamedSource, of_columns, of_table
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.settings.declare import When, section, setting
 from efn_compose.store.options import RunOptions
@@ -12,8 +13,6 @@ from efn_compose.train.selfsup.options import VIEWED, PretrainOptions, ViewOptio
 
 _VIEWED = " or ".join(VIEWED)
 _LABELS = When("labelled.source")
-_UNLABELLED_CSV = When("reads_table", (True,), "unlabelled.source = csv:PATH")
-_CSV = When("reads_table", (True,), "labelled.source = csv:PATH")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class DonorOptions:
 
 
 @dataclass(frozen=True)
-class UnlabelledOptions:
+class UnlabelledOptions(NamedSource):
     """The `[unlabelled]` section: the images to learn from.
 
     Args:
@@ -47,10 +46,12 @@ class UnlabelledOptions:
 
     source: str = setting("", "folder:PATH needs no classes; or any other source")
     columns: tuple[str, ...] = setting(
-        (), "csv: names of its columns, such as patient=patient_id", read_when=_UNLABELLED_CSV
+        (),
+        "names of a source's columns, such as patient=patient_id",
+        read_when=of_columns("unlabelled.source"),
     )
     folder: str = setting(
-        "", "csv: a folder that image paths may start from", read_when=_UNLABELLED_CSV
+        "", "csv: a folder that image paths may start from", read_when=of_table("unlabelled.source")
     )
     size: int = setting(64, "pixels, height and width", minimum=8, maximum=2048)
     images: int = setting(0, "take so many; 0: all", minimum=0)
@@ -61,19 +62,15 @@ class UnlabelledOptions:
         0.0, "largest share of undecodable images to leave out", minimum=0.0, maximum=1.0
     )
 
-    @property
-    def reads_table(self) -> bool:
-        """Whether images are listed in a table."""
-        return self.source.startswith("csv:")
-
 
 @dataclass(frozen=True)
-class LabelledOptions:
+class LabelledOptions(NamedSource):
     """The `[labelled]` section: the images that the verdict judges by.
 
     Args:
         source: As `data.source` of a training; empty: there is no verdict.
-        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv source.
+        columns: "image=NAME", "label=NAME", "patient=NAME" each: the columns of a csv,
+            tfrecord, parquet or tar source.
         folder: A folder that the image paths of a csv source may start from.
         images: How many of them, classes in proportion; 0: all.
         folds: Folds of `efn-compose folds -o FILE`. One judges, the others train. Empty: half of the
@@ -84,22 +81,21 @@ class LabelledOptions:
         head_start: How the classifier of a short training begins, the same way for every network.
     """
 
-    source: str = setting("", "digits, fashion_mnist, folder:PATH, npz:PATH or csv:PATH")
+    source: str = setting("", SOURCES)
     columns: tuple[str, ...] = setting(
-        (), "csv: names of its columns, such as image=isic_id", read_when=_CSV
+        (),
+        "names of a source's columns, such as image=isic_id",
+        read_when=of_columns("labelled.source"),
     )
-    folder: str = setting("", "csv: a folder that image paths may start from", read_when=_CSV)
+    folder: str = setting(
+        "", "csv: a folder that image paths may start from", read_when=of_table("labelled.source")
+    )
     images: int = setting(0, "take so many; 0: all", minimum=0, read_when=When("source"))
     folds: str = setting("", "folds.csv of `efn-compose folds`", read_when=When("source"))
     fold: int = setting(0, "the fold that judges", minimum=0, read_when=When("folds"))
     seeds: int = setting(5, "short trainings per network", minimum=2, read_when=When("source"))
     epochs: int = setting(5, "of a short training", minimum=1, read_when=When("source"))
     head_start: HeadStart = setting("random", HEAD_START_HELP, read_when=When("source"))
-
-    @property
-    def reads_table(self) -> bool:
-        """Whether images are listed in a table."""
-        return self.source.startswith("csv:")
 
 
 @dataclass(frozen=True)
