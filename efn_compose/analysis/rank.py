@@ -10,10 +10,10 @@ import numpy as np
 
 from efn_compose.arch.cost import cost
 from efn_compose.assess.transfer_scores import cosine_neighbours, h_score, log_me
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.models.stepwise import StepwiseNetwork
+from efn_compose.numerics.pixel_array import PixelArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ class RankRecord:
 
 def rank(
     donors: Iterable[Donor],
-    images: np.ndarray,
+    images: PixelArray,
     labels: np.ndarray,
     *,
     batch_size: int = 32,
@@ -182,7 +182,7 @@ def plot_rank(records: Sequence[RankRecord]) -> "Figure":
     return figure
 
 
-def _check(images: np.ndarray, labels: np.ndarray) -> None:
+def _check(images: PixelArray, labels: np.ndarray) -> None:
     if images.ndim != 4 or images.shape[-1] != 3 or labels.shape != (len(images),):
         raise DataError(
             "Ranking needs images (image, height, width, 3) and one label each. "

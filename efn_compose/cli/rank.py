@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rank the donors, of any networks and any source, and print the table."""
     from efn_compose.analysis.rank import plot_rank, rank, rank_table
-    from efn_compose.data.decoding.decode import resize_images
     from efn_compose.data.draw import any_images
+    from efn_compose.data.holding import Holding
     from efn_compose.jobs.search.preparation import load_donors
 
     if options.size < 8 or options.image_count < 4:
@@ -48,7 +48,9 @@ def run(options: argparse.Namespace, output: Output) -> None:
         )
     table = read_table(options.data, options)
     chosen = any_images(len(table), options.image_count, options.seed)
-    images = resize_images(table.images, chosen, options.size, not output.is_quiet)
+    images = Holding(copies=1).hold(
+        table.images, chosen, options.size, table.name, not output.is_quiet
+    )
     # One at a time: ranking does not need donors of one network, and names may repeat.
     donors = (load_donors([file])[0] for file in options.files)
     records = rank(donors, images, table.labels[chosen])

@@ -7,9 +7,9 @@ import numpy as np
 
 from efn_compose.data.cache.images import CachedImages, cached_images
 from efn_compose.data.decoding.decode import resize_images
-from efn_compose.data.pixels import PixelArray
 from efn_compose.data.table import ChosenImages, ImageSequence
 from efn_compose.errors import ConfigError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.store.environment import free_memory
 
 ImagesIn = Literal["auto", "memory", "cache"]

@@ -3,45 +3,15 @@
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from efn_compose.data.cache.images import CachedImages
+from efn_compose.numerics.pixel_array import PixelArray
 
 #: Images read at a time where all are looked at.
 _PART = 256
-
-
-class PixelArray(Protocol):
-    """(image, side, side, 3) uint8: an array, or what reads one from a disk when asked.
-
-    A number, a slice, an array of numbers or a mask gives an array.
-    """
-
-    @property
-    def shape(self) -> tuple[Any, ...]:
-        """(image, side, side, 3)."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """uint8."""
-
-    @property
-    def ndim(self) -> int:
-        """4."""
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all images."""
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        ...
-
-    def __getitem__(self, key: Any, /) -> np.ndarray:
-        """Return images as an array."""
-        ...
 
 
 def take(images: PixelArray, numbers: Any) -> PixelArray:

@@ -14,6 +14,7 @@ import numpy as np
 from efn_compose.arch import ArchSpec, block_groups, channel_groups
 from efn_compose.arch.layer_names import block_of, is_part
 from efn_compose.donors.donor import Donor
+from efn_compose.numerics.pixel_array import PixelArray
 
 #: Positions per image and feature map; more adds nothing, as neighbours are alike.
 POSITIONS = 25
@@ -164,7 +165,7 @@ class PairStatistics:
 def compare_activations(
     donor: Donor,
     reference: Donor,
-    images: np.ndarray,
+    images: PixelArray,
     *,
     positions: int = POSITIONS,
     batch_size: int = 16,
@@ -206,7 +207,7 @@ def compare_activations(
 
 def branch_moments(
     donor: Donor,
-    images: np.ndarray,
+    images: PixelArray,
     *,
     positions: int = POSITIONS,
     batch_size: int = 16,
@@ -251,7 +252,7 @@ def _sample(
 
 def channel_deviations(
     donor: Donor,
-    images: np.ndarray,
+    images: PixelArray,
     *,
     positions: int = POSITIONS,
     batch_size: int = 16,

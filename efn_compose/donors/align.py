@@ -44,12 +44,16 @@ from efn_compose.donors.stream_maps import (
 from efn_compose.donors.transform import map_stream, permute_group
 from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import IncompatibleDonorsError
+from efn_compose.numerics.pixel_array import PixelArray
 
 Method = Literal["procrustes", "whitened", "linear", "permutation"]
 METHODS: tuple[str, ...] = ("procrustes", "whitened", "linear", "permutation")
 
 #: Part of the cache key; raise it whenever the result of alignment changes.
 ALIGNMENT_VERSION = 1
+
+#: Images hashed at a time.
+_HASHED = 256
 
 _STREAM_FITS = {"procrustes": procrustes, "whitened": whitened, "linear": ridge_pair}
 
@@ -102,7 +106,7 @@ class Alignment:
 
 def align(
     donors: Sequence[Donor],
-    images: np.ndarray,
+    images: PixelArray,
     *,
     reference: int = 0,
     method: Method = "procrustes",
@@ -182,7 +186,7 @@ def align(
 def _align_lineage(
     members: Sequence[Donor],
     reference: Donor,
-    images: np.ndarray,
+    images: PixelArray,
     method: Method,
     options: Mapping[str, int],
 ) -> list[Donor]:
@@ -269,12 +273,14 @@ def _transformed(
 def _cache_key(
     reference: Donor,
     donor: Donor,
-    images: np.ndarray,
+    images: PixelArray,
     method: Method,
     options: Mapping[str, int],
 ) -> str:
     """Return what an alignment depends on, as a short hexadecimal text."""
-    digest = hashlib.sha256(np.ascontiguousarray(images).data)
+    digest = hashlib.sha256()
+    for start in range(0, len(images), _HASHED):
+        digest.update(np.ascontiguousarray(images[start : start + _HASHED]).data)
     parts = [ALIGNMENT_VERSION, reference.fingerprint, donor.fingerprint, method, options]
     digest.update(json.dumps([*parts, images.shape, str(images.dtype)], sort_keys=True).encode())
     return digest.hexdigest()[:24]

@@ -17,6 +17,7 @@ from efn_compose.arch.layer_names import TOP_BN
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.numerics.moments import ChannelMoments, joined
+from efn_compose.numerics.pixel_array import PixelArray
 
 #: "body" leaves the last BatchNorm, which the classifier reads, as it is.
 Part = Literal["all", "body"]
@@ -31,7 +32,7 @@ ABSORBED_KEY = "absorbed"
 _BATCH = 50
 
 
-def absorb_statistics(donor: Donor, images: np.ndarray, part: Part = "all") -> Donor:
+def absorb_statistics(donor: Donor, images: PixelArray, part: Part = "all") -> Donor:
     """Return a donor of the same function, its BatchNorm statistics taken from the images.
 
     With m, v stored, m', v' observed and e the network's epsilon, gamma becomes
@@ -91,7 +92,7 @@ def _rewritten(
         yield name, values.astype(tensors[name].dtype)
 
 
-def _observed(donor: Donor, images: np.ndarray) -> dict[str, ChannelMoments]:
+def _observed(donor: Donor, images: PixelArray) -> dict[str, ChannelMoments]:
     """Return the moments of what each BatchNorm reads, float64."""
     # Both import TensorFlow, which whoever only names a part can do without.
     from efn_compose.models.memory import inference_batch

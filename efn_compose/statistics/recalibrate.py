@@ -21,11 +21,12 @@ import tensorflow as tf
 
 from efn_compose.errors import DataError
 from efn_compose.numerics.moments import ChannelMoments, joined
+from efn_compose.numerics.pixel_array import PixelArray
 
 
 def recalibrate(
     model: keras.Model,
-    inputs: np.ndarray,
+    inputs: PixelArray,
     *,
     batch_size: int = 128,
     forward: Callable[[np.ndarray], Any] | None = None,
@@ -93,10 +94,11 @@ def _present(layer: keras.layers.BatchNormalization, images: int) -> ChannelMome
     return ChannelMoments(images, mean, np.asarray(layer.moving_variance, np.float64))
 
 
-def _batches(inputs: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+def _batches(inputs: PixelArray, batch_size: int) -> Iterator[np.ndarray]:
     """Yield batches of nearly equal size, none with a single image."""
     count = max(1, min(round(len(inputs) / batch_size), len(inputs) // 2))
-    yield from np.array_split(inputs, count)
+    for numbers in np.array_split(np.arange(len(inputs)), count):
+        yield inputs[numbers[0] : numbers[-1] + 1]
 
 
 def _layers(model: keras.Model) -> list[keras.layers.Layer]:

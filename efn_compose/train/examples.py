@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 
 from efn_compose.data.masks.masks import IGNORED
-from efn_compose.data.pixels import PixelArray
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import DataError, describe_problems
+from efn_compose.numerics.pixel_array import PixelArray
 
 Part = Literal["train", "validation"]
 

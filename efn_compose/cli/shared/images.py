@@ -11,6 +11,7 @@ from efn_compose.errors import ConfigError
 
 if TYPE_CHECKING:
     from efn_compose.data import ImageTable
+    from efn_compose.numerics.pixel_array import PixelArray
 
 
 def add_image_arguments(
@@ -32,13 +33,13 @@ def add_image_arguments(
 
 
 def add_table_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare `--columns` and `--image-folder` of csv sources."""
+    """Declare `--columns` and `--image-folder`."""
     parser.add_argument(
         "--columns",
         metavar="COLUMN=NAME",
         nargs="+",
         default=[],
-        help="csv: names of its columns, such as image=isic_id label=target",
+        help="names of a source's columns, such as image=isic_id label=target",
     )
     parser.add_argument(
         "--image-folder", metavar="FOLDER", default="", help="csv: where its image paths start"
@@ -61,8 +62,10 @@ def read_table(source: str, options: argparse.Namespace) -> "ImageTable":
 
 def read_images(
     source: str, options: argparse.Namespace, output: Output
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> tuple["PixelArray", np.ndarray | None]:
     """Return images (image, size, size, 3) uint8 and labels (image,), drawn as the options ask for.
+
+    Images that would take more than half of the free memory are read from the cache.
 
     A plain `.npy` or `.npz` file is taken as it is, neither drawn from nor resized; its labels
     are None where it has none.
@@ -71,8 +74,8 @@ def read_images(
         ConfigError: `--image-count` or `--size` makes no sense.
         DataError: The source cannot be used.
     """
-    from efn_compose.data.decoding.decode import resize_images
     from efn_compose.data.draw import any_images
+    from efn_compose.data.holding import Holding
     from efn_compose.data.sources.array_file import read_image_array
 
     _check(options)
@@ -80,16 +83,21 @@ def read_images(
         return read_image_array(source)
     table = read_table(source, options)
     chosen = any_images(len(table), options.image_count, getattr(options, "seed", 0))
-    images = resize_images(table.images, chosen, options.size, not output.is_quiet)
+    images = Holding(copies=1).hold(
+        table.images, chosen, options.size, table.name, not output.is_quiet
+    )
     return images, table.labels[chosen]
 
 
 def read_images_if_asked(
     options: argparse.Namespace, output: Output
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return what `read_images` does for `--images`; None and None without it."""
+    """Return what `read_images` does for `--images`, in memory; None and None without it."""
     _check(options)
-    return read_images(options.images, options, output) if options.images else (None, None)
+    if not options.images:
+        return None, None
+    images, labels = read_images(options.images, options, output)
+    return images[:], labels
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -1,13 +1,14 @@
 """The networks' answers to the test images, kept network by network, so that a killed job goes on."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from efn_compose.assess.prediction_store.blocks import logits_of, probability_of
 from efn_compose.data import ImageTable
+from efn_compose.data.holding import Holding
 from efn_compose.jobs.ensembles.columns import Members
 from efn_compose.jobs.predictions.networks import Network
 from efn_compose.jobs.predictions.panel import Panel
@@ -64,6 +65,8 @@ class Asker:
             for number, member in enumerate(members.members)
             for network in member.networks
         }
+        #: By image size: the table with its images at that size.
+        self._sized: dict[int, ImageTable] = {}
         # One for all networks, so that those of one architecture are traced once.
         self._panel = Panel([], tta)
 
@@ -93,11 +96,19 @@ class Asker:
                 np.lib.format.write_array_header_1_0(
                     file, {"descr": "<f2", "fortran_order": False, "shape": shape}
                 )
-                for numbers, pixels in stream_images(self._table, (network.size,)):
+                for numbers, pixels in stream_images(self._at(network.size), (network.size,)):
                     answer, _ = self._panel.ask_one(network, pixels[network.size], numbers)
                     file.write(np.ascontiguousarray(logits_of(answer), "<f2").tobytes())
                     if is_late():
                         raise OutOfTimeError
+
+    def _at(self, size: int) -> ImageTable:
+        """Return the images at a size, decoded once for all networks that want it."""
+        if size not in self._sized:
+            every = np.arange(len(self._table))
+            images = Holding(copies=1).hold(self._table.images, every, size, self._table.name)
+            self._sized[size] = replace(self._table, images=images)
+        return self._sized[size]
 
     def answers(self) -> TestAnswers:
         """Return what has been answered so far."""

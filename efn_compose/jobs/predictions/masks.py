@@ -15,13 +15,13 @@ import numpy as np
 from efn_compose.assess.overlap import to_masks
 from efn_compose.data import ImageTable, load_table
 from efn_compose.data.decoding.decode import for_each_image, undecodable
-from efn_compose.data.pixels import PixelArray
 from efn_compose.data.table import ImageError
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.unet import DECODER, decoder_of
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.jobs.predictions.job import views_of
 from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.settings.build import build
 from efn_compose.store import WeightFile, atomic_path, write_text
 from efn_compose.store.journal import read_journal

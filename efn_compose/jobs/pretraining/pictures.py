@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.data.pixels import PixelArray
 from efn_compose.jobs.pretraining.worker import PretrainSetup
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.store import atomic_path
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Objective

@@ -12,6 +12,7 @@ from efn_compose.evolve.workers.worker import Worker
 from efn_compose.jobs.pretraining.arms import ABSORBED
 from efn_compose.jobs.pretraining.images import PretrainImages
 from efn_compose.jobs.trainings.worker import unwatched
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.engine.options import HeadStart
@@ -108,7 +109,7 @@ class PretrainWorker(Worker):
         return absorb_statistics(self.setup.donor.without_head(), images, "all")
 
 
-def pooled_features(donor: Donor, images: np.ndarray) -> np.ndarray:
+def pooled_features(donor: Donor, images: PixelArray) -> np.ndarray:
     """Return a donor's pooled features of images, (image, feature) float32.
 
     Args:

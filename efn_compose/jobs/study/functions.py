@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from efn_compose.arch import Preprocessing
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.train.objectives.backbone import precision_of
 from efn_compose.train.objectives.classification import Classification

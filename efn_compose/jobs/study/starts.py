@@ -4,12 +4,12 @@ import numpy as np
 
 from efn_compose.arch import ArchSpec, arch_spec, inventory
 from efn_compose.arch.variants import base_of, coefficients_of
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, NestingError
 from efn_compose.nesting import nest, plan_nesting, shrink
 from efn_compose.nesting.compatibility import check_relation
 from efn_compose.nesting.fills import fresh_values
+from efn_compose.numerics.pixel_array import PixelArray
 
 #: Training images that a cut is fitted on, at most.
 CUT_IMAGES = 64

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.arch import ArchSpec, Conventions
-from efn_compose.data.pixels import PixelArray
 from efn_compose.models.memory import inference_batch
+from efn_compose.numerics.pixel_array import PixelArray
 
 
 class Forward:

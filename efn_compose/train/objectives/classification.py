@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.assess.metrics import log_softmax, scores
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.augment.mix import augmix, consistency_loss, cutmix, mixup
 from efn_compose.train.examples import TrainingData

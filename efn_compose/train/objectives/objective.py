@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.store.weights.parts import Part
 from efn_compose.train.engine.fresh import seed_masks
 from efn_compose.train.examples import TrainingData

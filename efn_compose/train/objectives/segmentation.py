@@ -10,10 +10,10 @@ import tensorflow as tf
 from efn_compose.arch.decoder import OUTPUT_LAYER
 from efn_compose.assess.overlap import count_overlaps, overlap_scores
 from efn_compose.data.masks.masks import IGNORED
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.donors.unet import DECODER, chosen_decoder
 from efn_compose.errors import ConfigError, DataError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.store.weights.parts import Part
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.decoder_part import DecoderPart

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, RunError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.absorb import ABSORB_IMAGES, absorb_statistics
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.engine.schedules import learning_rates
@@ -188,7 +188,7 @@ def absorbed(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:
         return donor  # a single image has no statistics
     size = options.size_in(0, inputs.data.size)
     if size != inputs.data.size:
-        images = tf.image.resize(images, (size, size), antialias=True).numpy()
+        images = tf.image.resize(images[:], (size, size), antialias=True).numpy()
     return absorb_statistics(donor, images, options.absorb)
 
 

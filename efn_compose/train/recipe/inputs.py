@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray, crc_of, expect
+from efn_compose.data.pixels import crc_of, expect, take
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, DataError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment import AugmentOptions, augment, augment_with_masks
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Objective, Seen
@@ -124,7 +125,7 @@ class Inputs:
             self._partners = (epoch, self.objective.partners(self.data, self.seed, epoch))
         return self._partners[1]
 
-    def statistics_images(self, count: int) -> np.ndarray:
+    def statistics_images(self, count: int) -> PixelArray:
         """Return up to a number of training images, the same all through a training."""
         return drawn(self.data.train_images, count, self.seed)
 
@@ -188,10 +189,10 @@ def _masks(data: TrainingData, objective: Objective) -> np.ndarray:
     return data.train_masks
 
 
-def drawn(images: PixelArray, count: int, seed: int) -> np.ndarray:
+def drawn(images: PixelArray, count: int, seed: int) -> PixelArray:
     """Return up to `count` images, drawn at random, in their own order."""
     chosen = np.random.default_rng([seed, 4]).permutation(len(images))
-    return images[np.sort(chosen[:count])]
+    return take(images, np.sort(chosen[:count]))
 
 
 def check_sizes(options: TrainOptions, augment_options: AugmentOptions, size: int) -> None:

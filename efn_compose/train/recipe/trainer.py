@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.models.memory import inference_batch
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.store.weights.parts import refuse_parts
 from efn_compose.train.engine.forward import Forward
@@ -201,7 +201,7 @@ class Trainer:
         arrays = self.objective.head_arrays(self.model)
         return {} if arrays.keys() <= self.objective.kept(self.model).keys() else arrays
 
-    def recalibrate(self, images: np.ndarray) -> None:
+    def recalibrate(self, images: PixelArray) -> None:
         """Re-estimate BatchNorm statistics.
 
         Args:
@@ -209,7 +209,7 @@ class Trainer:
         """
         self._recalibrate(images, self._statistics)
 
-    def _recalibrate(self, images: np.ndarray, run: Callable[[tf.Tensor], Any]) -> None:
+    def _recalibrate(self, images: PixelArray, run: Callable[[tf.Tensor], Any]) -> None:
         recalibrate(
             self.model,
             images,

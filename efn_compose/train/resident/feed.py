@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.data.cache.images import CachedImages
-from efn_compose.data.pixels import PixelArray
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.engine.placement import Placement
 
 #: Bytes of images that are read from the cache at a time; three such parts are alive at once.

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.arch import DecoderSpec
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.donors.unet import drawn_decoder
 from efn_compose.models.unet import decoder_outputs
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.selfsup.watched import Watched
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.models.memory import inference_batch
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Deciding, Objective, Predict
 from efn_compose.train.selfsup.heads import draw_heads, is_head

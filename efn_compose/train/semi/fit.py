@@ -3,9 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.of_options import classification

@@ -15,9 +15,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray, expect
+from efn_compose.data.pixels import expect
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.classification import Classification
@@ -159,7 +160,7 @@ class PairedInputs(Inputs):
         expect(self.data.train_images, numbers[numbers < count])
         expect(self.unlabelled, numbers[numbers >= count] - count)
 
-    def statistics_images(self, count: int) -> np.ndarray:
+    def statistics_images(self, count: int) -> PixelArray:
         """Return unlabelled images: there are more of them, and they need no labels here."""
         return drawn(self.unlabelled, count, self.seed)
 

@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from efn_compose.assess.metrics import log_softmax
-from efn_compose.data.pixels import PixelArray, join, take
+from efn_compose.data.pixels import join, take
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.classification import Classification

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from efn_compose.data.pixels import PixelArray
 from efn_compose.errors import ConfigError
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.tta.views import View, as_it_is, turned
 
 _CHUNK = 32

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from efn_compose.data.pixels import PixelArray
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.tta.merge import merge_views
 from efn_compose.train.tta.views import View
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from efn_compose.data.pixels import take
 from efn_compose.donors import Donor
 from efn_compose.evolve.workers.task import Task
 
@@ -29,5 +30,5 @@ class AbsorbTask(Task):
         """Return the donor of the same function."""
         from efn_compose.statistics.absorb import absorb_statistics
 
-        images = worker.data.train_images[: self.image_count]
+        images = take(worker.data.train_images, slice(self.image_count))
         return absorb_statistics(self.donor, images, self.part)

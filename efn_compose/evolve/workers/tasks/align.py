@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from efn_compose.data.pixels import take
 from efn_compose.donors import Donor
 from efn_compose.evolve.workers.task import Task
 
@@ -28,6 +29,6 @@ class AlignTask(Task):
         """Return the donors in the first one's channel basis, fitted on training images."""
         from efn_compose.donors.align import align
 
-        images = worker.data.train_images[: self.image_count]
+        images = take(worker.data.train_images, slice(self.image_count))
         with worker.own_threads():
             return align(self.donors, images, seed=self.seed).donors

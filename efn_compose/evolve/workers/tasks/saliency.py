@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from efn_compose.compose.units import contributions
+from efn_compose.data.pixels import take
 from efn_compose.donors import Donor
 from efn_compose.evolve.workers.task import Task
 
@@ -31,7 +32,7 @@ class SaliencyTask(Task):
         """Return how much each unit moves the residual stream: (unit,) by expanded group."""
         from efn_compose.donors.activations import channel_deviations
 
-        images = worker.data.train_images[: self.image_count]
+        images = take(worker.data.train_images, slice(self.image_count))
         tensors = dict(worker.donors[self.donor])
         donor = Donor("donor", worker.setup.spec, worker.setup.conventions, tensors)
         with worker.own_threads():

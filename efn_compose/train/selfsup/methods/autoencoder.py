@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment.colour import MIDDLE
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.objectives.objective import Seen

@@ -12,10 +12,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.models.memory import inference_batch
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.numerics.ridge import LinearFit, RidgeRegression
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.backbone import build_backbone

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Predict, Seen

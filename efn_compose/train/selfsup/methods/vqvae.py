@@ -9,9 +9,9 @@ from keras import layers
 
 from efn_compose.arch import DecoderSpec
 from efn_compose.arch.feature_points import FeaturePoint, feature_points
-from efn_compose.data.pixels import PixelArray
 from efn_compose.donors import Donor
 from efn_compose.models.unet import decoder_outputs
+from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.engine.fresh import fresh_kernel, head_generator
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Predict, Seen
