@@ -117,7 +117,7 @@ class FunctionTrainer(Trainer):
         """Return the donor as it was: it has no place for the network's weights."""
         return donor
 
-    def recalibrate(self, images: np.ndarray) -> None:
+    def recalibrate(self, images: PixelArray) -> None:
         """Re-estimate BatchNorm statistics, as `Trainer.recalibrate` does."""
         recalibrate(
             self.model,

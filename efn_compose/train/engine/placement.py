@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from efn_compose.models.fast_layers import FAST_LAYERS, FusedBatchNormalization, LayerKinds
@@ -94,12 +93,9 @@ class Placement:
             return tf.function(function, jit_compile=True)
         return tf.function(function, input_signature=signature)
 
-    def hold(self, images: np.ndarray) -> tf.Tensor:
-        """Return images as a tensor: on the accelerator where they fit, else in main memory."""
-        if self.device == "gpu" and images.nbytes > _SHARE_FOR_IMAGES * accelerator_bytes():
-            with tf.device("CPU:0"):
-                return tf.constant(images)
-        return tf.constant(images)
+    def has_room(self, image_bytes: int) -> bool:
+        """Return whether images of so many bytes may stay on the device for good."""
+        return self.device != "gpu" or image_bytes <= _SHARE_FOR_IMAGES * accelerator_bytes()
 
 
 def replica_state(value: Any, dtype: Any = None) -> tf.Variable:

@@ -200,6 +200,8 @@ class Objective(ABC):
     def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the network's input of a batch, and its targets.
 
+        The answer may not depend on what learns: it is made while the batch before is trained on.
+
         Args:
             seen: The augmented batch.
 

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.options import TrainOptions
+from efn_compose.train.recipe.ahead import made_ahead
 from efn_compose.train.recipe.history import EpochRecord, History
 from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.recipe.rate_finder import RateCurve, find_rate
@@ -257,22 +259,16 @@ class _Training:
         step = warm_up or trainer.step
         size = options.size_in(max(trained - 1, 0), inputs.data.size)
         done, losses = epoch * inputs.updates_per_epoch, []
-        orders = inputs.order(epoch)
-        for number, order in enumerate(orders):
-            for coming in orders[number + 1 : number + 2]:
-                inputs.expect(coming)
-            first = done * options.accumulate
-            batches = [
-                inputs.batch(numbers, epoch, first + place, size)
-                for place, numbers in enumerate(order)
-            ]
-            losses.append(step.run(batches, rates[done]))
-            if not np.isfinite(losses[-1]) and options.precision != "mixed_float16":
-                raise _diverged(f"the loss of update {done + 1} is {losses[-1]}", rates[done])
-            if trainer.average is not None:
-                trainer.average.update()
-            done += 1
-            self.watcher.on_update(done, len(rates), losses[-1])
+        first = done * options.accumulate
+        with closing(made_ahead(inputs, inputs.order(epoch), epoch, first, size)) as updates:
+            for batches in updates:
+                losses.append(step.run(batches, rates[done]))
+                if not np.isfinite(losses[-1]) and options.precision != "mixed_float16":
+                    raise _diverged(f"the loss of update {done + 1} is {losses[-1]}", rates[done])
+                if trainer.average is not None:
+                    trainer.average.update()
+                done += 1
+                self.watcher.on_update(done, len(rates), losses[-1])
         if is_warm_up:
             trainer.set_anchor()
         elif trainer.anchor and trained % 2 == 0:

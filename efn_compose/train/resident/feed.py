@@ -1,4 +1,4 @@
-"""Images as a resident model takes them: all of them on its device, or some at a time from the cache."""
+"""Images as a resident model takes them: all of them on its device, or some steps' at a time."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from efn_compose.data.cache.images import CachedImages
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.engine.placement import Placement
 
-#: Bytes of images that are read from the cache at a time; three such parts are alive at once.
+#: Bytes of images that are brought to the device at a time; three such parts are alive at once.
 CHUNK_BYTES = 64 * 2**20
 
 
@@ -34,8 +34,8 @@ class Feed:
     """Images of one part, given out in the order that a loop wants them.
 
     Args:
-        images: uint8 (image, height, width, 3): a tensor, or images of the cache.
-        put: Makes a tensor on the device.
+        images: uint8 (image, height, width, 3): a tensor on the device, or what is not there yet.
+        put: Makes a tensor on the device, while the chunk before is trained on.
 
     Example:
         >>> feed = Feed(tf.zeros((4, 8, 8, 3), tf.uint8))
@@ -45,7 +45,7 @@ class Feed:
 
     def __init__(
         self,
-        images: "tf.Tensor | CachedImages",
+        images: "tf.Tensor | PixelArray",
         put: Callable[[np.ndarray], tf.Tensor] = tf.constant,
     ) -> None:
         self._images, self._put = images, put
@@ -54,13 +54,13 @@ class Feed:
         return int(self._images.shape[0])
 
     def chunks(self, order: np.ndarray) -> Iterator[Chunk]:
-        """Yield the images of all steps; while one chunk is used, the next one is read.
+        """Yield the images of all steps; while one chunk is used, the next comes to the device.
 
         Args:
             order: Image numbers (step, image).
         """
         images = self._images
-        if not isinstance(images, CachedImages):
+        if isinstance(images, tf.Tensor):
             yield Chunk(images, order, order)
             return
 
@@ -81,10 +81,15 @@ class Feed:
 
 
 def held(images: PixelArray, placement: Placement) -> Feed:
-    """Return a feed of a part's images: on the device at once, those of the cache when wanted."""
-    if isinstance(images, CachedImages):
+    """Return a feed of a part's images: on the device for good, or where they have no room, as wanted.
+
+    Args:
+        images: In memory or in the cache.
+        placement: Says what has room.
+    """
+    if isinstance(images, CachedImages) or not placement.has_room(images.nbytes):
         return Feed(images)
-    return Feed(placement.hold(images[:]))
+    return Feed(tf.constant(images[:]))
 
 
 def as_feed(images: "tf.Tensor | Feed") -> Feed:

@@ -1,6 +1,7 @@
 """The recipe's parts against closed forms, papers and numpy; whole trainings on a tiny network."""
 
 import signal
+import threading
 import time
 
 import keras
@@ -19,6 +20,7 @@ from efn_compose.train.objectives.backbone import norm_variables
 from efn_compose.train.objectives.linear_head import head_layers
 from efn_compose.train.objectives.losses import class_weights, image_losses
 from efn_compose.train.recipe import Classification, Trainer, TrainingData, TrainOptions, fit
+from efn_compose.train.recipe.ahead import made_ahead
 from efn_compose.train.recipe.average import MovingAverage, step_back
 from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.recipe.optimizers import make_optimizer, optimizer_classes
@@ -209,6 +211,30 @@ def test_batches_are_decided_by_seed_epoch_and_step_and_resized():
     assert first[1].numpy().sum(1) == pytest.approx(np.ones(10), abs=1e-6)
     other = inputs[0].batch(orders[0][0][0], 2, 7, 8)
     assert not (first[0].numpy() == other[0].numpy()).all()
+    # Made ahead they are the same: batch 7 is the first one of the second update.
+    ahead = list(made_ahead(inputs[0], [orders[0][1], orders[0][0]], 1, 5, 8))
+    assert [len(update) for update in ahead] == [2, 2]
+    for found, wanted in zip(ahead[1][0], first, strict=True):
+        assert (found.numpy() == wanted.numpy()).all()
+
+
+def test_the_next_batch_is_made_while_the_present_one_is_used():
+    made = threading.Semaphore(0)
+
+    class Watched(Inputs):
+        def batch(self, *arguments):
+            try:
+                return super().batch(*arguments)
+            finally:
+                made.release()
+
+    inputs = Watched(
+        tiny_data(), tiny_donor(), Classification(4, TrainOptions(batch_size=45)), PLAIN, 5
+    )
+    updates = made_ahead(inputs, inputs.order(0), 0, 0, 16)
+    next(updates)
+    assert made.acquire(timeout=10) and made.acquire(timeout=10)
+    updates.close()
 
 
 def test_wrong_data_and_options_say_everything_at_once():

@@ -1,9 +1,11 @@
 """Images of the cache against the same images held in memory: equal answers, to the last bit."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from worker_setups import AUGMENT, DONORS, MIXED, SEAT, nano_data
 
 from efn_compose.compose import Recipe
@@ -19,6 +21,8 @@ from efn_compose.evolve.workers.tasks import (
     PredictionTask,
     SiblingTask,
 )
+from efn_compose.train.engine import placement
+from efn_compose.train.engine.placement import Placement
 from efn_compose.train.resident import feed
 from efn_compose.train.resident.feed import Feed
 
@@ -126,3 +130,27 @@ def test_chunks_follow_the_order_and_an_error_of_a_later_one_is_raised(cached, h
     assert np.array_equal(seen, held.train_images[order])
     with pytest.raises(IndexError):
         list(Feed(cached.train_images).chunks(order + 30))
+
+
+def test_the_next_chunk_is_on_the_device_before_the_present_one_is_given_back(held, small_chunks):
+    order = np.arange(48).reshape(4, 12).astype(np.int32)
+    is_there = threading.Semaphore(0)
+
+    def put(pixels):
+        is_there.release()
+        return tf.constant(pixels)
+
+    chunks = Feed(held.train_images, put).chunks(order)
+    next(chunks)
+    assert is_there.acquire(timeout=10) and is_there.acquire(timeout=10)
+    assert len(list(chunks)) == 1
+
+
+def test_images_without_room_on_an_accelerator_come_in_chunks(held, small_chunks, monkeypatch):
+    images, order = held.train_images, np.arange(48).reshape(4, 12).astype(np.int32)
+    for room, count in ((4 * images.nbytes, 1), (4 * images.nbytes - 4, 2)):
+        monkeypatch.setattr(placement, "accelerator_bytes", lambda room=room: room)
+        chunks = list(feed.held(images, Placement("gpu")).chunks(order))
+        assert len(chunks) == count
+        seen = np.concatenate([chunk.images.numpy()[chunk.places] for chunk in chunks])
+        assert np.array_equal(seen, images[order])
