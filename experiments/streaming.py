@@ -5,8 +5,10 @@ Purpose: 60,000 images of 256 px (11.8 GB decoded), crops of scikit-image's phot
          the fill beside TensorFlow's decoder with the same resize, training from the cache beside
          training from memory.
 Command: python experiments/streaming.py --folder /tmp/streaming
-         A part that is done is not done again; --parts names some of them.
-Time:    about half an hour on two free cores; 16 GB of disk.
+         A part that is done is not done again, and a search goes on where it was; --parts names some
+         of them. FOLDER/report.md has the table.
+Time:    about 20 minutes on two free cores (the searches with --parts images small_search search
+         alone: 12); 16 GB of disk.
 Result:  experiments/results/streaming.md
 """
 
@@ -28,6 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from PIL import Image
+from streaming_report import report
 
 from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.data import load_table
@@ -52,22 +55,25 @@ def make_images(folder: Path, count: int) -> dict[str, Any]:
     """Write crops of photographs, one folder per photograph."""
     from skimage import data
 
-    done = 0
-    for label, name in enumerate(PHOTOS):
-        photo = np.ascontiguousarray(getattr(data, name)()[..., :3])
-        place, rng = folder / "photos" / name, np.random.default_rng(label)
-        place.mkdir(parents=True, exist_ok=True)
-        for number in range(label, count, len(PHOTOS)):
-            side = int(rng.integers(160, min(photo.shape[:2])))
-            top, left = (int(rng.integers(0, length - side)) for length in photo.shape[:2])
-            path = place / f"{number:06}.jpg"
-            if not path.exists():
-                crop = Image.fromarray(photo[top : top + side, left : left + side])
-                crop.resize((SIZE, SIZE)).save(path.with_suffix(".part"), "JPEG", quality=90)
-                path.with_suffix(".part").rename(path)
-            done += 1
-    size = sum(file.stat().st_size for file in (folder / "photos").rglob("*.jpg"))
-    return {"images": done, "encoded_bytes": size, "decoded_bytes": done * SIZE * SIZE * 3}
+    def write(path: Path, photo: np.ndarray, side: int, top: int, left: int) -> None:
+        if not path.exists():
+            crop = Image.fromarray(photo[top : top + side, left : left + side])
+            crop.resize((SIZE, SIZE)).save(path.with_suffix(".part"), "JPEG", quality=90)
+            path.with_suffix(".part").rename(path)
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for label, name in enumerate(PHOTOS):
+            photo = np.ascontiguousarray(getattr(data, name)()[..., :3])
+            place, rng = folder / "photos" / name, np.random.default_rng(label)
+            place.mkdir(parents=True, exist_ok=True)
+            for number in range(label, count, len(PHOTOS)):
+                side = int(rng.integers(160, min(photo.shape[:2])))
+                top, left = (int(rng.integers(0, length - side)) for length in photo.shape[:2])
+                pool.submit(write, place / f"{number:06}.jpg", photo, side, top, left)
+    sizes = [file.stat().st_size for file in (folder / "photos").rglob("*.jpg")]
+    if len(sizes) != count:
+        raise SystemExit(f"{len(sizes)} of {count} images were written.")
+    return {"images": count, "encoded_bytes": sum(sizes), "decoded_bytes": count * SIZE * SIZE * 3}
 
 
 def measure_fill(folder: Path) -> dict[str, Any]:
@@ -78,13 +84,15 @@ def measure_fill(folder: Path) -> dict[str, Any]:
     numbers = np.linspace(0, len(table) - 1, FILLED).astype(int)
     paths = [str(table.images.paths[number]) for number in numbers]  # type: ignore[attr-defined]
 
-    def plain(path: str) -> None:
-        pixels = tf.io.decode_jpeg(tf.io.read_file(path), channels=3).numpy()
-        resize_image(pixels, FILL_SIZE)
+    def plain(start: int) -> None:
+        for path in paths[start : start + 16]:
+            pixels = tf.io.decode_jpeg(tf.io.read_file(path), channels=3).numpy()
+            resize_image(pixels, FILL_SIZE)
 
     def decode() -> None:
+        # In groups, as we do: one call per image would cost both a sixth.
         with ThreadPoolExecutor(usable_cores()) as pool:
-            list(pool.map(plain, paths))
+            list(pool.map(plain, range(0, len(paths), 16)))
 
     empty = [folder / "fill" / str(number) for number in range(FILL_REPEATS)]
     waiting = iter(empty)
@@ -181,24 +189,46 @@ def measure_search(folder: Path, name: str, settings: dict[str, object]) -> dict
     words = [f"{key}={value}" for key, value in (fixed | settings).items()]
     donors = [str(folder / f"donor{number}.h5") for number in (1, 2)]
     command = [sys.executable, "-m", "efn_compose", "evolve", "--quiet", "--donors", *donors]
-    shutil.rmtree(folder / name, ignore_errors=True)
+    # What an attempt that was killed has seen stays.
+    kept = folder / f"{name}_so_far.json"
+    before = json.loads(kept.read_text()) if kept.exists() else {"seconds": 0.0, "peaks": {}}
+    if (folder / name / "config.toml").exists():
+        command.append("--resume")
+    else:
+        shutil.rmtree(folder / name, ignore_errors=True)
     began = time.perf_counter()
     running = subprocess.Popen([*command, "--set", *words])
-    peaks = watch_memory(running)
+
+    def keep(peaks: dict[str, float]) -> None:
+        seconds = before["seconds"] + time.perf_counter() - began
+        kept.write_text(json.dumps({"seconds": seconds, "peaks": peaks}))
+
+    peaks = watch_memory(running, before["peaks"], keep)
     if running.returncode:
         raise SystemExit(f"{name}: the search ended with {running.returncode}")
     lines = (folder / name / "evaluations.jsonl").read_text().splitlines()
     return {
-        "evaluations": len(lines), "seconds": time.perf_counter() - began, "peak_bytes": peaks,
+        "evaluations": len(lines), "seconds": json.loads(kept.read_text())["seconds"],
+        "peak_bytes": peaks,
         "verdict": json.loads((folder / name / "result.json").read_text())["verdict"],
     }  # fmt: skip
 
 
-def watch_memory(running: "subprocess.Popen[bytes]") -> dict[str, float]:
-    """Return the peak resident memory of driver, workers and all processes together, until the end."""
+def watch_memory(
+    running: "subprocess.Popen[bytes]",
+    before: dict[str, float],
+    keep: Callable[[dict[str, float]], None],
+) -> dict[str, float]:
+    """Return the peak resident memory of driver, workers and all processes together, until the end.
+
+    Args:
+        running: The driver.
+        before: Peaks of an earlier attempt.
+        keep: Told the peaks so far, again and again.
+    """
     import psutil
 
-    peaks: dict[str, float] = {}
+    peaks = dict(before)
     ended = threading.Event()
 
     def look() -> None:
@@ -219,6 +249,7 @@ def watch_memory(running: "subprocess.Popen[bytes]") -> dict[str, float]:
                 continue
             for key, value in found.items():
                 peaks[key] = max(peaks.get(key, 0.0), value)
+            keep(peaks)
 
     watcher = threading.Thread(target=look)
     watcher.start()
@@ -295,10 +326,12 @@ def main() -> None:
     folder = args.folder
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["EFN_COMPOSE_CACHE"] = str(folder / "cache")
-    # All images are in the search; an evaluation trains on 1,692 of them.
+    # All images are in the search; an evaluation trains on about 600 of them, in 19 updates.
+    deciding, testing = max(64, args.images // 40), max(64, args.images // 120)
+    training = args.images - deciding - testing
     large = {
-        "fitness.epochs": 0.03, "data.train_images": args.images - 3600,
-        "data.validation_images": 3000, "data.test_images": 600,
+        "fitness.epochs": min(1.0, 600 / training), "data.train_images": training,
+        "data.validation_images": deciding, "data.test_images": testing,
     }  # fmt: skip
     small = {
         "data.train_images": 320, "data.validation_images": 64, "data.test_images": 64,
@@ -308,16 +341,20 @@ def main() -> None:
         "fill": lambda: measure_fill(folder),
         "throughput": lambda: measure_throughput(folder),
         "starts": lambda: measure_starts(folder),
-        "table": lambda: measure_table(folder),
         "small_search": lambda: measure_search(folder, "small", small),
         "search": lambda: measure_search(folder, "large", large),
+        "table": lambda: measure_table(folder),
     }
+    found: dict[str, dict[str, Any]] = {}
     for name, measure in parts.items():
         path = folder / f"{name}.json"
         if not path.exists() and (not args.parts or name in args.parts):
             path.write_text(json.dumps(measure()))
         if path.exists():
+            found[name] = json.loads(path.read_text())
+            (folder / "report.md").write_text(report(found))
             print(name, path.read_text(), flush=True)
+    print(report(found))
 
 
 if __name__ == "__main__":
