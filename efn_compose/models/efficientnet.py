@@ -163,7 +163,8 @@ class LayerBuilder:
         return layer(x)
 
     def activation(self, operation: Operation, x: Any) -> Any:
-        return layers.Activation(self.functions[operation.function], name=operation.name)(x)
+        function = self.functions[operation.function]
+        return self.kinds.activation(function, name=operation.name)(x)
 
     def squeeze(self, operation: Operation, x: Any) -> Any:
         return layers.GlobalAveragePooling2D(keepdims=True, name=operation.name)(x)

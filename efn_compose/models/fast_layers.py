@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 from keras import layers
 
+from efn_compose.models.compiled_swish import CompiledSwish
 from efn_compose.models.small_maps import SmallMapDepthwise
 
 
@@ -74,15 +75,17 @@ class LayerKinds:
         depthwise: Of depthwise convolutions.
         norm: Of BatchNorms.
         gate: Of the two convolutions of a squeeze-and-excite.
+        activation: Of activations.
     """
 
     depthwise: type[layers.DepthwiseConv2D] = layers.DepthwiseConv2D
     norm: type[layers.BatchNormalization] = layers.BatchNormalization
     gate: type[layers.Conv2D] = layers.Conv2D
+    activation: type[layers.Activation] = layers.Activation
 
 
 _FUSED_TYPES = ("float32", "float16", "bfloat16", tf.float32, tf.float16, tf.bfloat16)
 _LINEAR = layers.Conv2D(1, 1).activation
 
 #: What trains fastest on processors: measured in experiments/engine_throughput.py.
-FAST_LAYERS = LayerKinds(SmallMapDepthwise, FusedBatchNormalization, GateConvolution)
+FAST_LAYERS = LayerKinds(SmallMapDepthwise, FusedBatchNormalization, GateConvolution, CompiledSwish)

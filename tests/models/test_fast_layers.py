@@ -7,6 +7,7 @@ from keras import config, layers
 
 from efn_compose.arch import arch_spec, default_conventions
 from efn_compose.models import build_model
+from efn_compose.models.compiled_swish import CompiledSwish
 from efn_compose.models.fast_layers import (
     FAST_LAYERS,
     FusedBatchNormalization,
@@ -78,6 +79,23 @@ def test_the_gates_convolution_equals_keras(shape):
     expected = _exact(layers.Conv2D, x, None, values, filters=4, kernel_size=1)
     for a, b in zip(_run(layer, x, None), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_swish_of_large_maps_equals_keras_and_small_ones_keep_their_bits():
+    rng = np.random.default_rng(0)
+    for side, is_compiled in ((32, False), (33, True)):
+        x = rng.normal(0, 8, (2, side, side, 2)).astype(np.float32)
+        x[0, 0, 0] = 120, -120  # where an exponential overflows
+        found = _run(CompiledSwish("swish"), x, None)
+        exact = _exact(layers.Activation, x, None, [], activation="swish")
+        for a, b in zip(found, exact, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+        plain = _run(layers.Activation("swish"), x, None)
+        equal = [np.array_equal(a, b) for a, b in zip(found, plain, strict=True)]
+        assert all(equal) or is_compiled
+    relu = CompiledSwish("relu")(tf.constant(x))
+    assert np.array_equal(relu, np.maximum(x, 0))
 
 
 @pytest.mark.slow
