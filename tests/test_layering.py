@@ -59,7 +59,8 @@ def test_the_check_finds_a_planted_violation(tmp_path):
 def test_ray_deap_and_torch_stay_in_their_places():
     homes = {
         "ray": {
-            f"evolve/workers/executors/ray_{name}.py" for name in ("executor", "session", "worker")
+            f"evolve/workers/executors/ray_{name}.py"
+            for name in ("executor", "filling", "session", "worker")
         },
         "deap": {"evolve/genetic/deap_tools.py"},
         "torch": set(),

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from efn_compose.data.cache.images import CachedImages, cached_images
+from efn_compose.data.cache.order import ShareOut
 from efn_compose.data.decoding.decode import resize_images
 from efn_compose.data.table import ChosenImages, ImageSequence
 from efn_compose.errors import ConfigError
@@ -27,6 +28,7 @@ class Holding:
         asked: "memory", "cache", or "auto" for what fits.
         copies: Processes of a machine that would each hold them.
         free_bytes: Memory that can be had; None asks the machine.
+        share_out: Lets the nodes of a cluster fill their caches together.
 
     Example:
         >>> Holding("auto", copies=3, free_bytes=int(8e9)).is_cached(int(1e9))
@@ -38,6 +40,7 @@ class Holding:
     asked: ImagesIn = "auto"
     copies: int = 2
     free_bytes: int | None = None
+    share_out: ShareOut | None = None
 
     def is_cached(self, image_bytes: int) -> bool:
         """Return whether images of so many bytes are read from the cache."""
@@ -97,7 +100,14 @@ class Holding:
             )
         if not self.is_cached(wanted):
             return resize_images(images, numbers, size, show_progress)
-        return cached_images(images, numbers, size, source=source, show_progress=show_progress)
+        return cached_images(
+            images,
+            numbers,
+            size,
+            source=source,
+            show_progress=show_progress,
+            share_out=self.share_out,
+        )
 
 
 def _cached_already(images: ImageSequence, numbers: np.ndarray, size: int) -> "CachedImages | None":

@@ -1,8 +1,10 @@
 """The settings of a search; defaults live here and nowhere else."""
 
+import importlib
 from dataclasses import dataclass
 from typing import Literal
 
+from efn_compose.data.cache.order import FillOrder
 from efn_compose.data.holding import Holding, ImagesIn
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.workers.table import EXECUTORS
@@ -178,7 +180,14 @@ class ExecutorOptions:
     def holding(self) -> Holding:
         """Where decoded images are: each worker may hold a copy beside that of this process."""
         here = 1 if self.chosen == "serial" else self.workers or usable_cores()
-        return Holding(self.images, copies=here + 1)
+        filling = EXECUTORS[self.chosen].filling
+        share_out = self._fill_all if self.address and filling else None
+        return Holding(self.images, copies=here + 1, share_out=share_out)
+
+    def _fill_all(self, order: FillOrder, show_progress: bool, tolerates: bool) -> None:
+        """Fill the caches of all nodes of the cluster; see `ShareOut`."""
+        module, _, name = EXECUTORS[self.chosen].filling.partition(":")
+        getattr(importlib.import_module(module), name)(self, order, show_progress, tolerates)
 
     def __post_init__(self) -> None:
         if self.workers_per_gpu > 1 and not self.gpu_memory_mb:

@@ -49,8 +49,8 @@ class LocalCluster:
         self.environment.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", None)
         self._nodes: dict[int, subprocess.Popen] = {}
 
-    def start(self, number: int, cpus: int) -> None:
-        """Start a node; number 0 is the head."""
+    def start(self, number: int, cpus: int, **environment: str) -> None:
+        """Start a node with further environment variables; number 0 is the head."""
         command = [
             sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats",
             f"--num-cpus={cpus}", f"--node-ip-address=127.0.0.{self._first + number}",
@@ -67,7 +67,11 @@ class LocalCluster:
             command += [f"--address={self.address}"]
         with self._log(number).open("wb") as log:
             self._nodes[number] = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self.environment, start_new_session=True
+                command,
+                stdout=log,
+                stderr=log,
+                env=self.environment | environment,
+                start_new_session=True,
             )
 
     def wait(self, *numbers: int, seconds: float = 90.0) -> None:

@@ -1,6 +1,5 @@
 """Fills a file of the cache: in parallel, once per machine, and on from where a kill left it."""
 
-import contextlib
 import errno
 import fcntl
 import hashlib
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.data.cache.layout import (
+    EMPTY,
     RULE,
     UNREADABLE,
     WHOLE,
@@ -81,48 +81,110 @@ def fill(
         DataError: Images cannot be decoded, the disk is full, or the source changes meanwhile.
     """
     finished = folder / f"{header.key}{FINISHED}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _only_filler(finished, show_progress) as file:
-            if file is None:
-                return finished
-            _prepare(file, header, folder)
-            failures = _decode(images, numbers, header, file, show_progress)
+    with told(header, folder), _only_filler(finished, show_progress) as file:
+        if file is not None:
+            unfinished = Unfinished(file, finished, header)
+            failures = _decode(images, numbers, unfinished, show_progress)
             if failures and not tolerates:
                 raise undecodable(failures, len(numbers))
-            if cache_key(images, numbers, header.size) != header.key:
-                finished.with_suffix(UNFINISHED).unlink()
-                raise DataError(
-                    f"{header.source}: its files changed while they were read. Start again when "
-                    "nothing writes to them."
-                )
-            os.fsync(file)
-            os.rename(finished.with_suffix(UNFINISHED), finished)
+            unfinished.finish(images, numbers)
+    return finished
+
+
+@contextmanager
+def told(header: Header, folder: Path) -> Iterator[None]:
+    """Say in words what goes wrong with a disk in here; nothing unfinished is left on a full one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         if error.errno in _NO_SPACE:
-            finished.with_suffix(UNFINISHED).unlink(missing_ok=True)
+            (folder / f"{header.key}{UNFINISHED}").unlink(missing_ok=True)
             free = shutil.disk_usage(folder).free
             raise no_space(folder, header.file_bytes, free) from None
         raise DataError(
             f"{folder}: the cache of decoded images cannot be written there ({error}). Name "
             "another folder with EFN_COMPOSE_CACHE=FOLDER."
         ) from None
-    return finished
+
+
+class Unfinished:
+    """A file of the cache that is being filled, and of which this process holds the lock.
+
+    It gets its header and all its bytes on the disk; images that are whole are kept.
+
+    Args:
+        file: The open file.
+        finished: What it will be called.
+        header: Of the file.
+    """
+
+    def __init__(self, file: int, finished: Path, header: Header) -> None:
+        self.finished, self.header = finished, header
+        self._file = file
+        try:
+            is_ours = read_header(file) == header
+        except CacheFileError:
+            is_ours = False
+        if is_ours:
+            return
+        os.ftruncate(file, 0)
+        make_room(finished.parent, header.file_bytes)
+        # All at once: a disk that is too small says so now, not after an hour.
+        os.posix_fallocate(file, 0, header.file_bytes)
+        os.pwrite(file, header.to_bytes(), 0)
+
+    def missing(self) -> np.ndarray:
+        """Return the places of images that are not whole in the file."""
+        table = read_table(self._file, self.header)
+        is_whole = table["state"] == WHOLE
+        for place in np.flatnonzero(is_whole):
+            at = self.header.image_at(int(place))
+            pixels = os.pread(self._file, self.header.image_bytes, at)
+            is_whole[place] = zlib.crc32(pixels) == table["crc"][place]
+        return np.flatnonzero(~is_whole)
+
+    def write(self, place: int, pixels: np.ndarray) -> None:
+        """Write an image (size, size, 3) uint8."""
+        write_image(self._file, self.header, place, pixels)
+
+    def mark(self, place: int) -> None:
+        """Say that an image cannot be decoded."""
+        write_line(self._file, self.header, place, 0, UNREADABLE)
+
+    def is_filled(self) -> bool:
+        """Return whether each image is there, or known to be undecodable."""
+        return bool((read_table(self._file, self.header)["state"] != EMPTY).all())
+
+    def finish(self, images: ImageSequence, numbers: np.ndarray | None) -> None:
+        """Bring all to the disk, and give the file its name.
+
+        Args:
+            images: What it was filled from.
+            numbers: Those in the file; None where this machine does not see them.
+
+        Raises:
+            DataError: They changed meanwhile; the file is removed.
+        """
+        partial = self.finished.with_suffix(UNFINISHED)
+        header = self.header
+        if numbers is not None and cache_key(images, numbers, header.size) != header.key:
+            partial.unlink()
+            raise DataError(
+                f"{header.source}: its files changed while they were read. Start again when "
+                "nothing writes to them."
+            )
+        os.fsync(self._file)
+        os.rename(partial, self.finished)
 
 
 @contextmanager
 def _only_filler(finished: Path, show_progress: bool) -> Iterator[int | None]:
     """Hold the unfinished file, open and locked; None where another process has finished it."""
-    partial, is_told = finished.with_suffix(UNFINISHED), False
-    while True:
-        if finished.exists():
-            yield None
-            return
-        file = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
+    is_told = False
+    while not finished.exists():
+        file = lock_unfinished(finished)
+        if file is None:
             if show_progress and not is_told:
                 sys.stderr.write(
                     f"Another process decodes these images into {finished}; waiting.\n"
@@ -130,52 +192,42 @@ def _only_filler(finished: Path, show_progress: bool) -> Iterator[int | None]:
                 is_told = True
             time.sleep(_LOOK_SECONDS)
             continue
-        # Renamed or removed between opening and locking: look again.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), os.stat(partial)):
-                break
-        os.close(file)
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-def _prepare(file: int, header: Header, folder: Path) -> None:
-    """Let the file have its header and all its bytes on the disk; keep images that are whole."""
-    try:
-        is_ours = read_header(file) == header
-    except CacheFileError:
-        is_ours = False
-    if is_ours:
+        try:
+            yield file
+        finally:
+            os.close(file)
         return
-    os.ftruncate(file, 0)
-    make_room(folder, header.file_bytes)
-    # All at once: a disk that is too small says so now, not after an hour.
-    os.posix_fallocate(file, 0, header.file_bytes)
-    os.pwrite(file, header.to_bytes(), 0)
+    yield None
 
 
-def _missing(file: int, header: Header) -> np.ndarray:
-    """Return the places of images that are not whole in the file."""
-    table = read_table(file, header)
-    is_whole = table["state"] == WHOLE
-    for place in np.flatnonzero(is_whole):
-        pixels = os.pread(file, header.image_bytes, header.image_at(int(place)))
-        is_whole[place] = zlib.crc32(pixels) == table["crc"][place]
-    return np.flatnonzero(~is_whole)
+def lock_unfinished(finished: Path) -> int | None:
+    """Return the unfinished file, open and locked; None where another process holds it."""
+    partial = finished.with_suffix(UNFINISHED)
+    file = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Renamed or removed between opening and locking: another time.
+        if os.path.samestat(os.fstat(file), os.stat(partial)):
+            if not finished.exists():
+                return file
+            partial.unlink()  # made anew after the other one had got its name
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(file)
+    return None
 
 
 def _decode(
-    images: ImageSequence, numbers: np.ndarray, header: Header, file: int, show_progress: bool
+    images: ImageSequence, numbers: np.ndarray, unfinished: Unfinished, show_progress: bool
 ) -> list[tuple[int, str]]:
     """Fill in what is missing; return place and reason of what cannot be decoded, and mark it."""
-    places = _missing(file, header)
+    places = unfinished.missing()
 
     def keep(position: int, pixels: np.ndarray) -> None:
-        write_image(file, header, int(places[position]), pixels)
+        unfinished.write(int(places[position]), pixels)
 
-    failures = for_each_image(images, numbers[places], keep, show_progress, header.size)
-    for position, _ in failures:
-        write_line(file, header, int(places[position]), 0, UNREADABLE)
-    return [(int(places[position]), reason) for position, reason in failures]
+    found = for_each_image(images, numbers[places], keep, show_progress, unfinished.header.size)
+    failures = [(int(places[position]), reason) for position, reason in found]
+    for place, _ in failures:
+        unfinished.mark(place)
+    return failures

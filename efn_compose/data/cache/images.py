@@ -22,7 +22,8 @@ from efn_compose.data.cache.layout import (
     read_header,
     read_table,
 )
-from efn_compose.data.cache.place import FINISHED, NOTES, cache_folder
+from efn_compose.data.cache.order import FillOrder, ShareOut
+from efn_compose.data.cache.place import FINISHED, FOLDER_VARIABLE, NOTES, cache_folder
 from efn_compose.data.decoding.decode import undecodable
 from efn_compose.data.table import ImageError, ImageSequence, printable
 from efn_compose.errors import CacheWarning, DataError
@@ -249,6 +250,7 @@ def cached_images(
     folder: Path | None = None,
     show_progress: bool = True,
     tolerates: bool = False,
+    share_out: ShareOut | None = None,
 ) -> CachedImages:
     """Return images at one size from this machine's cache, which is filled where it must be.
 
@@ -261,6 +263,8 @@ def cached_images(
         show_progress: Show a bar on a terminal when it takes more than two seconds.
         tolerates: Whether images may be among them that cannot be decoded; `unreadable` lists them,
             and they must not be read.
+        share_out: Lets several machines fill their caches together, each of which decodes a share;
+            None: this machine decodes.
 
     Raises:
         DataError: Images cannot be decoded, or the cache cannot be written.
@@ -274,6 +278,8 @@ def cached_images(
     key = cache_key(images, stored, size)
     header = Header(key, len(stored), size, printable(source))
     found = CachedImages(images, stored, header, folder or cache_folder(), places)
+    if share_out is not None:
+        share_out(FillOrder(images, stored, header, found._folder), show_progress, tolerates)
     found._opened = _open_or_fill(
         images, stored, header, found._folder, show_progress=show_progress, tolerates=tolerates
     )
@@ -295,27 +301,37 @@ def _open_or_fill(
 ) -> CacheFile:
     """Return the open file, filled where it must be; `is_elsewhere`: the key comes from another process."""
     with _opening:
-        # On another machine of a cluster the driver's folder may mean nothing.
-        places = (folder, cache_folder()) if is_elsewhere else (folder,)
-        for place in dict.fromkeys(places):
+        places = places_to_look(folder) if is_elsewhere else (folder,)
+        for place in places:
             path = place / f"{header.key}{FINISHED}"
             known = _open_files.get(str(path))
             if known is not None and path.exists():
                 return known
-            opened = _open(path, header.key)
+            opened = open_file(path, header.key)
             if opened is not None:
                 return opened
         if is_elsewhere:
-            folder = places[-1] if not folder.parent.exists() else folder
+            folder = places[0]
             _require_same_source(source, numbers, header)
         path = fill(source, numbers, header, folder, show_progress, tolerates=tolerates)
-        opened = _open(path, header.key)
+        opened = open_file(path, header.key)
         if opened is None:
             raise DataError(f"{path}: filled, but it cannot be read back. Is the disk in order?")
         return opened
 
 
-def _open(path: Path, key: str) -> CacheFile | None:
+def places_to_look(folder: Path) -> tuple[Path, ...]:
+    """Return where a file may lie that another process names; the first is where it is filled.
+
+    Args:
+        folder: The cache of that process. On another machine of a cluster it may mean nothing.
+    """
+    own = cache_folder()
+    is_own = bool(os.environ.get(FOLDER_VARIABLE)) or not folder.parent.exists()
+    return tuple(dict.fromkeys((own, folder) if is_own else (folder, own)))
+
+
+def open_file(path: Path, key: str) -> CacheFile | None:
     """Return an open file; None where there is none, or one that has to be filled anew."""
     try:
         opened = CacheFile(path, key)

@@ -63,6 +63,7 @@ def skip_unreadable(
             source=table.name,
             show_progress=show_progress,
             tolerates=True,
+            share_out=holding.share_out,
         )
         table, failures = replace(table, images=cached), cached.unreadable()
     else:

@@ -15,11 +15,14 @@ class ExecutorKind:
         place: Module and class, "package.module:Class"; imported when it is chosen.
         is_in_process: Whether tasks run in the process of whoever asks: then only one at a time.
         packages: Packages that only this kind needs; workers must have the same versions.
+        filling: "package.module:function" that fills the image caches of all machines of a cluster;
+            empty where there is only this one.
     """
 
     place: str
     is_in_process: bool = False
     packages: tuple[str, ...] = ()
+    filling: str = ""
 
 
 #: By the name that `executor.kind` gives it.
@@ -28,6 +31,8 @@ EXECUTORS = {
         "efn_compose.evolve.workers.executors.serial_executor:SerialExecutor", is_in_process=True
     ),
     "ray": ExecutorKind(
-        "efn_compose.evolve.workers.executors.ray_executor:RayExecutor", packages=("ray",)
+        "efn_compose.evolve.workers.executors.ray_executor:RayExecutor",
+        packages=("ray",),
+        filling="efn_compose.evolve.workers.executors.ray_filling:fill_nodes",
     ),
 }

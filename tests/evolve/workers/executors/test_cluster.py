@@ -26,13 +26,64 @@ from nano_tasks import Answer, PlainSetup
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.executors.ray_executor import RayExecutor
 ray.cloudpickle.register_pickle_by_value(nano_tasks)
+
+import glob, socket, warnings
+import numpy as np
+from PIL import Image
+from efn_compose.data.cache.images import CacheFile, cached_images
+from efn_compose.data.decoding.decode import ImageFiles, resize_images
+
+place = Path(sys.argv[2]).parent
+caches = [str(place / f"cache{n}") for n in range(3)]
+os.environ["EFN_COMPOSE_CACHE"] = caches[0]
+
+# Files of a shared folder, which node 2 does not see; each reading leaves a line.
+class SharedFiles(ImageFiles):
+    def _is_here(self):
+        return os.environ["EFN_COMPOSE_CACHE"] != caches[2]
+    def identities(self, numbers):
+        yield from super().identities(numbers) if self._is_here() else (b"" for _ in numbers)
+    def resized(self, index, size):
+        assert self._is_here()
+        node = os.environ["EFN_COMPOSE_CACHE"]
+        with open(place / "decoded", "a") as lines:
+            lines.write(f"{node} {index}\\n")
+        time.sleep(0.02)
+        return super().resized(index, size)
+
+def fill_three_caches():
+    rng = np.random.default_rng(0)
+    for number in range(36):
+        pixels = rng.integers(0, 256, (9, 20, 3), np.uint8)
+        Image.fromarray(pixels).save(place / f"{number:02}.png")
+    (place / "05.png").write_bytes(b"no image")
+    files = SharedFiles(sorted(place.glob("*.png")))
+    every = np.arange(36)
+    share_out = ExecutorOptions(kind="ray", address=cluster.address).holding.share_out
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = cached_images(files, every, 8, share_out=share_out, tolerates=True)
+    (warning,) = [str(one.message) for one in said if "decode" in str(one.message)]
+    assert "are not there, or are others than where the run began" in warning, warning
+    decoded = [line.split() for line in open(place / "decoded")]
+    assert sorted(int(number) for _, number in decoded) == list(range(36)), decoded
+    assert {node for node, _ in decoded} == set(caches[:2]), "each decoded a share"
+    whole = np.setdiff1d(every, 5)
+    truth = resize_images(ImageFiles(files.paths), whole, 8)
+    for cache in caches:
+        (path,) = glob.glob(cache + "/*.images")
+        here = CacheFile(Path(path), Path(path).stem)
+        assert np.array_equal(here.read(whole), truth)
+        assert here.unreadable.tolist() == [5]
+    assert [number for number, _ in found.unreadable()] == [5]
+
 try:
-    cluster.start(0, 0); cluster.wait(0)
-    cluster.start(1, 1); cluster.wait(1)
+    cluster.start(0, 0, EFN_COMPOSE_CACHE=caches[0]); cluster.wait(0)
+    cluster.start(1, 1, EFN_COMPOSE_CACHE=caches[1]); cluster.wait(1)
     executor = RayExecutor(PlainSetup(), None, ExecutorOptions(address=cluster.address))
     assert executor.workers == 1
 
-    cluster.start(2, 1)
+    cluster.start(2, 1, EFN_COMPOSE_CACHE=caches[2])
     seen = set()
     def until_two():
         end = time.monotonic() + 60
@@ -42,6 +93,8 @@ try:
         assert outcome.error is None
         seen.add(outcome.value)
     assert len(seen) == 2, "the node that joined was used"
+
+    fill_three_caches()
 
     answers = {}
     for position, outcome in executor.run([Answer(0.1)] * 20):
@@ -71,7 +124,7 @@ def _run(command, folder):
     return code, (folder / "said").read_text(errors="replace")[-3000:]
 
 
-def test_a_node_that_joins_is_used_and_one_that_dies_costs_no_answer(tmp_path):
+def test_nodes_join_and_die_and_fill_their_caches_together(tmp_path):
     # Its own word, not its output: there Ray may say that the node we killed is gone.
     word = tmp_path / "word"
     # Not pytest's folder: the names of Ray's sockets must stay short.
