@@ -1,5 +1,6 @@
 """How long networks take per image on this machine: a few measured, the others on a line through them."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,11 @@ class Pace:
     set_up: float
 
 
+@functools.cache
 def measure_pace(spec: ArchSpec, size: int) -> Pace:
     """Train a network on a few random images for two epochs; the second one counts.
+
+    A process measures each network once.
 
     Args:
         spec: The network.
