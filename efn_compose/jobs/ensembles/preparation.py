@@ -164,11 +164,13 @@ def _second_level(
 ) -> tuple[tuple[StackModel, ...], FurtherColumns | None]:
     if not config.stack.is_asked:
         return (), None
-    models, words = load_portfolio(config.stack.portfolio)
+    further = None
+    if config.stack.table:
+        images = [table.image_name(number) for number in range(len(table))]
+        path = Path(config.stack.table).expanduser()
+        further = read_further(path, members.rows.image, images)
+        notes += further.notes
+    has_categories = further is not None and bool(further.categories)
+    models, words = load_portfolio(config.stack.portfolio, has_categories)
     notes += words
-    if not config.stack.table:
-        return models, None
-    images = [table.image_name(number) for number in range(len(table))]
-    further = read_further(Path(config.stack.table).expanduser(), members.rows.image, images)
-    notes += further.notes
     return models, further

@@ -68,7 +68,9 @@ def test_a_portfolio_is_a_grid_of_models_each_with_its_own_hash(models, tmp_path
         load_portfolio(str(same))
     for words in ("'magic'", "ridge has no trees", "columns 2.0"):
         assert words in str(caught.value)
-    assert len(load_portfolio("default")[0]) >= 15
+    default, plain = load_portfolio("default")[0], load_portfolio("default", False)[0]
+    assert len(plain) >= 15 and set(plain) < set(default)
+    assert {model.kind for model in set(default) - set(plain)} >= {"embeddings"}
 
 
 def test_a_ridge_is_the_closed_form_on_what_it_may_see(data, models):

@@ -45,6 +45,11 @@ class Kind:
     knows_categories: bool = False
 
     @property
+    def extra(self) -> str:
+        """The extra of efn_compose that installs its package."""
+        return "catboost" if self.package == "catboost" else "stacking"
+
+    @property
     def is_there(self) -> bool:
         """Whether its package is installed."""
         return not self.package or importlib.util.find_spec(self.package) is not None

@@ -98,14 +98,19 @@ _DEFAULT: tuple[Mapping[str, Any], ...] = (
     {"kind": "dense", "seed": [1, 2, 3, 4, 5]},
     {"kind": "fully_connected"},
     {"kind": "embeddings"},
+    {"kind": "catboost"},
 )
 
 
-def load_portfolio(place: str) -> tuple[tuple[StackModel, ...], tuple[str, ...]]:
+def load_portfolio(
+    place: str, has_categories: bool = True
+) -> tuple[tuple[StackModel, ...], tuple[str, ...]]:
     """Return the models of a portfolio, and notes on what was left out of the default one.
 
     Args:
         place: "default", or a TOML file.
+        has_categories: Whether there is a table with categories. Without one the default portfolio
+            does without the kinds that are meant for them.
 
     Raises:
         ConfigError: No such file, or models that cannot be made; all problems are listed.
@@ -116,10 +121,14 @@ def load_portfolio(place: str) -> tuple[tuple[StackModel, ...], tuple[str, ...]]
         True
     """
     if place == "default":
-        there = [table for table in _DEFAULT if KINDS[table["kind"]].is_there]
-        absent = sorted({t["kind"] for t in _DEFAULT} - {t["kind"] for t in there})
-        notes = [f"{', '.join(absent)}: not installed (pip install 'efn_compose[stacking]')"]
-        return _expand(there, "the default portfolio"), tuple(notes if absent else ())
+        wanted = [t for t in _DEFAULT if has_categories or not KINDS[t["kind"]].knows_categories]
+        there = [table for table in wanted if KINDS[table["kind"]].is_there]
+        absent = sorted({t["kind"] for t in wanted} - {t["kind"] for t in there})
+        notes = tuple(
+            f"{kind}: not installed (pip install 'efn_compose[{KINDS[kind].extra}]')"
+            for kind in absent
+        )
+        return _expand(there, "the default portfolio"), notes
     path = Path(place).expanduser()
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))

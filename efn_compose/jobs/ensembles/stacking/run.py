@@ -82,7 +82,11 @@ def fit_portfolio(
         if done:
             found = np.stack([store.probability(model) for model in done])
             stated = np.concatenate([stated, found])
-        if not done or not all(store.is_known(model) for model in own):
+        if not all(store.is_known(model) for model in own):
+            break
+        if not done:
+            # Nothing to stand on: what is above fails, too, and not for want of time.
+            failed += sum(model.level > level for model in models)
             break
         data = data.above(found[:, :rows], found[:, rows:])
     return StackColumns(
