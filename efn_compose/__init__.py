@@ -27,6 +27,8 @@ if (
     from efn_compose.jobs.decoders import attach as attach
     from efn_compose.jobs.decoders import detach as detach
     from efn_compose.jobs.ensembles.job import ensemble as ensemble
+    from efn_compose.jobs.ensembles.joint import join as join
+    from efn_compose.jobs.ensembles.joint import load_joint as load_joint
     from efn_compose.jobs.pipeline.job import pipeline as pipeline
     from efn_compose.jobs.predictions.job import predict as predict
     from efn_compose.jobs.predictions.masks import predict_masks as predict_masks
@@ -62,8 +64,10 @@ _PUBLIC = {
     "export": "efn_compose.conversion",
     "harmonise": "efn_compose.donors.harmonise",
     "inspect": "efn_compose.conversion",
+    "join": "efn_compose.jobs.ensembles.joint",
     "lineages": "efn_compose.donors.lineage",
     "load_donor": "efn_compose.donors",
+    "load_joint": "efn_compose.jobs.ensembles.joint",
     "load_donors": "efn_compose.jobs.search.preparation",
     "nest": "efn_compose.nesting",
     "predict": "efn_compose.jobs.predictions.job",

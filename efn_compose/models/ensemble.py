@@ -40,6 +40,7 @@ def build_joint(
     *,
     branch_dropout: float = BRANCH_DROPOUT,
     auxiliary: bool = False,
+    seed: int = 1,
 ) -> keras.Model:
     """Build several networks on one input, their pooled features side by side under one linear head.
 
@@ -53,6 +54,7 @@ def build_joint(
         branch_dropout: Probability that an image does without a branch, 0 to below 1.
         auxiliary: Give each branch a head of its own as well. The model then has a dictionary of
             outputs: "joint" and the branches' names; weigh the losses with about 0.3 each.
+        seed: Of the heads' weights.
 
     Returns:
         From images (image, height, width, 3) to logits (image, class), or a dictionary of them.
@@ -84,15 +86,20 @@ def build_joint(
         backbone.name = branch.name
         pooled = layers.GlobalAveragePooling2D(name=f"{branch.name}_pool")(backbone(x))
         if auxiliary:
-            outputs[branch.name] = layers.Dense(classes, name=f"{branch.name}_head")(pooled)
+            outputs[branch.name] = _head(classes, f"{branch.name}_head", seed)(pooled)
         if branch_dropout:
             pooled = layers.Dropout(
                 branch_dropout, noise_shape=(None, 1), name=f"{branch.name}_dropout"
             )(pooled)
         features.append(pooled)
     together = layers.Concatenate(name=FEATURES)(features)
-    logits = layers.Dense(classes, name=HEAD)(together)
+    logits = _head(classes, HEAD, seed)(together)
     return keras.Model(image, {"joint": logits, **outputs} if auxiliary else logits, name="joint")
+
+
+def _head(classes: int, name: str, seed: int) -> layers.Dense:
+    start = keras.initializers.GlorotUniform(seed=seed)
+    return layers.Dense(classes, name=name, kernel_initializer=start)
 
 
 def branch_variables(model: keras.Model, branch: Branch) -> dict[str, Any]:

@@ -49,6 +49,7 @@ LEAVES = {
     "inspect": ["weights.png"],
     "nest": ["b5.h5"],
     "direct-sum": ["b7.h5"],
+    "join": ["joint.keras"],
     "shrink": ["b0.h5"],
     "align": ["aligned/mine.h5", "aligned/theirs.h5"],
     "absorb": ["b0_absorbed.h5"],
@@ -103,6 +104,9 @@ def _prepare(verb: str, place: Path) -> None:
         (place / "my.toml").write_text(text.replace('align = "auto"', 'align = "never"'))
     if verb == "report":
         MadeUpRun(generations=2).search().finals().write(place / "runs" / "quickstart")
+    if verb == "join":
+        for name in ("b0", "b2"):
+            tiny_donor().save(place / f"{name}.h5")
     if verb == "rank":
         for name, seed in (("lite0", 1), ("lite1", 2)):
             random_donor(LITE, seed, name=name, classes=None).save(place / f"{name}.h5")

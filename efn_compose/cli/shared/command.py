@@ -72,6 +72,7 @@ VERBS: dict[str, Verb] = {
         "efn_compose.cli.nest", "put a network into a larger one; its function stays the same"
     ),
     "direct-sum": Verb("efn_compose.cli.direct_sum", "put networks side by side into a larger one"),
+    "join": Verb("efn_compose.cli.join", "put networks side by side in one Keras model"),
     "shrink": Verb("efn_compose.cli.shrink", "cut a network to a smaller one"),
     "attach": Verb("efn_compose.cli.attach", "put a decoder on a network: a U-Net"),
     "detach": Verb("efn_compose.cli.detach", "take the decoder off a U-Net"),

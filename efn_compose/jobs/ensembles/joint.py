@@ -118,6 +118,7 @@ def join(
     sizes: Sequence[int | None] | None = None,
     branch_dropout: float = 0.2,
     auxiliary: bool = False,
+    seed: int = 1,
 ) -> JointNetwork:
     """Join donors into one trainable network.
 
@@ -130,6 +131,7 @@ def join(
         sizes: Pixels that each branch wants; None, or None for one: images as they come.
         branch_dropout: Probability that an image does without a branch, in training.
         auxiliary: Give each branch a head of its own as well, which begins as its classifier.
+        seed: Of the heads' first weights, where they begin as no classifier.
 
     Raises:
         ConfigError: Fewer than two donors, no width, or as many sizes as there are no donors.
@@ -153,7 +155,9 @@ def join(
         Branch(name, donor.spec, donor.conventions, size)
         for name, donor, size in zip(_names(donors), donors, wanted, strict=True)
     )
-    model = build_joint(branches, width, branch_dropout=branch_dropout, auxiliary=auxiliary)
+    model = build_joint(
+        branches, width, branch_dropout=branch_dropout, auxiliary=auxiliary, seed=seed
+    )
     kept = tuple(donors)
     for branch, donor in zip(branches, donors, strict=True):
         assign_branch(model, branch, donor.tensors)
