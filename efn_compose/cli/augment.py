@@ -65,7 +65,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
         word if word.startswith("augment.") else f"augment.{word}" for word in options.overrides
     ]
     config = load_config(options.config, overrides, _Sections, passes_over_others=True)
-    table = read_table(options.source, options)
+    table = read_table(options.source, options, output)
     chosen = images_of_all_classes(table.labels, options.images, options.seed)
     images = resize_images(table.images, chosen, options.size, not output.is_quiet)
     columns = sheet_columns(

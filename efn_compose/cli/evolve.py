@@ -6,7 +6,7 @@ any donor; write them with a report and a verdict on data the search never saw.
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efn_compose.cli.shared.arguments import (
     add_dry_run,
@@ -18,6 +18,9 @@ from efn_compose.cli.shared.arguments import (
 )
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.search.preparation import Prepared
 
 EXAMPLE = "efn-compose evolve my.toml --set genetic.population=40 data.source=folder:images"
 #: Flags that stand for settings: the setting, the name of its value, the help text.
@@ -93,11 +96,13 @@ def run(options: argparse.Namespace, output: Output) -> None:
     if len(chosen) > 1:
         raise ConfigError(f"{' and '.join(chosen)} exclude each other.")
     if options.noise is not None:
-        found = rehearsal.measure_noise(prepare(config, overrides), options.noise, output.note)
+        found = rehearsal.measure_noise(
+            _noted(prepare(config, overrides), output), options.noise, output.note
+        )
         output.result(found, _noise_text(found))
         return
     if options.dry_run:
-        plan = rehearsal.dry_run(prepare(config, overrides), output.note)
+        plan = rehearsal.dry_run(_noted(prepare(config, overrides), output), output.note)
         output.result(plan, _plan_text(plan))
         return
     if options.parcel:
@@ -116,6 +121,13 @@ def run(options: argparse.Namespace, output: Output) -> None:
     }
     places = "\n".join(f"  {name:<8} {fields[name]}" for name in ("weights", "report", "card"))
     output.result(fields, f"{summary.verdict}\n{places}")
+
+
+def _noted(prepared: "Prepared", output: Output) -> "Prepared":
+    """Say what the images' source holds beside them."""
+    for words in prepared.data.notes:
+        output.note(words)
+    return prepared
 
 
 def _untangle(config: str | None, overrides: list[str]) -> tuple[str | None, list[str]]:

@@ -83,7 +83,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
     _check(options)
     found = cut_folds(
-        read_table(options.source, options),
+        read_table(options.source, options, output),
         options.count,
         seed=options.seed,
         worst_rate=options.worst_rate,

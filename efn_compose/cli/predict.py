@@ -155,6 +155,8 @@ def _predict_masks(options: argparse.Namespace, output: Output) -> None:
         tta=options.tta,
         threshold=threshold,
     )
+    for words in found.notes:
+        output.note(words)
     fields = {
         "folder": str(found.folder),
         "images": found.images,

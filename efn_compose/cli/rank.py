@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
             "--size must be 8 or more and --image-count 4 or more. "
             f"Received: {options.size}, {options.image_count}."
         )
-    table = read_table(options.data, options)
+    table = read_table(options.data, options, output)
     chosen = any_images(len(table), options.image_count, options.seed)
     images = Holding(copies=1).hold(
         table.images, chosen, options.size, table.name, not output.is_quiet

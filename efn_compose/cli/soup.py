@@ -88,6 +88,8 @@ def run(options: argparse.Namespace, output: Output) -> None:
         seed=options.seed,
         show_progress=not output.is_quiet,
     )
+    for words in ingredients.notes:
+        output.note(words)
     if options.dry_run:
         plan = _plan(ingredients)
         output.result(plan, _plan_text(plan))
@@ -155,6 +157,7 @@ def _plan(ingredients: "Ingredients") -> dict[str, Any]:
         else {
             part: len(getattr(data, f"{part}_labels")) for part in ("train", "validation", "test")
         },
+        "notes": list(ingredients.notes),
     }
 
 

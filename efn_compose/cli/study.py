@@ -106,6 +106,7 @@ def _describe(prepared: "PreparedStudy", output: Output) -> None:
         "hours": estimate.hours,
         "core_hours": estimate.core_hours,
         "measured": list(estimate.measured),
+        "notes": prepared.warnings,
     }
     axes = "\n".join(
         f"  {axis.name:<22} {', '.join(map(level_text, axis.levels))}" for axis in prepared.axes
@@ -116,5 +117,7 @@ def _describe(prepared: "PreparedStudy", output: Output) -> None:
         f"combinations  {len(prepared.points)}, of which {problems} are impossible\n"
         f"trainings     {len(prepared.cells)}\n"
         f"time          about {estimate.hours:.2g} hours, measured on "
-        f"{', '.join(estimate.measured)}\nNothing was written.",
+        f"{', '.join(estimate.measured)}\n"
+        + "".join(f"note          {note}\n" for note in prepared.warnings)
+        + "Nothing was written.",
     )

@@ -100,6 +100,7 @@ def _describe(prepared: "PreparedTrainings", output: Output) -> None:
     plan = memory_plan(prepared.config, specs, len(prepared.images.table))
     cells = [cell.name for cell in prepared.cells]
     quality = str(prepared.images.folds.quality)
+    notes = list(prepared.images.warnings())
     text = dump_toml(prepared.config, with_help=True)
     fields = {
         "config": text,
@@ -109,14 +110,14 @@ def _describe(prepared: "PreparedTrainings", output: Output) -> None:
         "images": len(prepared.images.table),
         "quality": quality,
         "duplicates": len(prepared.images.duplicates),
-        "notes": list(prepared.images.notes),
+        "notes": notes,
     }
     output.result(
         fields,
         f"{text}\nrun folder    {prepared.folder}\nimages        {fields['images']}\n"
         f"{plan}\n"
         f"duplicates    {fields['duplicates']} pairs in different folds\n"
-        f"{''.join(f'note          {note}{chr(10)}' for note in prepared.images.notes)}"
+        f"{''.join(f'note          {note}{chr(10)}' for note in notes)}"
         f"trainings     {len(cells)}: {', '.join(cells[:6])}{', …' if len(cells) > 6 else ''}\n\n"
         f"{quality}\nNothing was written.",
     )

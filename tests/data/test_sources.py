@@ -366,17 +366,15 @@ def test_fingerprint_changes_with_pixels_labels_and_split_only(tmp_path):
 
 
 def test_unlabelled_images_need_no_classes_and_missing_ones_are_named(tmp_path):
-    from efn_compose.data.unlabelled import load_unlabelled
-
     save(tmp_path / "deep" / "b ø.png", colour=(1, 2, 3))
     save(tmp_path / "a.png", colour=(4, 5, 6))
     (tmp_path / "notes.txt").write_text("no image")
-    images = load_unlabelled(f"folder:{tmp_path}")
+    images = load_table(f"folder:{tmp_path}", needs_labels=False).images
     assert [tuple(images[number][0, 0]) for number in range(len(images))] == [(4, 5, 6), (1, 2, 3)]
     (tmp_path / "nothing").mkdir()
     for path, words in (("absent", "no such folder"), ("nothing", "no images below")):
         with pytest.raises(DataError, match=words):
-            load_unlabelled(f"folder:{tmp_path / path}")
-    assert len(load_unlabelled("digits")) == 1797
+            load_table(f"folder:{tmp_path / path}", needs_labels=False)
+    assert len(load_table("digits", needs_labels=False)) == 1797
     with pytest.raises(DataError, match="Unknown data source 'foldr:x'"):
-        load_unlabelled("foldr:x")
+        load_table("foldr:x", needs_labels=False)

@@ -1,7 +1,6 @@
 """Images that a verb needs, from the same sources as a run's."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +45,7 @@ def add_table_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_table(source: str, options: argparse.Namespace) -> "ImageTable":
+def read_table(source: str, options: argparse.Namespace, output: Output) -> "ImageTable":
     """Return the images of a source as the options ask for; say what was passed over.
 
     Raises:
@@ -56,7 +55,7 @@ def read_table(source: str, options: argparse.Namespace) -> "ImageTable":
 
     table = load_table(source, options.columns, options.image_folder)
     for words in table.notes:
-        sys.stderr.write(f"{words}\n")
+        output.note(words)
     return table
 
 
@@ -81,7 +80,7 @@ def read_images(
     _check(options)
     if source.endswith((".npy", ".npz")) and ":" not in source:
         return read_image_array(source)
-    table = read_table(source, options)
+    table = read_table(source, options, output)
     chosen = any_images(len(table), options.image_count, getattr(options, "seed", 0))
     images = Holding(copies=1).hold(
         table.images, chosen, options.size, table.name, not output.is_quiet

@@ -64,6 +64,7 @@ class MaskSummary:
         networks: Names of the U-Nets.
         threshold: Of two classes, None for the most probable class.
         foreground: Mean share of pixels that are not background.
+        notes: Sentences about what the source holds beside these images.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class MaskSummary:
     networks: tuple[str, ...]
     threshold: float | None
     foreground: float
+    notes: tuple[str, ...] = ()
 
 
 def find_unets(entries: Sequence[str]) -> list[UNetFile]:
@@ -150,7 +152,7 @@ def predict_masks(
         # What the context removes at its end.
         Path(partial).mkdir()
     names = tuple(unet.name for unet in unets)
-    return MaskSummary(place, len(shares), names, level, float(np.mean(shares)))
+    return MaskSummary(place, len(shares), names, level, float(np.mean(shares)), table.notes)
 
 
 def _draw(

@@ -81,6 +81,7 @@ class PretrainImages:
             them.
         left_out: How many unlabelled images were left out since they judge.
         pair: What CycleGAN learns from; None without it.
+        notes: Sentences about what the sources hold beside these images.
     """
 
     unlabelled: PixelArray
@@ -91,6 +92,7 @@ class PretrainImages:
     patients: np.ndarray | None = None
     left_out: int = 0
     pair: Pair | None = None
+    notes: tuple[str, ...] = ()
 
     def data_of(self, method: str) -> TrainingData:
         """Return the examples of a method: for CycleGAN those of two classes, with labels."""
@@ -194,7 +196,10 @@ def prepare_images(
     watched, labels = _watched(images, labelled, config.pretrain.monitor_images, seed)
     patients = table.groups if config.pretrain.positives == "patient" else None
     pair = find_pair(table, config, both) if config.pretrain.cyclegan else None
-    found = PretrainImages(images, watched, labels, labelled, both, patients, left_out, pair)
+    notes = table.notes + (() if known is None else known.notes)
+    found = PretrainImages(
+        images, watched, labels, labelled, both, patients, left_out, pair, notes
+    )
     return found, unreadable
 
 

@@ -116,7 +116,7 @@ class PreparedPretraining:
     @property
     def notes(self) -> list[str]:
         """What a reader of the result should know."""
-        found = []
+        found = list(self.images.notes)
         if self.images.both:
             found.append(
                 f"transductive by choice: {self.images.both} images were learnt from and judge, "

@@ -107,6 +107,8 @@ def soup(
         (0.5, 0.5)
     """
     ingredients = prepare_soup(donors, method=method, data=data, ancestor=ancestor, seed=seed)
+    for words in ingredients.notes if say else ():
+        say(words)
     done = cook(ingredients, say)
     if output is not None:
         done.save(output)

@@ -43,6 +43,11 @@ class Ingredients:
     data: DataSet | None
     seed: int
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what the source holds beside the images that judge."""
+        return () if self.data is None else self.data.notes
+
 
 def prepare_soup(
     donors: Sequence[str | os.PathLike[str] | Donor],

@@ -101,6 +101,8 @@ def _run(prepared: PreparedStudy, folder: RunFolder, quiet: bool) -> None:
     tasks: list[StudyCell | FreeScores] = [*prepared.free, *prepared.cells]
     waiting = [task for task in tasks if task.name not in done]
     with TrainingProgress(len(waiting), Console(quiet=quiet, stderr=True)) as progress:
+        for words in prepared.warnings:
+            progress.note(words)
         for task, outcome in _outcomes(prepared, waiting, progress):
             record = _record(task, outcome)
             folder.journal.append(record)

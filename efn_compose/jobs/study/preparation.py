@@ -80,6 +80,12 @@ class PreparedStudy:
         return [FreeScores(number, fold) for number in first.values() for fold in folds]
 
     @property
+    def warnings(self) -> list[str]:
+        """Sentences about the images, each once: a source of several sizes is read several times."""
+        sentences = [words for images in self.images.values() for words in images.warnings()]
+        return list(dict.fromkeys(sentences))
+
+    @property
     def identity(self) -> dict[str, str]:
         """Hashes of all that decides the results."""
         fixed = {

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,6 @@ from efn_compose.data.folding.folds import Folds, make_folds
 from efn_compose.data.masks.reading import read_masks
 from efn_compose.data.pixels import in_parts, once_if_cached, take
 from efn_compose.data.table import UNLABELLED
-from efn_compose.data.unlabelled import load_unlabelled
 from efn_compose.errors import ConfigError, DataError, describe_problems
 from efn_compose.jobs.trainings.masks.scores import load_masked_table, stratified
 from efn_compose.jobs.trainings.options import TrainConfig, ValidationOptions
@@ -118,6 +117,25 @@ class PreparedImages:
     mask_note: str = ""
     notes: tuple[str, ...] = ()
 
+    def warnings(self, *, are_listed: bool = False) -> Iterator[str]:
+        """Yield sentences about images that are passed over, left out or in two folds.
+
+        Args:
+            are_listed: The run folder has tables of them, which are named.
+        """
+        if self.mask_note:
+            yield self.mask_note
+        yield from self.notes
+        if self.unreadable:
+            words = f"{len(self.unreadable)} images cannot be decoded and are left out"
+            yield words + (": unreadable.csv" if are_listed else "")
+        if self.known:
+            yield f"{self.known} unlabelled images are among the labelled ones and are left out"
+        if self.duplicates:
+            words = f"{len(self.duplicates)} pairs of equal images are in different folds"
+            words += ", which flatters every score"
+            yield words + (": duplicates.csv" if are_listed else "")
+
 
 def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> PreparedImages:
     """Read a run's images, cut them into folds and look for what would make validation lie.
@@ -173,7 +191,8 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
                 "Remove one of each, or set validation.duplicates = 'join'.",
             )
         )
-    unlabelled, known = _unlabelled(config, set(digests), show_progress)
+    unlabelled, known, more_notes = _unlabelled(config, set(digests), show_progress)
+    notes += more_notes
     if read is None:
         names = tuple(table.class_names)
         folded = FoldedImages(images, table.labels, names, folds.fold, unlabelled)
@@ -187,21 +206,21 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
 
 def _unlabelled(
     config: TrainConfig, labelled: set[str], show_progress: bool
-) -> tuple[PixelArray | None, int]:
-    """Return the unlabelled images, and how many were left out since they have labels."""
+) -> tuple[PixelArray | None, int, tuple[str, ...]]:
+    """Return the unlabelled images, how many were left out since they have labels, and notes."""
     semi = config.semi
     if semi.method == "none":
-        return None, 0
+        return None, 0, ()
     if not semi.unlabelled:
         raise ConfigError(
             f"semi.method is {semi.method!r} but semi.unlabelled is empty. Name the images without "
             "labels: folder:PATH, csv:PATH, npz:PATH, digits or fashion_mnist."
         )
-    source = load_unlabelled(semi.unlabelled)
-    order = np.random.default_rng([config.run.seed, 5]).permutation(len(source))
-    chosen = np.sort(order[: semi.unlabelled_images or len(source)])
+    table = load_table(semi.unlabelled, needs_labels=False)
+    order = np.random.default_rng([config.run.seed, 5]).permutation(len(table))
+    chosen = np.sort(order[: semi.unlabelled_images or len(table)])
     images = config.executor.holding.hold(
-        source, chosen, config.data.size, semi.unlabelled, show_progress
+        table.images, chosen, config.data.size, semi.unlabelled, show_progress
     )
     # Validation images among them would be seen in training.
     is_new = np.array([digest not in labelled for digest in pixel_digests(images, show_progress)])
@@ -209,7 +228,7 @@ def _unlabelled(
         raise DataError(
             f"semi.unlabelled: all images of {semi.unlabelled} are among the labelled ones."
         )
-    return take(images, is_new), int((~is_new).sum())
+    return take(images, is_new), int((~is_new).sum()), table.notes
 
 
 def _folds(table: ImageTable, digests: list[str], options: ValidationOptions, seed: int) -> Folds:

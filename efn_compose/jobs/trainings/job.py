@@ -265,7 +265,7 @@ def _run(
     console = Console(quiet=quiet, stderr=True)
     with TrainingProgress(len(waiting), console, deadline) as progress:
         progress.note(str(prepared.images.folds.quality))
-        for note in _warnings(prepared):
+        for note in prepared.images.warnings(are_listed=True):
             progress.note(note)
         for cell, result, error in _results(prepared, waiting, progress):
             if result is None:
@@ -291,22 +291,6 @@ def _write_data(prepared: PreparedTrainings, folder: RunFolder) -> None:
         names = [images.table.image_name(n) for n in range(len(images.table))]
         pairs = [(names[pair.first], names[pair.second]) for pair in images.duplicates]
         folder.write_text("duplicates.csv", table_of(pairs, ("first", "second")))
-
-
-def _warnings(prepared: PreparedTrainings) -> Iterator[str]:
-    images = prepared.images
-    if images.mask_note:
-        yield images.mask_note
-    yield from images.notes
-    if images.unreadable:
-        yield f"{len(images.unreadable)} images cannot be decoded and are left out: unreadable.csv"
-    if images.known:
-        yield f"{images.known} unlabelled images are among the labelled ones and are left out"
-    if images.duplicates:
-        yield (
-            f"{len(images.duplicates)} pairs of equal images are in different folds, which flatters "
-            "every score: duplicates.csv"
-        )
 
 
 def _results(
