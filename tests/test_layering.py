@@ -84,4 +84,4 @@ def test_import_is_fast_and_light():
     output = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
-    assert set(output.split()) <= {"efn_compose", "h5py", "ml_dtypes", "numpy"}
+    assert set(output.split()) <= {"converters", "efn_compose", "h5py", "ml_dtypes", "numpy"}

@@ -1,7 +1,7 @@
 """What a type checker sees of the package: the public names, and verbs that are folders too."""
 
 import ast
-import inspect
+import dataclasses
 import re
 import subprocess
 import sys
@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import converters
 import efn_compose
-from efn_compose import conversion
+from efn_compose.checkpoints.dialects.dialect import Request, RequestOptions
 
 ROOT = Path(__file__).parent.parent
 
@@ -62,14 +61,9 @@ def test_a_folder_that_is_a_verb_calls_the_function_that_a_checker_sees(verb):
     assert re.findall(r'make_callable\(__name__, "(.+)"\)', package) == [f"{module}:{verb}"]
 
 
-@pytest.mark.parametrize("name", ["convert", "export", "inspect"])
-def test_the_public_faces_of_the_converters_take_what_the_converters_take(name):
-    theirs = inspect.signature(getattr(converters, name)).parameters
-    ours = inspect.signature(getattr(conversion, name)).parameters
-    assert list(ours) == list(theirs)
-    for parameter in theirs.values():
-        assert ours[parameter.name].default == parameter.default
-        assert ours[parameter.name].kind == parameter.kind
+def test_the_keywords_of_a_conversion_are_the_fields_of_a_request():
+    fields = {field.name: field.type for field in dataclasses.fields(Request)}
+    assert fields == RequestOptions.__annotations__
 
 
 @pytest.mark.slow

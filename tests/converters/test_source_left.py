@@ -13,6 +13,7 @@ from tiny_containers import CONTAINERS, equal, files_of
 from converters import convert, inspect
 from converters.reading.matching import match_checkpoint
 from efn_compose.checkpoints.containers.containers import read_checkpoint
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.donors import load_donor
 from efn_compose.errors import EfnComposeError, UnreadableCheckpointError
 from efn_compose.store import WeightFile
@@ -75,7 +76,7 @@ def test_a_conversion_that_is_kept_does_not_change_with_its_source(name, tmp_pat
     assert held(tmp_path) == []
     description = inspect(path, arch=arch)
     assert held(tmp_path) == [] and description["sha256"] == conversion.report.sha256
-    report = match_checkpoint(path, None, dialect=conversion.report.dialect)
+    report = match_checkpoint(path, Request(dialect=conversion.report.dialect))
     assert report.raw.sha256 == conversion.report.sha256
     for file in files_of(path):
         file.write_bytes(bytes(file.stat().st_size))

@@ -4,9 +4,9 @@ A dialect is data and a few small functions; reading, mapping, checking and
 reporting are the same for all and live beside this file.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from efn_compose.arch import ArchSpec, Conventions
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
@@ -34,24 +34,39 @@ class IgnoreRule:
     reason: str
 
 
-@dataclass(frozen=True)
-class Request:
-    """The options that the user gave beside the file.
+class RequestOptions(TypedDict, total=False):
+    """What a foreign file does not tell by itself, as keywords of `convert` and `inspect`.
 
     Args:
-        arch: A variant ("b0") or the source library's model name with its tag
-            ("tf_efficientnet_b0.ns_jft_in1k"); facts that the tensors cannot tell.
-        ema: Whether the averaged weights are taken where a file holds both sets.
-        prefix: Below which names the network is; None: it is looked for.
-        channels: "sum" folds a grey stem to RGB; None refuses stems of other channels.
-        accepted: Fields beside the weights that the user knows to change nothing.
+        dialect: The source library's name, one of `converters.CONVERTERS`; it is recognised by
+            default.
+        arch: What tensors cannot tell: a variant ("b0"), or the source library's model name with
+            its tag ("tf_efficientnet_b0.ns_jft_in1k").
+        ema: Whether the averaged weights are taken where a file holds both sets; True by default.
+        prefix: Below which names the network is ("student."); it is looked for by default.
+        channels: "sum" folds a grey stem to RGB; stems of other channels are refused by default.
+        accepted: Fields beside the weights, refused because nobody here knows them, of which you
+            know that they change nothing.
     """
 
+    dialect: str | None
+    arch: str | None
+    ema: bool
+    prefix: str | None
+    channels: Literal["sum"] | None
+    accepted: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options that the user gave beside the file; see `RequestOptions`."""
+
+    dialect: str | None = None
     arch: str | None = None
     ema: bool = True
     prefix: str | None = None
     channels: Literal["sum"] | None = None
-    accepted: tuple[str, ...] = ()
+    accepted: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

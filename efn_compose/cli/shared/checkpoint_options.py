@@ -1,18 +1,8 @@
 """What a foreign checkpoint cannot tell by itself: the options that `convert` and `inspect` share."""
 
 import argparse
-from typing import Literal, TypedDict
 
-
-class CheckpointOptions(TypedDict):
-    """Arguments of `convert` and of `inspect`, as the options give them."""
-
-    dialect: str | None
-    arch: str | None
-    ema: bool
-    prefix: str | None
-    channels: Literal["sum"] | None
-    accepted: tuple[str, ...]
+from efn_compose.checkpoints.dialects.dialect import RequestOptions
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +32,7 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def checkpoint_options(options: argparse.Namespace) -> CheckpointOptions:
+def checkpoint_options(options: argparse.Namespace) -> RequestOptions:
     """Return what was given."""
     return {
         "dialect": options.dialect,
