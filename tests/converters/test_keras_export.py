@@ -6,6 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from keras_applications_networks import library as modules_of
 from keras_oracles import pixels, relative_error
 from random_donors import random_donor
 
@@ -156,6 +157,23 @@ def test_class_names_exist_in_the_library():
     named = {variant: class_name(variant) for variant in VARIANTS}
     assert all(hasattr(keras.applications, name) for name in named.values() if name)
     assert {v for v, name in named.items() if name is None} >= {"l2", "lite0", "es", "v2-xl", "b8"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["b-w0.1-d0.3", "b-w0.45-d0.1", "b-w1.3-d0.1"])
+def test_our_own_file_of_any_width_opens_in_the_library_s_network(tmp_path, variant):
+    donor = random_donor(variant, images=pixels(count=8), preprocessing=PREPROCESSINGS["lite"])
+    donor.save(tmp_path / "magic.h5")
+    ours = donor.build(input_shape=(SIDE, SIDE, 3), include_top=False)
+    features = ours(donor.preprocess(pixels()), training=False)
+    for name in ("keras", "tf_keras"):
+        network = modules_of(name)[1].EfficientNet
+        spec, file = donor.spec, str(tmp_path / "magic.h5")
+        shape = (SIDE, SIDE, 3)
+        model = network(
+            spec.width, spec.depth, SIDE, include_top=False, weights=file, input_shape=shape
+        )
+        assert relative_error(model(pixels(), training=False), features) < 1e-3
 
 
 @pytest.mark.slow

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from efn_compose.analysis.card.card_text import inline
 from efn_compose.analysis.html.markup import clean
 from efn_compose.analysis.reading.journal_view import RunView
-from efn_compose.arch import Conventions
+from efn_compose.arch import Conventions, base_of
 from efn_compose.errors import EfnComposeError
 from efn_compose.evolve.verdict.verdict import COMPOSED, RIVALS
 from efn_compose.store import WeightFile
 from efn_compose.store.run_folder import WEIGHTS_FILE
+from efn_compose.store.weights.keras_normalization import V1_BASE
 
 #: Variants that timm publishes under the name of their family's first letters.
 _TIMM = {*(f"b{number}" for number in range(9)), *(f"lite{number}" for number in range(5))}
@@ -44,16 +45,16 @@ def loading(run: RunView) -> str:
         "```",
         "",
     ]
-    number = run.variant.removeprefix("b")
-    if run.spec is not None and run.spec.family == "b" and number in set("01234567"):
+    call = _keras_call(run)
+    if call is not None:
         for package, title in (("keras", "Keras"), ("tf_keras", "tf-keras")):
             lines += [
                 f"With {title} alone (its model scales pixels of 0 to 255 itself):",
                 "",
                 "```python",
-                f"import {package}",
+                call[0].format(package=package),
                 "",
-                f"model = {package}.applications.EfficientNetB{number}(",
+                f"model = {call[1].format(package=package)}",
                 f"    include_top=False, weights={json.dumps(weights)}, input_shape=({size}, {size}, 3)",
                 ")",
                 "```",
@@ -84,6 +85,18 @@ def loading(run: RunView) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _keras_call(run: RunView) -> tuple[str, str] | None:
+    """Return the import and the beginning of the call that builds a V1 network in plain Keras."""
+    if run.spec is None or base_of(run.spec) != V1_BASE:
+        return None
+    number = run.variant.removeprefix("b")
+    if number in set("01234567"):
+        return "import {package}", f"{{package}}.applications.EfficientNetB{number}("
+    coefficients = f"{run.spec.width:g}, {run.spec.depth:g}, {run.spec.resolution},"
+    module = "{package}.src.applications.efficientnet"
+    return f"from {module} import EfficientNet", f"EfficientNet(\n    {coefficients}"
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -7,8 +7,8 @@ by topology and by name. The root attribute `efn_compose` (JSON) carries the
 architecture, the conventions, the provenance and the recipe.
 
 The classifier is stored but not listed in `layer_names`: a headless Keras model
-loads the file as it is. Variants that exist in `keras.applications` V1 get the
-`normalization` layer that those models begin with, so that
+loads the file as it is. V1 networks of any width and depth get the `normalization`
+layer that those of `keras.applications` begin with, so that
 `EfficientNetB0(include_top=False, weights=FILE)` computes the same features.
 
 A second JSON attribute, `efn_compose_crc32`, has a checksum of every dataset and of the header.

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 from page_checks import Page
+from random_donors import random_donor
 from report_runs import MadeUpRun
 from scipy import stats
 
@@ -148,6 +149,21 @@ def test_variant_of_keras_applications_is_loaded_as_such(tmp_path):
     card = render_card(read_run(made.search().finals().write(tmp_path / "run")))
     assert "keras.applications.EfficientNetB3(" in card
     assert "tf_keras.applications.EfficientNetB3(" in card
+
+
+@pytest.mark.slow
+def test_the_card_of_a_narrow_network_loads_it_in_plain_keras(tmp_path, monkeypatch):
+    variant = "b-w0.1-d0.3"
+    made = MadeUpRun(generations=0, population=3, names=("a", "b"), variant=variant)
+    folder = made.search().finals().write(tmp_path / "run")
+    donor = random_donor(variant, classes=None)
+    donor.save(folder / "efn_magic_weights.h5")
+    monkeypatch.chdir(folder)
+    blocks = re.findall(r"```python\n(.*?)```", render_card(read_run(folder)), re.S)
+    names: dict[str, object] = {}
+    exec(next(block for block in blocks if "from keras." in block), names)
+    kernel = names["model"].get_layer("block7a_project_conv").get_weights()[0]
+    np.testing.assert_array_equal(kernel, donor.tensors["stage7_block1_project_conv/kernel"])
 
 
 def test_card_tells_the_conventions_and_its_code_reads_the_file(tmp_path, monkeypatch):
