@@ -1,7 +1,7 @@
 """A table of images with what is known of each, not yet resized or split."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -23,6 +23,23 @@ class ImageSequence(Protocol):
     def __getitem__(self, index: int, /) -> np.ndarray:
         """Return one image, (height, width, 3) uint8; `ImageError` if it cannot be decoded."""
         ...
+
+
+def shape_of(images: ImageSequence, number: int) -> tuple[int, int]:
+    """Return height and width of an image: of a file from its header, of others from their pixels.
+
+    Raises:
+        ImageError: It cannot be decoded.
+
+    Example:
+        >>> shape_of(GreyImages(np.zeros((1, 4, 6), np.uint8)), 0)
+        (4, 6)
+    """
+    own = getattr(images, "shape_of", None)
+    if own is not None:
+        return own(number)
+    height, width = images[number].shape[:2]
+    return height, width
 
 
 class GreyImages:
@@ -55,6 +72,10 @@ class ChosenImages:
         number = int(self.numbers[index])
         name_of = getattr(self.images, "name_of", str)
         return name_of(number)
+
+    def shape_of(self, index: int) -> tuple[int, int]:
+        """Return height and width of an image."""
+        return shape_of(self.images, int(self.numbers[index]))
 
     def identities(self, numbers: np.ndarray) -> Iterator[bytes]:
         """Yield what each image is known by; see `efn_compose.data.identity`."""
@@ -155,6 +176,25 @@ class ImageTable:
             return None
         group = int(self.groups[number])
         return str(group) if self.group_names is None else self.group_names[group]
+
+
+def alike_note(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence about classes whose names differ in letter case or spaces only.
+
+    Example:
+        >>> alike_note(["cat", "Cat", "dog"])
+        ("'cat' and 'Cat' are two classes, although they differ in letter case or spaces only.",)
+    """
+    first: dict[str, str] = {}
+    pairs = []
+    for name in class_names:
+        known = first.setdefault("".join(name.lower().split()), name)
+        pairs += [f"{known!r} and {name!r}"] if known != name else []
+    if not pairs:
+        return ()
+    named = ", ".join(pairs[:3]) + (f" and {len(pairs) - 3} more pairs" if len(pairs) > 3 else "")
+    are = "are two classes" if len(pairs) == 1 else "are two classes each"
+    return (f"{named} {are}, although they differ in letter case or spaces only.",)
 
 
 def printable(name: object) -> str:

@@ -335,7 +335,7 @@ def test_csv_lists_every_bad_row_by_line(tmp_path):
     ("text", "hint"),
     [
         ("picture,kind\na,b\n", "image or path or image_name"),
-        ("image|label\na|b\n", "received: image.label"),
+        ("image:label\na:b\n", "received: image:label"),
         ("", "empty first line"),
         ("image,label\n", "no rows"),
     ],

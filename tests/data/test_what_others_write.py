@@ -77,6 +77,18 @@ def test_a_text_chunk_too_long_for_pillow_costs_no_image(tmp_path):
     assert np.array_equal(decode_file(path), pixels_of(0))
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"iTXt", b"eXIf", b"acTL", b"tIME"])
+def test_metadata_of_a_png_with_a_wrong_checksum_cost_no_image(tmp_path, kind):
+    path = save(tmp_path / "a.png", exif=exif_block(6, GOOD))
+    content = path.read_bytes()
+    # Behind the header, which is 8 + 25 bytes long (PNG specification, 5.2 and 11.2.2).
+    chunk = struct.pack(">I", 8) + kind + b"k\0MM\0*\0\0" + b"\0\0\0\0"
+    path.write_bytes(content[:33] + chunk + content[33:])
+    with pytest.raises(OSError, match="cannot identify"):
+        Image.open(path)
+    assert np.array_equal(decode_file(path), UPRIGHT[6](pixels_of(0)))
+
+
 def classes(root, names=("cat", "dog"), count=3, suffix=".png"):
     for number, name in enumerate(names):
         for image in range(count):
@@ -111,8 +123,12 @@ def test_a_split_whose_test_images_have_no_classes_is_recognised(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "parts", [("train", "val", "test"), ("Train", "Validation"), ("fold_0", "fold_1")]
-)
+    "parts",
+    [
+        ("train", "val", "test"), ("Train", "Validation"), ("fold_0", "fold_1"),
+        ("training_set", "test_set"), ("seg_train", "seg_test"), ("train2017", "val2017"),
+    ],
+)  # fmt: skip
 def test_a_split_above_the_classes_is_recognised(tmp_path, parts):
     for part in parts:
         classes(tmp_path / part)
@@ -123,6 +139,38 @@ def test_a_split_above_the_classes_is_recognised(tmp_path, parts):
 def test_classes_that_are_called_like_parts_stay_classes(tmp_path):
     classes(tmp_path, ("train", "test"))
     assert load_table(f"folder:{tmp_path}").class_names == ("test", "train")
+
+
+def test_folders_of_other_words_stay_classes(tmp_path):
+    for part in ("camera_a", "camera_b", "retrained", "latest"):
+        classes(tmp_path / part)
+    assert len(load_table(f"folder:{tmp_path}").class_names) == 4
+
+
+def test_what_unpacking_on_a_mac_leaves_is_no_class(tmp_path):
+    root = classes(tmp_path)
+    (root / "__MACOSX" / "cat").mkdir(parents=True)
+    (root / "__MACOSX" / "cat" / "._0.png").write_bytes(b"x")
+    loaded = load_table(f"folder:{root}")
+    assert loaded.class_names == ("cat", "dog") and loaded.notes == ()
+
+
+def test_a_class_of_pictures_that_cannot_be_read_says_which_they_are(tmp_path):
+    root = classes(tmp_path)
+    (root / "bird").mkdir()
+    for number in range(4):
+        (root / "bird" / f"{number}.HEIC").write_bytes(b"x")
+    with pytest.raises(
+        DataError, match=r"bird: no images in it that can be read here, only 4 \.heic"
+    ):
+        load_table(f"folder:{root}")
+    with pytest.raises(DataError, match=r"no images below .* only 4 \.heic"):
+        load_table(f"folder:{root / 'bird'}", needs_labels=False)
+
+
+def test_classes_that_differ_in_letter_case_only_are_said(tmp_path):
+    (note,) = load_table(f"folder:{classes(tmp_path, ('Cat', 'cat', 'dog'))}").notes
+    assert "'Cat' and 'cat' are two classes" in note
 
 
 def test_files_passed_over_are_counted_by_suffix(tmp_path):
@@ -155,7 +203,7 @@ def rows(labels, path="photos/{}.png"):
 @pytest.mark.parametrize(
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 )
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_encodings_and_separators_of_spreadsheets(images, encoding, separator):
     source = table(images, rows("ababab"), encoding=encoding, separator=separator)
     loaded = load_table(source)
@@ -256,3 +304,50 @@ def test_labels_that_are_fractions_of_their_own_are_questioned(tmp_path):
     # Half stars are classes.
     stars = load_table(table(tmp_path, rows(["0.5", "1.5", "2.5"] * 10)))
     assert stars.class_names == ("0.5", "1.5", "2.5")
+
+
+#: Other files under a table's name: how they begin, and what the message calls them.
+OTHER_TABLES = {
+    b"PK\x03\x04\x14\0": "Excel workbook",
+    b"\xd0\xcf\x11\xe0\xa1\xb1": "old Excel workbook",
+    b"PAR1\x15": "Parquet file",
+    b"<!DOCTYPE html>": "HTML",
+    b"version https://git-lfs.github.com/spec/v1\n": "Git LFS pointer",
+}
+
+
+@pytest.mark.parametrize("start", sorted(OTHER_TABLES))
+def test_a_file_that_is_no_table_is_called_by_its_name(tmp_path, start):
+    (tmp_path / "t.csv").write_bytes(start + bytes(40))
+    with pytest.raises(DataError, match=OTHER_TABLES[start]):
+        load_table(f"csv:{tmp_path / 't.csv'}")
+
+
+def test_empty_lines_before_the_header_are_passed_over_and_counted(images):
+    words = "\n".join(["", " ", "image,label", *rows("ababab")])
+    (images / "t.csv").write_text(words)
+    assert load_table(f"csv:{images / 't.csv'}").labels.tolist() == [0, 1] * 3
+    (images / "t.csv").write_text(words.replace("photos/1.png,b", "photos/1.png,nan"))
+    with pytest.raises(DataError, match="line 5: the label"):
+        load_table(f"csv:{images / 't.csv'}")
+
+
+def test_a_column_that_is_there_twice_is_questioned(images):
+    source = table(images, [f"{row},z" for row in rows("ababab")], "image,label,Label")
+    with pytest.raises(DataError, match="'label' more than once"):
+        load_table(source)
+
+
+def test_a_folder_beside_the_table_that_has_the_images_is_named_first(images):
+    source = table(images, rows("ababab", "{}.png"))
+    with pytest.raises(DataError) as caught:
+        load_table(source)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 6 and "and 3 more" in lines[4]
+    assert f"0.png is in {images / 'photos'}" in lines[5]
+
+
+def test_a_message_about_labels_says_nothing_of_folders(images):
+    with pytest.raises(DataError) as caught:
+        load_table(table(images, rows(["a", "", "b", "a", "b", "a"])))
+    assert "a row cannot be used" in str(caught.value) and "looked for" not in str(caught.value)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from efn_compose.store.environment import usable_cores
 if TYPE_CHECKING:
     from PIL import Image
 
+#: What is read of an open image.
+Read = TypeVar("Read")
 #: Seconds of decoding after which a progress bar appears on a terminal.
 PROGRESS_AFTER_SECONDS = 2.0
 #: Images that wait for a thread at a time, and those that it takes in one go: to hand over one costs a
@@ -76,11 +78,34 @@ def decode_bytes(content: bytes, name: str) -> np.ndarray:
     return _decode(content, name)
 
 
+def shape_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return height and width of an image file as `decode_file` would turn it, from its header.
+
+    Args:
+        path: Any format Pillow reads.
+
+    Raises:
+        ImageError: Missing, not an image, or too large.
+
+    Example:
+        >>> shape_of_file("lesion.jpg")  # doctest: +SKIP
+        (480, 640)
+    """
+    return _opened(path, path, _upright_shape)
+
+
 def _decode(source: str | os.PathLike[str] | bytes, name: object, size: int = 0) -> np.ndarray:
+    return _opened(source, name, lambda image: np.asarray(_resized(_to_rgb(_upright(image)), size)))
+
+
+def _opened(
+    source: str | os.PathLike[str] | bytes, name: object, read: "Callable[[Image.Image], Read]"
+) -> "Read":
+    """Return what is read of an image; its metadata are neither needed nor rewritten."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return _decoded(source, size)
+        return _read_open(source, read)
     except UnidentifiedImageError:
         raise ImageError(f"{printable(name)}: not an image that Pillow knows") from None
     except FileNotFoundError:
@@ -92,24 +117,25 @@ def _decode(source: str | os.PathLike[str] | bytes, name: object, size: int = 0)
         raise ImageError(f"{printable(name)}: {error or type(error).__name__}") from None
 
 
-def _decoded(source: str | os.PathLike[str] | bytes, size: int) -> np.ndarray:
-    """Return an image's pixels, turned upright; no other metadata is needed or rewritten."""
-    from PIL import Image
+def _read_open(
+    source: str | os.PathLike[str] | bytes, read: "Callable[[Image.Image], Read]"
+) -> "Read":
+    from PIL import Image, UnidentifiedImageError
 
-    from efn_compose.data.decoding.png_text import without_text
+    from efn_compose.data.decoding.png_metadata import without_metadata
 
     try:
         # Not by its path: Pillow 12 maps a plain TIFF of a path and mixes its rows up where the image
         # lies on its side.
         with _open(source) as file, Image.open(file) as opened:
-            return np.asarray(_resized(_to_rgb(_upright(opened)), size))
-    except ValueError:
-        # Pillow gives an image up for a text chunk that is too long.
-        plain = without_text(source)
+            return read(opened)
+    except (ValueError, UnidentifiedImageError):
+        # Pillow gives an image up for a text chunk that is too long, or has a wrong checksum.
+        plain = without_metadata(source)
         if plain is None:
             raise
         with Image.open(plain) as opened:
-            return np.asarray(_resized(_to_rgb(_upright(opened)), size))
+            return read(opened)
 
 
 def _open(source: str | os.PathLike[str] | bytes) -> IO[bytes]:
@@ -126,6 +152,7 @@ _TURNS = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_SWAP_SIDES = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 _ORIENTATION = 0x0112
 
 
@@ -134,13 +161,23 @@ def _upright(image: "Image.Image") -> "Image.Image":
 
     # A TIFF is turned by Pillow when it is loaded, and has no orientation after that.
     image.load()
+    turn = _turn(image)
+    return image.transpose(Image.Transpose[turn]) if turn else image
+
+
+def _upright_shape(image: "Image.Image") -> tuple[int, int]:
+    # Pillow states a TIFF's size as it will be when it is turned.
+    lies = image.format != "TIFF" and _turn(image) in _SWAP_SIDES
+    return image.size if lies else image.size[::-1]
+
+
+def _turn(image: "Image.Image") -> str | None:
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     # An EXIF block that cannot be read says nothing of how the pixels are to be turned.
     except (SyntaxError, ValueError, TypeError, KeyError, LookupError, struct.error, OSError):
-        orientation = 1
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image.transpose(Image.Transpose[turn]) if turn else image
+        return None
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _to_rgb(image: "Image.Image") -> "Image.Image":
@@ -179,6 +216,10 @@ class ImageFiles:
     def resized(self, index: int, size: int) -> np.ndarray:
         """Return an image at a size, or at its own for 0."""
         return decode_file(self.paths[index], size)
+
+    def shape_of(self, index: int) -> tuple[int, int]:
+        """Return height and width of an image, from its file's header."""
+        return shape_of_file(self.paths[index])
 
     def name_of(self, index: int) -> str:
         """Return the path of an image."""

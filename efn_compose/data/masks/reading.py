@@ -7,13 +7,11 @@ import numpy as np
 
 from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.masks.masks import IGNORED
-from efn_compose.data.table import ImageTable
+from efn_compose.data.table import ImageTable, shape_of
 from efn_compose.errors import DataError, describe_problems
 
 #: Problems that a message lists.
 _LISTED = 30
-#: EXIF orientation, and the values of it that lie an image on its side.
-_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 #: More values than this are intensities or a picture, and no classes.
 _MOST_CLASSES = 64
 
@@ -69,7 +67,7 @@ def read_masks(table: ImageTable, size: int, show_progress: bool = True) -> Read
     problems: dict[int, str] = {}
 
     def place(number: int, mask: np.ndarray) -> None:
-        expected = _size_of(table, number)
+        expected = shape_of(table.images, number)
         if mask.shape != expected:
             problems[number] = (
                 f"- {table.image_name(number)}: the image has {_pixels(expected)}, "
@@ -126,21 +124,6 @@ def _check_values(table: ImageTable, classes: np.ndarray, counts: np.ndarray) ->
             "white (0 and 255). JPEG blurs borders into other values.",
         )
     )
-
-
-def _size_of(table: ImageTable, number: int) -> tuple[int, ...]:
-    """Return height and width of an image; of a file from its header."""
-    from PIL import Image
-
-    name_of = getattr(table.images, "name_of", None)
-    try:
-        with Image.open(name_of(number)) as opened:  # type: ignore[misc]
-            width, height = opened.size
-            lies = opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
-            return (width, height) if lies else (height, width)
-    # Not a file, or one whose header says nothing: the pixels do.
-    except Exception:
-        return table.images[number].shape[:2]
 
 
 def _pixels(shape: Sequence[int]) -> str:

@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from efn_compose.data.sources.csv_file import load_csv
 from efn_compose.data.sources.digits import load_digits
@@ -12,7 +13,7 @@ from efn_compose.data.sources.npz_file import load_npz
 from efn_compose.data.sources.parquet import load_parquet
 from efn_compose.data.sources.tar import load_tar
 from efn_compose.data.sources.tfrecord import load_tfrecord
-from efn_compose.data.table import ImageTable
+from efn_compose.data.table import ImageTable, alike_note
 from efn_compose.errors import DataError
 
 #: Sources that need no path.
@@ -66,6 +67,13 @@ def load_table(
         >>> len(load_table("digits"))
         1797
     """
+    table = _load(source, columns, folder, needs_labels, needs_masks)
+    return replace(table, notes=table.notes + alike_note(table.class_names))
+
+
+def _load(
+    source: str, columns: Sequence[str], folder: str, needs_labels: bool, needs_masks: bool
+) -> ImageTable:
     kind, colon, path = source.partition(":")
     if colon and path and kind == "csv":
         return load_csv(

@@ -12,7 +12,7 @@ from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.data.masks.masks import MaskFiles
 from efn_compose.data.path_list import PathList
 from efn_compose.data.sources.csv_text import open_rows
-from efn_compose.data.table import UNLABELLED, ImageTable, number_labels
+from efn_compose.data.table import UNLABELLED, ImageTable, number_labels, printable
 from efn_compose.errors import DataError, describe_problems
 
 #: Header names that each column may have, the first match counts; letter case does not.
@@ -27,6 +27,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 #: What pandas, numpy, R and Excel write where a label is missing; letter case does not count.
 MISSING = ("nan", "<na>", "nat", "#n/a", "n/a", "null")
 LISTED_PROBLEMS = 30
+#: Of these, if no image at all is found.
+_LISTED_OF_ONE_CAUSE = 3
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _FRACTION = re.compile(r"-?\d*\.\d+(e-?\d+)?", re.IGNORECASE)
 
@@ -72,12 +74,12 @@ def load_csv(
             rows.take(line, row, len(header), found, places)
     problems = rows.all_problems()
     if problems:
+        what = "a row" if len(problems) == 1 else f"{len(problems)} rows"
         raise DataError(
             describe_problems(
-                f"{table}: {len(problems)} rows cannot be used.",
-                _shorten(problems),
-                f"Image paths are looked for in {', '.join(map(str, places))}; name another folder "
-                "with data.folder (--image-folder).",
+                f"{table}: {what} cannot be used.",
+                _shorten(problems, _LISTED_OF_ONE_CAUSE if rows.finds_none else LISTED_PROBLEMS),
+                _where_to_look(table, places, rows.missing),
             )
         )
     numbers, class_names = rows.labels.numbers(without=None if needs_labels else MISSING)
@@ -138,6 +140,7 @@ class _Rows:
     def __init__(self, needs_labels: bool, needs_masks: bool) -> None:
         self.files, self.labels, self.patients = PathList(), _Words(), _Words()
         self.masks: list[Path | None] = []
+        self.missing = ""
         self._needs_labels, self._needs_masks = needs_labels, needs_masks
         self._lines, self._problems = array("q"), list[tuple[int, str]]()
 
@@ -153,6 +156,7 @@ class _Rows:
         file = _find_image(places, image) if image else None
         if file is None:
             self._problems.append((line, f"no file {image}" if image else "no image"))
+            self.missing = self.missing or image
         else:
             self.files.append(file)
             self._lines.append(line)
@@ -170,6 +174,11 @@ class _Rows:
             if not patient:
                 self._problems.append((line, "no patient"))
             self.patients.append(patient)
+
+    @property
+    def finds_none(self) -> bool:
+        """Whether no row's image is found: a wrong folder, and not a wrong row."""
+        return bool(self.missing) and not self._lines
 
     def all_problems(self) -> list[str]:
         """Return all problems, by line."""
@@ -237,6 +246,15 @@ def _find_columns(
     needs_masks: bool,
 ) -> dict[str, int]:
     lower = [name.lower() for name in header]
+    chosen = {name.lower() for name in given.values()} or {
+        n for some in COLUMNS.values() for n in some
+    }
+    twice = sorted({name for name in lower if name in chosen and lower.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"{table}: the header has {', '.join(map(repr, twice))} more than once. Rename or remove "
+            "one of these columns."
+        )
     columns = {
         column: lower.index(name)
         for column, names in COLUMNS.items()
@@ -292,7 +310,22 @@ def _candidates(places: Sequence[str], image: str) -> Iterator[str]:
             yield from (file + suffix for suffix in SUFFIXES)
 
 
-def _shorten(problems: list[str]) -> list[str]:
-    if len(problems) <= LISTED_PROBLEMS:
+def _where_to_look(table: Path, places: Sequence[str], missing: str) -> str:
+    """Return where images are looked for, and where a missing one lies; "" if none is missing."""
+    if not missing:
+        return ""
+    words = (
+        f"Image paths are looked for in {', '.join(places)}; name another folder with data.folder "
+        "(--image-folder)"
+    )
+    beside = sorted(str(entry) for entry in table.parent.iterdir() if entry.is_dir())
+    found = next((place for place in beside if _find_image([place], missing)), None)
+    return (
+        f"{words}." if found is None else f"{words}: {printable(missing)} is in {printable(found)}."
+    )
+
+
+def _shorten(problems: list[str], listed: int) -> list[str]:
+    if len(problems) <= listed:
         return problems
-    return [*problems[:LISTED_PROBLEMS], f"… and {len(problems) - LISTED_PROBLEMS} more"]
+    return [*problems[:listed], f"… and {len(problems) - listed} more"]

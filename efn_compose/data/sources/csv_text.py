@@ -18,7 +18,19 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NAMED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
-_SEPARATORS = (",", ";", "\t")
+_SEPARATORS = (",", ";", "\t", "|")
+#: How files begin that lie under a table's name and are something else.
+_OTHER_KINDS = (
+    (b"PK\x03\x04", "an Excel workbook or another archive", "Save its sheet as CSV UTF-8."),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "Save its sheet as CSV UTF-8."),
+    (b"PAR1", "a Parquet file", "Name it parquet:PATH."),
+    (b"<", "an HTML or XML document", "Fetch the table itself."),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, which stands for the file",
+        "Run git lfs pull.",
+    ),
+)
 
 
 @contextmanager
@@ -29,11 +41,11 @@ def open_rows(table: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list
 
     Args:
         table: A file in UTF-8, UTF-16 or UTF-32. The separator is the one that a first line
-            "sep=;" names, else the one of comma, semicolon and tab that is most frequent in the
-            first line.
+            "sep=;" names, else the one of comma, semicolon, tab and bar that is most frequent in
+            the first line. Empty lines are passed over.
 
     Raises:
-        DataError: No such file, or another encoding.
+        DataError: No such file, another encoding, or a file of another kind.
 
     Example:
         >>> with open_rows(Path("train.csv")) as (header, rows):  # doctest: +SKIP
@@ -43,7 +55,10 @@ def open_rows(table: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list
     if not table.is_file():
         raise DataError(f"{table}: no such file (seen from {Path.cwd()}).")
     with open(table, "rb") as file:
-        start = file.read(4)
+        start = file.read(32)
+    for sign, what, step in _OTHER_KINDS:
+        if start.startswith(sign):
+            raise DataError(f"{table}: not a CSV file but {what}. {step}")
     encoding = next((name for mark, name in _MARKS if start.startswith(mark)), None)
     # Text of ASCII letters in UTF-16 has a zero at every second place.
     encoding = (
@@ -53,15 +68,17 @@ def open_rows(table: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list
     )
     try:
         with open(table, newline="", encoding=encoding) as file:
-            first = file.readline()
+            before, start_of_line = 0, 0
+            while (first := file.readline()) and not first.strip():
+                before, start_of_line = before + 1, file.tell()
             # Spreadsheets may name the separator in a line of its own: sep=;
             named = _NAMED.fullmatch(first.strip())
             if named is None:
-                file.seek(0)
+                file.seek(start_of_line)
             separator = named[1] if named else max(_SEPARATORS, key=first.count)
             reader = csv.reader(file, delimiter=separator)
             header = [name.strip() for name in next(reader, [])]
-            before = 1 if named else 0
+            before += 1 if named else 0
             yield header, ((reader.line_num + before, row) for row in reader if row)
     except (UnicodeError, csv.Error) as error:
         raise DataError(

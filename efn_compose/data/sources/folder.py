@@ -12,8 +12,10 @@ from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.data.table import UNLABELLED, ImageTable, printable
 from efn_compose.errors import DataError, describe_problems
 
-#: Folders of these names, and no others, above folders of equal names are a split.
+#: Folders with one of these words in their names, and no others, above folders of equal names are a
+#: split: `train`, `seg_train`, `training_set`, `val2017`.
 _NUMBERED_PART = re.compile(r"(fold|split)[ _-]?\d+")
+_WORD = re.compile(r"[a-z]+")
 _PART_NAMES = frozenset(
     [
         "train",
@@ -60,13 +62,15 @@ def load_folder(path: str | os.PathLike[str], *, needs_labels: bool = True) -> I
     folders = [
         folder
         for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
+        if folder.is_dir() and not is_hidden(folder.name)
     ]
     _refuse_split(root, folders)
-    passed_over: Counter[str] = Counter()
-    by_class = {folder.name: image_files(folder, passed_over) for folder in folders}
+    others: dict[str, Counter[str]] = {folder.name: Counter() for folder in folders}
+    by_class = {folder.name: image_files(folder, others[folder.name]) for folder in folders}
     problems = [
-        f"- {printable(name)}: no images in it" for name, files in by_class.items() if not files
+        f"- {printable(name)}: no images in it{_only(others[name])}"
+        for name, files in by_class.items()
+        if not files
     ]
     if len(by_class) < 2:
         loose = len(image_files(root)) - sum(len(files) for files in by_class.values())
@@ -84,7 +88,7 @@ def load_folder(path: str | os.PathLike[str], *, needs_labels: bool = True) -> I
         labels=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         class_names=tuple(printable(name) for name in by_class),
         name=f"folder:{root}",
-        notes=passed_over_note(passed_over),
+        notes=passed_over_note(sum(others.values(), Counter())),
     )
 
 
@@ -110,7 +114,7 @@ def load_plain_folder(path: str | os.PathLike[str]) -> ImageTable:
     passed_over: Counter[str] = Counter()
     files = image_files(root, passed_over)
     if not files:
-        raise DataError(f"{root}: no images below this folder.")
+        raise DataError(f"{root}: no images below this folder{_only(passed_over)}.")
     places = [file.relative_to(root).parts for file in files]
     first = [parts[0] if len(parts) > 1 else None for parts in places]
     names = sorted({name for name in first if name is not None})
@@ -131,7 +135,7 @@ def _split_classes(folders: Sequence[Path]) -> set[str]:
     if len(folders) < 2 or not all(map(_is_part, folders)):
         return set()
     inner = [
-        {entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."}
+        {entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name)}
         for folder in folders
     ]
     # A part without folders is one of unlabelled images, if another one holds classes.
@@ -143,7 +147,7 @@ def _split_classes(folders: Sequence[Path]) -> set[str]:
 
 def _is_part(folder: Path) -> bool:
     name = folder.name.lower()
-    return name in _PART_NAMES or _NUMBERED_PART.fullmatch(name) is not None
+    return not _PART_NAMES.isdisjoint(_WORD.findall(name)) or bool(_NUMBERED_PART.fullmatch(name))
 
 
 def _refuse_split(root: Path, folders: Sequence[Path]) -> None:
@@ -179,19 +183,35 @@ def image_files(folder: Path, passed_over: Counter[str] | None = None) -> list[P
         entered = []
         for name in sorted(folders):
             real = os.path.realpath(os.path.join(place, name))
-            if not name.startswith(".") and real not in seen:
+            if not is_hidden(name) and real not in seen:
                 seen.add(real)
                 entered.append(name)
         folders[:] = entered
         for name in files:
             suffix = Path(name).suffix.lower()
-            if name.startswith("."):
+            if is_hidden(name):
                 continue
             if suffix in suffixes:
                 found.append(Path(place, name))
             elif passed_over is not None:
                 passed_over[suffix or "no suffix"] += 1
     return sorted(found)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is one that programs keep for themselves.
+
+    Example:
+        >>> is_hidden(".DS_Store"), is_hidden("__MACOSX"), is_hidden("cats")
+        (True, True, False)
+    """
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _only(passed_over: Counter[str]) -> str:
+    """Return what lies in a folder without images: formats that cannot be read here."""
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in passed_over.most_common())
+    return f" that can be read here, only {kinds}" if kinds else ""
 
 
 def passed_over_note(passed_over: Counter[str]) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 from efn_compose.data import DataOptions, ImageTable, load_table
+from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.masks.masks import IGNORED, MaskFiles, decode_mask, foreground, resize_masks
+from efn_compose.data.masks.reading import read_masks
 from efn_compose.data.split import split
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import DataError
@@ -79,3 +81,33 @@ def test_what_needs_labels_says_which_images_have_none():
     assert table.chosen(np.array([0, 1])).all_labelled().labels.tolist() == [0, 1]
     with pytest.raises(DataError, match="expected 0 to 1, or -1 for none"):
         ImageTable(images, labels - 1, ("a", "b"), "mixed")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff"])
+def test_the_size_that_a_mask_must_have_is_that_of_the_image_turned_upright(tmp_path, suffix):
+    files, masks = [], []
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        files.append(tmp_path / f"{orientation}.{suffix}")
+        Image.new("RGB", (6, 10)).save(files[-1], exif=exif)
+        # EXIF 2.32, 4.6.4.A: from 5 on, the stored rows are the columns of the picture.
+        masks.append(
+            np.eye(10, 6, dtype=np.uint8) if orientation < 5 else np.eye(6, 10, dtype=np.uint8)
+        )
+    labels = np.full(8, UNLABELLED)
+    table = ImageTable(ImageFiles(files), labels, (), "turned", masks=masks).chosen(np.arange(8))
+    assert read_masks(table, 4, show_progress=False).masks.shape == (8, 4, 4)
+    turned = ImageTable(ImageFiles(files), labels, (), "stored", masks=masks[::-1])
+    with pytest.raises(DataError, match="8 masks have another size"):
+        read_masks(turned, 4, show_progress=False)
+
+
+def test_a_header_that_cannot_be_read_is_named_and_not_taken_for_another_size(tmp_path):
+    (tmp_path / "page.png").write_bytes(b"<!DOCTYPE html>")
+    masks = [np.eye(6, dtype=np.uint8)]
+    table = ImageTable(
+        ImageFiles([tmp_path / "page.png"]), np.full(1, UNLABELLED), (), "one", masks=masks
+    )
+    with pytest.raises(DataError, match=r"page\.png: not an image"):
+        read_masks(table, 4, show_progress=False)
