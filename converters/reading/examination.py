@@ -38,7 +38,7 @@ from efn_compose.checkpoints.dialects.mapping import (
 )
 from efn_compose.checkpoints.dialects.spec_reading import requested_spec
 from efn_compose.checkpoints.dialects.stated_fields import refuse_unknown
-from efn_compose.checkpoints.dialects.stem_channels import rgb_stem
+from efn_compose.checkpoints.dialects.stem_channels import one_scaling, rgb_stem
 from efn_compose.checkpoints.dialects.torch.torch_head import adopt_torch_head
 from efn_compose.checkpoints.dialects.torch.torch_parts import made_whole
 from efn_compose.checkpoints.dialects.torch.torch_surroundings import with_surroundings
@@ -176,6 +176,8 @@ def _match(
         conventions = found.resolved.conventions
         problems = trace.problems + trace.differences(conventions, request.accepted)
         refuse_unknown(prepared.raw.path, problems)
+    if prepared.is_grey:
+        found.resolved = one_scaling(found.resolved)
     try:
         found.tensors, mapping = match_tensors(prepared.raw, rows, spec, classes, dialect.ignore)
     except UnmappedTensorError:

@@ -225,6 +225,34 @@ def test_a_grey_stem_is_folded_by_choice_and_equals_the_network_on_grey_images(t
         features = library.forward_features(torch.from_numpy(grey))
         theirs = library.global_pool(features).numpy()
     assert np.abs(ours - theirs).max() / theirs.std() < 1e-5
+    # One channel has one scaling; where three are known, timm takes their mean and says so.
+    config = {
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "input_size": (1, 32, 32),
+    }
+    from timm.data import resolve_data_config
+
+    expected = resolve_data_config({"in_chans": 1}, pretrained_cfg=config)
+    scaling = donor.conventions.preprocessing
+    assert scaling.mean == pytest.approx([255 * expected["mean"][0]] * 3)
+    assert scaling.std == pytest.approx([255 * expected["std"][0]] * 3)
+
+
+def test_a_pooling_of_the_user_s_own_inside_the_network_is_left_out_with_its_head(
+    tmp_path, network
+):
+    import torch
+
+    state = {**network.state_dict(), "global_pool.p": torch.full((1,), 3.0)}
+    state |= {
+        "classifier.weight": torch.zeros(5, network.num_features),
+        "classifier.bias": torch.zeros(5),
+    }
+    conversion = convert(saved(tmp_path / "gem.pth", state), arch=ARCH)
+    assert conversion.donor.classes is None
+    left_out = {name for name, reason in conversion.report.mapping.ignored if "pooling" in reason}
+    assert left_out == {"global_pool.p", "classifier.weight", "classifier.bias"}
 
 
 def _with_stem(network, weight):

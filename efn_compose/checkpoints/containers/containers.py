@@ -54,6 +54,11 @@ def detect_container(path: str | os.PathLike[str]) -> str:
     if path.is_dir():
         if (path / "saved_model.pb").is_file() and (path / "variables").is_dir():
             return "tf-saved-model"
+        if any(path.glob("*.distcp")):
+            raise UnreadableCheckpointError(
+                f"{path}: a distributed checkpoint of PyTorch. Bring it into one file: python -m "
+                "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER FILE."
+            )
         raise UnreadableCheckpointError(
             f"{path}: a folder, but not a SavedModel (saved_model.pb and variables/). Name the "
             "checkpoint file in it, or the prefix of a TF checkpoint (model.ckpt)."
@@ -140,5 +145,6 @@ def _zip_kind(path: Path, head: bytes) -> str:
         return "torch-zip"
     raise UnreadableCheckpointError(
         f"{path}: a zip archive, but neither a PyTorch file (data.pkl) nor a Keras file "
-        f"(model.weights.h5). It holds: {', '.join(names[:5])}."
+        f"(model.weights.h5). It holds: {', '.join(names[:5])}. Unpack it, and name the checkpoint "
+        "inside."
     )

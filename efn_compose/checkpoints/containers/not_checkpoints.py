@@ -13,9 +13,14 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
     (re.compile(pattern, re.DOTALL | re.IGNORECASE), name, step)
     for pattern, name, step in (
         (
-            rb"version https://git-lfs",
+            rb"version (https://git-lfs|http://git-media)",
             "a Git LFS pointer, which stands for the file",
             "Fetch the file it points to: git lfs pull.",
+        ),
+        (
+            rb"(\.\./)*(\.git)?/annex/objects/",
+            "a pointer of git-annex, which stands for the file",
+            "Fetch the file it points to: git annex get.",
         ),
         (rb"\x1f\x8b", "a gzip archive", _UNPACK),
         (rb"bzh[1-9]1ay&sy", "a bzip2 archive", _UNPACK),
@@ -30,6 +35,32 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
             rb"....TFL3",
             "a TFLite file, which holds a compiled program and no weights to train on",
             "Convert the checkpoint it was made from.",
+        ),
+        (rb"GGUF|ggml|lmgg", "a GGUF file, which holds a language model", "Name the checkpoint."),
+        (
+            rb"\x80[\x02-\x05]",
+            "a Python pickle, as other libraries than PyTorch write it",
+            "Load it in its own library, and save its tensors there as .safetensors.",
+        ),
+        (
+            rb"[\x80-\x8f\xde\xdf].{0,4}(params|batch_stats|model|opt_state|step)",
+            "a MessagePack file, as Flax writes it",
+            "Load it in Flax, and save its tensors as .safetensors.",
+        ),
+        (
+            rb"\x93NUMPY",
+            "one array of NumPy",
+            "Name the checkpoint.",
+        ),
+        (
+            rb"\x00+\Z",
+            "nothing but zeros: a download that was broken off",
+            "Fetch the file again.",
+        ),
+        (
+            rb"\s*{.*\"weight_map\"",
+            "the index of a checkpoint in several files",
+            "Load it in its own library, and save it as one file.",
         ),
         (
             rb"\s*[{\[]\s*[\"}\]{\[]",

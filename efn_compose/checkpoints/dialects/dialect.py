@@ -77,11 +77,13 @@ class Prepared:
         raw: The checkpoint, with tensors renamed, selected or synthesised.
         folded: One line per arithmetic change ("BatchNorm rebuilt from bias: ...").
         ignored: (foreign name, reason) of tensors that `raw` no longer holds.
+        is_grey: Its stem read one channel, and was folded to RGB.
     """
 
     raw: RawCheckpoint
     folded: tuple[str, ...] = ()
     ignored: tuple[tuple[str, str], ...] = ()
+    is_grey: bool = False
 
 
 @dataclass(frozen=True)

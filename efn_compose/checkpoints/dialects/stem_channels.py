@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from efn_compose.arch import Preprocessing
 from efn_compose.checkpoints.containers.raw import RawTensor
-from efn_compose.checkpoints.dialects.dialect import Prepared, Request
+from efn_compose.checkpoints.dialects.dialect import Prepared, Request, Resolved
 from efn_compose.errors import ConversionError
 
 #: Number of channels of the images that every network here reads.
@@ -53,9 +54,28 @@ def rgb_stem(prepared: Prepared, stem: str, axis: int, request: Request) -> Prep
         folded=(
             *prepared.folded,
             f"{stem}: a grey stem folded to RGB, a third of the kernel for each colour; the input "
-            "scaling is the one of RGB",
+            "scaling is the mean of the colours', one for all",
         ),
+        is_grey=True,
     )
+
+
+def one_scaling(resolved: Resolved) -> Resolved:
+    """Return conventions of a folded grey stem, whose single channel had a single scaling.
+
+    Where three are known, libraries take their mean (timm's `resolve_data_config`).
+    """
+    known = resolved.conventions.preprocessing
+    mean, std = (float(np.mean(values)) for values in (known.mean, known.std))
+    scaling = Preprocessing((mean,) * RGB, (std,) * RGB)
+    if scaling.is_close(known):
+        return resolved
+    sources = {**resolved.sources}
+    sources["preprocessing"] = (
+        f"mean of the colours' in {sources.get('preprocessing', 'the network')}"
+    )
+    conventions = dataclasses.replace(resolved.conventions, preprocessing=scaling)
+    return dataclasses.replace(resolved, conventions=conventions, sources=sources)
 
 
 def _spread(kernel: RawTensor, axis: int) -> Callable[[], np.ndarray]:

@@ -9,6 +9,7 @@ import gzip
 import io
 import lzma
 import pathlib
+import pickle
 import tarfile
 import types
 import uuid
@@ -43,6 +44,11 @@ PLAIN = {
     "slice": lambda: slice(1, 2),
     "bytearray": lambda: bytearray(b"ab"),
     "random state": lambda: np.random.RandomState(0).get_state(),
+    "RandomState": lambda: np.random.RandomState(0),
+    "random generator": lambda: np.random.default_rng(0),
+    "generator of torch": torch.Generator,
+    "object array": lambda: np.array(["a", None], dtype=object),
+    "numpy date": lambda: np.datetime64("2026-01-02"),
     "dtype of torch": lambda: torch.float32,
     "device": lambda: torch.device("cpu"),
 }
@@ -93,6 +99,14 @@ OTHER_KINDS = {
     "XML document": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
     "JSON document": b'{"architecture": "efficientnet_b0"}',
     "image": b"\x89PNG\r\n\x1a\n",
+    "pointer of git-annex": b"/annex/objects/SHA256E-s21--4d.pth\n",
+    "Git LFS pointer, which": b"version http://git-media.io/v/2\noid sha256:4d\n",
+    "Python pickle": pickle.dumps({"w": np.ones(2)}),
+    "MessagePack": b"\x81\xa6params\x80",
+    "one array of NumPy": b"\x93NUMPY\x01\x00",
+    "nothing but zeros": bytes(4096),
+    "GGUF": b"GGUF\x03\0\0\0",
+    "index of a checkpoint in several files": b'{"metadata": {}, "weight_map": {"w": "m-1-of-2"}}',
 }
 
 
@@ -103,6 +117,12 @@ def test_a_file_of_another_kind_is_called_by_its_name(tmp_path, kind, name):
     path.write_bytes(OTHER_KINDS[kind])
     with pytest.raises(UnreadableCheckpointError, match=kind):
         read_checkpoint(path)
+
+
+def test_a_folder_of_a_distributed_checkpoint_is_called_so(tmp_path):
+    (tmp_path / "__0_0.distcp").write_bytes(b"")
+    with pytest.raises(UnreadableCheckpointError, match="distributed checkpoint of PyTorch"):
+        read_checkpoint(tmp_path)
 
 
 def test_an_empty_file_is_called_empty(tmp_path):

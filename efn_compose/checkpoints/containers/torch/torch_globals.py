@@ -117,17 +117,24 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 _PLAIN_OBJECTS: dict[str, str] = {
     "argparse": "Namespace",
     "types": "SimpleNamespace",
-    "builtins": "bool bytearray bytes complex dict float frozenset int list object range set slice str "
+    "builtins": "bool bytearray bytes complex dict float frozenset int list long object range set slice str "
     "tuple xrange",
     "datetime": "date datetime time timedelta timezone",
     "decimal": "Decimal",
     "fractions": "Fraction",
-    "numpy": "bool bool_ dtype float16 float32 float64 int16 int32 int64 int8 ndarray str_ uint8",
+    "numpy": "bool bool_ bytes_ complex128 complex64 datetime64 dtype float16 float32 float64 int16 "
+    "int32 int64 int8 longdouble ndarray object_ str_ timedelta64 uint16 uint32 uint64 uint8",
     "numpy.core.multiarray": "_reconstruct scalar",
     "numpy.core.numeric": "_frombuffer",
-    "numpy.dtypes": "BoolDType Float16DType Float32DType Float64DType Int32DType Int64DType StrDType",
+    "numpy.dtypes": "BoolDType Float16DType Float32DType Float64DType Int16DType Int32DType Int64DType "
+    "Int8DType ObjectDType StrDType UInt16DType UInt32DType UInt64DType UInt8DType",
+    "numpy.random._mt19937": "MT19937",
+    "numpy.random._pcg64": "PCG64 PCG64DXSM",
+    "numpy.random._pickle": "__bit_generator_ctor __generator_ctor __randomstate_ctor",
+    "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
     "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
-    "torch": "device",
+    "torch": "Generator device",
+    "torch._C": "Generator",
     "torch.torch_version": "TorchVersion",
     "uuid": "UUID",
 }

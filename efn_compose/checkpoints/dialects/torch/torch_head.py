@@ -18,6 +18,10 @@ _METRIC = re.compile(
     r"(arc|cos|margin|metric|proto|cent(er|re)|anchor|angular|sphere|memory|queue)"
 )
 _NUMBER = re.compile(r"\.\d+$")
+#: Weights of a pooling that the user put in the place of the mean, such as a generalised mean.
+_POOLING = re.compile(
+    r"(global_pool|avgpool|_avg_pooling|pool|pooling|gem)\.(.+\.)?(p|weight|bias|power)"
+)
 
 
 def adopt_torch_head(
@@ -38,6 +42,10 @@ def adopt_torch_head(
     raw = prepared.raw
     root = _NUMBER.sub("", head)
     own = [name for name in raw.tensors if name.startswith(f"{root}.")]
+    pooling = [name for name in raw.tensors if _POOLING.fullmatch(name)]
+    if pooling:
+        reason = "a pooling of the user's own and what reads it; the backbone comes without a head"
+        return _without(prepared, [*pooling, *own], reason)
     if set(own) == {f"{head}.weight", f"{head}.bias"}:
         return prepared
     if own:
@@ -64,11 +72,7 @@ def _adopted(
         if holder is not raw:
             return prepared
         reason = "layers of the user's own behind the backbone; the backbone comes without a head"
-        return dataclasses.replace(
-            prepared,
-            raw=dataclasses.replace(raw, tensors=kept),
-            ignored=(*prepared.ignored, *((name, reason) for name in names)),
-        )
+        return _without(prepared, names, reason)
     weight = holder.tensors[f"{layer}.weight"]
     bias = holder.tensors.get(f"{layer}.bias")
     folded = prepared.folded
@@ -88,6 +92,17 @@ def _adopted(
         raw=dataclasses.replace(raw, tensors=kept, notes=(*raw.notes, note)),
         folded=folded,
         ignored=tuple(pair for pair in prepared.ignored if pair[0] not in taken),
+    )
+
+
+def _without(prepared: Prepared, names: Sequence[str], reason: str) -> Prepared:
+    """Return a checkpoint without some tensors, which are left out for a reason."""
+    raw = prepared.raw
+    kept = {name: tensor for name, tensor in raw.tensors.items() if name not in set(names)}
+    return dataclasses.replace(
+        prepared,
+        raw=dataclasses.replace(raw, tensors=kept),
+        ignored=(*prepared.ignored, *((name, reason) for name in names)),
     )
 
 
