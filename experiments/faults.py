@@ -38,7 +38,7 @@ MAKERS = (
     "timm_files:old_names", "keras_files:imagenet", "keras_files:in_front",
     "keras_files:after_training", "keras_files:heads", "torch_files:wrapped",
     "torch_files:own_heads", "torch_files:channels", "torch_files:harmless_pickles",
-    "torch_files:no_checkpoints", "images:exif", "images:folders", "images:tables",
+    "torch_files:no_checkpoints", "images:exif", "images:grey", "images:folders", "images:tables",
     "images:terminals",
 )  # fmt: skip
 #: Runs commands, one a line, and answers with exit code and messages.

@@ -48,12 +48,15 @@ class Truths:
     Args:
         folder: Where to.
         side: Height and width of the images.
+        is_grey: Their three channels are equal.
     """
 
-    def __init__(self, folder: Path, side: int = 64) -> None:
+    def __init__(self, folder: Path, side: int = 64, *, is_grey: bool = False) -> None:
         self._path = folder / TRUTHS
         rng = np.random.default_rng(0)
         self.pixels = rng.integers(0, 256, (2, side, side, 3)).astype(np.float64)
+        if is_grey:
+            self.pixels[...] = self.pixels[..., :1]
         self._arrays: dict[str, np.ndarray] = {"pixels": self.pixels}
 
     def add(self, name: str, features: np.ndarray, logits: np.ndarray | None = None) -> None:

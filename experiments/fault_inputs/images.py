@@ -9,7 +9,7 @@ from PIL import Image
 
 from fault_inputs.cases import Case
 
-METADATA = "metadata of an image"
+METADATA = "metadata and modes of images"
 FOLDERS = "folders of other layouts"
 TABLES = "tables of other programs"
 TERMINAL = "output that cannot be printed"
@@ -62,6 +62,24 @@ def folders(folder: Path) -> Iterator[Case]:
             _image(where / f"{number}.png", rng)
         (folder / "photos" / label / "more").symlink_to(folder / "disk2" / label)
     yield _folds(FOLDERS, "links inside class folders", f"folder:{folder / 'photos'}", (24, 2))
+
+
+def grey(folder: Path) -> Iterator[Case]:
+    """A grey picture among colour ones, and sets of grey pictures of every mode."""
+    rng = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        for number in range(6):
+            _image(folder / "one" / label / f"{number}.png", rng)
+            values = rng.integers(0, 256, (24, 24)).astype(np.uint8)
+            picture = Image.fromarray(values).convert(("L", "1", "LA", "P", "I;16", "RGBA")[number])
+            path = folder / "all" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path)
+    Image.open(folder / "all" / "cat" / "0.png").save(folder / "one" / "cat" / "0.png")
+    yield _folds(
+        METADATA, "one grey picture among colour ones", f"folder:{folder / 'one'}", (12, 2)
+    )
+    yield _folds(METADATA, "grey pictures alone, of six modes", f"folder:{folder / 'all'}", (12, 2))
 
 
 def tables(folder: Path) -> Iterator[Case]:

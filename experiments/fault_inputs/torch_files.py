@@ -1,6 +1,7 @@
 """PyTorch files in which the network is one part of what was saved."""
 
 import collections
+import dataclasses
 import io
 import pathlib
 import tarfile
@@ -134,16 +135,34 @@ def own_heads(folder: Path) -> Iterator[Case]:
 
 
 def channels(folder: Path) -> Iterator[Case]:
-    """Grey and four-channel stems, which no option asks to be folded to RGB."""
+    """Grey and four-channel stems, as they are and with the option that folds grey to RGB.
+
+    One channel has one scaling: timm takes the mean of the three colours' (`resolve_data_config`).
+    """
     from efficientnet_pytorch import EfficientNet
 
-    for count in (1, 4):
-        model = network("efficientnet_b0", in_chans=count, num_classes=5)
-        torch.save(model.state_dict(), folder / f"timm{count}.pth")
-        yield convert(CHANNELS, f"timm{count}.pth", *RA)
-    state = EfficientNet.from_name("efficientnet-b0", in_channels=1, num_classes=5).state_dict()
-    torch.save(state, folder / "lukemelas1.pth")
-    yield convert(CHANNELS, "lukemelas1.pth", "--arch", "b0")
+    truths = Truths(folder, is_grey=True)
+    grey = truths.pixels[..., 0] / 255
+    x = torch.from_numpy((grey - np.mean(IMAGENET[0])) / np.mean(IMAGENET[1]))[:, None]
+    four = network("efficientnet_b0", in_chans=4, num_classes=5)
+    torch.save(four.state_dict(), folder / "timm4.pth")
+    yield convert(CHANNELS, "timm4.pth", *RA)
+    model: Any = network("efficientnet_b0", in_chans=1, num_classes=5)
+    torch.save(model.state_dict(), folder / "timm1.pth")
+    other: Any = EfficientNet.from_name(
+        "efficientnet-b0", in_channels=1, num_classes=5, image_size=None
+    ).eval()
+    torch.save(other.state_dict(), folder / "lukemelas1.pth")
+    with torch.no_grad():
+        features = model.double().forward_head(model.forward_features(x), pre_logits=True)
+        truths.add("timm1.pth", features.numpy(), model.classifier(features).numpy())
+        features = other.double().extract_features(x).mean((2, 3))
+        truths.add("lukemelas1.pth", features.numpy(), other._fc(features).numpy())
+    truths.write()
+    for name, options in (("timm1.pth", RA), ("lukemelas1.pth", ("--arch", "b0"))):
+        yield convert(CHANNELS, name, *options)
+        folded = convert(CHANNELS, name, *options, "--channels", "sum")
+        yield dataclasses.replace(folded, name=f"{name} --channels sum")
 
 
 def harmless_pickles(folder: Path) -> Iterator[Case]:
