@@ -4,7 +4,7 @@ The fields that change the function are read: pooling, BatchNorm, activation, pa
 scaling. A field that changes it and cannot be expressed is refused; see `KnownFields`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -133,7 +133,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 class _Reading:
     """Collects values and problems; the training's settings, read last, overrule the configuration."""
 
-    def __init__(self, accepted: tuple[str, ...]) -> None:
+    def __init__(self, accepted: Sequence[str]) -> None:
         self.accepted = accepted
         self.values: dict[str, Any] = {}
         self.sources: dict[str, str] = {}

@@ -6,7 +6,7 @@ less the mean over the deviation where `do_normalize`, then over the deviation o
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ _CONFIG_FIELDS = KnownFields(
 )
 
 
-def config_problems(config: Mapping[str, Any], accepted: tuple[str, ...] = ()) -> list[str]:
+def config_problems(config: Mapping[str, Any], accepted: Sequence[str] = ()) -> list[str]:
     """Return a line for every field of a `config.json` that may change the function unread."""
     return _CONFIG_FIELDS.problems(config, "config.json", accepted)
 
@@ -138,7 +138,7 @@ def stride_problems(config: Mapping[str, Any], spec: ArchSpec) -> list[str]:
 
 
 def processor_scaling(
-    folder: Path, accepted: tuple[str, ...] = ()
+    folder: Path, accepted: Sequence[str] = ()
 ) -> tuple[Preprocessing | None, list[str]]:
     """Return the input scaling that the processor beside the weights amounts to.
 

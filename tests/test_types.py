@@ -64,6 +64,9 @@ def test_a_folder_that_is_a_verb_calls_the_function_that_a_checker_sees(verb):
 def test_the_keywords_of_a_conversion_are_the_fields_of_a_request():
     fields = {field.name: field.type for field in dataclasses.fields(Request)}
     assert fields == RequestOptions.__annotations__
+    # A single field's name is one field, and not its letters.
+    assert Request(accepted="bn_eps").accepted == ("bn_eps",)
+    assert Request(accepted=["a", "b"]).accepted == ("a", "b")
 
 
 @pytest.mark.slow

@@ -68,6 +68,12 @@ class Request:
     channels: Literal["sum"] | None = None
     accepted: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        given = self.accepted
+        # The letters of one field's name are no fields.
+        fields = (given,) if isinstance(given, str) else tuple(given)
+        object.__setattr__(self, "accepted", fields)
+
 
 @dataclass(frozen=True)
 class Prepared:

@@ -67,7 +67,7 @@ def one_scaling(resolved: Resolved) -> Resolved:
     """
     known = resolved.conventions.preprocessing
     mean, std = (float(np.mean(values)) for values in (known.mean, known.std))
-    scaling = Preprocessing((mean,) * RGB, (std,) * RGB)
+    scaling = Preprocessing((mean, mean, mean), (std, std, std))
     if scaling.is_close(known):
         return resolved
     sources = {**resolved.sources}
