@@ -56,6 +56,7 @@ from efn_compose.checkpoints.dialects.keras.keras_order import (
 )
 from efn_compose.checkpoints.dialects.keras.keras_scaling import (
     config_preprocessing,
+    normalization_layers,
     normalization_weights,
 )
 from efn_compose.checkpoints.dialects.spec_reading import requested_spec
@@ -195,16 +196,21 @@ def _scaling(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> tuple[Prep
             )
         return found, "layers before the stem in the file's configuration"
     if is_v2(spec):
+        if not is_named:
+            _question_v2(raw, spec)
         name = FAMILIES[spec.family].preprocessing
         return PREPROCESSINGS[name], f"keras.applications' default for {spec.family!r}: {name}"
     weights = normalization_weights(raw)
+    if not has_stem:
+        _question_several(raw)
     if weights is None:
         return PREPROCESSINGS["imagenet"], "keras.applications' V1 ImageNet files"
     mean, variance = weights
     is_hosted = np.allclose(variance, HOSTED_VARIANCE, atol=1e-3)
     steps = None if is_named else _scaling_steps(raw)
     _question_steps(raw, spec, steps, is_hosted)
-    if is_hosted and steps == (1, 0):
+    # An older weights file of the uncorrected model has the very lists of the hosted file itself.
+    if is_hosted and steps == (1, 0) and "layer_classes" in raw.metadata:
         deviation = np.sqrt(variance)
         source = (
             "normalization layer; the ImageNet file was loaded by path, so the model divides by "
@@ -234,11 +240,28 @@ def _scaling_steps(raw: RawCheckpoint) -> tuple[int, int] | None:
     Keras 3 corrects the hosted ImageNet file by one more `Rescaling`, tf_keras by a multiplication,
     which the file lists as an operation.
     """
-    classes = raw.metadata.get("layer_classes")
+    classes = _listed_classes(raw)
     if not classes:
         return None
     operations = sum(classes.get(name, 0) for name in ("tf_op_lambda", "tfop_lambda", "lambda"))
     return classes.get("rescaling", 0), operations
+
+
+def _listed_classes(raw: RawCheckpoint) -> dict[str, int]:
+    """Return how many layers of each class a file lists, by class in snake case; {} without a list.
+
+    Older weight files list layers by name, and Keras' own names are the classes' with a number.
+    """
+    classes = raw.metadata.get("layer_classes")
+    names = raw.metadata.get("layer_names") or ()
+    # Files that other programs write list layers with weights alone.
+    if classes or "stem_activation" not in names:
+        return dict(classes or {})
+    counts: dict[str, int] = {}
+    for name in names:
+        key = "tf_op_lambda" if name.startswith("tf.") else re.sub(r"_\d+$", "", name)
+        counts[key] = counts.get(key, 0) + 1
+    return counts
 
 
 #: (rescalings, operations) that go with variances as they are, and with those of the hosted file.
@@ -257,6 +280,41 @@ def _question_steps(
         f".keras, which does, or name the network, e.g. --arch {spec.variant}, to accept the usual "
         "scaling of its weights."
     )
+
+
+#: Layers that scale the input of V2 networks that were made with `include_preprocessing`, by family.
+_V2_STEPS = {"v2-b": {"rescaling": 1, "normalization": 1}, "v2": {"rescaling": 1}}
+
+
+def _question_v2(raw: RawCheckpoint, spec: ArchSpec) -> None:
+    """Raise where a file lists other scaling layers than the library's V2 networks begin with."""
+    classes = _listed_classes(raw)
+    found = {name: classes[name] for name in ("rescaling", "normalization") if name in classes}
+    if not classes or found == _V2_STEPS[spec.family]:
+        return
+    what = (
+        f"the file lists {' and '.join(f'{count} {name}' for name, count in found.items())} layers, "
+        "other ones than the library puts before such a network"
+        if found
+        else "the model was made with include_preprocessing=False, so the caller scaled the pixels"
+    )
+    raise AmbiguousCheckpointError(
+        f"{raw.path}: {what}, and the file does not say how. Name the network, e.g. --arch "
+        f"{spec.variant}, to accept the usual scaling of its weights "
+        f"({FAMILIES[spec.family].preprocessing})."
+    )
+
+
+def _question_several(raw: RawCheckpoint) -> None:
+    """Raise where there are several Normalization layers, and nothing says what each of them does."""
+    layers = normalization_layers(raw)
+    count = max(len(layers), _listed_classes(raw).get("normalization", 0))
+    if count > 1:
+        raise AmbiguousCheckpointError(
+            f"{raw.path}: the file lists {count} Normalization layers, {len(layers)} of them with "
+            f"weights ({', '.join(layers)}), and does not say how they follow each other. Save the "
+            "model as .keras, which does, or the backbone alone."
+        )
 
 
 DIALECT = Dialect(

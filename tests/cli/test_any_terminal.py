@@ -1,5 +1,7 @@
 """Commands end with their own exit code where standard output cannot show what they say."""
 
+import io
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+
+from efn_compose.cli.shared.output import Output
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +57,11 @@ def test_a_command_without_standard_output_does_its_work(photos, tmp_path):
     )
     assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
     assert table.read_text(encoding="utf-8").count("\n") == 9
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "utf-8"])
+def test_a_name_in_json_is_the_same_name_on_every_terminal(monkeypatch, encoding):
+    out = io.TextIOWrapper(io.BytesIO(), encoding, errors="replace")
+    monkeypatch.setattr(sys, "stdout", out)
+    Output(as_json=True).result({"class": "\u011dato \u732b"}, "")
+    assert json.loads(out.buffer.getvalue().decode(encoding)) == {"class": "\u011dato \u732b"}

@@ -221,6 +221,13 @@ def test_v2_scaling_and_its_absence_are_read_from_the_configuration(tmp_path):
     model.save(tmp_path / "none.keras")
     with pytest.raises(AmbiguousCheckpointError, match="include_preprocessing=False"):
         convert(tmp_path / "none.keras")
+    # A weights file lists its layers: the same question, and the same answer.
+    model.save_weights(tmp_path / "none.weights.h5")
+    with pytest.raises(AmbiguousCheckpointError, match="include_preprocessing=False"):
+        convert(tmp_path / "none.weights.h5")
+    build("keras", V2).save_weights(tmp_path / "usual.weights.h5")
+    usual = convert(tmp_path / "usual.weights.h5").donor.conventions.preprocessing
+    assert usual.std == pytest.approx(np.array(STD) * 255)
     donor = convert(tmp_path / "none.keras", arch=V2).donor
     assert donor.conventions.preprocessing.std == pytest.approx(np.array(STD) * 255)
 

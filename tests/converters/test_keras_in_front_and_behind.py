@@ -120,6 +120,21 @@ def test_heads_in_weight_files_without_a_configuration_are_left_out(
     assert same_features(conversion.donor, backbone, pixels, pixels)
 
 
+def test_a_second_normalization_is_followed_or_asked_about(tmp_path, library, backbone, pixels):
+    mean, variance = np.float32([10, 20, 30]), np.float32([4, 9, 16])
+    front = library.layers.Normalization(mean=mean, variance=variance)
+    adapted = library.layers.Normalization()
+    adapted.adapt(pixels)
+    for number, layer in enumerate((front, adapted)):
+        model = library.Sequential([library.Input((SIDE, SIDE, 3)), layer, backbone])
+        model.save(tmp_path / f"{number}.keras")
+        scaled = np.asarray(layer(pixels))
+        assert same_features(convert(tmp_path / f"{number}.keras").donor, backbone, pixels, scaled)
+        model.save_weights(tmp_path / f"{number}.weights.h5")
+        with pytest.raises(AmbiguousCheckpointError, match="lists 2 Normalization layers"):
+            convert(tmp_path / f"{number}.weights.h5")
+
+
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5"])
 def test_one_model_in_three_files_gives_one_answer(tmp_path, library, backbone, suffix, pixels):
     path = tmp_path / f"m{suffix}"
@@ -134,6 +149,24 @@ def test_the_hosted_files_correction_is_read_from_the_file(tmp_path, hosted, suf
     donor = convert(path).donor
     assert same_features(donor, hosted, pixels, pixels)
     assert donor.conventions.preprocessing.std == pytest.approx((58.395, 57.12, 57.375), rel=1e-5)
+
+
+def test_an_older_weights_file_lists_the_correction_too(tmp_path, hosted, library, pixels):
+    if library.__name__ == "keras":
+        pytest.skip("Keras 3 writes no such file")
+    hosted.save_weights(tmp_path / "m.h5")
+    assert same_features(convert(tmp_path / "m.h5").donor, hosted, pixels, pixels)
+    # The file that the library hosts lists no correction: the library adds one when it loads it.
+    plain = network_of(library, weights=None, input_shape=(SIDE, SIDE, 3), pooling="avg")
+    plain.set_weights(hosted.get_weights())
+    plain.save_weights(tmp_path / "hosted.h5")
+    assert same_features(convert(tmp_path / "hosted.h5").donor, hosted, pixels, pixels)
+    # A scaling of the user's own before it is asked about.
+    inputs = library.layers.Rescaling(1 / 127.5)(library.Input((SIDE, SIDE, 3)))
+    scaled = network_of(library, weights=None, input_tensor=inputs, pooling="avg")
+    scaled.save_weights(tmp_path / "scaled.h5")
+    with pytest.raises(AmbiguousCheckpointError, match="lists 2 Rescaling layers"):
+        convert(tmp_path / "scaled.h5")
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str, str], ...] = tuple(
         ),
         (
             rb"\x00+\Z",
-            "nothing but zeros: a download that was broken off",
+            "zeros alone, a download that was broken off",
             "Fetch the file again.",
         ),
         (

@@ -168,6 +168,8 @@ _BOOKKEEPING = (
     ),
     (re.compile(r"(.*/)?save_counter/.+"), "counters"),
 )
+#: What `tf.random.Generator` calls its variable, wherever a model keeps it.
+_RANDOM_STATE = "StateVar"
 
 
 def _counts_pixels(path: str, keys: Mapping[str, str]) -> bool:
@@ -235,10 +237,16 @@ def _object_names(
         if attribute.full_name
     }
     candidates: dict[str, list[str]] = {}
+    random_states = 0
     for key in keys:
         if key != OBJECT_GRAPH and ".OPTIMIZER_SLOT" not in key:
             name = full_names.get(key, key.removesuffix(VALUE_SUFFIX))
-            candidates.setdefault(name, []).append(key)
+            if name.rpartition("/")[2] == _RANDOM_STATE:
+                random_states += 1
+            else:
+                candidates.setdefault(name, []).append(key)
+    if random_states:
+        notes.append(f"{random_states} states of random numbers ignored: training state")
     named = {}
     for name, options in candidates.items():
         kept = [key for key in options if not key.startswith(_REPEATED_LISTS)] or options[:1]

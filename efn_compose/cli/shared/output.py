@@ -27,7 +27,10 @@ class Output:
             text: The same for people.
         """
         if self.as_json:
-            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+            # Names that the terminal's encoding lacks are escaped, and stay what they are.
+            is_utf = (sys.stdout.encoding or "").lower().startswith("utf")
+            text = json.dumps(value, indent=2, ensure_ascii=not is_utf, default=str)
+            sys.stdout.write(text + "\n")
         elif not self.is_quiet:
             sys.stdout.write(text.rstrip("\n") + "\n")
         # A command may go on for hours after it, as one that serves a page does.

@@ -107,8 +107,9 @@ def soup(
         (0.5, 0.5)
     """
     ingredients = prepare_soup(donors, method=method, data=data, ancestor=ancestor, seed=seed)
-    for words in ingredients.notes if say else ():
-        say(words)
+    if say is not None:
+        for words in ingredients.notes:
+            say(words)
     done = cook(ingredients, say)
     if output is not None:
         done.save(output)

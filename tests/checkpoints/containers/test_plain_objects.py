@@ -104,7 +104,7 @@ OTHER_KINDS = {
     "Python pickle": pickle.dumps({"w": np.ones(2)}),
     "MessagePack": b"\x81\xa6params\x80",
     "one array of NumPy": b"\x93NUMPY\x01\x00",
-    "nothing but zeros": bytes(4096),
+    "zeros alone": bytes(4096),
     "GGUF": b"GGUF\x03\0\0\0",
     "index of a checkpoint in several files": b'{"metadata": {}, "weight_map": {"w": "m-1-of-2"}}',
 }

@@ -55,8 +55,8 @@ def read(path: str | os.PathLike[str], *, container: str = "", ema: bool = True)
         Names, shapes and types at once, values on demand. `metadata` holds
         "keras_version" and "model_config" (parsed JSON, never executed) where
         the file has them, "layer_classes" (number of layers by class in snake case)
-        for a `.weights.h5`, and "composites" (nested models and composite layers)
-        for the others.
+        for a `.weights.h5`, and "composites" (nested models and composite layers) and
+        "layer_names" (the outermost layers) for the others.
 
     Raises:
         UnreadableCheckpointError: Missing, truncated, or of no known layout.
@@ -116,6 +116,7 @@ def _read_layout(
         composites: list[str] = []
         tensors = _by_name(_legacy_tensors(source, root, layers, notes, composites), path)
         metadata["composites"] = tuple(composites)
+        metadata["layer_names"] = tuple(layers)
         notes += [f"unwrapped the nested model or composite layer {name!r}" for name in composites]
         if "optimizer_weights" in file:
             notes.append("optimizer_weights ignored: training state")

@@ -85,6 +85,16 @@ def _normalization(raw: RawCheckpoint, layer: LayerConfig) -> tuple[np.ndarray, 
     return (deviation, mean) if layer.fields.get("invert") else (1 / deviation, -mean / deviation)
 
 
+def normalization_layers(raw: RawCheckpoint) -> list[str]:
+    """Return the layers that store a mean and a variance of pixels.
+
+    Args:
+        raw: The checkpoint.
+    """
+    layers = [name.rpartition("/")[0] for name in raw.tensors if name.rpartition("/")[2] == "mean"]
+    return [layer for layer in layers if f"{layer}/variance" in raw.tensors]
+
+
 def normalization_weights(
     raw: RawCheckpoint, name: str | None = None
 ) -> tuple[np.ndarray, np.ndarray] | None:
