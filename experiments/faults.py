@@ -40,6 +40,7 @@ MAKERS = (
     "torch_files:own_heads", "torch_files:channels", "torch_files:harmless_pickles",
     "torch_files:no_checkpoints", "images:exif", "images:grey", "images:folders", "images:tables",
     "images:terminals",
+    "keras_files:scaling_lists", "torch_files:own_pooling", "images:more_folders",
 )  # fmt: skip
 #: Runs commands, one a line, and answers with exit code and messages.
 RUN = """

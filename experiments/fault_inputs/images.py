@@ -82,6 +82,30 @@ def grey(folder: Path) -> Iterator[Case]:
     yield _folds(METADATA, "grey pictures alone, of six modes", f"folder:{folder / 'all'}", (12, 2))
 
 
+def more_folders(folder: Path) -> Iterator[Case]:
+    """Parts of a split under longer names; a text chunk of a PNG with a wrong checksum; phone pictures."""
+    rng = np.random.default_rng(0)
+    for part in ("training_set", "test_set"):
+        for label in ("cat", "dog"):
+            for number in range(8):
+                _image(folder / "sets" / part / label / f"{number}.png", rng)
+    yield _folds(
+        FOLDERS, "training_set/test_set above the classes", f"folder:{folder / 'sets'}", None
+    )
+    for label in ("cat", "dog"):
+        for number in range(6):
+            _image(folder / "text" / label / f"{number}.png", rng)
+    damaged = folder / "text" / "cat" / "0.png"
+    content = damaged.read_bytes()
+    chunk = struct.pack(">I", 3) + b"tEXt" + b"k\0a" + bytes(4)
+    damaged.write_bytes(content[:33] + chunk + content[33:])
+    yield _folds(METADATA, "a text with a wrong checksum", f"folder:{folder / 'text'}", (12, 2))
+    for label in ("cat", "dog"):
+        (folder / "phone" / label).mkdir(parents=True)
+        (folder / "phone" / label / "0.heic").write_bytes(b"not read here")
+    yield _folds(FOLDERS, "classes of HEIC pictures", f"folder:{folder / 'phone'}", None)
+
+
 def tables(folder: Path) -> Iterator[Case]:
     """Backslashes, a missing label, numbers as text, other names of columns, UTF-16."""
     rng = np.random.default_rng(0)

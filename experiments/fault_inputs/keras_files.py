@@ -88,6 +88,27 @@ def imagenet(folder: Path) -> Iterator[Case]:
     yield convert(LIBRARY, "m.weights.h5", truth="m")
 
 
+def scaling_lists(folder: Path) -> Iterator[Case]:
+    """Weight files whose lists show another input scaling than the network's usual one."""
+    keras = _library("keras")
+    for name, asks in (("usual", True), ("caller_scales", False)):
+        network = keras.applications.EfficientNetV2B0(
+            include_top=False, weights=None, input_shape=(SIDE, SIDE, 3), include_preprocessing=asks
+        )
+        network.save_weights(folder / f"{name}.weights.h5")
+        if asks:
+            truths = Truths(folder, SIDE)
+            maps = _features(keras, network, truths.pixels)
+            truths.add("usual.weights.h5", maps.mean((1, 2)))
+            truths.write()
+        yield convert(LIBRARY, f"{name}.weights.h5")
+    adapted = keras.layers.Normalization()
+    adapted.adapt(np.random.default_rng(0).uniform(0, 255, (4, SIDE, SIDE, 3)).astype(np.float32))
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), adapted, _backbone(keras)])
+    model.save_weights(folder / "second_normalization.weights.h5")
+    yield convert(LIBRARY, "second_normalization.weights.h5")
+
+
 def after_training(folder: Path) -> Iterator[Case]:
     """What tf_keras leaves after `fit`: optimizer, metrics and random states are variables too."""
     import tensorflow as tf

@@ -134,6 +134,16 @@ def own_heads(folder: Path) -> Iterator[Case]:
     yield convert(HEADS, "lukemelas_mlp.pth", "--arch", "b0")
 
 
+def own_pooling(folder: Path) -> Iterator[Case]:
+    """A pooling with a weight in the place of the mean, inside the network."""
+    truths = Truths(folder)
+    model = network("efficientnet_b0", num_classes=5)
+    torch.save({**model.state_dict(), "global_pool.p": torch.full((1,), 3.0)}, folder / "gem.pth")
+    truths.add("gem.pth", answer(model, truths.pixels)[0])
+    truths.write()
+    yield convert(HEADS, "gem.pth", *RA)
+
+
 def channels(folder: Path) -> Iterator[Case]:
     """Grey and four-channel stems, as they are and with the option that folds grey to RGB.
 
