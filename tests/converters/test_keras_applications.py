@@ -105,7 +105,7 @@ def test_structure_is_exact_in_float64_at_even_odd_and_non_square_sizes(variant,
                 randomise(model, pixels(seed=1, count=8).astype("float64"))
                 weights = model.get_weights()
                 model.save_weights(tmp_path / "net.weights.h5")
-                donor = convert(tmp_path / "net.weights.h5").donor
+                donor = convert(tmp_path / "net.weights.h5", arch=variant).donor
             else:
                 model.set_weights(weights)
                 for layer in model.layers:

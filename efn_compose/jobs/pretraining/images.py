@@ -197,9 +197,7 @@ def prepare_images(
     patients = table.groups if config.pretrain.positives == "patient" else None
     pair = find_pair(table, config, both) if config.pretrain.cyclegan else None
     notes = table.notes + (() if known is None else known.notes)
-    found = PretrainImages(
-        images, watched, labels, labelled, both, patients, left_out, pair, notes
-    )
+    found = PretrainImages(images, watched, labels, labelled, both, patients, left_out, pair, notes)
     return found, unreadable
 
 
