@@ -208,7 +208,7 @@ class Bench:
         learner = SoupLearner(
             model.model, space.spec, self.donors[0].conventions, self.data.classes, tensors
         )
-        images, labels = self.evaluator.images["train"], self.evaluator.train_labels
+        images, labels = tf.constant(self.data.train_images), self.evaluator.train_labels
         order = model.epoch_order(len(self.data.train_labels), seed, epochs)
         found = learner.learn(images, labels, order, seed=seed)
         soup = Recipe.by_segment(found.weights).compose(space, tensors)
