@@ -47,7 +47,8 @@ class Way:
         averaged: Whether the states of the second half of the updates are averaged.
         orders: Trainings in different orders whose last states are averaged.
         falling: Whether the rate falls by a cosine.
-        even: Whether BatchNorm statistics are taken of equal batches without copies.
+        copies: Whether the last batch that BatchNorm statistics are taken of is filled with copies of
+            the last image, as version 0.1 did.
         probe: "ridge and kNN" without training, in place of all else.
     """
 
@@ -58,7 +59,7 @@ class Way:
     averaged: bool = False
     orders: int = 1
     falling: bool = False
-    even: bool = False
+    copies: bool = False
     probe: bool = False
 
 
@@ -66,13 +67,13 @@ class Way:
 TRUTH = "full"
 WAYS = {
     "today": Way(),
+    "copies in the last batch": Way(copies=True),
     "rate 3e-4": Way(rate=3e-4),
     "class means": Way(head="own"),
     "class means, rate 3e-4": Way(head="own", rate=3e-4),
     "rate 3e-3": Way(rate=3e-3),
     "no dropout": Way(dropout=0.0),
     "second half averaged": Way(averaged=True),
-    "equal batches": Way(even=True),
     "common class means": Way(head="common"),
     "class means, averaged, no dropout": Way(head="own", averaged=True, dropout=0.0),
     "class means, rate 3e-4, averaged, no dropout": Way(
@@ -201,8 +202,8 @@ def evaluate(
 ) -> dict[str, Any]:  # fmt: skip
     """Evaluate a candidate in a way; seconds are the processor's."""
     from efn_compose.assess.metrics import scores
-    from efn_compose.train.engine.batches import even_batches
     from efn_compose.train.resident.probe import probe_scores
+    from efn_compose.train.resident.resident import batches
 
     network, data = worker.network, worker.data
     begun = time.process_time()
@@ -225,8 +226,8 @@ def evaluate(
     states = [end_state(worker, way, tensors, common, seed + 100 * n) for n in range(way.orders)]
     if len(states) > 1:
         network.load(mean(states), seed)
-    if way.even:
-        network.recalibrate(worker.images["train"], even_batches(320, worker.inference_batch))
+    if way.copies:
+        network.recalibrate(worker.images["train"], batches(320, worker.inference_batch))
     else:
         worker.recalibrate()
     spent = time.process_time()

@@ -114,7 +114,8 @@ class Evaluator(Worker):
         )
         self.inference_batch = inference_batch(setup.spec, data.size)
         count = min(len(data.train_labels), setup.statistics_images)
-        self._recalibration_order = batches(count, self.inference_batch)
+        # Copies that fill a batch would count one image many times.
+        self._recalibration_order = even_batches(count, self.inference_batch)
         looked_at = head_numbers(len(data.train_labels))
         self._head_order = looked_at[even_batches(len(looked_at), self.inference_batch)]
         #: Of the present seat, by fingerprint: none until it is needed.

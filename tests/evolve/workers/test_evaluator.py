@@ -133,3 +133,21 @@ def test_equal_weights_begin_with_equal_class_means_whatever_the_seed(data):
     worker.load(first.weights | {kernel: 2 * first.weights[kernel]}, seed=3)
     kept = worker.network.tensors(with_head=True)[kernel]
     np.testing.assert_array_equal(kept, 2 * first.weights[kernel])
+
+
+@pytest.mark.slow
+def test_statistics_count_every_image_once_where_batches_are_not_full(data, monkeypatch):
+    import keras
+
+    # 48 training images in batches of at most 32: those of the stem are the mean over all.
+    monkeypatch.setattr(
+        "efn_compose.evolve.workers.evaluator.inference_batch", lambda spec, size: 32
+    )
+    worker, donor = _worker(data), DONORS[0]
+    worker.load(donor.tensors, seed=1)
+    worker.recalibrate()
+    model = donor.build(include_top=False)
+    stem = keras.Model(model.input, model.get_layer("stem_conv").output)
+    maps = np.asarray(stem(donor.preprocess(data.train_images)))
+    found = worker.network.tensors()["stem_bn/moving_mean"]
+    np.testing.assert_allclose(found, maps.mean(axis=(0, 1, 2)), rtol=1e-4, atol=1e-5)
