@@ -126,6 +126,8 @@ class Halving(SearchKind):
         Example:
             >>> Halving(population=1, generations=30).kept_networks(1, BudgetOptions())
             17
+            >>> Halving(1, 30, optimizer="kept").kept_networks(1, BudgetOptions())
+            23
         """
         count = max(self.generations + 1, 2 * MEMORY if budget.is_set else 0)
         first = max(self.population, donor_count)
@@ -134,7 +136,11 @@ class Halving(SearchKind):
         whole = [
             lines * each if each > 1 else 0 for lines, each in zip(means, branches, strict=True)
         ]
-        return most_kept([self.size(n, donor_count) for n in range(count)], means, whole)
+        sizes = [self.size(n, donor_count) for n in range(count)]
+        kept = most_kept(sizes, means, whole)
+        if self.optimizer == "kept":  # the state of an optimizer is as large as two networks
+            kept += 2 * max(sum(sizes[n : n + WHOLE + 1]) for n in range(count))
+        return kept
 
     def idle_note(self, donor_count: int, workers: int, budget: BudgetOptions) -> str:
         """Return a note on workers left idle, and on branches that never begin.
