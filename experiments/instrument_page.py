@@ -115,7 +115,7 @@ def write_page(rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the tables below what people wrote."""
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# The instrument\n\n{MARK}"
     repetitions = len({row["repetition"] for row in rows})
-    lines = [f"State: {len(rows)} evaluations of {repetitions} repetitions.", ""]
+    lines = [f"State: {len(rows)} evaluations; repetitions: {repetitions}.", ""]
     for images, parts in PARTS.items():
         lines += [f"## Scored on {images} images", "", *table(rows, parts), ""]
     above = text.split(MARK)[0]
