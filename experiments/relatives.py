@@ -6,7 +6,8 @@ Purpose: Lite0 from ImageNet and its fine-tunings on four other data sets are th
          Searches have equal evaluations; the control of each is random search of the same encoding.
 Command: TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python experiments/relatives.py --seeds 0 1 2
          An arm that the journal has is not run again; --summary writes the tables alone.
-Time:    20 to 40 processor minutes for a target and a seed; the results say it arm by arm.
+Time:    about 20 processor minutes for a target and a seed, judging by a shortened run; the results
+         say it arm by arm.
 Result:  experiments/results/relatives.md
 """
 
@@ -159,8 +160,8 @@ def learned(bench: Bench) -> Made:
         model.model, space.spec, bench.given[0].conventions, bench.data.classes, tensors
     )
     order = model.epoch_order(len(bench.data.train_labels), bench.seed, epochs)
-    images, labels = bench.evaluator.images["train"], bench.evaluator.train_labels
-    found = learner.learn(images, labels, order, seed=bench.seed)
+    labels = bench.evaluator.train_labels
+    found = learner.learn(bench.data.train_images, labels, order, seed=bench.seed)
     soup = Recipe.by_segment(found.weights).compose(space, tensors)
     return Made(dict(soup), epochs, found.weights.mean(axis=0).round(3).tolist())
 
