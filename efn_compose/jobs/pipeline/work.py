@@ -230,7 +230,8 @@ def _ask(counted: Counted, stage: Stage) -> Work:
     views = max(1, getattr(counted.configs[stage.name], stage.verb).tta)
     return Work(
         tuple(
-            Load(spec, size, 0, views * images * count, builds=count)
+            # Networks of one kind are built once, and take turns in it.
+            Load(spec, size, 0, views * images * count)
             for spec, size, count in counted.asked(stage)
         )
     )
