@@ -13,16 +13,17 @@ from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.store.environment import free_memory, usable_cores
 
-#: What a process takes that has imported TensorFlow and traced a network, by device. On a GPU the
-#: driver's libraries come to it.
-_PROCESS_BYTES = {"cpu": 0.6e9, "gpu": 3.0e9, "tpu": 3.0e9}
+#: What a process takes that has imported TensorFlow and traced a network, by device; measured
+#: (experiments/results/streaming.md). On a GPU the driver's libraries come to it.
+_PROCESS_BYTES = {"cpu": 0.8e9, "gpu": 3.0e9, "tpu": 3.0e9}
 #: Copies of a network that a worker has: as composed, in the network, gradients, Adam's two, and
 #: what it hands back.
 _COPIES = 6
 #: Parts of the cache that a worker has in memory at a time.
 _CHUNKS_BYTES = 0.2e9
-#: Tensors of each layer's output that a step keeps; see `models.memory`.
-_STEP_BYTES = 4 * 3
+#: Tensors of each layer's output that a step keeps; see `models.memory`. Gradients, and room that is
+#: lost between pieces, come to them.
+_STEP_BYTES, _MARGIN = 4 * 3, 1.25
 #: What the maps of images that pass without gradients may take; see `models.memory`.
 _INFERENCE_BYTES = 2**30
 #: Of the free memory, what a plan may take: estimates are not exact.
@@ -137,7 +138,8 @@ class MemoryPlan:
             network = cost(demand.spec, demand.size)
             step = _STEP_BYTES * network.activations * max(1, demand.batch_size)
             # What one leaves, the other takes.
-            found += max(step, min(_INFERENCE_BYTES, 256 * _STEP_BYTES * network.largest_map))
+            inference = min(_INFERENCE_BYTES, 256 * _STEP_BYTES * network.largest_map)
+            found += _MARGIN * max(step, inference)
         return int(found)
 
     @property
