@@ -1,6 +1,6 @@
-"""Swish on large maps in one pass forwards and one backwards, compiled; TensorFlow takes eight.
+"""Swish in one pass over memory forwards and one backwards, compiled; TensorFlow takes eight.
 
-On maps of this size the passes over memory are what an activation costs: experiments/step_speed.py.
+The passes are what an activation costs: experiments/step_speed.py.
 """
 
 from typing import Any
@@ -9,25 +9,21 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-#: Pixels of a map, height times width, up to which it is left to TensorFlow: the maps of images up to
-#: 64 px, whose searches have the bits they always had.
-SMALL_MAP = 32 * 32
-
 
 class CompiledSwish(layers.Activation):
-    """An `Activation` that computes swish of large float32 maps by a compiled function.
+    """An `Activation` that computes swish of float32 maps by a compiled function.
 
-    Differs from Keras' in rounding only. Other functions, and maps whose size is not known when the
-    network is traced, are left as they are.
+    Differs from Keras' in rounding only. Compiling takes some hundredths of a second per shape of
+    maps. Other functions, maps of one pixel, and maps whose size is not known when the network is
+    traced are left as they are.
     """
 
     def call(self, inputs: Any) -> Any:
         """Return the activations of maps (image, height, width, channel)."""
         sides = tuple(inputs.shape[1:3])
-        is_map = len(inputs.shape) == 4 and None not in sides
-        if self.activation is not keras.activations.silu or not is_map:
-            return super().call(inputs)
-        if sides[0] * sides[1] <= SMALL_MAP or inputs.dtype not in ("float32", tf.float32):
+        is_map = len(inputs.shape) == 4 and None not in sides and sides != (1, 1)
+        is_swish = self.activation is keras.activations.silu
+        if not (is_map and is_swish and inputs.dtype in ("float32", tf.float32)):
             return super().call(inputs)
         return _swish(inputs)
 

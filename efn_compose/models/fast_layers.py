@@ -87,5 +87,17 @@ class LayerKinds:
 _FUSED_TYPES = ("float32", "float16", "bfloat16", tf.float32, tf.float16, tf.bfloat16)
 _LINEAR = layers.Conv2D(1, 1).activation
 
-#: What trains fastest on processors: measured in experiments/engine_throughput.py.
-FAST_LAYERS = LayerKinds(SmallMapDepthwise, FusedBatchNormalization, GateConvolution, CompiledSwish)
+#: Images up to this size are left to TensorFlow's swish: their searches keep the bits they always had,
+#: and are too short for compiling.
+_SMALL_IMAGES = 64
+
+
+def fast_layers(size: int | None = None) -> LayerKinds:
+    """Return what trains fastest on processors: measured in experiments/engine_throughput.py.
+
+    Args:
+        size: Height and width of the images in pixels; None where they are not known.
+    """
+    is_large = size is not None and size > _SMALL_IMAGES
+    activation = CompiledSwish if is_large else layers.Activation
+    return LayerKinds(SmallMapDepthwise, FusedBatchNormalization, GateConvolution, activation)

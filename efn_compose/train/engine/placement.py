@@ -12,7 +12,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from efn_compose.models.fast_layers import FAST_LAYERS, FusedBatchNormalization, LayerKinds
+from efn_compose.models.fast_layers import FusedBatchNormalization, LayerKinds, fast_layers
 
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 _BEST_PRECISION = {"cpu": "float32", "gpu": "mixed_float16", "tpu": "mixed_bfloat16"}
@@ -50,14 +50,15 @@ class Placement:
         """The dtype policy of the network's layers."""
         return _BEST_PRECISION[self.device] if self.precision == "auto" else self.precision
 
-    @property
-    def kinds(self) -> LayerKinds:
-        """Classes of layers to build of."""
+    def kinds(self, size: int | None) -> LayerKinds:
+        """Return the classes of layers to build of, for images of a size in pixels, None for any."""
         if self.layers is not None:
             return self.layers
         if self.device == "tpu" or self.compiled:
             return LayerKinds()  # XLA fuses BatchNorm by itself
-        return FAST_LAYERS if self.device == "cpu" else LayerKinds(norm=FusedBatchNormalization)
+        return (
+            fast_layers(size) if self.device == "cpu" else LayerKinds(norm=FusedBatchNormalization)
+        )
 
     @contextmanager
     def building(self) -> Iterator[None]:

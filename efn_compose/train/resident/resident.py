@@ -110,7 +110,7 @@ class ResidentModel:
             classes=self.classes,
             dropout=self.settings.dropout,
             bn_momentum=self._momentum,
-            kinds=self.placement.kinds,
+            kinds=self.placement.kinds(size),
         )
         self._variables = model_variables(self.model, self.spec, self.classes)
         self._trainable = [variable.value for variable in self.model.trainable_variables]
