@@ -1,9 +1,19 @@
 """Story files: stages, references, order, and what is wrong with them; no network is built."""
 
 import pytest
+from repository import ROOT
 
+from efn_compose.config import load_config
 from efn_compose.errors import ConfigError
-from efn_compose.jobs.pipeline.stages import SCHEMAS, product_kind, with_products
+from efn_compose.jobs.pipeline.stages import (
+    SCHEMAS,
+    first_training,
+    overrides_of,
+    product_kind,
+    stand_ins,
+    submitting_stage,
+    with_products,
+)
 from efn_compose.jobs.pipeline.story import Reference, Stage, read_story
 
 STORY = """
@@ -46,6 +56,14 @@ def test_settings_for_everywhere_reach_the_stages_that_have_them_and_lose_to_the
     assert "data.size" not in story["answer"].settings
     assert story["many"].settings["data.size"] == 16
     assert all(stage.settings["run.seed"] == 7 for stage in story.stages)
+
+
+@pytest.mark.parametrize("name", ["story", "melanoma"])
+def test_stories_of_the_experiments_have_settings_that_their_verbs_know(name):
+    story = read_story(ROOT / "experiments" / f"{name}.toml", SCHEMAS)
+    assert submitting_stage(story).verb == "ensemble" and first_training(story).name == "networks"
+    for stage in story.stages:
+        load_config(None, overrides_of(stand_ins(story, stage)), SCHEMAS[stage.verb])
 
 
 def test_overrides_win(tmp_path):
