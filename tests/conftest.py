@@ -16,10 +16,11 @@ TRUTHS = (
     "safetensors", "skimage", "segmentation_models_pytorch", "timm", "torch", "torchvision", "transformers",
 )  # fmt: skip
 
-#: Tests whose paths begin alike in a line share a process. The first would each start a Ray cluster
-#: of their own at once; the second fork their commands from one that has imported TensorFlow.
+#: Files whose paths begin as in one line share a process: the first two lines a Ray each, which every file
+#: would start for itself; the last one the process that has imported TensorFlow and forks commands.
 TOGETHER = (
     ("tests/evolve/workers/",),
+    ("tests/jobs/trainings/", "tests/jobs/study/"),
     ("tests/jobs/search/test_job.py", "tests/train/recipe/test_recipe.py"),
 )
 
@@ -51,11 +52,18 @@ def pytest_runtest_call() -> Any:
         pytest.skip(f"extra `parity` is not installed: no {name}")
 
 
+def _scope(nodeid: str) -> str:
+    """Return what one process runs whole: the test's file, or the first of those it belongs to."""
+    file = nodeid.partition("::")[0]
+    return next((paths[0] for paths in TOGETHER if file.startswith(paths)), file)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run files with slow tests first, so that no long one is left for one process at the end."""
+    """Run what takes longest first, so that it is not left for one process at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    first = [paths[0] for paths in TOGETHER]
+    items.sort(key=lambda item: (item.path not in slow, _scope(item.nodeid) not in first))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -65,7 +73,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return next((paths[0] for paths in TOGETHER if file.startswith(paths)), file)
+            return _scope(nodeid)
 
     return ByFile(config, log)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from repository import ROOT
 from tiny_recipe import quarters, tiny_donor
+from traced_trainers import share_trainers
 
 from efn_compose.cli import main
 from efn_compose.config import load_config
@@ -38,6 +39,7 @@ def place(tmp_path_factory):
 @pytest.mark.slow
 def test_commands_leave_the_files_that_the_page_lists(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
+    share_trainers(monkeypatch, {})
     for command in blocks("sh"):
         for words, short in STAND_INS.items():
             command = command.replace(words, short)

@@ -1,5 +1,6 @@
 """Refitting compositions: against a block's own least squares, and inside an evaluation."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -114,9 +115,11 @@ def test_an_evaluation_refits_mixtures_and_averages_and_nothing_else(setting):
     whole = Recipe.genome(space.pure(0))
     losses, kernels = {}, {}
     block = _block_of(space, _places(space)[3])
+    setup = WorkerSetup(donors[0].spec, donors[0].conventions, FitnessOptions())
+    evaluator = setup.make_worker(data)
     for refit in (False, True):
-        fitness = FitnessOptions(refit=refit)
-        evaluator = WorkerSetup(donors[0].spec, donors[0].conventions, fitness).make_worker(data)
+        # The network is traced alike for both.
+        evaluator.setup = dataclasses.replace(setup, fitness=FitnessOptions(refit=refit))
         evaluator.sit(Seat(space, tensors))
         for name, recipe in {"mixed": mixed, "average": Recipe.average(2), "whole": whole}.items():
             found = EvaluationTask(recipe, seed=1).run(evaluator)

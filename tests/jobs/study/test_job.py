@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from executor_kinds import keep_ray
 from page_checks import Page
 from random_donors import TINY
 from tiny_recipe import quarters, tiny_donor
@@ -123,6 +124,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
 
 @pytest.mark.slow
 def test_two_workers_make_the_table_of_one(rows_of_24, place):
+    keep_ray()
     changes = {"executor__kind": "ray", "executor__workers": 2, "study__resolutions": "24"}
     summary = study(overrides=settings(place, "ray", **changes), quiet=True)
     assert summary.table.read_bytes() == rows_of_24

@@ -5,6 +5,7 @@ import statistics
 
 import numpy as np
 import pytest
+from executor_kinds import keep_ray
 from PIL import Image
 from tiny_recipe import quarters, tiny_donor
 from traced_trainers import share_trainers
@@ -140,6 +141,7 @@ def test_unlabelled_images_from_a_folder_without_classes(place, tmp_path, capsys
 
 @pytest.mark.slow
 def test_workers_of_ray_make_what_one_process_makes(undisturbed, place):
+    keep_ray()
     changes = {"executor__kind": "ray", "executor__workers": 2}
     summary = train(overrides=settings(place, "ray", **changes), quiet=True)
     for path in sorted(undisturbed.folder.rglob("last.h5")):

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from executor_kinds import keep_ray
 from PIL import Image
 from tiny_masks import disc_donor, discs
 
@@ -100,6 +101,7 @@ def test_a_finished_run_is_not_trained_again(run, place):
 
 @pytest.mark.slow
 def test_workers_of_ray_make_what_one_process_makes(run, place):
+    keep_ray()
     changes = {"executor__kind": "ray", "executor__workers": 2}
     summary = train(overrides=settings(place, "ray", **changes), quiet=True)
     paths = sorted(run.folder.rglob("last.h5"))

@@ -180,7 +180,7 @@ def test_planted_no_stopped_gradient_raises_the_alarm_and_the_loss_falls_to_its_
         def held(self, projection):
             return projection
 
-    options = dataclasses.replace(FEW, methods=("simsiam",), learning_rate=0.03, epochs=120)
+    options = dataclasses.replace(FEW, methods=("simsiam",), learning_rate=0.2, epochs=120)
     watcher = UntilCollapse()
     with pytest.raises(CollapsedError):
         fit(tiny_donor(), data(), objective=Unstopped(options, VIEWS), watcher=watcher)
