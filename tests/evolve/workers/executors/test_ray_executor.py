@@ -59,22 +59,6 @@ def two(ray):
 class TestTwoWorkers:
     """Of one executor; the last test closes it, so that the other tests find free places."""
 
-    def test_tasks_are_taken_only_when_a_worker_is_free(self, two):
-        taken, answered = [], []
-
-        def tasks():
-            for _ in range(8):
-                taken.append(len(answered))
-                yield Answer(0.05)
-
-        for position, outcome in two.run(tasks()):
-            answered.append(position)
-            assert outcome.error is None
-        assert sorted(answered) == list(range(8))
-        # The n-th task is taken once all but at most one of those before it are answered.
-        assert all(known >= n - 2 for n, known in enumerate(taken))
-        assert all(known <= n for n, known in enumerate(taken))
-
     def test_workers_have_the_priority_of_the_process_they_work_for(self, two):
         assert dict(two.run([Priority()]))[0].value == os.nice(0)
 
