@@ -218,7 +218,7 @@ def test_every_section_of_a_run_round_trips_and_is_documented():
     before, after = ["run", "data", "donors", "search"], ["finals", "fitness", "device", "augment"]
     after += ["budget", "executor", "output"]
     fields = [item.name for item in dataclasses.fields(config)]
-    assert fields == [*before, "genetic", "steady", "random", "halving", "lamarck", *after]
+    assert fields == [*before, "genetic", "steady", "random", "cma", "halving", "lamarck", *after]
     names = [*before, "genetic", *after]
     parsed = tomllib.loads(dump_toml(config))
     assert list(parsed) == names
