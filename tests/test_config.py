@@ -224,6 +224,7 @@ def test_every_section_of_a_run_round_trips_and_is_documented():
     assert list(parsed) == names
     # By default there is nothing for these to describe.
     parsed["data"] |= {"unreadable_share": 0.0, "columns": [], "folder": ""}
+    parsed["donors"] |= {"ancestor": ""}
     parsed["finals"] |= {"final_rate": 0.1}
     parsed["augment"] |= {"grid_cells": 4, "hole_size": 0.25, "randaugment_strength": 0.3}
     for name in names:
