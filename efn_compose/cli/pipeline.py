@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hours", type=float, default=0.0, metavar="X", help="end after so many hours"
     )
     add_resume(parser)
-    add_dry_run(parser, "check everything, print all stages with their settings, and stop")
+    add_dry_run(parser, "check everything, say what each stage takes, and stop")
     add_overrides(parser, "change any setting", metavar="STAGE.SECTION.KEY=VALUE")
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
 
