@@ -3,7 +3,7 @@
 Command:   git worktree add ../before 7015599 && python experiments/faults.py --product ../before
 Needs:     pip install -e .[parity]
 Expected:  about ten minutes; writes experiments/results/faults.md, and line by line faults.jsonl
-           beside it, from which an interrupted run goes on
+           beside it, from which an interrupted run, or one with new inputs, goes on
 Result:    each input is converted, features or logits within 1e-5 standard deviations of the source
            library in float64; or refused in one sentence; or read with the right number of images
 
@@ -147,7 +147,9 @@ def outcome(case: Any, here: Path, product: Product) -> dict[str, Any]:
             with np.load(here / "truths.npz") as file:
                 truths = dict(file)
             what, distance = difference(here / "out.h5", truths, case.truth)
-        except (OSError, LookupError, ValueError) as error:
+        except LookupError:  # no answer is right but a question
+            return {"said": "converted without a question", "is_right": False}
+        except (OSError, ValueError) as error:
             return {"said": f"converted; {sentence(str(error), here)}", "is_right": False}
         return {"said": f"converted; {what} {distance:.1e} σ off", "is_right": distance < GATE}
     if case.command[0] == "folds":
