@@ -34,17 +34,26 @@ def run(options: argparse.Namespace, output: Output) -> None:
     size = byte_count(small.spec, options.dtype)
     with byte_progress(options.output, size, quiet=output.is_quiet) as progress:
         header = WeightHeader(
-            small.spec, small.conventions, small.classes, small.provenance, dtype=options.dtype
+            small.spec,
+            small.conventions,
+            small.classes,
+            small.provenance,
+            dtype=options.dtype,
+            parts={name: part.header for name, part in small.parts.items()},
         )
-        write_weights(options.output, header, small.tensors, progress=progress)
+        tensors = dict(small.tensors)
+        for part in small.parts.values():
+            tensors |= part.tensors
+        write_weights(options.output, header, tensors, progress=progress)
     fields, line = describe_file(options.output, header)
     agreement = small.provenance["steps"][-1]["agreement"]
-    same_class = agreement["same_top_class"]
+    same_class, masks = agreement["same_top_class"], agreement.get("mask_correlation")
     lines = [
         line,
         f"  on {agreement['image_count']} {agreement['images']} images, compared with the "
         f"original: correlation of outputs {agreement['correlation']:.3f}"
-        + (f", same top class on {100 * same_class:.0f} %" if same_class is not None else ""),
+        + (f", same top class on {100 * same_class:.0f} %" if same_class is not None else "")
+        + (f", of masks {masks:.3f}" if masks is not None else ""),
         "  A cut network is never exact; fine-tune it before use.",
     ]
     output.result({**fields, "agreement": agreement}, "\n".join(lines))

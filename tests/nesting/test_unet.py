@@ -6,6 +6,7 @@ from float64_networks import float64_donor, random_images
 from random_donors import photo_like, random_donor
 
 from efn_compose.arch import DecoderSpec, arch_spec
+from efn_compose.cli import main
 from efn_compose.donors import load_donor
 from efn_compose.donors.align import align
 from efn_compose.donors.harmonise import harmonise
@@ -65,6 +66,16 @@ def test_a_nested_file_has_the_decoder_too(tmp_path):
     stored, made = load_donor(tmp_path / "large.h5"), nest(small, LARGE)
     assert stored.part_names == ("backbone", "head", "decoder")
     assert stored.fingerprint == made.fingerprint
+
+
+def test_the_verb_cuts_a_file_with_its_decoder(tmp_path):
+    attached(random_donor(LARGE, classes=3), DecoderSpec("mirror"), seed=1).save(tmp_path / "u.h5")
+    command = ["shrink", str(tmp_path / "u.h5"), "--into", SMALL, "--quiet"]
+    assert main([*command, "-o", str(tmp_path / "small.h5")]) == 0
+    small = load_donor(tmp_path / "small.h5")
+    assert small.part_names == ("backbone", "head", "decoder") and small.spec == arch_spec(SMALL)
+    assert decoder_of(small) == DecoderSpec("mirror")
+    assert np.isfinite(masks(small, random_images(1))).all()
 
 
 @pytest.mark.parametrize("method", ["procrustes", "permutation"])
