@@ -1,5 +1,7 @@
 """What evaluations and winners are made of, in one worker of this process."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from worker_setups import AUGMENT, DONORS, MIXED, SEAT, SPACE, nano_data
@@ -27,8 +29,20 @@ def _worker(data, augment=None, **fitness):
 
 
 @pytest.fixture(scope="module")
-def worker(data):
+def traced(data):
     return _worker(data, AUGMENT)
+
+
+@pytest.fixture
+def worker(traced):
+    traced.sit(SEAT)
+    return traced
+
+
+def _set_rate(patch, worker, rate):
+    """Train at another learning rate, which no trace depends on."""
+    settings = dataclasses.replace(worker.network.settings, learning_rate=rate)
+    patch.setattr(worker.network, "settings", settings)
 
 
 @pytest.mark.slow
@@ -76,11 +90,13 @@ def test_donors_of_another_network_are_refused_and_leave_no_seat_behind(worker):
 
 
 @pytest.mark.slow
-def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(data):
+def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(
+    worker, data, monkeypatch
+):
     import keras
 
-    # A large rate, so that two trainings of few steps part.
-    worker = _worker(data, learning_rate=3e-1)
+    # So that two trainings of few steps part.
+    _set_rate(monkeypatch, worker, 3e-1)
     first, second = (
         EvaluationTask(Recipe.genome(SPACE.pure(0)), seed, head_seed=1, keep_weights=True)
         .run(worker)
@@ -109,8 +125,9 @@ def test_statistics_are_written_for_what_was_averaged_before_it_became_a_donor(d
 
 
 @pytest.mark.slow
-def test_a_diverging_training_is_a_failed_evaluation(data):
-    found = EvaluationTask(Recipe.genome(MIXED), 1).run(_worker(data, learning_rate=1e30))
+def test_a_diverging_training_is_a_failed_evaluation(worker, monkeypatch):
+    _set_rate(monkeypatch, worker, 1e30)
+    found = EvaluationTask(Recipe.genome(MIXED), 1).run(worker)
     assert "diverged" in found.error
     assert found.loss is None
 
