@@ -20,11 +20,16 @@ from efn_compose.numerics.ridge import LinearFit, RidgeRegression
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.backbone import build_backbone
 from efn_compose.train.objectives.objective import Predict
-from efn_compose.train.selfsup.critic import critic_heads, critic_loss, gradient_penalty, held
-from efn_compose.train.selfsup.image_buffer import ImageBuffer
+from efn_compose.train.selfsup.adversarial.critic import (
+    critic_heads,
+    critic_loss,
+    gradient_penalty,
+    held,
+)
+from efn_compose.train.selfsup.adversarial.image_buffer import ImageBuffer
+from efn_compose.train.selfsup.adversarial.translator import build_translator, translate
 from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions
 from efn_compose.train.selfsup.positives import other_partners
-from efn_compose.train.selfsup.translator import build_translator, translate
 from efn_compose.train.selfsup.watched import Watched
 
 #: Weights of the way there and back, and of images that are of the class already.

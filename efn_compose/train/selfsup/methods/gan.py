@@ -16,8 +16,13 @@ from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Predict, Seen
-from efn_compose.train.selfsup.critic import critic_heads, critic_loss, gradient_penalty, held
-from efn_compose.train.selfsup.generator import NOISE, Noise, build_generator
+from efn_compose.train.selfsup.adversarial.critic import (
+    critic_heads,
+    critic_loss,
+    gradient_penalty,
+    held,
+)
+from efn_compose.train.selfsup.adversarial.generator import NOISE, Noise, build_generator
 from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions
 from efn_compose.train.selfsup.views import draw_view
 from efn_compose.train.selfsup.watched import Watched

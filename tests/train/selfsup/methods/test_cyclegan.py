@@ -9,11 +9,11 @@ from efn_compose.errors import DataError
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.recipe import Trainer
 from efn_compose.train.selfsup import PretrainOptions
-from efn_compose.train.selfsup.critic import critic_loss, gradient_penalty
-from efn_compose.train.selfsup.image_buffer import ImageBuffer
+from efn_compose.train.selfsup.adversarial.critic import critic_loss, gradient_penalty
+from efn_compose.train.selfsup.adversarial.image_buffer import ImageBuffer
+from efn_compose.train.selfsup.adversarial.translator import build_translator, translate
 from efn_compose.train.selfsup.methods.cyclegan import CycleGan
 from efn_compose.train.selfsup.positives import other_partners
-from efn_compose.train.selfsup.translator import build_translator, translate
 
 # Whichever test comes first builds the network of all.
 pytestmark = pytest.mark.slow

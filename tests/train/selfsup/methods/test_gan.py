@@ -11,7 +11,7 @@ from efn_compose.train.recipe import Trainer
 from efn_compose.train.recipe.fit import fit_inputs
 from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.selfsup import PretrainOptions, ViewOptions
-from efn_compose.train.selfsup.critic import gradient_penalty, held
+from efn_compose.train.selfsup.adversarial.critic import gradient_penalty, held
 from efn_compose.train.selfsup.methods.gan import Gan
 
 # Whichever test comes first builds the network of all.
