@@ -1,5 +1,6 @@
 """How long the stages of a story will take, from a step of its networks measured on this machine."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,7 +49,10 @@ def estimate_time(
     if not loads:
         return Estimate(dict.fromkeys(work, _START), "nothing is trained")
     has_workers = any(load.workers for load in loads)
-    prepare_device(Device(), 1 if has_workers else 0)
+    with warnings.catch_warnings():
+        # Where TensorFlow has other threads already, seconds are measured with those; no score is made.
+        warnings.simplefilter("ignore", UserWarning)
+        prepare_device(Device(), 1 if has_workers else 0)
     kinds = {(load.spec.variant, load.size): load for load in loads}
     by_cost = sorted(kinds.values(), key=lambda load: cost(load.spec, load.size).multiply_adds)
     chosen = [by_cost[0], by_cost[-1]] if len(by_cost) > 1 else by_cost

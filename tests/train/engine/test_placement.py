@@ -16,6 +16,7 @@ from efn_compose.train.engine import placement
 from efn_compose.train.engine.adam import FusedAdam
 from efn_compose.train.engine.options import DeviceOptions
 from efn_compose.train.engine.placement import Placement
+from efn_compose.train.resident.feed import held
 
 DONORS = search_donors(TINY)
 SPACE = GenomeSpace(DONORS[0].spec, 2, "block")
@@ -111,15 +112,15 @@ def test_several_workers_on_a_gpu_get_their_share_and_repeat_themselves(monkeypa
     assert Placement("gpu").policy == "mixed_float16"
 
 
-def test_images_that_would_fill_a_gpu_stay_in_main_memory(monkeypatch):
-    monkeypatch.setattr(placement, "accelerator_bytes", lambda: 100.0)
-    entered = []
-    device = tf.device
-    monkeypatch.setattr(tf, "device", lambda name: entered.append(name) or device(name))
-    Placement("gpu").hold(np.zeros(20, np.uint8))
-    assert entered == []
-    Placement("gpu").hold(np.zeros(30, np.uint8))
-    assert entered == ["CPU:0"]
+@pytest.mark.parametrize(
+    ("device", "count", "on_device"), [("gpu", 24, 24), ("gpu", 26, 2), ("cpu", 26, 26)]
+)
+def test_images_that_would_fill_a_gpu_stay_in_main_memory(monkeypatch, device, count, on_device):
+    """A quarter of the card holds 25 of these images; of more, a step brings those it wants."""
+    images = np.zeros((count, 16, 16, 3), np.uint8)
+    monkeypatch.setattr(placement, "accelerator_bytes", lambda: 100.0 * images[0].nbytes)
+    (chunk,) = held(images, Placement(device)).chunks(np.array([[3, 1]]))
+    assert len(chunk.images) == on_device
 
 
 def test_adam_is_the_published_one_and_leaves_overflowing_steps_out():
