@@ -15,7 +15,7 @@ from efn_compose.jobs.pretraining.job import prepare_pretraining, pretrain
 from efn_compose.jobs.pretraining.worker import PretrainWorker
 from efn_compose.jobs.trainings.cell_folder import FolderWatcher
 from efn_compose.store.journal import read_journal
-from efn_compose.train.selfsup import translator
+from efn_compose.train.selfsup.adversarial import translator
 
 # Whichever test comes first makes the run of all.
 pytestmark = pytest.mark.slow
