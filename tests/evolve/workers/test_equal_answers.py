@@ -47,8 +47,7 @@ def executor(request, first, data):
         # Traced once: now it is asked in another order, after all that it has answered.
         yield first[0]
     else:
-        # One process traces the network anew; that two share a run's tasks is proved by whole runs.
-        with started(request.param, SETUP, data, workers=1) as executor:
+        with started(request.param, SETUP, data) as executor:
             yield executor
 
 

@@ -123,9 +123,9 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
 
 
 @pytest.mark.slow
-def test_a_worker_of_ray_makes_the_table_of_this_process(rows_of_24, place):
+def test_two_workers_make_the_table_of_one(rows_of_24, place):
     keep_ray()
-    changes = {"executor__kind": "ray", "executor__workers": 1, "study__resolutions": "24"}
+    changes = {"executor__kind": "ray", "executor__workers": 2, "study__resolutions": "24"}
     summary = study(overrides=settings(place, "ray", **changes), quiet=True)
     assert summary.table.read_bytes() == rows_of_24
 
