@@ -59,7 +59,6 @@ class ShareGenomeSpace(GenomeSpace):
     """
 
     granularities: ClassVar[tuple[str, ...]] = ("stage_share", "block_share")
-    moves_shares: ClassVar[bool] = True
 
     granularity: Granularity = "stage_share"
     ancestor: int = 0

@@ -181,8 +181,6 @@ class GenomeSpace:
     #: Granularities and number of donors that a space of this class can have.
     granularities: ClassVar[tuple[str, ...]] = ("stage", "block")
     most_donors: ClassVar[int] = 255
-    #: Whether genes are shares of differences, and not donor numbers.
-    moves_shares: ClassVar[bool] = False
 
     spec: ArchSpec
     donor_count: int

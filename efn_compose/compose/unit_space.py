@@ -82,7 +82,7 @@ class UnitGenomeSpace(GenomeSpace):
             problems.append(f"{self.donor_count} saliencies expected, got {len(self.saliency)}")
         groups = channel_groups(self.spec)
         for number, found in enumerate(self.saliency):
-            for name in expanded_groups(self.spec.with_decoder(None)).values():
+            for name in self._expanded.values():
                 shape = np.shape(found[name]) if name in found else None
                 if shape != (groups[name].size,):
                     problems.append(
@@ -100,15 +100,21 @@ class UnitGenomeSpace(GenomeSpace):
                 yield values.tobytes()
 
     @cached_property
+    def _expanded(self) -> dict[str, str]:
+        """Groups of expanded channels by block; a decoder moves whole and has none here."""
+        return expanded_groups(self.spec.with_decoder(None))
+
+    @cached_property
     def loci(self) -> tuple[Locus, ...]:
         """The positions of the genome, in network order."""
         found = [Locus(STEM, (STEM,))]
-        expanded = expanded_groups(self.spec.with_decoder(None))
         for stage in range(1, self.spec.stage_count + 1):
             names = tuple(block.name for block in self.spec.stage_blocks(stage))
             found.append(Locus(f"stage{stage}_host", names))
             for name in names:
-                parts = ["donor", "second", "fraction", "rule"] if name in expanded else ["donor"]
+                parts = (
+                    ["donor", "second", "fraction", "rule"] if name in self._expanded else ["donor"]
+                )
                 # The only block of a stage needs no donor of its own beside the host.
                 parts = parts[1:] if len(names) == 1 else parts
                 found += [Locus(f"{name}_{part}", (name,)) for part in parts]
@@ -181,7 +187,6 @@ class UnitGenomeSpace(GenomeSpace):
     def decode(self, genome: Sequence[int]) -> DonorMap:
         """Return the explicit donor map of a genome: a donor for every filter."""
         genes = self._named(self.canonical(genome))
-        expanded = expanded_groups(self.spec.with_decoder(None))
         hosts = {STEM: genes[STEM]}
         units, blends = {}, {}
         for block in self.spec.blocks:
@@ -189,7 +194,7 @@ class UnitGenomeSpace(GenomeSpace):
             donor = genes.get(f"{name}_donor", 0)
             host = donor - 1 if donor else genes[f"stage{block.stage}_host"]
             hosts[name] = host
-            if name not in expanded:
+            if name not in self._expanded:
                 continue
             fraction, second = FRACTIONS[genes[f"{name}_fraction"]], genes[f"{name}_second"]
             if not fraction:
@@ -197,7 +202,7 @@ class UnitGenomeSpace(GenomeSpace):
             if genes[f"{name}_rule"] == BLEND:
                 blends[name] = Blend(second, fraction)
             else:
-                units[expanded[name]] = self._units(name, host, second, fraction, genes)
+                units[self._expanded[name]] = self._units(name, host, second, fraction, genes)
         if TOP in genes:
             hosts[TOP] = genes[TOP]
         hosts |= dict.fromkeys(decoder_segments(self.spec), genes.get(DECODER, 0))
@@ -209,7 +214,7 @@ class UnitGenomeSpace(GenomeSpace):
     def _units(
         self, block: str, host: int, second: int, fraction: float, genes: Mapping[str, int]
     ) -> np.ndarray:
-        group, rule = expanded_groups(self.spec.with_decoder(None))[block], genes[f"{block}_rule"]
+        group, rule = self._expanded[block], genes[f"{block}_rule"]
         if rule == BY_CONTRIBUTION:
             return take_units(
                 host, second, fraction,

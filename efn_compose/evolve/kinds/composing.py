@@ -4,9 +4,9 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from efn_compose.compose import GenomeSpace, Recipe
+from efn_compose.compose import GenomeSpace, Recipe, ShareGenomeSpace
 from efn_compose.evolve.genetic.breeding import Breeder, GeneticBreeder
 from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.crossover.base import Crossover
@@ -17,6 +17,8 @@ from efn_compose.evolve.genetic.selection.base import Selection
 from efn_compose.evolve.kinds.kind import Found, SearchKind
 from efn_compose.settings.declare import setting
 
+#: Cheap looks that a search may ask for; `evolve/genetic/rungs.py` says what they are.
+Rung = Literal["probe", "ridge", "quarter"]
 #: The operator that suits the genes.
 AUTO = "auto"
 
@@ -76,9 +78,10 @@ class BreedingKind(ComposingKind):
 
     def breeder(self, space: GenomeSpace) -> Breeder:
         """Return where newcomers of a genome space come from."""
-        mutation = "share_step" if space.moves_shares else "heavy_tailed"
+        moves_shares = isinstance(space, ShareGenomeSpace)
+        mutation = "share_step" if moves_shares else "heavy_tailed"
         return GeneticBreeder(
-            self.crossing(moves_shares=space.moves_shares),
+            self.crossing(moves_shares=moves_shares),
             Mutation.named(mutation if self.mutation == AUTO else self.mutation),
             Selection.named(self.selection),
         )
@@ -106,6 +109,15 @@ def found_by(search: GeneticSearch, finalists: int, control: Control | None = No
         recipes,
         tuple(search.table.generation_effects),
         control=[Recipe.genome(genome) for genome in drawn],
+    )
+
+
+def rungs_setting() -> Any:
+    """Declare the setting of a kind whose newcomers stand on cheap rungs first."""
+    return setting(
+        (),
+        "cheap tests of newcomers before an epoch is spent; they reject where the first generation says "
+        "that they may; ridge may choose, too",
     )
 
 

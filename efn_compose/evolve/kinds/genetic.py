@@ -2,14 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.search_loop import SearchLoop
-from efn_compose.evolve.kinds.composing import BreedingKind, control_setting, found_by
+from efn_compose.evolve.kinds.composing import (
+    BreedingKind,
+    Rung,
+    control_setting,
+    found_by,
+    rungs_setting,
+)
 from efn_compose.evolve.kinds.kind import Found, Workplace
-from efn_compose.settings.declare import setting
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,7 @@ class Genetic(BreedingKind):
 
     name: ClassVar[str] = "genetic"
 
-    rungs: tuple[Literal["probe", "ridge", "quarter"], ...] = setting(
-        (),
-        "cheap tests of newcomers before an epoch is spent; they reject where the first generation says "
-        "that they may; ridge may choose, too",
-    )
+    rungs: tuple[Rung, ...] = rungs_setting()
 
     control: bool = control_setting()
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from efn_compose.compose import GenomeSpace
 from efn_compose.evolve.genetic.breeding import Breeder, RandomBreeder
 from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.search_loop import SearchLoop
-from efn_compose.evolve.kinds.composing import ComposingKind, found_by
+from efn_compose.evolve.kinds.composing import ComposingKind, Rung, found_by, rungs_setting
 from efn_compose.evolve.kinds.kind import Found, Workplace
-from efn_compose.settings.declare import setting
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,7 @@ class Random(ComposingKind):
 
     name: ClassVar[str] = "random"
 
-    rungs: tuple[Literal["probe", "ridge", "quarter"], ...] = setting(
-        (),
-        "cheap tests of newcomers before an epoch is spent; they reject where the first generation says "
-        "that they may; ridge may choose, too",
-    )
+    rungs: tuple[Rung, ...] = rungs_setting()
 
     @property
     def cheap_looks(self) -> Sequence[str]:
