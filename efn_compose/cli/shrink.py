@@ -5,6 +5,7 @@ fine-tune the result.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from efn_compose.cli.shared.images import add_image_arguments, read_images_if_asked
@@ -14,7 +15,7 @@ from efn_compose.donors import load_donor
 from efn_compose.nesting.progress import byte_progress
 from efn_compose.nesting.shrink import shrink
 from efn_compose.nesting.to_file import refuse_same_file
-from efn_compose.store import WeightHeader, write_weights
+from efn_compose.store import write_weights
 
 EXAMPLE = "efn-compose shrink b5.h5 --into b0 --images folder:photos -o b0.h5"
 
@@ -33,18 +34,8 @@ def run(options: argparse.Namespace, output: Output) -> None:
     small = shrink(load_donor(options.file), options.into, images=images)
     size = byte_count(small.spec, options.dtype)
     with byte_progress(options.output, size, quiet=output.is_quiet) as progress:
-        header = WeightHeader(
-            small.spec,
-            small.conventions,
-            small.classes,
-            small.provenance,
-            dtype=options.dtype,
-            parts={name: part.header for name, part in small.parts.items()},
-        )
-        tensors = dict(small.tensors)
-        for part in small.parts.values():
-            tensors |= part.tensors
-        write_weights(options.output, header, tensors, progress=progress)
+        header = dataclasses.replace(small.header, dtype=options.dtype)
+        write_weights(options.output, header, small.all_tensors, progress=progress)
     fields, line = describe_file(options.output, header)
     agreement = small.provenance["steps"][-1]["agreement"]
     same_class, masks = agreement["same_top_class"], agreement.get("mask_correlation")

@@ -78,9 +78,9 @@ class Donor:
     def fingerprint(self) -> str:
         """SHA-256 over network, conventions and all tensors; equal donors have equal ones."""
         digest = hashlib.sha256()
-        header = dataclasses.replace(self._header, provenance={})
+        header = dataclasses.replace(self.header, provenance={})
         digest.update(header.to_json().encode())
-        tensors = self._all_tensors
+        tensors = self.all_tensors
         for tensor in header.all_tensors:
             digest.update(np.ascontiguousarray(tensors[tensor.name], np.float32).data)
         return digest.hexdigest()
@@ -159,15 +159,16 @@ class Donor:
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Write the donor as a weight file; options as for `write_weights`."""
-        write_weights(path, self._header, self._all_tensors, **options)
+        write_weights(path, self.header, self.all_tensors, **options)
 
     @property
-    def _header(self) -> WeightHeader:
+    def header(self) -> WeightHeader:
+        """All that its weight file says beside the tensors."""
         parts = {name: part.header for name, part in self.parts.items()}
         return WeightHeader(self.spec, self.conventions, self.classes, self.provenance, parts=parts)
 
     @property
-    def _all_tensors(self) -> dict[str, np.ndarray]:
+    def all_tensors(self) -> dict[str, np.ndarray]:
         """Tensors of all parts by canonical name."""
         further = [part.tensors for part in self.parts.values()]
         return {name: values for part in (self.tensors, *further) for name, values in part.items()}

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from efn_compose.analysis.reading.composition.genomes import GenomeReader
+from efn_compose.analysis.reading.composition.genomes import NUMBERS_DONORS, GenomeReader
 from efn_compose.analysis.reading.evaluation_view import EvaluationView, read_evaluations
 from efn_compose.analysis.reading.stored_values import (
     check_spec_fields,
@@ -301,7 +301,7 @@ def _read_donors(
             )
         )
     # Genes of a search over units or shares number other things, too.
-    numbers_donors = described.get("granularity") in (None, "", "stage", "block", "filter")
+    numbers_donors = (described.get("granularity") or "") in NUMBERS_DONORS
     named = {
         e.values[0]: e.arm
         for e in evaluations

@@ -47,9 +47,7 @@ def write_joint(
             "name": branch.name,
             "size": branch.size,
             "donor": donor.name,
-            "header": WeightHeader(
-                donor.spec, donor.conventions, donor.classes, donor.provenance
-            ).to_json(),
+            "header": donor.header.to_json(),
         }
         for branch, donor in zip(branches, donors, strict=True)
     ]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, RunError
@@ -23,7 +22,7 @@ from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.ahead import made_ahead
 from efn_compose.train.recipe.history import EpochRecord, History
-from efn_compose.train.recipe.inputs import Inputs
+from efn_compose.train.recipe.inputs import Inputs, resized
 from efn_compose.train.recipe.rate_finder import RateCurve, find_rate
 from efn_compose.train.recipe.state import read_state, write_state
 from efn_compose.train.recipe.trainer import FitWatcher, Silent, Trainer
@@ -188,9 +187,7 @@ def absorbed(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:
     images = inputs.statistics_images(ABSORB_IMAGES)
     if len(images) < 2:
         return donor  # a single image has no statistics
-    size = options.size_in(0, inputs.data.size)
-    if size != inputs.data.size:
-        images = tf.image.resize(images[:], (size, size), antialias=True).numpy()
+    images = resized(images, options.size_in(0, inputs.data.size))
     return absorb_statistics(donor, images, options.absorb)
 
 

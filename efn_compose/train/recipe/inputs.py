@@ -195,6 +195,19 @@ def drawn(images: PixelArray, count: int, seed: int) -> PixelArray:
     return take(images, np.sort(chosen[:count]))
 
 
+def resized(images: PixelArray, size: int) -> PixelArray:
+    """Return images at a size, float32 where they have another one; else they stay as they are.
+
+    Args:
+        images: (image, side, side, 3).
+        size: Height and width in pixels.
+    """
+    if int(images.shape[1]) == size:
+        return images
+    found: np.ndarray = tf.image.resize(images[:], (size, size), antialias=True).numpy()
+    return found
+
+
 def check_sizes(options: TrainOptions, augment_options: AugmentOptions, size: int) -> None:
     """Raise `ConfigError` unless every image size of a training can be cut into the tiles."""
     cells = augment_options.grid_cells

@@ -20,6 +20,7 @@ from efn_compose.train.objectives.backbone import norm_variables, start_backbone
 from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.recipe.average import MovingAverage, assign_all, step_back
 from efn_compose.train.recipe.history import History
+from efn_compose.train.recipe.inputs import resized
 from efn_compose.train.recipe.optimizers import make_optimizer
 from efn_compose.train.recipe.rate_finder import RateCurve
 from efn_compose.train.recipe.step import UpdateStep
@@ -135,10 +136,7 @@ class Trainer:
     def _start_head(self, donor: Donor, data: TrainingData) -> None:
         """Let the head begin at the features that the first epoch's training sees."""
         numbers = head_numbers(len(data.train_images))
-        images: Any = data.train_images[numbers]
-        size = self.options.size_in(0, data.size)
-        if size != data.size:
-            images = tf.image.resize(images, (size, size), antialias=True).numpy()
+        images = resized(data.train_images[numbers], self.options.size_in(0, data.size))
         if self._features is None:
             network = keras.Model(self.model.input, classifier_input(self.model))
             signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)

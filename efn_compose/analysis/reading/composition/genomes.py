@@ -9,6 +9,8 @@ from efn_compose.compose import DonorMap, GenomeSpace, genome_space
 from efn_compose.compose.space import Granularity
 from efn_compose.errors import InvalidGenomeError
 
+#: Granularities whose genes number donors and nothing else; empty where unknown.
+NUMBERS_DONORS = ("", "stage", "block", "filter")
 #: Granularities whose genes mix donors within a block.
 _MIXING: dict[str, Granularity] = {
     "unit": "unit",
@@ -75,7 +77,7 @@ class GenomeReader:
 
     def pure_donor(self, genome: Sequence[float]) -> int | None:
         """Return the donor that everything of a genome comes from; None for a mixture."""
-        if self.granularity not in ("", "stage", "block", "filter"):
+        if self.granularity not in NUMBERS_DONORS:
             return self._pure.get(tuple(genome))
         return int(genome[0]) if len(set(genome)) == 1 else None
 

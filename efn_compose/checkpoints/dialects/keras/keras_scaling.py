@@ -106,11 +106,12 @@ def normalization_weights(
         raw: The checkpoint.
         name: The layer; default the only one.
     """
-    for tensor in raw.tensors:
-        layer, _, role = tensor.rpartition("/")
-        if role == "mean" and f"{layer}/variance" in raw.tensors and name in (None, layer):
-            mean = raw.tensors[tensor].load().astype(np.float64).reshape(-1)
-            variance = raw.tensors[f"{layer}/variance"].load().astype(np.float64).reshape(-1)
+    for layer in normalization_layers(raw):
+        if name in (None, layer):
+            mean, variance = (
+                raw.tensors[f"{layer}/{role}"].load().astype(np.float64).reshape(-1)
+                for role in ("mean", "variance")
+            )
             if mean.size == variance.size and mean.size in (1, 3):
                 return np.broadcast_to(mean, 3), np.broadcast_to(variance, 3)
     return None

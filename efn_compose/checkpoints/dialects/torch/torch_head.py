@@ -66,7 +66,6 @@ def _adopted(
         if not name.endswith("num_batches_tracked")
         and not is_normalisation(name, holder.tensors[name].shape)
     ]
-    kept = {name: tensor for name, tensor in raw.tensors.items() if name not in set(names)}
     layer = _linear(holder, floating, features)
     if layer is None:
         if holder is not raw:
@@ -79,7 +78,7 @@ def _adopted(
     if bias is None:
         bias = _zeros(f"{head}.bias", weight)
         folded = (*folded, f"classifier {layer!r} has no bias: zeros stand for it")
-    kept |= {
+    kept = _others(raw, names) | {
         f"{head}.weight": dataclasses.replace(weight, name=f"{head}.weight"),
         f"{head}.bias": dataclasses.replace(bias, name=f"{head}.bias"),
     }
@@ -97,13 +96,17 @@ def _adopted(
 
 def _without(prepared: Prepared, names: Sequence[str], reason: str) -> Prepared:
     """Return a checkpoint without some tensors, which are left out for a reason."""
-    raw = prepared.raw
-    kept = {name: tensor for name, tensor in raw.tensors.items() if name not in set(names)}
     return dataclasses.replace(
         prepared,
-        raw=dataclasses.replace(raw, tensors=kept),
+        raw=dataclasses.replace(prepared.raw, tensors=_others(prepared.raw, names)),
         ignored=(*prepared.ignored, *((name, reason) for name in names)),
     )
+
+
+def _others(raw: RawCheckpoint, names: Sequence[str]) -> dict[str, RawTensor]:
+    """Return all tensors but those of some names."""
+    left_out = set(names)
+    return {name: tensor for name, tensor in raw.tensors.items() if name not in left_out}
 
 
 def _linear(holder: RawCheckpoint, names: Sequence[str], features: int) -> str | None:
