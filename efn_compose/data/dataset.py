@@ -11,12 +11,12 @@ import numpy as np
 from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.holding import Holding
 from efn_compose.data.options import DataOptions
-from efn_compose.data.pixels import in_parts, once_if_cached, take
+from efn_compose.data.pixels import once_if_cached, take
 from efn_compose.data.sources import load_table
 from efn_compose.data.split import PARTS, Split, split
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import DataError
-from efn_compose.numerics.pixel_array import PixelArray
+from efn_compose.numerics.pixel_array import PixelArray, in_parts
 
 
 @dataclass(frozen=True, eq=False)

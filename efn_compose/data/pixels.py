@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.data.cache.images import CachedImages
-from efn_compose.numerics.pixel_array import PixelArray
-
-#: Images read at a time where all are looked at.
-_PART = 256
+from efn_compose.numerics.pixel_array import PixelArray, in_parts
 
 
 def take(images: PixelArray, numbers: Any) -> PixelArray:
@@ -123,17 +120,6 @@ def once_if_cached(parts: Sequence[PixelArray], question: str, answer: Callable[
     for part in cached:
         asked.update(part.identity)
     return cached[0].note(asked.hexdigest(), answer)
-
-
-def in_parts(images: PixelArray) -> Iterator[np.ndarray]:
-    """Yield all images, some at a time.
-
-    Example:
-        >>> [len(part) for part in in_parts(np.zeros((300, 2, 2, 3), np.uint8))]
-        [256, 44]
-    """
-    for start in range(0, len(images), _PART):
-        yield images[start : start + _PART]
 
 
 def crc_of(images: PixelArray, crc: int = 0) -> int:

@@ -44,16 +44,13 @@ from efn_compose.donors.stream_maps import (
 from efn_compose.donors.transform import map_stream, permute_group
 from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import IncompatibleDonorsError
-from efn_compose.numerics.pixel_array import PixelArray
+from efn_compose.numerics.pixel_array import PixelArray, in_parts
 
 Method = Literal["procrustes", "whitened", "linear", "permutation"]
 METHODS: tuple[str, ...] = ("procrustes", "whitened", "linear", "permutation")
 
 #: Part of the cache key; raise it whenever the result of alignment changes.
 ALIGNMENT_VERSION = 1
-
-#: Images hashed at a time.
-_HASHED = 256
 
 _STREAM_FITS = {"procrustes": procrustes, "whitened": whitened, "linear": ridge_pair}
 
@@ -279,8 +276,8 @@ def _cache_key(
 ) -> str:
     """Return what an alignment depends on, as a short hexadecimal text."""
     digest = hashlib.sha256()
-    for start in range(0, len(images), _HASHED):
-        digest.update(np.ascontiguousarray(images[start : start + _HASHED]).data)
+    for part in in_parts(images):
+        digest.update(np.ascontiguousarray(part).data)
     parts = [ALIGNMENT_VERSION, reference.fingerprint, donor.fingerprint, method, options]
     digest.update(json.dumps([*parts, images.shape, str(images.dtype)], sort_keys=True).encode())
     return digest.hexdigest()[:24]

@@ -9,6 +9,8 @@ from efn_compose.assess.ensembles.giveaways import giveaways
 from efn_compose.assess.prediction_store import RowTable
 from efn_compose.config import load_config
 from efn_compose.data import ImageTable, load_table
+from efn_compose.data.decoding.decode import shape_of_file
+from efn_compose.data.table import ImageError
 from efn_compose.errors import EfnComposeError
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.store.run_folder import CONFIG_FILE
@@ -65,13 +67,11 @@ def told_by_files(rows: RowTable) -> list[str]:
 
 def _file(name: str) -> tuple[int, int] | None:
     """Return bytes and pixels of an image file; its pixels are not decoded."""
-    from PIL import Image
-
     path = Path(name)
     try:
         if not path.is_file():
             return None
-        with Image.open(path) as image:
-            return path.stat().st_size, image.width * image.height
-    except (OSError, ValueError):
+        height, width = shape_of_file(path)
+        return path.stat().st_size, width * height
+    except (OSError, ValueError, ImageError):
         return None

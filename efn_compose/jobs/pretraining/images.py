@@ -11,12 +11,12 @@ from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.draw import any_images, draw_images
 from efn_compose.data.folding.duplicates import pixel_digests
 from efn_compose.data.folding.fold_table import read_fold_table
-from efn_compose.data.pixels import in_parts, once_if_cached, take
+from efn_compose.data.pixels import once_if_cached, take
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import ConfigError, DataError, describe_problems
 from efn_compose.jobs.pretraining.options import PretrainConfig
 from efn_compose.jobs.pretraining.pair import Pair, find_pair
-from efn_compose.numerics.pixel_array import PixelArray
+from efn_compose.numerics.pixel_array import PixelArray, in_parts
 from efn_compose.train.examples import TrainingData
 
 #: Images that a message lists.

@@ -21,12 +21,12 @@ from efn_compose.data.folding.duplicates import (
 from efn_compose.data.folding.fold_table import read_fold_table
 from efn_compose.data.folding.folds import Folds, make_folds
 from efn_compose.data.masks.reading import read_masks
-from efn_compose.data.pixels import in_parts, once_if_cached, take
+from efn_compose.data.pixels import once_if_cached, take
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import ConfigError, DataError, describe_problems
 from efn_compose.jobs.trainings.masks.scores import load_masked_table, stratified
 from efn_compose.jobs.trainings.options import TrainConfig, ValidationOptions
-from efn_compose.numerics.pixel_array import PixelArray
+from efn_compose.numerics.pixel_array import PixelArray, in_parts
 from efn_compose.train.examples import TrainingData
 
 #: Duplicates that a message lists.

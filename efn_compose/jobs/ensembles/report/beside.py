@@ -5,17 +5,17 @@ import numpy as np
 from efn_compose.analysis.html.markup import Html, element
 from efn_compose.analysis.page.report_parts import table
 from efn_compose.assess.ensembles import Judged, compare, score
-from efn_compose.jobs.ensembles.labelled import labelled_images
+from efn_compose.data import ImageTable
 from efn_compose.jobs.ensembles.other import OtherEnsemble
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
-from efn_compose.jobs.ensembles.report.mistakes import picture
+from efn_compose.jobs.ensembles.report.mistakes import surest
 
 #: Pictures of each kind that are shown.
 _SHOWN = 12
 
 
 def side_by_side(
-    prepared: PreparedEnsemble, judged: Judged, other: OtherEnsemble
+    prepared: PreparedEnsemble, judged: Judged, other: OtherEnsemble, images: ImageTable | None
 ) -> list[Html | None]:
     """Return the parts of the section.
 
@@ -23,6 +23,7 @@ def side_by_side(
         prepared: This ensemble.
         judged: The method that it submits.
         other: The ensemble to stand beside.
+        images: The labelled images, None where they are gone.
     """
     rows, measure = prepared.members.rows, prepared.config.ensemble.measure
     ours, theirs = judged.probability, other.probability
@@ -62,36 +63,21 @@ def side_by_side(
             numeric=(1, 2, 3),
             caption="Share of each class that is right.",
         ),
-        *_pictures(prepared, "Right there, wrong here", only_theirs, ours),
-        *_pictures(prepared, "Right here, wrong there", only_ours, theirs),
+        *_pictures(
+            "Right there, wrong here",
+            int(only_theirs.sum()),
+            surest(prepared, images, ours, only_theirs, _SHOWN),
+        ),
+        *_pictures(
+            "Right here, wrong there",
+            int(only_ours.sum()),
+            surest(prepared, images, theirs, only_ours, _SHOWN),
+        ),
     ]
 
 
-def _pictures(
-    prepared: PreparedEnsemble, title: str, chosen: np.ndarray, stated: np.ndarray
-) -> list[Html]:
+def _pictures(title: str, count: int, shown: Html | None) -> list[Html]:
     """Return the rows that one of the two gets wrong, its surest mistakes first."""
-    rows, members = prepared.members.rows, prepared.members.members
-    called = stated.argmax(axis=1)
-    worst = np.flatnonzero(chosen)
-    worst = worst[np.argsort(-stated[worst, called[worst]], kind="stable")][:_SHOWN]
-    if not len(worst):
+    if shown is None:
         return [element("p", f"{title}: none.")]
-    images = labelled_images(rows, [member.column.source for member in members])
-    calls = np.stack([member.probability.argmax(axis=1) for member in members])
-    shown = [
-        picture(
-            rows,
-            images,
-            int(n),
-            stated,
-            int(called[n]),
-            int((calls[:, n] == rows.label[n]).sum()),
-            len(calls),
-        )
-        for n in worst
-    ]
-    return [
-        element("h3", f"{title}: {int(chosen.sum())} rows"),
-        element("ul", shown, class_="samples"),
-    ]
+    return [element("h3", f"{title}: {count} rows"), shown]

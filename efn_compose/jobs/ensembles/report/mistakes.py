@@ -13,48 +13,70 @@ from efn_compose.assess.prediction_store import RowTable
 from efn_compose.data import ImageTable
 from efn_compose.data.decoding.decode import resize_image
 from efn_compose.errors import EfnComposeError
-from efn_compose.jobs.ensembles.labelled import labelled_images
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
 
 #: Mistakes, patients and columns that are shown; pixels of a picture.
 _SHOWN, _PIXELS = 24, 96
 
 
-def mistakes(prepared: PreparedEnsemble, judged: Judged) -> list[Html | None]:
+def mistakes(
+    prepared: PreparedEnsemble, judged: Judged, images: ImageTable | None
+) -> list[Html | None]:
     """Return the parts of the section.
 
     Args:
         prepared: The ensemble.
         judged: The method that is submitted.
+        images: The labelled images, None where they are gone.
     """
     rows, stated = prepared.members.rows, judged.probability
     called = stated.argmax(axis=1)
     is_wrong = called != rows.label
-    worst = np.flatnonzero(is_wrong)
-    worst = worst[np.argsort(-stated[worst, called[worst]], kind="stable")][:_SHOWN]
     counts = np.zeros((len(rows.class_names),) * 2, np.int64)
     np.add.at(counts, (rows.label, called), 1)
-    calls = np.stack([m.probability.argmax(axis=1) for m in prepared.members.members])
-    images = labelled_images(rows, [m.column.source for m in prepared.members.members])
-    pictures = [
-        picture(rows, images, int(n), stated, int(called[n]), int((calls[:, n] == rows.label[n]).sum()),
-                 len(calls))
-        for n in worst
-    ]  # fmt: skip
+    pictures = surest(prepared, images, stated, is_wrong, _SHOWN)
     return [
         element(
             "p",
             f"{int(is_wrong.sum()):,} of {len(rows):,} rows are wrong on outer folds; these are the "
             "surest mistakes. Some may be mistakes of the labels.",
         ),
-        element("ul", pictures, class_="samples") if pictures else None,
+        pictures,
         confusion(counts, rows.class_names),
         _by_patient(rows, is_wrong),
         _by_column(prepared, is_wrong),
     ]
 
 
-def picture(
+def surest(
+    prepared: PreparedEnsemble,
+    images: ImageTable | None,
+    stated: np.ndarray,
+    chosen: np.ndarray,
+    most: int,
+) -> Html | None:
+    """Return rows with their pictures, those first that are called most surely; None if there is no row.
+
+    Args:
+        prepared: The ensemble.
+        images: The labelled images, None where they are gone.
+        stated: (row, class) what the rows are called by.
+        chosen: (row,) bool, the rows in question.
+        most: Rows that are shown.
+    """
+    rows, called = prepared.members.rows, stated.argmax(axis=1)
+    numbers = np.flatnonzero(chosen)
+    numbers = numbers[np.argsort(-stated[numbers, called[numbers]], kind="stable")][:most]
+    calls = np.stack([m.probability.argmax(axis=1) for m in prepared.members.members])
+    right = (calls[:, numbers] == rows.label[numbers]).sum(axis=0)
+    shown = [
+        _picture(rows, images, int(number), stated, int(called[number]), int(count), len(calls))
+        for number, count in zip(numbers, right, strict=True)
+    ]
+    return element("ul", shown, class_="samples") if shown else None
+
+
+def _picture(
     rows: RowTable,
     images: ImageTable | None,
     number: int,

@@ -8,6 +8,8 @@ from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import facts, section, table
 from efn_compose.assess.ensembles import Judged
+from efn_compose.data import ImageTable
+from efn_compose.jobs.ensembles.labelled import labelled_images
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
 from efn_compose.jobs.ensembles.report.beside import side_by_side
 from efn_compose.jobs.ensembles.report.mistakes import mistakes
@@ -24,7 +26,8 @@ def write_page(
 ) -> None:
     """Write `report.html`."""
     verdict = result.verdict
-    headline = f"{verdict.winner} is submitted"
+    headline, winner = f"{verdict.winner} is submitted", judged[verdict.winner]
+    images = _labelled(prepared)
     body = element(
         "div",
         element("header", element("h1", "Ensemble ", name(prepared.folder.name))),
@@ -44,8 +47,8 @@ def write_page(
             section("columns", "Columns", _columns(result)),
             section("stack", "Second level", _stack(result)) if result.stack else None,
             section("agreement", "Agreement", _agreement(prepared)),
-            section("mistakes", "Confident mistakes", mistakes(prepared, judged[verdict.winner])),
-            _beside(prepared, judged[verdict.winner]),
+            section("mistakes", "Confident mistakes", mistakes(prepared, winner, images)),
+            _beside(prepared, winner, images),
             section("notes", "Notes", [element("p", note) for note in prepared.notes] or "None."),
         ),
         class_="page",
@@ -53,11 +56,20 @@ def write_page(
     write_text(prepared.folder / REPORT_FILE, page(f"Ensemble: {headline}", body))
 
 
-def _beside(prepared: PreparedEnsemble, judged: Judged) -> Html | None:
+def _labelled(prepared: PreparedEnsemble) -> ImageTable | None:
+    """Return the labelled images; they may have been found before."""
+    members = prepared.members
+    if prepared.labelled is not None:
+        return prepared.labelled
+    return labelled_images(members.rows, [member.column.source for member in members.members])
+
+
+def _beside(prepared: PreparedEnsemble, judged: Judged, images: ImageTable | None) -> Html | None:
     other = prepared.other
     if other is None:
         return None
-    return section("beside", f"Beside {other.name}", side_by_side(prepared, judged, other))
+    parts = side_by_side(prepared, judged, other, images)
+    return section("beside", f"Beside {other.name}", parts)
 
 
 def _methods(result: EnsembleResult) -> Html:

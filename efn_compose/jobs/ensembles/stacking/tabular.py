@@ -84,16 +84,17 @@ def read_further(path: Path, rows: Sequence[str], images: Sequence[str]) -> Furt
         raise DataError(f"{path}: no column is left. " + " ".join(notes))
     parts = [
         Further(
-            np.stack([pair[which] for pair in numbers.values()], axis=1)
-            if numbers
-            else np.zeros((len(names), 0), np.float32),
-            np.stack([pair[which] for pair in codes], axis=1)
-            if codes
-            else np.zeros((len(names), 0), np.int64),
+            _side_by_side([pair[which] for pair in numbers.values()], len(names), np.float32),
+            _side_by_side([pair[which] for pair in codes], len(names), np.int64),
         )
         for which, names in enumerate((rows, images))
     ]
     return FurtherColumns(tuple(numbers), categories, parts[0], parts[1], tuple(notes))
+
+
+def _side_by_side(columns: Sequence[np.ndarray], rows: int, dtype: type) -> np.ndarray:
+    """Return columns (row,) as one array (row, column); there may be none."""
+    return np.column_stack(columns) if columns else np.zeros((rows, 0), dtype)
 
 
 def _says_something(name: str, numbers: np.ndarray, notes: list[str]) -> bool:
