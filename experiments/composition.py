@@ -22,6 +22,8 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from measured import measured
+
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "composition.jsonl"
 DATA_SETS = ("fashion_mnist", "digits", "textures")
@@ -34,22 +36,11 @@ CONFIG: dict[str, Any] = {
 SEEDS = {"screening": range(1, 8), "confirmation": range(101, 121)}
 
 
-def finished() -> list[dict[str, Any]]:
-    """Return the measurements made so far; a torn last line is ignored."""
-    rows = []
-    for line in JOURNAL.read_text(encoding="utf-8").splitlines() if JOURNAL.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
-
-
 def pending(
     phase: str, arms: Sequence[str], rates: Mapping[str, Sequence[float]], data: Sequence[str]
 ) -> Iterator[tuple[int, str, float, list[str]]]:
     """Yield seed, data set, rate and the arms that are still to be measured, pair by pair."""
-    done = {(r["phase"], r["data"], r["seed"], r["rate"], r["arm"]) for r in finished()}
+    done = {(r["phase"], r["data"], r["seed"], r["rate"], r["arm"]) for r in measured(JOURNAL)}
     for seed in SEEDS[phase]:
         for source in data:
             for rate in RATES:
@@ -123,10 +114,10 @@ def main() -> None:
         if unknown:
             parser.error(f"no such arm: {', '.join(unknown)}; there are {'; '.join(ARMS)}")
         phase = "confirmation" if options.confirm else "screening"
-        chosen = best_rates(finished()) if options.confirm else {}
+        chosen = best_rates(measured(JOURNAL)) if options.confirm else {}
         rates = {arm: [chosen[arm]] if arm in chosen else list(RATES) for arm in arms}
         run(phase, arms, rates, options.data)
-    write_page(finished())
+    write_page(measured(JOURNAL))
 
 
 if __name__ == "__main__":

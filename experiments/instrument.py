@@ -25,6 +25,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from measured import measured
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "instrument.jsonl"
@@ -87,17 +88,6 @@ WAYS = {
 }
 
 
-def finished() -> list[dict[str, Any]]:
-    """Return the measurements made so far; a torn last line is ignored."""
-    rows = []
-    for line in JOURNAL.read_text(encoding="utf-8").splitlines() if JOURNAL.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
-
-
 def pending(
     repetitions: int, ways: Sequence[str]
 ) -> Iterator[tuple[int, str, list[tuple[str, str]]]]:
@@ -107,7 +97,9 @@ def pending(
         repetitions: Number of repetitions.
         ways: Names of the ways, those that come first.
     """
-    done = {(row["repetition"], row["data"], row["candidate"], row["way"]) for row in finished()}
+    done = {
+        (row["repetition"], row["data"], row["candidate"], row["way"]) for row in measured(JOURNAL)
+    }
     for repetition in range(1, repetitions + 1):
         for source in DATA_SETS:
             left = [
@@ -318,7 +310,7 @@ def main() -> None:
         run(options.repetitions, options.ways)
     from instrument_page import write_page
 
-    write_page(finished())
+    write_page(measured(JOURNAL))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from measured import measured
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, default_conventions, inventory, scaled_spec
 from efn_compose.data.dataset import DataSet, load_data
@@ -153,23 +154,10 @@ class Bench:
         return ridge_accuracy(both, (data.train_labels, data.test_labels))
 
 
-def finished() -> list[dict[str, Any]]:
-    """Return the measurements made so far; a torn last line is ignored."""
-    if not JOURNAL.exists():
-        return []
-    rows = []
-    for line in JOURNAL.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
-
-
 def pending(config: Mapping[str, Any]) -> Iterator[tuple[str, float, int, str]]:
     """Yield what is still to be measured, all arms of a seed together."""
     keys = ("data", "learning_rate", "seed", "arm")
-    done = {tuple(row[key] for key in keys) for row in finished()}
+    done = {tuple(row[key] for key in keys) for row in measured(JOURNAL)}
     for seed in range(config["seeds"]):
         for source in config["data_sets"]:
             for rate in config["learning_rates"]:
@@ -209,7 +197,7 @@ def run(config: Mapping[str, Any]) -> None:
 
 def report(config: Mapping[str, Any]) -> str:
     """Return the result tables: mean and standard error over seeds, percent."""
-    rows = finished()
+    rows = measured(JOURNAL)
     columns = ["ridge_accuracy", *(f"accuracy_{n}" for n in config["epochs"] if n)]
     lines = []
     for source in config["data_sets"]:

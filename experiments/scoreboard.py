@@ -17,6 +17,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from measured import measured
 from scoreboard_names import ABSORBED, BODY_ABSORBED
 
 HERE = Path(__file__).parent
@@ -26,22 +27,11 @@ PAGE = HERE / "results" / "scoreboard.md"
 MARK = "<!-- Below this line: python experiments/scoreboard.py --report -->\n"
 
 
-def finished() -> list[dict[str, Any]]:
-    """Return the measurements made so far; a torn last line is ignored."""
-    rows = []
-    for line in JOURNAL.read_text(encoding="utf-8").splitlines() if JOURNAL.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
-
-
 def pending(
     config: Mapping[str, Any], options: argparse.Namespace
 ) -> Iterator[tuple[int, str, str, list[str]]]:
     """Yield seed, setting, data set and the arms that are still to be measured, seed by seed."""
-    done = {(row["setting"], row["data"], row["seed"], row["arm"]) for row in finished()}
+    done = {(row["setting"], row["data"], row["seed"], row["arm"]) for row in measured(JOURNAL)}
     for seed in options.seeds or range(1, config["seeds"] + 1):
         for name, setting in config["settings"].items():
             for source in setting.get("data_sets", config["data_sets"]):
@@ -174,7 +164,7 @@ PLAIN = ("best donor", "trained for the whole budget", "trained, last epochs ave
 
 def report(config: Mapping[str, Any]) -> str:
     """Return the tables in Markdown."""
-    rows, lines = finished(), []
+    rows, lines = measured(JOURNAL), []
     for setting, own in config["settings"].items():
         shared = own.get("shared", {})
         ours = [
