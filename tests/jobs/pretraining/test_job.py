@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from tiny_recipe import quarters, tiny_donor
+from traced_trainers import share_pretrainers
 
 from efn_compose import lineages, load_donor
 from efn_compose.analysis.page.pretraining_page import write_pretraining_report
@@ -54,14 +55,8 @@ def traced():
 
 @pytest.fixture(scope="module")
 def run(place, traced):
-    make_trainer = PretrainWorker.trainer
-
-    def keep(self, name, make):
-        traced[name] = make_trainer(self, name, make)
-        return traced[name]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PretrainWorker, "trainer", keep)
+        share_pretrainers(patch, traced)
         return pretrain(overrides=settings(place, "run"), quiet=True)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_recipe import quarters, tiny_donor
+from traced_trainers import share_pretrainers
 
 from efn_compose.cli.shared.command import main
 from efn_compose.data import load_table
@@ -56,16 +57,10 @@ def traced():
 
 @pytest.fixture(scope="module")
 def run(place, traced):
-    make_trainer = PretrainWorker.trainer
-
-    def keep(self, name, make):
-        traced[name] = make_trainer(self, name, make)
-        return traced[name]
-
     with pytest.MonkeyPatch.context() as patch:
         # One residual block is made and kept as three are, and traced in less time.
         patch.setattr(translator, "_BLOCKS", 1)
-        patch.setattr(PretrainWorker, "trainer", keep)
+        share_pretrainers(patch, traced)
         return pretrain(overrides=settings(place), quiet=True)
 
 
