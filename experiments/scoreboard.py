@@ -19,9 +19,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from measured import measured
 from scoreboard_names import ABSORBED, BODY_ABSORBED
+from traced import Traced
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "scoreboard.jsonl"
+#: Measured while copies of one image filled the last batch of BatchNorm's re-estimation.
+BEFORE = HERE / "results" / "scoreboard_copies.jsonl"
 PAGE = HERE / "results" / "scoreboard.md"
 #: What people write stands above, what the journal says below.
 MARK = "<!-- Below this line: python experiments/scoreboard.py --report -->\n"
@@ -61,24 +64,22 @@ def run(config: Mapping[str, Any], options: argparse.Namespace) -> None:
     from efn_compose.evolve.workers.evaluator import WorkerSetup
     from efn_compose.jobs.search.preparation import load_donors
 
+    traced: dict[Any, Traced] = {}
     for seed, setting, source, arms in pending(config, options):
         own = merged(config, setting)
         donors = load_donors(own["donors"], own.get("variant", ""))
-        setup = WorkerSetup(
-            donors[0].spec,
-            donors[0].conventions,
-            FitnessOptions(**config["fitness"]),
-            **config["worker"],
-        )
+        fitness = FitnessOptions(**config["fitness"])
+        setup = WorkerSetup(donors[0].spec, donors[0].conventions, fitness, **config["worker"])
         data = data_set(source, {**config, "split_seed": seed})
-        bench = Bench(setup.make_worker(data), data, donors, own, seed)
+        worker = traced.setdefault(setup.spec, Traced(setup)).worker(data)
+        bench = Bench(worker, data, donors, own, seed)
         for arm in arms:
-            started = time.perf_counter()
+            started = time.process_time()
             start = ARMS[arm](bench)
             row = {"setting": setting, "data": source, "seed": seed, "arm": arm}
             row |= {"epochs": start.epochs, "verdict_epochs": start.verdict_epochs}
             row |= {"note": start.note, **measure(bench, start.networks)}
-            row["seconds"] = round(time.perf_counter() - started, 1)
+            row["seconds"] = round(time.process_time() - started, 1)
             with JOURNAL.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
@@ -162,9 +163,9 @@ BRANCHES = "halving, four branches" + BODY_ABSORBED
 PLAIN = ("best donor", "trained for the whole budget", "trained, last epochs averaged", OURS)
 
 
-def report(config: Mapping[str, Any]) -> str:
+def report(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the tables in Markdown."""
-    rows, lines = measured(JOURNAL), []
+    lines: list[str] = []
     for setting, own in config["settings"].items():
         shared = own.get("shared", {})
         ours = [
@@ -294,9 +295,10 @@ def main() -> None:
     config = tomllib.loads((HERE / "scoreboard.toml").read_text(encoding="utf-8"))
     if not options.report:
         run(config, options)
-    tables = report(config)
+    before = f"\n# Before: scored with copies\n{report(config, measured(BEFORE))}"
+    tables = report(config, measured(JOURNAL))
     written = PAGE.read_text(encoding="utf-8").partition(MARK)[0]
-    PAGE.write_text(written + MARK + tables, encoding="utf-8")
+    PAGE.write_text(written + MARK + tables + before, encoding="utf-8")
     print(tables)
 
 

@@ -49,6 +49,7 @@ class Bench:
     absorb: str = "never"
     rate: float = 0.0
     _variations: dict[tuple[str, float], "Bench"] = field(default_factory=dict)
+    _absorbed: dict[str, Sequence[Donor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rate = self.rate or self.evaluator.setup.fitness.learning_rate
@@ -66,8 +67,11 @@ class Bench:
         """The donors that arms begin with."""
         if self.absorb == "never":
             return self.given
-        images = self.data.train_images
-        return [absorb_statistics(donor, images, self.absorb) for donor in self.given]
+        if self.absorb not in self._absorbed:  # variations of one bench share them
+            images = self.data.train_images
+            found = [absorb_statistics(donor, images, self.absorb) for donor in self.given]
+            self._absorbed[self.absorb] = found
+        return self._absorbed[self.absorb]
 
     @contextmanager
     def fitness(self, **changes: Any) -> Iterator[FitnessOptions]:

@@ -40,7 +40,6 @@ AS_IT_IS = " as it is"
 
 def textures(config: Mapping[str, Any]) -> DataSet:
     """Return patches; training patches lie left of the picture's middle, the others right."""
-    import skimage.data
     from PIL import Image
 
     rng = np.random.default_rng(config["split_seed"])
@@ -49,8 +48,7 @@ def textures(config: Mapping[str, Any]) -> DataSet:
     for part, count in enumerate(counts):
         for number in range(count):
             label = number % len(PICTURES)
-            picture = np.asarray(getattr(skimage.data, PICTURES[label])())
-            picture = np.repeat(picture[..., None], 3, -1) if picture.ndim == 2 else picture
+            picture = _picture(PICTURES[label])
             side = min(64, picture.shape[0])
             width = picture.shape[1]
             # Left half for training; right half, first and second part, for the other two.
@@ -65,6 +63,15 @@ def textures(config: Mapping[str, Any]) -> DataSet:
     parts = [rng.permutation(np.arange(a, b)) for a, b in itertools.pairwise(ends)]
     table = ImageTable(np.stack(images), np.array(labels, np.int32), PICTURES, "textures")
     return take_data(table, Split(*parts), config["size"], show_progress=False)
+
+
+@functools.cache
+def _picture(name: str) -> np.ndarray:
+    """Return one of scikit-image's pictures as uint8 (height, width, channel)."""
+    import skimage.data
+
+    picture = np.asarray(getattr(skimage.data, name)())
+    return np.repeat(picture[..., None], 3, -1) if picture.ndim == 2 else picture
 
 
 def data_set(name: str, config: Mapping[str, Any]) -> DataSet:

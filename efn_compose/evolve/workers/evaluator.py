@@ -85,6 +85,7 @@ class Evaluator(Worker):
         setup: Network, conventions and fitness.
         data: Images and labels of all parts.
         placement: Device, and how the network runs on it.
+        network: A traced one of the same setup, classes and pixels, to go on with; None makes one.
 
     Attributes:
         setup: As given.
@@ -101,7 +102,13 @@ class Evaluator(Worker):
         >>> EvaluationTask(Recipe.genome(space.pure(0)), seed=1).run(evaluator)  # doctest: +SKIP
     """
 
-    def __init__(self, setup: WorkerSetup, data: DataSet, placement: Placement) -> None:
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        data: DataSet,
+        placement: Placement,
+        network: ResidentModel | None = None,
+    ) -> None:
         super().__init__()
         self.setup, self.data = setup, data
         self.images = {
@@ -109,7 +116,7 @@ class Evaluator(Worker):
             for part in ("train", "validation", "test")
         }
         self.train_labels = tf.constant(data.train_labels)
-        self.network = ResidentModel(
+        self.network = network or ResidentModel(
             setup.spec, setup.conventions, data.classes, setup.train_settings, data.size, placement
         )
         self.inference_batch = inference_batch(setup.spec, data.size)
