@@ -1,7 +1,8 @@
 """What a search over relatives finds: donors of one lineage that have each learnt something else.
 
-Purpose: Lite0 from ImageNet and its fine-tunings on four other data sets are the donors; a fifth data
-         set is the target. Every arm makes starting weights, without a classifier. They are scored on
+Purpose: Lite0 from ImageNet, its fine-tunings on four other data sets and its pretrainings by three
+         objectives on the target's images without labels are the donors; a fifth data set is the target.
+         Every arm makes starting weights, without a classifier. They are scored on
          the test images after one epoch and after eight, on seeds of their own, the same for all arms.
          Searches have equal evaluations; the control of each is random search of the same encoding.
 Command: TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python experiments/relatives.py --seeds 0 1 2
@@ -16,7 +17,6 @@ import itertools
 import json
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,10 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from relatives_data import ancestor, data_of, evaluator_of, relatives
+from relatives_data import ancestor, data_of, relatives, traced
 from relatives_tables import summary
-from scoreboard_arms import InProcess, Quiet
+from relatives_unlabelled import unlabelled_relatives
+from searching import search
 
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.compose.averaging import Tensors
@@ -41,18 +42,18 @@ from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.kind import SearchKind
 from efn_compose.evolve.kinds.random import Random
 from efn_compose.evolve.options import FinalsOptions
-from efn_compose.evolve.run import EvolutionRun
 from efn_compose.evolve.workers.evaluator import Evaluator
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 from efn_compose.soups import greedy_soup, uniform_soup
 from efn_compose.soups.learned import SoupLearner
 from efn_compose.statistics.absorb import absorb_statistics
-from efn_compose.store.journal import Journal
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "relatives.jsonl"
 TARGETS = ("garments", "digits", "textures")
+#: Of which relatives the donors are: fine-tunings on other data sets, objectives without labels, or both.
+RELATIVES = ("all", "data sets", "objectives")
 RATE = 3e-4
 #: Evaluations of a search: of its first generation, and of each further one.
 POPULATION, GENERATIONS = 12, 7
@@ -186,27 +187,17 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
     """Return an arm: a search with its finals."""
 
     def arm(bench: Bench) -> Made:
-        executor = InProcess(bench.evaluator)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "evaluations.jsonl"
-            journal = Journal(path)
-            run = EvolutionRun(
-                donors=bench.given,
-                options=DonorOptions(absorb="body", ancestor=bench.given[0].name),
-                data_fingerprint=bench.data.fingerprint,
-                kind=kind(population=POPULATION, generations=GENERATIONS, **settings),
-                granularity=granularity,
-                finals=FINALS,
-                fitness=bench.evaluator.setup.fitness,
-                seed=bench.seed,
-                executor=executor,
-                journal=journal,
-                folder=Path(folder),
-                watcher=Quiet(),
-            )
-            result = run.run()
-            journal.close()
-            lines = [json.loads(line) for line in path.read_text().splitlines()]
+        run = search(
+            bench.evaluator,
+            bench.data,
+            bench.given,
+            DonorOptions(absorb="body", ancestor=bench.given[0].name),
+            kind(population=POPULATION, generations=GENERATIONS, **settings),
+            granularity,
+            FINALS,
+            bench.seed,
+        )
+        result, lines = run.result, run.rows
         # What the search found, whether or not the verdict wrote it.
         tested = [line for line in lines if line.get("phase") == "test"]
         values = tested[-1]["recipe"]["values"] if tested else result.winner.values
@@ -219,7 +210,7 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
             "genes": values,
             "rung": _rung(lines),
         }
-        return Made(tensors, executor.epochs, note)
+        return Made(tensors, run.epochs, note)
 
     return arm
 
@@ -264,23 +255,29 @@ def finished() -> list[dict]:
 
 def run(options: argparse.Namespace) -> None:
     """Run all arms that the journal has not."""
-    known = {(row["target"], row["labels"], row["seed"], row["arm"]) for row in finished()}
-    made = relatives(options.folder)
+    keys = ("target", "labels", "seed", "relatives", "arm")
+    known = {tuple(row[key] for key in keys) for row in finished()}
+    made, base = relatives(options.folder), ancestor()
+    workers = traced(base, RATE)
     wanted = itertools.product(options.seeds, options.labels, options.targets)
     for seed, labels, target in wanted:
-        arms = [arm for arm in options.arms if (target, labels, seed, arm) not in known]
+        key = target, labels, seed, options.relatives
+        arms = [arm for arm in options.arms if (*key, arm) not in known]
         if not arms:
             continue
-        base = ancestor()
         data = data_of(target, labels, seed + 1)
-        given = [base, *(donor for name, donor in made.items() if name != target)]
-        bench = Bench(data, given, evaluator_of(data, base, RATE), seed)
+        given = [base]
+        if options.relatives != "objectives":
+            given += [donor for name, donor in made.items() if name != target]
+        if options.relatives != "data sets":
+            given += unlabelled_relatives(target, options.folder).values()
+        bench = Bench(data, given, workers.worker(data), seed)
         for arm in arms:
             begun = time.process_time()
             found = ARMS[arm](bench)
             spent = time.process_time() - begun
             row = {
-                "target": target, "labels": labels, "seed": seed, "arm": arm,
+                "target": target, "labels": labels, "seed": seed, "relatives": options.relatives, "arm": arm,
                 "epochs": found.epochs, "seconds": round(spent, 1), "note": found.note,
                 **bench.endpoints(found.tensors),
             }  # fmt: skip
@@ -297,6 +294,7 @@ def main() -> None:
     parser.add_argument("--labels", nargs="*", type=int, default=[320])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--relatives", choices=RELATIVES, default=RELATIVES[0])
     parser.add_argument("--folder", type=Path, default=Path("runs/relatives"), help="relatives")
     options = parser.parse_args()
     if not options.summary:

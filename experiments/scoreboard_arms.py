@@ -1,16 +1,15 @@
 """The arms of the scoreboard: every way of spending one budget of epochs on starting weights."""
 
 import copy
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lab.merges import mega, task_arithmetic, ties
 from scoreboard_bench import Bench, Tensors
 from scoreboard_names import ABSORBED, BODY_ABSORBED, SMALLER_RATE
+from searching import search
 
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
@@ -21,12 +20,7 @@ from efn_compose.evolve.kinds.kind import SearchKind
 from efn_compose.evolve.kinds.lamarck import Lamarck
 from efn_compose.evolve.kinds.random import Random
 from efn_compose.evolve.options import FinalsOptions
-from efn_compose.evolve.run import EvolutionRun
-from efn_compose.evolve.workers.evaluator import Evaluator
-from efn_compose.evolve.workers.executor import answer
-from efn_compose.evolve.workers.seat import Seat
 from efn_compose.soups import greedy_soup, weighted_soup
-from efn_compose.store.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -44,36 +38,6 @@ class Start:
     epochs: float
     note: Any = None
     verdict_epochs: float = 0.0
-
-
-class InProcess:
-    """An executor over an evaluator that others use too; the traced model is shared."""
-
-    workers = 1
-
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
-        self.epochs = 0.0
-
-    def note(self, text: str) -> None:
-        """Say nothing."""
-
-    def run(self, tasks: Any, seat: Seat | None = None) -> Any:
-        """Answer tasks in order, counting the epochs they train for."""
-        for position, task in enumerate(tasks):
-            is_sibling = hasattr(task, "share_count")
-            self.epochs += 1 / task.share_count if is_sibling else getattr(task, "epochs", 0.0)
-            yield position, answer(self.evaluator, task, 0, seat)
-
-    def close(self) -> None:
-        """Nothing to stop."""
-
-
-class Quiet:
-    """A watcher that says nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args, **keywords: None
 
 
 def _mean(networks: Sequence[Tensors]) -> dict[str, np.ndarray]:
@@ -232,31 +196,22 @@ def _search(
 ) -> Start:
     config = bench.config
     settings = config["searches"][name]
-    executor = InProcess(bench.evaluator)
-    with bench.fitness(refit=refit) as fitness, tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "evaluations.jsonl")
-        run = EvolutionRun(
-            donors=bench.given,
-            options=DonorOptions(siblings=settings["siblings"], align=align, absorb=bench.absorb),
-            data_fingerprint=bench.data.fingerprint,
-            kind=kind(**settings["search"]),
-            granularity="block",
-            finals=FinalsOptions(**{**config["finals"], **settings.get("finals", {})}),
-            fitness=fitness,
-            seed=bench.seed,
-            executor=executor,
-            journal=journal,
-            folder=Path(folder),
-            watcher=Quiet(),
+    with bench.fitness(refit=refit) as fitness:
+        found = search(
+            bench.evaluator,
+            bench.data,
+            bench.given,
+            DonorOptions(siblings=settings["siblings"], align=align, absorb=bench.absorb),
+            kind(**settings["search"]),
+            "block",
+            FinalsOptions(**{**config["finals"], **settings.get("finals", {})}),
+            bench.seed,
         )
-        result = run.run()
-        verdict = sum(r["epochs"] for r in journal if r["phase"] in ("final", "test"))
-        verdict += PICTURES * fitness.epochs
-        note = {"written": result.verdict.winner, "evaluations": sum(1 for _ in journal)}
-        journal.close()
-    weights = copy.deepcopy(dict(result.weights))
-    spent = executor.epochs - verdict
-    return Start([weights], spent, note, verdict)
+    verdict = sum(r["epochs"] for r in found.rows if r["phase"] in ("final", "test"))
+    verdict += PICTURES * fitness.epochs
+    note = {"written": found.result.verdict.winner, "evaluations": len(found.rows)}
+    weights = copy.deepcopy(dict(found.result.weights))
+    return Start([weights], found.epochs - verdict, note, verdict)
 
 
 def whole_blends(bench: Bench) -> Start:

@@ -1,0 +1,100 @@
+"""A whole search inside an experiment: over an evaluator that the experiment uses, too."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from efn_compose.compose.space import Granularity
+from efn_compose.data import DataSet
+from efn_compose.donors import Donor
+from efn_compose.donors.options import DonorOptions
+from efn_compose.evolve.kinds.kind import SearchKind
+from efn_compose.evolve.options import FinalsOptions
+from efn_compose.evolve.run import EvolutionRun, RunResult
+from efn_compose.evolve.workers.evaluator import Evaluator
+from efn_compose.evolve.workers.executor import answer
+from efn_compose.evolve.workers.seat import Seat
+from efn_compose.store.journal import Journal
+
+
+class InProcess:
+    """An executor over an evaluator that others use too; the traced model is shared."""
+
+    workers = 1
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+        self.epochs = 0.0
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def run(self, tasks: Any, seat: Seat | None = None) -> Any:
+        """Answer tasks in order, counting the epochs they train for."""
+        for position, task in enumerate(tasks):
+            is_sibling = hasattr(task, "share_count")
+            self.epochs += 1 / task.share_count if is_sibling else getattr(task, "epochs", 0.0)
+            yield position, answer(self.evaluator, task, 0, seat)
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class Quiet:
+    """A watcher that says nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **keywords: None
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A finished search.
+
+    Args:
+        result: As the run gives it.
+        seat: What donor numbers mean at its end.
+        rows: The lines of its journal.
+        epochs: Passes over the training images, finals included.
+    """
+
+    result: RunResult
+    seat: Seat
+    rows: Sequence[dict[str, Any]]
+    epochs: float
+
+
+def search(
+    evaluator: Evaluator,
+    data: DataSet,
+    donors: Sequence[Donor],
+    options: DonorOptions,
+    kind: SearchKind,
+    granularity: Granularity,
+    finals: FinalsOptions,
+    seed: int,
+) -> Searched:
+    """Run a search in a folder that does not outlast it, at the evaluator's fitness."""
+    executor = InProcess(evaluator)
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder) / "evaluations.jsonl")
+        run = EvolutionRun(
+            donors=donors,
+            options=options,
+            data_fingerprint=data.fingerprint,
+            kind=kind,
+            granularity=granularity,
+            finals=finals,
+            fitness=evaluator.setup.fitness,
+            seed=seed,
+            executor=executor,
+            journal=journal,
+            folder=Path(folder),
+            watcher=Quiet(),
+        )
+        result = run.run()
+        rows = list(journal)
+        journal.close()
+    return Searched(result, run.seat, rows, executor.epochs)
