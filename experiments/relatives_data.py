@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from traced import Traced
 
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.data import DataSet, load_table
 from efn_compose.data.decoding.decode import resize_images
 from efn_compose.data.split import Split
+from efn_compose.data.table import ImageTable
 from efn_compose.donors import Donor, load_donor
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.evolve.workers.evaluator import Evaluator, WorkerSetup
+from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 from efn_compose.jobs.search.preparation import load_donors
@@ -29,6 +31,8 @@ PICTURES = {
     "microscopy": ("cell", "ihc", "retina", "microaneurysms"),
 }  # fmt: skip
 SETS = ("garments", "digits", *PICTURES)
+#: Images of a target that nobody has labelled, at most; those of pictures are crops of the training part.
+UNLABELLED = {"garments": 1000, "digits": 400}
 #: Side of the crops in pixels, before they are resized.
 CROP = 64
 
@@ -53,8 +57,8 @@ def data_of(
         parts = [_crops(name, part, count, rng) for part, count in enumerate(counts)]
         names = PICTURES[name]
     else:
-        table = load_table({"garments": "fashion_mnist"}.get(name, name))
-        order = _alternating(table.labels, rng)
+        table, kept = _table(name)
+        order = kept[_alternating(table.labels[kept], rng)]
         labels = min(labels, len(order) - validation - validation)
         stops = np.minimum(np.cumsum((labels, validation, test)), len(order))
         numbers = np.split(order[: stops[-1]], stops[:-1])
@@ -64,6 +68,25 @@ def data_of(
     ranges = [np.arange(a, b) for a, b in itertools.pairwise(offsets)]
     arrays = [array for images, labels in parts for array in (images, labels.astype(np.int32))]
     return DataSet(name, tuple(names), *arrays, split=Split(*ranges))
+
+
+def unlabelled_of(name: str) -> np.ndarray:
+    """Return images uint8 (image, side, side, 3) of a set that `data_of` never draws.
+
+    Crops of pictures are drawn anew from the parts that training images come from.
+    """
+    if name in PICTURES:
+        return _crops(name, 0, 1000, np.random.default_rng([SETS.index(name), 6]))[0]
+    table, kept = _table(name)
+    others = np.setdiff1d(np.arange(len(table.labels)), kept)
+    return resize_images(table.images, others, SIZE, False)
+
+
+def _table(name: str) -> tuple[ImageTable, np.ndarray]:
+    """Return a table, and the numbers of its images that may be labelled."""
+    table = load_table({"garments": "fashion_mnist"}.get(name, name))
+    order = np.random.default_rng([SETS.index(name), 6]).permutation(len(table.labels))
+    return table, np.sort(order[UNLABELLED[name] :])
 
 
 def _alternating(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -115,10 +138,9 @@ def _picture(name: str) -> np.ndarray:
     return _PICTURES[name]
 
 
-def evaluator_of(data: DataSet, donor: Donor, rate: float) -> Evaluator:
-    """Return a worker over a data set that trains at a rate."""
-    setup = WorkerSetup(donor.spec, donor.conventions, FitnessOptions(learning_rate=rate))
-    return setup.make_worker(data)
+def traced(donor: Donor, rate: float) -> Traced:
+    """Return a maker of workers that train at a rate."""
+    return Traced(WorkerSetup(donor.spec, donor.conventions, FitnessOptions(learning_rate=rate)))
 
 
 def ancestor() -> Donor:
@@ -138,7 +160,7 @@ def relatives(folder: Path) -> Mapping[str, Donor]:
         path = folder / f"{name}.h5"
         if not path.exists():
             data = data_of(name, IMAGES, 0, 200, 400)
-            evaluator = evaluator_of(data, base, RATE)
+            evaluator = traced(base, RATE).worker(data)
             evaluator.sit(Seat(genome_space(base.spec, 1, "block"), [base.tensors]))
             recipe = Recipe.genome(evaluator.space.pure(0))
             task = EvaluationTask(recipe, 1, EPOCHS, ("test",), keep_weights=True)

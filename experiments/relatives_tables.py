@@ -14,11 +14,9 @@ NAMES = ("one epoch", "fine-tuned")
 def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
     """Write the tables under the mark of a page, and print them."""
     lines: list[str] = []
-    for target, labels in sorted({(row["target"], row["labels"]) for row in rows}):
-        own = [row for row in rows if (row["target"], row["labels"]) == (target, labels)]
-        lines += _scores(
-            target, labels, own, [arm for arm in arms if any(r["arm"] == arm for r in own)]
-        )
+    for key in sorted({_setting(row) for row in rows}):
+        own = [row for row in rows if _setting(row) == key]
+        lines += _scores(key, own, [arm for arm in arms if any(r["arm"] == arm for r in own)])
     lines += _differences(rows, arms)
     text = page.read_text(encoding="utf-8") if page.exists() else ""
     tables = "\n".join(lines)
@@ -26,9 +24,15 @@ def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
     print(tables)
 
 
-def _scores(target: str, labels: int, rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
+def _setting(row: Mapping) -> tuple[str, int, str]:
+    """Return target, labels and kind of relatives."""
+    return row["target"], row["labels"], row["relatives"]
+
+
+def _scores(key: tuple[str, int, str], rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
+    target, labels, relatives = key
     lines = [
-        f"\n### {target}, {labels} labels\n",
+        f"\n### {target}, {labels} labels, relatives: {relatives}\n",
         "| arm | seeds | epochs spent | evaluations per processor hour | one epoch: accuracy, % | NLL "
         "| eight epochs: accuracy, % | NLL |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
@@ -89,9 +93,9 @@ def _mean(rows: Sequence[Mapping], name: str, metric: str) -> float:
 
 
 def _keys(rows: Sequence[Mapping], arm: str) -> set[tuple]:
-    return {(r["target"], r["labels"], r["seed"]) for r in rows if r["arm"] == arm}
+    return {(*_setting(r), r["seed"]) for r in rows if r["arm"] == arm}
 
 
 def _value(rows: Sequence[Mapping], arm: str, key: tuple, name: str, metric: str) -> float:
-    (row,) = [r for r in rows if r["arm"] == arm and (r["target"], r["labels"], r["seed"]) == key]
+    (row,) = [r for r in rows if r["arm"] == arm and (*_setting(r), r["seed"]) == key]
     return statistics.fmean(row[name][metric])
