@@ -10,12 +10,12 @@ from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.operators import shares_of
 from efn_compose.evolve.genetic.search_loop import SearchLoop
-from efn_compose.evolve.kinds.composing import ComposingKind, control_setting, found_by
+from efn_compose.evolve.kinds.composing import ComposingKind, Controlled, control_setting, found_by
 from efn_compose.evolve.kinds.kind import Found, Workplace
 
 
 @dataclass(frozen=True)
-class Cma(ComposingKind):
+class Cma(Controlled, ComposingKind):
     """`[cma]`: a normal distribution over shares that follows those that did well.
 
     Args:
@@ -29,11 +29,6 @@ class Cma(ComposingKind):
     name: ClassVar[str] = "cma"
 
     control: bool = control_setting()
-
-    @property
-    def has_control(self) -> bool:
-        """Whether random compositions are evaluated beside the search's."""
-        return self.control
 
     @property
     def share_setting(self) -> str:

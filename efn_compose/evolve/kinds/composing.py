@@ -121,6 +121,17 @@ def rungs_setting() -> Any:
     )
 
 
+class Controlled:
+    """A kind that can be compared with random draws, where its setting `control` says so."""
+
+    control: bool
+
+    @property
+    def has_control(self) -> bool:
+        """Whether random compositions are evaluated beside the search's."""
+        return self.control
+
+
 def control_setting() -> Any:
     """Declare the setting of a kind that can be compared with random draws."""
     return setting(

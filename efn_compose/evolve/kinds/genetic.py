@@ -9,6 +9,7 @@ from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.kinds.composing import (
     BreedingKind,
+    Controlled,
     Rung,
     control_setting,
     found_by,
@@ -18,7 +19,7 @@ from efn_compose.evolve.kinds.kind import Found, Workplace
 
 
 @dataclass(frozen=True)
-class Genetic(BreedingKind):
+class Genetic(Controlled, BreedingKind):
     """`[genetic]`: parents are chosen, crossed and mutated; every candidate is composed anew.
 
     Args:
@@ -38,11 +39,6 @@ class Genetic(BreedingKind):
     rungs: tuple[Rung, ...] = rungs_setting()
 
     control: bool = control_setting()
-
-    @property
-    def has_control(self) -> bool:
-        """Whether random compositions are evaluated beside the search's."""
-        return self.control
 
     @property
     def cheap_looks(self) -> Sequence[str]:
