@@ -29,6 +29,8 @@ from traced import Traced
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "composition.jsonl"
+#: Of experiments/branch_time.py.
+TIMES = HERE / "results" / "branch_time.jsonl"
 DATA_SETS = ("fashion_mnist", "digits", "textures")
 RATES = (3e-3, 1e-3)
 CONFIG: dict[str, Any] = {
@@ -124,7 +126,7 @@ def main() -> None:
             parser.error(f"no such arm: {', '.join(unknown)}; there are {'; '.join(ARMS)}")
         arms = [arm for arm in ARMS if arm in (options.arms or ARMS)]
         run("confirmation" if options.confirm else "screening", arms, options.data)
-    write_page(measured(JOURNAL))
+    write_page(measured(JOURNAL), measured(TIMES))
 
 
 if __name__ == "__main__":

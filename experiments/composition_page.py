@@ -84,7 +84,23 @@ def best_control(values: Values) -> str:
     )
 
 
-def write_page(rows: Rows) -> None:
+def times(rows: Rows) -> list[str]:
+    """Return the table of wall times, against one worker that trains one line."""
+    one = next((r for r in rows if (r["workers"], r["branches"]) == (1, 1)), None)
+    lines = [
+        "| branches | workers | optimizer | seconds for 32 epochs | against one line |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ratio = f"{one['wall'] / row['wall']:.2f} times as fast" if one else ""
+        cells = (row["branches"], row["workers"], row["optimizer"], f"{row['wall']:.1f}", ratio)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    cores = ", ".join(sorted({str(row["cores"]) for row in rows}))
+    words = f"`python experiments/branch_time.py`; cores of the machine: {cores}."
+    return ["## Wall time", "", words, "", *lines, ""]
+
+
+def write_page(rows: Rows, timed: Rows = ()) -> None:
     """Write the tables below what people wrote."""
     rates = best_rates(rows)
     lines = [f"State: {len(rows)} trainings of arms.", ""]
@@ -95,5 +111,6 @@ def write_page(rows: Rows) -> None:
         control = best_control(values)
         lines += [f"## {phase.capitalize()}", "", *table(values, control), ""]
         lines += [", ".join(f"{arm}: rate {rates[arm]:g}" for arm in values) + ".", ""]
+    lines += times(timed) if timed else []
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# Composition\n\n{MARK}"
     PAGE.write_text(text.split(MARK)[0] + MARK + "\n" + "\n".join(lines), encoding="utf-8")

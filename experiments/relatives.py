@@ -29,7 +29,7 @@ import numpy as np
 from relatives_data import ancestor, data_of, relatives, traced
 from relatives_tables import summary
 from relatives_unlabelled import unlabelled_relatives
-from searching import search
+from searching import InProcess, search
 
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.compose.averaging import Tensors
@@ -187,14 +187,16 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
     """Return an arm: a search with its finals."""
 
     def arm(bench: Bench) -> Made:
+        executor = InProcess(bench.evaluator)
         run = search(
-            bench.evaluator,
+            executor,
             bench.data,
             bench.given,
             DonorOptions(absorb="body", ancestor=bench.given[0].name),
             kind(population=POPULATION, generations=GENERATIONS, **settings),
             granularity,
             FINALS,
+            bench.evaluator.setup.fitness,
             bench.seed,
         )
         result, lines = run.result, run.rows
@@ -210,7 +212,7 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
             "genes": values,
             "rung": _rung(lines),
         }
-        return Made(tensors, run.epochs, note)
+        return Made(tensors, executor.epochs, note)
 
     return arm
 

@@ -9,7 +9,7 @@ import numpy as np
 from lab.merges import mega, task_arithmetic, ties
 from scoreboard_bench import Bench, Tensors
 from scoreboard_names import ABSORBED, BODY_ABSORBED, SMALLER_RATE
-from searching import search
+from searching import InProcess, search
 
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
@@ -196,22 +196,24 @@ def _search(
 ) -> Start:
     config = bench.config
     settings = config["searches"][name]
+    executor = InProcess(bench.evaluator)
     with bench.fitness(refit=refit) as fitness:
         found = search(
-            bench.evaluator,
+            executor,
             bench.data,
             bench.given,
             DonorOptions(siblings=settings["siblings"], align=align, absorb=bench.absorb),
             kind(**settings["search"]),
             "block",
             FinalsOptions(**{**config["finals"], **settings.get("finals", {})}),
+            fitness,
             bench.seed,
         )
     verdict = sum(r["epochs"] for r in found.rows if r["phase"] in ("final", "test"))
     verdict += PICTURES * fitness.epochs
     note = {"written": found.result.verdict.winner, "evaluations": len(found.rows)}
     weights = copy.deepcopy(dict(found.result.weights))
-    return Start([weights], found.epochs - verdict, note, verdict)
+    return Start([weights], executor.epochs - verdict, note, verdict)
 
 
 def whole_blends(bench: Bench) -> Start:

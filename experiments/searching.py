@@ -11,10 +11,10 @@ from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.kinds.kind import SearchKind
-from efn_compose.evolve.options import FinalsOptions
+from efn_compose.evolve.options import FinalsOptions, FitnessOptions
 from efn_compose.evolve.run import EvolutionRun, RunResult
 from efn_compose.evolve.workers.evaluator import Evaluator
-from efn_compose.evolve.workers.executor import answer
+from efn_compose.evolve.workers.executor import Executor, answer
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.store.journal import Journal
 
@@ -57,27 +57,25 @@ class Searched:
         result: As the run gives it.
         seat: What donor numbers mean at its end.
         rows: The lines of its journal.
-        epochs: Passes over the training images, finals included.
     """
 
     result: RunResult
     seat: Seat
     rows: Sequence[dict[str, Any]]
-    epochs: float
 
 
 def search(
-    evaluator: Evaluator,
+    executor: Executor,
     data: DataSet,
     donors: Sequence[Donor],
     options: DonorOptions,
     kind: SearchKind,
     granularity: Granularity,
     finals: FinalsOptions,
+    fitness: FitnessOptions,
     seed: int,
 ) -> Searched:
-    """Run a search in a folder that does not outlast it, at the evaluator's fitness."""
-    executor = InProcess(evaluator)
+    """Run a search in a folder that does not outlast it, quietly; all else as of `EvolutionRun`."""
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "evaluations.jsonl")
         run = EvolutionRun(
@@ -87,7 +85,7 @@ def search(
             kind=kind,
             granularity=granularity,
             finals=finals,
-            fitness=evaluator.setup.fitness,
+            fitness=fitness,
             seed=seed,
             executor=executor,
             journal=journal,
@@ -97,4 +95,4 @@ def search(
         result = run.run()
         rows = list(journal)
         journal.close()
-    return Searched(result, run.seat, rows, executor.epochs)
+    return Searched(result, run.seat, rows)
