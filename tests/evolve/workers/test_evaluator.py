@@ -10,7 +10,7 @@ from efn_compose.arch import HEAD_LAYER, arch_spec
 from efn_compose.compose import GenomeSpace, Recipe
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.options import FitnessAugmentOptions, FitnessOptions
-from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.evaluator import Evaluator, WorkerSetup
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask
 
@@ -70,6 +70,19 @@ def test_an_evaluation_trains_on_what_augmentation_makes_of_each_image(worker, d
     wanted = augment(data.train_images[numbers], numbers, AUGMENT, seed=5, epoch=2).numpy()
     np.testing.assert_array_equal(seen.numpy(), DONORS[0].preprocess(wanted))
     assert (wanted != data.train_images[numbers]).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.slow
+def test_a_traced_network_serves_other_images(worker, data):
+    """Test images that are called validation images score as test images."""
+    parts = {"validation_images": data.test_images, "validation_labels": data.test_labels}
+    swapped = dataclasses.replace(data, **parts)
+    network = worker.network
+    other = Evaluator(worker.setup, swapped, network.placement, network)
+    other.sit(SEAT)
+    recipe = Recipe.genome(MIXED)
+    scores = EvaluationTask(recipe, 3, 0.5, ("validation",)).run(other).scores["validation"]
+    assert scores == EvaluationTask(recipe, 3, 0.5, ("test",)).run(worker).scores["test"]
 
 
 @pytest.mark.slow
