@@ -89,6 +89,7 @@ def _correlations(fields: dict[str, Any]) -> str:
 
 
 def _describe(prepared: "PreparedStudy", output: Output) -> None:
+    from efn_compose.analysis.charts.figures import duration
     from efn_compose.analysis.reading.study_view import level_text
     from efn_compose.config import dump_toml
     from efn_compose.jobs.study.estimate import estimate_hours
@@ -116,7 +117,7 @@ def _describe(prepared: "PreparedStudy", output: Output) -> None:
         f"{text}\nrun folder    {prepared.folder}\naxes\n{axes}\n"
         f"combinations  {len(prepared.points)}, of which {problems} are impossible\n"
         f"trainings     {len(prepared.cells)}\n"
-        f"time          about {estimate.hours:.2g} hours, measured on "
+        f"time          about {duration(3600 * estimate.hours)}, measured on "
         f"{', '.join(estimate.measured)}\n"
         + "".join(f"note          {note}\n" for note in prepared.warnings)
         + "Nothing was written.",

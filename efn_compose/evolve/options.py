@@ -177,6 +177,13 @@ class ExecutorOptions:
         return self.in_ray and self.on_gpu
 
     @property
+    def expected_workers(self) -> int:
+        """How many workers there will be, before any has started: one per core where none is set."""
+        if EXECUTORS[self.chosen].is_in_process:
+            return 1
+        return self.workers or (usable_cores() if self.device in ("auto", "cpu") else 1)
+
+    @property
     def holding(self) -> Holding:
         """Where decoded images are: each worker may hold a copy beside that of this process."""
         here = 1 if self.chosen == "serial" else self.workers or usable_cores()

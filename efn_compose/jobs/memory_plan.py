@@ -11,7 +11,7 @@ from efn_compose.data.cache.place import cache_folder, limit_bytes
 from efn_compose.data.holding import Holding, ImagesIn
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.evolve.options import ExecutorOptions
-from efn_compose.store.environment import free_memory, usable_cores
+from efn_compose.store.environment import free_memory
 
 #: What a process takes that has imported TensorFlow and traced a network, by device; measured
 #: (experiments/results/streaming.md). On a GPU the driver's libraries come to it.
@@ -90,11 +90,9 @@ class Demand:
     ) -> "Demand":  # fmt: skip
         """Return the demand of a run on the executor that its settings ask for."""
         device = executor.device if executor.device != "auto" else "cpu"
-        cores = usable_cores() if device == "cpu" else 1
-        workers = (executor.workers or cores) if executor.in_ray else 1
         return cls(
-            spec, batch_size, size, images, networks, workers, device, executor.images,
-            executor.in_ray,
+            spec, batch_size, size, images, networks, executor.expected_workers, device,
+            executor.images, executor.in_ray,
         )  # fmt: skip
 
     @property

@@ -71,9 +71,7 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
 
     seconds, traced = 0.0, set()
     per_image = np.full(len(prepared.plans), np.nan)
-    workers = prepared.config.executor.workers
-    if EXECUTORS[prepared.config.executor.chosen].is_in_process:
-        workers = 1
+    workers = prepared.config.executor.expected_workers
     for number in able:
         plan = prepared.plans[number]
         per_image[number] = time_of(plan, "train")

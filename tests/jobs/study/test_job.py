@@ -21,6 +21,7 @@ from efn_compose.jobs.study.job import study
 from efn_compose.jobs.study.preparation import prepare_study
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.store import read_journal
+from efn_compose.store.environment import usable_cores
 
 
 @pytest.fixture(scope="module")
@@ -158,9 +159,11 @@ def test_backbones_have_scores_without_training_beside_the_result(
 
 @pytest.mark.slow
 def test_the_estimate_is_measured_and_nothing_is_written(place):
-    changes = {"study__factors": "", "train__epochs": 100}
+    changes = {"study__factors": "", "train__epochs": 100, "executor__kind": "auto"}
     prepared = prepare_study(None, settings(place, "dry", **changes), show_progress=False)
     found = estimate_hours(prepared)
+    # No number of workers is set, so there is one per core.
+    assert found.hours == pytest.approx(found.core_hours / usable_cores())
     # Hundred epochs of 48 images at two sizes under two seeds, and no less.
     assert found.core_hours * 3600 > 100 * 2 * 38 * float(found.per_image.sum())
     assert np.isfinite(found.per_image).all() and not (place / "dry").exists()
