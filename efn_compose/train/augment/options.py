@@ -1,18 +1,10 @@
 """The `[augment]` section: random changes to each image."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from efn_compose.settings.declare import When, setting
-
-Auto = Literal[
-    "none",
-    "trivial",
-    "trivial_wide",
-    "autoaugment_cifar10",
-    "autoaugment_imagenet",
-    "autoaugment_svhn",
-]
+from efn_compose.train.augment.policies.written import canonical_policy
 
 
 def _share(default: float, text: str, **more: Any) -> Any:
@@ -35,8 +27,10 @@ class AugmentOptions:
         grid_cells: Tiles per side; must divide the image's side.
         holes: Squares blanked out (1 is cutout, more is coarse dropout).
         hole_size: Side of a square, as a share of the image's side.
-        auto: A published policy, in place of strengths of your own: TrivialAugment, with the space
-            for small networks or the wide one, or AutoAugment's table for a data set.
+        auto: A policy in place of strengths of your own: TrivialAugment, with the space for small
+            networks (trivial) or the wide one (trivial_wide); AutoAugment's table for a data set
+            (autoaugment_cifar10, autoaugment_imagenet, autoaugment_svhn); a file that
+            `efn-compose policy` writes; or sub-policies written out. What a file says is taken over.
         randaugment_ops: Operations per image of RandAugment (Cubuk et al. 2020,
             arXiv:1909.13719), each image drawing its own.
         randaugment_strength: 0 to 1, the share of each operation's range.
@@ -57,7 +51,9 @@ class AugmentOptions:
     hole_size: float = _share(
         0.25, "side of a square, as a share of the image's side", read_when=When("holes")
     )
-    auto: Auto = setting("none", "a published policy: TrivialAugment, or a table of AutoAugment")
+    auto: str = setting(
+        "none", "a policy: trivial, trivial_wide, autoaugment_…, a policy file, or written out"
+    )
     randaugment_ops: int = setting(
         0, "RandAugment's operations per image; 0: off", minimum=0, maximum=4
     )
@@ -68,3 +64,7 @@ class AugmentOptions:
     )
     hairs: float = _share(0.0, "probability of drawn hairs (dermoscopy)")
     ruler: float = _share(0.0, "probability of a drawn ruler (dermoscopy)")
+
+    def __post_init__(self) -> None:
+        """Take over what a policy file says, so that the file need not travel or stay."""
+        object.__setattr__(self, "auto", canonical_policy(self.auto))

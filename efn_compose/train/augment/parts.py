@@ -1,11 +1,14 @@
 """The parts of an augmentation one by one, to see what each does."""
 
 import dataclasses
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
 from efn_compose.train.augment.options import AugmentOptions
 
+#: Characters of a value in a caption.
+_LONGEST = 60
 #: Each part's setting, the settings that describe it further, and whether it is a probability.
 PARTS: dict[str, tuple[tuple[str, ...], bool]] = {
     "flip_x": ((), True),
@@ -64,4 +67,7 @@ def parts_of(options: AugmentOptions) -> list[Part]:
 
 
 def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    if isinstance(value, int | float):
+        return f"{value:g}"
+    # A policy that is written out has many sub-policies.
+    return textwrap.shorten(str(value), _LONGEST, placeholder=" …")

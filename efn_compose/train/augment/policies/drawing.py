@@ -6,13 +6,14 @@ import tensorflow as tf
 
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.augment.policies.tables import (
-    AUTOAUGMENT,
     LEVELS,
     OPERATIONS,
     SIGNED,
     SPACES,
     Range,
+    SubPolicy,
 )
+from efn_compose.train.augment.policies.written import sub_policies
 
 #: An operation's number per image, (image,) int32, and its strength, (image,) float32.
 Drawn = tuple[tf.Tensor, tf.Tensor]
@@ -23,11 +24,11 @@ def drawn_steps(draws: Draws, policy: str) -> list[Drawn]:
 
     Args:
         draws: The images' draws.
-        policy: A name of `SPACES` or `AUTOAUGMENT`.
+        policy: A name of `SPACES` or `AUTOAUGMENT`, or sub-policies written out.
     """
     if policy in SPACES:
         return [_trivial(draws, SPACES[policy])]
-    return _sub_policies(draws, AUTOAUGMENT[policy])
+    return _sub_policies(draws, sub_policies(policy))
 
 
 def _trivial(draws: Draws, space: Sequence[Range]) -> Drawn:
@@ -43,7 +44,7 @@ def _trivial(draws: Draws, space: Sequence[Range]) -> Drawn:
     return operation, _either_way(draws, "trivial_sign", operation, strength)
 
 
-def _sub_policies(draws: Draws, table: Sequence[Sequence[tuple[str, float, float]]]) -> list[Drawn]:
+def _sub_policies(draws: Draws, table: Sequence[SubPolicy]) -> list[Drawn]:
     """Return the steps of one sub-policy per image; a step that does not happen is "identity"."""
     row = _number(draws, "policy_choice", len(table))
     found = []

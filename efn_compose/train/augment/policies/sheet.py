@@ -3,7 +3,8 @@
 import numpy as np
 
 from efn_compose.train.augment.contact_sheet import Column
-from efn_compose.train.augment.policies.tables import AUTOAUGMENT, OPERATIONS, SIGNED, SPACES
+from efn_compose.train.augment.policies.tables import OPERATIONS, SIGNED, SPACES
+from efn_compose.train.augment.policies.written import NAMES, sub_policies
 
 #: By operation: the unit of its strength, as a caption has it.
 UNITS = {
@@ -24,7 +25,7 @@ def strongest(policy: str) -> dict[str, float]:
     if policy in SPACES:
         found = [(row.operation, row.strongest) for row in SPACES[policy]]
     else:
-        found = [(name, size) for pair in AUTOAUGMENT[policy] for name, _, size in pair]
+        found = [(name, size) for pair in sub_policies(policy) for name, _, size in pair]
     order = [name for name in OPERATIONS if any(name == other for other, _ in found)]
     return {
         name: (min if name in _FALLING else max)(size for other, size in found if other == name)
@@ -37,7 +38,7 @@ def operation_columns(images: np.ndarray, policy: str) -> list[Column]:
 
     Args:
         images: (image, size, size, 3) uint8.
-        policy: A name of `SPACES` or `AUTOAUGMENT`.
+        policy: A name of `SPACES` or `AUTOAUGMENT`, or sub-policies written out.
     """
     import tensorflow as tf
 
@@ -45,6 +46,7 @@ def operation_columns(images: np.ndarray, policy: str) -> list[Column]:
     from efn_compose.train.augment.policies.operations import apply_pixels, space_of
 
     columns = []
+    title = policy if policy in NAMES else "policy"
     for name, size in strongest(policy).items():
         for strength in (size, -size) if name in SIGNED else (size,):
             number = tf.fill([len(images)], OPERATIONS.index(name))
@@ -53,5 +55,5 @@ def operation_columns(images: np.ndarray, policy: str) -> list[Column]:
             pixels = np.rint(apply_pixels(moved, number, sizes).numpy()).astype(np.uint8)
             has_strength = name in SIGNED or name in UNITS
             caption = f"{name} {strength:g}{UNITS.get(name, '')}" if has_strength else name
-            columns.append(Column(f"{policy}: each operation at its strongest", caption, pixels))
+            columns.append(Column(f"{title}: each operation at its strongest", caption, pixels))
     return columns

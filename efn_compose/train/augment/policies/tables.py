@@ -22,6 +22,13 @@ OPERATIONS = (
 )  # fmt: skip
 #: Operations that go either way: half of the images get the opposite strength.
 SIGNED = frozenset(OPERATIONS[1:10])
+#: By operation with a strength: the weakest and the strongest that make sense, in its unit.
+LIMITS = {
+    "rotate": (0.0, 180.0), "shear_x": (0.0, 2.0), "shear_y": (0.0, 2.0), "shift_x": (0.0, 1.0),
+    "shift_y": (0.0, 1.0), "brightness": (0.0, 1.0), "saturation": (0.0, 1.0),
+    "contrast": (0.0, 1.0), "sharpness": (0.0, 1.0), "posterize": (1.0, 8.0),
+    "solarize": (0.0, 255.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,8 +67,10 @@ SPACES: dict[str, tuple[Range, ...]] = {
 }  # fmt: skip
 
 Step = tuple[str, float, float]
+#: One step after another; both happen or not by their own probability.
+SubPolicy = tuple[Step, Step]
 #: By table: sub-policies of two steps; each step is an operation, its probability, its strength.
-AUTOAUGMENT: dict[str, tuple[tuple[Step, Step], ...]] = {
+AUTOAUGMENT: dict[str, tuple[SubPolicy, ...]] = {
     "autoaugment_cifar10": (
         (("invert", 0.1, 0), ("contrast", 0.2, 0.6)),
         (("rotate", 0.7, 6.6667), ("shift_x", 0.3, 0.4532)),
