@@ -12,6 +12,7 @@ from efn_compose.compose import Genome, GenomeSpace, ShareGenomeSpace
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.mutation.base import Mutation
 from efn_compose.evolve.genetic.mutation.heavy_tailed import HeavyTailed
+from efn_compose.evolve.genetic.operators import GeneSpace
 from efn_compose.evolve.genetic.selection.base import Selection
 
 #: Draws per genome wanted before a space counts as exhausted.
@@ -81,7 +82,7 @@ class GeneticBreeder:
         losses: Mapping[Genome, float],
         known: Container[Genome],
         count: int,
-        space: GenomeSpace,
+        space: GeneSpace,
         generator: random.Random,
     ) -> list[Genome]:
         """Return children; see `Breeder`."""

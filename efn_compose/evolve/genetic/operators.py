@@ -7,10 +7,41 @@ the operator's name in the configuration, and the file defines one class.
 import importlib
 import inspect
 import pkgutil
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from typing import ClassVar, Protocol, Self
 
-from efn_compose.compose import GenomeSpace, ShareGenomeSpace
+from efn_compose.compose import Genome, ShareGenomeSpace
 from efn_compose.errors import ConfigError
+
+
+class GeneSpace(Protocol):
+    """What breeding knows of the genomes it changes: a `GenomeSpace`, or genes of another meaning."""
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Number of values of each gene."""
+
+    @property
+    def stage_borders(self) -> tuple[int, ...]:
+        """Positions where a crossover may cut."""
+
+    @property
+    def clusters(self) -> tuple[tuple[int, int], ...]:
+        """Ranges (start, stop) of genes whose meanings depend on each other."""
+
+    @property
+    def granularity(self) -> str:
+        """What a gene stands for, in a word."""
+
+    @property
+    def donor_count(self) -> int:
+        """Number of pure genomes."""
+
+    def pure(self, donor: int) -> Genome:
+        """Return a pure genome: of its stages any may be put into another one."""
+
+    def canonical(self, genome: Sequence[int]) -> Genome:
+        """Return the simplest genome of the same meaning."""
 
 
 class Operator:
@@ -56,7 +87,7 @@ class Operator:
         return found()
 
 
-def shares_of(space: GenomeSpace, what: str) -> ShareGenomeSpace:
+def shares_of(space: GeneSpace, what: str) -> ShareGenomeSpace:
     """Return a space of shares as what it is.
 
     Args:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from efn_compose.compose import Genome, GenomeSpace
-from efn_compose.evolve.genetic.operators import Operator
+from efn_compose.compose import Genome
+from efn_compose.evolve.genetic.operators import GeneSpace, Operator
 
 
 class Crossover(Operator, ABC):
@@ -16,7 +16,7 @@ class Crossover(Operator, ABC):
 
     @abstractmethod
     def cross(
-        self, first: Genome, second: Genome, space: GenomeSpace, generator: random.Random
+        self, first: Genome, second: Genome, space: GeneSpace, generator: random.Random
     ) -> tuple[Genome, Genome]:
         """Return two children of which each gene stems from those of both parents at its locus.
 

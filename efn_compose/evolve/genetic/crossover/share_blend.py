@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.compose import Genome
 from efn_compose.evolve.genetic.crossover.base import Crossover, ranges
-from efn_compose.evolve.genetic.operators import shares_of
+from efn_compose.evolve.genetic.operators import GeneSpace, shares_of
 
 #: How far beyond either parent a child may lie, as a part of their distance.
 _BEYOND = 0.25
@@ -23,7 +23,7 @@ class ShareBlend(Crossover):
     needs_shares = True
 
     def cross(
-        self, first: Genome, second: Genome, space: GenomeSpace, generator: random.Random
+        self, first: Genome, second: Genome, space: GeneSpace, generator: random.Random
     ) -> tuple[Genome, Genome]:
         """Return two children; see `Crossover`."""
         shares = shares_of(space, "crossover share_blend")

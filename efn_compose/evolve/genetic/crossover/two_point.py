@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.compose import Genome
 from efn_compose.evolve.genetic.crossover.base import Crossover, ranges
 from efn_compose.evolve.genetic.deap_tools import deap_tools
+from efn_compose.evolve.genetic.operators import GeneSpace
 
 #: Share of crossovers that cut between blocks instead of at stage borders.
 _INNER_CUT_RATE = 0.25
@@ -17,7 +18,7 @@ class TwoPoint(Crossover):
     """Cuts at two points, mostly stage borders: neighbouring layers are co-adapted."""
 
     def cross(
-        self, first: Genome, second: Genome, space: GenomeSpace, generator: random.Random
+        self, first: Genome, second: Genome, space: GeneSpace, generator: random.Random
     ) -> tuple[Genome, Genome]:
         """Return two children; see `Crossover`."""
         is_inner = generator.random() < _INNER_CUT_RATE

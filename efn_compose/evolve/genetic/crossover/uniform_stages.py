@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.compose import Genome
 from efn_compose.evolve.genetic.crossover.base import Crossover, ranges
+from efn_compose.evolve.genetic.operators import GeneSpace
 
 
 class UniformStages(Crossover):
@@ -17,7 +18,7 @@ class UniformStages(Crossover):
     """
 
     def cross(
-        self, first: Genome, second: Genome, space: GenomeSpace, generator: random.Random
+        self, first: Genome, second: Genome, space: GeneSpace, generator: random.Random
     ) -> tuple[Genome, Genome]:
         """Return two children; see `Crossover`."""
         one, other = list(first), list(second)

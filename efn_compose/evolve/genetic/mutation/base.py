@@ -3,15 +3,15 @@
 import random
 from abc import ABC, abstractmethod
 
-from efn_compose.compose import Genome, GenomeSpace
-from efn_compose.evolve.genetic.operators import Operator
+from efn_compose.compose import Genome
+from efn_compose.evolve.genetic.operators import GeneSpace, Operator
 
 
 class Mutation(Operator, ABC):
     """Changes some genes of a genome. An operator is one file beside this one."""
 
     @abstractmethod
-    def mutate(self, genome: Genome, space: GenomeSpace, generator: random.Random) -> Genome:
+    def mutate(self, genome: Genome, space: GeneSpace, generator: random.Random) -> Genome:
         """Return a changed genome of the same space.
 
         Args:

@@ -2,9 +2,10 @@
 
 import random
 
-from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.compose import Genome
 from efn_compose.evolve.genetic.deap_tools import deap_tools
 from efn_compose.evolve.genetic.mutation.base import Mutation
+from efn_compose.evolve.genetic.operators import GeneSpace
 
 
 class FixedRate(Mutation):
@@ -13,7 +14,7 @@ class FixedRate(Mutation):
     The standard mutation of evolutionary algorithms, against which others are compared.
     """
 
-    def mutate(self, genome: Genome, space: GenomeSpace, generator: random.Random) -> Genome:
+    def mutate(self, genome: Genome, space: GeneSpace, generator: random.Random) -> Genome:
         """Return a changed genome; see `Mutation`."""
         if max(space.cardinalities) < 2:
             return genome

@@ -4,10 +4,11 @@ import itertools
 import random
 from functools import lru_cache
 
-from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.compose import Genome
 from efn_compose.evolve.genetic.crossover.base import ranges
 from efn_compose.evolve.genetic.deap_tools import deap_tools
 from efn_compose.evolve.genetic.mutation.base import Mutation
+from efn_compose.evolve.genetic.operators import GeneSpace
 
 #: Share of mutations that give a whole stage to one donor.
 _STAGE_RATE = 0.25
@@ -30,7 +31,7 @@ class HeavyTailed(Mutation):
     def __init__(self, expected_changes: float = 1.5) -> None:
         self.expected_changes = expected_changes
 
-    def mutate(self, genome: Genome, space: GenomeSpace, generator: random.Random) -> Genome:
+    def mutate(self, genome: Genome, space: GeneSpace, generator: random.Random) -> Genome:
         """Return a changed genome; see `Mutation`."""
         if max(space.cardinalities) < 2:
             return genome
@@ -65,7 +66,7 @@ def _tail_weights(most: int) -> list[float]:
     return list(itertools.accumulate(number**-_TAIL for number in range(1, most + 1)))
 
 
-def _mutate_block(genome: Genome, space: GenomeSpace, generator: random.Random) -> Genome:
+def _mutate_block(genome: Genome, space: GeneSpace, generator: random.Random) -> Genome:
     """Redraw a block's genes together, or give a run of its units to one donor.
 
     A single gene of a block often means nothing: a share needs a donor to take it from.
@@ -83,7 +84,7 @@ def _mutate_block(genome: Genome, space: GenomeSpace, generator: random.Random) 
     return genome[:start] + drawn + genome[stop:]
 
 
-def _mutate_stage(genome: Genome, space: GenomeSpace, generator: random.Random) -> Genome:
+def _mutate_stage(genome: Genome, space: GeneSpace, generator: random.Random) -> Genome:
     stages = ranges(space.stage_borders, len(genome))
     start, stop = stages[generator.randrange(len(stages))]
     donor = generator.randrange(space.donor_count)

@@ -4,10 +4,10 @@ import random
 
 import numpy as np
 
-from efn_compose.compose import Genome, GenomeSpace
+from efn_compose.compose import Genome
 from efn_compose.evolve.genetic.mutation.base import Mutation
 from efn_compose.evolve.genetic.mutation.heavy_tailed import power_law
-from efn_compose.evolve.genetic.operators import shares_of
+from efn_compose.evolve.genetic.operators import GeneSpace, shares_of
 
 #: Share of mutations that move one relative's shares in all parts of the network together.
 _RELATIVE_RATE = 0.25
@@ -25,7 +25,7 @@ class ShareStep(Mutation):
 
     needs_shares = True
 
-    def mutate(self, genome: Genome, space: GenomeSpace, generator: random.Random) -> Genome:
+    def mutate(self, genome: Genome, space: GeneSpace, generator: random.Random) -> Genome:
         """Return a changed genome; see `Mutation`."""
         shares = shares_of(space, "mutation share_step")
         child = genome
