@@ -30,6 +30,7 @@ if (
     from efn_compose.jobs.ensembles.joint import join as join
     from efn_compose.jobs.ensembles.joint import load_joint as load_joint
     from efn_compose.jobs.pipeline.job import pipeline as pipeline
+    from efn_compose.jobs.policies.job import policy as policy
     from efn_compose.jobs.predictions.job import predict as predict
     from efn_compose.jobs.predictions.masks import predict_masks as predict_masks
     from efn_compose.jobs.pretraining.job import pretrain as pretrain
@@ -70,6 +71,7 @@ _PUBLIC = {
     "load_joint": "efn_compose.jobs.ensembles.joint",
     "load_donors": "efn_compose.jobs.search.preparation",
     "nest": "efn_compose.nesting",
+    "policy": "efn_compose.jobs.policies.job",
     "predict": "efn_compose.jobs.predictions.job",
     "pretrain": "efn_compose.jobs.pretraining.job",
     "predict_masks": "efn_compose.jobs.predictions.masks",

@@ -14,6 +14,7 @@ _PLACES = {
     "<!-- pretraining settings -->": "efn_compose.jobs.pretraining.options:PretrainConfig",
     "<!-- training settings -->": "efn_compose.jobs.trainings.options:TrainConfig",
     "<!-- study settings -->": "efn_compose.jobs.study.options:StudyConfig#study",
+    "<!-- policy settings -->": "efn_compose.jobs.policies.options:PolicyConfig#policy",
     "<!-- ensemble settings -->": "efn_compose.jobs.ensembles.options:EnsembleConfig",
 }
 

@@ -41,6 +41,7 @@ STAND_INS = {
     "study": {"scaling": "grid", "64": "16", "3": "1"},
     "pretrain": {"folder:photos": "folder:images", "64": "16", "10": "1"},
     "rank": {"fashion_mnist": "digits", "64": "32"},
+    "policy": {"2000": "2", "5": "2"},
 }
 #: By verb: the files that its example must leave, none for those that only say something.
 LEAVES = {
@@ -58,6 +59,7 @@ LEAVES = {
     "attach": ["unet.h5"],
     "detach": ["encoder.h5"],
     "augment": ["sheet.png"],
+    "policy": ["runs/policy/policy.toml"],
     "folds": ["folds.csv"],
     "predict": ["predictions.csv"],
     "ensemble": ["runs/submission/submission.csv", "runs/submission/report.html"],
@@ -112,9 +114,9 @@ def _prepare(verb: str, place: Path) -> None:
             random_donor(LITE, seed, name=name, classes=None).save(place / f"{name}.h5")
     if verb in ("nest", "export", "inspect"):
         random_donor(SMALL, 1, classes=5).save(place / "efn_magic_weights.h5")
-    if verb in ("train", "predict", "ensemble"):
+    if verb in ("train", "predict", "ensemble", "policy"):
         tiny_donor().save(place / "efn_magic_weights.h5")
-    if verb == "ensemble":
+    if verb in ("ensemble", "policy"):
         names = ("weights.file=efn_magic_weights.h5", "data.source=folder:photos", "data.size=16")
         more = (
             "train.epochs=1",
@@ -177,7 +179,11 @@ def test_the_example_of_a_verb_runs(verb, place, monkeypatch, capsys):
     replaced = STAND_INS.get(verb, {})
     assert set(replaced) <= set(words), "the example has changed: change its stand-ins"
     # Workers of Ray are proved elsewhere; to start them takes longer than to train here.
-    more = ["--set", "executor.kind=serial"] if verb in ("train", "study", "pretrain") else []
+    more = (
+        ["--set", "executor.kind=serial"]
+        if verb in ("train", "study", "pretrain", "policy")
+        else []
+    )
     code = main([*(replaced.get(word, word) for word in words[1:]), *more])
     said = capsys.readouterr()
     assert code == 0, said.err

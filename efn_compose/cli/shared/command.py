@@ -84,6 +84,7 @@ VERBS: dict[str, Verb] = {
     "rank": Verb("efn_compose.cli.rank", "find the donor that suits a data set, without training"),
     "soup": Verb("efn_compose.cli.soup", "average several fine-tunings of one checkpoint"),
     "folds": Verb("efn_compose.cli.folds", "cut a data set into folds that are alike"),
+    "policy": Verb("efn_compose.cli.policy", "find an augmentation policy, with a verdict"),
     "augment": Verb("efn_compose.cli.augment", "draw your images as training will see them"),
     "cache": Verb("efn_compose.cli.cache", "list or clear the cache of decoded images"),
     "doctor": Verb("efn_compose.cli.doctor", "check whether this machine can run a search"),

@@ -7,6 +7,7 @@ import numpy as np
 #: Purposes of seeds; part of a seed's derivation, so that two purposes never share one.
 PURPOSES = (
     "search", "generation", "noise", "final", "sibling", "partition", "member", "control",
+    "policy",
 )  # fmt: skip
 
 
