@@ -22,7 +22,8 @@ class Measurements:
 
     Args:
         prepared: Networks and images.
-        journal: Holds those of before; gets a line for each new one.
+        journal: Holds those of before; gets a line for each task, with steps, loss and change of all
+            its pairs.
         answer: Answers tasks.
     """
 
@@ -37,9 +38,9 @@ class Measurements:
                 self._take(record)
 
     def _take(self, record: dict[str, Any]) -> None:
-        steps = record["steps"]
-        key = steps if steps == TRIVIAL else tuple((name, size) for name, size in steps)
-        self._known[record["network"], key] = Measured(record["loss"], record["change"])
+        for steps, loss, change in record["measured"]:
+            key = steps if steps == TRIVIAL else tuple((name, size) for name, size in steps)
+            self._known[record["network"], key] = Measured(loss, change)
 
     def of(self, pair: Pair) -> Measured:
         """Return the mean over the networks' images under a pair that was measured."""
@@ -77,13 +78,13 @@ class Measurements:
             name = self._names[task.network]
             if outcome.error is not None:
                 raise EvaluationError(f"{name} cannot be asked: {outcome.error}")
-            keys = task.pairs or (TRIVIAL,)
-            seconds = round(outcome.seconds / len(keys), 6)
-            for key, part in zip(keys, outcome.value, strict=True):
-                steps = key if key == TRIVIAL else [list(deed) for deed in key]
-                record = {"network": name, "steps": steps, "loss": part.loss, "change": part.change}
-                self._journal.append({**record, "timing": {"seconds": seconds}})
-                self._take(record)
+            found = [
+                [key if key == TRIVIAL else [list(deed) for deed in key], part.loss, part.change]
+                for key, part in zip(task.pairs or (TRIVIAL,), outcome.value, strict=True)
+            ]
+            record = {"network": name, "measured": found}
+            self._journal.append({**record, "timing": {"seconds": round(outcome.seconds, 6)}})
+            self._take(record)
 
 
 def in_order(answer: Answering, tasks: Sequence[Any]) -> Iterator[tuple[Any, Outcome]]:

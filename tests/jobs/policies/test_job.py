@@ -112,7 +112,7 @@ def test_a_search_killed_twice_goes_on_to_the_same_bytes(undisturbed, place, mon
     words = ["policy", "--quiet", "--set", *settings(place, "killed")]
     original = Journal.append
     second = [number for number, r in enumerate(whole) if "training" in r][1]
-    for stop_at, more in ((9, []), (second, ["--resume"])):
+    for stop_at, more in ((3, []), (second, ["--resume"])):
 
         def interrupt(self, record, stop_at=stop_at):
             if len(self) == stop_at:
