@@ -12,9 +12,7 @@ from efn_compose.cli.shared.arguments import add_dry_run, add_output, add_overri
 from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose relay accept out.efn --data folder:photos -o runs/mine"
-ON_INTERRUPT = (
-    "stopped; every finished part is in the run folder. Go on there: --resume of the run's verb."
-)
+ON_INTERRUPT = "stopped; every finished part is in the run folder. The same command goes on."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,8 @@ LOCK_FILE = "lock"
 #: Who did which part of a run that was handed on.
 LEGS_FILE = "legs.jsonl"
 LEGS_PAGE = "legs.html"
+#: There while a leg runs that goes on from an earlier one.
+OPEN_LEG_FILE = "leg.json"
 RESULT_FILE = "result.json"
 REPORT_FILE = "report.html"
 CARD_FILE = "card.md"

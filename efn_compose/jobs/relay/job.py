@@ -15,7 +15,16 @@ from efn_compose.config import load_config
 from efn_compose.errors import ConfigError, RunError, describe_problems
 from efn_compose.jobs.relay.accepting import check_images, check_versions, moved_config, settle
 from efn_compose.jobs.relay.deadline import Deadline, TimeIsUp
-from efn_compose.jobs.relay.legs import Leg, check_chain, check_follows, read_legs, write_legs
+from efn_compose.jobs.relay.legs import (
+    Leg,
+    OpenLeg,
+    check_chain,
+    check_follows,
+    close_leg,
+    open_leg,
+    read_legs,
+    write_legs,
+)
 from efn_compose.jobs.relay.parcel import (
     IMAGES_FILE,
     RUN,
@@ -86,10 +95,11 @@ def run_leg(
         raise ConfigError("A leg needs a run folder of its own name: -o FOLDER.")
     folder = Path(settings.run.path).expanduser()
     legs = read_legs(folder) if resume else []
-    before = state_hash(folder) if legs else ""
+    before = legs[-1].state_after if legs else ""
+    # A leg that was killed began where the one before it ended.
+    begun, start = dict(legs[-1].ended) if legs else _done(folder), time.monotonic()
     if legs:
-        _check_untouched(folder, legs[-1])
-    begun, start = _done(folder), time.monotonic()
+        _open(folder, legs[-1])
     result, digests = None, ""
     try:
         with clock as deadline:
@@ -114,6 +124,7 @@ def run_leg(
     )
     legs = [*legs, leg]
     write_legs(folder, legs)
+    close_leg(folder)
     write_legs_page(folder)
     path = None if parcel is None else Path(parcel)
     if digests:
@@ -134,6 +145,8 @@ def accept(
     quiet: bool = False,
 ) -> LegSummary:
     """Check a parcel, put its run into a folder, and go on with it.
+
+    Killed anywhere, it goes on by the same call.
 
     Args:
         parcel: The file.
@@ -158,11 +171,13 @@ def accept(
     check_chain(legs, str(parcel))
     check_versions(manifest["environment"], str(parcel))
     folder = Path(output).expanduser()
-    there = read_legs(folder)
+    # Of this command, if it was killed here.
+    begun = open_leg(folder, legs[-1].state_after)
+    there = read_legs(folder) if begun is None else []
     if there:
         check_follows(there, legs, folder)
         _check_untouched(folder, there[-1])
-    elif folder.exists() and any(folder.iterdir()):
+    elif begun is None and run_files(folder):
         raise RunError(f"{folder}: not empty, and no run of this relay. Choose another folder.")
     job = relayed_job(manifest["verb"])
     config = moved_config(parcel, job, folder, manifest["inputs"], overrides)
@@ -172,13 +187,18 @@ def accept(
         return LegSummary(folder, None, legs, None, notes)
     folder.mkdir(parents=True, exist_ok=True)
     with FolderLock(folder / LOCK_FILE):
-        # What an earlier leg left here and a later one removed.
-        for name, path in run_files(folder).items():
-            if f"{RUN}/{name}" not in manifest["files"]:
-                path.unlink()
-        unpack(parcel, folder)
+        for leftover in folder.rglob(".*.partial"):
+            leftover.unlink()
+        if begun is None or not begun.is_unpacked:
+            OpenLeg(legs[-1].state_after, is_unpacked=False).write(folder)
+            # What an earlier leg left here and a later one removed.
+            for name, path in run_files(folder).items():
+                if f"{RUN}/{name}" not in manifest["files"]:
+                    path.unlink()
+            unpack(parcel, folder)
+            _check_untouched(folder, legs[-1])
         settle(folder, job, config)
-    _check_untouched(folder, legs[-1])
+        OpenLeg(legs[-1].state_after, is_unpacked=True).write(folder)
     done = run_leg(
         manifest["verb"],
         folder / CONFIG_FILE,
@@ -189,6 +209,23 @@ def accept(
         quiet=quiet,
     )
     return LegSummary(done.folder, done.parcel, done.legs, done.result, notes)
+
+
+def _open(folder: Path, last: Leg) -> None:
+    """Begin a leg in a folder, or go on with one that was killed.
+
+    Raises:
+        RunError: The folder changed outside of the relay, or its parcel was not unpacked to the end.
+    """
+    begun = open_leg(folder, last.state_after)
+    if begun is None:
+        _check_untouched(folder, last)
+        OpenLeg(last.state_after, is_unpacked=True).write(folder)
+    elif not begun.is_unpacked:
+        raise RunError(
+            f"{folder}: its parcel was not unpacked to the end. Accept the parcel again: efn-compose "
+            f"relay accept FILE -o {folder}"
+        )
 
 
 def _check_untouched(folder: Path, leg: Leg) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from efn_compose.errors import RunError
 from efn_compose.store import write_text
 from efn_compose.store.journal import to_line
-from efn_compose.store.run_folder import LEGS_FILE
+from efn_compose.store.run_folder import LEGS_FILE, OPEN_LEG_FILE
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,48 @@ def write_legs(folder: Path, legs: Sequence[Leg]) -> None:
     write_text(folder / LEGS_FILE, "".join(lines))
 
 
+@dataclass(frozen=True)
+class OpenLeg:
+    """A leg that began where another one ended, and has not ended itself.
+
+    A killed one goes on by the same command. What its folder holds meanwhile is nobody's
+    state, so that nothing compares it with a hash.
+
+    Args:
+        state_before: Of the leg.
+        is_unpacked: Whether all files of its parcel are there.
+    """
+
+    state_before: str
+    is_unpacked: bool
+
+    def write(self, folder: Path) -> None:
+        """Write it into a run folder, atomically."""
+        write_text(folder / OPEN_LEG_FILE, json.dumps(dataclasses.asdict(self)) + "\n")
+
+
+def open_leg(folder: Path, state_before: str) -> OpenLeg | None:
+    """Return the leg that was begun in a folder from a state and has not ended; None without one.
+
+    Args:
+        folder: The run folder.
+        state_before: Where the leg begins. A leg that began elsewhere has ended since.
+    """
+    path = folder / OPEN_LEG_FILE
+    try:
+        found = OpenLeg(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{path}: damaged ({error}). Accept the parcel in a new folder.") from None
+    return found if found.state_before == state_before else None
+
+
+def close_leg(folder: Path) -> None:
+    """Say that no leg is open in a folder any more."""
+    (folder / OPEN_LEG_FILE).unlink(missing_ok=True)
+
+
 def check_follows(there: Sequence[Leg], given: Sequence[Leg], folder: Path) -> None:
     """Raise `RunError` unless a parcel's legs go on from those of a folder.
 
@@ -96,7 +138,8 @@ def check_follows(there: Sequence[Leg], given: Sequence[Leg], folder: Path) -> N
         what = f"its {last} legs are not those of the parcel, which is of another relay or branch"
     raise RunError(
         f"{folder}: {what}. Legs must be accepted in order: take the parcel of leg {last + 1} or "
-        "later, or another folder."
+        "later, or another folder. If the folder's own parcel was never written, write it: --resume "
+        f"of the run's verb, with -o {folder} --parcel FILE."
     )
 
 

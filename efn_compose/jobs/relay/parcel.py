@@ -20,6 +20,7 @@ from efn_compose.store.run_folder import (
     LEGS_FILE,
     LEGS_PAGE,
     LOCK_FILE,
+    OPEN_LEG_FILE,
     REPORT_FILE,
 )
 
@@ -30,6 +31,8 @@ IMAGES_FILE = "images.json"
 RUN, INPUTS = "run", "inputs"
 _VERSION = 1
 _PIECE = 1 << 20
+#: What belongs to this folder alone.
+_STAYS = (LOCK_FILE, OPEN_LEG_FILE)
 #: What accepting a parcel writes anew, so that it is no part of a run's state.
 _NO_STATE = (CONFIG_FILE, ENVIRONMENT_FILE, LEGS_FILE, LEGS_PAGE, REPORT_FILE, IMAGES_FILE)
 
@@ -39,7 +42,7 @@ def run_files(folder: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != LOCK_FILE and not name.endswith((".partial", ".lock")):
+        if path.is_file() and name not in _STAYS and not name.endswith((".partial", ".lock")):
             found[name] = path
     return found
 

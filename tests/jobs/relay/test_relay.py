@@ -16,6 +16,7 @@ from traced_trainers import share_trainers
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, DataError, RunError
+from efn_compose.jobs.relay import job
 from efn_compose.jobs.relay.deadline import Deadline, TimeIsUp
 from efn_compose.jobs.relay.job import accept, run_leg
 from efn_compose.jobs.relay.parcel import file_hash, read_manifest
@@ -62,13 +63,21 @@ def undisturbed(place, traced):
         return run_leg("train", None, words(place, "undisturbed"), quiet=True).folder
 
 
-def stop_after(monkeypatch, updates):
+class PulledError(BaseException):
+    """Stands for a kill: nothing of ours catches it, and what is on the disk counts."""
+
+
+def pull_the_plug(*_):
+    raise PulledError
+
+
+def stop_after(monkeypatch, updates, how=TimeIsUp):
     """Let time be up in the middle of the work, after so many updates from now."""
     counter, original = itertools.count(1), TrainingProgress.on_update
 
     def tick(self, done, planned, loss):
         if next(counter) == updates:
-            raise TimeIsUp
+            raise how
         original(self, done, planned, loss)
 
     monkeypatch.setattr(TrainingProgress, "on_update", tick)
@@ -83,6 +92,18 @@ def legs(place, undisturbed, traced):
         first = run_leg("train", None, words(place, "one"), parcel=place / "1.efn", quiet=True)
     # The next one has neither the folder nor the weights nor the trainer of the first.
     (place / "one").rename(place / "gone")
+    # Killed while it unpacks, then in the middle of its second epoch: the same call goes on.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(job, "settle", pull_the_plug)
+        with pytest.raises(PulledError):
+            accept(place / "1.efn", place / "two", quiet=True)
+    with pytest.raises(RunError, match="not unpacked to the end"):
+        run_leg("train", place / "two" / "config.toml", [f"run.path={place / 'two'}"], resume=True)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 5, PulledError)
+        with pytest.raises(PulledError):
+            accept(place / "1.efn", place / "two", next_parcel=place / "2.efn", quiet=True)
+    assert not (place / "2.efn").exists()
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, 6)
         second = accept(place / "1.efn", place / "two", next_parcel=place / "2.efn", quiet=True)
