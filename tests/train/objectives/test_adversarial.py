@@ -9,6 +9,7 @@ from efn_compose.errors import ConfigError
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.objectives.adversarial import AdversarialClassification
 from efn_compose.train.objectives.classification import Classification
+from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.recipe import Trainer, TrainOptions, fit
 
 PLAIN = {
@@ -23,6 +24,11 @@ def started(options):
     trainer = Trainer(tiny_donor(), kind(4, options))
     trainer.start(tiny_donor(), 1, tiny_data(), 10)
     return trainer
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return fit(tiny_donor(), tiny_data(), TrainOptions(**PLAIN), STILL)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,17 @@ def test_without_an_attack_the_update_is_that_of_a_doubled_batch(unattacked):
 
 
 @pytest.mark.slow
+def test_adversarial_images_of_no_weight_leave_plain_training_bit_for_bit(plain):
+    """The attack and the twins run all the same: nothing of them reaches what is kept."""
+    objective = AdversarialClassification(4, TrainOptions(**PLAIN, advprop_radius=8.0))
+    fitted = fit(tiny_donor(), tiny_data(), augment=STILL, objective=objective)
+    for name, values in plain.donor.tensors.items():
+        np.testing.assert_array_equal(fitted.donor.tensors[name], values, err_msg=name)
+    # What such an objective makes of no weight, the options never ask for.
+    assert type(classification(4, TrainOptions(**PLAIN))) is Classification
+
+
+@pytest.mark.slow
 def test_an_attack_stays_in_its_radius_and_raises_the_loss():
     trainer = started(TrainOptions(**PLAIN, advprop=1.0, advprop_radius=4.0, advprop_steps=2))
     data, objective = tiny_data(), trainer.objective
@@ -81,13 +98,12 @@ def test_an_attack_stays_in_its_radius_and_raises_the_loss():
 
 
 @pytest.mark.slow
-def test_twins_learn_are_kept_for_going_on_and_never_written():
+def test_twins_learn_are_kept_for_going_on_and_never_written(plain):
     options = TrainOptions(**PLAIN, advprop=1.0, advprop_radius=8.0)
     objective = AdversarialClassification(4, options)
     trainer = Trainer(tiny_donor(), objective)
     fitted = fit(tiny_donor(), tiny_data(), augment=STILL, trainer=trainer)
     names = set(fitted.donor.tensors)
-    plain = fit(tiny_donor(), tiny_data(), TrainOptions(**PLAIN), STILL)
     assert names == set(plain.donor.tensors)
     kept = {id(v) for group in trainer.variables().values() for v in group}
     assert all(id(variable) in kept for variable in objective.variables())
