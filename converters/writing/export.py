@@ -28,6 +28,7 @@ from efn_compose.checkpoints.writers.torch_writer import (
     write_torch_zip,
 )
 from efn_compose.donors import Donor
+from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.donors.harmonise import harmonise
 from efn_compose.errors import ConfigError, ConversionError, describe_problems
 from efn_compose.store import WeightHeader, atomic_path, write_text
@@ -72,6 +73,7 @@ def export(
     """
     path = Path(path)
     donor.refuse_parts(f"a file for {to}")
+    refuse_group_norm(donor.name, donor.spec, f"a file for {to}")
     if to in KERAS_TARGETS:
         from converters.writing.keras_export import export_keras
 

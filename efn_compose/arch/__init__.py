@@ -24,6 +24,7 @@ from efn_compose.arch.variants import (
     variant_name,
 )
 from efn_compose.arch.walk import (
+    GROUP_CHANNELS,
     HEAD_LAYER,
     IMAGE,
     Operation,
@@ -40,6 +41,7 @@ __all__ = [
     "BASES",
     "BN_ROLES",
     "FAMILIES",
+    "GROUP_CHANNELS",
     "HEAD_LAYER",
     "IMAGE",
     "PREPROCESSINGS",

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from efn_compose.arch.feature_points import FeaturePoint, feature_points
 from efn_compose.arch.specs import ArchSpec, BlockSpec
-from efn_compose.arch.walk import IMAGE, FunctionName, Operation, OperationPath, body
+from efn_compose.arch.walk import IMAGE, FunctionName, Operation, OperationPath, body, normalised
 
 #: Channels of a classic decoder's steps, from coarse to fine.
 CLASSIC_WIDTHS = (256, 128, 64, 32, 16)
@@ -50,7 +50,7 @@ def decoder_operations(spec: ArchSpec) -> tuple[Operation, ...]:
         path.enlarge(f"{name}_enlarge", IMAGE, stride)
         _step(path, name, number + 1, spec, None, None)
     path.output(OUTPUT_LAYER, spec.decoder.outputs, _OUTPUT_KERNEL)
-    return tuple(path.operations)
+    return normalised(spec, path.operations)
 
 
 def unet_walk(spec: ArchSpec) -> tuple[Operation, ...]:

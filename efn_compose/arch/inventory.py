@@ -89,8 +89,8 @@ def _tensors(operation: Operation) -> Iterator[TensorSpec]:
     elif operation.kind == "depthwise":
         shape = (kernel, kernel, channels_out, 1)
         yield TensorSpec(layer, "depthwise_kernel", shape, (_FIXED, _FIXED, each, _FIXED))
-    elif operation.kind == "norm":
-        for role in BN_ROLES:
+    elif operation.kind in ("norm", "group_norm"):
+        for role in BN_ROLES if operation.kind == "norm" else BN_ROLES[:2]:
             yield TensorSpec(layer, role, (channels_out,), (each,))
     elif operation.kind == "dense":
         yield TensorSpec(layer, "kernel", (channels_in, channels_out), (reads, makes))

@@ -10,6 +10,8 @@ from efn_compose.errors import ConfigError, describe_problems
 #: Key in `tables.FAMILIES`, or "custom" for a network of no family.
 Family = str
 BlockKind = Literal["mbconv", "fused"]
+#: By the statistics of a batch (BatchNorm), or of groups of channels in each image (GroupNorm).
+Normalisation = Literal["batch", "group"]
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class ArchSpec:
         stem_stride: 2, or 1 in CIFAR variants.
         decoder: What stands on the feature points, for whoever treats it as one network with
             the rest (`donors.unet`); weight files hold it as a further part.
+        normalisation: "batch", or "group": GroupNorm with eight channels per group (Wu and He
+            2018, arXiv:1803.08494) in all places where the family has BatchNorm.
 
     Example:
         >>> from efn_compose.arch import arch_spec
@@ -149,6 +153,13 @@ class ArchSpec:
     top_channels: int
     stem_stride: int = 2
     decoder: DecoderSpec | None = None
+    normalisation: Normalisation = "batch"
+
+    def __post_init__(self) -> None:
+        if self.normalisation not in ("batch", "group"):
+            raise ConfigError(
+                f"normalisation: allowed 'batch' or 'group'. Received: {self.normalisation!r}."
+            )
 
     @property
     def stage_count(self) -> int:
@@ -191,6 +202,8 @@ class ArchSpec:
         fields = dataclasses.asdict(self)
         if self.decoder is None:
             del fields["decoder"]
+        if self.normalisation == "batch":
+            del fields["normalisation"]
         return fields
 
     @classmethod
@@ -211,4 +224,5 @@ class ArchSpec:
 
     @property
     def _layers(self) -> tuple[Any, ...]:
-        return self.stem_channels, self.stem_stride, self.blocks, self.top_channels, self.decoder
+        ends = self.stem_channels, self.stem_stride, self.top_channels
+        return *ends, self.blocks, self.decoder, self.normalisation

@@ -13,11 +13,13 @@ from typing import Literal, TypeVar
 
 from efn_compose.arch.layer_names import STEM_BN, STEM_CONV, TOP_BN, TOP_CONV, layer_of
 from efn_compose.arch.specs import ArchSpec, BlockSpec
+from efn_compose.errors import ConfigError, describe_problems
 
 #: What an operation does:
 #:   "conv"        a convolution, (1, 1) on a 1 x 1 map inside squeeze-and-excite,
 #:   "depthwise"   a convolution with one filter per channel,
 #:   "norm"        BatchNorm,
+#:   "group_norm"  GroupNorm in its place, under the same layer name,
 #:   "activation"  the function named by `Operation.function`,
 #:   "squeeze"     the mean over all positions, height and width kept as 1,
 #:   "excite"      the product of a feature map and its gate,
@@ -27,8 +29,8 @@ from efn_compose.arch.specs import ArchSpec, BlockSpec
 #:   "enlarge"     each position repeated `stride` times, cut to the second input's size,
 #:   "output"      the convolution to a decoder's outputs.
 OperationKind = Literal[
-    "conv", "depthwise", "norm", "activation", "squeeze", "excite", "add", "pool", "dense",
-    "enlarge", "output",
+    "conv", "depthwise", "norm", "group_norm", "activation", "squeeze", "excite", "add", "pool",
+    "dense", "enlarge", "output",
 ]  # fmt: skip
 #: Which function an activation is: the one that the conventions name, or one that is always the same.
 FunctionName = Literal["network", "sigmoid", "relu"]
@@ -37,6 +39,8 @@ FunctionName = Literal["network", "sigmoid", "relu"]
 IMAGE = "image"
 #: Layer of the classifier.
 HEAD_LAYER = "predictions"
+#: Channels of a group of GroupNorm. It divides every width of every family.
+GROUP_CHANNELS = 8
 
 Value = TypeVar("Value")
 
@@ -255,7 +259,39 @@ def body(spec: ArchSpec) -> tuple[Operation, ...]:
         path.norm(TOP_BN)
         path.act("top_activation")
         operations += path.operations
-    return tuple(operations)
+    return normalised(spec, operations)
+
+
+def normalised(spec: ArchSpec, operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Return operations with the normalisation that a network has.
+
+    Args:
+        spec: The network.
+        operations: Some of its operations, as its family has them.
+
+    Raises:
+        ConfigError: GroupNorm, and the channels of a layer do not make whole groups.
+    """
+    if spec.normalisation == "batch":
+        return tuple(operations)
+    found = tuple(
+        dataclasses.replace(operation, kind="group_norm") if operation.kind == "norm" else operation
+        for operation in operations
+    )
+    problems = [
+        f"- {operation.name}: {operation.out_channels} channels"
+        for operation in found
+        if operation.kind == "group_norm" and operation.out_channels % GROUP_CHANNELS
+    ]
+    if problems:
+        raise ConfigError(
+            describe_problems(
+                f"{spec.variant}: GroupNorm needs groups of {GROUP_CHANNELS} channels.",
+                problems,
+                f"Take a network whose widths are multiples of {GROUP_CHANNELS}, as all families have.",
+            )
+        )
+    return found
 
 
 @lru_cache(maxsize=64)

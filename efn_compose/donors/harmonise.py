@@ -14,6 +14,7 @@ import numpy as np
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Preprocessing
 from efn_compose.arch.layer_names import STEM_BN, STEM_CONV
 from efn_compose.donors.donor import Donor
+from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import IncompatibleDonorsError, describe_problems
 
@@ -57,6 +58,7 @@ def harmonise(
     donors = [joined_if_known(donor) for donor in donors]
     for donor in donors:
         donor.refuse_parts("making donors comparable")
+        refuse_group_norm(donor.name, donor.spec, "making donors comparable")
     _require_foldable(donors, fold_preprocessing)
     reference = donors[0]
     drop_head = _head_difference(donors)
@@ -114,6 +116,7 @@ def require_harmonised(donors: Sequence[Donor]) -> None:
         raise IncompatibleDonorsError("At least one donor is needed. Received: none.")
     for donor in donors:
         donor.refuse_parts("exchanging tensors between donors")
+        refuse_group_norm(donor.name, donor.spec, "exchanging tensors between donors")
     reference, problems = donors[0], []
     for donor in donors[1:]:
         differences = _network_differences(reference.spec, donor.spec)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers
 
 from efn_compose.arch import (
+    GROUP_CHANNELS,
     IMAGE,
     ArchSpec,
     Conventions,
@@ -134,7 +135,7 @@ class LayerBuilder:
                 operation.out_channels, 1, kernel_initializer=_KERNEL_INIT, name=operation.name
             )(x)
         x, padding = self._padded(x, operation)
-        return layers.Conv2D(
+        return self.kinds.conv(
             operation.out_channels,
             operation.kernel,
             strides=operation.stride,
@@ -161,6 +162,10 @@ class LayerBuilder:
             # Read at run time, so that one traced step serves training and re-estimation.
             layer.momentum = self.momentum_variable
         return layer(x)
+
+    def group_norm(self, operation: Operation, x: Any) -> Any:
+        groups = operation.out_channels // GROUP_CHANNELS
+        return layers.GroupNormalization(groups, epsilon=self.epsilon, name=operation.name)(x)
 
     def activation(self, operation: Operation, x: Any) -> Any:
         function = self.functions[operation.function]

@@ -76,12 +76,14 @@ class LayerKinds:
         norm: Of BatchNorms.
         gate: Of the two convolutions of a squeeze-and-excite.
         activation: Of activations.
+        conv: Of convolutions without a bias.
     """
 
     depthwise: type[layers.DepthwiseConv2D] = layers.DepthwiseConv2D
     norm: type[layers.BatchNormalization] = layers.BatchNormalization
     gate: type[layers.Conv2D] = layers.Conv2D
     activation: type[layers.Activation] = layers.Activation
+    conv: type[layers.Conv2D] = layers.Conv2D
 
 
 _FUSED_TYPES = ("float32", "float16", "bfloat16", tf.float32, tf.float16, tf.bfloat16)

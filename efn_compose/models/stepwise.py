@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from efn_compose.arch import (
     BN_ROLES,
+    GROUP_CHANNELS,
     HEAD_LAYER,
     ArchSpec,
     Conventions,
@@ -151,6 +152,14 @@ class StepwiseNetwork:
         scale = gamma / np.sqrt(variance.astype(np.float64) + self.conventions.bn_epsilon)
         shift = beta - mean * scale
         return x * tf.cast(scale, self.dtype) + tf.cast(shift, self.dtype)
+
+    def _group_norm(self, operation: Operation, x: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(x)
+        groups = tf.reshape(x, (shape[0], shape[1], shape[2], -1, GROUP_CHANNELS))
+        mean, variance = tf.nn.moments(groups, (1, 2, 4), keepdims=True)
+        spread = tf.sqrt(variance + self.conventions.bn_epsilon)
+        x = tf.reshape((groups - mean) / spread, shape)
+        return x * self._tensor(operation, "gamma") + self._tensor(operation, "beta")
 
     def _activation(self, operation: Operation, x: tf.Tensor) -> tf.Tensor:
         return self._functions[operation.function](x)

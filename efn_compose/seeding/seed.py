@@ -11,6 +11,7 @@ from efn_compose.arch import ArchSpec, Conventions, inventory
 from efn_compose.checkpoints.dialects.dialect import Dialect, Request
 from efn_compose.conversion import recognise
 from efn_compose.donors import Donor, load_donor
+from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.donors.harmonise import harmonise
 from efn_compose.errors import (
     AmbiguousCheckpointError,
@@ -89,6 +90,7 @@ def seed(
     donor = weights if isinstance(weights, Donor) else load_donor(weights)
     if head and donor.classes is None:
         raise SeedingError(f"{donor.name}: head=True, but the weights have no classifier.")
+    refuse_group_norm(donor.name, donor.spec, "seeding a model of a library")
     unused_parts = tuple(donor.parts)
     donor = (donor if head else donor.without_head()).replace(parts={})
     live = read_model(model, within)

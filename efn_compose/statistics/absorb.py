@@ -15,6 +15,7 @@ import numpy as np
 from efn_compose.arch import STATISTIC_ROLES
 from efn_compose.arch.layer_names import TOP_BN
 from efn_compose.donors import Donor
+from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.errors import DataError
 from efn_compose.numerics.moments import ChannelMoments, joined
 from efn_compose.numerics.pixel_array import PixelArray
@@ -58,10 +59,12 @@ def absorb_statistics(donor: Donor, images: PixelArray, part: Part = "all") -> D
 
     Raises:
         DataError: There are fewer than two images.
+        ConfigError: The network has GroupNorm.
 
     Example:
         >>> donor = absorb_statistics(donor, train_images[:300])  # doctest: +SKIP
     """
+    refuse_group_norm(donor.name, donor.spec, "absorbing")
     if len(images) < 2:
         raise DataError(
             f"Statistics need at least 2 images; some hundred are usual. Received: {len(images)}."

@@ -38,7 +38,7 @@ def recalibrate(
     images the statistics are exact, each layer seeing re-estimated ones before it.
 
     Args:
-        model: Any Keras model with BatchNorm layers, frozen or not; changed in place.
+        model: Any Keras model; its BatchNorm layers, frozen or not, are changed in place.
         inputs: (image, height, width, 3), preprocessed; 500 to 2,000 training images.
         batch_size: Images per batch; small batches bias the statistics of late layers.
         forward: Passes a batch of `inputs` through the model in training mode, such as a
@@ -54,8 +54,6 @@ def recalibrate(
         raise DataError(f"Statistics need at least two images. Received: {len(inputs)}.")
     norms = [layer for layer in _layers(model) if _is_norm(layer)]
     run = forward or (lambda batch: model(batch, training=True))
-    if not norms:
-        return
     parts: list[list[ChannelMoments]] = [[] for _ in norms]
     with _batch_statistics_only(model, norms):
         for batch in _batches(inputs, batch_size):

@@ -11,6 +11,7 @@ from efn_compose.train.engine.options import HEAD_START_HELP, HeadStart
 Schedule = Literal[
     "constant", "cosine", "triangular", "one_cycle", "cosine_restarts", "two_forward_one_back"
 ]
+Normalisation = Literal["own", "group", "standardised"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 #: Schedules that begin or end at a share of the highest rate.
 _WITH_LOWEST = ("triangular", "one_cycle", "cosine_restarts")
@@ -61,6 +62,11 @@ class TrainOptions:
         absorb: Rewrite the BatchNorm of the starting weights for the training images, so that
             the first batches do not undo their knowledge. "body" leaves the last BatchNorm to
             the fresh classifier, "all" absorbs that one too.
+        normalisation: For batches of one to four images, whose statistics are mostly noise. "group"
+            puts GroupNorm in place of BatchNorm. "standardised" standardises the kernels of
+            convolutions too, as BiT does (Kolesnikov et al. 2019, arXiv:1912.11370); starting
+            weights then lose the mean of each filter. Written weights open as any others, and
+            can be trained and predicted with; they cannot be composed, nested or exchanged.
         recalibrate_images: Training images that BatchNorm statistics are re-estimated on after
             every epoch; 0: keep Keras' moving averages.
         precision: Of activations; weights and loss stay float32.
@@ -161,9 +167,13 @@ class TrainOptions:
     absorb: Literal["body", "all", "never"] = setting(
         "body", "rewrite BatchNorm for the training images first"
     )
-    recalibrate_images: int = setting(
-        1024, "training images for BatchNorm after each epoch; 0: off", minimum=0
+    normalisation: Normalisation = setting(
+        "own", "group: GroupNorm for batches of 1 to 4; standardised: kernels standardised too"
     )
+    recalibrate_images: int = setting(
+        1024, "training images for BatchNorm after each epoch; 0: off", minimum=0,
+        read_when=When("normalisation", ("own",)),
+    )  # fmt: skip
     precision: Precision = setting("float32", "precision of activations")
     monitor: str = setting(
         "loss",
@@ -194,6 +204,10 @@ class TrainOptions:
             problems.append("- warm_up_epochs trains BatchNorm, which frozen_backbone forbids")
         if any(units < 1 for units in self.hidden_units):
             problems.append(f"- hidden_units: allowed 1 or more. Received: {self.hidden_units}")
+        if self.normalisation != "own" and self.frozen_backbone:
+            problems.append("- frozen_backbone keeps weights that another normalisation rewrites")
+        if self.normalisation != "own" and self.advprop:
+            problems.append("- advprop has a second BatchNorm; GroupNorm has no statistics to part")
         if self.augmix and self.advprop:
             problems.append("- advprop attacks single images; augmix needs three views of each")
         if self.augmix and (self.mixup or self.cutmix):

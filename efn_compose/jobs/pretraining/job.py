@@ -15,6 +15,7 @@ from efn_compose.analysis.page.pretraining_page import write_pretraining_report
 from efn_compose.config import dump_toml, load_config
 from efn_compose.data.decoding.unreadable import Unreadable
 from efn_compose.donors import Donor
+from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.errors import ConfigError, EvaluationError
 from efn_compose.evolve.watching.board import open_board
 from efn_compose.jobs.executing import Answering, answering
@@ -185,6 +186,7 @@ def prepare_pretraining(
         )
     donor = load_donors([config.weights.file])[0]
     donor.refuse_parts("a pretraining")
+    refuse_group_norm(donor.name, donor.spec, "a pretraining")
     images, unreadable = prepare_images(config, show_progress=show_progress)
     count, batch = len(images.unlabelled), config.pretrain.batch_size
     if count < batch:

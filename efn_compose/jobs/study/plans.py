@@ -134,6 +134,10 @@ def _plan(config: StudyConfig, donors: Mapping[str, Donor], levels: Mapping[str,
     except EfnComposeError as error:
         problems.append(str(error))
     if function:
+        if train.normalisation != "own":
+            problems.append(
+                f"train.normalisation = {train.normalisation!r} is of our own networks."
+            )
         # What absorbing rewrites are weights of our own networks.
         train = dataclasses.replace(train, absorb="never")
     return Plan(

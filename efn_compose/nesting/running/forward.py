@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from efn_compose.arch import (
+    GROUP_CHANNELS,
     STATISTIC_ROLES,
     BlockSpec,
     Operation,
@@ -162,6 +163,12 @@ class NumpyNetwork:
         # Read only now: whoever gives statistics may change scale and shift with them.
         scale = self._tensor(operation, "gamma") / np.sqrt(variance + self._epsilon)
         return x * scale + (self._tensor(operation, "beta") - mean * scale)
+
+    def _group_norm(self, operation: Operation, x: np.ndarray) -> np.ndarray:
+        groups = x.reshape(*x.shape[:3], -1, GROUP_CHANNELS)
+        mean, variance = (of(groups, axis=(1, 2, 4), keepdims=True) for of in (np.mean, np.var))
+        x = ((groups - mean) / np.sqrt(variance + self._epsilon)).reshape(x.shape)
+        return x * self._tensor(operation, "gamma") + self._tensor(operation, "beta")
 
     def _activation(self, operation: Operation, x: np.ndarray) -> np.ndarray:
         kind = self.weights.conventions.activation

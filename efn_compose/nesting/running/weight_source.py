@@ -11,6 +11,7 @@ import numpy as np
 from efn_compose.arch import ArchSpec, Conventions
 from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.donors import Donor
+from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.donors.unet import described_decoder, joined_if_known
 from efn_compose.store import WeightFile
 from efn_compose.store.weights.parts import refuse_parts
@@ -56,6 +57,7 @@ class WeightSource:
         if isinstance(weights, WeightSource):
             return weights
         if isinstance(weights, Donor):
+            refuse_group_norm(weights.name, weights.spec, "changing a network's size")
             weights = joined_if_known(weights)
             weights.refuse_parts("changing a network's size")
             return cls(
@@ -67,6 +69,7 @@ class WeightSource:
                 weights.provenance,
             )
         header = weights.header
+        refuse_group_norm(str(weights.path), header.spec, "changing a network's size")
         spec, others = described_decoder(header.spec, header.parts)
         refuse_parts(str(weights.path), others, "changing a network's size")
         return cls(

@@ -10,9 +10,9 @@ from efn_compose.checkpoints.containers.values import numpy_dtype
 from efn_compose.errors import ConfigError, WeightFileError, describe_problems
 from efn_compose.store.weights.parts import PartHeader, part_problems
 
-#: Of a file with nothing but backbone and head, and of one with further parts. Versions of efn_compose
-#: that know no further parts so refuse such a file by its number, and read every other one.
-SCHEMA_VERSION, PARTS_VERSION = 1, 2
+#: Of a file with nothing but backbone and head, of one with further parts, and of a network with
+#: GroupNorm. Versions of efn_compose that know no such file refuse it by its number.
+SCHEMA_VERSION, PARTS_VERSION, GROUPS_VERSION = 1, 2, 3
 FILE_DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -67,8 +67,11 @@ class WeightHeader:
 
     def to_json(self) -> str:
         """Return the header as one line of JSON with sorted keys."""
+        version = PARTS_VERSION if self.parts else SCHEMA_VERSION
+        if self.spec.normalisation == "group":
+            version = GROUPS_VERSION
         fields = {
-            "schema_version": PARTS_VERSION if self.parts else SCHEMA_VERSION,
+            "schema_version": version,
             "arch": self.spec.to_json(),
             "conventions": self.conventions.to_json(),
             "classes": self.classes,
@@ -76,7 +79,7 @@ class WeightHeader:
             "recipe": dict(self.recipe),
             "dtype": self.dtype,
         }
-        if self.parts:
+        if version != SCHEMA_VERSION:
             fields["parts"] = {name: part.to_json() for name, part in self.parts.items()}
         return json.dumps(fields, sort_keys=True, ensure_ascii=False)
 
@@ -90,12 +93,13 @@ class WeightHeader:
         try:
             fields = json.loads(text)
             version = fields["schema_version"]
-            if version not in (SCHEMA_VERSION, PARTS_VERSION):
+            if version not in (SCHEMA_VERSION, PARTS_VERSION, GROUPS_VERSION):
                 raise WeightFileError(
-                    f"schema version {version} is not {SCHEMA_VERSION} or {PARTS_VERSION}, which this "
-                    "version of efn_compose reads; use the version that wrote the file"
+                    f"schema version {version} is not {SCHEMA_VERSION}, {PARTS_VERSION} or "
+                    f"{GROUPS_VERSION}, which this version of efn_compose reads; use the version that "
+                    "wrote the file"
                 )
-            parts = fields["parts"] if version == PARTS_VERSION else {}
+            parts = {} if version == SCHEMA_VERSION else fields["parts"]
             return cls(
                 spec=ArchSpec.from_json(fields["arch"]),
                 conventions=Conventions.from_json(fields["conventions"]),

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.donors import Donor
+from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.classification import Classification
 
@@ -44,6 +45,7 @@ class AdversarialClassification(Classification):
 
     def build(self, donor: Donor) -> keras.Model:
         """Build the network, and its twin."""
+        refuse_group_norm(donor.name, donor.spec, "advprop")
         model = super().build(donor)
         scaling = donor.conventions.preprocessing
         mean, std = np.asarray(scaling.mean), np.asarray(scaling.std)

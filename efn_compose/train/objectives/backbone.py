@@ -10,6 +10,8 @@ from keras import layers
 
 from efn_compose.donors import Donor
 from efn_compose.models import build_model, model_variables
+from efn_compose.models.fast_layers import LayerKinds
+from efn_compose.models.standardised import StandardisedConv2D
 from efn_compose.store.weights.parts import Part
 from efn_compose.train.options import TrainOptions
 
@@ -36,8 +38,13 @@ def build_backbone(donor: Donor, options: TrainOptions) -> keras.Model:
         A functional model from preprocessed pixels, any size, to the last feature map; its
         layers have canonical names.
     """
+    is_standardised = options.normalisation == "standardised"
     backbone = build_model(
-        donor.spec, donor.conventions, include_top=False, drop_connect=options.drop_connect
+        donor.spec,
+        donor.conventions,
+        include_top=False,
+        drop_connect=options.drop_connect,
+        kinds=LayerKinds(conv=StandardisedConv2D) if is_standardised else None,
     )
     if options.frozen_backbone:
         for layer in backbone.layers:
@@ -78,10 +85,10 @@ def _variables(model: keras.Model, donor: Donor) -> dict[str, Any]:
 
 
 def norm_variables(model: keras.Model) -> list[Any]:
-    """Return gamma and beta of every BatchNorm."""
+    """Return gamma and beta of every BatchNorm or GroupNorm."""
     return [
         variable
         for layer in model.layers
-        if isinstance(layer, layers.BatchNormalization)
+        if isinstance(layer, (layers.BatchNormalization, layers.GroupNormalization))
         for variable in layer.trainable_variables
     ]

@@ -13,7 +13,6 @@ import numpy as np
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, RunError
 from efn_compose.numerics.pixel_array import PixelArray
-from efn_compose.statistics.absorb import ABSORB_IMAGES, absorb_statistics
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.engine.schedules import learning_rates
 from efn_compose.train.examples import TrainingData
@@ -22,8 +21,9 @@ from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.ahead import made_ahead
 from efn_compose.train.recipe.history import EpochRecord, History
-from efn_compose.train.recipe.inputs import Inputs, resized
+from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.recipe.rate_finder import RateCurve, find_rate
+from efn_compose.train.recipe.start import starting_weights
 from efn_compose.train.recipe.state import read_state, write_state
 from efn_compose.train.recipe.trainer import FitWatcher, Silent, Trainer
 
@@ -155,7 +155,7 @@ def fit_inputs(
     if inputs.objective is not trainer.objective:
         raise ConfigError("These inputs were made for another objective than the trainer.")
     chosen = trainer.options
-    begun = absorbed(donor, inputs, chosen)
+    begun = starting_weights(donor, inputs, chosen)
     updates = chosen.all_epochs * inputs.updates_per_epoch
     trainer.start(begun, inputs.seed, inputs.data, updates)
     training = _Training(trainer, inputs, watcher or Silent())
@@ -178,17 +178,6 @@ def fit_inputs(
         last=training.last,
         best=training.best,
     )
-
-
-def absorbed(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:
-    """Return the starting weights, rewritten for the statistics of images of the first epoch's size."""
-    if options.absorb == "never" or not inputs.objective.absorbs:
-        return donor
-    images = inputs.statistics_images(ABSORB_IMAGES)
-    if len(images) < 2:
-        return donor  # a single image has no statistics
-    images = resized(images, options.size_in(0, inputs.data.size))
-    return absorb_statistics(donor, images, options.absorb)
 
 
 class _Training:

@@ -12,6 +12,7 @@ from efn_compose.errors import ConfigError
 from efn_compose.models.memory import inference_batch
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.recalibrate import recalibrate
+from efn_compose.statistics.standardise import with_standardised_kernels
 from efn_compose.store.weights.parts import refuse_parts
 from efn_compose.train.engine.forward import Forward
 from efn_compose.train.engine.head_start import classifier_input, head_numbers
@@ -23,6 +24,7 @@ from efn_compose.train.recipe.history import History
 from efn_compose.train.recipe.inputs import resized
 from efn_compose.train.recipe.optimizers import make_optimizer
 from efn_compose.train.recipe.rate_finder import RateCurve
+from efn_compose.train.recipe.start import starting_network
 from efn_compose.train.recipe.step import UpdateStep
 
 
@@ -72,6 +74,7 @@ class Trainer:
         options = objective.options
         if options.deterministic:
             tf.config.experimental.enable_op_determinism()
+        donor = starting_network(donor, options)
         self.spec, self.conventions = donor.spec, donor.conventions
         self.objective, self.options = objective, options
         self.model = objective.build(donor)
@@ -192,7 +195,11 @@ class Trainer:
             donor: Where they came from.
         """
         kept, parts = self.objective.kept(self.model), self.objective.kept_parts(self.model)
-        return trained_donor(self.model, donor, kept, parts)
+        found = trained_donor(self.model, starting_network(donor, self.options), kept, parts)
+        if self.options.normalisation == "standardised":
+            # Plain convolutions with these kernels compute what the network here computes.
+            return with_standardised_kernels(found)
+        return found
 
     def beside(self) -> Mapping[str, np.ndarray]:
         """Return the weights on the backbone where the donor of `trained` does not hold them all."""
@@ -200,12 +207,13 @@ class Trainer:
         return {} if arrays.keys() <= self.objective.kept(self.model).keys() else arrays
 
     def recalibrate(self, images: PixelArray) -> None:
-        """Re-estimate BatchNorm statistics.
+        """Re-estimate BatchNorm statistics; a network with GroupNorm has none.
 
         Args:
             images: uint8 (image, side, side, 3), two or more.
         """
-        self._recalibrate(images, self._statistics)
+        if self.spec.normalisation == "batch":
+            self._recalibrate(images, self._statistics)
 
     def _recalibrate(self, images: PixelArray, run: Callable[[tf.Tensor], Any]) -> None:
         recalibrate(
