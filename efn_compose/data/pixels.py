@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.data.cache.images import CachedImages
-from efn_compose.numerics.pixel_array import PixelArray, in_parts
+from efn_compose.numerics.pixel_array import PixelArray, aligned_pixels, in_parts
 
 
 def take(images: PixelArray, numbers: Any) -> PixelArray:
@@ -83,7 +83,7 @@ class JoinedImages:
 
     def __getitem__(self, key: Any, /) -> np.ndarray:
         places = np.atleast_1d(self._places[key])
-        found = np.empty((len(places), *self.shape[1:]), np.uint8)
+        found = aligned_pixels((len(places), *self.shape[1:]))
         for part, (rows, numbers) in self._by_part(places):
             found[rows] = self._parts[part][numbers]
         return found if np.ndim(self._places[key]) else found[0]

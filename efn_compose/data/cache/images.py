@@ -27,6 +27,7 @@ from efn_compose.data.cache.place import FINISHED, FOLDER_VARIABLE, NOTES, cache
 from efn_compose.data.decoding.decode import undecodable
 from efn_compose.data.table import ImageError, ImageSequence, printable
 from efn_compose.errors import CacheWarning, DataError
+from efn_compose.numerics.pixel_array import aligned_pixels
 from efn_compose.store.atomic import write_text
 
 
@@ -76,7 +77,7 @@ class CacheFile:
             DataError: An image is damaged.
         """
         header, size = self.header, self.header.size
-        found = np.empty((len(places), size, size, 3), np.uint8)
+        found = aligned_pixels((len(places), size, size, 3))
         self.expect(places)
         for row, place in zip(found, places.tolist(), strict=True):
             content = row.reshape(-1).data

@@ -9,8 +9,9 @@ import tensorflow as tf
 from efn_compose.data.pixels import crc_of, expect, take
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, DataError
-from efn_compose.numerics.pixel_array import PixelArray
+from efn_compose.numerics.pixel_array import PixelArray, gathered
 from efn_compose.train.augment import AugmentOptions, augment, augment_with_masks
+from efn_compose.train.engine.handed_over import handed_over
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Objective, Seen
 from efn_compose.train.options import TrainOptions
@@ -43,6 +44,8 @@ class Inputs:
         self.data, self.objective, self._augment = data, objective, augment_options
         self._options, self.seed = options, seed
         self._targets = objective.targets(data)
+        #: What the numbers of an order count.
+        self._images: PixelArray = data.train_images
         self._masks = _masks(data, objective) if objective.uses_masks else None
         self._batch = min(options.batch_size, len(data.train_images))
         scaling = donor.conventions.preprocessing
@@ -72,7 +75,7 @@ class Inputs:
 
     def expect(self, order: np.ndarray) -> None:
         """Say which images the next update takes, (batch, image)."""
-        expect(self.data.train_images, order.reshape(-1))
+        expect(self._images, order.reshape(-1))
 
     def batch(
         self, numbers: np.ndarray, epoch: int, step: int, size: int
@@ -105,20 +108,17 @@ class Inputs:
             self._prepared[size] = tf.function(prepare, input_signature=signature, autograph=False)
         now = (np.int64(epoch), np.int64(step))
         masks = () if self._masks is None else (self._masks[numbers],)
-        images, *rest = self._chosen(numbers)
+        rest = (np.asarray(numbers, np.int64), self._wanted(numbers))
         partners = self._partners_in(epoch)
         if partners is not None:
-            images = np.concatenate([images, self.data.train_images[partners[numbers]]])
+            numbers = np.concatenate([numbers, partners[numbers]])
+        images = handed_over(gathered(self._images, numbers))
         pixels, targets = self._prepared[size](images, *rest, *now, *masks)
         return pixels, targets
 
-    def _chosen(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return images, their numbers and their targets."""
-        return (
-            self.data.train_images[numbers],
-            np.asarray(numbers, np.int64),
-            self._targets[numbers],
-        )
+    def _wanted(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the targets (image, ...) of images."""
+        return self._targets[numbers]
 
     def _partners_in(self, epoch: int) -> np.ndarray | None:
         if self._partners[0] != epoch:

@@ -8,11 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.data.cache.images import CachedImages
-from efn_compose.numerics.pixel_array import PixelArray
+from efn_compose.numerics.pixel_array import PixelArray, gathered
+from efn_compose.train.engine.handed_over import handed_over
 from efn_compose.train.engine.placement import Placement
 
-#: Bytes of images that are brought to the device at a time; three such parts are alive at once.
-CHUNK_BYTES = 64 * 2**20
+#: Bytes of images that are brought to the device at a time; three such parts are alive at once. The first
+#: part is waited for, and the system takes back freed memory of more than 32 MiB and clears it anew.
+CHUNK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Feed:
     def __init__(
         self,
         images: "tf.Tensor | PixelArray",
-        put: Callable[[np.ndarray], tf.Tensor] = tf.constant,
+        put: Callable[[np.ndarray], tf.Tensor] = handed_over,
     ) -> None:
         self._images, self._put = images, put
 
@@ -67,7 +69,7 @@ class Feed:
         def read(start: int) -> Chunk:
             numbers = order[start : start + steps]
             places = np.arange(numbers.size, dtype=np.int32).reshape(numbers.shape)
-            return Chunk(self._put(images[numbers.reshape(-1)]), places, numbers)
+            return Chunk(self._put(gathered(images, numbers.reshape(-1))), places, numbers)
 
         each = order.shape[1] * images.nbytes // max(1, len(images))
         steps = max(1, CHUNK_BYTES // max(1, each))

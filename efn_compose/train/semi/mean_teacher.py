@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.data.pixels import expect
+from efn_compose.data.pixels import JoinedImages
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.numerics.pixel_array import PixelArray
@@ -129,6 +129,7 @@ class PairedInputs(Inputs):
     ) -> None:
         super().__init__(data, donor, objective, augment_options, seed)
         self.unlabelled = unlabelled
+        self._images = JoinedImages([data.train_images, unlabelled])
         wanted = min(objective.options.batch_size, len(data.train_images) + len(unlabelled))
         share = objective.semi.labelled_share
         self.labelled = int(np.clip(round(wanted * share), 1, wanted - 1))
@@ -154,23 +155,15 @@ class PairedInputs(Inputs):
         step = self._options.accumulate
         return [whole[start : start + step] for start in range(0, batches, step)]
 
-    def expect(self, order: np.ndarray) -> None:
-        """Say which images the next update takes, (batch, image)."""
-        numbers, count = order.reshape(-1), len(self.data.train_images)
-        expect(self.data.train_images, numbers[numbers < count])
-        expect(self.unlabelled, numbers[numbers >= count] - count)
-
     def statistics_images(self, count: int) -> PixelArray:
         """Return unlabelled images: there are more of them, and they need no labels here."""
         return drawn(self.unlabelled, count, self.seed)
 
-    def _chosen(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        count = len(self.data.train_images)
-        known, unknown = numbers[numbers < count], numbers[numbers >= count] - count
-        images = np.concatenate([self.data.train_images[known], self.unlabelled[unknown]])
+    def _wanted(self, numbers: np.ndarray) -> np.ndarray:
+        known = numbers[numbers < len(self.data.train_images)]
         targets = np.zeros((len(numbers), *self._targets.shape[1:]), self._targets.dtype)
         targets[: len(known)] = self._targets[known]
-        return images, np.asarray(numbers, np.int64), targets
+        return targets
 
     def _everything(self) -> list[PixelArray]:
         return [*super()._everything(), self.unlabelled]
