@@ -27,6 +27,7 @@ from efn_compose.data.cache.layout import (
     write_line,
 )
 from efn_compose.data.cache.place import FINISHED, UNFINISHED, make_room, no_space
+from efn_compose.data.cache.write_out import PART_BYTES, begin_writing
 from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.identity import identities
 from efn_compose.data.table import ImageSequence
@@ -145,8 +146,15 @@ class Unfinished:
         return np.flatnonzero(~is_whole)
 
     def write(self, place: int, pixels: np.ndarray) -> None:
-        """Write an image (size, size, 3) uint8."""
-        write_image(self._file, self.header, place, pixels)
+        """Write an image (size, size, 3) uint8; the system begins to bring those before it to the disk."""
+        header = self.header
+        write_image(self._file, header, place, pixels)
+        part = max(1, PART_BYTES // header.image_bytes)
+        if place % part == part - 1:
+            # Once more the part before: threads write at several places. Not the table: who writes a
+            # line would wait for the disk.
+            first = header.image_at(max(0, place + 1 - 2 * part))
+            begin_writing(self._file, first, header.image_at(place + 1) - first)
 
     def mark(self, place: int) -> None:
         """Say that an image cannot be decoded."""

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 import zlib
 
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from PIL import Image
 
 from efn_compose.data import load_table
+from efn_compose.data.cache import fill
 from efn_compose.data.cache.images import cached_images
 from efn_compose.data.cache.place import clear_cache, list_cache, make_room
+from efn_compose.data.cache.write_out import begin_writing
 from efn_compose.data.decoding import decode
 from efn_compose.data.decoding.decode import ImageFiles, resize_images
 from efn_compose.data.decoding.unreadable import skip_unreadable
@@ -197,6 +200,22 @@ def test_images_left_out_by_choice_are_decoded_once_and_listed_each_time(
     assert len(list(cache.glob("*.images"))) == 1
     with pytest.raises(DataError, match="2 of 24 images cannot be decoded"):
         cached_images(photos, np.arange(COUNT), SIZE)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux has the call")
+def test_the_disk_is_at_work_while_a_file_is_filled(photos, cache, monkeypatch):
+    begun = []
+
+    def begin(file, offset, length):
+        begun.append((offset, offset + length))
+        assert begin_writing(file, offset, length)
+
+    monkeypatch.setattr(fill, "begin_writing", begin)
+    monkeypatch.setattr(fill, "PART_BYTES", 4 * SIZE * SIZE * 3)
+    cached_images(photos, np.arange(COUNT), SIZE)
+    # Behind the header and the table, all images once and most of them twice.
+    ends = [4096 * 2 + count * SIZE * SIZE * 3 for count in range(0, COUNT + 1, 4)]
+    assert sorted(begun) == list(zip([ends[0], *ends[:-2]], ends[1:], strict=True))
 
 
 def test_what_was_worked_out_is_kept_beside_the_file(photos):
