@@ -67,6 +67,10 @@ class ChosenImages:
     def __getitem__(self, index: int, /) -> np.ndarray:
         return self.images[int(self.numbers[index])]
 
+    def source_of(self, index: int) -> tuple[ImageSequence, int]:
+        """Return where an image is about to be decoded from, and its number there."""
+        return self.images, int(self.numbers[index])
+
     def name_of(self, index: int) -> str:
         """Return the image's name, or its number, in the sequence it was chosen from."""
         number = int(self.numbers[index])

@@ -340,7 +340,7 @@ def resize_images(
 def _read(images: ImageSequence, number: int, size: int) -> np.ndarray:
     """Return an image, resized where a size is given; files without a copy of their own size."""
     if isinstance(images, ChosenImages):
-        return _read(images.images, int(images.numbers[number]), size)
+        return _read(*images.source_of(number), size)
     if isinstance(images, ImageFiles):
         return images.resized(number, size)
     return resize_image(images[number], size) if size else images[number]

@@ -9,6 +9,7 @@ import numpy as np
 from efn_compose.assess.prediction_store.blocks import logits_of, probability_of
 from efn_compose.data import ImageTable
 from efn_compose.data.holding import Holding
+from efn_compose.data.table import ChosenImages, ImageSequence
 from efn_compose.jobs.ensembles.columns import Members
 from efn_compose.jobs.predictions.networks import Network
 from efn_compose.jobs.predictions.panel import Panel
@@ -22,6 +23,19 @@ ANSWERS_FOLDER = "test"
 
 class OutOfTimeError(Exception):
     """The time is up in the middle of a network; nobody but the job sees this."""
+
+
+class _ImagesInTime(ChosenImages):
+    """All images of a sequence, decoded as long as it is not late."""
+
+    def __init__(self, images: ImageSequence, is_late: Callable[[], bool]) -> None:
+        super().__init__(images, np.arange(len(images)))
+        self._is_late = is_late
+
+    def source_of(self, index: int) -> tuple[ImageSequence, int]:
+        if self._is_late():
+            raise OutOfTimeError
+        return super().source_of(index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,17 +110,24 @@ class Asker:
                 np.lib.format.write_array_header_1_0(
                     file, {"descr": "<f2", "fortran_order": False, "shape": shape}
                 )
-                for numbers, pixels in stream_images(self._at(network.size), (network.size,)):
+                for numbers, pixels in stream_images(
+                    self.at(network.size, is_late), (network.size,)
+                ):
                     answer, _ = self._panel.ask_one(network, pixels[network.size], numbers)
                     file.write(np.ascontiguousarray(logits_of(answer), "<f2").tobytes())
                     if is_late():
                         raise OutOfTimeError
 
-    def _at(self, size: int) -> ImageTable:
-        """Return the images at a size, decoded once for all networks that want it."""
+    def at(self, size: int, is_late: Callable[[], bool] = lambda: False) -> ImageTable:
+        """Return the images at a size, decoded once for all networks that want it.
+
+        Raises:
+            OutOfTimeError: It became late. What is in the cache by then stays there.
+        """
         if size not in self._sized:
             every = np.arange(len(self._table))
-            images = Holding(copies=1).hold(self._table.images, every, size, self._table.name)
+            source = _ImagesInTime(self._table.images, is_late)
+            images = Holding(copies=1).hold(source, every, size, self._table.name)
             self._sized[size] = replace(self._table, images=images)
         return self._sized[size]
 
