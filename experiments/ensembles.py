@@ -1,6 +1,7 @@
 """Twelve networks of four starts on 400 digits: which way to combine them is best on 1,397 others?
 
     python experiments/ensembles.py runs/ensembles
+    python experiments/ensembles.py runs/joint --seeds 1 --no-stack     # networks side by side alone
 
 Trains (60 trainings, each goes on where a killed one stopped), asks every network about the other
 digits, judges every method on outer folds and on the labels of the other digits, which nothing else has
@@ -45,8 +46,8 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def train_all(folder: Path, known: Path, epochs: int, starts: list[str]) -> list[Path]:
-    """Train some starts on five folds with three seeds."""
+def train_all(folder: Path, known: Path, epochs: int, starts: list[str], seeds: int) -> list[Path]:
+    """Train some starts on five folds with some seeds."""
     runs = []
     for name in starts:
         weights, variant = STARTS[name]
@@ -57,7 +58,7 @@ def train_all(folder: Path, known: Path, epochs: int, starts: list[str]) -> list
             "data.source": f"npz:{known}",
             "data.size": 32,
             "validation.folds": 5,
-            "validation.seeds": 3,
+            "validation.seeds": seeds,
             "train.epochs": epochs,
             "augment.flip_x": 0,
             "executor.kind": "serial",
@@ -75,17 +76,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--no-stack", action="store_true", help="leave the second level out")
     parser.add_argument("--starts", default=",".join(STARTS), help="some of them, with commas")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     known, other = write_digits(options.folder)
-    runs = train_all(options.folder, known, options.epochs, options.starts.split(","))
+    starts = options.starts.split(",")
+    runs = train_all(options.folder, known, options.epochs, starts, options.seeds)
     output = options.folder / f"submission_of_{len(runs)}"
     words = [
         f"ensemble.runs={json.dumps([str(run) for run in runs])}",
         f"data.source=npz:{other}",
         "ensemble.measure=loss",
-        "stack.portfolio=default",
+        *([] if options.no_stack else ["stack.portfolio=default"]),
         "executor.kind=serial",
         f"run.path={output}",
     ]
@@ -96,7 +100,7 @@ def main() -> None:
 
 def table(options: argparse.Namespace, words: list[str], output: Path, paths: list[Path]) -> str:
     """Return every method on outer folds and on the other digits."""
-    from lab.side_by_side import Features, joint_network, meta_ensembles, one_of_each, pixels
+    from lab.side_by_side import Features, joint_networks, meta_ensembles, one_of_each, pixels
 
     from efn_compose.jobs.ensembles.asked import Asker
 
@@ -111,19 +115,15 @@ def table(options: argparse.Namespace, words: list[str], output: Path, paths: li
         name: (one.probability, one.combination.combine(test))
         for name, one in judge_methods(stated, rows, "loss", seed=seed).items()
     }
-    data = StackData.of(stated, test, rows.label, rows.fold)
-    stack = fit_portfolio(
-        prepared.models,
-        data,
-        output,
-        Journal(output / "evaluations.jsonl"),
-        prepared.config.executor,
-    )
-    judged = judge_methods(stack.probability, rows, "loss", ["bagged_climb"], seed)["bagged_climb"]
-    found[f"stack of {len(stack.models)} models"] = (
-        judged.probability,
-        judged.combination.combine(stack.test),
-    )
+    if prepared.models:
+        data = StackData.of(stated, test, rows.label, rows.fold)
+        journal = Journal(output / "evaluations.jsonl")
+        stack = fit_portfolio(prepared.models, data, output, journal, prepared.config.executor)
+        judged = judge_methods(stack.probability, rows, "loss", ["bagged_climb"], seed)
+        found[f"stack of {len(stack.models)} models"] = (
+            judged["bagged_climb"].probability,
+            judged["bagged_climb"].combination.combine(stack.test),
+        )
     chosen = one_of_each(members)
     known, other = (pixels(path) for path in paths)
     found[f"mean of {len(chosen)}, a seed of each start"] = (
@@ -131,9 +131,7 @@ def table(options: argparse.Namespace, words: list[str], output: Path, paths: li
         test[chosen].mean(axis=0),
     )
     found |= meta_ensembles(members, Features(options.folder / "features", known, other), chosen)
-    found["joint network of 4 branches"] = joint_network(
-        members, known, other, options.epochs, options.folder
-    )
+    found |= joint_networks(members, known, other, chosen, options.epochs, options.folder)
     lines = [
         "| method | loss on outer folds | minus median | loss on 1,397 others | minus median | accuracy |",
         "|---|---|---|---|---|---|",

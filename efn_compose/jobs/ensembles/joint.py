@@ -140,7 +140,7 @@ def join(
         >>> joint = join([load_donor("a.h5"), load_donor("b.h5")], classes=9)  # doctest: +SKIP
         >>> joint.model.compile("adam", "sparse_categorical_crossentropy")  # doctest: +SKIP
     """
-    from efn_compose.models.ensemble import Branch, assign_branch, assign_head, build_joint
+    from efn_compose.models.ensemble import Branch, build_joint
 
     widths = {donor.classes for donor in donors}
     width = classes or (next(iter(widths)) if len(widths) == 1 else None)
@@ -158,20 +158,36 @@ def join(
     model = build_joint(
         branches, width, branch_dropout=branch_dropout, auxiliary=auxiliary, seed=seed
     )
-    kept = tuple(donors)
+    start_at(model, branches, donors)
+    return JointNetwork(model, branches, tuple(donors))
+
+
+def start_at(model: "keras.Model", branches: Sequence["Branch"], donors: Sequence[Donor]) -> None:
+    """Give a joint network the weights of donors, and the sum of their classifiers as its head.
+
+    The head is left as it is unless all donors have a classifier of its width; a branch's auxiliary head
+    unless the donor has one.
+
+    Args:
+        model: Of `join`.
+        branches: Its branches.
+        donors: One per branch, of its network and conventions.
+    """
+    from efn_compose.models.ensemble import HEAD, assign_branch, assign_head
+
+    width, names = int(model.get_layer(HEAD).units), {layer.name for layer in model.layers}
     for branch, donor in zip(branches, donors, strict=True):
         assign_branch(model, branch, donor.tensors)
-        if auxiliary and donor.classes == width:
+        if f"{branch.name}_head" in names and donor.classes == width:
             head = model.get_layer(f"{branch.name}_head")
             head.kernel.assign(donor.tensors[f"{HEAD_LAYER}/kernel"])
             head.bias.assign(donor.tensors[f"{HEAD_LAYER}/bias"])
-    if widths == {width}:
+    if all(donor.classes == width for donor in donors):
         kernels, biases = (
             [donor.tensors[f"{HEAD_LAYER}/{role}"] for donor in donors]
             for role in ("kernel", "bias")
         )
         assign_head(model, np.concatenate(kernels), np.sum(biases, axis=0))
-    return JointNetwork(model, branches, kept)
 
 
 def load_joint(path: str | os.PathLike[str]) -> JointNetwork:
