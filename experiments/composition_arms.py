@@ -114,8 +114,8 @@ def weighed(manner: Manner, evenness: float) -> Arm:
         learner = _learners[network]
         learner.donors, learner.evenness = states, evenness
         order = network.epoch_order(len(bench.data.train_labels), seed)
-        images, labels = bench.evaluator.images["train"], bench.evaluator.train_labels
-        found = learner.learn(images, labels, order, seed=seed)
+        labels = bench.evaluator.train_labels
+        found = learner.learn(trainings.images, labels, order, seed=seed)
         space = genome_space(bench.donors[0].spec, len(states), "block")
         soup = dict(Recipe.by_segment(found.weights).compose(space, states))
         means = found.weights.mean(axis=0).round(3).tolist()
@@ -125,40 +125,43 @@ def weighed(manner: Manner, evenness: float) -> Arm:
 
 
 class FreeStep:
-    """Steps of Keras' `ScheduleFreeAdamW` on a resident network (Defazio et al. 2024, arXiv:2405.15682)."""
+    """Steps of schedule-free AdamW on a resident network (Defazio et al. 2024, arXiv:2405.15682).
+
+    Gradients are taken between a fast sequence and its running average, which is what is written.
+    Keras 3.15's `ScheduleFreeAdamW` is not used: on TensorFlow it reads the fast sequence after it has
+    moved it, and is off the paper's path from the second step on.
+    """
 
     def __init__(self, network: ResidentModel) -> None:
-        import keras
-
         self.network = weakref.proxy(network)
-        self.trained = network.model.trainable_variables
-        self.optimizer = keras.optimizers.ScheduleFreeAdamW()
-        self.optimizer.build(self.trained)
+        self.trained = network._trainable
+        self.fast = [tf.Variable(variable) for variable in self.trained]
+        self.squares = [tf.Variable(tf.zeros_like(variable)) for variable in self.trained]
+        self.count = tf.Variable(0.0)
         images = tf.TensorSpec((None, None, None, 3), tf.uint8)
-        signature = images, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
+        order, rate = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((), tf.float32)
+        signature = images, tf.TensorSpec((None,), tf.int32), order, rate
         self.train = tf.function(self._steps, input_signature=signature)
 
-    def begin(self, rate: float) -> None:
+    def begin(self) -> None:
         """Forget all steps; the average begins at the network's present weights."""
-        self.optimizer.learning_rate = rate
-        self.optimizer.iterations.assign(0)
-        for variable, fast, squares in self._slots():
+        self.count.assign(0.0)
+        for variable, fast, squares in zip(self.trained, self.fast, self.squares, strict=True):
             fast.assign(variable)
-            squares.assign(np.zeros(squares.shape, np.float32))
+            squares.assign(tf.zeros_like(squares))
 
     def average(self) -> dict[str, np.ndarray]:
         """Return the network's tensors at the average, classifier included."""
-        found, share = self.network.tensors(with_head=True), self.optimizer.beta_1
-        names = self.network._trained_names
-        for name, (variable, fast, _) in zip(names, self._slots(), strict=True):
-            met = variable.numpy() - (1 - share) * fast.numpy()
-            found[name] = (met / share).astype(np.float32)
+        found = self.network.tensors(with_head=True)
+        for name, variable, fast in zip(
+            self.network._trained_names, self.trained, self.fast, strict=True
+        ):
+            found[name] = _average(variable, fast).numpy()
         return found
 
-    def _slots(self) -> Any:
-        return zip(self.trained, self.optimizer._momentums, self.optimizer._velocities, strict=True)
-
-    def _steps(self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor) -> None:
+    def _steps(
+        self, images: tf.Tensor, labels: tf.Tensor, order: tf.Tensor, rate: tf.Tensor
+    ) -> None:
         network = self.network
         for number in tf.range(tf.shape(order)[0]):
             target = tf.one_hot(tf.gather(labels, order[number]), network.classes)
@@ -166,8 +169,31 @@ class FreeStep:
                 logits = network.model(network._input(images, order[number]), training=True)
                 losses = tf.nn.softmax_cross_entropy_with_logits(target, logits)
                 loss = tf.reduce_mean(losses)
-            gradients = tape.gradient(loss, [variable.value for variable in self.trained])
-            self.optimizer.apply(gradients, self.trained)
+            self._apply(tape.gradient(loss, self.trained), rate)
+
+    def _apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> None:
+        count = tf.convert_to_tensor(self.count) + 1
+        self.count.assign(count)
+        correction = 1 - tf.pow(0.999, count)
+        for variable, fast, squares, gradient in zip(
+            self.trained, self.fast, self.squares, gradients, strict=True
+        ):
+            average = _average(variable, fast)
+            second = squares + 0.001 * (gradient**2 - squares)
+            moved = fast - rate * gradient / (tf.sqrt(second / correction) + 1e-8)
+            average += (moved - average) / count
+            squares.assign(second)
+            fast.assign(moved)
+            variable.assign(_BETWEEN * average + (1 - _BETWEEN) * moved)
+
+
+#: Where gradients are taken: 0 at the fast sequence, 1 at its average.
+_BETWEEN = 0.9
+
+
+def _average(between: tf.Tensor, fast: tf.Tensor) -> tf.Tensor:
+    """Return the average that a point between it and the fast sequence belongs to."""
+    return (between - (1 - _BETWEEN) * fast) / _BETWEEN
 
 
 def schedule_free(manner: Manner) -> Arm:
@@ -180,10 +206,12 @@ def schedule_free(manner: Manner) -> Arm:
         step = _steps[network]
         network.load(trainings.start(manner.head), bench.draw("plain"))
         network._momentum.assign(TRAINING_MOMENTUM)
-        step.begin(bench.rate)
+        step.begin()
+        rate = tf.constant(bench.rate, tf.float32)
         for epoch in range(bench.budget):
             order = network.epoch_order(len(bench.data.train_labels), bench.draw("plain", epoch))
-            step.train(bench.evaluator.images["train"], bench.evaluator.train_labels, order)
+            labels = bench.evaluator.train_labels
+            step.train(trainings.images, labels, tf.constant(order), rate)
         return Made(step.average(), bench.budget)
 
     return arm
@@ -201,7 +229,7 @@ ARMS: dict[str, Arm] = {
     "line, Model Stock": stock(_LINE),
     "line, learned weights": weighed(_LINE, 0.0),
     "line, learned weights drawn to even": weighed(_LINE, EVENNESS),
-    "line, ScheduleFreeAdamW": schedule_free(_LINE),
+    "line, schedule-free AdamW": schedule_free(_LINE),
     "plain, falling": plain(_FALLING),
     "plain, random head": plain(_RANDOM),
     "plain, union of augmentations": plain(replace(_LINE, augmented="union")),

@@ -79,6 +79,8 @@ class Trainings:
         self.bench = bench
         self.network = bench.evaluator.network
         self._watches_updates = watches_updates
+        #: uint8 (image, height, width, 3).
+        self.images = tf.constant(bench.data.train_images)
         self._line: tuple[Manner, Line] | None = None
         self._reused = 0.0
         self._starts: dict[str, dict[str, np.ndarray]] = {}
@@ -180,7 +182,7 @@ class Trainings:
 
     def _images(self, manner: Manner, branch: int, epoch: int) -> Any:
         """Return the training images as an epoch sees them."""
-        images = self.bench.evaluator.images["train"]
+        images = self.images
         if manner.augmented == "no":
             return images
         count = len(self.bench.data.train_labels)
