@@ -5,6 +5,7 @@ descriptor itself is turned away for the length of the import. Where the import 
 come after all.
 """
 
+import gc
 import importlib.abc
 import importlib.util
 import os
@@ -19,6 +20,9 @@ STANDARD_ERROR = 2
 #: Keras imports these where they are installed: for scikit-learn's wrappers, galleries of images and
 #: another library's data sets. Importing them takes more than a second, a quarter of the whole.
 UNUSED = ("sklearn", "matplotlib", "grain")
+#: How many objects more there are before Python looks for garbage among the young, and how often among
+#: the older. By default it looks after 700, and a traced network has hundreds of thousands that stay.
+SELDOM = (50_000, 10, 3)
 
 
 class QuietFinder(importlib.abc.MetaPathFinder):
@@ -83,11 +87,14 @@ def absent(names: Sequence[str]) -> Iterator[None]:
 
 
 def import_tensorflow_quietly() -> None:
-    """Silence the first import of TensorFlow in this process, whenever it comes, and shorten it.
+    """Silence the first import of TensorFlow in this process, whenever it comes; shorten it and tracing.
 
     For processes of our own only: what Keras makes of scikit-learn and Matplotlib is missing there.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow's own switch: operations are checked in C++ while a function is traced, not in Python.
+    os.environ.setdefault("TF_FLAG_graph_building_optimization", "true")
+    gc.set_threshold(*SELDOM)
     if "tensorflow" not in sys.modules:
         # Whichever is imported first imports the other.
         for name in ("keras", "tensorflow"):

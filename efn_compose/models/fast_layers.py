@@ -46,8 +46,11 @@ class FusedBatchNormalization(layers.BatchNormalization):
             count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
             variance *= (count - 1) / count
             kept = self.momentum
-            self.moving_mean.assign(moving_mean * kept + mean * (1.0 - kept))
-            self.moving_variance.assign(moving_variance * kept + variance * (1.0 - kept))
+            if not isinstance(kept, float):
+                kept = tf.convert_to_tensor(kept)  # a variable is read once
+            new = 1.0 - kept
+            self.moving_mean.assign(moving_mean * kept + mean * new)
+            self.moving_variance.assign(moving_variance * kept + variance * new)
         return outputs
 
 
@@ -63,6 +66,9 @@ class GateConvolution(layers.Conv2D):
         found = tf.matmul(pixels, kernel)
         if self.use_bias:
             found = tf.nn.bias_add(found, tf.convert_to_tensor(self.bias))
+        rows, columns = inputs.shape[1:3]
+        if rows is not None and columns is not None:
+            return tf.reshape(found, (-1, rows, columns, self.filters))
         shape = tf.shape(inputs)
         return tf.reshape(found, (shape[0], shape[1], shape[2], self.filters))
 

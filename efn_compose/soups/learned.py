@@ -79,7 +79,9 @@ class SoupLearner:
         self.segment_count = len(names)
         images = tf.TensorSpec((None, None, None, 3), tf.uint8)
         self._backward = tf.function(
-            self._loss_and_gradients, input_signature=(images, tf.TensorSpec((None,), tf.int32))
+            self._loss_and_gradients,
+            input_signature=(images, tf.TensorSpec((None,), tf.int32)),
+            autograph=False,
         )
 
     def learn(

@@ -80,10 +80,16 @@ def recalibrate_traced(
         momentum: What the network's BatchNorms read as their momentum; left at that of the last batch.
         done: Batches that an earlier call passed; they count alike.
     """
-    for number in tf.range(batches):
+
+    def step(number: tf.Tensor) -> tuple[tf.Tensor]:
         # Momentum 1 - 1/t turns the moving average into the mean of all batches so far.
         momentum.assign(1 - 1 / tf.cast(done + number + 1, tf.float32))
         forward(number)
+        return (number + 1,)
+
+    tf.while_loop(
+        lambda number: number < batches, step, (tf.constant(0),), maximum_iterations=batches
+    )
 
 
 def _present(layer: keras.layers.BatchNormalization, images: int) -> ChannelMoments:

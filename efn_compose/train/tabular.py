@@ -70,9 +70,11 @@ class TabularNetwork:
         self._ask = tf.function(
             lambda values, codes: tf.nn.softmax(self.model([values, codes], training=False)),
             input_signature=signature,
+            autograph=False,
         )
         self._epoch = tf.function(
             self._run_epoch,
+            autograph=False,
             input_signature=(*signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec(())),
         )
 
@@ -125,7 +127,7 @@ class TabularNetwork:
     def _run_epoch(
         self, values: tf.Tensor, codes: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor
     ) -> None:
-        for start in tf.range(0, tf.shape(labels)[0], BATCH):
+        def step_at(start: tf.Tensor) -> tuple[tf.Tensor]:
             end = start + BATCH
             with tf.GradientTape() as tape:
                 logits = self.model([values[start:end], codes[start:end]], training=True)
@@ -136,6 +138,10 @@ class TabularNetwork:
                         loss += self.shape.decay * tf.nn.l2_loss(variable.value)
             gradients = tape.gradient(loss, [variable.value for variable in self._variables])
             self._adam.apply([tf.convert_to_tensor(gradient) for gradient in gradients], rate)
+            return (end,)
+
+        count = tf.shape(labels)[0]
+        tf.while_loop(lambda start: start < count, step_at, (tf.constant(0),))
 
 
 def _build(shape: TabularShape) -> keras.Model:

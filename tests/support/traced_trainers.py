@@ -1,6 +1,12 @@
-"""Networks traced once for several runs of one recipe, all of which start from nothing."""
+"""Networks traced once for several runs of one recipe, whose values are spoilt before a run goes on."""
 
+from collections.abc import Iterable, Iterator
+from types import FunctionType, MethodType
+from typing import Any
+
+import numpy as np
 import pytest
+import tensorflow as tf
 
 from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.jobs.pretraining.worker import PretrainWorker
@@ -12,8 +18,8 @@ from efn_compose.train.recipe import Trainer
 def share_trainers(patch: pytest.MonkeyPatch, traced: dict[object, Trainer]) -> None:
     """Let workers take a trainer that a run before has traced, as they do between trainings.
 
-    Never share one with a run that goes on where another ended: what a state forgets to hold
-    might still be in the trainer.
+    Before a run that goes on where another ended, `spoil` the trainers: what a state forgets to
+    hold must not still be there.
 
     Args:
         patch: Ends it.
@@ -47,13 +53,20 @@ def share_pretrainers(patch: pytest.MonkeyPatch, traced: dict[str, Trainer]) -> 
     patch.setattr(PretrainWorker, "trainer", trainer)
 
 
-def share_search_workers(patch: pytest.MonkeyPatch) -> None:
+def share_search_workers(
+    patch: pytest.MonkeyPatch, made: dict[object, Any] | None = None
+) -> dict[object, Any]:
     """Let searches of one setup and one data set share a worker, under the same condition.
 
     Args:
         patch: Ends it.
+        made: Workers by setup and data; grows.
+
+    Returns:
+        The workers.
     """
-    made, make = {}, WorkerSetup.make_worker
+    made = {} if made is None else made
+    make = WorkerSetup.make_worker
 
     def make_once(setup, data, device=None):
         key = (repr(setup), data.fingerprint, repr(device))
@@ -62,6 +75,7 @@ def share_search_workers(patch: pytest.MonkeyPatch) -> None:
         return made[key]
 
     patch.setattr(WorkerSetup, "make_worker", make_once)
+    return made
 
 
 def share_study_trainers(patch: pytest.MonkeyPatch, traced: dict[object, Trainer]) -> None:
@@ -80,3 +94,43 @@ def share_study_trainers(patch: pytest.MonkeyPatch, traced: dict[object, Trainer
         return traced[key]
 
     patch.setattr(StudyWorker, "trainer", trainer)
+
+
+def spoil(trainers: Iterable[object]) -> None:
+    """Make every number that trainers hold useless, as if another process had them: NaN, or 77.
+
+    Whatever a training does not set itself, or read from its state, then spoils its result.
+
+    Args:
+        trainers: Trainers or workers.
+    """
+    found = {id(variable): variable for one in trainers for variable in _variables(one)}
+    assert len(found) > 20, "few variables: they are kept where nobody looks"
+    for variable in found.values():
+        wrong = np.nan if variable.dtype.is_floating else 77
+        variable.assign(tf.cast(tf.fill(tf.shape(variable), wrong), variable.dtype))
+
+
+def _variables(start: object) -> Iterator[tf.Variable]:
+    """Yield all variables that can be reached from an object of ours or of Keras."""
+    waiting: list[Any] = [start]
+    seen: dict[int, Any] = {}
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen[id(thing)] = thing
+        if isinstance(thing, tf.Variable):
+            yield thing
+        elif isinstance(thing, dict):
+            waiting += thing.values()
+        elif isinstance(thing, list | tuple | set):
+            waiting += thing
+        elif isinstance(thing, MethodType):
+            waiting.append(thing.__self__)
+        elif isinstance(thing, FunctionType):
+            waiting += [cell.cell_contents for cell in thing.__closure__ or ()]
+        elif not isinstance(thing, type) and type(thing).__module__.startswith(
+            ("efn_compose", "keras")
+        ):
+            waiting += getattr(thing, "__dict__", {}).values()

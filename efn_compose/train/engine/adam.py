@@ -37,7 +37,7 @@ class FusedAdam:
         self._scale = replica_state(_FIRST_SCALE if is_scaled else 1.0)
         self._calm_steps = replica_state(0.0)
         # One call for all slots: one by one they take half of what giving a candidate its weights does.
-        self._forget = tf.function(self._zero)
+        self._forget = tf.function(self._zero, autograph=False)
 
     def reset(self) -> None:
         """Forget all steps."""
@@ -45,8 +45,8 @@ class FusedAdam:
 
     def _zero(self) -> None:
         for first, second in self._slots:
-            first.assign(tf.zeros_like(first))
-            second.assign(tf.zeros_like(second))
+            for slot in (first, second):
+                slot.assign(tf.zeros(slot.shape, slot.dtype), read_value=False)
         self._step.assign(0.0)
         self._scale.assign(_FIRST_SCALE if self._is_scaled else 1.0)
         self._calm_steps.assign(0.0)
@@ -96,19 +96,27 @@ class FusedAdam:
         gradients = [tf.cast(gradient, tf.float32) / scale for gradient in gradients]
         # Any infinity or NaN makes the sum of all absolute values one.
         total = tf.add_n([tf.reduce_sum(tf.abs(gradient)) for gradient in gradients])
-        if tf.math.is_finite(total):
+        calm = tf.convert_to_tensor(self._calm_steps) + 1
+
+        def step() -> tuple[tf.Tensor, tf.Tensor]:
             self._apply(gradients, rate)
-            calm = tf.convert_to_tensor(self._calm_steps) + 1
             doubles = calm >= _STEPS_TO_DOUBLE
-            self._scale.assign(tf.where(doubles, 2 * scale, scale))
-            self._calm_steps.assign(tf.where(doubles, 0.0, calm))
-        else:
-            self._scale.assign(tf.maximum(scale / 2, 1.0))
-            self._calm_steps.assign(0.0)
+            return tf.where(doubles, 2 * scale, scale), tf.where(doubles, 0.0, calm)
+
+        def leave_out() -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.maximum(scale / 2, 1.0), tf.zeros_like(calm)
+
+        new_scale, new_calm = tf.cond(tf.math.is_finite(total), step, leave_out)
+        self._scale.assign(new_scale)
+        self._calm_steps.assign(new_calm)
 
     def _apply(self, gradients: Sequence[tf.Tensor], rate: tf.Tensor) -> None:
         step = tf.convert_to_tensor(self._step) + 1
         self._step.assign(step)
+        # Made once for all variables: each is an operation that takes time to trace.
+        betas = tf.constant(_BETA_1), tf.constant(_BETA_2)
+        powers = tf.pow(betas[0], step), tf.pow(betas[1], step)
+        epsilon = tf.constant(_EPSILON)
         for variable, gradient, (first, second) in zip(
             self._variables, gradients, self._slots, strict=True
         ):
@@ -116,11 +124,11 @@ class FusedAdam:
                 var=variable.handle,
                 m=first.handle,
                 v=second.handle,
-                beta1_power=tf.pow(_BETA_1, step),
-                beta2_power=tf.pow(_BETA_2, step),
+                beta1_power=powers[0],
+                beta2_power=powers[1],
                 lr=rate,
-                beta1=_BETA_1,
-                beta2=_BETA_2,
-                epsilon=_EPSILON,
+                beta1=betas[0],
+                beta2=betas[1],
+                epsilon=epsilon,
                 grad=gradient,
             )

@@ -39,9 +39,9 @@ class MovingAverage:
 
     def _update(self) -> None:
         t = self.updates
-        decay = tf.minimum(tf.constant(self._decay), (1 + t) / (10 + t))
+        share = 1 - tf.minimum(tf.constant(self._decay), (1 + t) / (10 + t))
         for average, weight in zip(self.values, self._weights, strict=True):
-            average.assign_sub((1 - decay) * (average - weight))
+            average.assign_sub(share * (average - weight), read_value=False)
         t.assign_add(1.0)
 
     @contextmanager

@@ -9,6 +9,7 @@ import keras
 from efn_compose.errors import ConfigError
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.padam import PAdam
+from efn_compose.train.recipe.shared_adam import SharedAdam, SharedAdamW
 
 
 def optimizer_classes() -> dict[str, type[keras.optimizers.Optimizer]]:
@@ -21,7 +22,7 @@ def optimizer_classes() -> dict[str, type[keras.optimizers.Optimizer]]:
     }
     # It wraps another optimizer; `precision` decides whether it does.
     found.pop("lossscaleoptimizer", None)
-    return found | {"padam": PAdam}
+    return found | {"adam": SharedAdam, "adamw": SharedAdamW, "padam": PAdam}
 
 
 def make_optimizer(options: TrainOptions, rate: float) -> keras.optimizers.Optimizer:

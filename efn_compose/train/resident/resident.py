@@ -317,7 +317,8 @@ class ResidentModel:
         loss_sum: tf.Tensor,
     ) -> tf.Tensor:
         """Make steps and return the sum of losses so far; `order` numbers images, `places` chunk rows."""
-        for number in tf.range(tf.shape(order)[0]):
+
+        def step_of(number: tf.Tensor, loss_sum: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             numbers = order[number]
             target = tf.one_hot(tf.gather(labels, numbers), self.classes)
             smoothing = self.settings.label_smoothing
@@ -331,8 +332,13 @@ class ResidentModel:
                 scaled = self._adam.scaled(loss)
             self._adam.apply(tape.gradient(scaled, self._trainable), rates[number])
             self._step.assign(step + 1)
-            loss_sum += loss
-        return loss_sum
+            return number + 1, loss_sum + loss
+
+        steps = tf.shape(order)[0]
+        start = (tf.constant(0), loss_sum)
+        return tf.while_loop(
+            lambda number, _: number < steps, step_of, start, maximum_iterations=steps
+        )[1]
 
     def _recalibrate_steps(self, images: tf.Tensor, order: tf.Tensor, done: tf.Tensor) -> None:
         recalibrate_traced(
@@ -360,10 +366,15 @@ class ResidentModel:
         training: bool = False,
     ) -> tf.Tensor:
         count, batch = tf.shape(order)[0], tf.shape(order)[1]
-        found = tf.TensorArray(tf.float32, size=count)
-        for number in tf.range(count):
+
+        def pass_of(number: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
             values = model(self._input(images, order[number]), training=training)
-            found = found.write(number, tf.cast(values, tf.float32))
+            return number + 1, found.write(number, tf.cast(values, tf.float32))
+
+        start = (tf.constant(0), tf.TensorArray(tf.float32, size=count))
+        _, found = tf.while_loop(
+            lambda number, _: number < count, pass_of, start, maximum_iterations=count
+        )
         return tf.reshape(found.stack(), (count * batch, width))
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from tiny_recipe import quarters, tiny_donor
-from traced_trainers import share_pretrainers
+from traced_trainers import share_pretrainers, spoil
 
 from efn_compose import lineages, load_donor
 from efn_compose.analysis.page.pretraining_page import write_pretraining_report
@@ -119,20 +119,14 @@ def test_a_killed_run_goes_on_to_the_same_bytes(place, run, traced, monkeypatch)
     def killed(self, history):
         raise KeyboardInterrupt
 
-    make_trainer = PretrainWorker.trainer
-
-    def known_judge(self, name, make):
-        # What goes on with the killed training is traced anew, as by another process.
-        return traced[name] if name == "judge" else make_trainer(self, name, make)
-
+    monkeypatch.setattr(PretrainWorker, "trainer", lambda self, name, make: traced[name])
     overrides = settings(place, "killed")
     with monkeypatch.context() as patch:
         patch.setattr(FolderWatcher, "on_epoch", killed)
-        patch.setattr(PretrainWorker, "trainer", lambda self, name, make: traced[name])
         with pytest.raises(KeyboardInterrupt):
             pretrain(overrides=overrides, quiet=True)
     assert lines(place / "killed") == []
-    monkeypatch.setattr(PretrainWorker, "trainer", known_judge)
+    spoil(traced.values())
     found = pretrain(overrides=overrides, resume=True, quiet=True)
     assert found.weights.read_bytes() == run.weights.read_bytes()
     assert lines(found.folder) == lines(run.folder)

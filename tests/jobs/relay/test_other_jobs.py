@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nano_run import write_nano_experiment
 from tiny_recipe import quarters, tiny_donor
-from traced_trainers import share_pretrainers, share_search_workers
+from traced_trainers import share_pretrainers, share_search_workers, spoil
 
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.relay.deadline import TimeIsUp
@@ -38,8 +38,7 @@ def test_a_search_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeypatch)
 
     parcel = tmp_path / "out.efn"
     with monkeypatch.context() as patch:
-        # The run that is not disturbed and the first leg share a network; the second leg traces its own.
-        share_search_workers(patch)
+        made = share_search_workers(patch)
         whole = run_leg("evolve", config, [f"run.path={tmp_path / 'whole'}"], quiet=True)
         patch.setattr(Journal, "append", stop)
         words = [f"run.path={tmp_path / 'first'}"]
@@ -47,7 +46,10 @@ def test_a_search_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeypatch)
     assert first.result is None and first.legs[0].ended["journal"] == 4
     for name in ("donor1.h5", "donor2.h5"):
         (tmp_path / "given" / name).unlink()
-    second = accept(parcel, tmp_path / "second", quiet=True)
+    with monkeypatch.context() as patch:
+        share_search_workers(patch, made)
+        spoil(made.values())
+        second = accept(parcel, tmp_path / "second", quiet=True)
     assert second.result.verdict == whole.result.verdict
     assert lines(second.folder) == lines(whole.folder)
     ours, theirs = (leg.folder / "efn_magic_weights.h5" for leg in (second, whole))
@@ -72,14 +74,16 @@ def test_a_pretraining_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeyp
         if next(counter) == 2:
             raise TimeIsUp
 
-    parcel = tmp_path / "out.efn"
+    parcel, traced = tmp_path / "out.efn", {}
     with monkeypatch.context() as patch:
-        share_pretrainers(patch, {})
+        share_pretrainers(patch, traced)
         whole = run_leg("pretrain", None, [*words, f"run.path={tmp_path / 'whole'}"], quiet=True)
         patch.setattr(sys.modules["efn_compose.train.recipe.fit"], "write_state", stop)
         path = [f"run.path={tmp_path / 'first'}"]
         first = run_leg("pretrain", None, [*words, *path], parcel=parcel, quiet=True)
     assert first.result is None
+    share_pretrainers(monkeypatch, traced)
+    spoil(traced.values())
     second = accept(parcel, tmp_path / "second", quiet=True)
     ours, theirs = (leg.result.weights for leg in (second, whole))
     assert ours.read_bytes() == theirs.read_bytes()

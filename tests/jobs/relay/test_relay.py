@@ -11,7 +11,7 @@ import pytest
 from page_checks import Page
 from PIL import Image
 from tiny_recipe import quarters, tiny_donor
-from traced_trainers import share_trainers
+from traced_trainers import share_trainers, spoil
 
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.cli import main
@@ -52,7 +52,7 @@ def words(place, run):
 
 @pytest.fixture(scope="module")
 def traced():
-    """Trainers of the run that is not disturbed, for the first leg."""
+    """Trainers of the run that is not disturbed, for all legs."""
     return {}
 
 
@@ -90,7 +90,7 @@ def legs(place, undisturbed, traced):
         stop_after(patch, 3)
         share_trainers(patch, traced)
         first = run_leg("train", None, words(place, "one"), parcel=place / "1.efn", quiet=True)
-    # The next one has neither the folder nor the weights nor the trainer of the first.
+    # The next one has neither the folder nor the weights of the first, nor what its trainer held.
     (place / "one").rename(place / "gone")
     # Killed while it unpacks, then in the middle of its second epoch: the same call goes on.
     with pytest.MonkeyPatch.context() as patch:
@@ -106,12 +106,17 @@ def legs(place, undisturbed, traced):
     assert not (place / "2.efn").exists()
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, 6)
+        share_trainers(patch, traced)
+        spoil(traced.values())
         second = accept(place / "1.efn", place / "two", next_parcel=place / "2.efn", quiet=True)
     moved = shutil.copytree(place / "photos", place / "elsewhere")
     source = f"data.source=folder:{moved}"
-    third = accept(
-        place / "2.efn", place / "three", [source], next_parcel=place / "3.efn", quiet=True
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        share_trainers(patch, traced)
+        spoil(traced.values())
+        third = accept(
+            place / "2.efn", place / "three", [source], next_parcel=place / "3.efn", quiet=True
+        )
     return first, second, third
 
 

@@ -9,7 +9,7 @@ from executor_kinds import keep_ray
 from page_checks import Page
 from random_donors import TINY
 from tiny_recipe import quarters, tiny_donor
-from traced_trainers import share_study_trainers
+from traced_trainers import share_study_trainers, spoil
 
 from efn_compose.analysis.page.study_report import render_study
 from efn_compose.analysis.reading.study_view import read_study
@@ -52,7 +52,7 @@ def settings(place, name, **changes):
 
 @pytest.fixture(scope="module")
 def traced():
-    """Trainers of the study that is not disturbed, for others that start from nothing."""
+    """Trainers of the study that is not disturbed, for others."""
     return {}
 
 
@@ -110,9 +110,9 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
         original(self, line)
 
     monkeypatch.setattr(TrainingProgress, "finish", interrupt)
-    with pytest.MonkeyPatch.context() as patch:
-        share_study_trainers(patch, traced)
-        assert main(arguments) == 130
+    share_study_trainers(monkeypatch, traced)
+    assert main(arguments) == 130
+    spoil(traced.values())
     view = read_study(place / "killed")
     assert "still to be made" in view.verdict and Page(render_study(view)).text
     assert len(read_journal(place / "killed/evaluations.jsonl").records) == 1

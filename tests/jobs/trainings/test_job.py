@@ -8,7 +8,7 @@ import pytest
 from executor_kinds import keep_ray
 from PIL import Image
 from tiny_recipe import quarters, tiny_donor
-from traced_trainers import share_trainers
+from traced_trainers import share_trainers, spoil
 
 import efn_compose
 from efn_compose.assess.out_of_fold import check_out_of_fold, read_predictions
@@ -102,9 +102,9 @@ def test_an_interrupted_matrix_goes_on_and_ends_the_same(undisturbed, place, tra
         original(self, done, planned, loss)
 
     monkeypatch.setattr(TrainingProgress, "on_update", interrupt)
-    with pytest.MonkeyPatch.context() as patch:
-        share_trainers(patch, traced)
-        assert main(arguments) == 130
+    share_trainers(monkeypatch, traced)
+    assert main(arguments) == 130
+    spoil(traced.values())
     assert len(read_journal(place / "interrupted/evaluations.jsonl").records) == 1
     assert main(arguments) == 1
     assert main([*arguments, "--resume"]) == 0
