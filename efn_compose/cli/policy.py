@@ -102,7 +102,7 @@ def _describe(prepared: "PreparedPolicy", output: Output) -> None:
         f"policies    {options.evaluations}, made of {estimate.pairs} pairs of steps\n"
         f"trainings   {fields['trainings']}\n"
         f"time        at most {60 * estimate.search_hours:.2g} minutes for the search and about "
-        f"{60 * estimate.verdict_hours:.2g} minutes for the trainings, on one core\n"
+        f"{60 * estimate.verdict_hours:.2g} minutes for the trainings, with one worker\n"
         + "".join(f"note        {note}\n" for note in prepared.notes)
         + "Nothing was written.",
     )

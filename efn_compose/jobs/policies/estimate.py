@@ -1,9 +1,11 @@
 """How long a search for a policy takes at most, measured on this machine."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 
 from efn_compose.evolve.workers.devices import Device
+from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.pace import measure_pace
 from efn_compose.jobs.policies.expected import NOTHING, Pair
 from efn_compose.jobs.policies.preparation import PreparedPolicy
@@ -14,7 +16,7 @@ _TRIED: tuple[Pair, ...] = ((("rotate", 15.0), NOTHING), (("equalize", 0.0), ("c
 
 @dataclass(frozen=True)
 class PolicyEstimate:
-    """The time of a search on one core.
+    """The time of a search with one worker.
 
     Args:
         search_hours: Of all pairs of steps, which is the most that a search measures.
@@ -34,6 +36,8 @@ def estimate_hours(prepared: PreparedPolicy) -> PolicyEstimate:
         prepared: The search.
     """
     setup = prepared.setup
+    if EXECUTORS[prepared.config.executor.chosen].is_in_process:
+        setup = dataclasses.replace(setup, threads=0)
     worker = setup.make_worker(prepared.data, Device("cpu"))
     seconds = 0.0
     for number in range(len(prepared.networks)):

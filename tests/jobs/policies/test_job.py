@@ -13,7 +13,7 @@ from tiny_runs import train_tiny
 from verbs import call_command
 
 from efn_compose.cli import main
-from efn_compose.errors import ConfigError
+from efn_compose.errors import ConfigError, EvaluationError
 from efn_compose.jobs.pace import Pace
 from efn_compose.jobs.policies import estimate
 from efn_compose.jobs.policies.expected import expected, needed_pairs
@@ -193,6 +193,14 @@ def test_networks_that_may_know_the_images_are_named_and_refused(place, monkeypa
     (place / "later" / "config.toml").write_text(changed)
     said = refused(place, policy__networks=place / "later")
     assert str(first) in said and "judge" in said
+
+
+@pytest.mark.slow
+def test_where_no_policy_changes_images_enough_the_error_says_so(place):
+    changes = {"policy__change": 1.5, "policy__evaluations": 1, "policy__sub_policies": 1}
+    with pytest.raises(EvaluationError, match=r"None of 1 policies .* policy\.change"):
+        policy(overrides=settings(place, "strong", **changes), quiet=True)
+    assert not (place / "strong" / "policy.toml").exists()
 
 
 @pytest.mark.slow
