@@ -17,19 +17,22 @@ unexport PYTHONDONTWRITEBYTECODE
 # setuptools warns of every editable installation, which would frighten who installs for the first time.
 PIP = PYTHONWARNINGS=ignore $(BIN)/python -m pip
 # Python compiles what it imports; to compile all of 4 GB here would take a minute. What the tests import is
-# compiled once, beside the types' check, before four processes would each do so (26 s of a processor each).
+# compiled once, before four processes would each do so (26 s of a processor each).
 INSTALL = $(PIP) install --quiet --no-compile
 # Four processes run all tests on two cores: some mostly wait for Ray, a browser, a command or the disk.
 # Each file of tests belongs to one process; tests/conftest.py says in which order.
 TESTS = $(BIN)/python -m pytest --no-loadscope-reorder
 
-.PHONY: evolve test quick coverage docs lint format clean
+.PHONY: evolve test all-tests quick coverage docs lint format clean
 
 evolve: $(VENV)/.installed-demo
 	$(BIN)/python -m efn_compose.evolve $(if $(wildcard $(RUN)/environment.json),--resume) $(ARGS)
 
 test: $(VENV)/.installed-test
-	@$(MAKE) --no-print-directory --jobs 2 lint $(VENV)/.compiled-test
+	@$(MAKE) --no-print-directory --jobs 2 lint all-tests
+
+# Beside the types' check, which keeps one processor only: what it finds is said at once, and fails in the end.
+all-tests: $(VENV)/.compiled-test
 	$(TESTS) --numprocesses 4 $(ARGS)
 
 # Each process imports TensorFlow and more for itself. These tests never wait: two processes are enough.
