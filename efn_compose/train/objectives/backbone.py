@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ from keras import layers
 
 from efn_compose.donors import Donor
 from efn_compose.models import build_model, model_variables
-from efn_compose.models.fast_layers import LayerKinds
+from efn_compose.models.fast_layers import fast_layers
 from efn_compose.models.standardised import StandardisedConv2D
 from efn_compose.store.weights.parts import Part
 from efn_compose.train.options import TrainOptions
@@ -38,13 +39,15 @@ def build_backbone(donor: Donor, options: TrainOptions) -> keras.Model:
         A functional model from preprocessed pixels, any size, to the last feature map; its
         layers have canonical names.
     """
-    is_standardised = options.normalisation == "standardised"
+    kinds = fast_layers()
+    if options.normalisation == "standardised":
+        kinds = replace(kinds, conv=StandardisedConv2D)
     backbone = build_model(
         donor.spec,
         donor.conventions,
         include_top=False,
         drop_connect=options.drop_connect,
-        kinds=LayerKinds(conv=StandardisedConv2D) if is_standardised else None,
+        kinds=kinds,
     )
     if options.frozen_backbone:
         for layer in backbone.layers:
