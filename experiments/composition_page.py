@@ -10,6 +10,8 @@ PAGE = Path(__file__).parent / "results" / "composition.md"
 MARK = "<!-- Below this line: python experiments/composition.py --report -->\n"
 #: What arms are held against has a name that begins so.
 PLAIN = "plain"
+#: What other branches are held against, too: a halving search as it is by default.
+DEFAULT = "branches, fresh"
 
 Rows = Sequence[Mapping[str, Any]]
 Values = dict[str, dict[tuple[str, int], Mapping[str, float]]]
@@ -110,6 +112,9 @@ def write_page(rows: Rows, timed: Rows = ()) -> None:
             continue
         control = best_control(values)
         lines += [f"## {phase.capitalize()}", "", *table(values, control), ""]
+        branches = {arm: pairs for arm, pairs in values.items() if arm.startswith("branches")}
+        if len(branches) > 1 and DEFAULT in branches:
+            lines += [*table(branches, DEFAULT), ""]
         lines += [", ".join(f"{arm}: rate {rates[arm]:g}" for arm in values) + ".", ""]
     lines += times(timed) if timed else []
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# Composition\n\n{MARK}"
