@@ -16,7 +16,8 @@ from efn_compose.analysis.reading.study_view import read_study
 from efn_compose.arch.cost import cost
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError
-from efn_compose.jobs.study.estimate import estimate_hours
+from efn_compose.jobs.pace import Pace
+from efn_compose.jobs.study import estimate
 from efn_compose.jobs.study.job import study
 from efn_compose.jobs.study.preparation import prepare_study
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
@@ -161,12 +162,34 @@ def test_backbones_have_scores_without_training_beside_the_result(
 def test_the_estimate_is_measured_and_nothing_is_written(place):
     changes = {"study__factors": "", "train__epochs": 100, "executor__kind": "auto"}
     prepared = prepare_study(None, settings(place, "dry", **changes), show_progress=False)
-    found = estimate_hours(prepared)
+    found = estimate.estimate_hours(prepared)
     # No number of workers is set, so there is one per core.
     assert found.hours == pytest.approx(found.core_hours / usable_cores())
     # Hundred epochs of 48 images at two sizes under two seeds, and no less.
     assert found.core_hours * 3600 > 100 * 2 * 38 * float(found.per_image.sum())
     assert np.isfinite(found.per_image).all() and not (place / "dry").exists()
+
+
+def test_the_estimate_counts_every_training_that_is_possible(place, monkeypatch):
+    """With a clock that goes by multiply-adds, said and summed over trainings one by one agree."""
+
+    def seconds(plan):
+        adds = cost(TINY, plan.side).multiply_adds
+        return Pace(train=adds * 3e-9, forward=adds * 1e-9, set_up=2.0)
+
+    monkeypatch.setattr(estimate, "_measure", lambda study, n: seconds(study.plans[n]))
+    changes = {"train__epochs": 5, "train__recalibrate_images": 20, "validation__folds": 2}
+    prepared = prepare_study(None, settings(place, "dry", **changes), show_progress=False)
+    found = estimate.estimate_hours(prepared)
+    total, traced = 0.0, set()
+    for plan in prepared.plans:
+        if (plan.side, plan.augment.grid_cells) == (24, 16):
+            continue
+        pace = seconds(plan)
+        # Two folds of 48 images, under two seeds; a network is traced once for both sizes.
+        total += 2 * 2 * 5 * (24 * pace.train + (20 + 24) * pace.forward)
+        traced.add(plan.train)
+    assert found.core_hours * 3600 == pytest.approx(total + 2.0 * len(traced), rel=1e-6)
 
 
 @pytest.mark.slow
