@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from random_donors import LITE, photo_like, random_donor
 
+from efn_compose.analysis.weights.description import describe_weight_file
+from efn_compose.analysis.weights.weight_plots import plot_weights
 from efn_compose.arch import DecoderSpec, arch_spec, inventory
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.group_norm import with_group_norm
@@ -152,6 +154,19 @@ def test_files_hold_them_and_older_versions_are_told_by_the_number(grouped, tmp_
     assert found.fingerprint == grouped.fingerprint and found.spec == grouped.spec
     assert '"schema_version": 3' in grouped.header.to_json()
     assert with_group_norm(found) is found
+
+
+@pytest.mark.slow
+def test_they_are_described_and_drawn_without_statistics(grouped, batch_donor, tmp_path):
+    grouped.save(tmp_path / "grouped.h5")
+    assert describe_weight_file(tmp_path / "grouped.h5")["normalisation"] == "group"
+    # A line for each of two donors, and where one stores no statistics, for the other.
+    lines = {
+        axes.get_title(loc="left") or axes.get_title(): len(axes.lines)
+        for axes in plot_weights(batch_donor, grouped).axes
+    }
+    assert lines["BatchNorm moving mean"] == 1
+    assert lines["scale of the normalisation (gamma)"] == 2
 
 
 REFUSING = {

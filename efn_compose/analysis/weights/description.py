@@ -43,6 +43,7 @@ def describe_weight_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         "stage_channels": spec.stage_channels,
         "stem_channels": spec.stem_channels,
         "top_channels": spec.top_channels,
+        "normalisation": spec.normalisation,
         **fields,
         "parameters": parameter_count(spec, header.classes),
         "channels_by_donor": _channels_by_donor(donor_map),

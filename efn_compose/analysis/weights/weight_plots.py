@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STATISTICS = {
-    "gamma": "BatchNorm scale (gamma)",
-    "beta": "BatchNorm shift (beta)",
+    "gamma": "scale of the normalisation (gamma)",
+    "beta": "shift of the normalisation (beta)",
     "moving_mean": "BatchNorm moving mean",
     "moving_variance": "BatchNorm moving variance",
 }
@@ -30,8 +30,8 @@ _PER_ROW = 16
 def plot_weights(first: Donor, second: Donor | None = None) -> "Figure":
     """Return a figure of one set of weights, or of two with their differences.
 
-    From the top: stem filters as images, each scaled by itself; by depth, the four BatchNorm
-    vectors (median, and a band from the 5th to the 95th percentile of the channels); the
+    From the top: stem filters as images, each scaled by itself; by depth, the four
+    vectors of normalisations (median, and a band from the 5th to the 95th percentile of the channels); the
     root mean square of each kernel over that of He's initialisation, sqrt(2 / fan-in); with
     two sets, the norm of each tensor's difference over the norm of the first.
 
@@ -116,6 +116,8 @@ def stem_mosaic(kernel: np.ndarray) -> np.ndarray:
 def _draw_statistic(axes: Any, donors: Sequence[Donor], role: str) -> None:
     for number, donor in enumerate(donors):
         layers = [t.name for t in inventory(donor.spec) if t.role == role]
+        if not layers:
+            continue  # GroupNorm stores no statistics
         low, middle, high = np.array(
             [np.percentile(donor.tensors[name], (5, 50, 95)) for name in layers]
         ).T
