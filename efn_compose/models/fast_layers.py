@@ -43,7 +43,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
             is_training=is_training,
         )
         if is_training:
-            count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), tf.float32)
+            count = tf.cast(tf.size(inputs, tf.int64) // inputs.shape[-1], tf.float32)
             variance *= (count - 1) / count
             kept = self.momentum
             if not isinstance(kept, float):
