@@ -4,7 +4,7 @@ Purpose: the published networks side by side, of full width and depth, each with
          seventh of the published one); their parameters against the published counts.
 Command: python experiments/joined.py [FOLDER]
 Needs:   2.5 GB of disk in FOLDER, and the memory that it states.
-Time:    about five minutes on one core.
+Time:    about three minutes on one free core.
 Result:  experiments/results/ensembles.md
 """
 
