@@ -131,6 +131,8 @@ class PreparedPolicy:
     def notes(self) -> list[str]:
         """What a reader of the result should know."""
         found = list(self.trainings.images.warnings())
+        if self.trainings.config.semi.method != "none":
+            found.append("fresh trainings do without the run's unlabelled images")
         used = self.trainings.config.augment
         if used.auto != "none" or used.randaugment_ops:
             found.append(
