@@ -5,7 +5,8 @@ Purpose: what the ready-made studies say of 320 images: which of resolution, dep
          ranking donors without training suffices.
 Command: python experiments/studies.py scaling     (or methods, or backbones)
          A killed one goes on with the same command.
-Time:    scaling: 81 trainings at equal epochs and 81 at equal multiply-adds.
+Time:    scaling: 162 trainings at equal epochs and 162 at equal multiply-adds; 81 take three and a
+         half minutes on two free cores.
 Result:  experiments/results/study_scaling.md, study_methods.md, study_backbones.md
 """
 
@@ -32,8 +33,10 @@ ALWAYS = (
 )  # fmt: skip
 SCALING = (
     "study.kind=scaling", f"study.weights={LITE0}", "study.widths=0.16,0.25,0.4",
-    "study.depths=0.2,0.3,0.5", "study.resolutions=32,48,64", "study.sources=digits",
+    "study.depths=0.2,0.3,0.5", "study.resolutions=32,48,64",
+    "study.sources=digits,fashion_mnist",
 )  # fmt: skip
+BACKBONES = ("study.kind=backbones", "study.sources=digits,fashion_mnist", "data.size=48")
 STUDIES: dict[str, dict[str, tuple[str, ...]]] = {
     "scaling": {
         "equal epochs": SCALING,
@@ -42,13 +45,12 @@ STUDIES: dict[str, dict[str, tuple[str, ...]]] = {
     "methods": {
         "equal epochs": (
             "study.kind=methods", f"study.weights={LITE0}", "study.networks=lite-w0.25-d0.3",
-            "study.sources=digits", "data.size=48",
+            "study.sources=digits,fashion_mnist", "data.size=48",
         ),
     },
     "backbones": {
-        "equal epochs": (
-            "study.kind=backbones", "study.sources=digits,fashion_mnist", "data.size=48",
-        ),
+        "equal epochs": BACKBONES,
+        "equal multiply-adds": (*BACKBONES, "study.equal=multiply-adds"),
     },
 }  # fmt: skip
 
