@@ -76,6 +76,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _describe(prepared: "PreparedPolicy", output: Output) -> None:
+    from efn_compose.analysis.charts.figures import duration
     from efn_compose.jobs.policies.estimate import estimate_hours
 
     estimate = estimate_hours(prepared)
@@ -101,8 +102,8 @@ def _describe(prepared: "PreparedPolicy", output: Output) -> None:
         f"images      {finding} score policies, {judging} judge the best one\n"
         f"policies    {options.evaluations}, made of {estimate.pairs} pairs of steps\n"
         f"trainings   {fields['trainings']}\n"
-        f"time        at most {60 * estimate.search_hours:.2g} minutes for the search and about "
-        f"{60 * estimate.verdict_hours:.2g} minutes for the trainings, with one worker\n"
+        f"time        at most {duration(3600 * estimate.search_hours)} for the search and about "
+        f"{duration(3600 * estimate.verdict_hours)} for the trainings, with one worker\n"
         + "".join(f"note        {note}\n" for note in prepared.notes)
         + "Nothing was written.",
     )
