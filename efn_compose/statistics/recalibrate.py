@@ -52,18 +52,40 @@ def recalibrate(
     """
     if len(inputs) < 2:
         raise DataError(f"Statistics need at least two images. Received: {len(inputs)}.")
-    norms = [layer for layer in _layers(model) if _is_norm(layer)]
+    norms = _norms(model)
+    if not norms:
+        return
     run = forward or (lambda batch: model(batch, training=True))
     parts: list[list[ChannelMoments]] = [[] for _ in norms]
-    with _batch_statistics_only(model, norms):
-        for batch in _batches(inputs, batch_size):
-            run(batch)
-            for layer, found in zip(norms, parts, strict=True):
-                found.append(_present(layer, len(batch)))
+    for images, _ in passes_in_training_mode(model, inputs, batch_size=batch_size, forward=run):
+        for layer, found in zip(norms, parts, strict=True):
+            found.append(_present(layer, images))
     for layer, found in zip(norms, parts, strict=True):
         moments = joined(found)
         layer.moving_mean.assign(moments.mean)
         layer.moving_variance.assign(moments.variance)
+
+
+def passes_in_training_mode(
+    model: keras.Model,
+    inputs: PixelArray,
+    *,
+    batch_size: int,
+    forward: Callable[[np.ndarray], Any],
+) -> Iterator[tuple[int, Any]]:
+    """Yield how many images passed as a batch, and the answer, with dropout and stochastic depth off.
+
+    Each BatchNorm then holds the statistics of that batch alone; the last one's stay in the model.
+
+    Args:
+        model: Any Keras model.
+        inputs: (image, height, width, 3), two or more.
+        batch_size: About how many images pass at once; never one alone.
+        forward: Passes a batch of `inputs` through the model in training mode.
+    """
+    with _batch_statistics_only(model, _norms(model)):
+        for batch in _batches(inputs, batch_size):
+            yield len(batch), forward(batch)
 
 
 def recalibrate_traced(
@@ -110,8 +132,8 @@ def _layers(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers(include_self=False))
 
 
-def _is_norm(layer: keras.layers.Layer) -> bool:
-    return isinstance(layer, keras.layers.BatchNormalization)
+def _norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [one for one in _layers(model) if isinstance(one, keras.layers.BatchNormalization)]
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Re-estimated statistics against those computed from feature maps, layer by layer."""
 
+import keras
 import numpy as np
 import pytest
 from random_donors import photo_like, random_donor
@@ -64,3 +65,10 @@ def test_batches_count_the_spread_between_them(model):
 def test_one_image_is_refused(model):
     with pytest.raises(DataError, match="at least two images"):
         recalibrate(model, INPUTS[:1])
+
+
+def test_a_network_without_batch_norm_is_not_asked():
+    """Such as a study's network of another library: the pass would change nothing."""
+    pixels = keras.Input((4, 4, 3))
+    plain = keras.Model(pixels, keras.layers.Dropout(0.5)(pixels))
+    recalibrate(plain, INPUTS, forward=lambda batch: pytest.fail("an image passed"))

@@ -1,6 +1,6 @@
 """A network with its traced steps, ready for one training after another."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import keras
@@ -11,7 +11,7 @@ from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.models.memory import inference_batch
 from efn_compose.numerics.pixel_array import PixelArray
-from efn_compose.statistics.recalibrate import recalibrate
+from efn_compose.statistics.recalibrate import passes_in_training_mode, recalibrate
 from efn_compose.statistics.standardise import with_standardised_kernels
 from efn_compose.store.weights.parts import refuse_parts
 from efn_compose.train.engine.forward import Forward
@@ -148,8 +148,14 @@ class Trainer:
             )
         found: list[np.ndarray] = []
         if len(images) > 1:
-            self._recalibrate(images, lambda x: found.append(self._features(x).numpy()))
-        # The pass left its statistics behind; a training begins with the donor's.
+            passes = passes_in_training_mode(
+                self.model,
+                images,
+                batch_size=inference_batch(self.spec, int(images.shape[1])),
+                forward=lambda batch: self._features(self.scaled(batch)).numpy(),
+            )
+            found = [features for _, features in passes]
+        # The passes left their statistics behind; a training begins with the donor's.
         start_backbone(self.model, donor)
         if found:
             features = np.concatenate(found).astype(np.float32)
@@ -212,15 +218,11 @@ class Trainer:
         Args:
             images: uint8 (image, side, side, 3), two or more.
         """
-        if self.spec.normalisation == "batch":
-            self._recalibrate(images, self._statistics)
-
-    def _recalibrate(self, images: PixelArray, run: Callable[[tf.Tensor], Any]) -> None:
         recalibrate(
             self.model,
             images,
             batch_size=inference_batch(self.spec, int(images.shape[1])),
-            forward=lambda batch: run(self.scaled(batch)),
+            forward=lambda batch: self._statistics(self.scaled(batch)),
         )
 
     def scaled(self, images: Any) -> tf.Tensor:
