@@ -36,11 +36,21 @@ def refuse_group_norm(name: str, spec: ArchSpec, doing: str) -> None:
         ConfigError: The network has GroupNorm.
     """
     if spec.normalisation == "group":
-        raise ConfigError(
-            f"{name} has GroupNorm, and {doing} needs BatchNorm: its statistics can be folded and "
-            "exchanged, those of an image cannot. Take the weights from before the training with "
-            "train.normalisation, or train, evaluate and predict with these."
-        )
+        raise ConfigError(needs_batch_norm(name, doing))
+
+
+def needs_batch_norm(name: str, doing: str) -> str:
+    """Return what is said of weights with GroupNorm to an operation that needs BatchNorm.
+
+    Args:
+        name: Of the weights.
+        doing: What is being done, such as "absorbing".
+    """
+    return (
+        f"{name} has GroupNorm, and {doing} needs BatchNorm: its statistics can be folded and "
+        "exchanged, those of an image cannot. Take the weights from before the training with "
+        "train.normalisation, or train, evaluate and predict with these."
+    )
 
 
 def with_group_norm(donor: Donor, fixed: Collection[str] = ()) -> Donor:

@@ -11,6 +11,7 @@ from efn_compose.config import load_config
 from efn_compose.data import load_table
 from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.table import ImageTable
+from efn_compose.donors.group_norm import needs_batch_norm
 from efn_compose.donors.licences import licences_of
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
 from efn_compose.evolve.run_config import RunConfig
@@ -25,13 +26,15 @@ from efn_compose.jobs.pipeline.stages import (
     stand_ins,
     writers_before,
 )
-from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.jobs.pipeline.story import Stage, Story, as_reference
 from efn_compose.jobs.pipeline.work import Counted, Work
 from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.jobs.trainings.options import TrainConfig
 
 #: Settings that name images; which of them a stage has, its configuration says.
 _SOURCES = ("data.source", "labelled.source", "unlabelled.source", "predict.source")
+#: Verbs that refuse weights with GroupNorm, and what the refusal calls their work.
+_NEEDS_BATCH_NORM = {"pretrain": "a pretraining", "evolve": "a search", "nest": "nesting"}
 _LISTED = 5
 
 
@@ -84,6 +87,7 @@ def check_story(story: Story, folder: Path) -> Checked:
     if not problems:
         problems += [
             *_wrong_weights(story, specs, licences),
+            *_wrong_normalisation(story, configs, specs),
             *_wrong_images(story, configs, images),
         ]
     if not problems:
@@ -147,6 +151,36 @@ def _wrong_weights(
                 if entry in wrong:
                     problems.append(f"- {stage.name}: {key}: {wrong[entry]}")
     return problems
+
+
+def _wrong_normalisation(
+    story: Story, configs: Mapping[str, Any], specs: Mapping[str, ArchSpec]
+) -> Iterator[str]:
+    """Yield each stage that needs BatchNorm where its weights have, or will have, GroupNorm."""
+
+    def has_group_norm(entry: str) -> bool:
+        reference = as_reference(entry)
+        if reference is None:
+            return entry in specs and specs[entry].normalisation == "group"
+        config = configs[reference.stage]
+        return (isinstance(config, TrainConfig) and config.train.normalisation != "own") or any(
+            map(has_group_norm, _weights_of(story[reference.stage]))
+        )
+
+    for stage in story.stages:
+        doing = _NEEDS_BATCH_NORM.get(stage.verb, "")
+        if isinstance(config := configs[stage.name], TrainConfig) and config.train.advprop:
+            doing = "advprop"
+        if doing:
+            for entry in filter(has_group_norm, _weights_of(stage)):
+                key = STAGE_VERBS[stage.verb].start
+                yield f"- {stage.name}: {key}: {needs_batch_norm(entry, doing)}"
+
+
+def _weights_of(stage: Stage) -> list[str]:
+    """Return the weights that a stage starts from: files, or references to other stages."""
+    value = stage.settings.get(STAGE_VERBS[stage.verb].start, [])
+    return value if isinstance(value, list) else [value]
 
 
 def _wrong_images(story: Story, configs: Mapping[str, Any], images: dict[str, int]) -> list[str]:

@@ -53,6 +53,10 @@ data.source = "npz:{place}/new.npz"
 """
 #: Each takes seconds; experiments/results/story.md has five.
 _KILLS = 1
+_IMAGES = {
+    "evolve": 'data.source = "digits"\n',
+    "pretrain": 'unlabelled.source = "digits"\nlabelled.source = ""\n',
+}
 FILES = ("submission.csv", "plan_b.csv", "relative/last.h5", "answer/plan_b.csv")
 
 
@@ -198,6 +202,21 @@ def test_files_and_images_that_are_not_there_are_named_before_the_first_stage(pl
         ConfigError, match=r"(?s)relative: weights.file: .*none.h5.*answer: data.source: .*old.npz"
     ):
         prepare_pipeline(story, (), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"), [("evolve", "donors.files"), ("pretrain", "weights.file")]
+)
+def test_weights_that_will_have_group_norm_are_refused_where_batch_norm_is_needed(
+    place, tmp_path, verb, key
+):
+    value = '["{many}"]' if verb == "evolve" else '"{many}"'
+    story = tmp_path / "story.toml"
+    later = f'[later]\nverb = "{verb}"\n{key} = {value}\n{_IMAGES[verb]}'
+    story.write_text(STORY.format(place=place) + later)
+    prepare_pipeline(story, (), tmp_path / "run")
+    with pytest.raises(ConfigError, match=f"later: {key}: .many. has GroupNorm, and a .* needs"):
+        prepare_pipeline(story, ["many.train.normalisation=group"], tmp_path / "run")
 
 
 def test_a_submission_about_patients_that_were_trained_on_is_refused(place, tmp_path):
