@@ -23,11 +23,10 @@ from efn_compose.assess.ensembles import (
     told_apart,
 )
 from efn_compose.assess.ensembles.leaks import TOLD_APART, describe_suspects
-from efn_compose.config import dump_toml
 from efn_compose.jobs.ensembles.asked import Asker, OutOfTimeError, TestAnswers
 from efn_compose.jobs.ensembles.deadline import Deadline
 from efn_compose.jobs.ensembles.other import write_honest
-from efn_compose.jobs.ensembles.preparation import PreparedEnsemble, prepare_ensemble
+from efn_compose.jobs.ensembles.preparation import STORED, PreparedEnsemble, prepare_ensemble
 from efn_compose.jobs.ensembles.report.page import write_page
 from efn_compose.jobs.ensembles.result import EnsembleResult
 from efn_compose.jobs.ensembles.stacking.inputs import Further, StackData
@@ -107,8 +106,7 @@ def run_ensemble(
         say: Told in a line what has just happened.
     """
     deadline = Deadline(prepared.config.budget.hours)
-    opener = RunFolder.resume if resume else RunFolder.create
-    with opener(prepared.folder, dump_toml(prepared.config), prepared.identity) as folder:
+    with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         return _Job(prepared, folder, deadline, say).run()
 
 

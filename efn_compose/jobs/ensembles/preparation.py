@@ -1,6 +1,5 @@
 """Everything of an ensemble checked and loaded before its first byte is written."""
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.assess.prediction_store.blocks import require_parquet
-from efn_compose.config import load_config
+from efn_compose.config import dump_toml, load_config
 from efn_compose.data import ImageTable, load_table
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
@@ -23,8 +22,10 @@ from efn_compose.jobs.ensembles.stacking.portfolio import StackModel, load_portf
 from efn_compose.jobs.ensembles.stacking.tabular import FurtherColumns, read_further
 from efn_compose.jobs.predictions.job import views_of
 from efn_compose.jobs.predictions.submission import Template, read_template
+from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.train.tta import TtaOptions
 
+STORED = StoredConfig(EnsembleConfig, free=("run", "executor", "budget"))
 _LISTED = 5
 
 
@@ -67,11 +68,6 @@ class PreparedEnsemble:
     @property
     def identity(self) -> dict[str, str]:
         """Hashes of all that decides the result."""
-        fixed = {
-            key: value
-            for key, value in dataclasses.asdict(self.config).items()
-            if key not in ("run", "budget", "executor")
-        }
         columns = hashlib.sha256(repr(self.members.names).encode())
         for member in self.members.members:
             columns.update(np.ascontiguousarray(member.probability).data)
@@ -79,7 +75,7 @@ class PreparedEnsemble:
         for number in range(len(self.table)):
             images.update(self.table.image_name(number).encode() + b"\0")
         return {
-            "config": hashlib.sha256(repr(fixed).encode()).hexdigest(),
+            "config": STORED.hash(dump_toml(self.config)),
             "seed": str(self.config.run.seed),
             "folds": self.members.rows.digest,
             "columns": columns.hexdigest(),

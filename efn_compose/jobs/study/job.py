@@ -9,12 +9,11 @@ from typing import Any
 
 from efn_compose.analysis.page.study_report import write_study_report
 from efn_compose.analysis.reading.study_view import StudyView, read_study
-from efn_compose.config import dump_toml
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.workers.task import Outcome
 from efn_compose.jobs.executing import answering
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
-from efn_compose.jobs.study.preparation import PreparedStudy, prepare_study
+from efn_compose.jobs.study.preparation import STORED, PreparedStudy, prepare_study
 from efn_compose.store import RunFolder
 from efn_compose.store.study_files import STUDY_FILE, TABLE_FILE, TIMES_FILE
 
@@ -68,9 +67,7 @@ def study(
         ...                              "data.source=folder:photos"])  # doctest: +SKIP
     """
     prepared = prepare_study(config_path, overrides, show_progress=not quiet)
-    text = dump_toml(prepared.config)
-    opener = RunFolder.resume if resume else RunFolder.create
-    with opener(prepared.folder, text, prepared.identity) as folder:
+    with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         folder.write_json(STUDY_FILE, prepared.describe())
         _run(prepared, folder, quiet)
         view = read_study(prepared.folder)

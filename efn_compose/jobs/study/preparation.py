@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.arch import variant_name
-from efn_compose.config import load_config
+from efn_compose.config import dump_toml, load_config
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
 from efn_compose.jobs.study.functions import find_function
 from efn_compose.jobs.study.kinds import fill_axes
@@ -22,6 +23,7 @@ from efn_compose.jobs.study.points import Axis, choose_points
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images
 from efn_compose.jobs.trainings.options import TrainConfig
 
+STORED = StoredConfig(StudyConfig, free=("run", "executor"))
 #: Sections whose settings may be axes.
 _FACTOR_SECTIONS = ("train", "augment")
 
@@ -88,15 +90,10 @@ class PreparedStudy:
     @property
     def identity(self) -> dict[str, str]:
         """Hashes of all that decides the results."""
-        fixed = {
-            key: value
-            for key, value in dataclasses.asdict(self.config).items()
-            if key not in ("executor", "run")
-        }
         donors = "".join(donor.fingerprint for donor in self.donors.values())
         data = "".join(images.folded.fingerprint for images in self.images.values())
         return {
-            "config": hashlib.sha256(repr(fixed).encode()).hexdigest(),
+            "config": STORED.hash(dump_toml(self.config)),
             "seed": str(self.config.run.seed),
             "donors": hashlib.sha256(donors.encode()).hexdigest(),
             "data": hashlib.sha256(data.encode()).hexdigest(),

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -15,11 +17,11 @@ from efn_compose.analysis.page.study_report import render_study
 from efn_compose.analysis.reading.study_view import read_study
 from efn_compose.arch.cost import cost
 from efn_compose.cli import main
-from efn_compose.errors import ConfigError
+from efn_compose.errors import ConfigError, ResumeMismatchError
 from efn_compose.jobs.pace import Pace
 from efn_compose.jobs.study import estimate
 from efn_compose.jobs.study.job import study
-from efn_compose.jobs.study.preparation import prepare_study
+from efn_compose.jobs.study.preparation import STORED, prepare_study
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.store import read_journal
 from efn_compose.store.environment import usable_cores
@@ -122,6 +124,27 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
     assert (place / "killed" / "table.csv").read_bytes() == rows_of_24
     names = [r["training"] for r in read_journal(place / "killed/evaluations.jsonl").records]
     assert len(names) == len(set(names)) == 4
+
+
+@pytest.mark.slow
+def test_a_resumed_study_compares_what_settings_mean_and_names_those_that_differ(
+    undisturbed, place
+):
+    shutil.copytree(undisturbed.folder, place / "older")
+    config, environment = (place / "older" / name for name in ("config.toml", "environment.json"))
+    # As a version would have written it that did not have this setting yet.
+    config.write_text(re.sub(r"(?m)^label_smoothing = .*\n", "", config.read_text()))
+    told = json.loads(environment.read_text())
+    told["identity"]["config"] = STORED.hash(config.read_text())
+    environment.write_text(json.dumps(told))
+    summary = study(overrides=settings(place, "older"), quiet=True, resume=True)
+    assert summary.table.read_bytes() == undisturbed.table.read_bytes()
+    changes = {"train__epochs": 2, "validation__seeds": 3}
+    with pytest.raises(ResumeMismatchError) as caught:
+        study(overrides=settings(place, "older", **changes), quiet=True, resume=True)
+    words = str(caught.value)
+    assert "train.epochs: the run has 1, now 2" in words
+    assert "validation.seeds: the run has 2, now 3" in words and "smoothing" not in words
 
 
 @pytest.mark.slow
