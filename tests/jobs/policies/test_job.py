@@ -1,5 +1,6 @@
 """`efn-compose policy` as a person runs it, on tiny networks."""
 
+import dataclasses
 import json
 import shutil
 import tomllib
@@ -193,6 +194,23 @@ def test_networks_that_may_know_the_images_are_named_and_refused(place, monkeypa
     (place / "later" / "config.toml").write_text(changed)
     said = refused(place, policy__networks=place / "later")
     assert str(first) in said and "judge" in said
+
+
+@pytest.mark.slow
+def test_a_reader_is_told_which_parts_of_the_run_bear_on_the_verdict(place):
+    prepared = prepare_policy(None, settings(place, "new"), show_progress=False)
+    config = prepared.trainings.config
+    semi = dataclasses.replace(config.semi, method="mean-teacher", unlabelled="digits")
+    augmented = dataclasses.replace(config.augment, auto="trivial")
+    for changed, words in (
+        (config, []),
+        (dataclasses.replace(config, semi=semi), ["unlabelled images"]),
+        (dataclasses.replace(config, augment=augmented), ["trained under a policy"]),
+    ):
+        trainings = dataclasses.replace(prepared.trainings, config=changed)
+        notes = dataclasses.replace(prepared, trainings=trainings).notes
+        assert len(notes) == len(words)
+        assert all(word in note for word, note in zip(words, notes, strict=True))
 
 
 @pytest.mark.slow
