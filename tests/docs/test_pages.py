@@ -5,7 +5,9 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from random_donors import TINY, random_donor
 from repository import ROOT
 
 from efn_compose.cli.shared.command import VERBS, load_verb, verb_parser
@@ -49,6 +51,58 @@ def test_links_lead_somewhere(page):
             continue
         place = page.parent / target.partition("#")[0]
         assert place.exists(), f"{page.name}: {target}"
+
+
+def _places(page: Path) -> set[str]:
+    """Return what a link can name after `#`: each heading, as GitHub and the site both write it."""
+    headings = re.findall(r"^#+ (.*)$", _BLOCK.sub("", page.read_text(encoding="utf-8")), re.M)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", heading)) for heading in plain}
+
+
+def test_links_to_a_heading_name_one():
+    count = 0
+    for page in PAGES:
+        for target in _LINK.findall(_BLOCK.sub("", page.read_text(encoding="utf-8"))):
+            name, _, heading = target.partition("#")
+            if heading and "://" not in target and (not name or name.endswith(".md")):
+                count += 1
+                there = page.parent / name if name else page
+                assert heading in _places(there), f"{page.name}: {target}"
+    assert count > 10
+
+
+@pytest.mark.slow
+def test_names_that_pages_import_exist():
+    found = set()
+    for page in PAGES:
+        for code in _blocks(page, "python"):
+            one_line = re.sub(r"\(\s*([^)]*?),?\s*\)", r"\1", code)
+            for module, names in re.findall(r"^from (efn_compose\S*) import (.+)$", one_line, re.M):
+                found |= {(page.name, module, name.strip()) for name in names.split(",")}
+    for page_name, module, name in sorted(found):
+        try:
+            exec(f"from {module} import {name}", {})
+        except ImportError as error:
+            pytest.fail(f"{page_name}: {error}")
+    assert len(found) > 30
+
+
+@pytest.mark.slow
+def test_the_readmes_python_gives_logits(tmp_path, monkeypatch):
+    (code,) = _blocks(ROOT / "README.md", "python")
+    (path,) = re.findall(r'load_donor\("(.*?)"\)', code)
+    (tmp_path / path).parent.mkdir(parents=True)
+    random_donor(TINY, classes=4).save(tmp_path / path)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert np.shape(names["logits"]) == (1, 4)
+
+
+def test_the_first_page_lists_every_verb():
+    code = "".join(_blocks(ROOT / "docs" / "index.md", "sh"))
+    assert set(VERBS) - {words[1] for words in _commands(code)} == set()
 
 
 def test_pictures_are_small():
