@@ -20,7 +20,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from efn_compose.analysis.charts.figures import mean_and_error
-from efn_compose.analysis.reading.study_view import FREE_NAMES, StudyView, level_text
+from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
+from efn_compose.analysis.reading.study.view import StudyView, level_text
+from efn_compose.analysis.reading.study.words import data_verdicts, interaction_lines, verdict
 from efn_compose.jobs.study.job import study
 from efn_compose.store import write_text
 from efn_compose.store.run_folder import ENVIRONMENT_FILE
@@ -86,38 +88,75 @@ def main() -> None:
 
 def _part(title: str, view: StudyView) -> str:
     images = ", ".join(f"{count} images of {name}" for name, count in view.design["images"].items())
-    blocks = len(view.design["blocks"])
+    repeats = len(view.design["blocks"])
     lines = [
         f"## {title.capitalize()}\n",
-        f"{images}; a fifth validates; {blocks} trainings per combination. {view.verdict}\n",
-        f"| axis | level | effect on {view.metric}, 95 % interval |\n|---|---|---|",
+        f"{images}; a fifth validates; {repeats} trainings per combination and data set.\n",
+        *(
+            f"- {words}"
+            for words in (verdict(view), *data_verdicts(view), *interaction_lines(view))
+        ),
+        "",
+        *_effects(view),
+        "",
+        *_combinations(view),
+        *_free(view),
     ]
-    for (axis, levels), effects in zip(view.axes, view.effects, strict=True):
-        for level, effect in zip(levels, effects, strict=True):
-            words = "not told apart"
-            if effect.mean is not None:
-                words = f"{effect.mean:+.4f}"
+    return "\n".join(lines) + "\n"
+
+
+def _effects(view: StudyView) -> list[str]:
+    by_data = [view.effects_on(data) for data in range(len(view.data_sets))]
+    lines = [
+        f"| axis | level | effect on {view.metric}, 95 % interval | "
+        + " | ".join(f"on {data}" for data in view.data_sets)
+        + " |",
+        "|---|---|---|" + "---|" * len(view.data_sets),
+    ]
+    for number, (axis, levels) in enumerate(view.axes):
+        for place, level in enumerate(levels):
+            effect = view.effects[number][place]
+            words = "not told apart" if effect.mean is None else f"{effect.mean:+.4f}"
             if effect.low is not None:
                 words += f" ({effect.low:+.4f} to {effect.high:+.4f})"
-            lines.append(f"| {axis} | {level_text(level)} | {words} |")
-    order = np.argsort(np.nan_to_num(view.sign * view.means, nan=np.inf), kind="stable")
-    lines += [
-        "",
-        f"| combination | {view.metric} | accuracy | standing | M multiply-adds | seconds |",
+            own = [effects[number][place].mean for effects in by_data]
+            cells = ["–" if mean is None else f"{mean:+.4f}" for mean in own]
+            lines.append(f"| {axis} | {level_text(level)} | {words} | {' | '.join(cells)} |")
+    return lines
+
+
+def _combinations(view: StudyView) -> list[str]:
+    """Return the table of combinations: differences over all data sets, scores on each."""
+    lines = [
+        f"Difference: {view.metric} less the mean of its data set and seed. On each data set: "
+        f"{view.metric}, accuracy.\n",
+        "| combination | difference | standing | "
+        + " | ".join(view.data_sets)
+        + " | M multiply-adds | seconds |",
+        "|---|---|---|" + "---|" * len(view.data_sets) + "---|---|",
     ]
-    lines.append("|---|---|---|---|---|---|")
     front = set(view.front(view.multiply_adds))
-    for point in map(int, order):
-        rows = [row for row in view.rows if row.point == point and row.scores]
-        losses = [row.scores[view.metric] for row in rows]
-        accuracies = [100 * row.scores["accuracy"] for row in rows]
-        standing = "tied with the best" if point in view.lead.tied else "behind"
-        standing += ", on the front" if point in front else ""
+    for number in map(int, np.argsort(np.nan_to_num(view.sign * view.means, nan=np.inf))):
+        known = view.compared[number][np.isfinite(view.compared[number])]
+        standing = "tied with the best" if number in view.lead.tied else "behind"
+        if np.isnan(view.lead.probability[number]) and number != view.lead.leader:
+            standing = "not compared"
+        standing += ", on the front" if number in front else ""
+        cells = [_on_data(view, number, data) for data in range(len(view.data_sets))]
         lines.append(
-            f"| {view.name(point)} | {mean_and_error(losses)} | {mean_and_error(accuracies, 1)} % | "
-            f"{standing} | {view.multiply_adds[point] / 1e6:.2f} | {view.seconds[point]:.1f} |"
+            f"| {view.name(number)} | {mean_and_error(list(known))} | {standing} | "
+            f"{' | '.join(cells)} | {view.multiply_adds[number] / 1e6:.2f} | "
+            f"{view.seconds[number]:.1f} |"
         )
-    return "\n".join([*lines, *_free(view)]) + "\n"
+    return lines
+
+
+def _on_data(view: StudyView, combination: int, data: int) -> str:
+    points = [point for point in view.points[combination] if view.places[point][1] == data]
+    rows = [row for row in view.rows if row.point in points and row.scores]
+    losses = [row.scores[view.metric] for row in rows]
+    accuracies = [100 * row.scores["accuracy"] for row in rows]
+    return f"{mean_and_error(losses)}, {np.mean(accuracies):.1f} %" if rows else "–"
 
 
 def _free(view: StudyView) -> Sequence[str]:
@@ -125,10 +164,13 @@ def _free(view: StudyView) -> Sequence[str]:
         return []
     lines = ["", "| data | score without training | donors | rank correlation | 95 % interval |"]
     lines.append("|---|---|---|---|---|")
-    for data, name, donors, found, interval in view.correlations():
-        words = "–" if found is None else f"{found:+.2f}"
-        reach = "–" if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}"
-        lines.append(f"| {data} | {FREE_NAMES[name]} | {donors} | {words} | {reach} |")
+    for rank in free_ranks(view):
+        words = "–" if rank.correlation is None else f"{rank.correlation:+.2f}"
+        low, high = rank.interval or (None, None)
+        reach = "–" if low is None else f"{low:+.2f} to {high:+.2f}"
+        lines.append(
+            f"| {rank.data} | {FREE_NAMES[rank.score]} | {rank.donors} | {words} | {reach} |"
+        )
     return lines
 
 

@@ -2,9 +2,10 @@
 
 KIND is scaling (resolution x depth x width), methods (eight settings of the recipe, as a fraction),
 backbones (donors x data sets, with scores that need no training beside the result), or grid (the
-axes that you name). The run folder gets table.csv and report.html. A combination is called best
-only where it is ahead of all others; otherwise the page lists those that are tied. A training that
-fails is a row with its reason. A killed study goes on with the same command and --resume.
+axes that you name). The run folder gets table.csv and report.html. Combinations are compared on the
+same data set, fold and seed. One is called best only where it is ahead of all others; otherwise the
+page lists those that are tied. Each data set has a verdict of its own, too. A training that fails
+is a row with its reason. A killed study goes on with the same command and --resume.
 """
 
 import argparse
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Make the study, or say what it would be."""
+    from efn_compose.analysis.reading.study.words import to_json
     from efn_compose.jobs.study.job import study
     from efn_compose.jobs.study.preparation import prepare_study
 
@@ -67,15 +69,17 @@ def run(options: argparse.Namespace, output: Output) -> None:
         _describe(prepare_study(options.config, overrides, show_progress=not is_quiet), output)
         return
     summary = study(options.config, overrides, resume=options.resume, quiet=is_quiet)
+    found = to_json(summary.view)
     fields = {
         "folder": str(summary.folder),
         "table": str(summary.table),
         "report": str(summary.report),
-        **summary.view.to_json(),
+        **found,
     }
     places = "\n".join(f"  {name:<8} {fields[name]}" for name in ("table", "report"))
-    tied = "".join(f"\n  {summary.view.name(point)}" for point in summary.view.lead.tied)
-    output.result(fields, f"{summary}{tied}{_correlations(summary.view.to_json())}\n{places}")
+    tied = "".join(f"\n  {summary.view.name(number)}" for number in summary.view.lead.tied)
+    more = "".join(f"\n{words}" for words in found["findings"])
+    output.result(fields, f"{summary}{tied}{more}{_correlations(found)}\n{places}")
 
 
 def _correlations(fields: dict[str, Any]) -> str:
@@ -90,19 +94,23 @@ def _correlations(fields: dict[str, Any]) -> str:
 
 def _describe(prepared: "PreparedStudy", output: Output) -> None:
     from efn_compose.analysis.charts.figures import duration
-    from efn_compose.analysis.reading.study_view import level_text
+    from efn_compose.analysis.reading.study.view import level_text
     from efn_compose.config import dump_toml
     from efn_compose.jobs.study.estimate import estimate_hours
 
     estimate = estimate_hours(prepared)
-    problems = sum(bool(plan.problem) for plan in prepared.plans)
+    # Every combination is trained on each data set.
+    sets = prepared.data_sets
+    combinations = len(prepared.points) // sets
+    impossible = sum(bool(plan.problem) for plan in prepared.plans) // sets
+    on_each = f" on each of {sets} data sets" if sets > 1 else ""
     text = dump_toml(prepared.config, with_help=True)
     fields = {
         "config": text,
         "folder": str(prepared.folder),
         "axes": {axis.name: list(axis.levels) for axis in prepared.axes},
-        "combinations": len(prepared.points),
-        "impossible": problems,
+        "combinations": combinations,
+        "impossible": impossible,
         "trainings": len(prepared.cells),
         "hours": estimate.hours,
         "core_hours": estimate.core_hours,
@@ -115,7 +123,7 @@ def _describe(prepared: "PreparedStudy", output: Output) -> None:
     output.result(
         fields,
         f"{text}\nrun folder    {prepared.folder}\naxes\n{axes}\n"
-        f"combinations  {len(prepared.points)}, of which {problems} are impossible\n"
+        f"combinations  {combinations}{on_each}, of which {impossible} are impossible\n"
         f"trainings     {len(prepared.cells)}\n"
         f"time          about {duration(3600 * estimate.hours)}, measured on "
         f"{', '.join(estimate.measured)}\n"

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import NOTHING, count, duration, mean_and_error
+from efn_compose.analysis.charts.figures import NOTHING, count, duration, mean_and_error, signed
 from efn_compose.analysis.charts.study import effects, heat_maps, parallel
 from efn_compose.analysis.charts.study.costs import cost_figure
 from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import facts, section, table
-from efn_compose.analysis.reading.study_view import FREE_NAMES, StudyView, level_text, read_study
+from efn_compose.analysis.reading.study.folder import read_study
+from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
+from efn_compose.analysis.reading.study.view import StudyView, level_text
+from efn_compose.analysis.reading.study.words import data_verdicts, interaction_lines, verdict
+from efn_compose.assess.studies.interactions import TOLD_APART
+from efn_compose.assess.studies.lead import Lead
 from efn_compose.store import write_text
 from efn_compose.store.run_folder import REPORT_FILE
 
@@ -49,8 +54,8 @@ def render_study(study: StudyView) -> str:
     costs = study.multiply_adds if np.isfinite(study.multiply_adds).any() else study.seconds
     by_cost = np.argsort(np.nan_to_num(costs, nan=np.inf), kind="stable")
     sections: list[tuple[str, str, Sequence[Html | None]]] = [
-        ("scores", "By score", [_points_table(study, by_score, "Best first.")]),
-        ("effects", "Main effects", [effects.effects_figure(study)]),
+        ("scores", "By score", [_combinations(study, by_score, "Best first.")]),
+        ("effects", "Main effects", [effects.effects_figure(study), _by_data(study)]),
         ("pairs", "Pairs of axes", [heat_maps.heat_maps(study)]),
         ("lines", "All axes at once", [parallel.parallel_figure(study)]),
         (
@@ -59,7 +64,7 @@ def render_study(study: StudyView) -> str:
             [
                 cost_figure(study, study.multiply_adds, "multiply-adds per image"),
                 cost_figure(study, study.seconds, "measured seconds per training"),
-                _points_table(study, by_cost, "Cheapest first."),
+                _combinations(study, by_cost, "Cheapest first."),
             ],
         ),
         ("free", "Without training", _free(study)),
@@ -68,6 +73,7 @@ def render_study(study: StudyView) -> str:
     ]
     shown = [(key, title, parts) for key, title, parts in sections if any(parts)]
     links = [element("li", element("a", title, href=f"#{key}")) for key, title, _ in shown]
+    more = [*data_verdicts(study), *interaction_lines(study)]
     body = [
         element("a", "Skip to the verdict", href="#verdict", class_="skip"),
         element(
@@ -75,7 +81,8 @@ def render_study(study: StudyView) -> str:
             element("header", element("h1", "Study ", name(study.path.name))),
             element(
                 "main",
-                element("p", study.verdict, class_="lead", id="verdict"),
+                element("p", verdict(study), class_="lead", id="verdict"),
+                element("ul", [element("li", name(words)) for words in more]) if more else None,
                 element("p", _how_told_apart(study), class_="words quiet"),
                 _facts(study),
                 element("nav", element("ul", links), aria_label="Sections"),
@@ -85,17 +92,24 @@ def render_study(study: StudyView) -> str:
             class_="page",
         ),
     ]
-    return page(f"Study {study.path.name}: {study.verdict}", body, styles=_STYLES)
+    return page(f"Study {study.path.name}: {verdict(study)}", body, styles=_STYLES)
 
 
 def _how_told_apart(study: StudyView) -> str:
-    if not study.lead.tied:
+    if not any(lead.tied for lead in (study.lead, *study.leads)):
         return ""
-    return (
+    words = (
         "A combination counts as best only where it is ahead of each other one by more than a "
         "standard error of the paired difference, by Holm's rule for all comparisons together. "
         "Folds share training images, so standard errors over folds are a guide."
     )
+    if study.is_of_several:
+        words += (
+            " Differences are taken on the same data set, fold and seed. Over all data sets the "
+            "error is that of all these differences: it holds for these data sets, and is too "
+            "small for others."
+        )
+    return words
 
 
 def _facts(study: StudyView) -> Html:
@@ -107,32 +121,38 @@ def _facts(study: StudyView) -> Html:
         [
             (
                 "Combinations",
-                f"{len(study.means):,}",
+                f"{len(study.points):,}",
                 f"of {count(len(study.axes), 'axis', 'axes')}",
             ),
             ("Trainings", f"{len(study.rows):,}", f"{failed} failed" if failed else None),
-            ("Per combination", count(len(blocks), "training"), _block_words(folds, seeds)),
+            (
+                "Per combination",
+                count(len(blocks) * len(study.data_sets), "training"),
+                _block_words(study, folds, seeds),
+            ),
             ("Time", duration(float(spent)), "of all trainings, tracing left out"),
         ]
     )
 
 
-def _block_words(folds: set[int], seeds: set[int]) -> str:
-    return f"{count(len(folds), 'fold')}, {count(len(seeds), 'seed')}"
+def _block_words(study: StudyView, folds: set[int], seeds: set[int]) -> str:
+    words = f"{count(len(folds), 'fold')}, {count(len(seeds), 'seed')}"
+    return f"{count(len(study.data_sets), 'data set')}, {words}" if study.is_of_several else words
 
 
-def _points_table(study: StudyView, order: np.ndarray, caption: str) -> Html:
+def _combinations(study: StudyView, order: np.ndarray, caption: str) -> Html:
     tied = set(study.lead.tied)
+    sets = range(len(study.data_sets)) if study.is_of_several else range(0)
     rows, classes = [], []
-    for point in order[:_LISTED]:
-        number = int(point)
-        found = study.scores[number][np.isfinite(study.scores[number])]
+    for combination in order[:_LISTED]:
+        number = int(combination)
         adds, seconds = study.multiply_adds[number], study.seconds[number]
         rows.append(
             [
                 [f"{number} ", name(study.name(number))],
-                mean_and_error(list(found)),
-                _standing(study, number),
+                mean_and_error(_known(study.compared[number])),
+                _standing(study.lead, number),
+                *(_on_data(study, number, data) for data in sets),
                 NOTHING if np.isnan(adds) else f"{adds / 1e6:,.2f} M",
                 NOTHING if np.isnan(seconds) else duration(float(seconds)),
             ]
@@ -140,19 +160,64 @@ def _points_table(study: StudyView, order: np.ndarray, caption: str) -> Html:
         classes.append("winner" if number in tied else "")
     more = len(order) - len(rows)
     words = f"{caption} Mean {study.metric} ± standard error; coloured: best, or tied with it."
+    if study.is_of_several:
+        words = (
+            f"{caption} First the {study.metric} less the mean of its data set, fold and seed, "
+            f"± standard error; then the mean {study.metric} on each data set, and whether the "
+            "combination is best there, or tied with the best. Coloured: best, or tied, over all."
+        )
     if more > 0:
         words += f" {count(more, 'further combination')} in table.csv."
-    head = ["Combination", f"Mean {study.metric}", "Standing", "Multiply-adds", "Seconds"]
-    return table(head, rows, numeric=(1, 3, 4), caption=words, row_classes=classes)
+    own = [study.data_sets[data] for data in sets]
+    head = ["Combination", "Difference" if study.is_of_several else f"Mean {study.metric}"]
+    head += ["Standing", *own, "Multiply-adds", "Seconds"]
+    numeric = (1, *range(3, len(head)))
+    return table(head, rows, numeric=numeric, caption=words, row_classes=classes)
 
 
-def _standing(study: StudyView, point: int) -> str:
-    lead = study.lead
-    if point == lead.leader:
+def _on_data(study: StudyView, combination: int, data: int) -> list[str]:
+    values = _known(study.scores[combination, study.block_data == data])
+    standing = _standing(study.leads[data], combination)
+    return [mean_and_error(values), f" {standing}" if standing in ("best", "tied") else ""]
+
+
+def _standing(lead: Lead, combination: int) -> str:
+    if combination == lead.leader:
         return "best" if lead.is_alone else "tied"
-    if point in lead.tied:
+    if combination in lead.tied:
         return "tied"
-    return "behind" if np.isfinite(lead.probability[point]) else "no score"
+    return "behind" if np.isfinite(lead.probability[combination]) else "not compared"
+
+
+def _known(values: np.ndarray) -> list[float]:
+    return [float(value) for value in values[np.isfinite(values)]]
+
+
+def _by_data(study: StudyView) -> Html | None:
+    """Return the effects of axes that do different things on different data sets."""
+    lines = interaction_lines(study)
+    if not lines:
+        return None
+    numbers = np.flatnonzero(study.interactions <= TOLD_APART)
+    found = [study.effects_on(data) for data in range(len(study.data_sets))]
+    rows = [
+        [
+            name(f"{study.axes[n][0]} {level_text(level)}"),
+            *(
+                NOTHING if effect.mean is None else signed(effect.mean)
+                for effect in (effects[n][place] for effects in found)
+            ),
+        ]
+        for n in map(int, numbers)
+        for place, level in enumerate(study.axes[n][1])
+    ]
+    return table(
+        ["Level", *study.data_sets],
+        rows,
+        numeric=range(1, 1 + len(study.data_sets)),
+        caption=f"Effects on {study.metric} by data set, of the axes whose effects differ between "
+        f"data sets (F-test, probability at most {TOLD_APART:g} after Holm).",
+    )
 
 
 def _free(study: StudyView) -> list[Html | None]:
@@ -163,21 +228,23 @@ def _free(study: StudyView) -> list[Html | None]:
         points.setdefault(point, {}).setdefault(score, []).append(value)
     rows = [
         [
-            name(study.name(point)),
+            name(study.point_name(point)),
             *(f"{np.mean(scores[key]):.3f}" if key in scores else NOTHING for key in FREE_NAMES),
-            mean_and_error(list(study.scores[point][np.isfinite(study.scores[point])])),
+            mean_and_error(list(study.point_scores(point))),
         ]
         for point, scores in sorted(points.items())
     ]
     ranks = [
         [
-            name(data),
-            FREE_NAMES[score],
-            str(donors),
-            NOTHING if found is None else f"{found:+.2f}",
-            NOTHING if interval is None else f"{interval[0]:+.2f} to {interval[1]:+.2f}",
+            name(rank.data),
+            FREE_NAMES[rank.score],
+            str(rank.donors),
+            NOTHING if rank.correlation is None else signed(rank.correlation, 2),
+            NOTHING
+            if rank.interval is None
+            else f"{signed(rank.interval[0], 2)} to {signed(rank.interval[1], 2)}",
         ]
-        for data, score, donors, found, interval in study.correlations()
+        for rank in free_ranks(study)
     ]
     return [
         table(
@@ -202,7 +269,7 @@ def _failures(study: StudyView) -> list[Html | None]:
         return []
     rows = [
         [
-            name(study.name(row.point)),
+            name(study.point_name(row.point)),
             f"fold {study.design['blocks'][row.block]['fold']}",
             f"seed {study.design['blocks'][row.block]['seed']}",
             name(row.error),

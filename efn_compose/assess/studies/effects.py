@@ -31,12 +31,13 @@ def main_effects(
 
     Least squares with a mean per block and effects that sum to zero over a factor's levels. In a
     full grid that is the level's mean minus the grand mean. What the factors do together beyond
-    the sum of their effects counts as noise, so the intervals are rather too wide.
+    the sum of their effects counts as noise, and so does what a factor does on one data set only;
+    the intervals are rather too wide.
 
     Args:
-        levels: (point, factor) numbers of levels.
+        levels: (combination, factor) numbers of levels.
         counts: Levels of each factor.
-        scores: (point, block) float64; NaN where a training failed.
+        scores: (combination, block) float64; NaN where a training failed.
 
     Returns:
         A list per factor with an `Effect` per level.
@@ -48,8 +49,8 @@ def main_effects(
         [[-1.0, 1.0], [-0.5, 0.5]]
     """
     points, blocks = np.nonzero(np.isfinite(scores))
-    columns = [np.ones((len(points), 1)), _sum_coded(blocks, scores.shape[1])]
-    columns += [_sum_coded(levels[points, n], count) for n, count in enumerate(counts)]
+    columns = [np.ones((len(points), 1)), sum_coded(blocks, scores.shape[1])]
+    columns += [sum_coded(levels[points, n], count) for n, count in enumerate(counts)]
     design, values = np.hstack(columns), scores[points, blocks]
     inverse = np.linalg.pinv(design)
     weights = inverse @ values
@@ -64,7 +65,7 @@ def main_effects(
     found, start = [], 1 + scores.shape[1] - 1
     for count in counts:
         contrasts = np.zeros((count, design.shape[1]))
-        contrasts[:, start : start + count - 1] = _sum_coded(np.arange(count), count)
+        contrasts[:, start : start + count - 1] = sum_coded(np.arange(count), count)
         start += count - 1
         known = np.abs(contrasts @ inverse @ design - contrasts).max(axis=1) < _TOLERANCE
         found.append(
@@ -76,6 +77,21 @@ def main_effects(
     return found
 
 
+def sum_coded(numbers: np.ndarray, count: int) -> np.ndarray:
+    """Return columns (row, count - 1) whose weights, with minus their sum, add up to zero.
+
+    Args:
+        numbers: (row,) numbers of levels.
+        count: Levels in all.
+
+    Example:
+        >>> sum_coded(np.array([0, 1, 2]), 3).tolist()
+        [[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]
+    """
+    coded = np.eye(count)[numbers]
+    return coded[:, :-1] - coded[:, -1:]
+
+
 def _effect(
     contrast: np.ndarray, weights: np.ndarray, covariance: np.ndarray | None, reach: float
 ) -> Effect:
@@ -84,9 +100,3 @@ def _effect(
         return Effect(mean)
     half = reach * float(np.sqrt(max(0.0, contrast @ covariance @ contrast)))
     return Effect(mean, mean - half, mean + half)
-
-
-def _sum_coded(numbers: np.ndarray, count: int) -> np.ndarray:
-    """Return columns (row, count - 1) whose weights, with minus their sum, add up to zero."""
-    coded = np.eye(count)[numbers]
-    return coded[:, :-1] - coded[:, -1:]

@@ -2,14 +2,17 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from efn_compose.analysis.page.study_report import write_study_report
-from efn_compose.analysis.reading.study_view import StudyView, read_study
-from efn_compose.errors import EvaluationError
+from efn_compose.analysis.reading.study.folder import read_design, read_study
+from efn_compose.analysis.reading.study.tables import table_csv, times_csv
+from efn_compose.analysis.reading.study.view import StudyView
+from efn_compose.analysis.reading.study.words import to_json, verdict
+from efn_compose.errors import EvaluationError, ResumeMismatchError
 from efn_compose.evolve.workers.task import Outcome
 from efn_compose.jobs.executing import answering
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
@@ -26,7 +29,7 @@ class StudySummary:
         folder: The run folder.
         table: The file with a row per training.
         report: The page.
-        verdict: Who leads, or which points are tied, in words.
+        verdict: Who leads over all data sets, or how many combinations are tied, in words.
         view: Everything else.
     """
 
@@ -68,7 +71,10 @@ def study(
     """
     prepared = prepare_study(config_path, overrides, show_progress=not quiet)
     with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
-        folder.write_json(STUDY_FILE, prepared.describe())
+        design = prepared.describe()
+        if (prepared.folder / STUDY_FILE).exists():
+            _refuse_other_points(prepared.folder, design)
+        folder.write_json(STUDY_FILE, design)
         _run(prepared, folder, quiet)
         view = read_study(prepared.folder)
         if not view.has_scores:
@@ -76,17 +82,27 @@ def study(
             raise EvaluationError(
                 f"{prepared.folder}: no training ended well. " + "; ".join(reasons)
             )
-        folder.write_text(TABLE_FILE, view.table_csv())
-        folder.write_text(TIMES_FILE, view.times_csv())
+        folder.write_text(TABLE_FILE, table_csv(view))
+        folder.write_text(TIMES_FILE, times_csv(view))
         report = write_study_report(prepared.folder)
-        folder.write_json("result.json", view.to_json())
+        folder.write_json("result.json", to_json(view))
     return StudySummary(
         folder=prepared.folder,
         table=prepared.folder / TABLE_FILE,
         report=report,
-        verdict=view.verdict,
+        verdict=verdict(view),
         view=view,
     )
+
+
+def _refuse_other_points(folder: Path, design: Mapping[str, Any]) -> None:
+    """Refuse a folder whose journal counts other combinations, as an earlier version chose them."""
+    stored = read_design(folder)["points"]
+    if [point["levels"] for point in stored] != [point["levels"] for point in design["points"]]:
+        raise ResumeMismatchError(
+            f"{folder}: an earlier version chose {len(stored)} other combinations for this "
+            "configuration. Begin it in a new run folder; efn-compose report draws the old one."
+        )
 
 
 def _run(prepared: PreparedStudy, folder: RunFolder, quiet: bool) -> None:

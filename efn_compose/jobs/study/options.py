@@ -38,7 +38,7 @@ class StudyOptions:
         design: All combinations, a random sample of them, or the fraction of two-level axes that a
             Hadamard matrix chooses.
         points: Combinations of a sample, or of a fraction (0: as many as keep main effects clear
-            of effects of two axes together).
+            of effects of two axes together). Each is trained on every data set.
         equal: What all trainings have in common: "epochs", or "multiply-adds" in all, for which
             the epochs of dear networks are fewer. `train.epochs` is then for the middle one.
 

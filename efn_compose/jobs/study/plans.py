@@ -13,6 +13,7 @@ from efn_compose.errors import ConfigError, EfnComposeError
 from efn_compose.jobs.study.options import StudyConfig
 from efn_compose.jobs.study.points import Axis
 from efn_compose.jobs.study.starts import check_start, target_spec
+from efn_compose.store.study_files import DATA_AXIS
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.inputs import check_sizes
@@ -90,7 +91,7 @@ def axes_of(
         "depth": study.depths or (None,),
         **factors,
         "start": study.starts,
-        "data": study.sources or (data.source,),
+        DATA_AXIS: study.sources or (data.source,),
         "resolution": study.resolutions or (data.size,),
     }
     return [Axis(name, tuple(dict.fromkeys(levels))) for name, levels in rows.items()]

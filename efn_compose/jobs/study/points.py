@@ -9,6 +9,7 @@ import numpy as np
 
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.study.options import StudyOptions
+from efn_compose.store.study_files import DATA_AXIS
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Axis:
 def choose_points(axes: Sequence[Axis], options: StudyOptions, seed: int) -> list[tuple[int, ...]]:
     """Return the combinations that the design asks for: one level number per axis, sorted.
 
+    The data set takes no part in the choice: what is chosen is trained on each of them, so that
+    combinations are compared on the same data.
+
     Args:
         axes: All axes.
         options: Design and number of points.
@@ -39,6 +43,11 @@ def choose_points(axes: Sequence[Axis], options: StudyOptions, seed: int) -> lis
         >>> choose_points([Axis("a", (1, 2)), Axis("b", (3,))], StudyOptions(), 0)
         [(0, 0), (1, 0)]
     """
+    data = next((number for number, axis in enumerate(axes) if axis.name == DATA_AXIS), None)
+    if data is not None:
+        chosen = choose_points([*axes[:data], *axes[data + 1 :]], options, seed)
+        sets = range(len(axes[data].levels))
+        return sorted((*row[:data], one, *row[data:]) for row in chosen for one in sets)
     counts = [len(axis.levels) for axis in axes]
     total = math.prod(counts)
     if options.design == "fraction":
@@ -49,15 +58,15 @@ def choose_points(axes: Sequence[Axis], options: StudyOptions, seed: int) -> lis
                 "study.points belongs to study.design = 'sample' or 'fraction'. Received: "
                 f"{options.points} points of a full grid of {total}."
             )
-        chosen = np.arange(total)
+        numbers = np.arange(total)
     else:
         if not 1 <= options.points <= total:
             raise ConfigError(
                 f"study.points: a sample of this grid has 1 to {total} combinations. Received: "
                 f"{options.points}."
             )
-        chosen = np.random.default_rng([seed, 22]).choice(total, options.points, replace=False)
-    places = np.stack(np.unravel_index(np.sort(chosen), counts), axis=1)
+        numbers = np.random.default_rng([seed, 22]).choice(total, options.points, replace=False)
+    places = np.stack(np.unravel_index(np.sort(numbers), counts), axis=1)
     return [tuple(int(number) for number in row) for row in places]
 
 

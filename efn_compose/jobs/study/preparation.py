@@ -22,6 +22,7 @@ from efn_compose.jobs.study.plans import Plan, axes_of, make_plans
 from efn_compose.jobs.study.points import Axis, choose_points
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images
 from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.store.study_files import DATA_AXIS
 
 STORED = StoredConfig(StudyConfig, free=("run", "executor"))
 #: Sections whose settings may be axes.
@@ -49,6 +50,11 @@ class PreparedStudy:
     plans: list[Plan]
     images: dict[tuple[str, int], PreparedImages]
     folder: Path
+
+    @property
+    def data_sets(self) -> int:
+        """Number of data sets."""
+        return next(len(axis.levels) for axis in self.axes if axis.name == DATA_AXIS)
 
     @property
     def blocks(self) -> list[tuple[int, int]]:

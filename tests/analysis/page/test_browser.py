@@ -42,7 +42,7 @@ def pages(tmp_path_factory):
         "finished": write_report(first),
         "broken": write_report(second),
         "comparison": Path(write_comparison([first, second], place / "comparison.html")),
-        "study": write_study_report(write_study(place / "study")),
+        "study": write_study_report(write_study(place / "study", data_sets=2)),
     }
 
 

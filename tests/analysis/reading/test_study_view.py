@@ -9,7 +9,9 @@ from made_up_study import AXES, write_study
 from scipy import stats
 
 from efn_compose.analysis.page.study_report import render_study
-from efn_compose.analysis.reading.study_view import read_study
+from efn_compose.analysis.reading.study.folder import read_study
+from efn_compose.analysis.reading.study.free_scores import free_ranks
+from efn_compose.analysis.reading.study.tables import table_csv
 from efn_compose.cli import main
 from efn_compose.errors import RunError
 from efn_compose.store import read_journal
@@ -29,7 +31,7 @@ def test_the_view_is_what_the_journal_says(folder):
         if record["scores"]:
             by_point.setdefault(record["point"], []).append(record["scores"]["loss"])
     assert view.means == pytest.approx([np.mean(by_point[point]) for point in range(48)])
-    table = list(csv.DictReader(io.StringIO(view.table_csv())))
+    table = list(csv.DictReader(io.StringIO(table_csv(view))))
     assert sum(bool(row["error"]) for row in table) == sum(bool(r["error"]) for r in records) == 8
     assert {row["weights"] for row in table} == set(AXES["weights"])
     # Losses fall by 0.1 per donor, 0.2 per two of them.
@@ -39,10 +41,11 @@ def test_the_view_is_what_the_journal_says(folder):
 
 def test_free_scores_are_compared_with_the_trained_result(folder):
     view = read_study(folder)
-    first = view.correlations()[0]
+    first = free_ranks(view)[0]
     donors = [point for point, name, _ in view.free if name == "knn"]
     wanted = stats.spearmanr(range(6), [-view.means[point] for point in donors]).statistic
-    assert first[1:3] == ("knn", 6) and first[3] == pytest.approx(wanted)
+    assert (first.score, first.donors) == ("knn", 6)
+    assert first.correlation == pytest.approx(wanted)
 
 
 def test_report_draws_a_study_again(folder, tmp_path, capsys):

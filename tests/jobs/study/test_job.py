@@ -14,7 +14,8 @@ from tiny_recipe import quarters, tiny_donor
 from traced_trainers import share_study_trainers, spoil
 
 from efn_compose.analysis.page.study_report import render_study
-from efn_compose.analysis.reading.study_view import read_study
+from efn_compose.analysis.reading.study.folder import read_study
+from efn_compose.analysis.reading.study.words import to_json, verdict
 from efn_compose.arch.cost import cost
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, ResumeMismatchError
@@ -117,7 +118,7 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
     assert main(arguments) == 130
     spoil(traced.values())
     view = read_study(place / "killed")
-    assert "still to be made" in view.verdict and Page(render_study(view)).text
+    assert "still to be made" in verdict(view) and Page(render_study(view)).text
     assert len(read_journal(place / "killed/evaluations.jsonl").records) == 1
     assert main(arguments) == 1
     assert main([*arguments, "--resume"]) == 0
@@ -148,6 +149,17 @@ def test_a_resumed_study_compares_what_settings_mean_and_names_those_that_differ
 
 
 @pytest.mark.slow
+def test_a_folder_whose_journal_counts_other_combinations_is_refused(undisturbed, place):
+    shutil.copytree(undisturbed.folder, place / "reversed")
+    design = json.loads((place / "reversed/study.json").read_text())
+    design["points"].reverse()
+    (place / "reversed/study.json").write_text(json.dumps(design))
+    with pytest.raises(ResumeMismatchError, match="other combinations"):
+        study(overrides=settings(place, "reversed"), resume=True, quiet=True)
+    assert json.loads((place / "reversed/study.json").read_text()) == design
+
+
+@pytest.mark.slow
 def test_two_workers_make_the_table_of_one(rows_of_24, place):
     keep_ray()
     changes = {"executor__kind": "ray", "executor__workers": 2, "study__resolutions": "24"}
@@ -175,7 +187,7 @@ def test_backbones_have_scores_without_training_beside_the_result(
     }  # fmt: skip
     share_study_trainers(monkeypatch, traced)
     summary = study(overrides=settings(place, "backbones", **changes), quiet=True)
-    names = [row["score"] for row in summary.view.to_json()["correlations"]]
+    names = [row["score"] for row in to_json(summary.view)["correlations"]]
     assert names == ["knn", "log_me", "ridge"]
     text = Page(summary.report.read_text(encoding="utf-8")).text
     assert "LogME" in text and "It takes six donors" in text

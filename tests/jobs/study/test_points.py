@@ -38,6 +38,16 @@ def test_a_sample_has_no_combination_twice_and_hangs_on_the_seed_alone():
     assert everything == choose_points(axes, StudyOptions(), 1)
 
 
+def test_every_design_has_each_combination_on_every_data_set():
+    """Three data sets are no axis of a fraction: they cross it."""
+    axes = [*two_levels(5), Axis("data", ("a", "b", "c"))]
+    for options in (StudyOptions(design="fraction"), StudyOptions(design="sample", points=7)):
+        alone = choose_points(axes[:-1], options, 3)
+        assert choose_points(axes, options, 3) == [(*row, n) for row in alone for n in range(3)]
+    everything = choose_points(axes, StudyOptions(), 0)
+    assert everything == list(itertools.product([0], *[range(2)] * 5, range(3)))
+
+
 @pytest.mark.parametrize(
     ("options", "count", "words"),
     [

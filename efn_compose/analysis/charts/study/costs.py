@@ -17,7 +17,7 @@ from efn_compose.analysis.html.report_svg import (
     x_axis,
     y_axis,
 )
-from efn_compose.analysis.reading.study_view import StudyView
+from efn_compose.analysis.reading.study.view import StudyView
 
 
 def cost_figure(study: StudyView, costs: np.ndarray, title: str) -> Html | None:
@@ -25,7 +25,7 @@ def cost_figure(study: StudyView, costs: np.ndarray, title: str) -> Html | None:
 
     Args:
         study: The study.
-        costs: (point,), NaN where unknown.
+        costs: (combination,), NaN where unknown.
         title: The cost in words.
     """
     shown = np.flatnonzero(np.isfinite(costs) & np.isfinite(study.means) & (costs > 0))
@@ -45,7 +45,7 @@ def cost_figure(study: StudyView, costs: np.ndarray, title: str) -> Html | None:
         def place(point: int) -> tuple[float, float]:
             return frame.x(math.log10(costs[point])), frame.y(float(study.means[point]))
 
-        marks: list[object] = list(y_axis(frame, nice_ticks(*y_range, 5), study.metric))
+        marks: list[object] = list(y_axis(frame, nice_ticks(*y_range, 5), study.mean_name))
         tied = set(study.lead.tied)
         marks.append(polyline([place(point) for point in front], "average"))
         marks.append(dots([place(int(p)) for p in shown if int(p) not in tied], "composed"))
@@ -59,10 +59,16 @@ def cost_figure(study: StudyView, costs: np.ndarray, title: str) -> Html | None:
         return svg(width, frame.bottom + 44, marks, label=f"{study.metric} against {title}")
 
     caption = (
-        f"Mean {study.metric} against {title}, on a logarithmic scale. The line joins the points that "
+        f"{_what(study)} against {title}, on a logarithmic scale. The line joins the points that "
         "none beats in both; their numbers are those of the table. Coloured: best, or tied with it."
     )
     return figure(draw, caption)
+
+
+def _what(study: StudyView) -> str:
+    if study.is_of_several:
+        return f"Mean {study.metric} less the mean of its data set, fold and seed,"
+    return f"Mean {study.metric}"
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

@@ -12,7 +12,7 @@ from efn_compose.analysis.html.report_svg import (
     text,
     tick_text,
 )
-from efn_compose.analysis.reading.study_view import StudyView, level_text
+from efn_compose.analysis.reading.study.view import StudyView, level_text
 
 STYLE = ".reach{stroke:var(--mark);stroke-width:2.4}"
 _ROW = 20.0
@@ -70,4 +70,6 @@ def effects_figure(study: StudyView) -> Html | None:
         f"How far each level moves the mean {study.metric}, with 95 % intervals; further {better} is "
         "better. What axes do together, beyond the sum of their effects, counts as noise here."
     )
+    if study.is_of_several:
+        caption += " Levels are compared on the same data set, and averaged over data sets."
     return figure(draw, caption)

@@ -7,7 +7,7 @@ import numpy as np
 from efn_compose.analysis.charts.figures import loss_text
 from efn_compose.analysis.html.markup import Html, element
 from efn_compose.analysis.html.report_svg import figure, shortened, svg, text
-from efn_compose.analysis.reading.study_view import StudyView, level_text
+from efn_compose.analysis.reading.study.view import StudyView, level_text
 
 STYLE = ".heat{fill:var(--accent);stroke:var(--rule);stroke-width:1}"
 #: Axes that are paired; with more of them, those of the largest effects.
@@ -45,9 +45,11 @@ def heat_maps(study: StudyView) -> Html | None:
         return svg(width, top, marks, label=f"Mean {study.metric} by pairs of axes: {names}")
 
     caption = (
-        f"Mean {study.metric} of all trainings with a pair of levels; the stronger the colour, the "
+        f"Mean {study.metric} of all combinations with a pair of levels; the stronger the colour, the "
         "better. What is not varied in a map is averaged over."
     )
+    if study.is_of_several:
+        caption += f" Each {study.metric} is taken less the mean of its data set, fold and seed."
     if len(axes) > _AXES:
         caption += f" Of {len(axes)} axes the {_AXES} with the largest effects are paired."
     return figure(draw, caption)
@@ -67,7 +69,7 @@ def _means(study: StudyView, down: int, across: int) -> np.ndarray:
     found = np.full(shape, np.nan)
     for one, other in np.ndindex(*shape):
         chosen = (study.levels[:, down] == one) & (study.levels[:, across] == other)
-        values = study.scores[chosen]
+        values = study.means[chosen]
         if np.isfinite(values).any():
             found[one, other] = np.nanmean(values)
     return found

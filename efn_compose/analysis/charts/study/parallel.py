@@ -5,7 +5,7 @@ import numpy as np
 from efn_compose.analysis.charts.figures import loss_text
 from efn_compose.analysis.html.markup import Html
 from efn_compose.analysis.html.report_svg import figure, line, polyline, shortened, svg, text
-from efn_compose.analysis.reading.study_view import StudyView, level_text
+from efn_compose.analysis.reading.study.view import StudyView, level_text
 
 STYLE = ".thread{fill:none;stroke:var(--mark);stroke-width:1;opacity:.55}"
 
@@ -43,7 +43,10 @@ def parallel_figure(study: StudyView) -> Html | None:
             polyline(thread(int(p)), "thread") for p in shown if int(p) not in tied
         ]
         marks += [polyline(thread(int(p)), "best") for p in shown if int(p) in tied]
-        ends = [*study.axes, (f"mean {study.metric}", [])]
+        ends = [
+            *study.axes,
+            (study.mean_name if study.is_of_several else f"mean {study.metric}", []),
+        ]
         for axis, (name, levels) in enumerate(ends):
             marks.append(line(*place(axis, 0.0), *place(axis, 1.0), "frame"))
             x, y = (place(axis, 0.0)[0], place(axis, 0.0)[1] - 20) if is_narrow else (
@@ -69,4 +72,6 @@ def parallel_figure(study: StudyView) -> Html | None:
         "Every line is a combination; the last axis is its mean score, the better end "
         "at the top (on a phone at the right). Coloured: the best, or those tied with it."
     )
+    if study.is_of_several:
+        caption += f" Each {study.metric} is taken less the mean of its data set, fold and seed."
     return figure(draw, caption)
