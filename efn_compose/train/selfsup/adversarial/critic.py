@@ -1,4 +1,9 @@
-"""A critic on the donor's feature maps: heads at several depths, its penalty, and its losses."""
+"""A critic on the donor's feature maps: heads at several depths, its penalty, and its losses.
+
+BatchNorm stands at the statistics that the donor absorbed from the images, so that a penalty belongs to
+one image. GroupNorm would do so, too, but its weights can be neither composed nor nested, and a critic is
+trained to become a donor.
+"""
 
 from typing import Any
 
