@@ -11,7 +11,6 @@ Time:    about six minutes of one core.
 Result:  experiments/results/advprop.md
 """
 
-import argparse
 import io
 import json
 import os
@@ -24,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from measured import measured
+from measured import measured, run_seeds
 from PIL import Image, ImageFilter
 
 from efn_compose.assess.metrics import log_softmax
@@ -210,16 +209,5 @@ def _difference(
     return f"{text} ({np.mean(gaps):+.1f} ± {np.std(gaps, ddof=1) / np.sqrt(len(gaps)):.1f})"
 
 
-def main() -> None:
-    """Train, and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--report", action="store_true", help="only print the tables")
-    chosen = parser.parse_args()
-    if not chosen.report:
-        run(chosen.seeds)
-    print(report(measured(JOURNAL)))
-
-
 if __name__ == "__main__":
-    main()
+    run_seeds(__doc__, run, report, JOURNAL)

@@ -11,7 +11,6 @@ Time:    about five minutes of one core.
 Result:  experiments/results/small_batches.md
 """
 
-import argparse
 import json
 import os
 import time
@@ -23,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from measured import measured
+from measured import measured, run_seeds
 
 from efn_compose.assess.metrics import log_softmax
 from efn_compose.conversion import convert
@@ -153,16 +152,5 @@ def report(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Train, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--report", action="store_true", help="only print the table")
-    chosen = parser.parse_args()
-    if not chosen.report:
-        run(chosen.seeds)
-    print(report(measured(JOURNAL)))
-
-
 if __name__ == "__main__":
-    main()
+    run_seeds(__doc__, run, report, JOURNAL)

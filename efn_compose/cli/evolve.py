@@ -108,9 +108,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     if options.parcel:
         _leg(options, config, overrides, output)
         return
-    summary = job.evolve(
-        config, overrides, resume=options.resume, quiet=output.is_quiet or output.as_json
-    )
+    summary = job.evolve(config, overrides, resume=options.resume, quiet=output.is_silent)
     fields = {
         "verdict": summary.verdict,
         "winner": summary.winner,

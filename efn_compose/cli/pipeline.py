@@ -62,7 +62,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
         prepared,
         resume=options.resume,
         hours=hours,
-        quiet=output.is_quiet or output.as_json,
+        quiet=output.is_silent,
         say=output.note,
     )
     fields = {

@@ -61,11 +61,12 @@ def run(options: argparse.Namespace, output: Output) -> None:
     overrides = [*settings_given(options, _FLAGS), *options.overrides]
     if options.networks:
         overrides.append(f"policy.networks={json.dumps(options.networks)}")
-    is_quiet = output.is_quiet or output.as_json
     if options.dry_run:
-        _describe(prepare_policy(options.config, overrides, show_progress=not is_quiet), output)
+        _describe(
+            prepare_policy(options.config, overrides, show_progress=not output.is_silent), output
+        )
         return
-    summary = policy(options.config, overrides, resume=options.resume, quiet=is_quiet)
+    summary = policy(options.config, overrides, resume=options.resume, quiet=output.is_silent)
     fields = {
         "folder": str(summary.folder),
         "file": str(summary.file),

@@ -113,10 +113,9 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    is_quiet = output.is_quiet or output.as_json
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
-        *columns, console=Console(stderr=True, quiet=is_quiet), transient=True
+        *columns, console=Console(stderr=True, quiet=output.is_silent), transient=True
     ) as progress:
         task = progress.add_task("Images", total=len(prepared.table))
         summary = write_prediction(

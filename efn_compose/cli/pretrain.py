@@ -70,9 +70,10 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
     refuse_resumed_dry_run(options)
     overrides = [*settings_given(options, _FLAGS), *options.overrides]
-    is_quiet = output.is_quiet or output.as_json
     if options.dry_run:
-        prepared = prepare_pretraining(options.config, overrides, show_progress=not is_quiet)
+        prepared = prepare_pretraining(
+            options.config, overrides, show_progress=not output.is_silent
+        )
         _describe(prepared, output)
         return
     if options.parcel or options.hours:
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
         make_leg("pretrain", options.config, overrides, options, options.hours, output)
         return
-    summary = pretrain(options.config, overrides, resume=options.resume, quiet=is_quiet)
+    summary = pretrain(options.config, overrides, resume=options.resume, quiet=output.is_silent)
     fields = {
         "folder": str(summary.folder),
         "weights": str(summary.weights),

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
         hours=options.hours,
         next_parcel=options.parcel,
         only_check=options.dry_run,
-        quiet=output.is_quiet or output.as_json,
+        quiet=output.is_silent,
     )
     if options.dry_run:
         legs = [leg.to_json() for leg in summary.legs]

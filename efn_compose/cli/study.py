@@ -64,11 +64,12 @@ def run(options: argparse.Namespace, output: Output) -> None:
     refuse_resumed_dry_run(options)
     given = settings_given(options, _FLAGS)
     overrides = [f"study.kind={options.kind}", *given, *options.overrides]
-    is_quiet = output.is_quiet or output.as_json
     if options.dry_run:
-        _describe(prepare_study(options.config, overrides, show_progress=not is_quiet), output)
+        _describe(
+            prepare_study(options.config, overrides, show_progress=not output.is_silent), output
+        )
         return
-    summary = study(options.config, overrides, resume=options.resume, quiet=is_quiet)
+    summary = study(options.config, overrides, resume=options.resume, quiet=output.is_silent)
     found = to_json(summary.view)
     fields = {
         "folder": str(summary.folder),

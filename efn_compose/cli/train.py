@@ -69,16 +69,17 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
     refuse_resumed_dry_run(options)
     overrides = [*settings_given(options, _FLAGS), *options.overrides]
-    is_quiet = output.is_quiet or output.as_json
     if options.dry_run:
-        _describe(prepare_trainings(options.config, overrides, show_progress=not is_quiet), output)
+        _describe(
+            prepare_trainings(options.config, overrides, show_progress=not output.is_silent), output
+        )
         return
     if options.parcel or options.hours:
         from efn_compose.cli.shared.legs import make_leg
 
         make_leg("train", options.config, overrides, options, options.hours, output)
         return
-    summary = train(options.config, overrides, resume=options.resume, quiet=is_quiet)
+    summary = train(options.config, overrides, resume=options.resume, quiet=output.is_silent)
     from efn_compose.jobs.trainings.leaderboard import leaderboard_json
 
     fields = {

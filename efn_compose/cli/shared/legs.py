@@ -33,7 +33,7 @@ def make_leg(
         hours=hours,
         parcel=options.parcel,
         resume=options.resume,
-        quiet=output.is_quiet or output.as_json,
+        quiet=output.is_silent,
     )
     say_leg(leg, output)
 

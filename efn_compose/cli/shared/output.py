@@ -19,6 +19,11 @@ class Output:
     as_json: bool = False
     is_quiet: bool = False
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether jobs draw no progress: nobody wants it, or a machine reads."""
+        return self.is_quiet or self.as_json
+
     def result(self, value: Mapping[str, Any], text: str) -> None:
         """Print what a verb has found or done, in the form asked for.
 

@@ -127,8 +127,7 @@ def prepare_ensemble(
                 f"{len(template.foreign)} images are not in the template, such as "
                 f"{', '.join(template.foreign[:_LISTED])}"
             )
-    name = "ensemble" if config_path is None else Path(config_path).stem
-    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    folder = config.run.folder(config_path, "ensemble")
     models, further = _second_level(config, members, table, notes)
     other = (
         read_other(Path(options.against).expanduser(), members.rows) if options.against else None

@@ -162,8 +162,7 @@ def prepare_policy(
     networks = find_networks(config.policy.networks)
     run = _only_run(networks)
     trainings = prepare_trainings(run / CONFIG_FILE, show_progress=show_progress)
-    name = "policy" if config_path is None else Path(config_path).stem
-    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    folder = config.run.folder(config_path, "policy")
     prepared = PreparedPolicy(config, networks, trainings, folder)
     problems = [*_trained_on(prepared, run), *_too_few(prepared)]
     if problems:

@@ -71,7 +71,7 @@ def read_template(path: Path, images: Sequence[str], class_names: Sequence[str])
         DataError: Not such a table, ids without an image, or columns that ask for no class; all
             problems are listed.
     """
-    header, rows = _read(path)
+    header, rows = read_rows(path, "a header, a column of ids, a column to fill, and rows")
     places, problems = match_images([row[0] for row in rows], images)
     wants, more = _columns(header[1:], [row[1:] for row in rows], class_names)
     problems += more
@@ -87,16 +87,27 @@ def read_template(path: Path, images: Sequence[str], class_names: Sequence[str])
     )
 
 
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file (seen from {Path.cwd()}).")
+def read_rows(path: Path, wanted: str) -> tuple[list[str], list[list[str]]]:
+    """Return the header of a CSV file and its rows, all as long as the header.
+
+    Args:
+        path: In UTF-8; two columns or more.
+        wanted: What is expected in it, for an error.
+
+    Raises:
+        DataError: The file is no such table.
+    """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}; seen from {Path.cwd()})."
+        ) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({error}).") from None
     if len(rows) < 2 or len(rows[0]) < 2:
-        raise DataError(f"{path}: expected a header, a column of ids, a column to fill, and rows.")
+        raise DataError(f"{path}: expected {wanted}.")
     short = [number for number, row in enumerate(rows, 1) if len(row) != len(rows[0])]
     if short:
         raise DataError(f"{path}: row {short[0]} has other than {len(rows[0])} fields.")

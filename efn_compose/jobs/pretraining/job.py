@@ -194,8 +194,7 @@ def prepare_pretraining(
             f"{count} unlabelled images do not fill one batch of {batch}. Give more images, or set "
             f"pretrain.batch_size = {max(count, 2)} or less."
         )
-    name = "pretrain" if config_path is None else Path(config_path).stem
-    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    folder = config.run.folder(config_path, "pretrain")
     return PreparedPretraining(config, donor, images, unreadable, folder)
 
 

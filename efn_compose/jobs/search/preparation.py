@@ -102,8 +102,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, donors, 0).check("fitness.batch_size")
     data = load_data(config.data, config.run.seed, holding=config.executor.holding)
-    name = "evolve" if config_path is None else Path(config_path).stem
-    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    folder = config.run.folder(config_path, "evolve")
     return Prepared(config, donors, data, folder)
 
 

@@ -168,8 +168,7 @@ def prepare_study(
     images = {}
     for source, side in sorted({(plan.source, plan.side) for plan in plans}):
         images[source, side] = _images(config, source, side, show_progress)
-    name = "study" if config_path is None else Path(config_path).stem
-    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    folder = config.run.folder(config_path, "study")
     return PreparedStudy(config, donors, axes, points, plans, images, folder)
 
 

@@ -199,8 +199,7 @@ def prepare_trainings(
         else nest(source, target, fill=config.weights.fill, seed=config.run.seed)
         for target in dict.fromkeys(targets)
     }
-    name = "train" if config_path is None else Path(config_path).stem
-    folder = Path(config.run.path).expanduser() if config.run.path else Path("runs") / name
+    folder = config.run.folder(config_path, "train")
     return PreparedTrainings(config, donors, images, folder)
 
 

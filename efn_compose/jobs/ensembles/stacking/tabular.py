@@ -1,6 +1,5 @@
 """The user's own columns of images, as numbers that second-level models can see."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.jobs.ensembles.stacking.inputs import Further
-from efn_compose.jobs.predictions.submission import match_images
+from efn_compose.jobs.predictions.submission import match_images, read_rows
 
 #: Rank correlation with the order of the rows from which on a column is the file's order.
 _ORDER = 0.99
@@ -51,7 +50,7 @@ def read_further(path: Path, rows: Sequence[str], images: Sequence[str]) -> Furt
     Raises:
         DataError: Not such a table, or images without a line; all problems are listed.
     """
-    header, lines = _read(path)
+    header, lines = read_rows(path, "a header, a column of image names, and further columns")
     ids = [line[0] for line in lines]
     problems: list[str] = []
     places: list[list[int]] = []
@@ -157,19 +156,3 @@ def _places(names: Sequence[str], ids: Sequence[str]) -> list[int]:
         if place >= 0:
             places[place] = line
     return places
-
-
-def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except OSError as error:
-        raise DataError(f"{path}: no table there ({error.strerror}).") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8 ({error}).") from None
-    if len(rows) < 2 or len(rows[0]) < 2:
-        raise DataError(f"{path}: expected a header, a column of image names, and further columns.")
-    short = [number for number, row in enumerate(rows, 1) if len(row) != len(rows[0])]
-    if short:
-        raise DataError(f"{path}: row {short[0]} has other than {len(rows[0])} fields.")
-    return rows[0], rows[1:]
