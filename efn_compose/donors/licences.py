@@ -16,13 +16,11 @@ class ResultingLicence:
         name: SPDX expression, or "unknown".
         words: Its meaning, in one or two sentences.
         is_known: Whether every donor's licence is known.
-        allows_commerce: Whether no donor forbids commercial use; None where one is unknown.
     """
 
     name: str
     words: str
     is_known: bool
-    allows_commerce: bool | None
 
 
 def licences_of(provenance: Mapping[str, Any]) -> tuple[str, ...]:
@@ -60,7 +58,7 @@ def resulting_licence(provenances: Iterable[Mapping[str, Any]]) -> ResultingLice
             if per_donor
             else "No donor is described."
         )
-        return ResultingLicence(name, words, False, None)
+        return ResultingLicence(name, words, False)
     restricted = [licence for licence in known if _forbids_commerce(licence)]
     other = [x for x in known if x.lower() not in _PERMISSIVE and x not in restricted]
     if restricted:
@@ -74,7 +72,7 @@ def resulting_licence(provenances: Iterable[Mapping[str, Any]]) -> ResultingLice
         words = "All donors are under it; keep the notice when you pass the weights on."
     else:
         words = "All are permissive; keep every notice when you pass the weights on."
-    return ResultingLicence(expression, words, True, not restricted)
+    return ResultingLicence(expression, words, True)
 
 
 def _forbids_commerce(licence: str) -> bool:

@@ -17,12 +17,10 @@ class JournalContents:
 
     Args:
         records: The records of all whole lines, in order.
-        whole_bytes: Bytes that the whole lines take.
         torn_bytes: Bytes after the last line end, left by a process killed while writing.
     """
 
     records: tuple[dict[str, Any], ...]
-    whole_bytes: int
     torn_bytes: int
 
 
@@ -46,7 +44,7 @@ def read_journal(path: str | os.PathLike[str]) -> JournalContents:
     for record, length in _whole_lines(path):
         records.append(record)
         whole += length
-    return JournalContents(tuple(records), whole, _size(path) - whole)
+    return JournalContents(tuple(records), _size(path) - whole)
 
 
 class Journal:

@@ -52,14 +52,6 @@ class Layout:
         kept = [length for axis, length in enumerate(shape) if axis not in self.squeeze]
         return (1,) * self.leading + tuple(kept[axis] for axis in self.transpose)
 
-    def to_canonical(self, array: np.ndarray) -> np.ndarray:
-        """Return a view of a foreign array in canonical layout."""
-        if self.name == "identity":
-            return array
-        kept = np.squeeze(array, axis=self.squeeze) if self.squeeze else array
-        moved = kept.transpose(self.transpose)
-        return moved.reshape((1,) * self.leading + moved.shape) if self.leading else moved
-
     def to_foreign(self, array: np.ndarray) -> np.ndarray:
         """Return a canonical array in foreign layout, C-contiguous."""
         moved = self.foreign_view(array)

@@ -34,16 +34,6 @@ class KindSections:
 KINDS: dict[str, type[SearchKind]] = types_of(KindSections)
 
 
-def kinds_that(attribute: str, value: object = True) -> tuple[str, ...]:
-    """Return the names of the kinds of which an attribute has a value.
-
-    Example:
-        >>> kinds_that("trains_on")
-        ('halving', 'lamarck')
-    """
-    return tuple(name for name, kind in KINDS.items() if getattr(kind, attribute) == value)
-
-
 @dataclass(frozen=True)
 class SearchOptions:
     """`[search]`: how candidates are made, and what one gene of a composition moves.

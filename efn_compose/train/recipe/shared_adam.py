@@ -24,7 +24,7 @@ class _SharedStep:
         """Move one variable."""
         is_plain = isinstance(gradient, tf.Tensor) and gradient.dtype == variable.dtype
         if self.amsgrad or not is_plain or variable.dtype != tf.float32:
-            super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
+            super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]  # the same
             return
         if not self._step_size:
             self._step_size = (self._sized(learning_rate),)

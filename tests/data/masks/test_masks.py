@@ -7,11 +7,18 @@ from PIL import Image
 from efn_compose.data import DataOptions, ImageTable, load_table
 from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.data.folding.folds import make_folds
-from efn_compose.data.masks.masks import IGNORED, MaskFiles, decode_mask, foreground, resize_masks
+from efn_compose.data.masks.masks import IGNORED, MaskFiles, decode_mask
 from efn_compose.data.masks.reading import read_masks
 from efn_compose.data.split import split
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import DataError
+
+
+def read(masks, size, shape):
+    """Return masks as a training reads them, on black images of a shape."""
+    images = np.zeros((len(masks), *shape, 3), np.uint8)
+    table = ImageTable(images, np.full(len(masks), UNLABELLED), (), "made", masks=masks)
+    return read_masks(table, size, show_progress=False).masks
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (20, 13), (64, 48)])
@@ -19,7 +26,7 @@ from efn_compose.errors import DataError
 def test_each_pixel_of_a_resized_mask_is_a_nearest_one(shape, size):
     # A mask of its own row numbers, and one of its column numbers.
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.uint8)
-    found = resize_masks([rows, columns], np.arange(2), size).astype(float)
+    found = read([rows, columns], size, shape).astype(float)
     for axis, (length, numbers) in enumerate(zip(shape, found, strict=True)):
         centres = (np.arange(size) + 0.5) * length / size
         distance = np.abs(centres[:, None] - (np.arange(length) + 0.5))
@@ -38,12 +45,13 @@ def test_a_mask_files_own_numbers_are_the_classes(tmp_path):
     np.testing.assert_array_equal(decode_mask(tmp_path / "grey.png"), mask)
     np.testing.assert_array_equal(decode_mask(tmp_path / "palette.png"), mask)
     np.testing.assert_array_equal(decode_mask(tmp_path / "bits.png"), mask > 0)
-    np.testing.assert_array_equal(foreground(255 * (mask > 0).astype(np.uint8)), mask > 0)
+    white = 255 * (mask > 0).astype(np.uint8)
+    np.testing.assert_array_equal(read([white], 4, (3, 4)) > 0, read([mask], 4, (3, 4)) > 0)
     Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(tmp_path / "colour.png")
     (tmp_path / "broken.png").write_bytes((tmp_path / "grey.png").read_bytes()[:40])
     files = [tmp_path / name for name in ("colour.png", "broken.png", "missing.png")]
     with pytest.raises(DataError, match="3 of 3") as error:
-        resize_masks(MaskFiles(files), np.arange(3), 8)
+        read(MaskFiles(files), 8, (3, 4))
     for file, reason in zip(files, ("one channel", "", "no such file"), strict=True):
         assert file.name in str(error.value) and reason in str(error.value)
 
@@ -55,16 +63,15 @@ def test_an_archive_brings_its_masks(tmp_path):
     path, labels = tmp_path / "table.npz", np.arange(4) % 2
     np.savez(path, images=images, labels=labels, masks=masks)
     table = load_table(f"npz:{path}").chosen(np.array([3, 0]))
-    found = resize_masks(table.masks, np.arange(2), 12)
-    np.testing.assert_array_equal(found, resize_masks(masks, np.array([3, 0]), 12))
+    found = read_masks(table, 12).masks
+    np.testing.assert_array_equal(found, read(masks[[3, 0]], 12, (9, 6)))
     np.savez(path, images=images, labels=labels, masks=masks[:, :8])
     with pytest.raises(DataError, match="'masks': expected uint8"):
         load_table(f"npz:{path}")
 
 
 def test_an_image_without_a_mask_file_has_a_mask_to_ignore():
-    found = resize_masks(MaskFiles([None]), np.arange(1), 5)
-    np.testing.assert_array_equal(found, np.full((1, 5, 5), IGNORED))
+    np.testing.assert_array_equal(MaskFiles([None])[0], [[IGNORED]])
 
 
 def test_what_needs_labels_says_which_images_have_none():
