@@ -80,9 +80,9 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _describe(prepared: "PreparedPipeline", output: Output) -> None:
-    from efn_compose.analysis.page.story_page import duration
     from efn_compose.jobs.pipeline.checks import room_for
     from efn_compose.jobs.pipeline.estimate import estimate_time
+    from efn_compose.jobs.pipeline.stages import unread_stages
 
     estimate = estimate_time(prepared.checked.work, output.note)
     by_name = {stage.name: stage for stage in prepared.story.stages}
@@ -106,17 +106,21 @@ def _describe(prepared: "PreparedPipeline", output: Output) -> None:
     lines = [f"  {'stage':<{width}}  {'verb':<8}  {'time':>10}  {'memory':>9}  {'disk':>9}  reads"]
     lines += [
         f"  {row['stage']:<{width}}  {row['verb']:<8}  "
-        f"{'' if row['seconds'] is None else duration(row['seconds']):>10}  "
+        f"{'' if row['seconds'] is None else _about(row['seconds']):>10}  "
         f"{'' if row['memory_bytes'] is None else _size(row['memory_bytes']):>9}  "
         f"{_size(row['disk_bytes']) if row['disk_bytes'] else '':>9}  {', '.join(row['reads'])}"
         for row in stages
     ]
-    whole = "" if seconds is None else f"about {duration(seconds)}, "
+    whole = "" if seconds is None else f"about {_about(seconds)}, "
     lines += [
         f"time          {whole}{estimate.words}",
         f"memory        {_size(memory)} at most",
         f"disk          {_size(total)} of {_size(free)} free",
     ]
+    cached, notes = prepared.checked.cache_bytes, unread_stages(prepared.story)
+    if cached:
+        lines.append(f"cache         {_size(cached)} of decoded images")
+    lines += [f"note: {note}" for note in notes]
     table = "\n".join(line.rstrip() for line in lines)
     output.result(
         {
@@ -125,9 +129,19 @@ def _describe(prepared: "PreparedPipeline", output: Output) -> None:
             "seconds": seconds,
             "time": estimate.words,
             "free_bytes": free,
+            "cache_bytes": cached,
+            "notes": notes,
         },
         f"{prepared.story.to_toml()}\nrun folder    {prepared.folder}\n{table}\nNothing was written.",
     )
+
+
+def _about(seconds: float) -> str:
+    """Return an estimate in words, no finer than it is."""
+    from efn_compose.analysis.charts.figures import duration
+
+    step = 1 if seconds < 60 else 60
+    return duration(step * round(seconds / step))
 
 
 def _size(count: float) -> str:

@@ -13,6 +13,7 @@ from efn_compose.analysis.page.compare import write_comparison
 from efn_compose.analysis.page.pretraining_page import is_pretraining, write_pretraining_report
 from efn_compose.analysis.page.report import write_report
 from efn_compose.analysis.page.report_server import LOOPBACK, LivePage, make_server
+from efn_compose.analysis.page.story_page import is_story, write_story_page
 from efn_compose.analysis.page.study_report import write_study_report
 from efn_compose.cli.shared.arguments import add_output
 from efn_compose.cli.shared.output import Output
@@ -56,6 +57,12 @@ def run(options: argparse.Namespace, output: Output) -> None:
     if not 0 <= options.port <= 65535:
         raise ConfigError(f"--port must lie in 0 to 65535. Received: {options.port}.")
     paths = [Path(path) for path in options.runs]
+    stories = [str(path) for path in paths if is_story(path)]
+    if stories and (options.serve or options.follow or len(paths) > 1):
+        raise ConfigError(
+            f"{', '.join(stories)}: a pipeline, which draws its page anew after each stage. Name it "
+            "alone, without --follow and --serve; its stages' folders are runs that can be followed."
+        )
     if options.serve:
         _serve(options, output, paths)
     elif options.follow:
@@ -70,6 +77,8 @@ def _write(options: argparse.Namespace, paths: list[Path]) -> Path:
         return write_comparison(paths, options.output)
     if (paths[0] / STUDY_FILE).exists():
         return write_study_report(paths[0], options.output)
+    if is_story(paths[0]):
+        return write_story_page(paths[0], options.output or "")
     if is_pretraining(paths[0]):
         return write_pretraining_report(paths[0], options.output or "")
     if not options.output:

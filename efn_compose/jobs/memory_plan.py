@@ -7,7 +7,7 @@ from typing import Any
 
 from efn_compose.arch import ArchSpec
 from efn_compose.arch.cost import cost
-from efn_compose.data.cache.place import cache_folder, limit_bytes
+from efn_compose.data.cache.place import cache_folder, limit_bytes, list_cache
 from efn_compose.data.holding import Holding, ImagesIn
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.evolve.options import ExecutorOptions
@@ -48,7 +48,9 @@ class Machine:
         place = cache_folder()
         while not place.exists():
             place = place.parent
-        return cls(free_memory(), min(shutil.disk_usage(place).free, limit_bytes()))
+        # Files of the cache make room for others, or are those that are wanted.
+        held = sum(entry.file_bytes for entry in list_cache())
+        return cls(free_memory(), min(shutil.disk_usage(place).free + held, limit_bytes()))
 
 
 @dataclass(frozen=True)

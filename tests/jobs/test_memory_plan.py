@@ -1,6 +1,7 @@
 """What a run takes of a machine: by hand for a stated machine, and refused where it does not fit."""
 
 import re
+import shutil
 
 import pytest
 
@@ -58,3 +59,15 @@ def test_a_disk_that_is_too_small_and_a_machine_for_which_nothing_is_small_enoug
 def test_images_that_are_to_be_held_are_sent_to_the_cache_where_they_do_not_fit():
     with pytest.raises(ConfigError, match=r'executor\.images = "cache"'):
         plan(images_in="memory").check("fitness.batch_size")
+
+
+def test_old_files_of_the_cache_count_as_room_for_new_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("EFN_COMPOSE_CACHE", str(tmp_path))
+    monkeypatch.setenv("EFN_COMPOSE_CACHE_GB", "100")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(9, 6, 10**6))
+    assert Machine.here().disk_bytes == 10**6
+    # A whole number of blocks on every usual file system.
+    (tmp_path / "old.images").write_bytes(b"x" * 2**20)
+    assert Machine.here().disk_bytes == 10**6 + 2**20
+    monkeypatch.setenv("EFN_COMPOSE_CACHE_GB", "0.002")
+    assert Machine.here().disk_bytes == 2 * 10**6

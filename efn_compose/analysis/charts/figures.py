@@ -101,15 +101,15 @@ def duration(seconds: float | None) -> str:
     """Return a duration in the two largest units that matter.
 
     Example:
-        >>> duration(0.034), duration(75), duration(7322), duration(200_000)
-        ('34 ms', '1 min 15 s', '2 h 2 min', '2 d 7 h')
+        >>> duration(0.034), duration(7.41), duration(58.2), duration(75), duration(7322), duration(2e5)
+        ('34 ms', '7.4 s', '58 s', '1 min 15 s', '2 h 2 min', '2 d 7 h')
     """
     if seconds is None:
         return NOTHING
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.0f} s" if seconds > 9.95 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.analysis.charts.chart_chain import Link, chain_figure
+from efn_compose.analysis.charts.figures import duration
 from efn_compose.analysis.html.markup import Html, element, join, name
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import facts, folded, section, table
@@ -20,14 +21,24 @@ from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, REPORT_FILE,
 _LEADERBOARD = "leaderboard.md"
 
 
-def write_story_page(run_path: str | os.PathLike[str]) -> Path:
-    """Draw the page of a pipeline and write it into its folder, atomically.
+def is_story(run_path: str | os.PathLike[str]) -> bool:
+    """Return whether a folder holds a pipeline: every table of its configuration names a verb."""
+    try:
+        tables = tomllib.loads((Path(run_path) / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(tables) and all(isinstance(one, dict) and "verb" in one for one in tables.values())
+
+
+def write_story_page(run_path: str | os.PathLike[str], output: str = "") -> Path:
+    """Draw the page of a pipeline and write it, atomically.
 
     Args:
         run_path: The run folder.
+        output: The file; empty: `report.html` in the run folder, where its links lead on.
 
     Returns:
-        Path of `report.html`.
+        Path of the page.
 
     Raises:
         RunError: The folder holds no pipeline, or the page cannot be written.
@@ -44,7 +55,7 @@ def write_story_page(run_path: str | os.PathLike[str]) -> Path:
         raise RunError(f"{folder}: no pipeline to report ({error}).") from None
     records = read_journal(folder / JOURNAL_FILE).records
     done = {line["stage"]: line for line in records if "products" in line}
-    path = folder / REPORT_FILE
+    path = Path(output) if output else folder / REPORT_FILE
     write_text(path, _page(folder, stages, done, result))
     return path
 
@@ -76,7 +87,7 @@ def _page(
                 ]
             ),
             section("chain", "The chain", chain_figure(_links(stages, done))),
-            section("stages", "Stages", _table(folder, stages, done)),
+            section("stages", "Stages", _table(folder, stages, done, result)),
             section("worth", "Without each stage", *_worth(result)),
             *_reasons(folder, stages),
             section("words", "What each stage says", *_words(folder, done)),
@@ -158,20 +169,18 @@ def _table(
     folder: Path,
     stages: Mapping[str, Mapping[str, Any]],
     done: Mapping[str, Mapping[str, Any]],
+    result: Mapping[str, Any],
 ) -> Html:
     rows: list[Sequence[Any]] = []
+    failed: Mapping[str, str] = result.get("failed", {})
     for stage, settings in stages.items():
         line = done.get(stage)
-        rows.append(
-            [
-                [
-                    _link(folder, _page_of(folder, stage), stage),
-                    element("small", settings["verb"], class_="under"),
-                ],
-                "not yet" if line is None else duration(line["timing"]["seconds"]),
-                "" if line is None else line["headline"],
-            ]
-        )
+        if line is None:
+            time, words = "not yet", f"Failed: {failed[stage]}" if stage in failed else ""
+        else:
+            time, words = duration(line["timing"]["seconds"]), line["headline"]
+        verb = element("small", settings["verb"], class_="under")
+        rows.append([[_link(folder, _page_of(folder, stage), stage), verb], time, words])
     return table(["stage", "time", "came to"], rows, numeric=(1,))
 
 
@@ -202,16 +211,3 @@ def _words(folder: Path, done: Mapping[str, Mapping[str, Any]]) -> list[Html]:
         )
         for stage, line in done.items()
     ]
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words.
-
-    Example:
-        >>> duration(8), duration(200), duration(9000)
-        ('8 s', '3 min', '2 h 30 min')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

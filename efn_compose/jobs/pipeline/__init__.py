@@ -6,10 +6,13 @@
 | `stages.py` | the table of verbs: configuration, products, how a stage runs |
 | `small_stages.py` | convert, nest and predict, whose verbs have no configuration of their own |
 | `checks.py` | everything that would stop a stage later |
+| `image_checks.py` | the part of that about images: folds, patients |
+| `network_checks.py` | and about networks: nestings, BatchNorm |
 | `work.py` | what each stage has to do, counted |
 | `estimate.py` | how long that takes, measured |
 | `worth.py` | what would stand in each stage's place |
 | `products.py` | what a stage wrote, by hash |
+| `outcome.py` | what it has come to: stages that ended or failed, the submission so far |
 | `early.py` | a submission before anything else has ended |
 | `job.py` | runs the stages; begin here |
 """

@@ -39,7 +39,7 @@ class Alarm:
         Raises:
             TimeIsUpError: At the end.
         """
-        if self._end is None or threading.current_thread() is not threading.main_thread():
+        if not self._can_ring:
             yield
             return
 
@@ -47,9 +47,28 @@ class Alarm:
             raise TimeIsUpError
 
         before = signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, max(self._end - time.monotonic(), 0.001))
+        self._wind()
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Do not interrupt the block, which ends in time by itself; afterwards go on as before."""
+        if self._can_ring:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            yield
+        finally:
+            if self._can_ring:
+                self._wind()
+
+    @property
+    def _can_ring(self) -> bool:
+        return self._end is not None and threading.current_thread() is threading.main_thread()
+
+    def _wind(self) -> None:
+        if self._end is not None:
+            signal.setitimer(signal.ITIMER_REAL, max(self._end - time.monotonic(), 0.001))

@@ -8,15 +8,14 @@ from typing import Any
 
 from efn_compose.arch import ArchSpec
 from efn_compose.config import load_config
-from efn_compose.data import load_table
-from efn_compose.data.folding.folds import make_folds
-from efn_compose.data.table import ImageTable
-from efn_compose.donors.group_norm import needs_batch_norm
+from efn_compose.data.cache.place import FOLDER_VARIABLE, cache_folder, list_cache
 from efn_compose.donors.licences import licences_of
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.memory_plan import Machine
+from efn_compose.jobs.pipeline.image_checks import wrong_images
+from efn_compose.jobs.pipeline.network_checks import impossible_nestings, wrong_normalisation
 from efn_compose.jobs.pipeline.stages import (
     EARLY_FOLDER,
     READS,
@@ -24,18 +23,10 @@ from efn_compose.jobs.pipeline.stages import (
     overrides_of,
     product_kind,
     stand_ins,
-    writers_before,
 )
-from efn_compose.jobs.pipeline.story import Stage, Story, as_reference
+from efn_compose.jobs.pipeline.story import Stage, Story
 from efn_compose.jobs.pipeline.work import Counted, Work
 from efn_compose.jobs.search.preparation import load_entry
-from efn_compose.jobs.trainings.options import TrainConfig
-
-#: Settings that name images; which of them a stage has, its configuration says.
-_SOURCES = ("data.source", "labelled.source", "unlabelled.source", "predict.source")
-#: Verbs that refuse weights with GroupNorm, and what the refusal calls their work.
-_NEEDS_BATCH_NORM = {"pretrain": "a pretraining", "evolve": "a search", "nest": "nesting"}
-_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -45,11 +36,13 @@ class Checked:
     Args:
         work: What each stage has to do, by its name; plan B before all others.
         licences: Those that each of the story's weight files states, by its entry; none is empty.
+        cache_bytes: What decoded images take in the cache of this machine.
         search_device: Of a search in this process, which has one thread; empty: there is none.
     """
 
     work: Mapping[str, Work]
     licences: Mapping[str, tuple[str, ...]]
+    cache_bytes: int = 0
     search_device: str = ""
 
 
@@ -84,14 +77,17 @@ def check_story(story: Story, folder: Path) -> Checked:
     licences: dict[str, tuple[str, ...]] = {}
     images: dict[str, int] = {}
     work: dict[str, Work] = {}
+    cached = 0
     if not problems:
         problems += [
             *_wrong_weights(story, specs, licences),
-            *_wrong_normalisation(story, configs, specs),
-            *_wrong_images(story, configs, images),
+            *wrong_normalisation(story, configs, specs),
+            *wrong_images(story, configs, images),
         ]
     if not problems:
         counted = Counted(story, configs, specs, images, Machine.here())
+        problems += impossible_nestings(counted)
+    if not problems:
         for stage in story.stages:
             try:
                 work[stage.name] = counted.work(stage)
@@ -99,13 +95,15 @@ def check_story(story: Story, folder: Path) -> Checked:
                 problems.append(f"- {error}")
         early = counted.early() if not problems else None
         work = ({EARLY_FOLDER: early} if early is not None else {}) | work
-        problems += _lack_of_room(sum(one.disk_bytes for one in work.values()), folder)
+        cached = _cache_bytes(configs, work)
+        room = sum(one.disk_bytes for one in work.values())
+        problems += _lack_of_room(room, cached, folder, counted.machine)
     if problems:
         raise ConfigError(
             describe_problems(
                 f"{story.name}: {len(problems)} problems; nothing was written.",
                 problems,
-                "Mend the story file.",
+                f"Mend the story file. Its paths are seen from {Path.cwd()}.",
             )
         )
     searches = [
@@ -114,7 +112,7 @@ def check_story(story: Story, folder: Path) -> Checked:
         if isinstance(config, RunConfig) and EXECUTORS[config.executor.chosen].is_in_process
     ]
     kinds = ["cpu" if device == "auto" else device for device in searches]
-    return Checked(work, licences, kinds[0] if kinds else "")
+    return Checked(work, licences, cached, kinds[0] if kinds else "")
 
 
 def _wrong_references(story: Story, stage: Stage) -> Iterator[str]:
@@ -153,133 +151,42 @@ def _wrong_weights(
     return problems
 
 
-def _wrong_normalisation(
-    story: Story, configs: Mapping[str, Any], specs: Mapping[str, ArchSpec]
-) -> Iterator[str]:
-    """Yield each stage that needs BatchNorm where its weights have, or will have, GroupNorm."""
+def _cache_bytes(configs: Mapping[str, Any], work: Mapping[str, Work]) -> int:
+    """Return what decoded images take in the cache; those of a source and size are there once."""
+    found = {}
+    for name, one in work.items():
+        if one.memory is not None and one.memory.is_cached:
+            config = configs[name]
+            images = config.unlabelled if hasattr(config, "unlabelled") else config.data
+            found[images.source, one.memory.demand.size] = one.memory.disk_bytes
+    return sum(found.values())
 
-    def has_group_norm(entry: str) -> bool:
-        reference = as_reference(entry)
-        if reference is None:
-            return entry in specs and specs[entry].normalisation == "group"
-        config = configs[reference.stage]
-        return (isinstance(config, TrainConfig) and config.train.normalisation != "own") or any(
-            map(has_group_norm, _weights_of(story[reference.stage]))
+
+def _lack_of_room(room: int, cached: int, folder: Path, machine: Machine) -> Iterator[str]:
+    if cached > machine.disk_bytes:
+        yield (
+            f"- cache: the decoded images of all stages take {cached / 1e9:.1f} GB, and "
+            f"{machine.disk_bytes / 1e9:.1f} GB are free for them. Make room, name another disk by "
+            f"{FOLDER_VARIABLE}, or take smaller images"
+        )
+    # What an interrupted run has written is there already.
+    free = room_for(folder) + sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    of_images = ""
+    if cached and _existing(folder).stat().st_dev == _existing(cache_folder()).stat().st_dev:
+        room += cached
+        free += sum(entry.file_bytes for entry in list_cache())
+        of_images = f" with {cached / 1e9:.1f} GB of decoded images"
+    if room > free:
+        yield (
+            f"- disk: the stages write about {room / 1e9:.1f} GB{of_images}, and {free / 1e9:.1f} GB "
+            "are free. Make room, choose another folder (-o), or train fewer networks"
         )
 
-    for stage in story.stages:
-        doing = _NEEDS_BATCH_NORM.get(stage.verb, "")
-        if isinstance(config := configs[stage.name], TrainConfig) and config.train.advprop:
-            doing = "advprop"
-        if doing:
-            for entry in filter(has_group_norm, _weights_of(stage)):
-                key = STAGE_VERBS[stage.verb].start
-                yield f"- {stage.name}: {key}: {needs_batch_norm(entry, doing)}"
 
-
-def _weights_of(stage: Stage) -> list[str]:
-    """Return the weights that a stage starts from: files, or references to other stages."""
-    value = stage.settings.get(STAGE_VERBS[stage.verb].start, [])
-    return value if isinstance(value, list) else [value]
-
-
-def _wrong_images(story: Story, configs: Mapping[str, Any], images: dict[str, int]) -> list[str]:
-    """Return problems of images, and patients that are trained on and asked about; note counts."""
-    problems = []
-    tables: dict[str, ImageTable | str] = {}
-    read: dict[tuple[str, tuple[str, ...], str], ImageTable | str] = {}
-    for stage in story.stages:
-        for key in _SOURCES:
-            asked = _asked(configs[stage.name], key)
-            if not asked[0]:
-                continue
-            table = read[asked] = read[asked] if asked in read else _table(*asked)
-            tables[f"{stage.name} {asked[0]}"] = table
-            if isinstance(table, str):
-                problems.append(f"- {stage.name}: {key}: {table}")
-            else:
-                images[f"{stage.name} {key}"] = len(table)
-    return [*problems, *_impossible_folds(story, configs, tables), *_shared_patients(story, tables)]
-
-
-def is_cut_as_it_is(config: TrainConfig) -> bool:
-    """Whether a training cuts the whole table of its source into folds, which nothing else changes."""
-    data, validation = config.data, config.validation
-    return not (
-        data.images
-        or data.unreadable_share
-        or validation.file
-        or validation.duplicates == "join"
-        or config.objective.kind == "segment"
-    )
-
-
-def _impossible_folds(
-    story: Story, configs: Mapping[str, Any], tables: Mapping[str, ImageTable | str]
-) -> Iterator[str]:
-    """Yield each training whose images cannot be cut into its folds."""
-    for stage in story.stages:
-        config = configs[stage.name]
-        if not isinstance(config, TrainConfig) or not is_cut_as_it_is(config):
-            continue
-        table = tables.get(f"{stage.name} {config.data.source}")
-        if isinstance(table, ImageTable):
-            try:
-                make_folds(table, config.validation.cut, seed=config.run.seed)
-            except EfnComposeError as error:
-                yield f"- {stage.name}: {error}"
-
-
-def _lack_of_room(room: int, folder: Path) -> list[str]:
-    free = room_for(folder)
-    if room <= free:
-        return []
-    return [
-        f"- disk: the stages write about {room / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. "
-        "Make room, choose another folder (-o), or train fewer networks"
-    ]
+def _existing(folder: Path) -> Path:
+    return next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
 
 
 def room_for(folder: Path) -> int:
     """Return the free bytes where a folder is or will be."""
-    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
-    return shutil.disk_usage(place).free
-
-
-def _asked(config: Any, key: str) -> tuple[str, tuple[str, ...], str]:
-    """Return source, columns and folder of images; an empty source where there are none."""
-    name, field = key.split(".")
-    section = getattr(config, name, None)
-    columns = tuple(getattr(section, "columns", None) or ())
-    return str(getattr(section, field, "")), columns, getattr(section, "folder", "")
-
-
-def _table(source: str, columns: tuple[str, ...], folder: str) -> ImageTable | str:
-    """Return the images of a source, or what is wrong with it."""
-    try:
-        return load_table(source, columns, folder, needs_labels=False)
-    except EfnComposeError as error:
-        return str(error)
-
-
-def _shared_patients(story: Story, tables: dict[str, ImageTable | str]) -> Iterator[str]:
-    """Yield each submission whose images show patients that were trained on."""
-    for last in story.stages:
-        if last.verb not in ("ensemble", "predict"):
-            continue
-        asked = _patients(tables, last.name)
-        for trained in writers_before(story, last):
-            shared = sorted(asked & _patients(tables, trained.name))
-            if shared and trained.verb == "train":
-                named = ", ".join(shared[:_LISTED]) + (", …" if len(shared) > _LISTED else "")
-                yield (
-                    f"- {last.name}: {len(shared)} of its patients are trained on by {trained.name}: {named}"
-                )
-
-
-def _patients(tables: dict[str, ImageTable | str], stage: str) -> set[str]:
-    names: set[str] = set()
-    for key, table in tables.items():
-        if key.split(" ")[0] == stage and isinstance(table, ImageTable) and table.group_names:
-            names |= set(table.group_names)
-    return names
+    return shutil.disk_usage(_existing(folder)).free

@@ -12,7 +12,7 @@ from efn_compose.config import load_config
 from efn_compose.data import load_table
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.data.folding.folds import make_folds
-from efn_compose.jobs.pipeline.checks import is_cut_as_it_is
+from efn_compose.jobs.pipeline.image_checks import ASKED, is_cut_as_it_is
 from efn_compose.jobs.pipeline.stages import (
     EARLY_FOLDER,
     RUN,
@@ -109,7 +109,7 @@ def copy(source: Path, target: Path) -> None:
 
 def _asked_source(story: Story, last: Stage) -> str:
     """Return the images that the submission is about."""
-    key = "predict.source" if last.verb == "predict" else "data.source"
+    key = ASKED[last.verb]
     settings = stand_ins(story, last)
     config: Any = load_config(None, overrides_of(settings), STAGE_VERBS[last.verb].schema)
     section, name = key.split(".")

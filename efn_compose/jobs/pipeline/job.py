@@ -4,12 +4,10 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from efn_compose.analysis.page.story_page import write_story_page
-from efn_compose.donors.licences import UNKNOWN, resulting_licence
-from efn_compose.errors import RunError
 from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
 from efn_compose.jobs.pipeline.checks import Checked, check_story
@@ -19,7 +17,8 @@ from efn_compose.jobs.pipeline.early import (
     copy,
     make_early_submission,
 )
-from efn_compose.jobs.pipeline.products import fingerprint
+from efn_compose.jobs.pipeline.outcome import Outcome
+from efn_compose.jobs.pipeline.products import check_products, fingerprint
 from efn_compose.jobs.pipeline.stages import (
     PLAN_B,
     SCHEMAS,
@@ -28,16 +27,12 @@ from efn_compose.jobs.pipeline.stages import (
     Ended,
     overrides_of,
     product_kind,
-    submitting_stage,
     with_products,
 )
 from efn_compose.jobs.pipeline.story import Reference, Stage, Story, read_story
-from efn_compose.jobs.pipeline.worth import shared_images, worth_of_stages
 from efn_compose.store import RunFolder
-from efn_compose.store.run_folder import ENVIRONMENT_FILE, REPORT_FILE, RESULT_FILE
+from efn_compose.store.run_folder import ENVIRONMENT_FILE, REPORT_FILE
 
-#: What becomes of weights whose licence nobody knows.
-_ASK = "find it out before you pass the networks on."
 Say = Callable[[str], None]
 
 
@@ -131,8 +126,8 @@ def pipeline(
         say: Told in a line what has just happened.
 
     Raises:
-        EfnComposeError: Bad input (nothing was written), a stage that cannot go on, or a product that
-            somebody has changed.
+        EfnComposeError: Bad input (nothing was written), stages that failed (the others have ended), or
+            a product that somebody has changed.
 
     Example:
         >>> pipeline("story.toml", hours=8.0)  # doctest: +SKIP
@@ -164,67 +159,72 @@ class _Pipeline:
         self, prepared: PreparedPipeline, folder: RunFolder, alarm: Alarm, quiet: bool, say: Say
     ) -> None:
         self.story, self.folder = prepared.story, folder
-        self.licences = prepared.checked.licences
         self.search_device = prepared.checked.search_device
         self.alarm, self.quiet, self.say = alarm, quiet, say
-        #: By stage, its line of the journal.
-        self.done = {line["stage"]: line for line in folder.journal if "products" in line}
+        self.outcome = Outcome(prepared.story, folder, prepared.checked.licences)
 
     def run(self) -> PipelineSummary:
-        self._check_products()
-        if self.search_device and len(self.done) < len(self.story.stages):
+        outcome = self.outcome
+        check_products(self.folder.path, outcome.done)
+        if self.search_device and outcome.left:
             # TensorFlow's threads cannot change later. Were they left to the first stage that asks, a
             # resumed story would round otherwise than one that was not interrupted.
             prepare_device(Device(self.search_device), 1)
-        has_submission = make_early_submission(
-            self.story, self.folder.path, quiet=self.quiet, say=self.say
-        )
+        if not outcome.submitted:
+            make_early_submission(self.story, self.folder.path, quiet=self.quiet, say=self.say)
+        outcome.restore_submission()
         try:
             with self.alarm.interrupting():
                 for stage in self.story.stages:
-                    if stage.name not in self.done:
-                        self._run_stage(stage)
+                    if stage.name not in outcome.done and not outcome.waits(stage):
+                        self._try_stage(stage)
         except TimeIsUpError:
             self.folder.journal.append({"event": "time is up"})
-        return self._end(has_submission)
+        words = outcome.end()
+        submission = self.folder.path / SUBMISSION_FILE
+        return PipelineSummary(
+            self.folder.path,
+            submission if submission.is_file() else None,
+            self.folder.path / REPORT_FILE,
+            tuple(outcome.done),
+            outcome.left,
+            words,
+        )
 
-    def _check_products(self) -> None:
-        """Refuse what somebody has removed or changed since a stage wrote it."""
-        for name, line in self.done.items():
-            for kind, relative in line["products"].items():
-                path = self.folder.path / relative
-                found = fingerprint(path)
-                if found == line["hashes"][kind]:
-                    continue
-                state = "is missing" if found is None else "is not what the stage wrote"
-                raise RunError(
-                    f"{path}: the {kind} of stage {name} {state}. Later stages have read it. Put it "
-                    "back, or begin anew in another folder (-o NEW)."
-                )
+    def _try_stage(self, stage: Stage) -> None:
+        """Run a stage; note its failure, so that stages that do not read it go on."""
+        try:
+            self._run_stage(stage)
+        except Exception as error:
+            self.outcome.fail(stage, error)
+            self.say(f"{stage.name}: failed. {error}")
 
     def _run_stage(self, stage: Stage) -> None:
         if self.alarm.is_over():
             raise TimeIsUpError
         place = self.folder.path / stage.name
         settings = with_products(stage, self._files) | {"run.path": str(place)}
-        if stage.verb == "ensemble" and self.alarm.hours_left():
-            # It ends by itself, with what it has.
-            settings["budget.hours"] = self.alarm.hours_left()
         verb = STAGE_VERBS[stage.verb]
         is_begun = verb.has_folder and (place / ENVIRONMENT_FILE).is_file()
         self.say(f"{stage.name}: {stage.verb}{', going on' if is_begun else ''}")
         begun = time.perf_counter()
-        ended = verb.run(overrides_of(settings), is_begun, self.quiet)
-        for kind, name in ((PLAN_B, PLAN_B_FILE), (SUBMISSION, SUBMISSION_FILE)):
-            if kind in ended.products:
-                copy(ended.products[kind], self.folder.path / name)
-        if not ended.is_whole:
-            raise TimeIsUpError
-        self._keep(stage, ended, time.perf_counter() - begun)
+        with ExitStack() as until_it_ends:
+            if stage.verb == "ensemble" and self.alarm.hours_left():
+                # It ends by itself, with what it has.
+                settings["budget.hours"] = self.alarm.hours_left()
+                until_it_ends.enter_context(self.alarm.silent())
+            ended = verb.run(overrides_of(settings), is_begun, self.quiet)
+            for kind, name in ((PLAN_B, PLAN_B_FILE), (SUBMISSION, SUBMISSION_FILE)):
+                if kind in ended.products:
+                    copy(ended.products[kind], self.folder.path / name)
+            if not ended.is_whole:
+                self.folder.journal.append({"event": "cut short", "cut_short": stage.name})
+                raise TimeIsUpError
+            self._keep(stage, ended, time.perf_counter() - begun)
 
     def _files(self, key: str, found: Reference) -> list[str]:
         kind = product_kind(self.story[found.stage], key, found.product)
-        path = str(self.folder.path / self.done[found.stage]["products"][kind])
+        path = str(self.folder.path / self.outcome.done[found.stage]["products"][kind])
         # Donors are called what their stages are called, in reports and on the card.
         return [f"{found.stage}={path}" if key == "donors.files" else path]
 
@@ -243,47 +243,5 @@ class _Pipeline:
             "hashes": {kind: fingerprint(path) for kind, path in ended.products.items()},
             "timing": {"seconds": round(seconds, 3)},
         }
-        self.folder.journal.append(line)
-        self.done[stage.name] = line
+        self.outcome.keep(stage, line)
         self.say(f"{stage.name}: {ended.headline}  ({seconds:,.0f} s)")
-
-    def _end(self, has_submission: bool) -> PipelineSummary:
-        left = tuple(stage.name for stage in self.story.stages if stage.name not in self.done)
-        last = submitting_stage(self.story)
-        if not left:
-            words = self.done[(last or self.story.stages[-1]).name]["headline"]
-        else:
-            words = f"The time was up before {', '.join(left)}. --resume goes on."
-        if has_submission and last is not None and last.name in left:
-            words += f" {SUBMISSION_FILE} is plan B."
-        submission = self.folder.path / SUBMISSION_FILE
-        licence = resulting_licence(
-            {"all": [{"licence": one} for one in stated]} for stated in self.licences.values()
-        )
-        silent = [entry for entry, stated in self.licences.items() if not {*stated} - {UNKNOWN}]
-        if silent:
-            words += f" No licence is stated by {', '.join(silent)}: {_ASK}"
-        self.folder.write_json(
-            RESULT_FILE,
-            {
-                "words": words,
-                "ended": list(self.done),
-                "left": list(left),
-                "submission": SUBMISSION_FILE if submission.is_file() else None,
-                "worth": [
-                    one.to_json()
-                    for one in worth_of_stages(self.story, self.folder.path, self.done)
-                ],
-                "notes": shared_images(self.story),
-                "licence": {"name": licence.name, "words": licence.words, "silent": silent},
-            },
-        )
-        write_story_page(self.folder.path)
-        return PipelineSummary(
-            self.folder.path,
-            submission if submission.is_file() else None,
-            self.folder.path / REPORT_FILE,
-            tuple(self.done),
-            left,
-            words,
-        )

@@ -1,25 +1,69 @@
 """What a stage wrote, known by its hash: whether it is there, and whether anybody changed it."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from efn_compose.errors import RunError, describe_problems
 
 #: Files of a run folder that differ between equal runs, or are drawn again at will.
 _FREE = {"lock", "environment.json", "report.html"}
+#: Digits of a hash that a message shows.
+_SHOWN = 12
 
 
 def fingerprint(path: Path) -> str | None:
-    """Return the hash of a file, or of all results in a run folder; None if it is not there.
+    """Return the SHA-256 of a file, or of all results in a run folder; None if it is not there.
 
     Args:
         path: A file or a folder.
     """
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return _hash(path).hex()
     if not path.is_dir():
         return None
     whole = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         if file.is_file() and file.name not in _FREE and not file.name.endswith(".partial"):
             whole.update(f"{file.relative_to(path).as_posix()}\0".encode())
-            whole.update(hashlib.sha256(file.read_bytes()).digest())
+            whole.update(_hash(file))
     return whole.hexdigest()
+
+
+def check_products(folder: Path, done: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse what somebody has removed or changed since a stage wrote it.
+
+    Args:
+        folder: The pipeline's.
+        done: The journal's line of each stage that has ended.
+
+    Raises:
+        RunError: Every product that is missing or has another hash than when it was written.
+    """
+    problems = []
+    for name, line in done.items():
+        for kind, relative in line["products"].items():
+            path, wanted = folder / relative, line["hashes"][kind]
+            found = fingerprint(path)
+            if found is None:
+                problems.append(f"- {path}: the {kind} of stage {name} is missing")
+            elif found != wanted:
+                problems.append(
+                    f"- {path}: the {kind} of stage {name} is not what the stage wrote. "
+                    f"SHA-256 expected: {wanted[:_SHOWN]}…, found: {found[:_SHOWN]}…"
+                )
+    if problems:
+        raise RunError(
+            describe_problems(
+                f"{folder}: products of stages have changed; nothing was run.",
+                problems,
+                "Later stages may have read these files. Put them back, or begin anew in another "
+                "folder (-o NEW).",
+            )
+        )
+
+
+def _hash(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

@@ -260,6 +260,17 @@ def writers_before(story: Story, stage: Stage) -> list[Stage]:
     return list(found.values())
 
 
+def unread_stages(story: Story) -> list[str]:
+    """Return a sentence for each stage that no submission is made with, where the story has one."""
+    submissions = [s for s in story.stages if SUBMISSION in STAGE_VERBS[s.verb].writes]
+    used = {one.name for last in submissions for one in (last, *writers_before(story, last))}
+    return [
+        f"No submission is made with what {stage.name} writes."
+        for stage in story.stages
+        if submissions and stage.name not in used
+    ]
+
+
 def submitting_stage(story: Story) -> Stage | None:
     """Return the last stage that writes a submission, None without one."""
     found = [s for s in story.stages if SUBMISSION in STAGE_VERBS[s.verb].writes]

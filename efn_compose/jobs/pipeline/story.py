@@ -14,6 +14,10 @@ from efn_compose.settings.values import to_toml
 
 #: The table whose settings go to every stage that has them.
 EVERYWHERE = "everywhere"
+#: Names that files and folders of the run folder have.
+_TAKEN = ("lock", "plan_b")
+#: A pipeline gives each stage its folder.
+_FOLDER = "run.path"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"\{([^{}.]*)(?:\.([^{}]*))?\}")
 
@@ -110,7 +114,8 @@ def read_story(
 
     Raises:
         ConfigError: No such file, not TOML, no stage, a stage without a verb, references to stages
-            that are not there or that go round in a circle; all problems are listed.
+            that are not there or that go round in a circle, a folder of a stage's own; all problems
+            are listed.
     """
     file = Path(path).expanduser()
     try:
@@ -130,6 +135,8 @@ def read_story(
             continue
         elif not _NAME.fullmatch(name):
             problems.append(f"- [{name}]: expected small letters, digits, - and _")
+        elif name in _TAKEN:
+            problems.append(f"- [{name}]: the run folder has its own {name}; choose another name")
         elif table.get("verb") not in schemas:
             found = table.get("verb", "none")
             problems.append(f"- {name}.verb: expected {', '.join(schemas)}; received {found!r}")
@@ -141,7 +148,13 @@ def read_story(
         problem = _override(stages, text)
         problems += [f"- --set {text}: {problem}"] if problem else []
     problems += [
-        f"- {stage.name}: {key} reads {found}, and there is no stage of that name"
+        f"- {stage.name}.{_FOLDER}: a stage's folder lies in the pipeline's; choose that one with -o"
+        for stage in stages.values()
+        if _FOLDER in stage.settings
+    ]
+    problems += [
+        f"- {stage.name}: {key} reads {found}, and there is no stage of that name; there are "
+        f"{', '.join(other for other in stages if other != stage.name) or 'no others'}"
         for stage in stages.values()
         for key, found in stage.references
         if found.stage not in stages

@@ -9,6 +9,7 @@ from efn_compose.arch.cost import cost
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
+from efn_compose.jobs.pipeline.image_checks import ASKED
 from efn_compose.jobs.pipeline.stages import (
     READS,
     RUN,
@@ -96,13 +97,19 @@ class Counted:
             return [arch_spec(config.donors.variant)]
         if stage.verb == "nest":
             return [arch_spec(config.nest.into)]
-        start = STAGE_VERBS[stage.verb].start
-        value = stage.settings.get(start)
-        entry = value[0] if isinstance(value, list) else value
-        reference = as_reference(entry)
-        if reference is not None:
-            return self.networks(self.story[reference.stage])[:1]
-        return [self.specs[entry]] if isinstance(entry, str) and entry in self.specs else []
+        return self.given(stage)[:1]
+
+    def given(self, stage: Stage) -> list[ArchSpec]:
+        """Return the networks whose weights a stage starts with."""
+        value = stage.settings.get(STAGE_VERBS[stage.verb].start)
+        found = []
+        for entry in value if isinstance(value, list) else [value]:
+            reference = as_reference(entry)
+            if reference is not None:
+                found += self.networks(self.story[reference.stage])[:1]
+            elif isinstance(entry, str) and entry in self.specs:
+                found.append(self.specs[entry])
+        return found
 
     def work(self, stage: Stage) -> Work:
         """Return what a stage has to do.
@@ -122,7 +129,7 @@ class Counted:
         spec, size = self.specs[entry], config.data.size
         images = self.images[f"{trained.name} data.source"]
         images = min(images, config.data.images or images)
-        asked = self.images[f"{last.name} {_ASKED[last.verb]}"]
+        asked = self.images[f"{last.name} {ASKED[last.verb]}"]
         load = Load(spec, size, 0.8 * images, images + asked, builds=2)
         demand = _demand(config, spec, config.train.batch_size, size, images, 1)
         return Work((load,), _FILES_PER_TRAINING * _file_bytes(spec), device=demand.device)
@@ -226,7 +233,7 @@ def _evolve(counted: Counted, stage: Stage) -> Work:
 
 
 def _ask(counted: Counted, stage: Stage) -> Work:
-    images = counted.images[f"{stage.name} {_ASKED[stage.verb]}"]
+    images = counted.images[f"{stage.name} {ASKED[stage.verb]}"]
     views = max(1, getattr(counted.configs[stage.name], stage.verb).tta)
     return Work(
         tuple(
@@ -237,8 +244,6 @@ def _ask(counted: Counted, stage: Stage) -> Work:
     )
 
 
-#: The setting that names the images of a submission.
-_ASKED = {"predict": "predict.source", "ensemble": "data.source"}
 _COUNT: Mapping[str, Callable[[Counted, Stage], Work]] = {
     "train": _train,
     "pretrain": _pretrain,

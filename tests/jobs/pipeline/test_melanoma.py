@@ -61,6 +61,8 @@ def test_the_night_fits_on_four_cards_and_64_gigabytes(place, monkeypatch, capsy
     # its weights, two moments and another file: 16 bytes per parameter; there are five folds.
     for name, millions in (("networks", 28.3), ("larger_networks", 40.7)):
         assert rows[name]["disk_bytes"] == pytest.approx(5 * 16 * millions * 1e6, rel=0.01)
+    # Three stages read one decoded copy of the images of 456 px; 40 others are no case for the cache.
+    assert found["cache_bytes"] == LABELLED * 456 * 456 * 3 and found["notes"] == []
     # Here is no card to measure on, and no time is made up.
     assert found["seconds"] is None and "GPU" in found["time"]
     assert not (place / "run").exists()

@@ -1,62 +1,33 @@
 """`efn-compose pipeline` as a person runs it, on a network of two blocks."""
 
 import csv
+import hashlib
 import json
+import os
+import re
 import shutil
 import threading
 import time
+from itertools import starmap
+from pathlib import Path
 
-import numpy as np
 import pytest
 from forked_commands import start_command
-from tiny_recipe import quarters, tiny_donor
+from tiny_story import write_story
 from traced_trainers import share_trainers
 
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.assess.out_of_fold.file import find_predictions
 from efn_compose.cli import main
-from efn_compose.errors import ConfigError, ResumeMismatchError, RunError
+from efn_compose.errors import ResumeMismatchError, RunError, RunLockedError
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
-from efn_compose.jobs.pipeline.estimate import estimate_time
-from efn_compose.jobs.pipeline.job import pipeline, prepare_pipeline
+from efn_compose.jobs.pipeline.job import pipeline
 from efn_compose.jobs.pipeline.products import fingerprint
 from efn_compose.store import read_journal
+from efn_compose.store.lock import FolderLock
 
-STORY = """
-[everywhere]
-data.size = 16
-executor.kind = "serial"
-run.seed = 3
-
-[relative]
-verb = "pretrain"
-weights.file = "{place}/tiny.h5"
-unlabelled.source = "npz:{place}/images.npz"
-unlabelled.size = 16
-pretrain.methods = ["simclr"]
-pretrain.epochs = 1
-pretrain.batch_size = 16
-
-[many]
-verb = "train"
-weights.file = "{{relative}}"
-data.source = "npz:{place}/images.npz"
-validation.folds = 2
-train.epochs = 2
-train.learning_rate = 0.02
-
-[answer]
-verb = "ensemble"
-ensemble.runs = ["{{many}}"]
-ensemble.measure = "accuracy"
-data.source = "npz:{place}/new.npz"
-"""
 #: Each takes seconds; experiments/results/story.md has five.
 _KILLS = 1
-_IMAGES = {
-    "evolve": 'data.source = "digits"\n',
-    "pretrain": 'unlabelled.source = "digits"\nlabelled.source = ""\n',
-}
 FILES = ("submission.csv", "plan_b.csv", "relative/last.h5", "answer/plan_b.csv")
 
 
@@ -67,11 +38,7 @@ def read_json(path):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline")
-    tiny_donor().replace(provenance={}).save(folder / "tiny.h5")
-    images, labels = quarters(48)
-    np.savez(folder / "images.npz", images=images, labels=labels)
-    np.savez(folder / "new.npz", images=quarters(20, seed=9)[0])
-    (folder / "story.toml").write_text(STORY.format(place=folder))
+    write_story(folder)
     return folder
 
 
@@ -131,7 +98,9 @@ def test_a_story_ends_with_a_submission_and_a_page_that_links_its_stages(undistu
 
 
 @pytest.mark.slow
-def test_a_pipeline_that_is_stopped_between_stages_ends_the_same(undisturbed, place):
+def test_a_pipeline_that_is_stopped_between_stages_ends_the_same(
+    undisturbed, place, tmp_path, monkeypatch
+):
     output = place / "stopped"
     # As it is when the process dies after plan B: later files and lines are not there yet.
     shutil.copytree(undisturbed.folder, output)
@@ -147,13 +116,32 @@ def test_a_pipeline_that_is_stopped_between_stages_ends_the_same(undisturbed, pl
     first = pipeline(place / "story.toml", output=output, resume=True, hours=1e-9, quiet=True)
     assert first.ended == () and "submission.csv is plan B" in first.words
     assert first.submission.read_bytes() == (output / "plan_b.csv").read_bytes()
-    # The first stage ends, and the time is up before the second one.
+    # The first stage has ended; the second one cannot write into its folder.
     relative.rename(output / "relative")
     with (output / "evaluations.jsonl").open("a") as journal:
         journal.write(lines[0])
+    (output / "many").write_text("in its way")
+    # From here on the command is given in another folder.
+    monkeypatch.chdir(tmp_path)
+    output = Path(os.path.relpath(output))
+    with pytest.raises(RunError, match=r"Failed: many. Not ended: answer. .* is plan B"):
+        pipeline(place / "story.toml", output=output, resume=True, quiet=True)
+    result, page = read_json(output / "result.json"), (output / "report.html").read_text()
+    assert "a file, not a folder" in result["failed"]["many"] and "a file, not a folder" in page
+    # It goes on, and the time is up while the networks are asked: there is a submission of some.
+    (output / "many").unlink()
     said = []
+    with monkeypatch.context() as patch:
+        patch.setattr("efn_compose.jobs.ensembles.deadline.Deadline.is_over", lambda self: True)
+        cut = pipeline(
+            place / "story.toml", output=output, resume=True, hours=1.0, quiet=True, say=said.append
+        )
+    assert cut.left == ("answer",) and "what answer wrote, which was cut short" in cut.words
+    assert cut.submission.read_bytes() not in (
+        (output / "plan_b/predictions.csv").read_bytes(), undisturbed.submission.read_bytes(),
+    )  # fmt: skip
     last = pipeline(place / "story.toml", output=output, resume=True, quiet=True, say=said.append)
-    assert last.left == ()
+    assert last.left == () and last.words == undisturbed.words
     # What had ended was not run again.
     assert [words for words in said if words.startswith(("relative", "plan B"))] == []
     for name in FILES:
@@ -164,101 +152,57 @@ def test_a_pipeline_that_is_stopped_between_stages_ends_the_same(undisturbed, pl
 def test_a_finished_pipeline_computes_nothing_and_notices_what_was_changed(undisturbed, place):
     folder = place / "changed"
     shutil.copytree(undisturbed.folder, folder)
+
+    def resume(*overrides):
+        return pipeline(place / "story.toml", overrides, output=folder, resume=True, quiet=True)
+
     lines = len(read_journal(folder / "evaluations.jsonl").records)
-    assert pipeline(place / "story.toml", output=folder, resume=True, quiet=True).left == ()
+    for name in ("submission.csv", "plan_b.csv"):
+        (folder / name).unlink()
+    assert resume().left == ()
     assert len(read_journal(folder / "evaluations.jsonl").records) == lines
-    weights = folder / "relative/last.h5"
+    for name in FILES:
+        assert (folder / name).read_bytes() == (undisturbed.folder / name).read_bytes(), name
+    # The page can be drawn again, from the folder alone.
+    page = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    assert main(["report", str(folder)]) == 0
+    assert (folder / "report.html").read_bytes() == page
+    assert main(["report", str(folder), "--follow"]) == 2
+    # Another terminal works in the folder.
+    lock = FolderLock(folder / "lock")
+    with pytest.raises(RunLockedError, match=re.escape(str(folder))):
+        resume()
+    lock.release()
+    weights, submission = folder / "relative/last.h5", folder / "answer/submission.csv"
     content = weights.read_bytes()
     weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(RunError, match="weights of stage relative is not what the stage wrote"):
-        pipeline(place / "story.toml", output=folder, resume=True)
-    weights.unlink()
-    with pytest.raises(RunError, match="weights of stage relative is missing"):
-        pipeline(place / "story.toml", output=folder, resume=True)
+    submission.unlink()
+    sums = [hashlib.sha256(read).hexdigest()[:12] for read in (content, weights.read_bytes())]
+    with pytest.raises(RunError) as caught:
+        resume()
+    assert (
+        f"{weights}: the weights of stage relative is not what the stage wrote. "
+        f"SHA-256 expected: {sums[0]}…, found: {sums[1]}…"
+    ) in str(caught.value)
+    assert f"{submission}: the submission of stage answer is missing" in str(caught.value)
     weights.write_bytes(content)
+    shutil.copy(folder / "submission.csv", submission)
     with pytest.raises(ResumeMismatchError, match=r"many.train.epochs"):
-        pipeline(place / "story.toml", ["many.train.epochs=3"], output=folder, resume=True)
+        resume("many.train.epochs=3")
 
 
-def test_everything_wrong_with_all_stages_is_said_before_the_first(place, tmp_path):
-    story = tmp_path / "wrong.toml"
-    text = STORY.format(place=place)
-    text = text.replace("{relative}", "{answer}").replace("{many}", "{relative}")
-    story.write_text(text.replace("pretrain.epochs = 1", "pretrain.epochs = -1"))
-    with pytest.raises(ConfigError) as caught:
-        prepare_pipeline(story, (), tmp_path / "run")
-    words = str(caught.value)
-    assert "relative: " in words and "pretrain.epochs" in words
-    assert "many: weights.file reads weights, and {answer} is none" in words
-    assert "answer: ensemble.runs reads run, and {relative} is none" in words
-    assert not (tmp_path / "run").exists()
-
-
-def test_files_and_images_that_are_not_there_are_named_before_the_first_stage(place, tmp_path):
-    story = tmp_path / "wrong.toml"
-    text = STORY.format(place=place)
-    story.write_text(text.replace("tiny.h5", "none.h5").replace("new.npz", "old.npz"))
-    with pytest.raises(
-        ConfigError, match=r"(?s)relative: weights.file: .*none.h5.*answer: data.source: .*old.npz"
-    ):
-        prepare_pipeline(story, (), tmp_path / "run")
-
-
-@pytest.mark.parametrize(
-    ("verb", "key"), [("evolve", "donors.files"), ("pretrain", "weights.file")]
-)
-def test_weights_that_will_have_group_norm_are_refused_where_batch_norm_is_needed(
-    place, tmp_path, verb, key
-):
-    value = '["{many}"]' if verb == "evolve" else '"{many}"'
-    story = tmp_path / "story.toml"
-    later = f'[later]\nverb = "{verb}"\n{key} = {value}\n{_IMAGES[verb]}'
-    story.write_text(STORY.format(place=place) + later)
-    prepare_pipeline(story, (), tmp_path / "run")
-    with pytest.raises(ConfigError, match=f"later: {key}: .many. has GroupNorm, and a .* needs"):
-        prepare_pipeline(story, ["many.train.normalisation=group"], tmp_path / "run")
-
-
-def test_a_submission_about_patients_that_were_trained_on_is_refused(place, tmp_path):
-    from PIL import Image
-
-    for name, patients in (("train", "abcd"), ("new", "dxyz")):
-        rows = ["image,label,patient"]
-        for number, patient in enumerate(patients):
-            Image.new("RGB", (16, 16), (60 * number, 0, 0)).save(tmp_path / f"{name}{number}.png")
-            rows.append(f"{name}{number}.png,{'no' if number % 2 else 'yes'},patient-{patient}")
-        (tmp_path / f"{name}.csv").write_text("\n".join(rows) + "\n")
-    story = tmp_path / "shared.toml"
-    text = STORY.format(place=place).replace(
-        f'data.source = "npz:{place}/images.npz"', f'data.source = "csv:{tmp_path}/train.csv"'
-    )
-    story.write_text(text.replace(f"npz:{place}/new.npz", f"csv:{tmp_path}/new.csv"))
-    with pytest.raises(
-        ConfigError, match=r"answer: 1 of its patients are trained on by many: patient-d"
-    ):
-        prepare_pipeline(story, (), tmp_path / "run")
-
-
-def test_images_that_cannot_be_cut_into_a_stages_folds_are_named_before_the_first(place):
-    # Of each of four classes there are twelve images.
-    with pytest.raises(ConfigError, match=r"many: .*cannot be cut into 13 folds"):
-        prepare_pipeline(place / "story.toml", ["many.validation.folds=13"], place / "none")
-
-
-def test_a_search_in_this_process_is_known_before_any_stage_takes_its_threads(place, tmp_path):
-    assert prepare_pipeline(place / "story.toml", (), tmp_path).checked.search_device == ""
-    story = tmp_path / "search.toml"
-    search = '[magic]\nverb = "evolve"\ndonors.files = ["{relative}"]\ndata.source = "digits"\n'
-    story.write_text(STORY.format(place=place) + search)
-    assert prepare_pipeline(story, (), tmp_path).checked.search_device == "cpu"
-    in_ray = ["magic.executor.kind=ray"]
-    assert prepare_pipeline(story, in_ray, tmp_path).checked.search_device == ""
-
-
-def test_a_full_disk_is_named_before_the_first_stage(place, tmp_path, monkeypatch):
-    monkeypatch.setattr("efn_compose.jobs.pipeline.checks.room_for", lambda folder: 1000)
-    with pytest.raises(ConfigError, match=r"disk: the stages write about .* are free"):
-        prepare_pipeline(place / "story.toml", (), tmp_path / "run")
+def test_a_stage_that_fails_holds_up_those_that_read_it_and_no_other(place, tmp_path):
+    story, output = tmp_path / "weights.toml", tmp_path / "run"
+    stage = '[{}]\nverb = "convert"\nconvert.file = "{}"\n'
+    first = str(place / "tiny.h5")
+    story.write_text("".join(starmap(stage.format, [("a", first), ("b", "{a}"), ("c", first)])))
+    pipeline(story, output=output, hours=1e-9)
+    (output / "a").write_text("in its way")
+    with pytest.raises(RunError, match=r"Failed: a. Not ended: b. --resume goes on"):
+        pipeline(story, output=output, resume=True)
+    (output / "a").unlink()
+    assert pipeline(story, output=output, resume=True).ended == ("c", "a", "b")
 
 
 @pytest.mark.slow
@@ -278,13 +222,6 @@ def test_a_dry_run_says_what_each_stage_reads_and_writes_nothing(place, tmp_path
     assert rows["many"]["memory_bytes"] > 1e8 and rows["answer"]["disk_bytes"] == 0
 
 
-def test_a_dry_run_without_the_gpu_of_its_stages_says_that_no_time_is_known(place):
-    prepared = prepare_pipeline(place / "story.toml", ["many.executor.device=gpu"], place / "none")
-    assert prepared.checked.work["many"].device == "gpu"
-    found = estimate_time(prepared.checked.work)
-    assert not found.seconds and "GPU" in found.words
-
-
 def test_the_alarm_interrupts_the_main_thread_and_no_other():
     with pytest.raises(TimeIsUpError), Alarm(0.05 / 3600).interrupting():
         threading.Event().wait(20)
@@ -298,6 +235,19 @@ def test_the_alarm_interrupts_the_main_thread_and_no_other():
     thread.start()
     thread.join()
     assert ended == [True]
+
+
+def test_the_alarm_waits_for_what_ends_by_itself():
+    ended = []
+    with pytest.raises(TimeIsUpError):
+        alarm = Alarm(0.02 / 3600)
+        with alarm.interrupting():
+            with alarm.silent():
+                time.sleep(0.05)
+                ended.append("by itself")
+            time.sleep(5)
+            ended.append("too late")
+    assert ended == ["by itself"]
 
 
 def test_a_fingerprint_sees_every_file_but_those_that_differ_between_equal_runs(tmp_path):

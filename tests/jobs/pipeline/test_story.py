@@ -12,6 +12,7 @@ from efn_compose.jobs.pipeline.stages import (
     product_kind,
     stand_ins,
     submitting_stage,
+    unread_stages,
     with_products,
 )
 from efn_compose.jobs.pipeline.story import Reference, Stage, read_story
@@ -66,6 +67,16 @@ def test_stories_of_the_experiments_have_settings_that_their_verbs_know(name):
         load_config(None, overrides_of(stand_ins(story, stage)), SCHEMAS[stage.verb])
 
 
+def test_a_stage_that_no_submission_is_made_with_is_named(tmp_path):
+    other = "[other]\nverb = 'nest'\nnest.file = '{larger}'\nnest.into = 'b2'\n"
+    assert unread_stages(read(tmp_path, STORY)) == []
+    assert unread_stages(read(tmp_path, STORY + other)) == [
+        "No submission is made with what other writes."
+    ]
+    # A story of weights alone hands on its weights.
+    assert unread_stages(read(tmp_path, other.replace("{larger}", "x.h5"))) == []
+
+
 def test_overrides_win(tmp_path):
     story = read(tmp_path, STORY, "many.data.size=32", "larger.nest.into=b2")
     assert story["many"].settings["data.size"] == 32
@@ -88,11 +99,19 @@ def test_a_story_keeps_its_meaning_when_it_is_written_and_read_again(tmp_path):
         ("[a]\nverb = 'evolv'", ["a.verb", "'evolv'"]),
         ("[A b]", ["not TOML"]),
         ("['A b']\nverb = 'train'", ["small letters"]),
+        (
+            "[plan_b]\nverb = 'train'\n[lock]\nverb = 'train'",
+            ["[plan_b]: the run", "[lock]: the run"],
+        ),
+        ("[a]\nverb = 'train'\nrun.path = 'x'", ["a.run.path", "-o"]),
         (STORY + "[everywhere.data2]\nx = 1", ["not TOML"]),
         ("[everywhere]\ndata.sise = 3\n[a]\nverb = 'train'", ["everywhere.data.sise", "no stage"]),
         (
             "[a]\nverb='train'\nweights.file='{b}'\n[c]\nverb='train'\nweights.file='{d}'",
-            ["a: weights.file reads {b}", "c: weights.file reads {d}"],
+            [
+                "a: weights.file reads {b}, and there is no stage of that name; there are c",
+                "c: weights.file reads {d}",
+            ],
         ),
         (
             "[a]\nverb='nest'\nnest.file='{b}'\n[b]\nverb='nest'\nnest.file='{a}'",

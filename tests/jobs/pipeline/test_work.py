@@ -1,12 +1,15 @@
 """The work of stages, counted by hand; no network is built."""
 
+from dataclasses import replace
+
 import pytest
 
 from efn_compose.arch import arch_spec
 from efn_compose.config import load_config
 from efn_compose.jobs.memory_plan import Machine
+from efn_compose.jobs.pipeline.network_checks import impossible_nestings
 from efn_compose.jobs.pipeline.stages import SCHEMAS, overrides_of, stand_ins
-from efn_compose.jobs.pipeline.story import read_story
+from efn_compose.jobs.pipeline.story import Story, read_story
 from efn_compose.jobs.pipeline.work import Counted
 
 STORY = """
@@ -96,6 +99,28 @@ def test_weights_that_are_not_there_yet_have_the_network_that_they_will_have(cou
              if stage.verb != "ensemble"}  # fmt: skip
     assert found == {"relative": "lite0", "magic": "lite1", "larger": "lite2", "many": "lite2"}
     assert counted.early().loads[0].spec.variant == "lite0"
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "said"),
+    [
+        # Lite1, which comes out of the search, is larger than Lite0.
+        ("larger", {"nest.into": "lite0"}, "larger: lite1 (family"),
+        ("many", {"weights.variants": ["lite2", "lite1"]}, "many: lite2 cannot be nested into lite1"),
+        ("magic", {"donors.variant": "b1"}, "magic: lite0"),
+        ("magic", {"donors.files": ["small", "large"], "donors.variant": ""},
+         "magic: donors.files are of different networks: lite0, lite4"),
+    ],
+)  # fmt: skip
+def test_networks_that_do_not_hold_those_before_them_are_named(counted, stage, settings, said):
+    assert list(impossible_nestings(counted)) == []
+    changed = replace(counted.story[stage], settings={**counted.story[stage].settings, **settings})
+    stages = tuple(changed if one.name == stage else one for one in counted.story.stages)
+    story = Story("story", stages)
+    config = load_config(None, overrides_of(stand_ins(story, changed)), SCHEMAS[changed.verb])
+    specs = counted.specs | {"large": arch_spec("lite4")}
+    wrong = replace(counted, story=story, configs={**counted.configs, stage: config}, specs=specs)
+    assert said in next(impossible_nestings(wrong))
 
 
 def test_memory_that_is_not_there_is_named_with_its_stage(counted):

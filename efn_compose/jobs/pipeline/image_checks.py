@@ -1,0 +1,174 @@
+"""What would stop a stage later on account of its images: sources, folds, patients in two sets."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from efn_compose.data import load_table
+from efn_compose.data.folding.folds import make_folds
+from efn_compose.data.table import ImageTable
+from efn_compose.errors import EfnComposeError
+from efn_compose.jobs.pipeline.stages import writers_before
+from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.jobs.trainings.options import TrainConfig
+
+#: Settings that name images; which of them a stage has, its configuration says.
+_SOURCES = ("data.source", "labelled.source", "unlabelled.source", "predict.source")
+#: By verb, the setting whose images are looked at with their labels.
+_LABELLED = {"train": "data.source", "evolve": "data.source", "pretrain": "labelled.source"}
+#: By verb, the setting whose images a submission is about.
+ASKED = {"predict": "predict.source", "ensemble": "data.source"}
+_LISTED = 5
+Tables = Mapping[str, ImageTable | str]
+
+
+def wrong_images(story: Story, configs: Mapping[str, Any], images: dict[str, int]) -> list[str]:
+    """Return problems of images, stage by stage.
+
+    Args:
+        story: The story.
+        configs: Configuration of each stage, by its name.
+        images: Receives the number of images of each source, by "stage section.key".
+    """
+    problems = []
+    tables: dict[str, ImageTable | str] = {}
+    read: dict[tuple[str, tuple[str, ...], str], ImageTable | str] = {}
+    for stage in story.stages:
+        for key in _SOURCES:
+            asked = _asked(configs[stage.name], key)
+            if not asked[0]:
+                continue
+            table = read[asked] = read[asked] if asked in read else _table(*asked)
+            tables[f"{stage.name} {key}"] = table
+            if isinstance(table, str):
+                problems.append(f"- {stage.name}: {key}: {table}")
+            else:
+                images[f"{stage.name} {key}"] = len(table)
+    folds = _Folds(configs, tables)
+    return [
+        *problems,
+        *_impossible_folds(story, folds),
+        *_unequal_folds(story, folds),
+        *_shared_patients(story, configs, tables),
+    ]
+
+
+def is_cut_as_it_is(config: TrainConfig) -> bool:
+    """Whether a training cuts the whole table of its source into folds, which nothing else changes."""
+    data, validation = config.data, config.validation
+    return not (
+        data.images
+        or data.unreadable_share
+        or validation.file
+        or validation.duplicates == "join"
+        or config.objective.kind == "segment"
+    )
+
+
+class _Folds:
+    """Folds of trainings that are known before, each cut once.
+
+    Args:
+        configs: Configuration of each stage, by its name.
+        tables: Images or what is wrong with them, by "stage section.key".
+    """
+
+    def __init__(self, configs: Mapping[str, Any], tables: Tables) -> None:
+        self.configs, self.tables = configs, tables
+        self._cut: dict[tuple[int, int, int], np.ndarray | str] = {}
+
+    def of(self, stage: Stage) -> np.ndarray | str | None:
+        """Return (image,) the fold of each, what is wrong with them, or None where it is not known."""
+        config = self.configs[stage.name]
+        table = self.tables.get(f"{stage.name} data.source")
+        if not isinstance(config, TrainConfig) or not isinstance(table, ImageTable):
+            return None
+        if not is_cut_as_it_is(config):
+            return None
+        key = (id(table), config.validation.cut, config.run.seed)
+        if key not in self._cut:
+            try:
+                self._cut[key] = make_folds(table, key[1], seed=key[2]).fold
+            except EfnComposeError as error:
+                self._cut[key] = str(error)
+        return self._cut[key]
+
+
+def _impossible_folds(story: Story, folds: _Folds) -> Iterator[str]:
+    """Yield each training whose images cannot be cut into its folds."""
+    for stage in story.stages:
+        found = folds.of(stage)
+        if isinstance(found, str):
+            yield f"- {stage.name}: {found}"
+
+
+def _unequal_folds(story: Story, folds: _Folds) -> Iterator[str]:
+    """Yield each ensemble whose trainings are not validated on the same images, fold by fold."""
+    for stage in story.stages:
+        if stage.verb != "ensemble":
+            continue
+        trainings = [story[found.stage] for _, found in stage.references]
+        for training in trainings:
+            if folds.configs[training.name].validation.folds < 2:
+                yield (
+                    f"- {stage.name}: {training.name} has one fold, and an ensemble needs an answer "
+                    f"out of fold to every image. Set {training.name}.validation.folds to 2 or more"
+                )
+        known = [(one, rows) for one in trainings if isinstance(rows := folds.of(one), np.ndarray)]
+        for one, rows in known[1:]:
+            if not (np.array_equal(rows, known[0][1]) and _same_images(folds, one, known[0][0])):
+                yield (
+                    f"- {stage.name}: {known[0][0].name} and {one.name} have other folds, which "
+                    "cannot be joined. Give both the same data.source, validation.folds and run.seed"
+                )
+
+
+def _same_images(folds: _Folds, one: Stage, other: Stage) -> bool:
+    mine, theirs = (folds.tables[f"{stage.name} data.source"] for stage in (one, other))
+    if isinstance(mine, str) or isinstance(theirs, str) or mine is theirs:
+        return True
+    names = ([table.image_name(n) for n in range(len(table))] for table in (mine, theirs))
+    return next(names) == next(names)
+
+
+def _asked(config: Any, key: str) -> tuple[str, tuple[str, ...], str]:
+    """Return source, columns and folder of images; an empty source where there are none."""
+    name, field = key.split(".")
+    section = getattr(config, name, None)
+    columns = tuple(getattr(section, "columns", None) or ())
+    return str(getattr(section, field, "")), columns, getattr(section, "folder", "")
+
+
+def _table(source: str, columns: tuple[str, ...], folder: str) -> ImageTable | str:
+    """Return the images of a source, or what is wrong with it."""
+    try:
+        return load_table(source, columns, folder, needs_labels=False)
+    except EfnComposeError as error:
+        return str(error)
+
+
+def _shared_patients(story: Story, configs: Mapping[str, Any], tables: Tables) -> Iterator[str]:
+    """Yield each submission whose images show patients whose labels are known."""
+    for last in story.stages:
+        if last.verb not in ASKED:
+            continue
+        asked = _patients(tables, last, ASKED[last.verb])
+        readers: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+        for stage in writers_before(story, last):
+            key = _LABELLED.get(stage.verb, "")
+            shared = tuple(sorted(asked & _patients(tables, stage, key)))
+            if shared:
+                source = _asked(configs[stage.name], key)[0]
+                readers.setdefault((source, shared), []).append(stage.name)
+        for (source, shared), names in readers.items():
+            named = ", ".join(shared[:_LISTED]) + (", …" if len(shared) > _LISTED else "")
+            yield (
+                f"- {last.name}: {len(shared)} of its patients are also in {source}, whose labels "
+                f"{', '.join(names)} learn: {named}. Leave them out of one of the two"
+            )
+
+
+def _patients(tables: Tables, stage: Stage, key: str) -> set[str]:
+    table = tables.get(f"{stage.name} {key}")
+    return set(table.group_names) if isinstance(table, ImageTable) and table.group_names else set()

@@ -1,0 +1,162 @@
+"""What a pipeline has come to: stages that ended or failed, the submission so far, words and page."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from efn_compose.analysis.page.story_page import write_story_page
+from efn_compose.donors.licences import UNKNOWN, resulting_licence
+from efn_compose.errors import EfnComposeError, RunError
+from efn_compose.jobs.pipeline.early import PLAN_B_FILE, SUBMISSION_FILE, copy
+from efn_compose.jobs.pipeline.stages import PLAN_B, SUBMISSION, submitting_stage, unread_stages
+from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.jobs.pipeline.worth import shared_images, worth_of_stages
+from efn_compose.store import RunFolder
+from efn_compose.store.run_folder import RESULT_FILE
+
+#: What becomes of weights whose licence nobody knows.
+_ASK = "find it out before you pass the networks on."
+
+
+class Outcome:
+    """What a pipeline has come to so far.
+
+    Args:
+        story: Its stages.
+        folder: Its run folder.
+        licences: Those that each of the story's weight files states, by its entry.
+    """
+
+    def __init__(
+        self, story: Story, folder: RunFolder, licences: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        self.story, self.folder, self.licences = story, folder, licences
+        self.failed: dict[str, Exception] = {}
+        #: By stage that has ended, its line of the journal.
+        self.done = {line["stage"]: line for line in folder.journal if "products" in line}
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Names of stages that have not ended."""
+        return tuple(stage.name for stage in self.story.stages if stage.name not in self.done)
+
+    @property
+    def submitted(self) -> str:
+        """Name of the stage whose submission is the story's so far; empty: plan B is."""
+        found = ""
+        for line in self.folder.journal:
+            if SUBMISSION in line.get("products", ()):
+                found = line["stage"]
+            found = line.get("cut_short", found)
+        return found
+
+    def waits(self, stage: Stage) -> bool:
+        """Whether a stage reads one that has not ended."""
+        return any(found.stage not in self.done for _, found in stage.references)
+
+    def restore_submission(self) -> None:
+        """Copy the best submission again where somebody has removed it; draw the page."""
+        root, stage = self.folder.path, self.submitted
+        products = self.done[stage]["products"] if stage in self.done else {}
+        for kind, name in ((SUBMISSION, SUBMISSION_FILE), (PLAN_B, PLAN_B_FILE)):
+            source = root / products.get(kind, f"{stage}/{name}" if stage else PLAN_B_FILE)
+            if source.is_file() and not (root / name).is_file():
+                copy(source, root / name)
+        self._draw_early(f"Left: {', '.join(self.left) or 'nothing'}.")
+
+    def keep(self, stage: Stage, line: Mapping[str, Any]) -> None:
+        """Note what a stage has come to, in the journal and on the page."""
+        self.folder.journal.append(line)
+        self.done[stage.name] = dict(line)
+        self._draw_early(f"{stage.name} has ended. Left: {', '.join(self.left) or 'nothing'}.")
+
+    def fail(self, stage: Stage, error: Exception) -> None:
+        """Note that a stage failed, in the journal and on the page."""
+        self.failed[stage.name] = error
+        record = {"event": "a stage failed", "of": stage.name, "words": _words(error)}
+        self.folder.journal.append(record)
+        self._draw_early(f"{stage.name} failed. Left: {', '.join(self.left)}.")
+
+    def end(self) -> str:
+        """Return in a sentence what it all has come to, and draw the page.
+
+        Raises:
+            RunError: Stages failed; the message has what each of them said.
+            Exception: A stage met a mistake of this program.
+        """
+        last = submitting_stage(self.story)
+        if not self.left:
+            words = self.done[(last or self.story.stages[-1]).name]["headline"]
+        elif self.failed:
+            waiting = [name for name in self.left if name not in self.failed]
+            words = f"Failed: {', '.join(self.failed)}."
+            words += f" Not ended: {', '.join(waiting)}." if waiting else ""
+        else:
+            words = f"The time was up before the end of {', '.join(self.left)}."
+        if self.left and last is not None:
+            words += f" {SUBMISSION_FILE} is {self._origin()}."
+        words += " --resume goes on." if self.left else ""
+        if silent := self._silent():
+            words += f" No licence is stated by {', '.join(silent)}: {_ASK}"
+        self.draw(words)
+        for name, error in self.failed.items():
+            if not isinstance(error, EfnComposeError | OSError):
+                error.add_note(f"This was stage {name} of {self.folder.path}. {words}")
+                raise error
+        if self.failed:
+            said = [f"- {name}: {_words(error)}" for name, error in self.failed.items()]
+            raise RunError("\n".join([words, *said]))
+        return words
+
+    def _draw_early(self, words: str) -> None:
+        """Draw the page while stages run; a picture is not worth a stage, and the last one tells."""
+        with suppress(Exception):
+            self.draw(words)
+
+    def draw(self, words: str) -> None:
+        """Write result and page.
+
+        Args:
+            words: What the pipeline has come to, in a sentence.
+        """
+        licence = resulting_licence(
+            {"all": [{"licence": one} for one in stated]} for stated in self.licences.values()
+        )
+        has_submission = (self.folder.path / SUBMISSION_FILE).is_file()
+        self.folder.write_json(
+            RESULT_FILE,
+            {
+                "words": words,
+                "ended": list(self.done),
+                "left": list(self.left),
+                "failed": {name: _words(error) for name, error in self.failed.items()},
+                "submission": SUBMISSION_FILE if has_submission else None,
+                "origin": self._origin() if has_submission else "",
+                "worth": [
+                    one.to_json()
+                    for one in worth_of_stages(self.story, self.folder.path, self.done)
+                ],
+                "notes": [*unread_stages(self.story), *shared_images(self.story)],
+                "licence": {
+                    "name": licence.name,
+                    "words": licence.words,
+                    "silent": self._silent(),
+                },
+            },
+        )
+        write_story_page(self.folder.path)
+
+    def _origin(self) -> str:
+        """Return where the submission comes from, in words."""
+        if not self.submitted:
+            return "plan B"
+        cut = "" if self.submitted in self.done else ", which was cut short"
+        return f"what {self.submitted} wrote{cut}"
+
+    def _silent(self) -> list[str]:
+        """Return weights that state no licence."""
+        return [entry for entry, stated in self.licences.items() if not {*stated} - {UNKNOWN}]
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

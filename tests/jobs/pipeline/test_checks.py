@@ -1,0 +1,165 @@
+"""What would stop a stage later, said before the first one; no network is built."""
+
+import re
+
+import pytest
+from tiny_story import write_story
+
+from efn_compose.errors import ConfigError
+from efn_compose.jobs.pipeline.estimate import estimate_time
+from efn_compose.jobs.pipeline.job import prepare_pipeline
+
+SEARCH = '[magic]\nverb = "evolve"\ndonors.files = ["{relative}"]\ndata.source = "digits"\n'
+MORE = """
+[more]
+verb = "train"
+weights.file = "{place}/tiny.h5"
+data.source = "npz:{place}/images.npz"
+validation.folds = 2
+"""
+_IMAGES = {
+    "evolve": 'data.source = "digits"\n',
+    "pretrain": 'unlabelled.source = "digits"\nlabelled.source = ""\n',
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checks")
+    write_story(folder)
+    return folder
+
+
+@pytest.fixture
+def refusal(place, tmp_path):
+    """Return what is said of a story with other words in places of some, and that nothing was written."""
+
+    def say(*changes, more="", overrides=()):
+        text = (place / "story.toml").read_text() + more.format(place=place)
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        file = tmp_path / "wrong.toml"
+        file.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            prepare_pipeline(file, overrides, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+        return str(caught.value)
+
+    return say
+
+
+def test_everything_wrong_with_all_stages_is_said_at_once(refusal):
+    words = refusal(
+        ("{relative}", "{answer}"), ("{many}", "{relative}"),
+        ("pretrain.epochs = 1", "pretrain.epochs = -1"),
+    )  # fmt: skip
+    assert "relative: " in words and "pretrain.epochs" in words
+    assert "many: weights.file reads weights, and {answer} is none" in words
+    assert "answer: ensemble.runs reads run, and {relative} is none" in words
+
+
+def test_a_product_that_no_stage_writes_is_named_with_those_it_writes(refusal):
+    words = refusal(("{relative}", "{relative.wieghts}"))
+    assert "{relative.wieghts} is none: relative (pretrain) writes weights" in words
+
+
+def test_files_and_images_that_are_not_there_are_named_with_where_they_are_looked_for(
+    refusal, place, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    words = refusal((f"{place}/tiny.h5", "none.h5"), (f"{place}/new.npz", "old.npz"))
+    pattern = r"(?s)relative: weights.file: .*none.h5.*answer: data.source: .*old.npz"
+    assert re.search(pattern, words) and f"paths are seen from {tmp_path}" in words
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"), [("evolve", "donors.files"), ("pretrain", "weights.file")]
+)
+def test_weights_that_will_have_group_norm_are_refused_where_batch_norm_is_needed(
+    refusal, verb, key
+):
+    value = '["{{many}}"]' if verb == "evolve" else '"{{many}}"'
+    later = f'[later]\nverb = "{verb}"\n{key} = {value}\n{_IMAGES[verb]}'
+    words = refusal(more=later, overrides=["many.train.normalisation=group"])
+    assert re.search(f"later: {key}: .many. has GroupNorm, and a .* needs", words)
+    # Of BatchNorm nothing is said.
+    other = refusal(more=later, overrides=["many.validation.folds=13"])
+    assert "cannot be cut" in other and "Norm" not in other
+
+
+def test_a_submission_about_patients_whose_labels_are_known_is_refused(refusal, place, tmp_path):
+    from PIL import Image
+
+    for name, patients in (("train", "abcd"), ("new", "dxyz"), ("any", "xy")):
+        rows = ["image,label,patient"]
+        for number, patient in enumerate(patients):
+            Image.new("RGB", (16, 16), (60 * number, 0, 0)).save(tmp_path / f"{name}{number}.png")
+            rows.append(f"{name}{number}.png,{'no' if number % 2 else 'yes'},patient-{patient}")
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows) + "\n")
+    train = f"csv:{tmp_path}/train.csv"
+    words = refusal(
+        (f'data.source = "npz:{place}/images.npz"', f'data.source = "{train}"'),
+        (f'unlabelled.source = "npz:{place}/images.npz"',
+         f'unlabelled.source = "csv:{tmp_path}/any.csv"\nlabelled.source = "{train}"'),
+        (f"npz:{place}/new.npz", f"csv:{tmp_path}/new.csv"),
+    )  # fmt: skip
+    # Pretraining sees images of x and y without their labels, and labels of d.
+    assert words.count("of its patients") == 1
+    assert (
+        f"answer: 1 of its patients are also in {train}, whose labels many, relative learn: patient-d."
+    ) in words
+
+
+def test_images_that_cannot_be_cut_into_a_stages_folds_are_named(refusal):
+    # Of each of four classes there are twelve images.
+    words = refusal(overrides=["many.validation.folds=13"])
+    assert re.search(r"many: .*cannot be cut into 13 folds", words)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("more.validation.folds=3", "answer: many and more have other folds"),
+        ("more.run.seed=4", "answer: many and more have other folds"),
+        ("more.validation.folds=1", "answer: more has one fold"),
+    ],
+)
+def test_trainings_that_make_no_ensemble_are_named(refusal, change, said):
+    words = refusal(('["{many}"]', '["{many}", "{more}"]'), more=MORE, overrides=[change])
+    assert said in words
+
+
+def test_trainings_of_equal_folds_make_an_ensemble(place, tmp_path):
+    story = tmp_path / "story.toml"
+    text = (place / "story.toml").read_text() + MORE.format(place=place)
+    story.write_text(text.replace('["{many}"]', '["{many}", "{more}"]'))
+    assert "more" in prepare_pipeline(story, (), tmp_path / "run").checked.work
+
+
+def test_a_search_in_this_process_is_known_before_any_stage_takes_its_threads(place, tmp_path):
+    assert prepare_pipeline(place / "story.toml", (), tmp_path).checked.search_device == ""
+    story = tmp_path / "search.toml"
+    story.write_text((place / "story.toml").read_text() + SEARCH)
+    assert prepare_pipeline(story, (), tmp_path).checked.search_device == "cpu"
+    in_ray = ["magic.executor.kind=ray"]
+    assert prepare_pipeline(story, in_ray, tmp_path).checked.search_device == ""
+
+
+def test_a_full_disk_is_named_unless_the_run_itself_has_filled_it(
+    refusal, place, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("efn_compose.jobs.pipeline.checks.room_for", lambda folder: 1000)
+    assert re.search(r"disk: the stages write about .* are free", refusal())
+    # An interrupted run has written most of it.
+    (tmp_path / "begun/many").mkdir(parents=True)
+    with (tmp_path / "begun/many/last.h5").open("wb") as file:
+        file.truncate(10**9)
+    assert prepare_pipeline(place / "story.toml", (), tmp_path / "begun").checked.work
+
+
+def test_a_dry_run_without_the_gpu_of_its_stages_says_that_no_time_is_known(place):
+    prepared = prepare_pipeline(place / "story.toml", ["many.executor.device=gpu"], place / "none")
+    assert prepared.checked.work["many"].device == "gpu"
+    found = estimate_time(prepared.checked.work)
+    assert not found.seconds and "GPU" in found.words
