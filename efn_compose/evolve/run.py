@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -33,6 +33,8 @@ from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask, FinishTask
 from efn_compose.store.journal import Journal
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ class EvolutionRun:
         is_whole = None not in losses
         return Noise(self.donors[0].name, first, paired if is_whole else ())
 
-    def _timed(self, phase: str, action: Any) -> Any:
+    def _timed(self, phase: str, action: Callable[[], Result]) -> Result:
         start = time.perf_counter()
         try:
             return action()

@@ -5,7 +5,6 @@ scored; the networks themselves are files beside it, and each names its origin.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -119,7 +118,9 @@ class Generations:
             self._keep(generation, number, weights, moments.get(number))
         return losses
 
-    def _keep(self, generation: int, number: int, weights: Tensors, moments: Any) -> None:
+    def _keep(
+        self, generation: int, number: int, weights: Tensors, moments: Tensors | None
+    ) -> None:
         name, origin = name_of(generation, number), self.origin(generation, number)
         if moments is not None:
             self.folder.save_moments(name, moments, origin)

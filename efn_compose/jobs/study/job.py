@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from efn_compose.analysis.page.study_report import write_study_report
 from efn_compose.analysis.reading.study.folder import read_design, read_study
@@ -19,6 +19,9 @@ from efn_compose.jobs.study.cells import FreeScores, StudyCell
 from efn_compose.jobs.study.preparation import STORED, PreparedStudy, prepare_study
 from efn_compose.store import RunFolder
 from efn_compose.store.study_files import STUDY_FILE, TABLE_FILE, TIMES_FILE
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def _record(task: StudyCell | FreeScores, outcome: Outcome) -> dict[str, Any]:
 
 
 def _outcomes(
-    prepared: PreparedStudy, tasks: Sequence[StudyCell | FreeScores], progress: Any
+    prepared: PreparedStudy, tasks: Sequence[StudyCell | FreeScores], progress: "TrainingProgress"
 ) -> Iterator[tuple[StudyCell | FreeScores, Outcome]]:
     """Yield each task with its answer, as they finish."""
     if not tasks:

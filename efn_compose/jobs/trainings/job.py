@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from efn_compose.store.weights.parts import refuse_parts
 
 if TYPE_CHECKING:
     from efn_compose.jobs.relay.deadline import Deadline
+    from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 
 #: How trainings keep their configuration.
 STORED = StoredConfig(
@@ -293,7 +294,7 @@ def _write_data(prepared: PreparedTrainings, folder: RunFolder) -> None:
 
 
 def _results(
-    prepared: PreparedTrainings, cells: Sequence[Cell], progress: Any
+    prepared: PreparedTrainings, cells: Sequence[Cell], progress: "TrainingProgress"
 ) -> Iterator[tuple[Cell, CellResult | None, str | None]]:
     """Yield each training with its result or what went wrong, as they finish."""
     if not cells:
