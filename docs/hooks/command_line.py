@@ -16,11 +16,10 @@ def _verbs() -> str:
     from efn_compose.cli.shared.command import VERBS, load_verb, verb_parser
 
     parts = []
-    for name, verb in VERBS.items():
+    for name in VERBS:
         module = load_verb(name)
         parts += [
             f"## {name}",
-            f"{verb.summary[0].upper()}{verb.summary[1:]}.",
             f"```sh\n{module.EXAMPLE}\n```",
             f"```text\n{verb_parser(name, module).format_help().rstrip()}\n```",
         ]

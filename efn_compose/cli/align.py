@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output(parser, "gets one .h5 file per donor", metavar="FOLDER", required=True)
     parser.add_argument("--variant", default="", help="nest all donors into this network first")
     parser.add_argument(
-        "--reference", metavar="NAME", help="donor whose basis the others get; default: the first"
+        "--reference",
+        metavar="NAME",
+        help="donor whose order of channels the others take; default: the first",
     )
     parser.add_argument(
         "--method",

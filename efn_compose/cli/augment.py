@@ -1,8 +1,8 @@
 """`efn-compose augment`: a picture of your images as the network will see them.
 
-Draw a contact sheet with one row per image: the image as it is, each part of the augmentation
+The contact sheet has a row per image: the image as it is, each part of the augmentation
 alone, then the image of each epoch. Draws depend on the seed, the epoch and the image's number, so
-`train` with that seed will use the same ones.
+`train` draws the same ones under that seed.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """`efn-compose cache`: what the cache of decoded images holds.
 
-Sets of images that do not fit into memory once per worker are decoded once per machine, into files
-that all runs share. EFN_COMPOSE_CACHE names another folder, EFN_COMPOSE_CACHE_GB another limit. What
-was used longest ago is removed where room is needed; --clear removes all that no run uses now.
+A large set of images is decoded once per machine, into a file that all runs and their workers share.
+EFN_COMPOSE_CACHE names another folder, EFN_COMPOSE_CACHE_GB another limit. Where room is needed, the
+files that were used longest ago are removed. --clear removes all files that no run uses now.
 """
 
 import argparse

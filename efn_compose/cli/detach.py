@@ -1,7 +1,7 @@
 """`efn-compose detach`: take the decoder off a U-Net; what is left is a donor like any other.
 
-The encoder keeps what it learnt with the decoder. Nothing else changes: where no training changed a
-tensor, the file has the bytes that `attach` was given.
+The encoder keeps what it learnt with the decoder. Without a training in between, the file has the bytes
+that `attach` was given.
 """
 
 import argparse

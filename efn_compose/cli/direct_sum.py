@@ -1,6 +1,6 @@
 """`efn-compose direct-sum`: put several networks side by side into a larger one.
 
-Each keeps its function. The classifier gives the weighted mean of their logits.
+Each network keeps its function. The classifier gives the weighted mean of their logits.
 """
 
 import argparse
@@ -28,9 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=float, nargs="+", metavar="W", help="share of each donor in the logits"
     )
-    parser.add_argument("--fill", default="he", choices=("he", "replicate", "zero"))
+    parser.add_argument(
+        "--fill",
+        default="he",
+        choices=("he", "replicate", "zero"),
+        help="start of new channels: random, copies, or dead (trains badly)",
+    )
     add_placement(parser)
-    parser.add_argument("--head", default="keep", choices=("keep", "drop"))
+    parser.add_argument(
+        "--head",
+        default="keep",
+        choices=("keep", "drop"),
+        help="classifier: the mean of theirs, or none",
+    )
     add_image_arguments(parser, "calibrate new channels and verify", count=64)
 
 

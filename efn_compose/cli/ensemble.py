@@ -33,7 +33,11 @@ ON_INTERRUPT = (
 #: Flags that stand for settings: the setting, the name of its value, the help text.
 _FLAGS = {
     "data": ("data.source", "SOURCE", "images of any source, such as folder:PATH"),
-    "method": ("ensemble.method", "METHOD", "what challenges the median; default: bagged_climb"),
+    "method": (
+        "ensemble.method",
+        "METHOD",
+        "combination that challenges the median; default: bagged_climb",
+    ),
     "measure": ("ensemble.measure", "MEASURE", "auc, loss or accuracy; default: auc"),
     "tta": ("ensemble.tta", "N", "views of each image; default: those of each training"),
     "submission": ("ensemble.template", "TEMPLATE", "a competition's CSV to fill"),
@@ -44,9 +48,13 @@ _FLAGS = {
         "FOLDER",
         "a finished ensemble that the report shows beside this",
     ),
-    "workers": ("executor.workers", "N", "that fit second-level models; default: one per core"),
-    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
-    "hours": ("budget.hours", "X", "finish after so many hours with what is there"),
+    "workers": (
+        "executor.workers",
+        "N",
+        "processes that fit second-level models; default: one per core",
+    ),
+    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
+    "hours": ("budget.hours", "X", "finish within X hours, with the networks asked by then"),
     "output": ("run.path", "FOLDER", "run folder, default: runs/ensemble"),
 }
 
@@ -62,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="TOML file; flags override it")
     add_setting_flags(parser, _FLAGS)
     parser.add_argument(
-        "--until", metavar="HH:MM", help="finish at this time of day with what is there"
+        "--until",
+        metavar="HH:MM",
+        help="finish at this time of day, with the networks asked by then",
     )
     add_resume(parser)
     add_dry_run(parser, "check everything, say what would be combined, and stop")

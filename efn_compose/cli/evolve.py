@@ -1,7 +1,8 @@
 """`efn-compose evolve`: the main job.
 
-Search for starting weights, composed from the donors, that train better on your data than
-any donor; write them with a report and a verdict on data the search never saw.
+Candidates are composed from the donors, trained briefly and scored. The weights that train best on your
+data are written, with a report. A verdict says whether they beat the best donor, on images that the
+search never saw.
 """
 
 import argparse
@@ -33,13 +34,13 @@ _FLAGS = {
     "output": ("run.path", "FOLDER", "run folder; default: runs/ and the configuration's name"),
     "hours": (
         "budget.hours", "H",
-        "end within H hours, finals and test included; with --parcel: hand the run on within",
+        "stop within H hours, finals and test included; with --parcel, hand the run on by then",
     ),
-    "evaluations": ("budget.evaluations", "N", "make at most N, finals and test included"),
+    "evaluations": ("budget.evaluations", "N", "make at most N evaluations, finals and test included"),
     "until-no-better": (
         "budget.until_no_better", "N", "end the search after N evaluations without a new best"
     ),
-    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
+    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
 }  # fmt: skip
 _CACHE_TOO = " but the cache of decoded images, which the run will read"
 #: More classes than these are counted, not listed.

@@ -1,7 +1,7 @@
 """`efn-compose export`: write a weight file for another library.
 
-The file is exact if the library can express the network. Otherwise it is refused, with every
-reason.
+The exported network computes the same. Where the library cannot express it, the export is refused with
+every reason.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """`efn-compose nest`: put a network into a larger one.
 
-At first the larger network computes the same function. One tensor is in memory at a time, so L3
-(1.5 billion parameters) needs no large machine.
+Untrained, the larger network computes the same function as the small one. One tensor is in memory at a
+time, so that L3 with its 1.5 billion parameters needs no large machine.
 """
 
 import argparse

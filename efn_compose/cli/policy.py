@@ -1,7 +1,7 @@
 """`efn-compose policy`: find an augmentation policy for your images, with networks that you have.
 
 RUN is a run folder of `efn-compose train`. Each of its networks scores policies on images that it was not
-trained on; nothing is trained for it. Fresh trainings then compare the best policy with
+trained on, so that scoring trains nothing. Fresh trainings then compare the best policy with
 TrivialAugment. The run folder gets policy.toml: the found policy where it is ahead by more than a
 standard error, otherwise TrivialAugment. Train with it: --set augment.auto=policy.toml. A killed
 search goes on with the same command and --resume.
@@ -33,8 +33,8 @@ _FLAGS = {
     "evaluations": ("policy.evaluations", "N", "policies to score"),
     "seeds": ("policy.seeds", "N", "fresh trainings of either policy"),
     "epochs": ("policy.epochs", "N", "of these trainings; default: those of the run"),
-    "workers": ("executor.workers", "N", "that score and train; default: one per core"),
-    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
+    "workers": ("executor.workers", "N", "processes that score and train; default: one per core"),
+    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
     "output": ("run.path", "FOLDER", "run folder, default: runs/policy"),
 }
 

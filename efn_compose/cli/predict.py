@@ -59,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         metavar="X",
         default="",
-        help="two classes: from which probability on the second is predicted; a number, youden or "
-        "sensitivity=0.95, measured on the out-of-fold predictions",
+        help="two classes: the least probability of the second class that predicts it: a number, or "
+        "youden or sensitivity=0.95, which are measured on the out-of-fold predictions",
     )
     parser.add_argument(
         "--submission",
@@ -79,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--address",
         metavar="HOST:PORT",
         default="",
-        help="of a running Ray cluster; its workers predict",
+        help="a running Ray cluster, whose workers predict",
     )
     add_dry_run(parser, "check everything, say what would be done, and stop")
 

@@ -1,8 +1,8 @@
 """`efn-compose pretrain`: train a donor on images without labels.
 
-A donor goes in, a donor of the same lineage comes out. Monitors say whether its outputs collapse
-or leave the donor's. With labelled images a verdict compares it with the donor absorbed on the same
-images. A killed run goes on with the same command and --resume.
+The result is a donor of the same lineage. Monitors warn where its features collapse, or move far from
+the donor's. With labelled images a verdict compares it with the donor absorbed on the same images. A
+killed run goes on with the same command and --resume.
 """
 
 import argparse
@@ -34,7 +34,11 @@ _FLAGS = {
         "SOURCE",
         "images to learn from; folder:PATH needs no classes",
     ),
-    "data": ("labelled.source", "SOURCE", "labelled images that judge; without them no verdict"),
+    "data": (
+        "labelled.source",
+        "SOURCE",
+        "labelled images for the verdict; without them there is none",
+    ),
     "size": ("unlabelled.size", "N", "pixels, height and width"),
     "method": (
         "pretrain.methods",
@@ -47,7 +51,7 @@ _FLAGS = {
     "batch-size": ("pretrain.batch_size", "N", "images per update"),
     "learning-rate": ("pretrain.learning_rate", "X", "highest rate"),
     "workers": ("executor.workers", "N", "pretrainings at once; default: one per core"),
-    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
+    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
     "output": ("run.path", "FOLDER", "run folder, default: runs/ and the configuration's name"),
 }
 

@@ -1,7 +1,7 @@
 """`efn-compose report`: draw a run's page, compare runs, follow or serve one.
 
-Draw a run's report.html from its folder alone; the run may be going on, finished or broken.
-Several runs give one page that compares them, the first being the reference.
+The page, report.html, is drawn from the run folder alone. The run may be going on, finished or broken.
+Several runs give one page that compares them with the first.
 """
 
 import argparse

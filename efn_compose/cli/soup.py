@@ -1,8 +1,9 @@
 """`efn-compose soup`: several fine-tunings of one checkpoint averaged into one network.
 
 Without images, BatchNorm statistics are pooled and nothing is compared. With images, statistics
-are re-estimated, greedy and learned soups become possible, and a verdict compares the soup with
-the best network alone on images that chose nothing. Take images that no network was trained on.
+are re-estimated, and greedy and learned soups become possible. A verdict then compares the soup with
+the best network alone, on images that no choice was made by. Take images that no network was
+trained on.
 """
 
 import argparse

@@ -34,11 +34,11 @@ _FLAGS = {
     "weights": ("study.weights", "A,B", "donors: weight files of any library, or package:NAME"),
     "data": ("study.sources", "A,B", "images of any sources, such as folder:PATH"),
     "size": ("data.size", "N", "pixels, height and width, where resolution is no axis"),
-    "folds": ("validation.folds", "N", "that validate in turn; 1: a fifth validates"),
+    "folds": ("validation.folds", "N", "each validates once; with 1, a fifth of the images"),
     "seeds": ("validation.seeds", "N", "trainings per combination and fold"),
     "epochs": ("train.epochs", "N", "passes over the images"),
     "workers": ("executor.workers", "N", "trainings at once; default: one per core"),
-    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
+    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
     "output": ("run.path", "FOLDER", "run folder, default: runs/ and the configuration's name"),
 }
 

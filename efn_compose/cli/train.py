@@ -38,15 +38,15 @@ _FLAGS = {
     "masks": ("data.masks", "PATTERN", "path of a mask, * for its image: ../masks/*_mask.png"),
     "size": ("data.size", "N", "pixels, height and width"),
     "variants": ("weights.variants", "A,B", "networks; larger ones get the weights nested"),
-    "folds": ("validation.folds", "N", "that validate in turn; 1: a fifth validates"),
+    "folds": ("validation.folds", "N", "each validates once; with 1, a fifth of the images"),
     "seeds": ("validation.seeds", "N", "trainings per network and fold"),
     "epochs": ("train.epochs", "N", "passes over the images"),
     "batch-size": ("train.batch_size", "N", "images per step"),
     "learning-rate": ("train.learning_rate", "X", "highest rate"),
     "semi": ("semi.method", "METHOD", "noisy-student or mean-teacher: use unlabelled images"),
-    "unlabelled": ("semi.unlabelled", "SOURCE", "those images; folder:PATH needs no classes"),
+    "unlabelled": ("semi.unlabelled", "SOURCE", "images for --semi; folder:PATH needs no classes"),
     "workers": ("executor.workers", "N", "trainings at once; default: one per core"),
-    "address": ("executor.address", "HOST:PORT", "of a running Ray cluster; auto finds one here"),
+    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
     "output": ("run.path", "FOLDER", "run folder, default: runs/ and the configuration's name"),
 }
 

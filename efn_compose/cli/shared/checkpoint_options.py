@@ -28,7 +28,7 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         metavar="FIELD",
         action="append",
         default=[],
-        help="a field beside the weights that changes nothing; may be repeated",
+        help="a field of the file that does not change the network; may be repeated",
     )
 
 

@@ -144,10 +144,11 @@ def verb_parser(name: str, module: VerbModule) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print the result as JSON")
     common.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    summary, more = VERBS[name].summary, (module.__doc__ or "").partition("\n\n")[2]
     parser = argparse.ArgumentParser(
         prog=f"efn-compose {name}",
         parents=[common],
-        description=(module.__doc__ or "").partition("\n\n")[2] or VERBS[name].summary,
+        description=f"{summary[0].upper()}{summary[1:]}.\n\n{more}".rstrip(),
         epilog=f"example:\n  {module.EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -33,8 +33,18 @@ def add_placement(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="run the networks in float64 and compare"
     )
-    parser.add_argument("--extra-repeats", default="end", choices=("end", "interleaved"))
-    parser.add_argument("--positions", default="leading", choices=("leading", "random"))
+    parser.add_argument(
+        "--extra-repeats",
+        default="end",
+        choices=("end", "interleaved"),
+        help="place of the blocks that a stage has more: after the others, or among them",
+    )
+    parser.add_argument(
+        "--positions",
+        default="leading",
+        choices=("leading", "random"),
+        help="channels of the large network that take the small one's; default: the first",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of random values and positions")
 
 
