@@ -6,6 +6,7 @@ from typing import Literal
 
 from efn_compose.arch.decoder import decoder_operations
 from efn_compose.arch.inventory import TensorSpec, inventory
+from efn_compose.arch.layer_names import is_expanded
 from efn_compose.arch.specs import ArchSpec
 from efn_compose.arch.walk import body
 
@@ -56,7 +57,7 @@ def _kind(name: str) -> GroupKind:
         return "stem"
     if name == "top":
         return "top"
-    if name.endswith("_expanded"):
+    if is_expanded(name):
         return "expanded"
     return "se" if name.endswith("_se") else "stream"
 

@@ -1,9 +1,11 @@
-"""Names of layers: how the walk makes them, and how algorithms ask for one of a block's layers."""
+"""Names of layers and channel groups: how the walk makes them, and how algorithms ask for them."""
 
 from typing import Literal
 
 STEM_CONV, STEM_BN = "stem_conv", "stem_bn"
 TOP_CONV, TOP_BN = "top_conv", "top_bn"
+
+_EXPANDED = "_expanded"
 
 #: The layers of a block that have tensors.
 Part = Literal[
@@ -70,3 +72,33 @@ def skip_conv_of(norm: str) -> str:
         'decoder_step1_first_skip_conv'
     """
     return norm.removesuffix("_bn") + "_skip_conv"
+
+
+def expanded_group(segment: str) -> str:
+    """Return the channel group of a segment's expanded channels, whether it has any or not.
+
+    Example:
+        >>> expanded_group("stage2_block1")
+        'stage2_block1_expanded'
+    """
+    return f"{segment}{_EXPANDED}"
+
+
+def is_expanded(group: str) -> bool:
+    """Return whether a channel group is that of expanded channels.
+
+    Example:
+        >>> is_expanded("stage2_block1_expanded"), is_expanded("stage2")
+        (True, False)
+    """
+    return group.endswith(_EXPANDED)
+
+
+def segment_of_group(group: str) -> str:
+    """Return the segment whose expanded channels a group is; the stem and the top are their own.
+
+    Example:
+        >>> segment_of_group("stage2_block1_expanded"), segment_of_group("stem")
+        ('stage2_block1', 'stem')
+    """
+    return group.removesuffix(_EXPANDED)

@@ -8,6 +8,7 @@ import numpy as np
 from efn_compose.analysis.html.palette import DONORS_LIGHT, LIGHT
 from efn_compose.analysis.weights.weight_comparison import compare_weights
 from efn_compose.arch import HEAD_LAYER, inventory
+from efn_compose.arch.layer_names import STEM_CONV
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 
@@ -75,7 +76,7 @@ def _title(donor: Donor) -> str:
 
 def _stem(donor: Donor) -> np.ndarray:
     """Return the stem's kernel, (height, width, RGB, filter)."""
-    return donor.tensors["stem_conv/kernel"]
+    return donor.tensors[f"{STEM_CONV}/kernel"]
 
 
 def _draw_stems(figure: "Figure", place: Any, donors: Sequence[Donor]) -> None:

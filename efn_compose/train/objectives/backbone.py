@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from efn_compose.arch.layer_names import TOP_CONV
 from efn_compose.donors import Donor
 from efn_compose.models import build_model, model_variables
 from efn_compose.models.fast_layers import fast_layers
@@ -83,7 +84,7 @@ def trained_donor(
 
 def _variables(model: keras.Model, donor: Donor) -> dict[str, Any]:
     """Return the backbone's variables by canonical name; a network may end before the top."""
-    has_top = any(layer.name == "top_conv" for layer in model.layers)
+    has_top = any(layer.name == TOP_CONV for layer in model.layers)
     return model_variables(model, donor.spec, None, has_top=has_top)
 
 

@@ -11,6 +11,7 @@ from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.search_view import SearchView
 from efn_compose.analysis.reading.stored_values import is_donor
 from efn_compose.arch import ArchSpec, TensorSpec, inventory
+from efn_compose.arch.layer_names import is_expanded
 from efn_compose.compose import Blend, DonorMap, Mix, Recipe
 from efn_compose.compose.space import segment_of, segments
 from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED, CONTROL
@@ -205,7 +206,7 @@ def _split_map(found: object) -> tuple[dict[str, int], dict[str, np.ndarray]]:
             hosts[str(name)] = donors
         elif isinstance(donors, list) and donors and all(map(is_donor, donors)):
             units[str(name)] = np.array(donors, np.int64)
-            if not str(name).endswith("_expanded"):
+            if not is_expanded(str(name)):
                 hosts.setdefault(str(name), int(np.bincount(units[str(name)]).argmax()))
     return hosts, units
 

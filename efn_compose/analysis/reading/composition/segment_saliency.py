@@ -3,6 +3,7 @@
 import numpy as np
 
 from efn_compose.arch.channels import channel_groups
+from efn_compose.arch.layer_names import segment_of_group
 from efn_compose.nesting.reducing.saliency import weight_saliency
 from efn_compose.store import WeightFile
 
@@ -30,7 +31,7 @@ def segment_saliency(file: WeightFile) -> dict[str, float]:
         return {}
     groups = channel_groups(file.header.spec)
     found = {
-        name.removesuffix("_expanded"): float(np.mean(weight_saliency(group, file.read)))
+        segment_of_group(name): float(np.mean(weight_saliency(group, file.read)))
         for name, group in groups.items()
         if group.kind in ("expanded", "stem", "top")
     }
