@@ -62,7 +62,7 @@ class SourceOptions(NamedSource):
     source: str = setting("", SOURCES)
     size: int = setting(48, "pixels, height and width", minimum=8, maximum=2048)
     metric: Literal["accuracy", "auc"] = setting(
-        "accuracy", "reported beside the cross-entropy; auc: area under the curve"
+        "accuracy", "score reported beside the cross-entropy; auc: area under the curve"
     )
     unreadable_share: float = setting(
         0.0,

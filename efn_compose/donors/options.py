@@ -45,6 +45,6 @@ class DonorOptions:
     )
     ancestor: str = setting(
         "",
-        "name of the donor that the others were trained on from; empty: the one nearest to all",
+        "name of the donor that all others descend from; empty: the donor nearest to all others",
         read_when=When("search.granularity", ("stage_share", "block_share")),
     )

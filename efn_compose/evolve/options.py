@@ -133,14 +133,14 @@ class ExecutorOptions:
     )
     memory_limit_mb: int = setting(
         6000,
-        "MB that a worker may grow to before it is replaced; 0: any",
+        "MB that a worker may grow to before it is replaced; 0: no limit",
         minimum=0,
         read_when=(_RAY, When("fitness.batch_size", (0,))),
     )
     patience: float = setting(
         900.0,
-        "seconds to wait for a worker's place and for a first answer; later ones may take ten times "
-        "the median of their kind",
+        "seconds to wait for a free place and for a worker's first answer; a later answer may take ten "
+        "times the median",
         minimum=1.0,
         read_when=_RAY,
     )
@@ -214,8 +214,10 @@ class BudgetOptions:
     another budget; what the journal already decided stays decided.
     """
 
-    hours: float = setting(0.0, "most hours of the whole run, pauses left out; 0: any", minimum=0.0)
-    evaluations: int = setting(0, "most evaluations of the whole run; 0: any", minimum=0)
+    hours: float = setting(
+        0.0, "most hours of the whole run, pauses left out; 0: no limit", minimum=0.0
+    )
+    evaluations: int = setting(0, "most evaluations of the whole run; 0: no limit", minimum=0)
     until_no_better: int = setting(
         0, "evaluations without a new best that end the search; 0: it goes on", minimum=0
     )

@@ -116,8 +116,8 @@ def rungs_setting() -> Any:
     """Declare the setting of a kind whose newcomers stand on cheap rungs first."""
     return setting(
         (),
-        "cheap tests of newcomers before an epoch is spent; they reject where the first generation says "
-        "that they may; ridge may choose, too",
+        "cheap tests of newcomers before they are trained; a test that orders the first generation as "
+        "training does may reject newcomers; ridge may then choose the best of 16",
     )
 
 

@@ -66,19 +66,19 @@ class Halving(SearchKind):
     lines: int = setting(1, "trainings that go on to the end", minimum=1)
     branches: int = setting(
         1,
-        "copies that each of these trainings is split into, averaged after every generation; as many "
-        "as workers keep all of them busy",
+        "copies of each line that train side by side and are averaged after every generation; one per "
+        "worker keeps all workers busy",
         minimum=1,
     )
 
     optimizer: Literal["fresh", "kept"] = setting(
         "fresh",
-        "fresh: every generation begins without moments; kept: each training goes on with those of the "
-        "one it follows, on disk meanwhile",
+        "Adam's moments between generations; fresh: forgotten; kept: on the disk, for the training that "
+        "goes on",
     )
     rate: Literal["constant", "falling"] = setting(
         "constant",
-        "falling: to 0 over the second half of all generations, whose number must be known",
+        "learning rate over the search; falling: to 0 over the second half of all generations",
         read_when=When("budget.is_set", (False,), "no budget"),
     )
 

@@ -26,4 +26,4 @@ class DeviceOptions:
     precision: Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"] = setting(
         "auto", "auto: float32 on processors, mixed_float16 on GPUs, bfloat16 on TPUs"
     )
-    xla: bool = setting(False, "compile the steps; slower on processors, always so on TPUs")
+    xla: bool = setting(False, "compile the steps with XLA; slower on processors; TPUs always do")
