@@ -12,7 +12,7 @@ more than all others.
 from functools import lru_cache
 
 from efn_compose.arch.feature_points import FeaturePoint, feature_points
-from efn_compose.arch.layer_names import expanded_group
+from efn_compose.arch.layer_names import expanded_of
 from efn_compose.arch.specs import ArchSpec, BlockSpec
 from efn_compose.arch.walk import IMAGE, FunctionName, Operation, OperationPath, body, normalised
 
@@ -122,7 +122,7 @@ def _mirrored(
     # The first block of a stage expands the stage before it: shares, not counts, are taken over.
     hidden = max(1, block.mid_channels * width // block.in_channels)
     kernel = block.kernel if block.kind == "fused" else 1
-    _merge(path, f"{name}_expand", skip, expanded_group(name), hidden, kernel, "network")
+    _merge(path, f"{name}_expand", skip, expanded_of(name), hidden, kernel, "network")
     if block.kind == "mbconv":
         path.depthwise(f"{name}_depthwise_conv", block.kernel, 1)
         path.norm(f"{name}_depthwise_bn")

@@ -74,11 +74,11 @@ def skip_conv_of(norm: str) -> str:
     return norm.removesuffix("_bn") + "_skip_conv"
 
 
-def expanded_group(segment: str) -> str:
+def expanded_of(segment: str) -> str:
     """Return the channel group of a segment's expanded channels, whether it has any or not.
 
     Example:
-        >>> expanded_group("stage2_block1")
+        >>> expanded_of("stage2_block1")
         'stage2_block1_expanded'
     """
     return f"{segment}{_EXPANDED}"

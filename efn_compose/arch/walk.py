@@ -11,14 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeVar
 
-from efn_compose.arch.layer_names import (
-    STEM_BN,
-    STEM_CONV,
-    TOP_BN,
-    TOP_CONV,
-    expanded_group,
-    layer_of,
-)
+from efn_compose.arch.layer_names import STEM_BN, STEM_CONV, TOP_BN, TOP_CONV, expanded_of, layer_of
 from efn_compose.arch.specs import ArchSpec, BlockSpec
 from efn_compose.errors import ConfigError, describe_problems
 
@@ -208,7 +201,7 @@ def block_groups(spec: ArchSpec) -> dict[str, tuple[str, str, str]]:
             if stream in taken:
                 stream = block.name
             taken.add(stream)
-        mid = expanded_group(block.name) if block.has_expand else group_in
+        mid = expanded_of(block.name) if block.has_expand else group_in
         groups[block.name] = (group_in, mid, stream)
     return groups
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from efn_compose.arch import ArchSpec, inventory
-from efn_compose.arch.layer_names import expanded_group
+from efn_compose.arch.layer_names import expanded_of
 from efn_compose.compose.averaging import Tensors, average_tensor, shifted_tensor
 from efn_compose.compose.gather import Selection
 from efn_compose.compose.space import DonorMap, segment_of
@@ -52,7 +52,7 @@ def compose(
             f"The donor map names donors {missing}, but there are only {len(donors)}."
         )
     averaged = (*donor_map.blends, *donor_map.mixes)
-    twice = [name for name in averaged if expanded_group(name) in donor_map.units]
+    twice = [name for name in averaged if expanded_of(name) in donor_map.units]
     if twice:
         raise InvalidGenomeError(
             f"Segments are averaged or have units of several donors, not both. Received: {twice}."

@@ -11,7 +11,7 @@ import numpy as np
 
 from efn_compose.arch import ArchSpec, TensorSpec, channel_groups, inventory
 from efn_compose.arch.decoder import decoder_operations
-from efn_compose.arch.layer_names import expanded_group
+from efn_compose.arch.layer_names import expanded_of
 from efn_compose.errors import InvalidGenomeError
 
 Genome = tuple[int, ...]
@@ -318,5 +318,5 @@ def expanded_groups(spec: ArchSpec) -> dict[str, str]:
     Steps of a mirror have such channels, too.
     """
     groups = channel_groups(spec)
-    names = {segment: expanded_group(segment) for segment in segments(spec)}
+    names = {segment: expanded_of(segment) for segment in segments(spec)}
     return {segment: group for segment, group in names.items() if group in groups}
