@@ -13,14 +13,13 @@ from efn_compose.arch import Preprocessing
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.numerics.pixel_array import PixelArray
-from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.train.objectives.backbone import precision_of
 from efn_compose.train.objectives.classification import Classification
 from efn_compose.train.objectives.linear_head import draw_head, linear_head
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe import Trainer
 
-#: Images per pass where no gradient is needed; nothing is known of the network's memory.
+#: Images per pass where no gradient is needed.
 _BATCH = 64
 #: Seeds of the dropout masks of neighbouring layers differ by so much.
 _SPACING = 7919
@@ -117,14 +116,9 @@ class FunctionTrainer(Trainer):
         """Return the donor as it was: it has no place for the network's weights."""
         return donor
 
-    def recalibrate(self, images: PixelArray) -> None:
-        """Re-estimate BatchNorm statistics, as `Trainer.recalibrate` does."""
-        recalibrate(
-            self.model,
-            images,
-            batch_size=_BATCH,
-            forward=lambda batch: self._statistics(self.scaled(batch)),
-        )
+    def pass_size(self, side: int) -> int:
+        """Return a number that suits most networks: nothing is known of this one's memory."""
+        return _BATCH
 
     def predict(self, images: PixelArray, batch_size: int = 0) -> np.ndarray:
         """Return logits (image, class), as `Trainer.predict` does."""

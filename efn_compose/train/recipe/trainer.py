@@ -17,7 +17,7 @@ from efn_compose.store.weights.parts import refuse_parts
 from efn_compose.train.engine.forward import Forward
 from efn_compose.train.engine.head_start import classifier_input, head_numbers
 from efn_compose.train.examples import TrainingData
-from efn_compose.train.objectives.backbone import norm_variables, start_backbone, trained_donor
+from efn_compose.train.objectives.backbone import norm_variables, trained_donor
 from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.recipe.average import MovingAverage, assign_all, step_back
 from efn_compose.train.recipe.history import History
@@ -127,7 +127,7 @@ class Trainer:
         refuse_parts(donor.name, others, "this training")
         self.objective.start(self.model, donor, seed)
         if self.objective.begins_at_images(self.model, donor):
-            self._start_head(donor, data)
+            self._start_head(data)
         self.objective.begin(data, updates)
         for step in (self.step, self.warm_up):
             if step is not None:
@@ -136,7 +136,7 @@ class Trainer:
             self.average.start()
         self.set_anchor()
 
-    def _start_head(self, donor: Donor, data: TrainingData) -> None:
+    def _start_head(self, data: TrainingData) -> None:
         """Let the head begin at the features that the first epoch's training sees."""
         numbers = head_numbers(len(data.train_images))
         images = resized(data.train_images[numbers], self.options.size_in(0, data.size))
@@ -146,20 +146,19 @@ class Trainer:
             self._features = tf.function(
                 lambda x: network(x, training=True), input_signature=signature, autograph=False
             )
-        found: list[np.ndarray] = []
-        if len(images) > 1:
-            passes = passes_in_training_mode(
-                self.model,
-                images,
-                batch_size=inference_batch(self.spec, int(images.shape[1])),
-                forward=lambda batch: self._features(self.scaled(batch)).numpy(),
-            )
-            found = [features for _, features in passes]
-        # The passes left their statistics behind; a training begins with the donor's.
-        start_backbone(self.model, donor)
-        if found:
-            features = np.concatenate(found).astype(np.float32)
-            self.objective.start_head(self.model, features, self.objective.targets(data)[numbers])
+        if len(images) < 2:
+            return
+        begun = self.present()
+        passes = passes_in_training_mode(
+            self.model,
+            images,
+            batch_size=self.pass_size(int(images.shape[1])),
+            forward=lambda batch: self._features(self.scaled(batch)).numpy(),
+        )
+        features = np.concatenate([found for _, found in passes]).astype(np.float32)
+        # The passes left their statistics behind.
+        self.put(begun)
+        self.objective.start_head(self.model, features, self.objective.targets(data)[numbers])
 
     def set_anchor(self) -> None:
         """Let "two_forward_one_back" go back to here."""
@@ -221,9 +220,13 @@ class Trainer:
         recalibrate(
             self.model,
             images,
-            batch_size=inference_batch(self.spec, int(images.shape[1])),
+            batch_size=self.pass_size(int(images.shape[1])),
             forward=lambda batch: self._statistics(self.scaled(batch)),
         )
+
+    def pass_size(self, side: int) -> int:
+        """Return how many images of a side pass at once where no gradient is needed."""
+        return inference_batch(self.spec, side)
 
     def scaled(self, images: Any) -> tf.Tensor:
         """Return images, values 0-255, as the network wants them."""
