@@ -168,13 +168,14 @@ def main() -> None:
                   "finals.finalists": 1, "finals.final_seeds": 2, "finals.noise_repeats": 2,
                   "fitness.epochs": 1, "fitness.batch_size": 16},
         "networks": {"train.epochs": 2, "train.precision": "float32"},
+        "first": {"predict.source": f"csv:{folder / 'test.csv'}"},
         "larger": {"nest.into": LARGER},
         "larger_networks": {"train.epochs": 2, "train.precision": "float32"},
         "answer": {"ensemble.tta": 1, "data.source": f"csv:{folder / 'test.csv'}"},
     }  # fmt: skip
     for name in ("magic", "networks", "larger_networks"):
         settings[name] |= {"data.source": f"csv:{table}", "data.size": 48}
-    for name in settings.keys() - {"larger"}:
+    for name in settings.keys() - {"first", "larger"}:
         settings[name] |= {"executor.device": "cpu", "executor.workers": 2}
     words = "".join(
         f" \\\n  '{name}.{key}={value}'"

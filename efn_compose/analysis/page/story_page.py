@@ -67,7 +67,8 @@ def _page(
     result: Mapping[str, Any],
 ) -> str:
     seconds = sum(line["timing"]["seconds"] for line in done.values())
-    submission, licence = result.get("submission"), _licence(result)
+    worth = {row["stage"]: row for row in result.get("worth", ())}
+    answers = [stage for stage, line in done.items() if "submission" in line["products"]]
     body = element(
         "div",
         element("header", element("h1", "Pipeline ", name(folder.name))),
@@ -76,20 +77,16 @@ def _page(
             element("p", result["words"], class_="lead", id="verdict"),
             facts(
                 [
+                    *_figure(result),
                     ("Stages", f"{len(done)} of {len(stages)}", "have ended"),
                     ("Time", duration(seconds), "all stages together"),
-                    (
-                        "Submission",
-                        _link(folder, submission) if submission else "none",
-                        "the best that is finished",
-                    ),
-                    *([licence] if licence is not None else []),
+                    *_licence(result),
                 ]
             ),
-            section("chain", "The chain", chain_figure(_links(stages, done))),
+            section("chain", "The chain", chain_figure(_links(folder, stages, done, worth))),
             section("stages", "Stages", _table(folder, stages, done, result)),
             section("worth", "Without each stage", *_worth(result)),
-            *_reasons(folder, stages),
+            section("submission", "The submission", *_submission(folder, stages, result, answers)),
             section("words", "What each stage says", *_words(folder, done)),
         ),
         class_="page",
@@ -97,52 +94,99 @@ def _page(
     return page(f"{folder.name}: {result['words']}", [body])
 
 
+def _figure(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the figure of the submission with its interval, where there is one."""
+    found = result.get("figure")
+    if not found:
+        return []
+    ends = f"{found['low']:.3f} to {found['high']:.3f} with 95 % confidence"
+    words = f"{ends}; {found['words']}"
+    return [(found["measure"].capitalize(), f"{found['value']:.4f}", words)]
+
+
 def _worth(result: Mapping[str, Any]) -> list[Html]:
     """Return what would stand in each stage's place, and how much worse that would be."""
-    rows = [
-        [
-            name(row["stage"]),
+    measure = (result.get("figure") or {}).get("measure", "score")
+    rows = []
+    for row in result.get("worth", ()):
+        gain = (
+            "0" if row["gain"] == row["error"] == 0 else f"{row['gain']:+.4f} ± {row['error']:.4f}"
+        )
+        scores = row.get("scores")
+        # Of a loss all scores are negative; people know it as it is.
+        said = (
+            ""
+            if not scores
+            else [
+                f"{abs(scores[1]):.4f}",
+                element("small", f"with it {abs(scores[0]):.4f}", class_="under"),
+            ]
+        )
+        rows.append(
             [
-                f"{row['gain']:+.4f} ± {row['error']:.4f}",
-                element("small", row["words"], class_="under"),
-            ],
-            [row["instead"], element("small", row["judged"], class_="under")],
-        ]
-        for row in result.get("worth", ())
-    ]
+                name(row["stage"]),
+                [
+                    gain.replace("-", "\N{MINUS SIGN}"),
+                    element("small", row["words"], class_="under"),
+                ],
+                said,
+                [row["instead"], element("small", row["judged"], class_="under")],
+            ]
+        )
     if not rows:
         return [element("p", "No stage that has ended tells what it was worth.")]
     return [
         element(
             "p",
             "A gain above 0 says that the stage is better than what would stand in its place. ± is the "
-            "standard error of the paired difference; within one of it the two are not told apart.",
+            "standard error of the paired difference. A stage pays where its gain is more than two of "
+            "them, may pay where it is more than one, and is not told apart otherwise.",
         ),
-        table(["stage", "gain", "over"], rows, numeric=(1,)),
+        table(
+            ["stage", "gain", f"{measure} without it", "what would stand in its place"],
+            rows,
+            numeric=(1, 2),
+        ),
         *(element("p", note) for note in result.get("notes", ())),
     ]
 
 
-def _reasons(folder: Path, stages: Mapping[str, Mapping[str, Any]]) -> list[Html]:
-    """Return why the submission is what it is, in the words of the ensemble's guard."""
-    ensembles = [stage for stage, settings in stages.items() if settings["verb"] == "ensemble"]
-    places = [folder / stage / RESULT_FILE for stage in ensembles]
-    if not places or not places[-1].is_file():
-        return []
-    reasons = json.loads(places[-1].read_text(encoding="utf-8"))["reasons"]
-    paragraphs = [
-        element("p", reason[:1].upper() + reason[1:].replace("_", " ")) for reason in reasons
+def _submission(
+    folder: Path,
+    stages: Mapping[str, Mapping[str, Any]],
+    result: Mapping[str, Any],
+    answers: Sequence[str],
+) -> list[Html]:
+    """Return the files to hand in, and why they are as they are, in the words of the guard."""
+    submission = result.get("submission")
+    if not submission:
+        return [element("p", "This pipeline makes none.")]
+    files = [submission, "plan_b.csv", *(f"{stage}/second.csv" for stage in answers[-1:])]
+    links = [_link(folder, one) for one in files if (folder / one).is_file()]
+    places = [
+        folder / stage / RESULT_FILE for stage in stages if stages[stage]["verb"] == "ensemble"
     ]
-    return [section("submission", "Why this submission", *paragraphs)]
+    reasons: list[str] = []
+    if places and places[-1].is_file():
+        reasons = json.loads(places[-1].read_text(encoding="utf-8"))["reasons"]
+    origin = result.get("origin")
+    return [
+        element("p", "Files: ", join(links, ", "), "."),
+        *([element("p", f"{submission} is {origin}.")] if origin else []),
+        *(element("p", words[:1].upper() + words[1:].replace("_", " ")) for words in reasons),
+    ]
 
 
-def _licence(result: Mapping[str, Any]) -> tuple[str, str, str] | None:
+def _licence(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     licence = result.get("licence")
-    return None if licence is None else ("Licence", licence["name"], licence["words"])
+    return [] if licence is None else [("Licence", licence["name"], licence["words"])]
 
 
 def _links(
-    stages: Mapping[str, Mapping[str, Any]], done: Mapping[str, Mapping[str, Any]]
+    folder: Path,
+    stages: Mapping[str, Mapping[str, Any]],
+    done: Mapping[str, Mapping[str, Any]],
+    worth: Mapping[str, Mapping[str, Any]],
 ) -> list[Link]:
     return [
         Link(
@@ -150,7 +194,9 @@ def _links(
             f"{settings['verb']}, {duration(done[stage]['timing']['seconds'])}"
             if stage in done
             else f"{settings['verb']}, not yet",
+            worth[stage]["words"] if stage in worth else "",
             tuple(other for other in stages if other != stage and _reads(settings, other)),
+            _page_of(folder, stage, done),
         )
         for stage, settings in stages.items()
     ]
@@ -173,6 +219,7 @@ def _table(
 ) -> Html:
     rows: list[Sequence[Any]] = []
     failed: Mapping[str, str] = result.get("failed", {})
+    verdicts = {row["stage"]: row["words"] for row in result.get("worth", ())}
     for stage, settings in stages.items():
         line = done.get(stage)
         if line is None:
@@ -180,14 +227,16 @@ def _table(
         else:
             time, words = duration(line["timing"]["seconds"]), line["headline"]
         verb = element("small", settings["verb"], class_="under")
-        rows.append([[_link(folder, _page_of(folder, stage), stage), verb], time, words])
-    return table(["stage", "time", "came to"], rows, numeric=(1,))
+        head = [_link(folder, _page_of(folder, stage, done), stage), verb]
+        rows.append([head, time, words, verdicts.get(stage, "")])
+    return table(["stage", "time", "came to", "verdict"], rows, numeric=(1,))
 
 
-def _page_of(folder: Path, stage: str) -> str:
-    """Return what a stage has to look at."""
-    report = f"{stage}/{REPORT_FILE}"
-    return report if (folder / report).is_file() else f"{stage}/{_LEADERBOARD}"
+def _page_of(folder: Path, stage: str, done: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what a stage has to look at: a page, else its first product; empty: nothing."""
+    products = done[stage]["products"].values() if stage in done else ()
+    files = [f"{stage}/{REPORT_FILE}", f"{stage}/{_LEADERBOARD}", *products]
+    return next((one for one in files if (folder / one).is_file()), "")
 
 
 def _link(folder: Path, relative: str, words: str = "") -> Html:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from efn_compose.analysis.page.story_page import write_story_page
@@ -10,7 +11,7 @@ from efn_compose.errors import EfnComposeError, RunError
 from efn_compose.jobs.pipeline.early import PLAN_B_FILE, SUBMISSION_FILE, copy
 from efn_compose.jobs.pipeline.stages import PLAN_B, SUBMISSION, submitting_stage, unread_stages
 from efn_compose.jobs.pipeline.story import Stage, Story
-from efn_compose.jobs.pipeline.worth import shared_images, worth_of_stages
+from efn_compose.jobs.pipeline.worth import final_figure, shared_images, worth_of_stages
 from efn_compose.store import RunFolder
 from efn_compose.store.run_folder import RESULT_FILE
 
@@ -123,6 +124,7 @@ class Outcome:
             {"all": [{"licence": one} for one in stated]} for stated in self.licences.values()
         )
         has_submission = (self.folder.path / SUBMISSION_FILE).is_file()
+        figure = final_figure(self.story, self.folder.path, self.done)
         self.folder.write_json(
             RESULT_FILE,
             {
@@ -132,6 +134,7 @@ class Outcome:
                 "failed": {name: _words(error) for name, error in self.failed.items()},
                 "submission": SUBMISSION_FILE if has_submission else None,
                 "origin": self._origin() if has_submission else "",
+                "figure": None if figure is None else asdict(figure),
                 "worth": [
                     one.to_json()
                     for one in worth_of_stages(self.story, self.folder.path, self.done)

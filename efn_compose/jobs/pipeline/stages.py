@@ -163,10 +163,9 @@ def _ensemble(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     row = next(row for row in result.methods if row.name == result.verdict.winner)
     # Of a loss all scores are negative; people know it as it is.
     honest = -row.honest if result.measure == "loss" else row.honest
-    columns = len(result.columns)
     headline = (
-        f"The {row.name.replace('_', ' ')} of {columns} column{'' if columns == 1 else 's'} is submitted: "
-        f"{result.measure} {honest:.4f} ± {row.error:.4f} out of fold."
+        f"{result.asked} network{'' if result.asked == 1 else 's'} answered, joined by the "
+        f"{row.name.replace('_', ' ')}: {result.measure} {honest:.4f} ± {row.error:.4f} out of fold."
     )
     return Ended(headline, str(ended), products, result.asked == result.networks)
 

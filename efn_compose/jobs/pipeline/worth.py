@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from efn_compose.analysis.charts.figures import interval_factor
 from efn_compose.assess.ensembles import compare, score
 from efn_compose.assess.ensembles.plain import median
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.assess.out_of_fold.file import find_predictions
 from efn_compose.assess.prediction_store import PredictionStore
-from efn_compose.jobs.pipeline.stages import EARLY_FOLDER, writers_before
+from efn_compose.jobs.pipeline.stages import EARLY_FOLDER, submitting_stage, writers_before
 from efn_compose.jobs.pipeline.story import Stage, Story
 from efn_compose.store.run_folder import RESULT_FILE
 
@@ -28,6 +29,8 @@ class Worth:
         judged: By what and on which images.
         gain: How much better the stage is than that; below 0: worse.
         error: Standard error of the paired difference.
+        scores: Of what there is, and of what would stand in the stage's place, where the measure is the
+            answer's; a loss is below 0.
     """
 
     stage: str
@@ -35,24 +38,72 @@ class Worth:
     judged: str
     gain: float
     error: float
+    scores: tuple[float, float] | None = None
 
     @property
     def words(self) -> str:
-        """The verdict.
+        """The verdict: beyond two standard errors, beyond one, or neither.
 
         Example:
-            >>> Worth("magic", "the best donor", "loss", 0.2, 0.1).words
-            'pays'
-            >>> Worth("magic", "the best donor", "loss", 0.05, 0.1).words
-            'not told apart'
+            >>> [Worth("magic", "the best donor", "loss", x, 0.1).words for x in (0.3, 0.15, 0.05, -0.3)]
+            ['pays', 'may pay', 'not told apart', 'costs']
         """
+        if self.gain == self.error == 0:
+            return "adds nothing"
         if abs(self.gain) <= self.error:
             return "not told apart"
+        if abs(self.gain) <= 2 * self.error:
+            return "may pay" if self.gain > 0 else "may cost"
         return "pays" if self.gain > 0 else "costs"
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self) | {"words": self.words}
+
+
+@dataclass(frozen=True)
+class FinalFigure:
+    """What the submission scores on images that its networks were not trained on.
+
+    Args:
+        measure: Its name.
+        value: As people know it: a loss is above 0.
+        low: Lower end of the 95 % interval.
+        high: Upper end.
+        words: Where it was measured.
+    """
+
+    measure: str
+    value: float
+    low: float
+    high: float
+    words: str
+
+
+def final_figure(
+    story: Story, folder: Path, done: Mapping[str, Mapping[str, Any]]
+) -> FinalFigure | None:
+    """Return the figure of the submission; None before its ensemble has ended, and for one patient.
+
+    Args:
+        story: The story.
+        folder: Its run folder.
+        done: The journal's line of each stage that has ended.
+    """
+    last = submitting_stage(story)
+    if last is None or last.verb != "ensemble" or last.name not in done:
+        return None
+    result = _result(folder / last.name)
+    written = result["methods"][result["written"]]
+    rows = PredictionStore(folder / last.name / "predictions").rows
+    value = -written["honest"] if result["measure"] == "loss" else written["honest"]
+    count = len(np.unique(rows.clusters))
+    if count < 2:
+        return None
+    reach = interval_factor(count) * written["error"]
+    of = f" of {count} patients" if any(rows.patient) else ""
+    words = f"out of fold, {len(rows):,} images{of}"
+    return FinalFigure(result["measure"], value, value - reach, value + reach, words)
 
 
 def worth_of_stages(
@@ -85,8 +136,8 @@ def shared_images(story: Story) -> list[str]:
             if search.verb == "evolve" and is_shared:
                 judged.setdefault(search.name, []).append(stage.name)
     return [
-        f"{search} was chosen by labels of the images that also judge {' and '.join(names)}, whose "
-        "out-of-fold figures may flatter. Those of a test set would not."
+        f"What {search} wrote was chosen by labels of the images that also judge "
+        f"{' and '.join(names)}. Their out-of-fold figures may flatter; those of a test set would not."
         for search, names in judged.items()
     ]
 
@@ -130,10 +181,11 @@ def _combined(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
         name: str, instead: str, other: np.ndarray, places: np.ndarray | slice = slice(None)
     ) -> Worth:
         labels, clusters = rows.label[places], rows.clusters[places]
-        mine = score(measure, labels, median(stated[:, places]))
-        found = compare(mine, score(measure, labels, other), clusters)
+        mine, theirs = (score(measure, labels, x) for x in (median(stated[:, places]), other))
+        found = compare(mine, theirs, clusters)
         where = judged if isinstance(places, slice) else f"{judged}, {len(labels)} images"
-        return Worth(name, instead, where, found.difference, found.standard_error)
+        scores = mine.value, theirs.value
+        return Worth(name, instead, where, found.difference, found.standard_error, scores)
 
     names = [reference.stage for _, reference in stage.references]
     homes = [Path(column.source).name for column in store.columns]
@@ -153,6 +205,7 @@ def _combined(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
             judged,
             result["difference"],
             result["standard_error"],
+            tuple(result["methods"][name]["honest"] for name in (result["written"], "median")),
         )
     path = find_predictions(folder / EARLY_FOLDER / "train")
     if path is not None:

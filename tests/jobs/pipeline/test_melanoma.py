@@ -41,7 +41,7 @@ def arguments_of(place):
         "pipeline", str(ROOT / "experiments/melanoma.toml"), "-o", str(place / "run"), "--dry-run",
         "--json", "--set", f"relative.weights.file={place}/b5.h5", f"magic.donors.files={donors}",
         f"relative.unlabelled.source=folder:{place}/test", f"relative.labelled.source=csv:{place}/train.csv",
-        *tables, f"answer.data.source=csv:{place}/test.csv",
+        *tables, f"first.predict.source=csv:{place}/test.csv", f"answer.data.source=csv:{place}/test.csv",
     ]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_the_night_fits_on_four_cards_and_64_gigabytes(place, monkeypatch, capsy
     found = json.loads(capsys.readouterr().out)
     rows = {row["stage"]: row for row in found["stages"]}
     assert list(rows) == [
-        "plan_b", "relative", "magic", "networks", "larger", "larger_networks", "answer",
+        "plan_b", "relative", "magic", "networks", "first", "larger", "larger_networks", "answer",
     ]  # fmt: skip
     for name in ("relative", "magic", "networks", "larger_networks"):
         assert 10 * GB < rows[name]["memory_bytes"] < 0.9 * 64 * GB

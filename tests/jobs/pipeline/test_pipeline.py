@@ -68,9 +68,11 @@ def test_a_story_ends_with_a_submission_and_a_page_that_links_its_stages(undistu
         assert (folder / name).read_bytes() != (folder / "plan_b/predictions.csv").read_bytes()
     page = undisturbed.report.read_text()
     assert [s for s in ("relative", "many", "answer") if s not in page] == []
-    assert 'href="relative/report.html"' in page
+    links = re.findall(r'href="([^"#]+)"', page)
+    assert "relative/report.html" in links
+    assert [link for link in links if not (folder / link).is_file()] == []
     result = read_json(folder / "answer/result.json")
-    assert undisturbed.words.startswith(f"The {result['written']} of 1 column is submitted")
+    assert undisturbed.words.startswith(f"2 networks answered, joined by the {result['written']}: ")
     # The whole chain against plan B, on the images that plan B was not trained on.
     (whole,) = [
         row for row in read_json(folder / "result.json")["worth"] if row["stage"] == "all stages"

@@ -8,7 +8,7 @@ import pytest
 from efn_compose.assess.prediction_store import Column, RowTable, StoreWriter
 from efn_compose.jobs.pipeline.stages import SCHEMAS
 from efn_compose.jobs.pipeline.story import read_story
-from efn_compose.jobs.pipeline.worth import Worth, shared_images, worth_of_stages
+from efn_compose.jobs.pipeline.worth import Worth, final_figure, shared_images, worth_of_stages
 
 STORY = """
 [relative]
@@ -57,7 +57,8 @@ def test_each_training_is_compared_with_the_others_alone(story, tmp_path):
         tuple(map(str, range(40))), ("",) * 40, labels, np.arange(40) // 8, ("no", "yes")
     )
     stated = rng.dirichlet([2, 2], (3, 40)).astype(np.float32)
-    write(tmp_path, "answer", measure="loss", written="median")
+    methods = {"median": {"honest": -0.7, "error": 0.1}}
+    write(tmp_path, "answer", measure="loss", written="median", methods=methods)
     with StoreWriter(tmp_path / "answer/predictions", rows) as store:
         for number, home in enumerate(("many", "many", "more")):
             store.add(Column(f"c{number}", source=str(tmp_path / home)), stated[number])
@@ -72,10 +73,20 @@ def test_each_training_is_compared_with_the_others_alone(story, tmp_path):
         gains = losses(others) - losses([0, 1, 2])
         assert found[name].gain == pytest.approx(gains.mean(), abs=2e-3)
         assert found[name].error == pytest.approx(gains.std(ddof=1) / np.sqrt(40), abs=2e-3)
+        assert found[name].scores == pytest.approx(
+            (-losses([0, 1, 2]).mean(), -losses(others).mean()), abs=2e-3
+        )
     best = min(range(3), key=lambda number: losses([number]).mean())
     assert found["answer"].instead.endswith(f"c{best}")
     gain = (losses([best]) - losses([0, 1, 2])).mean()
     assert found["answer"].gain == pytest.approx(gain, abs=2e-3)
+    figure = final_figure(story, tmp_path, {"answer": {}})
+    # Forty images without patients: the table of Student's t says 2.023 for 39 degrees of freedom.
+    assert (figure.value, figure.low, figure.high) == pytest.approx(
+        (0.7, 0.7 - 0.2023, 0.7 + 0.2023), abs=1e-4
+    )
+    assert figure.words == "out of fold, 40 images"
+    assert final_figure(story, tmp_path, {}) is None
 
 
 def test_pretraining_and_composing_have_judged_themselves(story, tmp_path):
@@ -86,7 +97,7 @@ def test_pretraining_and_composing_have_judged_themselves(story, tmp_path):
     assert [(one.stage, one.gain, one.words) for one in found] == [
         ("relative", 0.25, "pays"),
         # The best donor was written: without the search it would stand there, too.
-        ("magic", 0.0, "not told apart"),
+        ("magic", 0.0, "adds nothing"),
     ]
     assert Worth("magic", "", "", -0.3, 0.1).words == "costs"
 
@@ -94,4 +105,6 @@ def test_pretraining_and_composing_have_judged_themselves(story, tmp_path):
 def test_a_search_that_has_seen_the_labels_of_the_folds_is_named(story):
     (note,) = shared_images(story)
     # The other training has images of its own.
-    assert note.startswith("magic was chosen by labels of the images that also judge many, whose")
+    assert note.startswith(
+        "What magic wrote was chosen by labels of the images that also judge many. Their"
+    )
