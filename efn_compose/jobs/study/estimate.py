@@ -4,6 +4,8 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -11,12 +13,27 @@ from efn_compose.arch.cost import cost
 from efn_compose.evolve.workers.devices import Device
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.pace import Pace, cost_line
+from efn_compose.jobs.study.cells import FREE_IMAGES
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.jobs.study.preparation import PreparedStudy
 
-#: Networks that are measured, by their place among all costs; images of a measured epoch at most.
+#: Networks that are measured, by their place among all costs; for how many epochs, of how many
+#: images at most.
 _QUANTILES = (0.0, 0.5, 1.0)
-_IMAGES = 128
+_EPOCHS, _IMAGES = 4, 128
+
+
+@dataclass(frozen=True)
+class StudyPace(Pace):
+    """Seconds of one network at one size, with what a study adds.
+
+    Args:
+        start: Of bringing the donor to the network.
+        between: Per epoch, of keeping its weights and its state file.
+    """
+
+    start: float = 0.0
+    between: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +57,9 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
     """Measure a few networks of a study for an epoch each, and say how long all will take.
 
     The cheapest, the dearest and the middle network are trained on up to 128 images. Times of
-    the others lie on the least-squares line through time against layers and multiply-adds.
+    the others lie on the least-squares line through time against layers and multiply-adds. Counted
+    are the trainings, what each epoch leaves on disk, a start per combination and fold, a trace
+    wherever the next combination has another network or recipe, and scores without training.
 
     Args:
         prepared: The study.
@@ -61,7 +80,7 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
                 for n in sorted(chosen)
             ]
         )
-        for field in ("train", "forward", "set_up")
+        for field in ("train", "forward", "set_up", "start", "between")
     }
 
     def time_of(plan: Plan, field: str) -> float:
@@ -69,22 +88,29 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
             return float(getattr(times[foreign[plan.function, plan.side]], field))
         return found[field](plan.architecture, plan.side)
 
-    seconds, traced = 0.0, set()
+    seconds, traced = 0.0, None
     per_image = np.full(len(prepared.plans), np.nan)
     workers = prepared.config.executor.expected_workers
+    blocks = len(prepared.blocks)
+    # Trainings of one combination are shared out: each worker brings it there and traces it.
+    hands, folds = min(workers, blocks), len({fold for fold, _ in prepared.blocks})
     for number in able:
         plan = prepared.plans[number]
         per_image[number] = time_of(plan, "train")
-        data, _ = prepared.images[plan.source, plan.side].folded.part(0)
-        train, validation = len(data.train_images), len(data.validation_images)
+        train, validation = _image_counts(prepared, plan)
         forward = min(train, plan.train.recalibrate_images) + validation
         epoch = train * per_image[number] + forward * time_of(plan, "forward")
-        seconds += len(prepared.blocks) * plan.train.all_epochs * epoch
+        seconds += blocks * plan.train.all_epochs * (epoch + time_of(plan, "between"))
+        seconds += time_of(plan, "start") * max(folds, hands)
         key = (plan.network, plan.train)
-        if key not in traced:
-            traced.add(key)
-            # Each worker traces the network.
-            seconds += time_of(plan, "set_up") * min(workers, len(prepared.blocks))
+        if key != traced:
+            traced = key
+            seconds += time_of(plan, "set_up") * hands
+    for task in prepared.free:
+        plan = prepared.plans[task.point]
+        train, validation = _image_counts(prepared, plan)
+        forward = min(train, FREE_IMAGES) + validation
+        seconds += time_of(plan, "set_up") + forward * time_of(plan, "forward")
     return Estimate(
         hours=seconds / 3600 / workers,
         core_hours=seconds / 3600,
@@ -93,14 +119,22 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
     )
 
 
-def _measure(prepared: PreparedStudy, number: int) -> Pace:
-    """Train one point for two short epochs; the second one counts."""
+def _image_counts(prepared: PreparedStudy, plan: Plan) -> tuple[int, int]:
+    """Return the images of a training, and of its validation."""
+    data, _ = prepared.images[plan.source, plan.side].folded.part(0)
+    return len(data.train_images), len(data.validation_images)
+
+
+def _measure(prepared: PreparedStudy, number: int) -> StudyPace:
+    """Train one point twice for a few short epochs; the second training is traced already."""
     from efn_compose.jobs.study.worker import StudySetup
     from efn_compose.train.examples import TrainingData
     from efn_compose.train.recipe import fit
 
     plan = prepared.plans[number]
-    train = dataclasses.replace(plan.train, epochs=2, sizes=(), warm_up_epochs=0, find_rate=False)
+    train = dataclasses.replace(
+        plan.train, epochs=_EPOCHS, sizes=(), warm_up_epochs=0, find_rate=False
+    )
     plan = dataclasses.replace(plan, train=train)
     images = {key: found.folded for key, found in prepared.images.items()}
     setup = StudySetup(prepared.donors, [plan], "", threads=_threads(prepared))
@@ -115,16 +149,26 @@ def _measure(prepared: PreparedStudy, number: int) -> Pace:
     )
     begun = time.perf_counter()
     donor = worker.start(plan, 0, 1)
-    fitted = fit(
-        donor, data, augment=plan.augment, trainer=worker.trainer(plan, donor, data.classes)
-    )
-    wall = time.perf_counter() - begun
-    second = fitted.history.epochs[1].seconds
+    started = time.perf_counter()
+    trainer = worker.trainer(plan, donor, data.classes)
+    with TemporaryDirectory() as folder:
+        for turn in range(2):
+            timed = time.perf_counter()
+            state = Path(folder) / f"{turn}.npz"
+            fitted = fit(donor, data, augment=plan.augment, state_file=state, trainer=trainer)
+            wall = time.perf_counter() - timed
+            if not turn:
+                set_up = time.perf_counter() - started
+    epochs = [epoch.seconds for epoch in fitted.history.epochs]
+    # What the first epoch takes more is of the training, as what is between epochs.
+    later = {name: np.mean([epoch[name] for epoch in epochs[1:]]) for name in epochs[0]}
     statistics = min(len(data.train_images), train.recalibrate_images)
-    return Pace(
-        train=second["train"] / len(data.train_images),
-        forward=(second["bn"] + second["score"]) / (statistics + len(data.validation_images)),
-        set_up=wall - 2 * sum(second.values()),
+    return StudyPace(
+        train=float(later["train"]) / len(data.train_images),
+        forward=float(later["bn"] + later["score"]) / (statistics + len(data.validation_images)),
+        set_up=max(0.0, set_up - wall),
+        start=started - begun,
+        between=max(0.0, wall / len(epochs) - float(sum(later.values()))),
     )
 
 

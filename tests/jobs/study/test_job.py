@@ -19,7 +19,6 @@ from efn_compose.analysis.reading.study.words import to_json, verdict
 from efn_compose.arch.cost import cost
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, ResumeMismatchError
-from efn_compose.jobs.pace import Pace
 from efn_compose.jobs.study import estimate
 from efn_compose.jobs.study.job import study
 from efn_compose.jobs.study.preparation import STORED, prepare_study
@@ -210,7 +209,8 @@ def test_the_estimate_counts_every_training_that_is_possible(place, monkeypatch)
 
     def seconds(plan):
         adds = cost(TINY, plan.side).multiply_adds
-        return Pace(train=adds * 3e-9, forward=adds * 1e-9, set_up=2.0)
+        fixed = {"set_up": 2.0, "start": 0.5, "between": 0.03}
+        return estimate.StudyPace(train=adds * 3e-9, forward=adds * 1e-9, **fixed)
 
     monkeypatch.setattr(estimate, "_measure", lambda study, n: seconds(study.plans[n]))
     changes = {"train__epochs": 5, "train__recalibrate_images": 20, "validation__folds": 2}
@@ -222,7 +222,9 @@ def test_the_estimate_counts_every_training_that_is_possible(place, monkeypatch)
             continue
         pace = seconds(plan)
         # Two folds of 48 images, under two seeds; a network is traced once for both sizes.
-        total += 2 * 2 * 5 * (24 * pace.train + (20 + 24) * pace.forward)
+        total += 2 * 2 * 5 * (24 * pace.train + (20 + 24) * pace.forward + 0.03)
+        # The donor is brought to the network for each fold.
+        total += 2 * 0.5
         traced.add(plan.train)
     assert found.core_hours * 3600 == pytest.approx(total + 2.0 * len(traced), rel=1e-6)
 
