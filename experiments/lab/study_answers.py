@@ -1,0 +1,261 @@
+"""What two ready-made studies answer: does compound scaling hold; does ranking without training do."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from efn_compose.analysis.reading.study.free_scores import FREE_NAMES
+from efn_compose.analysis.reading.study.view import StudyView
+from efn_compose.assess.studies.lead import Lead, find_lead, find_leads
+
+_RESAMPLINGS = 2000
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a doubling of multiply-adds changes when one axis alone makes it, with 95 % intervals.
+
+    Args:
+        axis: Such as "width".
+        mean: Change of the score.
+        low: Lower end.
+        high: Upper end.
+    """
+
+    axis: str
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Return it as a table shows it."""
+        return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low * self.high > 0
+
+
+def growths(view: StudyView, score: str, data: int | None = None) -> list[Growth]:
+    """Return what growing each axis is worth: a straight line in doublings, a mean per block.
+
+    Args:
+        view: A study of axes with numbers as levels.
+        score: Name of the score.
+        data: Number of a data set; None: all of them.
+    """
+    logs = np.array(
+        [[np.log2(levels[n]) for (_, levels), n in zip(view.axes, row, strict=True)]
+         for row in view.levels]
+    )  # fmt: skip
+    design = np.column_stack([np.ones(len(logs)), logs])
+    # Doublings of multiply-adds for each doubling of a level.
+    doublings = np.linalg.lstsq(design, np.log2(view.multiply_adds), rcond=None)[0][1:]
+    scores = view.matrix(score)
+    if data is not None:
+        scores = scores[:, view.block_data == data]
+    rows, blocks = np.nonzero(np.isfinite(scores))
+    count = scores.shape[1]
+    design = np.column_stack([np.eye(count)[blocks], (logs * doublings)[rows]])
+    values = scores[rows, blocks]
+    inverse = np.linalg.pinv(design)
+    weights = inverse @ values
+    freedom = len(values) - design.shape[1]
+    variance = float(np.square(values - design @ weights).sum()) / freedom
+    reach = stdtrit(freedom, 0.975) * np.sqrt(variance * np.diag(inverse @ inverse.T))
+    return [
+        Growth(axis, float(w), float(w - r), float(w + r))
+        for (axis, _), w, r in zip(view.axes, weights[count:], reach[count:], strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Compound:
+    """The network grown on all axes alike, beside all that cost no more.
+
+    Args:
+        combination: Its number.
+        rivals: Combinations compared, itself among them.
+        lead: Over all data sets; numbers are places in `rivals`.
+        leads: On each data set.
+    """
+
+    combination: int
+    rivals: Sequence[int]
+    lead: Lead
+    leads: Sequence[Lead]
+
+    def standing(self, lead: Lead) -> str:
+        """Return "best", "tied" or "behind"."""
+        place = self.rivals.index(self.combination)
+        if place not in lead.tied:
+            return "behind"
+        return "best" if lead.is_alone else "tied"
+
+
+def compounds(view: StudyView, score: str) -> list[Compound]:
+    """Return the networks that have the same level number on all axes, but for the smallest.
+
+    Args:
+        view: The study.
+        score: Name of the score: the metric, or "accuracy".
+    """
+    found = []
+    for level in range(1, min(len(levels) for _, levels in view.axes)):
+        (number,) = np.flatnonzero((view.levels == level).all(axis=1))
+        rivals = np.flatnonzero(view.multiply_adds <= view.multiply_adds[number]).tolist()
+        scores = view.matrix(score)[rivals]
+        better = view.sign > 0 if score == view.metric else score == "loss"
+        found.append(
+            Compound(
+                int(number),
+                rivals,
+                find_lead(scores, view.block_data, lower_is_better=better),
+                find_leads(scores, view.block_data, lower_is_better=better),
+            )
+        )
+    return found
+
+
+def scaling_answer(view: StudyView, score: str) -> str:
+    """Return in one sentence whether growing all axes together is the best use of multiply-adds.
+
+    Args:
+        view: The study.
+        score: Name of the score: the metric, or "accuracy".
+    """
+    both = compounds(view, score)
+    standings = {one.standing(one.lead) for one in both}
+    lost = [
+        data
+        for number, data in enumerate(view.data_sets)
+        if any(one.standing(one.leads[number]) == "behind" for one in both)
+    ]
+    if standings == {"best"}:
+        head = "Compound scaling holds: what grows in all three is ahead of all that cost no more"
+    elif "behind" in standings:
+        head = "Compound scaling does not hold: what grows in all three is behind something cheaper"
+    elif lost:
+        head = (
+            f"Compound scaling does not hold on {' and '.join(lost)}, where what grows in all three "
+            "is behind something cheaper, and shows no lead over both data sets"
+        )
+    else:
+        head = (
+            "Compound scaling shows no lead: what grows in all three is tied with cheaper networks"
+        )
+    signs = []
+    for axis in range(len(view.axes)):
+        own = [growths(view, score, data)[axis] for data in range(len(view.data_sets))]
+        if all(g.is_told_apart for g in own) and len({g.mean > 0 for g in own}) == 2:
+            parts = " and ".join(
+                f"{g.mean:+.2f} on {data}" for g, data in zip(own, view.data_sets, strict=True)
+            )
+            signs.append(f"a doubling of multiply-adds by {own[0].axis} moves the {score} {parts}")
+    return f"{head}{'; ' if signs else ''}{', '.join(signs)}."
+
+
+def compound_answer(views: Mapping[str, StudyView]) -> str:
+    """Return one sentence for studies of the same grid at equal epochs, equal cost and so on.
+
+    Args:
+        views: Studies by what all their trainings have alike.
+    """
+    found = []
+    for view in views.values():
+        for score in dict.fromkeys((view.metric, "accuracy")):
+            found += [one.standing(one.lead) for one in compounds(view, score)]
+    best, behind = found.count("best"), found.count("behind")
+    verdict = (
+        "holds" if best == len(found) else "does not hold" if behind else "is not shown to hold"
+    )
+    return (
+        f"Compound scaling {verdict} on these data sets: at {' and at '.join(views)}, by loss and by "
+        f"accuracy, the networks grown in width, depth and resolution together are ahead of all "
+        f"that cost no more in {best} of {len(found)} comparisons, behind one of them in {behind}, and "
+        f"tied in {len(found) - best - behind}."
+    )
+
+
+@dataclass(frozen=True)
+class FreeVerdict:
+    """A score without training over all data sets.
+
+    Args:
+        score: As it is called.
+        correlation: Mean over data sets of Spearman's correlation with the trained result.
+        low: Lower end of its 95 % interval, donors resampled.
+        high: Upper end.
+        regrets: By data set, what the donor that the score puts first is worse by than the best.
+    """
+
+    score: str
+    correlation: float
+    low: float
+    high: float
+    regrets: Sequence[float]
+
+
+def free_verdicts(view: StudyView) -> list[FreeVerdict]:
+    """Return how well each score without training orders the donors, over all data sets."""
+    found = []
+    for key, name in FREE_NAMES.items():
+        tables = [_pairs(view, key, data) for data in range(len(view.data_sets))]
+        count = min(map(len, tables))
+        draws = np.random.default_rng(0).integers(0, count, (_RESAMPLINGS, count))
+        # The same donors of every data set: what one donor does on all of them hangs together.
+        means = np.array([_mean_correlation(table[draw] for table in tables) for draw in draws])
+        means = means[np.isfinite(means)]
+        low, high = np.percentile(means, (2.5, 97.5)) if means.size else (np.nan, np.nan)
+        regrets = [float(t[:, 1].max() - t[t[:, 0].argmax(), 1]) for t in tables]
+        found.append(FreeVerdict(name, _mean_correlation(tables), float(low), float(high), regrets))
+    return found
+
+
+def free_answer(view: StudyView) -> str:
+    """Return in one sentence whether ranking donors without training suffices."""
+    found = free_verdicts(view)
+    sure = [one.score for one in found if one.low > 0]
+    worst = max(max(one.regrets) for one in found)
+    donors = len(_pairs(view, next(iter(FREE_NAMES)), 0))
+    if len(sure) == len(found):
+        head = "Ranking without training orders these donors as training does, better than chance"
+    elif sure:
+        head = f"Of the scores without training only {' and '.join(sure)} orders donors better than chance"
+    else:
+        head = f"Ranking {donors} donors without training is not told apart from chance"
+    parts = ", ".join(
+        f"{v.score} {v.correlation:+.2f} ({v.low:+.2f} to {v.high:+.2f})" for v in found
+    )
+    return (
+        f"{head}: mean rank correlations with the trained result are {parts}, and the donor that a "
+        f"score puts first is at most {worst:.3f} worse in {view.metric} than the best."
+    )
+
+
+def _pairs(view: StudyView, score: str, data: int) -> np.ndarray:
+    """Return (donor, 2): the free score and the trained result, higher is better in both."""
+    values: dict[int, list[float]] = {}
+    for point, name, value in view.free:
+        if name == score and view.places[point][1] == data:
+            values.setdefault(point, []).append(value)
+    rows = [(np.mean(v), -view.sign * view.point_scores(p).mean()) for p, v in values.items()]
+    return np.array(rows)
+
+
+def _mean_correlation(tables: Iterable[np.ndarray]) -> float:
+    found = []
+    for table in tables:
+        one, other = (_ranks(side) for side in table.T)
+        length = float(np.sqrt((one @ one) * (other @ other)))
+        found.append(one @ other / length if length else np.nan)
+    return float(np.mean(found))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return centred ranks, ties sharing their mean."""
+    ranks = (values[:, None] > values).sum(axis=1) + (values[:, None] == values).sum(axis=1) / 2
+    return np.asarray(ranks - ranks.mean())
