@@ -12,7 +12,7 @@ from efn_compose.analysis.charts.study import effects, heat_maps, parallel
 from efn_compose.analysis.charts.study.costs import cost_figure
 from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.page.report import page
-from efn_compose.analysis.page.report_parts import facts, section, table
+from efn_compose.analysis.page.report_parts import facts, folded, section, table
 from efn_compose.analysis.reading.study.folder import read_study
 from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text
@@ -54,7 +54,7 @@ def render_study(study: StudyView) -> str:
     costs = study.multiply_adds if np.isfinite(study.multiply_adds).any() else study.seconds
     by_cost = np.argsort(np.nan_to_num(costs, nan=np.inf), kind="stable")
     sections: list[tuple[str, str, Sequence[Html | None]]] = [
-        ("scores", "By score", [_combinations(study, by_score, "Best first.")]),
+        ("scores", "By score", [_combinations(study, by_score, "Best first. ")]),
         ("effects", "Main effects", [effects.effects_figure(study), _by_data(study)]),
         ("pairs", "Pairs of axes", [heat_maps.heat_maps(study)]),
         ("lines", "All axes at once", [parallel.parallel_figure(study)]),
@@ -64,7 +64,7 @@ def render_study(study: StudyView) -> str:
             [
                 cost_figure(study, study.multiply_adds, "multiply-adds per image"),
                 cost_figure(study, study.seconds, "measured seconds per training"),
-                _combinations(study, by_cost, "Cheapest first."),
+                folded("All combinations, the cheapest first", _combinations(study, by_cost, "")),
             ],
         ),
         ("free", "Without training", _free(study)),
@@ -159,10 +159,10 @@ def _combinations(study: StudyView, order: np.ndarray, caption: str) -> Html:
         )
         classes.append("winner" if number in tied else "")
     more = len(order) - len(rows)
-    words = f"{caption} Mean {study.metric} ± standard error; coloured: best, or tied with it."
+    words = f"{caption}Mean {study.metric} ± standard error; coloured: best, or tied with it."
     if study.is_of_several:
         words = (
-            f"{caption} First the {study.metric} less the mean of its data set, fold and seed, "
+            f"{caption}First the {study.metric} less the mean of its data set, fold and seed, "
             f"± standard error; then the mean {study.metric} on each data set, and whether the "
             "combination is best there, or tied with the best. Coloured: best, or tied, over all."
         )

@@ -7,7 +7,14 @@ from efn_compose.analysis.html.markup import Html
 from efn_compose.analysis.html.report_svg import figure, line, polyline, shortened, svg, text
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 
-STYLE = ".thread{fill:none;stroke:var(--mark);stroke-width:1;opacity:.55}"
+STYLE = (
+    ".thread,.tied{fill:none;stroke:var(--mark);stroke-width:1;opacity:.55}"
+    ".tied{stroke:var(--accent)}"
+    # Labels lie on lines.
+    ".halo{paint-order:stroke;stroke:var(--paper);stroke-width:4px;stroke-linejoin:round}"
+)
+#: Tied combinations that are drawn as boldly as a single best one.
+_FEW = 6
 
 
 def parallel_figure(study: StudyView) -> Html | None:
@@ -39,10 +46,11 @@ def parallel_figure(study: StudyView) -> Html | None:
             return [place(axis, share) for axis, share in enumerate(shares)]
 
         tied = set(study.lead.tied)
+        bold = "best" if len(tied) <= _FEW else "tied"
         marks: list[object] = [
             polyline(thread(int(p)), "thread") for p in shown if int(p) not in tied
         ]
-        marks += [polyline(thread(int(p)), "best") for p in shown if int(p) in tied]
+        marks += [polyline(thread(int(p)), bold) for p in shown if int(p) in tied]
         ends = [
             *study.axes,
             (study.mean_name if study.is_of_several else f"mean {study.metric}", []),
@@ -54,7 +62,7 @@ def parallel_figure(study: StudyView) -> Html | None:
             )  # fmt: skip
             letters = 30 if is_narrow else max(4, int(gap / 7.5))
             words = shortened(name, letters)
-            marks.append(text(x, y, words, "axis strong", "start" if is_narrow else "middle"))
+            marks.append(text(x, y, words, "axis strong halo", "start" if is_narrow else "middle"))
             spots = [((n + 0.5) / len(levels), level_text(level)) for n, level in enumerate(levels)]
             spots = spots or [(0.0, loss_text(low, 3)), (1.0, loss_text(high, 3))]
             for share, label in spots:
@@ -62,9 +70,11 @@ def parallel_figure(study: StudyView) -> Html | None:
                 if is_narrow:
                     anchor = "start" if share == 0 else "end" if share == 1 else "middle"
                     room = max(3, int(length / max(1, len(levels)) / 7.5))
-                    marks.append(text(x, y + 15, shortened(label, room), "tick", anchor))
+                    marks.append(text(x, y + 15, shortened(label, room), "tick halo", anchor))
                 else:
-                    marks.append(text(x + 6, y + 4, shortened(label, max(4, letters - 2)), "tick"))
+                    marks.append(
+                        text(x + 6, y + 4, shortened(label, max(4, letters - 2)), "tick halo")
+                    )
         height = 34 + gap * len(study.axes) + 26 if is_narrow else 40 + length + 14
         return svg(width, height, marks, label="Levels and score of every combination")
 
