@@ -7,6 +7,7 @@ import numpy as np
 
 from efn_compose.data import load_table
 from efn_compose.data.folding.folds import make_folds
+from efn_compose.data.split import split
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import EfnComposeError
 from efn_compose.jobs.pipeline.stages import writers_before
@@ -49,6 +50,7 @@ def wrong_images(story: Story, configs: Mapping[str, Any], images: dict[str, int
     return [
         *problems,
         *_impossible_folds(story, folds),
+        *_impossible_splits(story, configs, tables),
         *_unequal_folds(story, folds),
         *_shared_patients(story, configs, tables),
     ]
@@ -101,6 +103,22 @@ def _impossible_folds(story: Story, folds: _Folds) -> Iterator[str]:
         found = folds.of(stage)
         if isinstance(found, str):
             yield f"- {stage.name}: {found}"
+
+
+def _impossible_splits(story: Story, configs: Mapping[str, Any], tables: Tables) -> Iterator[str]:
+    """Yield each search and each verdict of a pretraining whose labelled images cannot be split."""
+    for stage in story.stages:
+        table = tables.get(f"{stage.name} {_LABELLED.get(stage.verb, '')}")
+        if not isinstance(table, ImageTable):
+            continue
+        config = configs[stage.name]
+        try:
+            if stage.verb == "pretrain":
+                table.all_labelled()
+            elif stage.verb == "evolve" and not config.data.unreadable_share:
+                split(table, config.data, config.run.seed)
+        except EfnComposeError as error:
+            yield f"- {stage.name}: {error}"
 
 
 def _unequal_folds(story: Story, folds: _Folds) -> Iterator[str]:

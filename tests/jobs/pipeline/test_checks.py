@@ -35,7 +35,7 @@ def refusal(place, tmp_path):
     """Return what is said of a story with other words in places of some, and that nothing was written."""
 
     def say(*changes, more="", overrides=()):
-        text = (place / "story.toml").read_text() + more.format(place=place)
+        text = (place / "story.toml").read_text() + more.replace("{place}", str(place))
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
@@ -79,7 +79,7 @@ def test_files_and_images_that_are_not_there_are_named_with_where_they_are_looke
 def test_weights_that_will_have_group_norm_are_refused_where_batch_norm_is_needed(
     refusal, verb, key
 ):
-    value = '["{{many}}"]' if verb == "evolve" else '"{{many}}"'
+    value = '["{many}"]' if verb == "evolve" else '"{many}"'
     later = f'[later]\nverb = "{verb}"\n{key} = {value}\n{_IMAGES[verb]}'
     words = refusal(more=later, overrides=["many.train.normalisation=group"])
     assert re.search(f"later: {key}: .many. has GroupNorm, and a .* needs", words)
@@ -115,6 +115,14 @@ def test_images_that_cannot_be_cut_into_a_stages_folds_are_named(refusal):
     # Of each of four classes there are twelve images.
     words = refusal(overrides=["many.validation.folds=13"])
     assert re.search(r"many: .*cannot be cut into 13 folds", words)
+
+
+def test_images_that_a_search_cannot_split_or_that_have_no_label_are_named(refusal, place):
+    # There are 1,797 digits.
+    words = refusal(more=SEARCH, overrides=["magic.data.train_images=1790"])
+    assert re.search(r"magic: .*cannot be split as asked", words)
+    judging = f"relative.labelled.source=npz:{place}/new.npz"
+    assert re.search(r"relative: .*20 of 20 images have no label", refusal(overrides=[judging]))
 
 
 @pytest.mark.parametrize(
