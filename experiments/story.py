@@ -6,7 +6,7 @@
 Every seed has images of its own, and `run.seed` of its own. What arms have in common is made once: an arm
 begins with files of the chain where they are what it would make. The labels of the new images are read
 here and nowhere else, once per arm. A line has the arm's figures, and its difference from the chain with
-the standard error over patients; over seeds the report pairs by seed.
+the standard error over patients; the report pairs by seed.
 Result: experiments/results/story.md
 """
 
@@ -27,18 +27,29 @@ import numpy as np
 from story_images import write_images
 
 from efn_compose.assess.ensembles import compare, score
+from efn_compose.data import load_table
+from efn_compose.data.holding import Holding
 from efn_compose.evolve.verdict.verdict import paired_difference
 from efn_compose.jobs.pipeline.job import pipeline
 from efn_compose.jobs.pipeline.stages import SCHEMAS
 from efn_compose.jobs.pipeline.story import Stage, Story, read_story
+from efn_compose.jobs.search.preparation import load_entry
+from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.store import read_journal
-from efn_compose.store.run_folder import ENVIRONMENT_FILE, JOURNAL_FILE, RESULT_FILE
+from efn_compose.store.run_folder import (
+    ENVIRONMENT_FILE,
+    JOURNAL_FILE,
+    RESULT_FILE,
+    WEIGHTS_FILE,
+)
 
 HERE = Path(__file__).parent
 STORY, JOURNAL = HERE / "story.toml", HERE / "results" / "story.jsonl"
 #: What story.toml calls its images.
 IMAGES = "runs/story_images"
 CHAIN = "the chain"
+#: Images whose statistics are absorbed.
+STATISTICS = 1024
 #: Stages of the chain without its last one, from the weights on.
 LATER = ("networks", "larger", "larger_networks", "answer")
 
@@ -88,6 +99,35 @@ def one_donor(story: Story, chain: Path) -> list[Stage]:
     return [Stage("networks", "train", settings), story["first"]]
 
 
+def absorbed(story: Story, chain: Path) -> list[Stage]:
+    """Train the first donor with the unlabelled images' statistics, which is no learning from them."""
+    file = chain.parent / "absorbed.h5"
+    if not file.is_file():
+        relative = story["relative1"].settings
+        table = load_table(relative["unlabelled.source"], needs_labels=False)
+        numbers = np.random.default_rng(relative["run.seed"]).permutation(len(table))[:STATISTICS]
+        images = Holding("memory").hold(
+            table.images, numbers, relative["unlabelled.size"], "", False
+        )
+        absorb_statistics(load_entry(relative["weights.file"]).without_head(), images).save(file)
+    networks = change(story["networks"], weights__file=str(file))
+    larger = change(story["larger"], nest__file=str(file))
+    return [networks, larger, *(story[name] for name in LATER[2:])]
+
+
+def ten_of_one(story: Story, chain: Path) -> list[Stage]:
+    """Train five more networks of the same kind in place of five larger ones, on the same folds."""
+    networks = story["networks"]
+    settings = networks.settings | {
+        "weights.file": str(chain / "magic" / WEIGHTS_FILE),
+        "run.seed": networks.settings["run.seed"] + 1000,
+        "validation.file": str(chain / "networks" / "folds.csv"),
+    }
+    more = Stage("more", "train", settings)
+    runs = [str(chain / "networks"), "{more}"]
+    return [more, change(story["answer"], ensemble__runs=runs)]
+
+
 ARMS: Mapping[str, Callable[[Story, Path], list[Stage]]] = {
     CHAIN: lambda story, chain: list(story.stages),
     "without pretraining": without_pretraining,
@@ -95,6 +135,8 @@ ARMS: Mapping[str, Callable[[Story, Path], list[Stage]]] = {
     "without nesting": without_nesting,
     "without ensemble": without_ensemble,
     "one donor, default training": one_donor,
+    "absorbed, not pretrained nor composed": absorbed,
+    "five more of Lite1, not nested": ten_of_one,
 }
 
 
@@ -183,15 +225,15 @@ def run_seed(seed: int, options: argparse.Namespace) -> None:
 
 
 def report(journal: Path) -> str:
-    """Return which stages paid, and the table of all arms."""
+    """Return which stages paid, the table of all arms, and each seed's difference of loss."""
     found = measured(journal)
     by_arm = {arm: {r["seed"]: r for r in found if r["arm"] == arm} for arm in ARMS}
     table = [
         "| arm | seeds | loss | accuracy | AUC | loss minus chain | accuracy minus chain, points | minutes |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    paid: list[str] = []
-    rest: list[str] = []
+    verdicts: dict[str, list[str]] = {words: [] for words in VERDICTS}
+    each: list[str] = []
     for arm, rows in by_arm.items():
         if not rows:
             continue
@@ -200,32 +242,53 @@ def report(journal: Path) -> str:
             for name in ("loss", "accuracy", "auc")
         ]
         minutes = statistics.fmean(sum(row["stages"].values()) for row in rows.values()) / 60
-        loss, error = difference(rows, by_arm[CHAIN], "loss")
-        points, points_error = difference(rows, by_arm[CHAIN], "accuracy")
-        cells = [arm, str(len(rows)), *(f"{mean:.3f}" for mean in means)]
-        if arm == CHAIN:
-            cells += ["", ""]
-        else:
-            cells += [
-                f"{-loss:+.4f} ± {error:.4f}",
-                f"{100 * points:+.1f} ± {100 * points_error:.1f}",
-            ]
+        cells = [arm, str(len(rows)), *(f"{mean:.3f}" for mean in means), "", ""]
+        if arm != CHAIN:
+            gain, error = (-1, 1) * np.array(difference(rows, by_arm[CHAIN], "loss"))
+            points = 100 * np.array(difference(rows, by_arm[CHAIN], "accuracy"))
+            cells[-2:] = [f"{gain:+.4f} ± {error:.4f}", f"{points[0]:+.1f} ± {points[1]:.1f}"]
             if arm.startswith("without"):
-                (paid if -loss > error else rest).append(arm.removeprefix("without "))
+                verdicts[verdict(gain, error)].append(arm.removeprefix("without "))
+            each.append(f"| {arm} | " + " | ".join(map(_one_seed, rows.values())) + " |")
         table.append("| " + " | ".join([*cells, f"{minutes:.1f}"]) + " |")
-    words = f"Paid: {', '.join(paid) or 'none'}. Not shown to pay: {', '.join(rest) or 'none'}."
-    return "\n".join([words, "", *table])
+    words = " ".join(f"{key}: {', '.join(arms)}." for key, arms in verdicts.items() if arms)
+    seeds = sorted({row["seed"] for row in found})
+    head = ["| loss minus chain | " + " | ".join(f"seed {seed}" for seed in seeds) + " |"]
+    head.append("|---" * (len(seeds) + 1) + "|")
+    return "\n".join([words, "", *table, "", *head, *each])
+
+
+def _one_seed(row: Mapping[str, Any]) -> str:
+    against = row["minus_chain"]["loss"]
+    return f"{-against['difference']:+.4f} ± {against['standard_error']:.4f}"
+
+
+#: From the surest gain to the surest cost.
+VERDICTS = ("Paid", "May have paid", "Not told apart from nothing", "May have cost", "Cost")
+
+
+def verdict(gain: float, error: float) -> str:
+    """Return what a gain says: beyond two standard errors, beyond one, or neither."""
+    if abs(gain) <= error:
+        return VERDICTS[2]
+    is_sure = abs(gain) > 2 * error
+    return VERDICTS[(0 if is_sure else 1) if gain > 0 else (4 if is_sure else 3)]
 
 
 def difference(rows: Mapping[int, Any], chain: Mapping[int, Any], name: str) -> tuple[float, float]:
-    """Return an arm's score minus the chain's, with its error: over seeds, of one over patients."""
+    """Return an arm's score minus the chain's, with its error.
+
+    The error is the larger one of two: over seeds, where three may agree by chance; and over the
+    patients of all seeds, which knows nothing of how a repetition turns out.
+    """
     seeds = sorted(rows.keys() & chain.keys())
-    if len(seeds) == 1:
-        one = rows[seeds[0]]["minus_chain"][name]
-        return one["difference"], one["standard_error"]
+    own = [rows[seed]["minus_chain"][name]["standard_error"] for seed in seeds]
+    over_patients = float(np.sqrt(np.square(own).sum()) / len(seeds))
     pairs = [(rows[seed]["scores"][name], chain[seed]["scores"][name]) for seed in seeds]
+    if len(seeds) == 1:
+        return pairs[0][0] - pairs[0][1], over_patients
     found = paired_difference(*map(list, zip(*pairs, strict=True)))
-    return found.mean, found.standard_error
+    return found.mean, max(found.standard_error, over_patients)
 
 
 def main() -> None:

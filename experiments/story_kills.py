@@ -1,0 +1,168 @@
+"""The story of story.toml killed at five random points: does it end with the bytes of one that ran alone?
+
+    python experiments/story.py --seeds 1                (the chain is the run that nobody disturbs)
+    python experiments/story_kills.py                    (resumable; about 20 minutes of two cores)
+
+The points are drawn uniformly over the time that the chain took. At each of them the command and all
+processes that it has started are killed by SIGKILL, as if the plug were pulled. The same command with
+--resume goes on until the next point. At the end every submission, weight file and table of
+out-of-fold answers is compared with that of the chain. Both runs need the same version of the program and
+the same number of cores: other threads round otherwise.
+Result: experiments/results/story.md
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from story import lines, read_chain
+
+from efn_compose.jobs.pipeline.story import Story
+from efn_compose.store.run_folder import ENVIRONMENT_FILE
+
+#: What a run hands on, by the ends of names.
+COMPARED = (".csv", ".h5", ".parquet")
+
+
+def kill_points(whole: float, count: int, seed: int) -> list[float]:
+    """Return seconds since the beginning, ascending, uniform over a run's time."""
+    chance = random.Random(seed)
+    return sorted(chance.uniform(0, whole) for _ in range(count))
+
+
+def descendants(process: int) -> list[int]:
+    """Return the numbers of all processes that a process has started, itself or through others."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name before it stands in brackets and may hold anything.
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+        children.setdefault(parent, []).append(int(status.parent.name))
+    found, ends = [], [process]
+    while ends:
+        ends = [child for parent in ends for child in children.get(parent, [])]
+        found += ends
+    return found
+
+
+def pull_the_plug(command: "subprocess.Popen[bytes]") -> int:
+    """Kill a command with all that it has started; return how many processes that were."""
+    every = [command.pid, *descendants(command.pid)]
+    for process in every:
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    command.wait()
+    return len(every)
+
+
+def doing(story: Story, folder: Path) -> str:
+    """Return what a killed run was doing, by what it left."""
+    done = {line["stage"] for line in lines(folder) if "products" in line}
+    begun = [
+        stage.name
+        for stage in story.stages
+        if stage.name not in done and (folder / stage.name).is_dir()
+    ]
+    if begun:
+        return begun[0]
+    if not done:
+        return "plan B" if (folder / "plan_b").is_dir() else "before plan B"
+    return f"after {list(done)[-1]}"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Return all that a run hands on, by its place."""
+    every = sorted(path for path in folder.rglob("*") if path.suffix in COMPARED)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in every}
+
+
+def run_until(file: Path, folder: Path, seconds: float | None) -> int:
+    """Run the pipeline, or go on with it, for so many seconds; return the number of processes killed.
+
+    Args:
+        file: The story.
+        folder: Its run folder.
+        seconds: Until the kill; None: to the end.
+    """
+    words = [
+        sys.executable,
+        "-m",
+        "efn_compose",
+        "pipeline",
+        str(file),
+        "-o",
+        str(folder),
+        "--quiet",
+    ]
+    if (folder / ENVIRONMENT_FILE).is_file():
+        words.append("--resume")
+    with (folder.parent / "killed.log").open("ab") as log:
+        command = subprocess.Popen(words, stdout=log, stderr=log)
+        try:
+            code = command.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return pull_the_plug(command)
+        except BaseException:
+            pull_the_plug(command)
+            raise
+    if code:
+        raise SystemExit(f"the pipeline ended with code {code}: {folder.parent / 'killed.log'}")
+    return 0
+
+
+def main() -> None:
+    """Kill, resume, compare, and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--seed", type=int, default=1, help="of the chain, and of the points")
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--folder", type=Path, default=Path("runs/stories"))
+    parser.add_argument("--set", nargs="+", default=[], metavar="STAGE.SECTION.KEY=VALUE")
+    options = parser.parse_args()
+    place = options.folder / f"seed{options.seed}"
+    chain, folder, kept = place / "the_chain", place / "killed", place / "kills.jsonl"
+    story = read_chain(options.seed, place / "images", options.set)
+    file = place / "killed.toml"
+    file.write_text(story.to_toml(), encoding="utf-8")
+    whole = sum(line["timing"]["seconds"] for line in lines(chain) if "products" in line)
+    points = kill_points(whole, options.kills, options.seed)
+    kills: list[dict[str, Any]] = (
+        [json.loads(line) for line in kept.read_text("utf-8").splitlines()] if kept.exists() else []
+    )
+    for number in range(len(kills), len(points)):
+        wait = points[number] - (points[number - 1] if number else 0.0)
+        begun = time.monotonic()
+        count = run_until(file, folder, wait)
+        if not count:
+            print(f"ended {time.monotonic() - begun:.0f} s after kill {number}", flush=True)
+            break
+        kill = {"at": round(points[number]), "processes": count, "doing": doing(story, folder)}
+        kills.append(kill)
+        with kept.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(kill) + "\n")
+        print(kill, flush=True)
+    run_until(file, folder, None)
+    truth, found = files(chain), files(folder)
+    differing = sorted(name for name in {*truth, *found} if truth.get(name) != found.get(name))
+    print("\n| kill | second of the run | processes | it was at |\n|---|---|---|---|")
+    for number, kill in enumerate(kills, start=1):
+        print(f"| {number} | {kill['at']} | {kill['processes']} | {kill['doing']} |")
+    left = len([*folder.rglob("*.partial")])
+    print(
+        f"\n{len(truth)} files of {sum(map(len, truth.values())) / 1e6:,.0f} MB; differing: "
+        f"{', '.join(differing) or 'none'}; files left by a kill: {left}."
+    )
+
+
+if __name__ == "__main__":
+    main()
