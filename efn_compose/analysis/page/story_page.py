@@ -19,6 +19,10 @@ from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, REPORT_FILE,
 
 #: What trainings have in place of a report.
 _LEADERBOARD = "leaderboard.md"
+_OUT_OF_FOLD = (
+    "Out of fold, one network of each training answers an image. A new image is answered by all of them, "
+    "so joining networks is worth more there than these figures say."
+)
 
 
 def is_story(run_path: str | os.PathLike[str]) -> bool:
@@ -146,6 +150,11 @@ def _worth(result: Mapping[str, Any]) -> list[Html]:
             ["stage", "gain", f"{measure} without it", "what would stand in its place"],
             rows,
             numeric=(1, 2),
+        ),
+        *(
+            [element("p", _OUT_OF_FOLD)]
+            if any(row.get("scores") for row in result["worth"])
+            else []
         ),
         *(element("p", note) for note in result.get("notes", ())),
     ]
