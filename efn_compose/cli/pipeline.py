@@ -48,12 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Run the story, or say what would be run."""
     from efn_compose.jobs.ensembles.deadline import hours_until
+    from efn_compose.jobs.pipeline.alarm import Alarm
     from efn_compose.jobs.pipeline.job import prepare_pipeline, run_pipeline
 
     if options.until and options.hours:
         raise ConfigError("--until and --hours exclude each other.")
     refuse_resumed_dry_run(options)
-    hours = hours_until(options.until) if options.until else options.hours
+    # It counts down while everything is checked, too.
+    alarm = Alarm(hours_until(options.until) if options.until else options.hours)
     prepared = prepare_pipeline(options.story, options.overrides, options.output)
     if options.dry_run:
         _describe(prepared, output)
@@ -61,7 +63,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     summary = run_pipeline(
         prepared,
         resume=options.resume,
-        hours=hours,
+        hours=alarm.hours_left(),
         quiet=output.is_silent,
         say=output.note,
     )

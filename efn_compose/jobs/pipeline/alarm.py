@@ -23,10 +23,10 @@ class Alarm:
         self._end = time.monotonic() + 3600 * hours if hours else None
 
     def hours_left(self) -> float:
-        """Return the hours that are left, 0 if there is no end, never less than a second."""
+        """Return the hours that are left, 0 if there is no end, never less than a millisecond."""
         if self._end is None:
             return 0.0
-        return max(self._end - time.monotonic(), 1.0) / 3600
+        return max(self._end - time.monotonic(), 0.001) / 3600
 
     def is_over(self) -> bool:
         """Whether the time is up."""

@@ -132,9 +132,9 @@ def pipeline(
     Example:
         >>> pipeline("story.toml", hours=8.0)  # doctest: +SKIP
     """
-    return run_pipeline(
-        prepare_pipeline(path, overrides, output), resume=resume, hours=hours, quiet=quiet, say=say
-    )
+    alarm = Alarm(hours)
+    prepared = prepare_pipeline(path, overrides, output)
+    return run_pipeline(prepared, resume=resume, hours=alarm.hours_left(), quiet=quiet, say=say)
 
 
 def run_pipeline(

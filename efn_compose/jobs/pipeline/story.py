@@ -137,13 +137,15 @@ def read_story(
             problems.append(f"- [{name}]: expected small letters, digits, - and _")
         elif name in _TAKEN:
             problems.append(f"- [{name}]: the run folder has its own {name}; choose another name")
-        elif table.get("verb") not in schemas:
+        elif not isinstance(table.get("verb"), str) or table["verb"] not in schemas:
             found = table.get("verb", "none")
             problems.append(f"- {name}.verb: expected {', '.join(schemas)}; received {found!r}")
         else:
             settings = dict(_flat({key: v for key, v in table.items() if key != "verb"}))
             stages[name] = Stage(name, table["verb"], settings)
-    problems += _spread(stages, dict(_flat(tables.get(EVERYWHERE, {}))), schemas)
+    everywhere = tables.get(EVERYWHERE, {})
+    if isinstance(everywhere, dict):
+        problems += _spread(stages, dict(_flat(everywhere)), schemas)
     for text in overrides:
         problem = _override(stages, text)
         problems += [f"- --set {text}: {problem}"] if problem else []

@@ -21,7 +21,7 @@ from efn_compose.assess.out_of_fold.file import find_predictions
 from efn_compose.cli import main
 from efn_compose.errors import ResumeMismatchError, RunError, RunLockedError
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
-from efn_compose.jobs.pipeline.job import pipeline
+from efn_compose.jobs.pipeline.job import pipeline, prepare_pipeline
 from efn_compose.jobs.pipeline.products import fingerprint
 from efn_compose.store import read_journal
 from efn_compose.store.lock import FolderLock
@@ -192,6 +192,27 @@ def test_a_finished_pipeline_computes_nothing_and_notices_what_was_changed(undis
     shutil.copy(folder / "submission.csv", submission)
     with pytest.raises(ResumeMismatchError, match=r"many.train.epochs"):
         resume("many.train.epochs=3")
+
+
+def test_the_time_runs_while_everything_is_checked(place, tmp_path, monkeypatch):
+    story, output = tmp_path / "weights.toml", tmp_path / "run"
+    story.write_text(f'[a]\nverb = "convert"\nconvert.file = "{place}/tiny.h5"\n')
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def slow(*arguments):
+        clock[0] += 3600
+        return prepare_pipeline(*arguments)
+
+    monkeypatch.setattr("efn_compose.jobs.pipeline.job.prepare_pipeline", slow)
+    begun = []
+    monkeypatch.setattr(
+        "efn_compose.jobs.pipeline.job.run_pipeline", lambda p, **rest: begun.append(rest["hours"])
+    )
+    pipeline(story, output=output, hours=1.5)
+    assert begun == [pytest.approx(0.5)]
+    pipeline(story, output=output)
+    assert begun[1:] == [0]
 
 
 def test_a_stage_that_fails_holds_up_those_that_read_it_and_no_other(place, tmp_path):

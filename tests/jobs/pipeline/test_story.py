@@ -97,6 +97,8 @@ def test_a_story_keeps_its_meaning_when_it_is_written_and_read_again(tmp_path):
         ("seed = 3", ["seed: expected a table"]),
         ("[a]\nx = 1", ["a.verb", "'none'", "evolve"]),
         ("[a]\nverb = 'evolv'", ["a.verb", "'evolv'"]),
+        ("[a]\nverb = ['train']", ["a.verb", "['train']"]),
+        ("everywhere = 3\n[a]\nverb = 'train'", ["everywhere: expected a table"]),
         ("[A b]", ["not TOML"]),
         ("['A b']\nverb = 'train'", ["small letters"]),
         (
