@@ -1,6 +1,6 @@
 """What two ready-made studies answer: does compound scaling hold; does ranking without training do."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -207,11 +207,13 @@ def free_verdicts(view: StudyView) -> list[FreeVerdict]:
         count = min(map(len, tables))
         draws = np.random.default_rng(0).integers(0, count, (_RESAMPLINGS, count))
         # The same donors of every data set: what one donor does on all of them hangs together.
-        means = np.array([_mean_correlation(table[draw] for table in tables) for draw in draws])
+        means = _mean_correlations([table[draws] for table in tables])
         means = means[np.isfinite(means)]
         low, high = np.percentile(means, (2.5, 97.5)) if means.size else (np.nan, np.nan)
         regrets = [float(t[:, 1].max() - t[t[:, 0].argmax(), 1]) for t in tables]
-        found.append(FreeVerdict(name, _mean_correlation(tables), float(low), float(high), regrets))
+        found.append(
+            FreeVerdict(name, float(_mean_correlations(tables)), float(low), float(high), regrets)
+        )
     return found
 
 
@@ -246,16 +248,23 @@ def _pairs(view: StudyView, score: str, data: int) -> np.ndarray:
     return np.array(rows)
 
 
-def _mean_correlation(tables: Iterable[np.ndarray]) -> float:
+def _mean_correlations(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Return Spearman's correlation, the mean over tables (..., donor, 2); NaN for a constant."""
     found = []
     for table in tables:
-        one, other = (_ranks(side) for side in table.T)
-        length = float(np.sqrt((one @ one) * (other @ other)))
-        found.append(one @ other / length if length else np.nan)
-    return float(np.mean(found))
+        one, other = _ranks(table[..., 0]), _ranks(table[..., 1])
+        length = np.sqrt((one * one).sum(axis=-1) * (other * other).sum(axis=-1))
+        found.append(
+            np.where(length, (one * other).sum(axis=-1) / np.where(length, length, 1), np.nan)
+        )
+    return np.asarray(np.mean(found, axis=0))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return centred ranks, ties sharing their mean."""
-    ranks = (values[:, None] > values).sum(axis=1) + (values[:, None] == values).sum(axis=1) / 2
-    return np.asarray(ranks - ranks.mean())
+    """Return centred ranks over the last axis, ties sharing their mean."""
+    above, equal = (
+        values[..., :, None] > values[..., None, :],
+        values[..., :, None] == values[..., None, :],
+    )
+    ranks = above.sum(axis=-1) + equal.sum(axis=-1) / 2
+    return np.asarray(ranks - ranks.mean(axis=-1, keepdims=True))
