@@ -110,7 +110,7 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
         plan = prepared.plans[task.point]
         train, validation = _image_counts(prepared, plan)
         forward = min(train, FREE_IMAGES) + validation
-        seconds += time_of(plan, "set_up") + forward * time_of(plan, "forward")
+        seconds += forward * time_of(plan, "forward")
     return Estimate(
         hours=seconds / 3600 / workers,
         core_hours=seconds / 3600,
