@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,10 +18,13 @@ from efn_compose.jobs.study.cells import FREE_IMAGES
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.jobs.study.preparation import PreparedStudy
 
+if TYPE_CHECKING:
+    from efn_compose.train.recipe.history import History
+
 #: Networks that are measured, by their place among all costs; for how many epochs, of how many
 #: images at most.
 _QUANTILES = (0.0, 0.5, 1.0)
-_EPOCHS, _IMAGES = 4, 128
+_EPOCHS, _IMAGES = 3, 128
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,12 @@ class StudyPace(Pace):
     Args:
         start: Of bringing the donor to the network.
         between: Per epoch, of keeping its weights and its state file.
+        once: Per training, of beginning and ending it.
     """
 
     start: float = 0.0
     between: float = 0.0
+    once: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
                 for n in sorted(chosen)
             ]
         )
-        for field in ("train", "forward", "set_up", "start", "between")
+        for field in ("train", "forward", "set_up", "start", "between", "once")
     }
 
     def time_of(plan: Plan, field: str) -> float:
@@ -101,6 +107,7 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
         forward = min(train, plan.train.recalibrate_images) + validation
         epoch = train * per_image[number] + forward * time_of(plan, "forward")
         seconds += blocks * plan.train.all_epochs * (epoch + time_of(plan, "between"))
+        seconds += blocks * time_of(plan, "once")
         seconds += time_of(plan, "start") * max(folds, hands)
         key = (plan.network, plan.train)
         if key != traced:
@@ -151,25 +158,53 @@ def _measure(prepared: PreparedStudy, number: int) -> StudyPace:
     donor = worker.start(plan, 0, 1)
     started = time.perf_counter()
     trainer = worker.trainer(plan, donor, data.classes)
+    clock, walls = _Clock(), []
     with TemporaryDirectory() as folder:
-        for turn in range(2):
-            timed = time.perf_counter()
-            state = Path(folder) / f"{turn}.npz"
-            fitted = fit(donor, data, augment=plan.augment, state_file=state, trainer=trainer)
-            wall = time.perf_counter() - timed
-            if not turn:
-                set_up = time.perf_counter() - started
-    epochs = [epoch.seconds for epoch in fitted.history.epochs]
-    # What the first epoch takes more is of the training, as what is between epochs.
-    later = {name: np.mean([epoch[name] for epoch in epochs[1:]]) for name in epochs[0]}
+        for turn in ("traced", "again"):
+            timed, state = time.perf_counter(), Path(folder) / f"{turn}.npz"
+            fit(
+                donor,
+                data,
+                augment=plan.augment,
+                watcher=clock,
+                state_file=state,
+                trainer=trainer,
+            )
+            walls.append(time.perf_counter() - timed)
+    # The first epoch of a training takes longer than the others: what it takes more comes once.
+    epoch, parts = clock.later_epochs()
     statistics = min(len(data.train_images), train.recalibrate_images)
     return StudyPace(
-        train=float(later["train"]) / len(data.train_images),
-        forward=float(later["bn"] + later["score"]) / (statistics + len(data.validation_images)),
-        set_up=max(0.0, set_up - wall),
+        train=parts["train"] / len(data.train_images),
+        forward=(parts["bn"] + parts["score"]) / (statistics + len(data.validation_images)),
+        set_up=max(0.0, walls[0] - walls[1]),
         start=started - begun,
-        between=max(0.0, wall / len(epochs) - float(sum(later.values()))),
+        between=max(0.0, epoch - sum(parts.values())),
+        once=max(0.0, walls[1] - _EPOCHS * epoch),
     )
+
+
+class _Clock:
+    """Notes when the epochs of the last training end."""
+
+    def on_update(self, done: int, planned: int, loss: float) -> None:
+        """Do nothing."""
+
+    def on_rates(self, curve: object) -> None:
+        """Do nothing."""
+
+    def on_epoch(self, history: "History") -> None:
+        """Note the time; a first epoch begins anew."""
+        if len(history.epochs) == 1:
+            self._ends: list[float] = []
+        self._ends.append(time.perf_counter())
+        self._history = history
+
+    def later_epochs(self) -> tuple[float, dict[str, float]]:
+        """Return mean seconds of the epochs after the first, whole and by part."""
+        later = [epoch.seconds for epoch in self._history.epochs[1:]]
+        parts = {name: float(np.mean([part[name] for part in later])) for name in later[0]}
+        return (self._ends[-1] - self._ends[0]) / len(later), parts
 
 
 def _threads(prepared: PreparedStudy) -> int:

@@ -209,7 +209,7 @@ def test_the_estimate_counts_every_training_that_is_possible(place, monkeypatch)
 
     def seconds(plan):
         adds = cost(TINY, plan.side).multiply_adds
-        fixed = {"set_up": 2.0, "start": 0.5, "between": 0.03}
+        fixed = {"set_up": 2.0, "start": 0.5, "between": 0.03, "once": 0.2}
         return estimate.StudyPace(train=adds * 3e-9, forward=adds * 1e-9, **fixed)
 
     monkeypatch.setattr(estimate, "_measure", lambda study, n: seconds(study.plans[n]))
@@ -224,7 +224,7 @@ def test_the_estimate_counts_every_training_that_is_possible(place, monkeypatch)
         # Two folds of 48 images, under two seeds; a network is traced once for both sizes.
         total += 2 * 2 * 5 * (24 * pace.train + (20 + 24) * pace.forward + 0.03)
         # The donor is brought to the network for each fold.
-        total += 2 * 0.5
+        total += 2 * 0.5 + 2 * 2 * 0.2
         traced.add(plan.train)
     assert found.core_hours * 3600 == pytest.approx(total + 2.0 * len(traced), rel=1e-6)
 
