@@ -9,6 +9,7 @@ from efn_compose.analysis.charts.figures import mean_and_error
 from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 from efn_compose.analysis.reading.study.words import data_verdicts, interaction_lines, verdict
+from efn_compose.assess.studies.interactions import TOLD_APART
 
 #: Weight files that an experiment made, and where they come from.
 RELATIVES = (
@@ -50,9 +51,18 @@ def _effects_answer(view: StudyView) -> str:
         if low is not None and high is not None and low * high > 0:
             gain = abs(effects[best].mean - effects[1 - best].mean)
             found.append((gain, f"{axis} {level_text(levels[best])} ({gain:.2f})"))
-    rest = len(view.axes) - len(found)
     words = ", ".join(text for _, text in sorted(found, reverse=True))
-    return f"These settings lower the {view.metric} over both data sets: {words}; {rest} are not told apart."
+    rest = len(view.axes) - len(found)
+    depends = [
+        axis
+        for (axis, _), chance in zip(view.axes, view.interactions, strict=True)
+        if chance <= TOLD_APART
+    ]
+    end = f"; what {' and '.join(depends)} do depends on the data set" if depends else ""
+    return (
+        f"On average over the data sets these settings lower the {view.metric}: {words}; {rest} are "
+        f"not told apart{end}."
+    )
 
 
 def _part(title: str, view: StudyView) -> str:
@@ -125,7 +135,7 @@ def _combinations(view: StudyView) -> list[str]:
     """Return the table of combinations: differences over all data sets, scores on each."""
     lines = [
         f"Difference: {view.metric} less the mean of its data set and seed. On each data set: "
-        f"{view.metric}, accuracy.\n",
+        f"{view.metric}, accuracy. Seconds: of a machine with other work.\n",
         "| combination | difference | standing | "
         + " | ".join(view.data_sets)
         + " | M multiply-adds | seconds |",
