@@ -15,7 +15,7 @@ from traced_trainers import share_study_trainers, spoil
 
 from efn_compose.analysis.page.study_report import render_study
 from efn_compose.analysis.reading.study.folder import read_study
-from efn_compose.analysis.reading.study.words import to_json, verdict
+from efn_compose.analysis.reading.study.words import verdict
 from efn_compose.arch.cost import cost
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, ResumeMismatchError
@@ -177,29 +177,39 @@ def test_the_page_is_whole_and_loads_nothing(undisturbed):
 
 
 @pytest.mark.slow
-def test_backbones_have_scores_without_training_beside_the_result(
-    undisturbed, place, traced, monkeypatch
+def test_backbones_have_scores_without_training_and_a_verdict_on_each_data_set(
+    undisturbed, place, traced, monkeypatch, capsys
 ):
+    shutil.copy(place / "images.npz", place / "again.npz")
+    sources = ",".join(f"npz:{place / name}.npz" for name in ("images", "again"))
     changes = {
-        "study__kind": "backbones", "study__factors": "",
-        "study__resolutions": "16", "validation__seeds": 1,
+        "study__kind": "backbones", "study__factors": "", "data__source": "",
+        "study__sources": sources, "study__resolutions": "16", "validation__seeds": 1,
     }  # fmt: skip
     share_study_trainers(monkeypatch, traced)
-    summary = study(overrides=settings(place, "backbones", **changes), quiet=True)
-    names = [row["score"] for row in to_json(summary.view)["correlations"]]
-    assert names == ["knn", "log_me", "ridge"]
-    text = Page(summary.report.read_text(encoding="utf-8")).text
+    words = settings(place, "backbones", **changes)
+    assert main(["study", "backbones", "--set", *words]) == 0
+    said = capsys.readouterr().out
+    view = read_study(place / "backbones")
+    found = json.loads((place / "backbones/result.json").read_text())
+    assert [row["score"] for row in found["correlations"]] == ["knn", "log_me", "ridge"] * 2
+    assert [row["data"] for row in found["data_sets"]] == sources.split(",")
+    # The same images twice are two blocks of one combination.
+    assert view.scores.shape == (1, 2) and view.scores[0, 0] == view.scores[0, 1]
+    assert all(line in said for line in found["findings"]) and len(found["findings"]) == 2
+    text = Page((place / "backbones/report.html").read_text(encoding="utf-8")).text
     assert "LogME" in text and "It takes six donors" in text
 
 
 @pytest.mark.slow
 def test_the_estimate_is_measured_and_nothing_is_written(place):
     changes = {"study__factors": "", "train__epochs": 100, "executor__kind": "auto"}
+    changes |= {"study__resolutions": "16"}
     prepared = prepare_study(None, settings(place, "dry", **changes), show_progress=False)
     found = estimate.estimate_hours(prepared)
     # No number of workers is set, so there is one per core.
     assert found.hours == pytest.approx(found.core_hours / usable_cores())
-    # Hundred epochs of 48 images at two sizes under two seeds, and no less.
+    # Hundred epochs of 48 images, less those that validate, under two seeds, and no less.
     assert found.core_hours * 3600 > 100 * 2 * 38 * float(found.per_image.sum())
     assert np.isfinite(found.per_image).all() and not (place / "dry").exists()
 
