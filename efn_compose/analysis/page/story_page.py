@@ -71,7 +71,6 @@ def _page(
     result: Mapping[str, Any],
 ) -> str:
     seconds = sum(line["timing"]["seconds"] for line in done.values())
-    worth = {row["stage"]: row for row in result.get("worth", ())}
     answers = [stage for stage, line in done.items() if "submission" in line["products"]]
     body = element(
         "div",
@@ -87,7 +86,7 @@ def _page(
                     *_licence(result),
                 ]
             ),
-            section("chain", "The chain", chain_figure(_links(folder, stages, done, worth))),
+            section("chain", "The chain", chain_figure(_links(folder, stages, done, result))),
             section("stages", "Stages", _table(folder, stages, done, result)),
             section("worth", "Without each stage", *_worth(result)),
             section("submission", "The submission", *_submission(folder, stages, result, answers)),
@@ -111,32 +110,22 @@ def _figure(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _worth(result: Mapping[str, Any]) -> list[Html]:
     """Return what would stand in each stage's place, and how much worse that would be."""
     measure = (result.get("figure") or {}).get("measure", "score")
+    has_scores = any(row.get("scores") for row in result.get("worth", ()))
     rows = []
     for row in result.get("worth", ()):
         gain = (
             "0" if row["gain"] == row["error"] == 0 else f"{row['gain']:+.4f} ± {row['error']:.4f}"
         )
-        scores = row.get("scores")
-        # Of a loss all scores are negative; people know it as it is.
-        said = (
-            ""
-            if not scores
-            else [
-                f"{abs(scores[1]):.4f}",
-                element("small", f"with it {abs(scores[0]):.4f}", class_="under"),
-            ]
-        )
-        rows.append(
-            [
-                name(row["stage"]),
-                [
-                    gain.replace("-", "\N{MINUS SIGN}"),
-                    element("small", row["words"], class_="under"),
-                ],
-                said,
-                [row["instead"], element("small", row["judged"], class_="under")],
-            ]
-        )
+        cells: list[Any] = [
+            name(row["stage"]),
+            [gain.replace("-", "\N{MINUS SIGN}"), element("small", row["words"], class_="under")],
+        ]
+        if has_scores:
+            # Of a loss all scores are negative; people know it as it is.
+            mine, other = (f"{abs(one):.4f}" for one in row.get("scores") or (0, 0))
+            without = [other, element("small", f"with it {mine}", class_="under")]
+            cells.append(without if row.get("scores") else "")
+        rows.append([*cells, [row["instead"], element("small", row["judged"], class_="under")]])
     if not rows:
         return [element("p", "No stage that has ended tells what it was worth.")]
     return [
@@ -147,9 +136,9 @@ def _worth(result: Mapping[str, Any]) -> list[Html]:
             "them, may pay where it is more than one, and is not told apart otherwise.",
         ),
         table(
-            ["stage", "gain", f"{measure} without it", "what would stand in its place"],
+            ["stage", "gain", *([f"{measure} without it"] if has_scores else []), "in its place"],
             rows,
-            numeric=(1, 2),
+            numeric=(1, 2) if has_scores else (1,),
         ),
         *(
             [element("p", _OUT_OF_FOLD)]
@@ -195,15 +184,16 @@ def _links(
     folder: Path,
     stages: Mapping[str, Mapping[str, Any]],
     done: Mapping[str, Mapping[str, Any]],
-    worth: Mapping[str, Mapping[str, Any]],
+    result: Mapping[str, Any],
 ) -> list[Link]:
+    verdicts = {row["stage"]: row["words"] for row in result.get("worth", ())}
+    times = dict.fromkeys(result.get("failed", ()), "failed")
+    times |= {stage: duration(line["timing"]["seconds"]) for stage, line in done.items()}
     return [
         Link(
             stage,
-            f"{settings['verb']}, {duration(done[stage]['timing']['seconds'])}"
-            if stage in done
-            else f"{settings['verb']}, not yet",
-            worth[stage]["words"] if stage in worth else "",
+            f"{settings['verb']}, {times.get(stage, 'not yet')}",
+            verdicts.get(stage, ""),
             tuple(other for other in stages if other != stage and _reads(settings, other)),
             _page_of(folder, stage, done),
         )
@@ -232,7 +222,7 @@ def _table(
     for stage, settings in stages.items():
         line = done.get(stage)
         if line is None:
-            time, words = "not yet", f"Failed: {failed[stage]}" if stage in failed else ""
+            time, words = ("failed", failed[stage]) if stage in failed else ("not yet", "")
         else:
             time, words = duration(line["timing"]["seconds"]), line["headline"]
         verb = element("small", settings["verb"], class_="under")
