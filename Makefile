@@ -15,10 +15,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # The tests start hundreds of processes. Where this is set, each of them would compile all that it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 # setuptools warns of every editable installation, which would frighten who installs for the first time.
-PIP = PYTHONWARNINGS=ignore $(BIN)/python -m pip
 # Python compiles what it imports; to compile all of 4 GB here would take a minute. What the tests import is
-# compiled once, before four processes would each do so (26 s of a processor each).
-INSTALL = $(PIP) install --quiet --no-compile
+# compiled once, before several processes would each do so (26 s of a processor each).
+INSTALL = PYTHONWARNINGS=ignore $(BIN)/python .ci/install.py
 # Four processes run all tests on two cores: some mostly wait for Ray, a browser, a command or the disk.
 # Each file of tests belongs to one process; tests/conftest.py says in which order.
 TESTS = $(BIN)/python -m pytest --no-loadscope-reorder
@@ -61,7 +60,6 @@ clean:
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
-	$(INSTALL) --upgrade pip
 
 $(VENV)/.installed-demo: $(BIN)/python setup.cfg pyproject.toml
 	@echo "Installing into $(VENV): about 3 GB of packages, a few minutes, silent unless something fails."
