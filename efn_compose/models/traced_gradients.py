@@ -1,11 +1,12 @@
-"""Gives up what TensorFlow keeps of custom gradients, so that a traced network can be freed.
+"""Lets traced networks be freed: TensorFlow keeps the graphs of custom gradients for good.
 
-TensorFlow registers each custom gradient that it traces under a new name and never forgets it.
-The registration holds the whole graph: some 20 MB for a small network. Swish has a custom gradient,
-and so have depthwise convolutions on small maps.
+TensorFlow registers each custom gradient that it traces under a new name and never takes the name
+back. The registration holds the whole graph: some 20 MB for a small network. Swish has a custom
+gradient, and so have depthwise convolutions on small maps.
 """
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
+from functools import wraps
 from typing import Any
 
 from tensorflow.python.framework import ops
@@ -13,30 +14,34 @@ from tensorflow.python.framework import ops
 _PREFIX = "CustomGradient-"
 
 
-class TracedGradients:
-    """The custom gradients that are traced from now on, until they are given up.
+def forgetting_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that leaves no custom gradient registered when it is traced.
+
+    Gradients inside the function are made while it is traced, as ever. Those of the traced function
+    itself can no longer be made: it is for updates, and for answers that nobody differentiates.
+
+    Args:
+        function: Of tensors, to be given to `tf.function`.
 
     Example:
-        >>> traced = TracedGradients()
-        >>> traced.forget()  # once nothing that was traced since is needed
-        0
+        >>> import tensorflow as tf
+        >>> swish = tf.function(forgetting_gradients(tf.nn.silu), autograph=False)
+        >>> float(swish(tf.constant(0.0)))
+        0.0
     """
 
-    def __init__(self) -> None:
-        self._before = frozenset(_registered())
-
-    def forget(self) -> int:
-        """Give up what was traced since; return how many custom gradients that were.
-
-        What was traced since can still be run, but its gradient cannot be traced any more.
-        """
+    @wraps(function)
+    def traced(*tensors: Any) -> Any:
         registered = _registered()
-        names = [
-            name for name in registered if name.startswith(_PREFIX) and name not in self._before
-        ]
-        for name in names:
-            del registered[name]
-        return len(names)
+        before = set(registered)
+        try:
+            return function(*tensors)
+        finally:
+            for name in [name for name in registered if name not in before]:
+                if name.startswith(_PREFIX):
+                    del registered[name]
+
+    return traced
 
 
 def _registered() -> MutableMapping[str, Any]:

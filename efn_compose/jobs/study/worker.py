@@ -15,7 +15,6 @@ from efn_compose.jobs.study.functions import (
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.jobs.study.starts import donor_start, random_start
 from efn_compose.jobs.trainings.images import FoldedImages
-from efn_compose.models.traced_gradients import TracedGradients
 from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.recipe import Trainer
 
@@ -60,7 +59,6 @@ class StudyWorker(Worker):
         super().__init__()
         self.setup, self.data = setup, data
         self._trainer: tuple[object, Trainer] | None = None
-        self._traced = TracedGradients()
         self._start: tuple[object, Donor] | None = None
 
     def plan(self, point: int) -> Plan:
@@ -104,7 +102,6 @@ class StudyWorker(Worker):
         key = (plan.network, plan.spec, donor.conventions, plan.train, classes)
         if self._trainer is None or self._trainer[0] != key:
             self._trainer = None  # the old network's memory first
-            self._traced.forget()
             metric, function = self.setup.metric, plan.function
             if function:
                 foreign = FunctionClassification(classes, plan.train, metric, function)

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from efn_compose.models.fast_layers import FusedBatchNormalization, LayerKinds, fast_layers
+from efn_compose.models.traced_gradients import forgetting_gradients
 
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 _BEST_PRECISION = {"cpu": "float32", "gpu": "mixed_float16", "tpu": "mixed_bfloat16"}
@@ -93,6 +94,7 @@ class Placement:
                 return None if found is None else strategy.experimental_local_results(found)[0]
 
             return one_replica
+        function = forgetting_gradients(function)
         if self.compiled:
             return tf.function(function, jit_compile=True, autograph=False)
         return tf.function(function, input_signature=signature, autograph=False)

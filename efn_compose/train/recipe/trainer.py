@@ -10,6 +10,7 @@ import tensorflow as tf
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.models.memory import inference_batch
+from efn_compose.models.traced_gradients import forgetting_gradients
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.recalibrate import passes_in_training_mode, recalibrate
 from efn_compose.statistics.standardise import with_standardised_kernels
@@ -100,7 +101,9 @@ class Trainer:
         )
         # Traced inside `recalibrate`, which turns dropout off; used nowhere else.
         self._statistics = tf.function(
-            lambda x: self.model(x, training=True), input_signature=signature, autograph=False
+            forgetting_gradients(lambda x: self.model(x, training=True)),
+            input_signature=signature,
+            autograph=False,
         )
         #: The features that the classifier reads, traced where a head begins with them.
         self._features: Any = None
@@ -144,7 +147,9 @@ class Trainer:
             network = keras.Model(self.model.input, classifier_input(self.model))
             signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
             self._features = tf.function(
-                lambda x: network(x, training=True), input_signature=signature, autograph=False
+                forgetting_gradients(lambda x: network(x, training=True)),
+                input_signature=signature,
+                autograph=False,
             )
         if len(images) < 2:
             return
