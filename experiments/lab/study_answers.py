@@ -224,11 +224,13 @@ def free_answer(view: StudyView) -> str:
     worst = max(max(one.regrets) for one in found)
     donors = len(_pairs(view, next(iter(FREE_NAMES)), 0))
     if len(sure) == len(found):
-        head = "Ranking without training orders these donors as training does, better than chance"
+        head = "Ranking without training suffices to order these donors better than chance"
     elif sure:
-        head = f"Of the scores without training only {' and '.join(sure)} orders donors better than chance"
+        head = f"Ranking without training suffices by {' and '.join(sure)} alone"
     else:
         head = f"Ranking {donors} donors without training is not told apart from chance"
+    if len(view.lead.tied) == len(view.points):
+        head += ", and their trainings do not tell these donors apart either"
     parts = ", ".join(
         f"{v.score} {v.correlation:+.2f} ({v.low:+.2f} to {v.high:+.2f})" for v in found
     )
