@@ -6,8 +6,8 @@ Purpose: what the ready-made studies say of 320 images: which of resolution, dep
 Command: python experiments/studies.py scaling     (or methods, or backbones)
          A killed one goes on with the same command. --report writes the page of finished runs alone;
          --dry-run says the processor time.
-Time:    scaling: 162 trainings at equal epochs and 162 at equal multiply-adds; 81 take three and a
-         half minutes on two free cores.
+Time:    processor minutes: scaling 10 at equal epochs and 12 at equal multiply-adds, methods 6, backbones 8
+         and 7 (six Lite donors).
 Result:  experiments/results/study_scaling.md, study_methods.md, study_backbones.md
 """
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import NOTHING, count, duration, mean_and_error, signed
+from efn_compose.analysis.charts.figures import (
+    NOTHING,
+    count,
+    duration,
+    loss_text,
+    mean_and_error,
+    signed,
+)
 from efn_compose.analysis.charts.study import effects, heat_maps, parallel
 from efn_compose.analysis.charts.study.costs import cost_figure
 from efn_compose.analysis.html.markup import Html, element, name
@@ -229,7 +236,10 @@ def _free(study: StudyView) -> list[Html | None]:
     rows = [
         [
             name(study.point_name(point)),
-            *(f"{np.mean(scores[key]):.3f}" if key in scores else NOTHING for key in FREE_NAMES),
+            *(
+                loss_text(float(np.mean(scores[key])), 3) if key in scores else NOTHING
+                for key in FREE_NAMES
+            ),
             mean_and_error(list(study.point_scores(point))),
         ]
         for point, scores in sorted(points.items())

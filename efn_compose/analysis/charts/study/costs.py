@@ -77,7 +77,8 @@ def _log_ticks(low: float, high: float) -> list[float]:
         for power in range(math.floor(low), math.ceil(high) + 1)
         for step in (1, 2, 5)
     ]
-    return [tick for tick in found if low <= tick <= high] or [low]
+    inside = [tick for tick in found if low <= tick <= high]
+    return inside if len(inside) > 1 else [low, high]
 
 
 def _cost_text(value: float) -> str:

@@ -32,8 +32,8 @@ def verdict(view: StudyView) -> str:
         return f"{best}{_where_behind(view, lead.leader)}{end}"
     if len(view.block_data) < 2:
         return f"One seed tells nothing apart: give each combination two or more.{end}"
-    tied = f"{len(lead.tied)} of {len(view.points)} combinations are tied"
-    return f"These {tied}{f' {over}' if several else ''}.{end}"
+    tied = _tied(lead, len(view.points))
+    return f"{tied[0].upper()}{tied[1:]}{f' {over}' if several else ''}.{end}"
 
 
 def _where_behind(view: StudyView, leader: int) -> str:
@@ -62,8 +62,14 @@ def _standing(view: StudyView, lead: Lead) -> str:
     if len(view.design["blocks"]) < 2:
         return "one seed tells nothing apart"
     names = "; ".join(view.name(number) for number in lead.tied)
-    tied = f"{len(lead.tied)} of {compared} combinations are tied"
-    return f"these {tied}: {names}" if len(lead.tied) <= _NAMED else tied
+    tied = _tied(lead, compared)
+    return f"{tied}: {names}" if len(lead.tied) <= _NAMED else tied
+
+
+def _tied(lead: Lead, combinations: int) -> str:
+    if len(lead.tied) == combinations:
+        return f"all {combinations} combinations are tied"
+    return f"these {len(lead.tied)} of {combinations} combinations are tied"
 
 
 def interaction_lines(view: StudyView) -> list[str]:
