@@ -26,7 +26,7 @@ class Draws:
         [4, 2]
     """
 
-    def __init__(self, numbers: tf.Tensor, epoch: tf.Tensor | int, seed: int) -> None:
+    def __init__(self, numbers: tf.Tensor, epoch: tf.Tensor | int, seed: tf.Tensor | int) -> None:
         start = _hash(tf.cast(seed, tf.int64) + 1)
         start = _hash(start + _GOLDEN * (tf.cast(epoch, tf.int64) + 1))
         self._state = _hash(start + _MIX_1 * (tf.cast(numbers, tf.int64) + 1))

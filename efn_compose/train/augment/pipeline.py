@@ -19,7 +19,7 @@ def augment(
     numbers: tf.Tensor,
     options: AugmentOptions,
     *,
-    seed: int,
+    seed: tf.Tensor | int,
     epoch: tf.Tensor | int = 0,
 ) -> tf.Tensor:
     """Return augmented images; works eagerly and in `tf.data` behind `batch`.
@@ -53,7 +53,7 @@ def augment_with_masks(
     numbers: tf.Tensor,
     options: AugmentOptions,
     *,
-    seed: int,
+    seed: tf.Tensor | int,
     epoch: tf.Tensor | int = 0,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return augmented images as `augment` does, and their masks, moved with them.
@@ -89,7 +89,7 @@ def _augmented(
     masks: tf.Tensor | None,
     numbers: tf.Tensor,
     options: AugmentOptions,
-    seed: int,
+    seed: tf.Tensor | int,
     epoch: tf.Tensor | int,
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """Return images and masks (image, height, width, 1); None stays None."""

@@ -121,7 +121,7 @@ class Classification(Objective):
             if alpha
         ]
         if mixers:
-            seed = tf.stack([tf.constant(seen.seed, tf.int64) * 65_537, seen.step])
+            seed = tf.stack([seen.seed * 65_537, seen.step])
             mixed = [mix(x, targets, seed, alpha) for mix, alpha in mixers]
             turn = seen.step % len(mixed)
             x, targets = (

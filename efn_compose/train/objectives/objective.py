@@ -60,7 +60,7 @@ class Seen:
         numbers: (image,) numbers of the images, which decide their draws.
         epoch: int64 scalar.
         step: int64 scalar, the number of the batch in the training.
-        seed: Of the training.
+        seed: int64 scalar, of the training.
     """
 
     pixels: tf.Tensor
@@ -69,7 +69,7 @@ class Seen:
     numbers: tf.Tensor
     epoch: tf.Tensor
     step: tf.Tensor
-    seed: int
+    seed: tf.Tensor
 
 
 class Objective(ABC):
@@ -110,6 +110,8 @@ class Objective(ABC):
 
     def __init__(self, options: TrainOptions) -> None:
         self.options = options
+        #: Functions that make batches, by kind of batch; `BatchMaker` fills it.
+        self.traced_batches: dict[tuple[Any, ...], Any] = {}
         allowed = [monitor.score for monitor in self.monitors]
         if options.monitor not in allowed:
             raise ConfigError(
@@ -200,7 +202,8 @@ class Objective(ABC):
     def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the network's input of a batch, and its targets.
 
-        The answer may not depend on what learns: it is made while the batch before is trained on.
+        The answer may not depend on what learns: it is made while the batch before is trained on. It is
+        traced once for all trainings of this objective, so what differs between them is a variable.
 
         Args:
             seen: The augmented batch.

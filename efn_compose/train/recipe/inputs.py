@@ -1,7 +1,6 @@
 """The inputs of a network: batches by number, resized, augmented, made ready and scaled."""
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,14 +9,12 @@ from efn_compose.data.pixels import crc_of, expect, take
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.numerics.pixel_array import PixelArray, gathered
-from efn_compose.train.augment import AugmentOptions, augment, augment_with_masks
+from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.engine.handed_over import handed_over
 from efn_compose.train.examples import TrainingData
-from efn_compose.train.objectives.objective import Objective, Seen
+from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.options import TrainOptions
-
-#: Seeds of the draws of an image's views differ by so much.
-_NEXT_VIEW = 104_729
+from efn_compose.train.recipe.batch_maker import BatchMaker
 
 
 class Inputs:
@@ -48,10 +45,13 @@ class Inputs:
         self._images: PixelArray = data.train_images
         self._masks = _masks(data, objective) if objective.uses_masks else None
         self._batch = min(options.batch_size, len(data.train_images))
-        scaling = donor.conventions.preprocessing
-        self._mean = tf.constant(scaling.mean, tf.float32)
-        self._scale = 1 / tf.constant(scaling.std, tf.float32)
-        self._prepared: dict[int, Any] = {}
+        self._make = BatchMaker(
+            objective,
+            augment_options,
+            donor.conventions.preprocessing,
+            data.size,
+            tf.TensorSpec((None, *self._targets.shape[1:]), self._targets.dtype),
+        )
         self._partners: tuple[int, np.ndarray | None] = (-1, None)
         check_sizes(options, augment_options, data.size)
 
@@ -88,32 +88,14 @@ class Inputs:
             step: Number of the batch in the training; decides the mixed pairs.
             size: Height and width in pixels.
         """
-        if size not in self._prepared:
-            full = self.data.size
-            signature = [
-                tf.TensorSpec((None, full, full, 3), tf.uint8),
-                tf.TensorSpec((None,), tf.int64),
-                tf.TensorSpec((None, *self._targets.shape[1:]), self._targets.dtype),
-                tf.TensorSpec((), tf.int64),
-                tf.TensorSpec((), tf.int64),
-            ]
-            if self._masks is not None:
-                signature.append(tf.TensorSpec((None, full, full), tf.uint8))
-
-            def prepare(
-                images: Any, numbers: Any, targets: Any, epoch: Any, step: Any, masks: Any = None
-            ) -> Any:
-                return self._prepare(images, masks, numbers, targets, epoch, step, size)
-
-            self._prepared[size] = tf.function(prepare, input_signature=signature, autograph=False)
-        now = (np.int64(epoch), np.int64(step))
+        now = (np.int64(epoch), np.int64(step), np.int64(self.seed))
         masks = () if self._masks is None else (self._masks[numbers],)
         rest = (np.asarray(numbers, np.int64), self._wanted(numbers))
         partners = self._partners_in(epoch)
         if partners is not None:
             numbers = np.concatenate([numbers, partners[numbers]])
         images = handed_over(gathered(self._images, numbers))
-        pixels, targets = self._prepared[size](images, *rest, *now, *masks)
+        pixels, targets = self._make.traced(size)(images, *rest, *now, *masks)
         return pixels, targets
 
     def _wanted(self, numbers: np.ndarray) -> np.ndarray:
@@ -145,37 +127,6 @@ class Inputs:
         found = [data.train_images, data.validation_images, self._targets, data.validation_labels]
         masks = (self._masks, data.validation_masks) if self._masks is not None else ()
         return found + [part for part in (*masks, data.train_patients) if part is not None]
-
-    def _prepare(
-        self, images: Any, masks: Any, numbers: Any, targets: Any, epoch: Any, step: Any, size: int
-    ) -> tuple[Any, Any]:
-        x = tf.cast(images, tf.float32)
-        if size != self.data.size:
-            x = tf.image.resize(x, (size, size), antialias=True)
-            if masks is not None:
-                masks = tf.image.resize(masks[..., None], (size, size), method="nearest")[..., 0]
-        count = tf.shape(numbers)[0]
-        # Images, and their partners where there are any: then the last rows are of the second view.
-        shown = [x[:count], x[-count:]]
-        views = [
-            self._drawn(shown[view % 2], masks, numbers, epoch, self.seed + view * _NEXT_VIEW)
-            for view in range(self.objective.views)
-        ]
-        pixels, moved = views[0]
-        if len(views) > 1:
-            pixels = tf.concat([view for view, _ in views], axis=0)
-            moved = None if masks is None else tf.concat([mask for _, mask in views], axis=0)
-        seen = Seen(pixels, targets, moved, numbers, epoch, step, self.seed)
-        pixels, wanted = self.objective.prepare(seen)
-        return (pixels - self._mean) * self._scale, wanted
-
-    def _drawn(
-        self, pixels: Any, masks: Any, numbers: Any, epoch: Any, seed: int
-    ) -> tuple[Any, Any]:
-        """Return one view of images and masks."""
-        if masks is None:
-            return augment(pixels, numbers, self._augment, seed=seed, epoch=epoch), None
-        return augment_with_masks(pixels, masks, numbers, self._augment, seed=seed, epoch=epoch)
 
 
 def _masks(data: TrainingData, objective: Objective) -> np.ndarray:
