@@ -21,7 +21,11 @@ TRUTHS = (
 TOGETHER = (
     ("tests/evolve/workers/",),
     ("tests/jobs/trainings/", "tests/jobs/study/"),
-    ("tests/jobs/search/test_job.py", "tests/train/recipe/test_recipe.py"),
+    (
+        "tests/jobs/search/test_job.py",
+        "tests/jobs/pipeline/test_pipeline.py",
+        "tests/train/recipe/test_recipe.py",
+    ),
 )
 
 
