@@ -161,6 +161,8 @@ class _Pipeline:
         self.story, self.folder = prepared.story, folder
         self.search_device = prepared.checked.search_device
         self.alarm, self.quiet, self.say = alarm, quiet, say
+        #: A stage that was cut short must know its files again from any working directory.
+        self.place = folder.path.resolve()
         self.outcome = Outcome(prepared.story, folder, prepared.checked.licences)
 
     def run(self) -> PipelineSummary:
@@ -171,7 +173,7 @@ class _Pipeline:
             # resumed story would round otherwise than one that was not interrupted.
             prepare_device(Device(self.search_device), 1)
         if not outcome.submitted:
-            make_early_submission(self.story, self.folder.path, quiet=self.quiet, say=self.say)
+            make_early_submission(self.story, self.place, quiet=self.quiet, say=self.say)
         outcome.restore_submission()
         try:
             with self.alarm.interrupting():
@@ -224,7 +226,7 @@ class _Pipeline:
 
     def _files(self, key: str, found: Reference) -> list[str]:
         kind = product_kind(self.story[found.stage], key, found.product)
-        path = str(self.folder.path / self.outcome.done[found.stage]["products"][kind])
+        path = str(self.place / self.outcome.done[found.stage]["products"][kind])
         # Donors are called what their stages are called, in reports and on the card.
         return [f"{found.stage}={path}" if key == "donors.files" else path]
 

@@ -286,16 +286,18 @@ def test_a_fingerprint_sees_every_file_but_those_that_differ_between_equal_runs(
 
 
 @pytest.mark.slow
-def test_killed_at_random_points_and_resumed_it_ends_the_same(undisturbed, place, chance):
+def test_killed_at_random_points_and_resumed_it_ends_the_same(undisturbed, place, tmp_path, chance):
     output = place / "killed"
-    words = ["pipeline", str(place / "story.toml"), "-o", str(output), "--quiet"]
 
     def files():
         return sorted(path.relative_to(output).as_posix() for path in output.rglob("*.*"))
 
     def start():
+        # It is begun in one folder, and goes on in another.
         has_begun = (output / "environment.json").is_file()
-        return start_command(*words, *(["--resume"] if has_begun else []))
+        home = tmp_path if has_begun else place
+        words = ["pipeline", place / "story.toml", "-o", os.path.relpath(output, home), "--quiet"]
+        return start_command(*words, *(["--resume"] if has_begun else []), folder=home)
 
     for _ in range(_KILLS):
         # Not before it has got a step further, and then at any moment.
