@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from efn_compose.analysis.charts.figures import count
 from efn_compose.arch import ArchSpec
 from efn_compose.config import load_config
 from efn_compose.data.cache.place import FOLDER_VARIABLE, cache_folder, list_cache
@@ -101,7 +102,7 @@ def check_story(story: Story, folder: Path) -> Checked:
     if problems:
         raise ConfigError(
             describe_problems(
-                f"{story.name}: {len(problems)} problems; nothing was written.",
+                f"{story.name}: {count(len(problems), 'problem')}; nothing was written.",
                 problems,
                 f"Mend the story file. Its paths are seen from {Path.cwd()}.",
             )

@@ -19,7 +19,12 @@ _NEEDS_BATCH_NORM = {"pretrain": "a pretraining", "evolve": "a search", "nest": 
 def impossible_nestings(counted: Counted) -> Iterator[str]:
     """Yield each stage whose network does not hold those it reads."""
     for stage in counted.story.stages:
-        config, given = counted.configs[stage.name], counted.given(stage)
+        config = counted.configs[stage.name]
+        try:
+            given = counted.given(stage)
+        except EfnComposeError:
+            # An unknown network is named at the stage that asks for it.
+            continue
         targets: tuple[str, ...] = ()
         if stage.verb == "nest":
             targets = (config.nest.into,)
