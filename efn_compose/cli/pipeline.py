@@ -34,10 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("story", metavar="STORY", help="TOML file: a table per stage")
     add_output(parser, "run folder, default: runs/ and the story's name", metavar="FOLDER")
     parser.add_argument(
-        "--until", metavar="HH:MM", help="end at this time of day with what is there"
+        "--until", metavar="HH:MM", help="end at this time of day, with the best submission so far"
     )
     parser.add_argument(
-        "--hours", type=float, default=0.0, metavar="X", help="end after so many hours"
+        "--hours",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="end within X hours, with the best submission so far",
     )
     add_resume(parser)
     add_dry_run(parser, "check everything, say what each stage takes, and stop")

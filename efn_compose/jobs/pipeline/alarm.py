@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from efn_compose.errors import ConfigError
+
 
 class TimeIsUpError(KeyboardInterrupt):
     """The time is up. To whoever works it is what Ctrl-C is: files are whole, runs go on later."""
@@ -17,9 +19,14 @@ class Alarm:
 
     Args:
         hours: Until then; 0: there is no end.
+
+    Raises:
+        ConfigError: The hours are below 0, or no number.
     """
 
     def __init__(self, hours: float = 0.0) -> None:
+        if not hours >= 0:
+            raise ConfigError(f"--hours: allowed 0 (no limit) or more. Received: {hours:g}.")
         self._end = time.monotonic() + 3600 * hours if hours else None
 
     def hours_left(self) -> float:

@@ -26,7 +26,8 @@ class Deadline:
         hours: From now on; 0: no end.
 
     Raises:
-        ConfigError: Not in the main thread, where alone a signal can end the work.
+        ConfigError: The hours are below 0, or no number; or it is not the main thread, where alone a
+            signal can end the work.
 
     Example:
         >>> with Deadline(0) as deadline:
@@ -34,6 +35,8 @@ class Deadline:
     """
 
     def __init__(self, hours: float) -> None:
+        if not hours >= 0:
+            raise ConfigError(f"--hours: allowed 0 (no limit) or more. Received: {hours:g}.")
         seconds = hours * 3600
         reserve = min(max(_RESERVE * seconds, _LEAST_RESERVE), _MOST_RESERVE, seconds / 2)
         self._seconds = seconds - reserve

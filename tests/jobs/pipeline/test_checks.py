@@ -114,7 +114,11 @@ def test_a_submission_about_patients_whose_labels_are_known_is_refused(refusal, 
 def test_an_unknown_network_is_named_once_also_where_later_stages_read_it(refusal):
     more = '[large]\nverb = "nest"\nnest.file = "{relative}"\nnest.into = "b99"\n'
     words = refusal(('weights.file = "{relative}"', 'weights.file = "{large}"'), more=more)
-    assert words.count("b99") == 1 and "large: " in words and ": 1 problem; nothing was written" in words
+    assert (
+        words.count("b99") == 1
+        and "large: " in words
+        and ": 1 problem; nothing was written" in words
+    )
 
 
 def test_images_that_cannot_be_cut_into_a_stages_folds_are_named(refusal):

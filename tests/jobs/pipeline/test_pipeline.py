@@ -19,10 +19,11 @@ from traced_trainers import share_trainers
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.assess.out_of_fold.file import find_predictions
 from efn_compose.cli import main
-from efn_compose.errors import ResumeMismatchError, RunError, RunLockedError
+from efn_compose.errors import ConfigError, ResumeMismatchError, RunError, RunLockedError
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
 from efn_compose.jobs.pipeline.job import pipeline, prepare_pipeline
 from efn_compose.jobs.pipeline.products import fingerprint
+from efn_compose.jobs.relay.deadline import Deadline
 from efn_compose.store import read_journal
 from efn_compose.store.lock import FolderLock
 
@@ -258,6 +259,13 @@ def test_the_alarm_interrupts_the_main_thread_and_no_other():
     thread.start()
     thread.join()
     assert ended == [True]
+
+
+@pytest.mark.parametrize("clock", [Alarm, Deadline])
+@pytest.mark.parametrize("hours", [-1.0, float("nan")])
+def test_hours_that_are_none_are_refused(clock, hours):
+    with pytest.raises(ConfigError, match="--hours: allowed 0"):
+        clock(hours)
 
 
 def test_the_alarm_waits_for_what_ends_by_itself():
