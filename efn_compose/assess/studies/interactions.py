@@ -14,7 +14,7 @@ TOLD_APART = 0.05
 def interaction_probabilities(
     levels: np.ndarray, counts: Sequence[int], scores: np.ndarray, data_sets: np.ndarray
 ) -> np.ndarray:
-    """Return by factor Holm's probability of such differences between data sets by chance.
+    """Return by factor the p-value, after Holm's steps, of its differences between data sets.
 
     An F-test for each factor: least squares with a mean per block, the effects of all factors, and
     all of them by data set, with and without those of the factor by data set. What several factors

@@ -17,7 +17,8 @@ class Lead:
     Args:
         leader: The combination with the best mean; None where none has all blocks.
         tied: Combinations that the leader is not ahead of, best first, the leader among them.
-        probability: By combination, Holm's probability that the leader is not ahead of it; NaN for
+        probability: By combination, the p-value after Holm's steps: how often equal combinations
+            would differ so much by chance, were the leader not chosen by the same scores. NaN for
             the leader and where no difference can be formed.
     """
 
@@ -42,8 +43,10 @@ def find_lead(
     share in the mean. The scatter of the differences includes that between data sets, so the
     standard error of their mean is never too small for these data sets, and a lead that one data
     set alone shows is rarely told apart. For data sets that were not studied it is too small.
-    Holm's steps (Holm 1979) hold the chance of a single wrong lead at that of one standard error,
-    15.9 %, for all comparisons together. With fewer than two common blocks nothing is told apart.
+    Holm's steps (Holm 1979) hold the chance of a wrong difference in any of the comparisons at that
+    of one standard error, 15.9 %, for a leader that is named beforehand. This one is chosen by the
+    same scores, so that the chance is larger. Of two equal combinations one is called ahead twice
+    as often. With fewer than two common blocks nothing is told apart.
 
     Args:
         scores: (combination, block) float64; NaN where a training failed.

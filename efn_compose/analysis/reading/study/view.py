@@ -180,7 +180,7 @@ class StudyView:
 
     @cached_property
     def interactions(self) -> np.ndarray:
-        """Holm's probability by axis that it does the same on all data sets, (axis,)."""
+        """By axis, the p-value after Holm's steps of its differences between data sets, (axis,)."""
         return interaction_probabilities(self.levels, self._counts, self.scores, self.block_data)
 
     def front(self, costs: np.ndarray) -> list[int]:
