@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.analysis.charts.figures import (
+    MINUS,
     NOTHING,
     count,
     duration,
@@ -24,6 +25,7 @@ from efn_compose.analysis.reading.study.folder import read_study
 from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 from efn_compose.analysis.reading.study.words import data_verdicts, interaction_lines, verdict
+from efn_compose.assess.studies.blocks import mean_with_error
 from efn_compose.assess.studies.interactions import TOLD_APART
 from efn_compose.assess.studies.lead import Lead
 from efn_compose.store import write_text
@@ -157,7 +159,7 @@ def _combinations(study: StudyView, order: np.ndarray, caption: str) -> Html:
         rows.append(
             [
                 [f"{number} ", name(study.name(number))],
-                mean_and_error(_known(study.compared[number])),
+                _mean(study, number),
                 _standing(study.lead, number),
                 *(_on_data(study, number, data) for data in sets),
                 NOTHING if np.isnan(adds) else f"{adds / 1e6:,.2f} M",
@@ -180,6 +182,17 @@ def _combinations(study: StudyView, order: np.ndarray, caption: str) -> Html:
     head += ["Standing", *own, "Multiply-adds", "Seconds"]
     numeric = (1, *range(3, len(head)))
     return table(head, rows, numeric=numeric, caption=words, row_classes=classes)
+
+
+def _mean(study: StudyView, combination: int) -> str:
+    """Return the mean that combinations are ordered by: each data set has the same share."""
+    values = study.compared[combination]
+    known = np.isfinite(values)
+    if not known.any():
+        return NOTHING
+    mean, error = mean_with_error(values[known], study.block_data[known])
+    text = f"{mean:.4f}".replace("-", MINUS)
+    return text if np.isnan(error) else f"{text} ± {error:.4f}"
 
 
 def _on_data(study: StudyView, combination: int, data: int) -> list[str]:

@@ -51,6 +51,29 @@ def means_by_data_set(scores: np.ndarray, data_sets: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
+def mean_with_error(values: np.ndarray, data_sets: np.ndarray) -> tuple[float, float]:
+    """Return a mean in which every data set has the same share, and its standard error.
+
+    The error counts the scatter between data sets with that within them. It is NaN for one value.
+
+    Args:
+        values: (block,) float64, all known.
+        data_sets: (block,) number of each block's data set.
+
+    Example:
+        >>> mean, error = mean_with_error(np.array([1.0, 3.0, 5.0, 9.0]), np.array([0, 0, 0, 1]))
+        >>> round(mean, 12)
+        6.0
+    """
+    weights = block_weights(data_sets)
+    mean, share = float(weights @ values), float(weights @ weights)
+    if len(values) < 2:
+        return mean, float("nan")
+    # With equal weights that is the textbook's variance and its error.
+    variance = float(weights @ np.square(values - mean)) / (1 - share)
+    return mean, float(np.sqrt(variance * share))
+
+
 def block_weights(data_sets: np.ndarray) -> np.ndarray:
     """Return weights (block,) that give every data set the same share; they add up to 1.
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.assess.studies.blocks import block_weights
+from efn_compose.assess.studies.blocks import block_weights, mean_with_error
 
 #: One-sided probability of a standard normal beyond one standard error.
 ONE_ERROR = 0.15865525393145707
@@ -136,11 +136,7 @@ def _probability(differences: np.ndarray, groups: np.ndarray) -> float:
 
     if len(differences) < 2:
         return 1.0
-    weights = block_weights(groups)
-    mean, share = float(weights @ differences), float(weights @ weights)
-    # With equal weights that is the textbook's variance and its error.
-    variance = float(weights @ np.square(differences - mean)) / (1 - share)
-    error = np.sqrt(variance * share)
+    mean, error = mean_with_error(differences, groups)
     if error == 0:
         return 0.0 if mean > 0 else 1.0
     return float(stdtr(len(differences) - 1, -mean / error))

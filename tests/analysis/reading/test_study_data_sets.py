@@ -129,3 +129,20 @@ def test_what_failed_on_one_data_set_is_not_compared_over_all(tmp_path):
         "width 0.5, resolution 32", "width 0.5, resolution 64", view.name(view.lead.leader),
     }  # fmt: skip
     assert "width 0.5, resolution 32 on hard" in Page(render_study(view)).text
+
+
+def test_where_trainings_failed_each_data_set_keeps_its_share_of_the_mean(tmp_path):
+    def some(levels, seed):
+        failed = levels == {"width": 0.25, "data": "hard", "resolution": 32} and seed > 1
+        return None if failed else loss(levels, seed)
+
+    study = read_study(write_planted(tmp_path / "study", AXES, some))
+    scores = np.array([row.scores.get("loss", np.nan) for row in study.rows]).reshape(3, 2, 2, 3)
+    whole = np.delete(scores.transpose(0, 2, 1, 3).reshape(6, 2, 3), 0, axis=0)
+    easy, hard = scores[0, :, 0] - whole.mean(axis=0)
+    wanted = (easy.mean() + hard[0]) / 2
+    assert study.means[0] == pytest.approx(wanted)
+    shown = f"{wanted:.4f}".replace("-", "\N{MINUS SIGN}")
+    assert re.search(
+        rf"width 0\.25, resolution 32.{{0,80}}{shown} ± 0\.\d{{4}}", render_study(study)
+    )
