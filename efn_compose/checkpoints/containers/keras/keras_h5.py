@@ -12,7 +12,7 @@ Tensors come out as `layer/role`: "stem_conv/kernel", "block1a_bn/gamma".
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +122,9 @@ def _read_layout(
             notes.append("optimizer_weights ignored: training state")
     elif any(name in file for name in ("layers", "_layer_checkpoint_dependencies", "vars")):
         kind = "keras-weights"
-        tensors = _by_name(_numbered_tensors(source, config, notes), path)
-        metadata["layer_classes"] = _layer_classes(file)
+        groups = list(walk_groups(file))
+        tensors = _by_name(_numbered_tensors(source, groups, config, notes), path)
+        metadata["layer_classes"] = _layer_classes(groups)
     else:
         raise UnreadableCheckpointError(
             f"{path}: an HDF5 file, but none that Keras wrote (neither 'layer_names' nor groups "
@@ -255,7 +256,10 @@ def _legacy_tensors(
 
 
 def _numbered_tensors(
-    source: Hdf5Source, config: dict[str, Any] | None, notes: list[str]
+    source: Hdf5Source,
+    groups: Sequence[tuple[str, Any]],
+    config: dict[str, Any] | None,
+    notes: list[str],
 ) -> Iterator[RawTensor]:
     """Yield tensors of a layout with numbered variables, in numeric order per class.
 
@@ -264,7 +268,7 @@ def _numbered_tensors(
     tensors keep the numbers ("conv2d_5/kernel").
     """
     names = layer_names_by_path(config) if config else {}
-    for path, group in walk_groups(source.file):
+    for path, group in groups:
         parts = path.split("/")
         if parts[-1] != "vars" or not len(group):
             continue
@@ -291,10 +295,10 @@ def _numbered_tensors(
             yield _raw_tensor(f"{layer}/{role}", dataset, source)
 
 
-def _layer_classes(file: object) -> dict[str, int]:
+def _layer_classes(groups: Sequence[tuple[str, Any]]) -> dict[str, int]:
     """Return the number of layers of each class, from the names of their groups."""
     counts: dict[str, int] = {}
-    for path, _ in walk_groups(file):
+    for path, _ in groups:
         *parents, name = path.split("/")
         if parents and parents[-1] in LAYER_LISTS:
             stem, number = numeric_key(name)

@@ -4,6 +4,7 @@ keras-cv and keras-hub build blocks as composite layers and describe a backbone
 by "stackwise" lists in its configuration; keras.applications does neither.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -132,11 +133,12 @@ def numbered_v1_library(raw: RawCheckpoint) -> str:
 
 
 def _nodes(config: object) -> Iterator[dict[str, Any]]:
-    pending = [config]
+    pending: deque[Any] = deque([config])
     while pending:
-        node = pending.pop(0)
+        node = pending.popleft()
         if isinstance(node, dict):
             yield node
-            pending.extend(node.values())
-        elif isinstance(node, list):
-            pending.extend(node)
+            node = list(node.values())
+        if isinstance(node, list):
+            # Most values are numbers and texts.
+            pending.extend(value for value in node if isinstance(value, (dict, list)))
