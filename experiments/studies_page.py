@@ -14,7 +14,7 @@ from efn_compose.assess.studies.interactions import TOLD_APART
 #: Weight files that an experiment made, and where they come from.
 RELATIVES = (
     "The donors {names} are Lite0 from ImageNet, trained on for four epochs on 2,000 crops of pictures "
-    "of these kinds at 32 px, as `experiments/relatives.py` makes them."
+    "of these kinds at 32 px, as `experiments/relatives.py` makes them in its folder, `runs/relatives`."
 )
 
 
@@ -32,7 +32,7 @@ def study_page(kind: str, command: str, made: Sequence[str], parts: dict[str, St
         lines.append(RELATIVES.format(names=", ".join(made)) + "\n")
     answer = compound_answer(parts) if kind == "scaling" else _answer(next(iter(parts.values())))
     lines.append(f"**{answer}**\n")
-    return "\n".join([*lines, *(_part(title, view) for title, view in parts.items())])
+    return "\n".join([*lines, *(_part(title, view, answer) for title, view in parts.items())])
 
 
 def _answer(view: StudyView) -> str:
@@ -58,20 +58,20 @@ def _effects_answer(view: StudyView) -> str:
         for (axis, _), chance in zip(view.axes, view.interactions, strict=True)
         if chance <= TOLD_APART
     ]
-    end = f"; what {' and '.join(depends)} do depends on the data set" if depends else ""
+    end = f" What {' and '.join(depends)} do depends on the data set." if depends else ""
     return (
-        f"On average over the data sets these settings lower the {view.metric}: {words}; {rest} are "
-        f"not told apart{end}."
+        f"On average over the data sets these settings lower the {view.metric}: {words}. The other "
+        f"{rest} are not told apart.{end}"
     )
 
 
-def _part(title: str, view: StudyView) -> str:
+def _part(title: str, view: StudyView, told: str) -> str:
     images = ", ".join(f"{count} images of {name}" for name, count in view.design["images"].items())
     repeats = len(view.design["blocks"])
     lines = [
         f"## {title.capitalize()}\n",
         f"{images}; a fifth validates; {repeats} trainings per combination and data set.\n",
-        f"- {_answer(view)}",
+        *([] if _answer(view) == told else [f"- {_answer(view)}"]),
         *_by_accuracy(view),
         *(
             f"- {words}"
@@ -90,6 +90,7 @@ def _part(title: str, view: StudyView) -> str:
 def _effects(view: StudyView) -> list[str]:
     by_data = [view.effects_on(data) for data in range(len(view.data_sets))]
     lines = [
+        "Intervals are of each effect alone: of 20 effects that are nothing, one leaves out 0 by luck.\n",
         f"| axis | level | effect on {view.metric}, 95 % interval | "
         + " | ".join(f"on {data}" for data in view.data_sets)
         + " |",

@@ -121,7 +121,7 @@ def compounds(view: StudyView, score: str) -> list[Compound]:
 
 
 def scaling_answer(view: StudyView, score: str) -> str:
-    """Return in one sentence whether growing all axes together is the best use of multiply-adds.
+    """Return whether growing all axes together is the best use of multiply-adds, in words.
 
     Args:
         view: The study.
@@ -141,7 +141,7 @@ def scaling_answer(view: StudyView, score: str) -> str:
     elif lost:
         head = (
             f"Compound scaling does not hold on {' and '.join(lost)}, where what grows in all three "
-            "is behind something cheaper, and shows no lead over both data sets"
+            "is behind something cheaper. Over all data sets together it shows no lead"
         )
     else:
         head = (
@@ -154,12 +154,13 @@ def scaling_answer(view: StudyView, score: str) -> str:
             parts = " and ".join(
                 f"{g.mean:+.2f} on {data}" for g, data in zip(own, view.data_sets, strict=True)
             )
-            signs.append(f"a doubling of multiply-adds by {own[0].axis} moves the {score} {parts}")
-    return f"{head}{'; ' if signs else ''}{', '.join(signs)}."
+            axis_name = own[0].axis
+            signs.append(f"A doubling of multiply-adds by {axis_name} moves the {score} {parts}")
+    return f"{head}.{''.join(f' {words}.' for words in signs)}"
 
 
 def compound_answer(views: Mapping[str, StudyView]) -> str:
-    """Return one sentence for studies of the same grid at equal epochs, equal cost and so on.
+    """Return the answer of studies of the same grid at equal epochs, equal cost and so on.
 
     Args:
         views: Studies by what all their trainings have alike.
@@ -173,10 +174,11 @@ def compound_answer(views: Mapping[str, StudyView]) -> str:
         "holds" if best == len(found) else "does not hold" if behind else "is not shown to hold"
     )
     return (
-        f"Compound scaling {verdict} on these data sets: at {' and at '.join(views)}, by loss and by "
-        f"accuracy, the networks grown in width, depth and resolution together are ahead of all "
-        f"that cost no more in {best} of {len(found)} comparisons, behind one of them in {behind}, and "
-        f"tied in {len(found) - best - behind}."
+        f"Compound scaling {verdict} on these data sets. Networks grown in width, depth and resolution "
+        "together were compared with all that cost no more: at "
+        f"{' and at '.join(views)}, by loss and by accuracy. Of {len(found)} comparisons the grown "
+        f"network is ahead of all others in {best}, behind one of them in {behind}, and tied in "
+        f"{len(found) - best - behind}."
     )
 
 
@@ -218,7 +220,7 @@ def free_verdicts(view: StudyView) -> list[FreeVerdict]:
 
 
 def free_answer(view: StudyView) -> str:
-    """Return in one sentence whether ranking donors without training suffices."""
+    """Return whether ranking donors without training suffices, in words."""
     found = free_verdicts(view)
     sure = [one.score for one in found if one.low > 0]
     worst = max(max(one.regrets) for one in found)
@@ -230,13 +232,13 @@ def free_answer(view: StudyView) -> str:
     else:
         head = f"Ranking {donors} donors without training is not told apart from chance"
     if len(view.lead.tied) == len(view.points):
-        head += ", and their trainings do not tell these donors apart either"
+        head += ". Their trainings do not tell these donors apart either"
     parts = ", ".join(
         f"{v.score} {v.correlation:+.2f} ({v.low:+.2f} to {v.high:+.2f})" for v in found
     )
     return (
-        f"{head}: mean rank correlations with the trained result are {parts}, and the donor that a "
-        f"score puts first is at most {worst:.3f} worse in {view.metric} than the best."
+        f"{head}. Mean rank correlations with the trained result, with 95 % intervals: {parts}. The "
+        f"donor that a score puts first is at most {worst:.3f} worse in {view.metric} than the best."
     )
 
 

@@ -97,7 +97,8 @@ def test_what_two_data_sets_contradict_is_a_tie_over_both(tmp_path):
         "width 0.5, resolution 32", "width 0.5, resolution 64",
     }  # fmt: skip
     assert (
-        verdict(view) == f"These {len(view.lead.tied)} of 6 combinations are tied over 2 data sets."
+        verdict(view)
+        == f"{len(view.lead.tied)} of 6 combinations are tied for the lead over 2 data sets."
     )
     assert [view.name(lead.leader)[-2:] for lead in view.leads] == ["32", "64"]
     assert all(lead.is_alone for lead in view.leads)

@@ -69,7 +69,7 @@ def _standing(view: StudyView, lead: Lead) -> str:
 def _tied(lead: Lead, combinations: int) -> str:
     if len(lead.tied) == combinations:
         return f"all {combinations} combinations are tied"
-    return f"these {len(lead.tied)} of {combinations} combinations are tied"
+    return f"{len(lead.tied)} of {combinations} combinations are tied for the lead"
 
 
 def interaction_lines(view: StudyView) -> list[str]:
