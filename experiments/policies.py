@@ -164,10 +164,10 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     seeds = ", ".join(f"{len(some)} of {name}" for name, some in groups.items())
     lines = [
         "# Is a policy that was searched for ahead of TrivialAugment?\n",
+        f"**{_answer(groups)}**\n",
         textwrap.fill(" ".join([f"`{command}`:", *purpose.split()]), 118) + "\n",
         f"Seeds so far: {seeds}. Each is a line of `policies.jsonl`. The same command makes "
         "what is missing.\n",
-        " ".join(_words(name, some) for name, some in groups.items() if some) + "\n",
         "| set | seeds | searched minus TrivialAugment, loss | accuracy, points | "
         "searched minus no policy, loss | accuracy, points |",
         "|---|---|---|---|---|---|",
@@ -204,16 +204,25 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _words(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def _answer(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return a sentence for all data sets of which the same is to be said."""
+    names: dict[str, list[str]] = {}
+    for name, rows in groups.items():
+        if rows:
+            names.setdefault(_words(rows), []).append(name)
+    return " ".join(f"On {', '.join(some)} {words}." for words, some in names.items())
+
+
+def _words(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return by the loss whether the found policies are ahead of TrivialAugment on a data set."""
     if len(rows) < 2:
-        return f"On {name} one seed is no evidence either way."
+        return "one seed is no evidence either way"
     losses = ([row["scores"][arm]["loss"] for row in rows] for arm in ("found", "TrivialAugment"))
     change = paired_difference(*losses)
     if change.is_clearly_better or change.is_clearly_worse:
         place = "ahead of" if change.is_clearly_better else "behind"
-        return f"On {name} found policies are {place} TrivialAugment by more than a standard error."
-    return f"On {name} found policies and TrivialAugment are not told apart."
+        return f"found policies are {place} TrivialAugment by more than a standard error"
+    return "found policies and TrivialAugment are not told apart"
 
 
 def _difference(rows: Sequence[Mapping[str, Any]], arm: str, score: str) -> str:
