@@ -6,7 +6,7 @@ Purpose: (1) nuclei: one real fluorescence image with masks, which StarDist's wh
          scikit-image, masks exact. (3) the encoder of (2) as a classifier of the ten garments, from
          50 labels, beside the ImageNet donor.
 Data:    pip download stardist==0.9.2 --no-deps; apt-get install dataset-fashion-mnist
-Command: python experiments/segmentation.py --wheel stardist-0.9.2-….whl
+Command: python experiments/segmentation.py --wheel stardist-0.9.2-*.whl
 Time:    about 40 minutes on two idle cores; every training is a line of the journal, and a run that was
          ended goes on.
 Result:  experiments/results/segmentation.md
