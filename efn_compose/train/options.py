@@ -55,8 +55,8 @@ class TrainOptions:
             arXiv:1911.09665); 0: off. They have BatchNorm statistics of their own, which are
             neither scored nor written. Expect no more on clean images, and more on noisy ones.
         advprop_radius: How far an adversarial image may be from the clean one, in grey levels.
-        advprop_steps: Steps of the attack. One costs about twice a plain update more, five about
-            six times.
+        advprop_steps: Steps of the attack. Each is one more pass through the network, forward and
+            back.
         sizes: Progressive resizing: image sizes in turn, for equal shares of the epochs.
         ema: Decay of a moving average of the weights. The average is scored and kept; 0: off.
         absorb: Rewrite the BatchNorm of the starting weights for the training images, so that
