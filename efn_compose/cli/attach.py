@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("one", "all"),
         help="blocks per step of a mirror: one, or all that the stage has",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the decoder's first weights")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the decoder's first weights")
     add_output(parser, "the .h5 file to write", required=True)
 
 

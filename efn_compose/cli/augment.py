@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draws", type=int, default=4, help="epochs, default: %(default)s")
     parser.add_argument("--size", type=int, default=96, help="pixels, default: %(default)s")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of images and draws, default: %(default)s"
+        "--seed", type=int, default=0, help="seed of images and draws, default: %(default)s"
     )
     parser.add_argument("--mixup", type=float, default=0.0, metavar="ALPHA", help="show MixUp too")
     parser.add_argument(

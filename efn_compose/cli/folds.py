@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.csv",
     )
     parser.add_argument("--count", type=int, default=5, help="folds, default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="breaks ties, default: %(default)s")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed that breaks ties, default: %(default)s"
+    )
     parser.add_argument(
         "--worst-rate",
         type=float,

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auxiliary", action="store_true", help="give each branch a classifier of its own as well"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of a new classifier's weights")
+    parser.add_argument("--seed", type=int, default=1, help="seed of a new classifier's weights")
     add_output(parser, "the .keras file to write", required=True)
 
 

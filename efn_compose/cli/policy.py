@@ -32,7 +32,7 @@ ON_INTERRUPT = (
 _FLAGS = {
     "evaluations": ("policy.evaluations", "N", "policies to score"),
     "seeds": ("policy.seeds", "N", "fresh trainings of either policy"),
-    "epochs": ("policy.epochs", "N", "of these trainings; default: those of the run"),
+    "epochs": ("policy.epochs", "N", "epochs of these trainings; default: those of the run"),
     "workers": ("executor.workers", "N", "processes that score and train; default: one per core"),
     "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
     "output": ("run.path", "FOLDER", "run folder, default: runs/policy"),

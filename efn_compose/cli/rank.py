@@ -28,9 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_table_arguments(parser)
     parser.add_argument("--size", type=int, default=64, help="pixels, default: %(default)s")
     parser.add_argument(
-        "--image-count", type=int, default=500, help="drawn at random, default: %(default)s"
+        "--image-count",
+        type=int,
+        default=500,
+        help="images to draw at random, default: %(default)s",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw, default: %(default)s")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the draw, default: %(default)s"
+    )
     parser.add_argument("--plot", metavar="FILE", help="write score against cost as a picture")
 
 

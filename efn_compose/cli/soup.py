@@ -70,7 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "they name",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the split and of learning, default: %(default)s"
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the split and of learning, default: %(default)s",
     )
     add_dry_run(parser, "check everything, say what would be done, and stop")
 

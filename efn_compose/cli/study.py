@@ -45,7 +45,7 @@ _FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("kind", choices=KINDS, help="the study")
+    parser.add_argument("kind", choices=KINDS, help="kind of the study")
     add_run_arguments(
         parser,
         _FLAGS,

@@ -95,7 +95,9 @@ class TrainOptions:
     )
     find_rate: bool = setting(False, "find the highest rate by a range test first")
     weight_decay: float = setting(0.0, "decoupled weight decay per update", minimum=0.0)
-    clip_norm: float = setting(0.0, "largest norm of all gradients together; 0: any", minimum=0.0)
+    clip_norm: float = setting(
+        0.0, "largest norm of all gradients together; 0: no limit", minimum=0.0
+    )
     schedule: Schedule = setting("one_cycle", "course of the learning rate")
     cycle_epochs: float = setting(
         2.0,

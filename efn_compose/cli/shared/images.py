@@ -25,7 +25,10 @@ def add_image_arguments(
         f"FILE.npy; {what_for}",
     )
     parser.add_argument(
-        "--image-count", type=int, default=count, help="drawn at random, default: %(default)s"
+        "--image-count",
+        type=int,
+        default=count,
+        help="images to draw at random, default: %(default)s",
     )
     parser.add_argument("--size", type=int, default=64, help="pixels, default: %(default)s")
     add_table_arguments(parser)

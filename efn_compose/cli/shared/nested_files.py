@@ -24,7 +24,7 @@ def add_target(parser: argparse.ArgumentParser, into: str) -> None:
         "--dtype",
         default="float32",
         choices=("float32", "float16", "bfloat16", "float64"),
-        help="of the stored tensors (other libraries read bfloat16 as float32)",
+        help="type of the stored tensors (other libraries read bfloat16 as float32)",
     )
 
 
@@ -45,7 +45,7 @@ def add_placement(parser: argparse.ArgumentParser) -> None:
         choices=("leading", "random"),
         help="channels of the large network that take the small one's; default: the first",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of random values and positions")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random values and positions")
 
 
 def placement(options: argparse.Namespace) -> dict[str, Any]:

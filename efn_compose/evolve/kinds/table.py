@@ -50,5 +50,5 @@ class SearchOptions:
     )
     granularity: Granularity = setting(
         "block",
-        "what one gene moves; shares: how far a part goes from the donors' ancestor to a relative",
+        "part of the network that one gene moves; shares: how far that part goes towards a relative",
     )

@@ -25,9 +25,9 @@ class EnsembleOptions:
     runs: tuple[str, ...] = field(default=(), metadata={"help": "run folders of trainings"})
     method: Literal[
         "bagged_climb", "climb", "mean", "geometric", "trimmed", "rank_mean", "best", "median"
-    ] = field(default="bagged_climb", metadata={"help": "what challenges the median"})
+    ] = field(default="bagged_climb", metadata={"help": "combination that challenges the median"})
     measure: Literal["auc", "loss", "accuracy"] = field(
-        default="auc", metadata={"help": "what is compared on outer folds"}
+        default="auc", metadata={"help": "score that combinations are compared by"}
     )
     tta: int = field(
         default=0,
@@ -68,7 +68,11 @@ class EnsembleBudget:
     """
 
     hours: float = field(
-        default=0.0, metadata={"minimum": 0.0, "help": "finish with what is there; 0: no limit"}
+        default=0.0,
+        metadata={
+            "minimum": 0.0,
+            "help": "hours until the submission, with the networks asked by then; 0: no limit",
+        },
     )
 
 

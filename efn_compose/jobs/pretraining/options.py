@@ -54,9 +54,9 @@ class UnlabelledOptions(NamedSource):
         "", "csv: a folder that image paths may start from", read_when=of_table("unlabelled.source")
     )
     size: int = setting(64, "pixels, height and width", minimum=8, maximum=2048)
-    images: int = setting(0, "take so many; 0: all", minimum=0)
+    images: int = setting(0, "images to take; 0: all", minimum=0)
     overlap: Literal["refuse", "leave_out", "transductive"] = setting(
-        "refuse", "images that the verdict judges by", read_when=_LABELS
+        "refuse", "labelled images, which the verdict judges by", read_when=_LABELS
     )
     unreadable_share: float = setting(
         0.0, "largest share of undecodable images to leave out", minimum=0.0, maximum=1.0
@@ -90,11 +90,11 @@ class LabelledOptions(NamedSource):
     folder: str = setting(
         "", "csv: a folder that image paths may start from", read_when=of_table("labelled.source")
     )
-    images: int = setting(0, "take so many; 0: all", minimum=0, read_when=When("source"))
+    images: int = setting(0, "images to take; 0: all", minimum=0, read_when=When("source"))
     folds: str = setting("", "folds.csv of `efn-compose folds`", read_when=When("source"))
     fold: int = setting(0, "the fold that judges", minimum=0, read_when=When("folds"))
     seeds: int = setting(5, "short trainings per network", minimum=2, read_when=When("source"))
-    epochs: int = setting(5, "of a short training", minimum=1, read_when=When("source"))
+    epochs: int = setting(5, "epochs of a short training", minimum=1, read_when=When("source"))
     head_start: HeadStart = setting("random", HEAD_START_HELP, read_when=When("source"))
 
 

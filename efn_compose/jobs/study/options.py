@@ -58,7 +58,9 @@ class StudyOptions:
     starts: tuple[Start, ...] = setting(("donor",), "donor, random, or both")
     design: Design = setting("full", "full, sample or fraction")
     points: int = setting(0, "combinations of a sample or a fraction", minimum=0)
-    equal: Literal["epochs", "multiply-adds"] = setting("epochs", "what all trainings have alike")
+    equal: Literal["epochs", "multiply-adds"] = setting(
+        "epochs", "budget that all trainings have alike"
+    )
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,10 @@ class WeightOptions:
 
     file: str = field(default="", metadata={"help": "weight file, or package:NAME"})
     variants: tuple[str, ...] = field(
-        default=(), metadata={"help": "networks to train; empty: the file's own"}
+        default=(), metadata={"help": "networks to train; empty: that of the weight file"}
     )
     fill: Literal["he", "replicate", "zero"] = field(
-        default="he", metadata={"help": "new channels of larger networks"}
+        default="he", metadata={"help": "start of the channels that a larger network has more"}
     )
 
 
@@ -50,7 +50,7 @@ class ImageOptions(SourceOptions):
     """
 
     size: int = setting(64, "pixels, height and width", minimum=8, maximum=2048)
-    images: int = setting(0, "take so many; 0: all", minimum=0)
+    images: int = setting(0, "images to take; 0: all", minimum=0)
     masks: str = setting(
         "",
         "path of a mask, * for its image's name: ../masks/*_segmentation.png",
@@ -71,10 +71,16 @@ class ValidationOptions:
             is then their number, or 1 for the first alone.
     """
 
-    folds: int = field(default=1, metadata={"minimum": 1, "help": "1: a fifth validates"})
-    seeds: int = field(default=1, metadata={"minimum": 1, "help": "per network and fold"})
+    folds: int = field(
+        default=1,
+        metadata={
+            "minimum": 1,
+            "help": "folds that validate in turn; 1: a fifth of the images validates",
+        },
+    )
+    seeds: int = field(default=1, metadata={"minimum": 1, "help": "trainings per network and fold"})
     duplicates: Literal["list", "refuse", "join"] = field(
-        default="list", metadata={"help": "equal images in different folds"}
+        default="list", metadata={"help": "treatment of equal images in different folds"}
     )
     file: str = field(default="", metadata={"help": "folds.csv of `efn-compose folds`"})
 

@@ -28,13 +28,15 @@ class ObjectiveOptions:
         ('cross_entropy', 'dice')
     """
 
-    kind: Literal["classify", "segment"] = setting("classify", "segment: a class for every pixel")
+    kind: Literal["classify", "segment"] = setting(
+        "classify", "goal of the training; segment: a class for every pixel"
+    )
     decoder: Literal["auto", "classic", "mirror"] = setting(
         "auto", "decoder on the backbone; auto: the file's own, or a mirror", read_when=_MASKS
     )
     losses: tuple[str, ...] = setting(
         ("cross_entropy", "dice"),
-        "of masks, added up: cross_entropy, dice, focal, tversky, lovasz",
+        "losses of masks, added up: cross_entropy, dice, focal, tversky, lovasz",
         read_when=_MASKS,
     )
 

@@ -65,7 +65,7 @@ class PretrainOptions:
     learning_rate: float = setting(3e-4, "highest rate of Adam", minimum=1e-12)
     weight_decay: float = setting(0.0, "decoupled weight decay per update", minimum=0.0)
     width: int = setting(
-        0, "of the projector's hidden layers; 0: four times the features", minimum=0,
+        0, "width of the projector's hidden layers; 0: four times the features", minimum=0,
         read_when=WITH_PROJECTOR,
     )  # fmt: skip
     invariance: float = setting(
@@ -81,7 +81,7 @@ class PretrainOptions:
         read_when=When("vicreg", (True,), 'pretrain.methods with "vicreg"'),
     )  # fmt: skip
     temperature: float = setting(
-        0.0, "what cosines are divided by; 0: by the batch", minimum=0.0,
+        0.0, "divisor of the cosines; 0: chosen by the batch size", minimum=0.0,
         read_when=When("simclr", (True,), 'pretrain.methods with "simclr"'),
     )  # fmt: skip
     momentum: float = _share(

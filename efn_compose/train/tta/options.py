@@ -42,6 +42,6 @@ class TtaOptions:
     )
     merge: Literal["mean", "median", "rank"] = setting(
         "mean",
-        "how the answers of the views are merged",
+        "way to merge the answers of the views",
         read_when=When("views", ("flip", "flips", "dihedral", "crops", "drawn")),
     )
