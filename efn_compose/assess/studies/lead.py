@@ -41,8 +41,9 @@ def find_lead(
     one is compared with it over the blocks that both have, a block being a data set, a fold and a
     seed: a paired t-test, one-sided, of the differences of all blocks. Every data set has the same
     share in the mean. The scatter of the differences includes that between data sets, so the
-    standard error of their mean is never too small for these data sets, and a lead that one data
-    set alone shows is rarely told apart. For data sets that were not studied it is too small.
+    standard error of their mean is not too small for these data sets as long as all have as many
+    blocks, and a lead that one data set alone shows is rarely told apart. For data sets that were
+    not studied it is too small.
     Holm's steps (Holm 1979) hold the chance of a wrong difference in any of the comparisons at that
     of one standard error, 15.9 %, for a leader that is named beforehand. This one is chosen by the
     same scores, so that the chance is larger. Of two equal combinations one is called ahead twice
