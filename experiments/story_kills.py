@@ -3,7 +3,8 @@
     python experiments/story.py --seeds 1                (the chain is the run that nobody disturbs)
     python experiments/story_kills.py                    (resumable; about 20 minutes of two cores)
 
-The points are drawn uniformly over the time that the chain took. At each of them the command and all
+The points are drawn uniformly over the time that the stages of the chain took: each is a stage, and so
+many seconds of it. When the run has come to that stage and spent these seconds there, the command and all
 processes that it has started are killed by SIGKILL, as if the plug were pulled. The same command with
 --resume goes on until the next point. At the end every submission, weight file and table of
 out-of-fold answers is compared with that of the chain. Both runs need the same version of the program and
@@ -19,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +89,29 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in every}
 
 
-def run_until(file: Path, folder: Path, seconds: float | None) -> int:
-    """Run the pipeline, or go on with it, for so many seconds; return the number of processes killed.
+def stage_at(chain: Sequence[Mapping[str, Any]], point: float) -> tuple[str, float]:
+    """Return the stage of a run at a point of its time, and the seconds that it was in it.
+
+    Args:
+        chain: The journal's lines of its stages, in their order.
+        point: Seconds since the first stage began.
+    """
+    for line in chain:
+        if point < line["timing"]["seconds"]:
+            return line["stage"], point
+        point -= line["timing"]["seconds"]
+    return chain[-1]["stage"], chain[-1]["timing"]["seconds"]
+
+
+def run_until(file: Path, folder: Path, story: Story, stage: str = "", seconds: float = 0.0) -> int:
+    """Run the pipeline, or go on with it, until a point; return the number of processes killed.
 
     Args:
         file: The story.
         folder: Its run folder.
-        seconds: Until the kill; None: to the end.
+        story: The same, read.
+        stage: Where to kill it; empty: let it run to its end.
+        seconds: After so many of them in that stage.
     """
     words = [
         sys.executable,
@@ -107,12 +125,19 @@ def run_until(file: Path, folder: Path, seconds: float | None) -> int:
     ]
     if (folder / ENVIRONMENT_FILE).is_file():
         words.append("--resume")
+    names = [one.name for one in story.stages]
     with (folder.parent / "killed.log").open("ab") as log:
         command = subprocess.Popen(words, stdout=log, stderr=log)
         try:
-            code = command.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return pull_the_plug(command)
+            while stage and command.poll() is None:
+                at = doing(story, folder) if (folder / ENVIRONMENT_FILE).is_file() else ""
+                if at in names and names.index(at) >= names.index(stage):
+                    time.sleep(seconds)
+                    break
+                time.sleep(0.2)
+            if stage and command.poll() is None:
+                return pull_the_plug(command)
+            code = command.wait()
         except BaseException:
             pull_the_plug(command)
             raise
@@ -134,24 +159,24 @@ def main() -> None:
     story = read_chain(options.seed, place / "images", options.set)
     file = place / "killed.toml"
     file.write_text(story.to_toml(), encoding="utf-8")
-    whole = sum(line["timing"]["seconds"] for line in lines(chain) if "products" in line)
+    journal = [line for line in lines(chain) if "products" in line]
+    whole = sum(line["timing"]["seconds"] for line in journal)
     points = kill_points(whole, options.kills, options.seed)
     kills: list[dict[str, Any]] = (
         [json.loads(line) for line in kept.read_text("utf-8").splitlines()] if kept.exists() else []
     )
-    for number in range(len(kills), len(points)):
-        wait = points[number] - (points[number - 1] if number else 0.0)
-        begun = time.monotonic()
-        count = run_until(file, folder, wait)
+    for point in points[len(kills) :]:
+        stage, seconds = stage_at(journal, point)
+        count = run_until(file, folder, story, stage, seconds)
         if not count:
-            print(f"ended {time.monotonic() - begun:.0f} s after kill {number}", flush=True)
+            print(f"ended before {point:.0f} s", flush=True)
             break
-        kill = {"at": round(points[number]), "processes": count, "doing": doing(story, folder)}
+        kill = {"at": round(point), "processes": count, "doing": doing(story, folder)}
         kills.append(kill)
         with kept.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(kill) + "\n")
         print(kill, flush=True)
-    run_until(file, folder, None)
+    run_until(file, folder, story)
     truth, found = files(chain), files(folder)
     differing = sorted(name for name in {*truth, *found} if truth.get(name) != found.get(name))
     print("\n| kill | second of the run | processes | it was at |\n|---|---|---|---|")
