@@ -20,7 +20,6 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 from measured import measured, run_seeds
 
@@ -28,7 +27,6 @@ from efn_compose.assess.metrics import log_softmax
 from efn_compose.conversion import convert
 from efn_compose.data import load_table
 from efn_compose.data.decoding.decode import resize_images
-from efn_compose.donors import Donor
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.recipe import Classification, Trainer, TrainingData, TrainOptions, fit
 
@@ -47,22 +45,10 @@ BASE = "BatchNorm"
 #: Settings by arm; frozen statistics are the donor's, absorbed for these images.
 ARMS: dict[str, dict[str, Any]] = {
     BASE: {},
-    "BatchNorm, frozen": {"recalibrate_images": 0},
+    "BatchNorm, frozen": {"normalisation": "frozen"},
     "GroupNorm": {"normalisation": "group"},
     "GroupNorm, standardised": {"normalisation": "standardised"},
 }
-
-
-class Frozen(Classification):
-    """Classes learnt by a network whose BatchNorms do not change."""
-
-    def build(self, donor: Donor) -> keras.Model:
-        """Build the network, its BatchNorms held."""
-        model = super().build(donor)
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
-        return model
 
 
 def data_of(name: str, seed: int) -> tuple[TrainingData, np.ndarray, np.ndarray]:
@@ -88,8 +74,7 @@ def run(seeds: Sequence[int]) -> None:
         if not wanted:
             continue
         options = TrainOptions(epochs=EPOCHS, batch_size=batch, learning_rate=RATE, **ARMS[arm])
-        kind = Frozen if "frozen" in arm else Classification
-        trainer = Trainer(donor, kind(10, options))
+        trainer = Trainer(donor, Classification(10, options))
         for number, (name, seed) in enumerate(wanted):
             data, images, labels = data_of(name, seed)
             if number == 0:

@@ -11,7 +11,7 @@ from efn_compose.train.engine.options import HEAD_START_HELP, HeadStart
 Schedule = Literal[
     "constant", "cosine", "triangular", "one_cycle", "cosine_restarts", "two_forward_one_back"
 ]
-Normalisation = Literal["own", "group", "standardised"]
+Normalisation = Literal["own", "frozen", "group", "standardised"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 #: Schedules that begin or end at a share of the highest rate.
 _WITH_LOWEST = ("triangular", "one_cycle", "cosine_restarts")
@@ -62,11 +62,12 @@ class TrainOptions:
         absorb: Rewrite the BatchNorm of the starting weights for the training images, so that
             the first batches do not undo their knowledge. "body" leaves the last BatchNorm to
             the fresh classifier, "all" absorbs that one too.
-        normalisation: For batches of one to four images, whose statistics are mostly noise. "group"
+        normalisation: For batches of one to four images, whose statistics are mostly noise. "frozen"
+            keeps each BatchNorm as `absorb` left it, gamma and beta included. "group"
             puts GroupNorm in place of BatchNorm. "standardised" standardises the kernels of
             convolutions too, as BiT does (Kolesnikov et al. 2019, arXiv:1912.11370); starting
-            weights then lose the mean of each filter. Written weights open as any others, and
-            can be trained and predicted with; they cannot be composed, nested or exchanged.
+            weights then lose the mean of each filter. Weights with GroupNorm open as any others,
+            and can be trained and predicted with; they cannot be composed, nested or exchanged.
         recalibrate_images: Training images that BatchNorm statistics are re-estimated on after
             every epoch; 0: keep Keras' moving averages.
         precision: Of activations; weights and loss stay float32.
@@ -170,7 +171,9 @@ class TrainOptions:
         "body", "rewrite BatchNorm for the training images first"
     )
     normalisation: Normalisation = setting(
-        "own", "group: GroupNorm for batches of 1 to 4; standardised: kernels standardised too"
+        "own",
+        "for batches of 1 to 4. frozen: BatchNorm stays as absorbed; group: GroupNorm; "
+        "standardised: kernels standardised too",
     )
     recalibrate_images: int = setting(
         1024, "training images for BatchNorm after each epoch; 0: off", minimum=0,
@@ -206,10 +209,15 @@ class TrainOptions:
             problems.append("- warm_up_epochs trains BatchNorm, which frozen_backbone forbids")
         if any(units < 1 for units in self.hidden_units):
             problems.append(f"- hidden_units: allowed 1 or more. Received: {self.hidden_units}")
+        if self.normalisation == "frozen" and self.warm_up_epochs:
+            problems.append("- warm_up_epochs trains BatchNorm, which normalisation = frozen keeps")
         if self.normalisation != "own" and self.frozen_backbone:
-            problems.append("- frozen_backbone keeps weights that another normalisation rewrites")
+            problems.append("- frozen_backbone keeps all weights; set normalisation to own")
         if self.normalisation != "own" and self.advprop:
-            problems.append("- advprop has a second BatchNorm; GroupNorm has no statistics to part")
+            problems.append(
+                "- advprop has a second BatchNorm, whose statistics are those of its batches; "
+                f"normalisation = {self.normalisation} takes none of them"
+            )
         if self.augmix and self.advprop:
             problems.append("- advprop attacks single images; augmix needs three views of each")
         if self.augmix and (self.mixup or self.cutmix):
@@ -220,6 +228,21 @@ class TrainOptions:
             problems.append(f"- {error}")
         if problems:
             raise ConfigError(describe_problems("[train] cannot be used.", problems))
+
+    @property
+    def has_group_norm(self) -> bool:
+        """Whether the network gets GroupNorm in place of BatchNorm."""
+        return self.normalisation in ("group", "standardised")
+
+    @property
+    def takes_batch_statistics(self) -> bool:
+        """Whether there is a BatchNorm that takes the statistics of the training's batches."""
+        return self.normalisation == "own" and not self.frozen_backbone
+
+    @property
+    def statistics_images(self) -> int:
+        """Training images that BatchNorm is re-estimated on after every epoch; 0: none."""
+        return self.recalibrate_images if self.takes_batch_statistics else 0
 
     def optimizer_arguments(self) -> dict[str, Any]:
         """Return `optimizer_settings` as arguments by name.

@@ -57,7 +57,7 @@ def wrong_normalisation(
         if reference is None:
             return entry in specs and specs[entry].normalisation == "group"
         config = configs[reference.stage]
-        return (isinstance(config, TrainConfig) and config.train.normalisation != "own") or any(
+        return (isinstance(config, TrainConfig) and config.train.has_group_norm) or any(
             map(has_group_norm, _weights_of(story[reference.stage]))
         )
 

@@ -162,7 +162,7 @@ def _train(counted: Counted, stage: Stage) -> Work:
     images = min(images, config.data.images or images)
     each = validation.folds * validation.seeds
     learnt = images * (1 - 1 / validation.cut)
-    scored = images / validation.cut + min(learnt, config.train.recalibrate_images)
+    scored = images / validation.cut + min(learnt, config.train.statistics_images)
     epochs = config.train.all_epochs
     demands = [
         _demand(config, spec, config.train.batch_size, config.data.size, images, len(networks))

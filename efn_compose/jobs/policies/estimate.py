@@ -50,8 +50,6 @@ def estimate_hours(prepared: PreparedPolicy) -> PolicyEstimate:
     fold = prepared.folds[0]
     trained = int((prepared.data.fold != fold).sum())
     epoch = trained * pace.train
-    epoch += (
-        min(trained, setup.train.recalibrate_images) + len(setup.judging[fold])
-    ) * pace.forward
+    epoch += (min(trained, setup.train.statistics_images) + len(setup.judging[fold])) * pace.forward
     trainings = 2 * prepared.config.policy.seeds * setup.train.all_epochs * epoch + pace.set_up
     return PolicyEstimate(pairs * seconds / 3600, trainings / 3600, pairs)

@@ -104,7 +104,7 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
         plan = prepared.plans[number]
         per_image[number] = time_of(plan, "train")
         train, validation = _image_counts(prepared, plan)
-        forward = min(train, plan.train.recalibrate_images) + validation
+        forward = min(train, plan.train.statistics_images) + validation
         epoch = train * per_image[number] + forward * time_of(plan, "forward")
         seconds += blocks * plan.train.all_epochs * (epoch + time_of(plan, "between"))
         seconds += blocks * time_of(plan, "once")
@@ -173,7 +173,7 @@ def _measure(prepared: PreparedStudy, number: int) -> StudyPace:
             walls.append(time.perf_counter() - timed)
     # The first epoch of a training takes longer than the others: what it takes more comes once.
     epoch, parts = clock.later_epochs()
-    statistics = min(len(data.train_images), train.recalibrate_images)
+    statistics = min(len(data.train_images), train.statistics_images)
     return StudyPace(
         train=parts["train"] / len(data.train_images),
         forward=(parts["bn"] + parts["score"]) / (statistics + len(data.validation_images)),

@@ -34,7 +34,7 @@ def build_backbone(donor: Donor, options: TrainOptions) -> keras.Model:
 
     Args:
         donor: Names the network and how its weights want to be run.
-        options: Stochastic depth, and whether the backbone is frozen.
+        options: Stochastic depth, and whether the backbone or its BatchNorm is frozen.
 
     Returns:
         A functional model from preprocessed pixels, any size, to the last feature map; its
@@ -50,8 +50,9 @@ def build_backbone(donor: Donor, options: TrainOptions) -> keras.Model:
         drop_connect=options.drop_connect,
         kinds=kinds,
     )
-    if options.frozen_backbone:
-        for layer in backbone.layers:
+    frozen = layers.BatchNormalization if options.normalisation == "frozen" else ()
+    for layer in backbone.layers:
+        if options.frozen_backbone or isinstance(layer, frozen):
             layer.trainable = False
     return backbone
 

@@ -63,6 +63,11 @@ class Segmentation(Objective):
         objective: ObjectiveOptions | None = None,
     ) -> None:
         super().__init__(options or TrainOptions())
+        if self.options.normalisation == "frozen":
+            raise ConfigError(
+                'train.normalisation = "frozen" keeps statistics, and a decoder begins without any. '
+                'Allowed for masks: "own", or "group" for batches of one to four images.'
+            )
         self.classes = classes
         self.choices = objective or ObjectiveOptions(kind="segment")
         #: Updates of the training, set by `begin`.

@@ -11,7 +11,7 @@ from efn_compose.train.recipe.inputs import Inputs, resized
 
 def starting_network(donor: Donor, options: TrainOptions) -> Donor:
     """Return a donor of the network that a training has; its weights are not those it begins with."""
-    return donor if options.normalisation == "own" else with_group_norm(donor)
+    return with_group_norm(donor) if options.has_group_norm else donor
 
 
 def starting_weights(donor: Donor, inputs: Inputs, options: TrainOptions) -> Donor:

@@ -143,26 +143,32 @@ class Trainer:
         """Let the head begin at the features that the first epoch's training sees."""
         numbers = head_numbers(len(data.train_images))
         images = resized(data.train_images[numbers], self.options.size_in(0, data.size))
+        # Elsewhere BatchNorm runs on the statistics that it keeps, in training as in use.
+        in_training = self.options.takes_batch_statistics
         if self._features is None:
             network = keras.Model(self.model.input, classifier_input(self.model))
             signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
             self._features = tf.function(
-                forgetting_gradients(lambda x: network(x, training=True)),
+                forgetting_gradients(lambda x: network(x, training=in_training)),
                 input_signature=signature,
                 autograph=False,
             )
         if len(images) < 2:
             return
-        begun = self.present()
-        passes = passes_in_training_mode(
-            self.model,
-            images,
-            batch_size=self.pass_size(int(images.shape[1])),
-            forward=lambda batch: self._features(self.scaled(batch)).numpy(),
-        )
-        features = np.concatenate([found for _, found in passes]).astype(np.float32)
-        # The passes left their statistics behind.
-        self.put(begun)
+
+        def forward(batch: np.ndarray) -> np.ndarray:
+            return self._features(self.scaled(batch)).numpy()
+
+        size = self.pass_size(int(images.shape[1]))
+        if in_training:
+            begun = self.present()
+            passes = passes_in_training_mode(self.model, images, batch_size=size, forward=forward)
+            parts = [found for _, found in passes]
+            # The passes left their statistics behind.
+            self.put(begun)
+        else:
+            parts = [forward(images[n : n + size]) for n in range(0, len(images), size)]
+        features = np.concatenate(parts).astype(np.float32)
         self.objective.start_head(self.model, features, self.objective.targets(data)[numbers])
 
     def set_anchor(self) -> None:

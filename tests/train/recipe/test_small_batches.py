@@ -1,4 +1,4 @@
-"""Trainings with GroupNorm: no image sees another, and what is written is plain Keras."""
+"""Trainings without statistics of batches: no image sees another, and what is written is plain Keras."""
 
 import dataclasses
 
@@ -16,9 +16,11 @@ from efn_compose.donors.group_norm import with_group_norm
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.trainings.job import train
 from efn_compose.models.standardised import StandardisedConv2D
+from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.train.objectives.adversarial import AdversarialClassification
+from efn_compose.train.objectives.segmentation import Segmentation
 from efn_compose.train.options import TrainOptions
-from efn_compose.train.recipe import Classification, Trainer
+from efn_compose.train.recipe import Classification, Trainer, fit
 
 #: The two blocks of `TINY`, every width a multiple of eight.
 EIGHTS = dataclasses.replace(
@@ -103,7 +105,7 @@ def test_an_image_learns_alike_alone_and_among_others():
     """The gradient of a batch is the sum over its images, which BatchNorm would not give."""
     data = tiny_data()
     sums = {}
-    for normalisation in ("own", "standardised"):
+    for normalisation in ("own", "standardised", "frozen"):
         options = TrainOptions(normalisation=normalisation, dropout=0.0)
         objective = Classification(4, options)
         trainer = Trainer(donor(), objective)
@@ -123,7 +125,25 @@ def test_an_image_learns_alike_alone_and_among_others():
         ]
         sums[normalisation] = max(gaps) / max(np.abs(one.numpy()).max() for one in whole)
     assert sums["standardised"] < 1e-5
+    assert sums["frozen"] < 1e-5
     assert sums["own"] > 0.1
+
+
+@pytest.mark.slow
+def test_frozen_batchnorm_stays_as_it_was_absorbed_and_the_rest_learns():
+    data, start = tiny_data(), donor()
+    options = TrainOptions(
+        normalisation="frozen", epochs=1, batch_size=2, absorb="all", head_start="class_means"
+    )
+    expected = absorb_statistics(start, data.train_images, "all")
+    found = fit(start, data, options=options, seed=1).donor
+    norms = [name for name in expected.tensors if "bn/" in name]
+    assert len(norms) >= 4 * 5
+    for name in norms:
+        np.testing.assert_array_equal(found.tensors[name], expected.tensors[name], name)
+    kernels = [name for name in expected.tensors if name.endswith("kernel")]
+    assert all((found.tensors[name] != expected.tensors[name]).any() for name in kernels)
+    assert found.spec == start.spec  # BatchNorm still: they can be composed and nested
 
 
 @pytest.mark.slow
@@ -148,10 +168,14 @@ def test_the_gradient_of_a_standardised_kernel_is_that_of_differences():
 
 
 def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ConfigError, match="GroupNorm has no statistics"):
+    with pytest.raises(ConfigError, match="normalisation = group takes none of them"):
         TrainOptions(normalisation="group", advprop=1.0)
-    with pytest.raises(ConfigError, match="frozen_backbone keeps weights"):
+    with pytest.raises(ConfigError, match="frozen_backbone keeps all weights"):
         TrainOptions(normalisation="group", frozen_backbone=True)
+    with pytest.raises(ConfigError, match="warm_up_epochs trains BatchNorm"):
+        TrainOptions(normalisation="frozen", warm_up_epochs=1)
+    with pytest.raises(ConfigError, match="a decoder begins without any"):
+        Segmentation(2, TrainOptions(normalisation="frozen", monitor="iou"))
     objective = AdversarialClassification(4, TrainOptions(advprop=1.0))
     with pytest.raises(ConfigError, match="advprop needs BatchNorm"):
         objective.build(with_group_norm(donor()))
