@@ -7,6 +7,7 @@ padding when it is built.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -94,15 +95,20 @@ def _runner(
 ) -> Callable[[np.ndarray, str], np.ndarray]:
     """Return a function from preprocessed images and a dtype to logits."""
 
-    def run(images: np.ndarray, dtype: str) -> np.ndarray:
+    # One is kept: two of the largest networks would not fit beside each other.
+    @lru_cache(maxsize=1)
+    def built(height: int, width: int, dtype: str) -> Any:
         import keras
 
+        model = build((height, width, 3))
+        _assign(model, raw)
+        # The library's own logits, before a softmax and behind its input scaling.
+        model.get_layer(head).activation = keras.activations.linear
+        return keras.Model(model.get_layer(first).input, model.output)
+
+    def run(images: np.ndarray, dtype: str) -> np.ndarray:
         with _precision(dtype):
-            model = build((*images.shape[1:3], 3))
-            _assign(model, raw)
-            # The library's own logits, before a softmax and behind its input scaling.
-            model.get_layer(head).activation = keras.activations.linear
-            network = keras.Model(model.get_layer(first).input, model.output)
+            network = built(*images.shape[1:3], dtype)
             return np.asarray(network(images.astype(dtype), training=False))
 
     return run
