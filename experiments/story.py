@@ -227,6 +227,7 @@ def run_seed(seed: int, options: argparse.Namespace) -> None:
 def report(journal: Path) -> str:
     """Return which stages paid, the table of all arms, and each seed's difference of loss."""
     found = measured(journal)
+    seeds = sorted({row["seed"] for row in found})
     by_arm = {arm: {r["seed"]: r for r in found if r["arm"] == arm} for arm in ARMS}
     table = [
         "| arm | seeds | loss | accuracy | AUC | loss minus chain | accuracy minus chain, points | minutes |",
@@ -249,10 +250,10 @@ def report(journal: Path) -> str:
             cells[-2:] = [f"{gain:+.4f} ± {error:.4f}", f"{points[0]:+.1f} ± {points[1]:.1f}"]
             if arm.startswith("without"):
                 verdicts[verdict(gain, error)].append(arm.removeprefix("without "))
-            each.append(f"| {arm} | " + " | ".join(map(_one_seed, rows.values())) + " |")
+            cells_of = [_one_seed(rows[seed]) if seed in rows else "" for seed in seeds]
+            each.append(f"| {arm} | " + " | ".join(cells_of) + " |")
         table.append("| " + " | ".join([*cells, f"{minutes:.1f}"]) + " |")
     words = " ".join(f"{key}: {', '.join(arms)}." for key, arms in verdicts.items() if arms)
-    seeds = sorted({row["seed"] for row in found})
     head = ["| loss minus chain | " + " | ".join(f"seed {seed}" for seed in seeds) + " |"]
     head.append("|---" * (len(seeds) + 1) + "|")
     return "\n".join([words, "", *table, "", *head, *each])
