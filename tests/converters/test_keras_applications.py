@@ -120,10 +120,14 @@ def test_structure_is_exact_in_float64_at_even_odd_and_non_square_sizes(variant,
         keras.config.set_floatx("float32")
 
 
-def test_fine_tuned_model_keeps_its_own_head(tmp_path):
+@pytest.fixture(scope="module")
+def backbone() -> Any:
+    return build("keras", V1, include_top=False)
+
+
+def test_fine_tuned_model_keeps_its_own_head(backbone, tmp_path):
     import keras
 
-    backbone = build("keras", V1, include_top=False)
     model = keras.Sequential(
         [
             backbone,
@@ -149,10 +153,9 @@ def test_fine_tuned_model_keeps_its_own_head(tmp_path):
         assert relative_error(logits, wanted) < 1e-4
 
 
-def test_a_deeper_head_of_the_users_is_left_out_and_reported(tmp_path):
+def test_a_deeper_head_of_the_users_is_left_out_and_reported(backbone, tmp_path):
     import keras
 
-    backbone = build("keras", V1, include_top=False)
     model = keras.Sequential(
         [
             backbone,
@@ -211,7 +214,7 @@ def test_the_input_states_of_v1_are_told_apart(raw, std):
     assert "preprocessing" in resolved.sources
 
 
-def test_v2_scaling_and_its_absence_are_read_from_the_configuration(tmp_path):
+def test_v2_scaling_and_its_absence_are_read_from_the_configuration(saved, tmp_path):
     model = build("keras", V2, name="efficientnetv2-s")
     model.save(tmp_path / "s.keras")
     scaling = convert(tmp_path / "s.keras").donor.conventions.preprocessing
@@ -225,8 +228,7 @@ def test_v2_scaling_and_its_absence_are_read_from_the_configuration(tmp_path):
     model.save_weights(tmp_path / "none.weights.h5")
     with pytest.raises(AmbiguousCheckpointError, match="include_preprocessing=False"):
         convert(tmp_path / "none.weights.h5")
-    build("keras", V2).save_weights(tmp_path / "usual.weights.h5")
-    usual = convert(tmp_path / "usual.weights.h5").donor.conventions.preprocessing
+    usual = convert(saved["keras", V2].files["keras-weights"]).donor.conventions.preprocessing
     assert usual.std == pytest.approx(np.array(STD) * 255)
     donor = convert(tmp_path / "none.keras", arch=V2).donor
     assert donor.conventions.preprocessing.std == pytest.approx(np.array(STD) * 255)

@@ -111,12 +111,18 @@ def test_a_backbone_without_rescaling_must_be_named(tmp_path):
 def test_a_classifier_behind_maximum_pooling_is_left_out(tmp_path):
     import keras_cv
 
+    shared = backbone("v2")
     for pooling, classes in (("avg", 4), ("max", None)):
-        model = keras_cv.models.ImageClassifier(
-            backbone=backbone("v2"), num_classes=4, pooling=pooling
-        )
+        model = keras_cv.models.ImageClassifier(backbone=shared, num_classes=4, pooling=pooling)
         model.save(tmp_path / "net.keras")
         assert convert(tmp_path / "net.keras").report.classes == classes
+
+
+@pytest.fixture(scope="module")
+def archive(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("archive") / "net.keras"
+    network[0].save(path)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -128,12 +134,8 @@ def test_a_classifier_behind_maximum_pooling_is_left_out(tmp_path):
         ("blur_pooling", True, "blur_pooling = True; nobody here knows this field"),
     ],
 )
-def test_arguments_of_a_backbone_are_honoured_or_refused_by_name(
-    network, tmp_path, field, value, message
-):
-    model, _ = network
-    model.save(tmp_path / "net.keras")
-    raw = read_checkpoint(tmp_path / "net.keras")
+def test_arguments_of_a_backbone_are_honoured_or_refused_by_name(archive, field, value, message):
+    raw = read_checkpoint(archive)
     dialect = CONVERTERS["keras_cv"]
     backbone_config(raw.metadata["model_config"])[field] = value
     with pytest.raises(ConversionError) as caught:
