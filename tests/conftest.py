@@ -16,15 +16,17 @@ TRUTHS = (
     "safetensors", "skimage", "segmentation_models_pytorch", "timm", "torch", "torchvision", "transformers",
 )  # fmt: skip
 
-#: Files whose paths begin as in one line share a process: the first two lines a Ray each, which every file
-#: would start for itself; the last one the process that has imported TensorFlow and forks commands.
+#: Files whose paths begin as in one line share a process, in this order: the first two lines a Ray each,
+#: which every file would start for itself; the last one the process that has imported TensorFlow and forks
+#: commands. Searches come first there: they take one thread if nothing has used TensorFlow yet, and more
+#: threads round otherwise.
 TOGETHER = (
     ("tests/evolve/workers/",),
     ("tests/jobs/trainings/", "tests/jobs/study/"),
     (
         "tests/jobs/search/test_job.py",
-        "tests/jobs/pipeline/test_pipeline.py",
         "tests/train/recipe/test_recipe.py",
+        "tests/jobs/pipeline/test_pipeline.py",
     ),
 )
 
@@ -62,12 +64,24 @@ def _scope(nodeid: str) -> str:
     return next((paths[0] for paths in TOGETHER if file.startswith(paths)), file)
 
 
+def _place(nodeid: str) -> int:
+    """Return the place of a test's file among those that share its process; 0 where none does."""
+    paths = next((paths for paths in TOGETHER if nodeid.startswith(paths)), ())
+    return next((number for number, path in enumerate(paths) if nodeid.startswith(path)), 0)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run what takes longest first, so that it is not left for one process at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     first = [paths[0] for paths in TOGETHER]
-    items.sort(key=lambda item: (item.path not in slow, _scope(item.nodeid) not in first))
+    items.sort(
+        key=lambda item: (
+            item.path not in slow,
+            _scope(item.nodeid) not in first,
+            _place(item.nodeid),
+        )
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
