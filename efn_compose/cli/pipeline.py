@@ -86,9 +86,9 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _describe(prepared: "PreparedPipeline", output: Output) -> None:
-    from efn_compose.jobs.pipeline.checks import room_for
     from efn_compose.jobs.pipeline.estimate import estimate_time
     from efn_compose.jobs.pipeline.stages import unread_stages
+    from efn_compose.store.atomic import free_bytes
 
     estimate = estimate_time(prepared.checked.work, output.note)
     by_name = {stage.name: stage for stage in prepared.story.stages}
@@ -105,7 +105,7 @@ def _describe(prepared: "PreparedPipeline", output: Output) -> None:
                 "disk_bytes": work.disk_bytes,
             }
         )
-    free, total = room_for(prepared.folder), sum(row["disk_bytes"] for row in stages)
+    free, total = free_bytes(prepared.folder), sum(row["disk_bytes"] for row in stages)
     memory = max((row["memory_bytes"] or 0 for row in stages), default=0)
     seconds = sum(estimate.seconds.values()) if estimate.seconds else None
     width = max(len(row["stage"]) for row in stages)

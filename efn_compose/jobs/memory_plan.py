@@ -1,6 +1,5 @@
 """What a run takes of a machine: per worker, per node and on disk, worked out before it begins."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ from efn_compose.data.cache.place import cache_folder, limit_bytes, list_cache
 from efn_compose.data.holding import Holding, ImagesIn
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.store.atomic import free_bytes
 from efn_compose.store.environment import free_memory
 
 #: What a process takes that has imported TensorFlow and traced a network, by device; measured
@@ -45,12 +45,9 @@ class Machine:
     @classmethod
     def here(cls) -> "Machine":
         """Return this machine."""
-        place = cache_folder()
-        while not place.exists():
-            place = place.parent
         # Files of the cache make room for others, or are those that are wanted.
         held = sum(entry.file_bytes for entry in list_cache())
-        return cls(free_memory(), min(shutil.disk_usage(place).free + held, limit_bytes()))
+        return cls(free_memory(), min(free_bytes(cache_folder()) + held, limit_bytes()))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,28 @@ from pathlib import Path
 from efn_compose.errors import RunError
 
 
+def existing_folder(path: Path) -> Path:
+    """Return a folder that is there, or the nearest one above it.
+
+    Args:
+        path: A folder, there or not.
+
+    Example:
+        >>> existing_folder(Path("/no such folder/below")).as_posix()
+        '/'
+    """
+    return next(place for place in (path, *path.absolute().parents) if place.is_dir())
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free bytes of the disk where a folder is or will be.
+
+    Args:
+        path: The folder.
+    """
+    return shutil.disk_usage(existing_folder(path)).free
+
+
 def check_free_space(folder: Path, needed_bytes: int) -> None:
     """Raise `RunError` unless a folder's disk has room, before the first byte is written.
 

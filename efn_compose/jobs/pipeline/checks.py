@@ -1,6 +1,5 @@
 """What would stop a stage later, found before the first one starts."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from efn_compose.jobs.pipeline.stages import (
 from efn_compose.jobs.pipeline.story import Stage, Story
 from efn_compose.jobs.pipeline.work import Counted, Work
 from efn_compose.jobs.search.preparation import load_entry
+from efn_compose.store.atomic import existing_folder, free_bytes
 
 
 @dataclass(frozen=True)
@@ -171,9 +171,12 @@ def _lack_of_room(room: int, cached: int, folder: Path, machine: Machine) -> Ite
             f"{FOLDER_VARIABLE}, or take smaller images"
         )
     # What an interrupted run has written is there already.
-    free = room_for(folder) + sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    free = free_bytes(folder) + sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     of_images = ""
-    if cached and _existing(folder).stat().st_dev == _existing(cache_folder()).stat().st_dev:
+    if (
+        cached
+        and existing_folder(folder).stat().st_dev == existing_folder(cache_folder()).stat().st_dev
+    ):
         room += cached
         free += sum(entry.file_bytes for entry in list_cache())
         of_images = f" with {cached / 1e9:.1f} GB of decoded images"
@@ -182,12 +185,3 @@ def _lack_of_room(room: int, cached: int, folder: Path, machine: Machine) -> Ite
             f"- disk: the stages write about {room / 1e9:.1f} GB{of_images}, and {free / 1e9:.1f} GB "
             "are free. Make room, choose another folder (-o), or train fewer networks"
         )
-
-
-def _existing(folder: Path) -> Path:
-    return next(parent for parent in (folder, *folder.absolute().parents) if parent.is_dir())
-
-
-def room_for(folder: Path) -> int:
-    """Return the free bytes where a folder is or will be."""
-    return shutil.disk_usage(_existing(folder)).free

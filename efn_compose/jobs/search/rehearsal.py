@@ -1,12 +1,10 @@
 """The cost and the noise of a run, from a few evaluations; writes nothing."""
 
 import math
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from efn_compose.data import DataSet
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.search.batch_size import with_batch_size
 from efn_compose.jobs.search.preparation import Prepared, memory_plan, start_workers
+from efn_compose.store.atomic import free_bytes
 
 if TYPE_CHECKING:
     from efn_compose.evolve.workers.executor import Executor
@@ -162,7 +161,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
         "seconds_per_evaluation": round(seconds, 3),
         "estimated_seconds": round(estimated, 1),
         "disk_bytes": disk,
-        "free_bytes": shutil.disk_usage(_existing_parent(prepared.folder)).free,
+        "free_bytes": free_bytes(prepared.folder),
     }
 
 
@@ -246,10 +245,3 @@ def _describe(data: DataSet) -> dict[str, Any]:
 
 def _image_bytes(data: DataSet) -> int:
     return data.train_images.nbytes + data.validation_images.nbytes + data.test_images.nbytes
-
-
-def _existing_parent(path: Path) -> Path:
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
