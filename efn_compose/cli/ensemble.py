@@ -82,9 +82,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Make the submission, or say what would be made."""
-    from efn_compose.jobs.ensembles.deadline import hours_until
     from efn_compose.jobs.ensembles.job import run_ensemble
     from efn_compose.jobs.ensembles.preparation import prepare_ensemble
+    from efn_compose.jobs.hours import hours_until
 
     overrides = [*settings_given(options, _FLAGS), *options.overrides]
     if options.runs:

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Run the story, or say what would be run."""
-    from efn_compose.jobs.ensembles.deadline import hours_until
+    from efn_compose.jobs.hours import hours_until
     from efn_compose.jobs.pipeline.alarm import Alarm
     from efn_compose.jobs.pipeline.job import prepare_pipeline, run_pipeline
 

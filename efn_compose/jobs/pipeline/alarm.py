@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from efn_compose.errors import ConfigError
+from efn_compose.jobs.hours import checked_hours
 
 
 class TimeIsUpError(KeyboardInterrupt):
@@ -25,9 +25,7 @@ class Alarm:
     """
 
     def __init__(self, hours: float = 0.0) -> None:
-        if not hours >= 0:
-            raise ConfigError(f"--hours: allowed 0 (no limit) or more. Received: {hours:g}.")
-        self._end = time.monotonic() + 3600 * hours if hours else None
+        self._end = time.monotonic() + 3600 * checked_hours(hours) if hours else None
 
     def hours_left(self) -> float:
         """Return the hours that are left, 0 if there is no end, never less than a millisecond."""

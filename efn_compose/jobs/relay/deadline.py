@@ -6,6 +6,7 @@ import time
 from types import FrameType, TracebackType
 
 from efn_compose.errors import ConfigError
+from efn_compose.jobs.hours import checked_hours
 
 #: Share of a leg that is kept for stopping workers and writing; its fewest and most seconds.
 _RESERVE, _LEAST_RESERVE, _MOST_RESERVE = 0.02, 15.0, 120.0
@@ -35,9 +36,7 @@ class Deadline:
     """
 
     def __init__(self, hours: float) -> None:
-        if not hours >= 0:
-            raise ConfigError(f"--hours: allowed 0 (no limit) or more. Received: {hours:g}.")
-        seconds = hours * 3600
+        seconds = checked_hours(hours) * 3600
         reserve = min(max(_RESERVE * seconds, _LEAST_RESERVE), _MOST_RESERVE, seconds / 2)
         self._seconds = seconds - reserve
         self._end = time.monotonic() + self._seconds

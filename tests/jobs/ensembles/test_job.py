@@ -16,7 +16,7 @@ from efn_compose.arch import HEAD_LAYER
 from efn_compose.assess.prediction_store import PredictionStore
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, DataError
-from efn_compose.jobs.ensembles.deadline import hours_until
+from efn_compose.jobs.hours import hours_until
 from efn_compose.nesting.running.forward import NumpyNetwork
 from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.store import read_journal
