@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from efn_compose.cli.shared.arguments import (
+    ADDRESS,
     add_dry_run,
     add_overrides,
     add_resume,
@@ -53,7 +54,7 @@ _FLAGS = {
         "N",
         "processes that fit second-level models; default: one per core",
     ),
-    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
+    "address": ADDRESS,
     "hours": ("budget.hours", "X", "finish within X hours, with the networks asked by then"),
     "output": ("run.path", "FOLDER", "run folder, default: runs/ensemble"),
 }

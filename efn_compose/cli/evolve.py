@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from efn_compose.cli.shared.arguments import (
+    ADDRESS,
     add_dry_run,
     add_overrides,
     add_relay,
@@ -40,7 +41,7 @@ _FLAGS = {
     "until-no-better": (
         "budget.until_no_better", "N", "end the search after N evaluations without a new best"
     ),
-    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
+    "address": ADDRESS,
 }  # fmt: skip
 _CACHE_TOO = " but the cache of decoded images, which the run will read"
 #: More classes than these are counted, not listed.

@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 from efn_compose.cli.shared.arguments import (
+    ADDRESS,
     add_dry_run,
     add_overrides,
     add_resume,
@@ -34,7 +35,7 @@ _FLAGS = {
     "seeds": ("policy.seeds", "N", "fresh trainings of either policy"),
     "epochs": ("policy.epochs", "N", "epochs of these trainings; default: those of the run"),
     "workers": ("executor.workers", "N", "processes that score and train; default: one per core"),
-    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
+    "address": ADDRESS,
     "output": ("run.path", "FOLDER", "run folder, default: runs/policy"),
 }
 

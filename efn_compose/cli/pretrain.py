@@ -9,6 +9,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from efn_compose.cli.shared.arguments import (
+    ADDRESS,
     add_relay,
     add_run_arguments,
     refuse_resumed_dry_run,
@@ -51,7 +52,7 @@ _FLAGS = {
     "batch-size": ("pretrain.batch_size", "N", "images per update"),
     "learning-rate": ("pretrain.learning_rate", "X", "highest rate"),
     "workers": ("executor.workers", "N", "pretrainings at once; default: one per core"),
-    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
+    "address": ADDRESS,
     "output": ("run.path", "FOLDER", "run folder, default: runs/ and the configuration's name"),
 }
 

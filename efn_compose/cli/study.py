@@ -12,6 +12,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from efn_compose.cli.shared.arguments import (
+    ADDRESS,
     add_run_arguments,
     refuse_resumed_dry_run,
     settings_given,
@@ -38,7 +39,7 @@ _FLAGS = {
     "seeds": ("validation.seeds", "N", "trainings per combination and fold"),
     "epochs": ("train.epochs", "N", "passes over the images"),
     "workers": ("executor.workers", "N", "trainings at once; default: one per core"),
-    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
+    "address": ADDRESS,
     "output": ("run.path", "FOLDER", "run folder, default: runs/ and the configuration's name"),
 }
 

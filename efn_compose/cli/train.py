@@ -9,6 +9,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from efn_compose.cli.shared.arguments import (
+    ADDRESS,
     add_relay,
     add_run_arguments,
     refuse_resumed_dry_run,
@@ -46,7 +47,7 @@ _FLAGS = {
     "semi": ("semi.method", "METHOD", "noisy-student or mean-teacher: use unlabelled images"),
     "unlabelled": ("semi.unlabelled", "SOURCE", "images for --semi; folder:PATH needs no classes"),
     "workers": ("executor.workers", "N", "trainings at once; default: one per core"),
-    "address": ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here"),
+    "address": ADDRESS,
     "output": ("run.path", "FOLDER", "run folder, default: runs/ and the configuration's name"),
 }
 

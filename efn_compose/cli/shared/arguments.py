@@ -7,6 +7,8 @@ from efn_compose.errors import ConfigError
 
 #: By flag: the setting it stands for, "section.key"; the name of its value; its help text.
 SettingFlags = Mapping[str, tuple[str, str, str]]
+#: `--address`, alike in all verbs whose work a cluster can do.
+ADDRESS = ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here")
 
 
 def add_output(
