@@ -88,7 +88,7 @@ def _part(title: str, view: StudyView, told: str) -> str:
 
 
 def _effects(view: StudyView) -> list[str]:
-    by_data = [view.effects_on(data) for data in range(len(view.data_sets))]
+    by_data = view.effects_by_data
     lines = [
         "Intervals are of each effect alone: of 20 effects that are nothing, one leaves out 0 by luck.\n",
         f"| axis | level | effect on {view.metric}, 95 % interval | "

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.analysis.charts.figures import (
-    MINUS,
     NOTHING,
     count,
     duration,
@@ -191,8 +190,7 @@ def _mean(study: StudyView, combination: int) -> str:
     if not known.any():
         return NOTHING
     mean, error = mean_with_error(values[known], study.block_data[known])
-    text = f"{mean:.4f}".replace("-", MINUS)
-    return text if np.isnan(error) else f"{text} ± {error:.4f}"
+    return loss_text(mean) if np.isnan(error) else f"{loss_text(mean)} ± {error:.4f}"
 
 
 def _on_data(study: StudyView, combination: int, data: int) -> list[str]:
@@ -215,20 +213,17 @@ def _known(values: np.ndarray) -> list[float]:
 
 def _by_data(study: StudyView) -> Html | None:
     """Return the effects of axes that do different things on different data sets."""
-    lines = interaction_lines(study)
-    if not lines:
+    if not study.dependent:
         return None
-    numbers = np.flatnonzero(study.interactions <= TOLD_APART)
-    found = [study.effects_on(data) for data in range(len(study.data_sets))]
     rows = [
         [
             name(f"{study.axes[n][0]} {level_text(level)}"),
             *(
                 NOTHING if effect.mean is None else signed(effect.mean)
-                for effect in (effects[n][place] for effects in found)
+                for effect in (effects[n][place] for effects in study.effects_by_data)
             ),
         ]
-        for n in map(int, numbers)
+        for n in study.dependent
         for place, level in enumerate(study.axes[n][1])
     ]
     return table(

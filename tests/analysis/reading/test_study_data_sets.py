@@ -53,7 +53,7 @@ def test_the_best_over_all_and_on_each_data_set_are_those_planted(view):
     assert [axis for axis, _ in view.axes] == ["width", "resolution"]
     resolution = view.effects[1]
     assert resolution[0].mean - resolution[1].mean == pytest.approx(0.085, abs=0.01)
-    on_easy, on_hard = view.effects_on(0)[1], view.effects_on(1)[1]
+    on_easy, on_hard = (effects[1] for effects in view.effects_by_data)
     assert on_easy[1].mean == pytest.approx(0.015, abs=0.004)
     assert on_hard[1].mean == pytest.approx(-0.1, abs=0.004)
 

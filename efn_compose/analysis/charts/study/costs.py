@@ -59,16 +59,11 @@ def cost_figure(study: StudyView, costs: np.ndarray, title: str) -> Html | None:
         return svg(width, frame.bottom + 44, marks, label=f"{study.metric} against {title}")
 
     caption = (
-        f"{_what(study)} against {title}, on a logarithmic scale. The line joins the points that "
+        f"Mean {study.metric} against {title}, on a logarithmic scale. The line joins the points that "
         "none beats in both; their numbers are those of the table. Coloured: best, or tied with it."
+        f"{study.mean_note}"
     )
     return figure(draw, caption)
-
-
-def _what(study: StudyView) -> str:
-    if study.is_of_several:
-        return f"Mean {study.metric} less the mean of its data set, fold and seed,"
-    return f"Mean {study.metric}"
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

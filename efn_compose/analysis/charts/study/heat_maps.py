@@ -48,8 +48,7 @@ def heat_maps(study: StudyView) -> Html | None:
         f"Mean {study.metric} of all combinations with a pair of levels; the stronger the colour, the "
         "better. What is not varied in a map is averaged over."
     )
-    if study.is_of_several:
-        caption += f" Each {study.metric} is taken less the mean of its data set, fold and seed."
+    caption += study.mean_note
     if len(axes) > _AXES:
         caption += f" Of {len(axes)} axes the {_AXES} with the largest effects are paired."
     return figure(draw, caption)

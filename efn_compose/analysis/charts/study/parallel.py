@@ -82,6 +82,5 @@ def parallel_figure(study: StudyView) -> Html | None:
         "Every line is a combination; the last axis is its mean score, the better end "
         "at the top (on a phone at the right). Coloured: the best, or those tied with it."
     )
-    if study.is_of_several:
-        caption += f" Each {study.metric} is taken less the mean of its data set, fold and seed."
+    caption += study.mean_note
     return figure(draw, caption)

@@ -11,7 +11,7 @@ import numpy as np
 from efn_compose.assess.studies.blocks import centred, known_means, means_by_data_set
 from efn_compose.assess.studies.effects import Effect, main_effects
 from efn_compose.assess.studies.front import pareto_front
-from efn_compose.assess.studies.interactions import interaction_probabilities
+from efn_compose.assess.studies.interactions import TOLD_APART, interaction_probabilities
 from efn_compose.assess.studies.lead import Lead, find_lead, find_leads
 from efn_compose.store.study_files import DATA_AXIS
 
@@ -135,6 +135,13 @@ class StudyView:
         """What `means` are, in a few words."""
         return f"{self.metric} − data set's mean" if self.is_of_several else self.metric
 
+    @property
+    def mean_note(self) -> str:
+        """What a caption adds about `means`; empty where they are plain ones."""
+        if not self.is_of_several:
+            return ""
+        return f" Each {self.metric} is taken less the mean of its data set, fold and seed."
+
     @cached_property
     def seconds(self) -> np.ndarray:
         """Mean seconds of a combination's training, (combination,)."""
@@ -174,14 +181,23 @@ class StudyView:
         """Main effects by axis and level."""
         return main_effects(self.levels, self._counts, self.scores)
 
-    def effects_on(self, data: int) -> list[list[Effect]]:
-        """Return main effects on one data set, by axis and level."""
-        return main_effects(self.levels, self._counts, self.scores[:, self.block_data == data])
+    @cached_property
+    def effects_by_data(self) -> list[list[list[Effect]]]:
+        """Main effects on each data set alone, by axis and level."""
+        return [
+            main_effects(self.levels, self._counts, self.scores[:, self.block_data == data])
+            for data in range(len(self.data_sets))
+        ]
 
     @cached_property
     def interactions(self) -> np.ndarray:
         """By axis, the p-value after Holm's steps of its differences between data sets, (axis,)."""
         return interaction_probabilities(self.levels, self._counts, self.scores, self.block_data)
+
+    @property
+    def dependent(self) -> list[int]:
+        """Numbers of the axes whose effects are told apart between data sets."""
+        return [int(n) for n in np.flatnonzero(self.interactions <= TOLD_APART)]
 
     def front(self, costs: np.ndarray) -> list[int]:
         """Return the combinations of the Pareto front by a cost (combination,)."""

@@ -8,7 +8,6 @@ from efn_compose.analysis.charts.figures import count
 from efn_compose.analysis.reading.study.free_scores import free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 from efn_compose.assess.studies.effects import Effect
-from efn_compose.assess.studies.interactions import TOLD_APART
 from efn_compose.assess.studies.lead import Lead
 
 #: Combinations that a sentence names; with more of them it says how many there are.
@@ -75,12 +74,10 @@ def _tied(lead: Lead, combinations: int) -> str:
 def interaction_lines(view: StudyView) -> list[str]:
     """Return a sentence for each axis that does different things on different data sets."""
     lines = []
-    by_data = [view.effects_on(data) for data in range(len(view.data_sets))]
-    for number, (axis, levels) in enumerate(view.axes):
-        if not view.interactions[number] <= TOLD_APART:
-            continue
+    for number in view.dependent:
+        axis, levels = view.axes[number]
         parts = []
-        for data, effects in zip(view.data_sets, by_data, strict=True):
+        for data, effects in zip(view.data_sets, view.effects_by_data, strict=True):
             words = _best_level(levels, effects[number], view.sign)
             if words:
                 parts.append(f"on {data} {words}")
