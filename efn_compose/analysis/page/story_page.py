@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.analysis.charts.chart_chain import Link, chain_figure
-from efn_compose.analysis.charts.figures import duration
+from efn_compose.analysis.charts.figures import duration, signed
 from efn_compose.analysis.html.markup import Html, element, join, name
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import facts, folded, section, table
@@ -110,22 +110,19 @@ def _figure(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def _worth(result: Mapping[str, Any]) -> list[Html]:
     """Return what would stand in each stage's place, and how much worse that would be."""
     measure = (result.get("figure") or {}).get("measure", "score")
-    has_scores = any(row.get("scores") for row in result.get("worth", ()))
+    found = result.get("worth", ())
+    has_scores = any(row.get("scores") for row in found)
     rows = []
-    for row in result.get("worth", ()):
-        gain = (
-            "0" if row["gain"] == row["error"] == 0 else f"{row['gain']:+.4f} ± {row['error']:.4f}"
-        )
-        cells: list[Any] = [
-            name(row["stage"]),
-            [gain.replace("-", "\N{MINUS SIGN}"), element("small", row["words"], class_="under")],
-        ]
-        if has_scores:
+    for row in found:
+        gain = f"{signed(row['gain'])} ± {row['error']:.4f}" if row["gain"] or row["error"] else "0"
+        cells: list[Any] = [name(row["stage"]), _with(gain, row["words"])]
+        if row.get("scores"):
             # Of a loss all scores are negative; people know it as it is.
-            mine, other = (f"{abs(one):.4f}" for one in row.get("scores") or (0, 0))
-            without = [other, element("small", f"with it {mine}", class_="under")]
-            cells.append(without if row.get("scores") else "")
-        rows.append([*cells, [row["instead"], element("small", row["judged"], class_="under")]])
+            mine, other = (f"{abs(one):.4f}" for one in row["scores"])
+            cells.append(_with(other, f"with it {mine}"))
+        elif has_scores:
+            cells.append("")
+        rows.append([*cells, _with(row["instead"], row["judged"])])
     if not rows:
         return [element("p", "No stage that has ended tells what it was worth.")]
     return [
@@ -140,13 +137,14 @@ def _worth(result: Mapping[str, Any]) -> list[Html]:
             rows,
             numeric=(1, 2) if has_scores else (1,),
         ),
-        *(
-            [element("p", _OUT_OF_FOLD)]
-            if any(row.get("scores") for row in result["worth"])
-            else []
-        ),
+        *([element("p", _OUT_OF_FOLD)] if has_scores else []),
         *(element("p", note) for note in result.get("notes", ())),
     ]
+
+
+def _with(words: object, under: str) -> list[object]:
+    """Return a table's cell with a small line under its words."""
+    return [words, element("small", under, class_="under")]
 
 
 def _submission(
@@ -186,7 +184,7 @@ def _links(
     done: Mapping[str, Mapping[str, Any]],
     result: Mapping[str, Any],
 ) -> list[Link]:
-    verdicts = {row["stage"]: row["words"] for row in result.get("worth", ())}
+    verdicts = _verdicts(result)
     times = dict.fromkeys(result.get("failed", ()), "failed")
     times |= {stage: duration(line["timing"]["seconds"]) for stage, line in done.items()}
     return [
@@ -218,17 +216,21 @@ def _table(
 ) -> Html:
     rows: list[Sequence[Any]] = []
     failed: Mapping[str, str] = result.get("failed", {})
-    verdicts = {row["stage"]: row["words"] for row in result.get("worth", ())}
+    verdicts = _verdicts(result)
     for stage, settings in stages.items():
         line = done.get(stage)
         if line is None:
             time, words = ("failed", failed[stage]) if stage in failed else ("not yet", "")
         else:
             time, words = duration(line["timing"]["seconds"]), line["headline"]
-        verb = element("small", settings["verb"], class_="under")
-        head = [_link(folder, _page_of(folder, stage, done), stage), verb]
+        head = _with(_link(folder, _page_of(folder, stage, done), stage), settings["verb"])
         rows.append([head, time, words, verdicts.get(stage, "")])
     return table(["stage", "time", "came to", "verdict"], rows, numeric=(1,))
+
+
+def _verdicts(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return by stage what its worth comes to, in two words."""
+    return {row["stage"]: row["words"] for row in result.get("worth", ())}
 
 
 def _page_of(folder: Path, stage: str, done: Mapping[str, Mapping[str, Any]]) -> str:
