@@ -18,6 +18,7 @@ from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions, inventory
 from efn_compose.compose.averaging import Tensors, average_tensor
 from efn_compose.compose.space import TOP, segment_of, segments
 from efn_compose.models import model_variables
+from efn_compose.models.traced_gradients import traced_once
 
 #: Rate of Adam for the free numbers, as in the paper.
 SOUP_RATE = 0.1
@@ -78,10 +79,8 @@ class SoupLearner:
         }
         self.segment_count = len(names)
         images = tf.TensorSpec((None, None, None, 3), tf.uint8)
-        self._backward = tf.function(
-            self._loss_and_gradients,
-            input_signature=(images, tf.TensorSpec((None,), tf.int32)),
-            autograph=False,
+        self._backward = traced_once(
+            self._loss_and_gradients, images, tf.TensorSpec((None,), tf.int32)
         )
 
     def learn(

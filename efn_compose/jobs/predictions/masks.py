@@ -201,8 +201,7 @@ class _Asked:
     """A U-Net in memory, from pixels to probabilities."""
 
     def __init__(self, unet: UNetFile, tta: TtaOptions) -> None:
-        import tensorflow as tf
-
+        from efn_compose.models.traced_gradients import PIXELS, traced_once
         from efn_compose.train.objectives.backbone import start_backbone
         from efn_compose.train.objectives.segmentation import Segmentation
         from efn_compose.train.options import TrainOptions
@@ -216,10 +215,7 @@ class _Asked:
         self._objective.draw(model, donor, 0)
         self._views, self._merge = make_views(tta), tta.merge
         self._donor = donor
-        signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
-        self._forward = tf.function(
-            lambda x: self._objective.infer(model, x), input_signature=signature, autograph=False
-        )
+        self._forward = traced_once(lambda x: self._objective.infer(model, x), PIXELS)
 
     def ask(self, pixels: np.ndarray) -> np.ndarray:
         """Return probabilities (image, height, width, class)."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from efn_compose.arch import ArchSpec, Conventions
 from efn_compose.models.memory import inference_batch
-from efn_compose.models.traced_gradients import forgetting_gradients
+from efn_compose.models.traced_gradients import PIXELS, traced_once
 from efn_compose.numerics.pixel_array import PixelArray
 
 
@@ -28,10 +28,7 @@ class Forward:
         self, infer: Callable[[tf.Tensor], tf.Tensor], spec: ArchSpec, conventions: Conventions
     ) -> None:
         self._spec, self._scaling = spec, conventions.preprocessing
-        signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
-        self._traced = tf.function(
-            forgetting_gradients(infer), input_signature=signature, autograph=False
-        )
+        self._traced = traced_once(infer, PIXELS)
 
     def scaled(self, images: Any) -> tf.Tensor:
         """Return images, values 0-255, as the network wants them."""

@@ -86,7 +86,8 @@ class Placement:
         strategy = self.strategy
         if strategy is not None:
             run = tf.function(
-                lambda *tensors: strategy.run(function, args=tensors), autograph=False
+                forgetting_gradients(lambda *tensors: strategy.run(function, args=tensors)),
+                autograph=False,
             )
 
             def one_replica(*tensors: tf.Tensor) -> Any:

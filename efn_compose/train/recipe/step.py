@@ -7,10 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from efn_compose.models.traced_gradients import forgetting_gradients
+from efn_compose.models.traced_gradients import PIXELS, traced_once
 from efn_compose.train.objectives.objective import Objective
 
-_PIXELS = tf.TensorSpec((None, None, None, 3), tf.float32)
 _SCALE = tf.TensorSpec((), tf.float32)
 
 
@@ -38,10 +37,9 @@ class UpdateStep:
         self.variables = list(variables)
         self.optimizer.build(self.variables)
         self._initial = [_compact(variable) for variable in self.optimizer.variables]
-        signature = (_PIXELS, objective.target_spec, _SCALE)
-        update, part = map(forgetting_gradients, (self._update, self._accumulate))
-        self._whole = tf.function(update, input_signature=signature, autograph=False)
-        self._part = tf.function(part, input_signature=signature, autograph=False)
+        signature = (PIXELS, objective.target_spec, _SCALE)
+        self._whole = traced_once(self._update, *signature)
+        self._part = traced_once(self._accumulate, *signature)
         self._apply = tf.function(self._apply_sums, input_signature=(), autograph=False)
         self._sums: list[tf.Variable] = []
         if objective.options.accumulate > 1:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.models.memory import inference_batch
-from efn_compose.models.traced_gradients import forgetting_gradients
+from efn_compose.models.traced_gradients import PIXELS, traced_once
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.recalibrate import passes_in_training_mode, recalibrate
 from efn_compose.statistics.standardise import with_standardised_kernels
@@ -95,16 +95,11 @@ class Trainer:
         self.anchor: list[tf.Variable] = []
         if options.schedule == "two_forward_one_back":
             self.anchor = [tf.Variable(weight, trainable=False) for weight in self._weights]
-        signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
         self._forward = Forward(
             lambda x: objective.infer(self.model, x), self.spec, self.conventions
         )
         # Traced inside `recalibrate`, which turns dropout off; used nowhere else.
-        self._statistics = tf.function(
-            forgetting_gradients(lambda x: self.model(x, training=True)),
-            input_signature=signature,
-            autograph=False,
-        )
+        self._statistics = traced_once(lambda x: self.model(x, training=True), PIXELS)
         #: The features that the classifier reads, traced where a head begins with them.
         self._features: Any = None
 
@@ -147,12 +142,7 @@ class Trainer:
         in_training = self.options.takes_batch_statistics
         if self._features is None:
             network = keras.Model(self.model.input, classifier_input(self.model))
-            signature = (tf.TensorSpec((None, None, None, 3), tf.float32),)
-            self._features = tf.function(
-                forgetting_gradients(lambda x: network(x, training=in_training)),
-                input_signature=signature,
-                autograph=False,
-            )
+            self._features = traced_once(lambda x: network(x, training=in_training), PIXELS)
         if len(images) < 2:
             return
 
