@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
+from scipy.stats import rankdata
 
-from efn_compose.analysis.reading.study.free_scores import FREE_NAMES
+from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_pairs
 from efn_compose.analysis.reading.study.view import StudyView
 from efn_compose.assess.studies.lead import Lead, find_lead, find_leads
 
@@ -205,7 +206,7 @@ def free_verdicts(view: StudyView) -> list[FreeVerdict]:
     """Return how well each score without training orders the donors, over all data sets."""
     found = []
     for key, name in FREE_NAMES.items():
-        tables = [_pairs(view, key, data) for data in range(len(view.data_sets))]
+        tables = [free_pairs(view, key, data) for data in range(len(view.data_sets))]
         count = min(map(len, tables))
         draws = np.random.default_rng(0).integers(0, count, (_RESAMPLINGS, count))
         # The same donors of every data set: what one donor does on all of them hangs together.
@@ -224,7 +225,7 @@ def free_answer(view: StudyView) -> str:
     found = free_verdicts(view)
     sure = [one.score for one in found if one.low > 0]
     worst = max(max(one.regrets) for one in found)
-    donors = len(_pairs(view, next(iter(FREE_NAMES)), 0))
+    donors = len(free_pairs(view, next(iter(FREE_NAMES)), 0))
     if len(sure) == len(found):
         head = "Ranking without training suffices to order these donors better than chance"
     elif sure:
@@ -242,33 +243,14 @@ def free_answer(view: StudyView) -> str:
     )
 
 
-def _pairs(view: StudyView, score: str, data: int) -> np.ndarray:
-    """Return (donor, 2): the free score and the trained result, higher is better in both."""
-    values: dict[int, list[float]] = {}
-    for point, name, value in view.free:
-        if name == score and view.places[point][1] == data:
-            values.setdefault(point, []).append(value)
-    rows = [(np.mean(v), -view.sign * view.point_scores(p).mean()) for p, v in values.items()]
-    return np.array(rows)
-
-
 def _mean_correlations(tables: Sequence[np.ndarray]) -> np.ndarray:
     """Return Spearman's correlation, the mean over tables (..., donor, 2); NaN for a constant."""
     found = []
     for table in tables:
-        one, other = _ranks(table[..., 0]), _ranks(table[..., 1])
+        ranks = rankdata(table, axis=-2)
+        one, other = np.moveaxis(ranks - ranks.mean(axis=-2, keepdims=True), -1, 0)
         length = np.sqrt((one * one).sum(axis=-1) * (other * other).sum(axis=-1))
         found.append(
             np.where(length, (one * other).sum(axis=-1) / np.where(length, length, 1), np.nan)
         )
     return np.asarray(np.mean(found, axis=0))
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return centred ranks over the last axis, ties sharing their mean."""
-    above, equal = (
-        values[..., :, None] > values[..., None, :],
-        values[..., :, None] == values[..., None, :],
-    )
-    ranks = above.sum(axis=-1) + equal.sum(axis=-1) / 2
-    return np.asarray(ranks - ranks.mean(axis=-1, keepdims=True))

@@ -37,15 +37,28 @@ def free_ranks(view: StudyView) -> list[FreeRank]:
         return found
     for data, source in enumerate(view.data_sets):
         for name in FREE_NAMES:
-            values: dict[int, list[float]] = {}
-            for point, score, value in view.free:
-                if score == name and view.places[point][1] == data:
-                    values.setdefault(point, []).append(value)
-            pairs = [
-                (float(np.mean(v)), -view.sign * float(view.point_scores(point).mean()))
-                for point, v in values.items()
-                if view.point_scores(point).size
-            ]
-            correlation, interval = spearman(np.array(pairs)) if pairs else (None, None)
+            pairs = free_pairs(view, name, data)
+            correlation, interval = spearman(pairs) if len(pairs) else (None, None)
             found.append(FreeRank(source, name, len(pairs), correlation, interval))
     return found
+
+
+def free_pairs(view: StudyView, score: str, data: int) -> np.ndarray:
+    """Return (donor, 2): the free score and the trained result, higher is better in both.
+
+    Args:
+        view: The study.
+        score: Key of `FREE_NAMES`.
+        data: Number of the data set.
+    """
+    values: dict[int, list[float]] = {}
+    for point, name, value in view.free:
+        if name == score and view.places[point][1] == data:
+            values.setdefault(point, []).append(value)
+    return np.array(
+        [
+            (np.mean(v), -view.sign * view.point_scores(point).mean())
+            for point, v in values.items()
+            if view.point_scores(point).size
+        ]
+    )
