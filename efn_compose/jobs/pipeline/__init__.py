@@ -5,9 +5,7 @@
 | `story.py` | a story file as stages, with what each reads of others |
 | `stages.py` | the table of verbs: configuration, products, how a stage runs |
 | `small_stages.py` | convert, nest and predict, whose verbs have no configuration of their own |
-| `checks.py` | everything that would stop a stage later |
-| `image_checks.py` | the part of that about images: folds, patients |
-| `network_checks.py` | and about networks: nestings, BatchNorm |
+| `checks/` | everything that would stop a stage later |
 | `work.py` | what each stage has to do, counted |
 | `estimate.py` | how long that takes, measured |
 | `worth.py` | what would stand in each stage's place |

@@ -12,8 +12,9 @@ from efn_compose.config import load_config
 from efn_compose.data import load_table
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.data.folding.folds import make_folds
-from efn_compose.jobs.pipeline.image_checks import ASKED, is_cut_as_it_is
+from efn_compose.jobs.pipeline.checks.images import is_cut_as_it_is
 from efn_compose.jobs.pipeline.stages import (
+    ASKED,
     EARLY_FOLDER,
     RUN,
     STAGE_VERBS,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
-from efn_compose.jobs.pipeline.checks import Checked, check_story
+from efn_compose.jobs.pipeline.checks.whole import Checked, check_story
 from efn_compose.jobs.pipeline.early import (
     PLAN_B_FILE,
     SUBMISSION_FILE,

@@ -17,6 +17,8 @@ from efn_compose.jobs.trainings.options import TrainConfig
 WEIGHTS, RUN, SUBMISSION, PLAN_B = "weights", "run", "submission", "plan_b"
 #: Where the submission that is made first is made.
 EARLY_FOLDER = "plan_b"
+#: By verb, the setting whose images a submission is about.
+ASKED = {"predict": "predict.source", "ensemble": "data.source"}
 #: What each setting that takes files of others reads, the kind that a bare {stage} means first.
 READS: Mapping[str, tuple[str, ...]] = {
     "convert.file": (WEIGHTS,),

@@ -9,8 +9,8 @@ from efn_compose.arch.cost import cost
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
-from efn_compose.jobs.pipeline.image_checks import ASKED
 from efn_compose.jobs.pipeline.stages import (
+    ASKED,
     READS,
     RUN,
     STAGE_VERBS,

@@ -17,7 +17,7 @@ from efn_compose.store.study_files import DATA_AXIS
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.inputs import check_sizes
-from efn_compose.train.recipe.optimizers import make_optimizer
+from efn_compose.train.recipe.optimizers.table import make_optimizer
 
 
 @dataclass(frozen=True)

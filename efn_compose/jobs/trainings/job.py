@@ -236,7 +236,7 @@ def _check_recipe(config: TrainConfig, source: Donor, images: PreparedImages) ->
     """Find out now what each training would find out."""
     from efn_compose.jobs.trainings.purpose import check_purpose
     from efn_compose.train.recipe.inputs import check_sizes
-    from efn_compose.train.recipe.optimizers import make_optimizer
+    from efn_compose.train.recipe.optimizers.table import make_optimizer
 
     make_optimizer(config.train, config.train.learning_rate)
     check_sizes(config.train, config.augment, config.data.size)

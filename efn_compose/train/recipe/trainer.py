@@ -23,7 +23,7 @@ from efn_compose.train.objectives.objective import Objective
 from efn_compose.train.recipe.average import MovingAverage, assign_all, step_back
 from efn_compose.train.recipe.history import History
 from efn_compose.train.recipe.inputs import resized
-from efn_compose.train.recipe.optimizers import make_optimizer
+from efn_compose.train.recipe.optimizers.table import make_optimizer
 from efn_compose.train.recipe.rate_finder import RateCurve
 from efn_compose.train.recipe.start import starting_network
 from efn_compose.train.recipe.step import UpdateStep

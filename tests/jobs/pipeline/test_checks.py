@@ -167,7 +167,7 @@ def test_a_search_in_this_process_is_known_before_any_stage_takes_its_threads(pl
 def test_a_full_disk_is_named_unless_the_run_itself_has_filled_it(
     refusal, place, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("efn_compose.jobs.pipeline.checks.free_bytes", lambda folder: 1000)
+    monkeypatch.setattr("efn_compose.jobs.pipeline.checks.whole.free_bytes", lambda folder: 1000)
     assert re.search(r"disk: the stages write about .* are free", refusal())
     # An interrupted run has written most of it.
     (tmp_path / "begun/many").mkdir(parents=True)

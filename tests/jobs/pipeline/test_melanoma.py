@@ -48,7 +48,9 @@ def arguments_of(place):
 @pytest.mark.slow
 def test_the_night_fits_on_four_cards_and_64_gigabytes(place, monkeypatch, capsys):
     monkeypatch.setattr(Machine, "here", lambda: Machine(64 * GB, 100 * GB))
-    monkeypatch.setattr("efn_compose.jobs.pipeline.checks.free_bytes", lambda folder: 500 * GB)
+    monkeypatch.setattr(
+        "efn_compose.jobs.pipeline.checks.whole.free_bytes", lambda folder: 500 * GB
+    )
     assert main(arguments_of(place)) == 0
     found = json.loads(capsys.readouterr().out)
     rows = {row["stage"]: row for row in found["stages"]}

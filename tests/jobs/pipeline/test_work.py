@@ -7,7 +7,7 @@ import pytest
 from efn_compose.arch import arch_spec
 from efn_compose.config import load_config
 from efn_compose.jobs.memory_plan import Machine
-from efn_compose.jobs.pipeline.network_checks import impossible_nestings
+from efn_compose.jobs.pipeline.checks.networks import impossible_nestings
 from efn_compose.jobs.pipeline.stages import SCHEMAS, overrides_of, stand_ins
 from efn_compose.jobs.pipeline.story import Story, read_story
 from efn_compose.jobs.pipeline.work import Counted

@@ -23,8 +23,8 @@ from efn_compose.train.recipe import Classification, Trainer, TrainingData, Trai
 from efn_compose.train.recipe.ahead import made_ahead
 from efn_compose.train.recipe.average import MovingAverage, step_back
 from efn_compose.train.recipe.inputs import Inputs
-from efn_compose.train.recipe.optimizers import make_optimizer, optimizer_classes
-from efn_compose.train.recipe.padam import PAdam
+from efn_compose.train.recipe.optimizers.padam import PAdam
+from efn_compose.train.recipe.optimizers.table import make_optimizer, optimizer_classes
 from efn_compose.train.recipe.rate_finder import find_rate
 from efn_compose.train.recipe.step import UpdateStep
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from efn_compose.train.recipe.shared_adam import SharedAdam, SharedAdamW
+from efn_compose.train.recipe.optimizers.shared_adam import SharedAdam, SharedAdamW
 
 # Whichever test comes first imports TensorFlow.
 pytestmark = pytest.mark.slow

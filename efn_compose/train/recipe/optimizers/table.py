@@ -8,8 +8,8 @@ import keras
 
 from efn_compose.errors import ConfigError
 from efn_compose.train.options import TrainOptions
-from efn_compose.train.recipe.padam import PAdam
-from efn_compose.train.recipe.shared_adam import SharedAdam, SharedAdamW
+from efn_compose.train.recipe.optimizers.padam import PAdam
+from efn_compose.train.recipe.optimizers.shared_adam import SharedAdam, SharedAdamW
 
 
 def optimizer_classes() -> dict[str, type[keras.optimizers.Optimizer]]:

@@ -14,8 +14,8 @@ from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.memory_plan import Machine
-from efn_compose.jobs.pipeline.image_checks import wrong_images
-from efn_compose.jobs.pipeline.network_checks import impossible_nestings, wrong_normalisation
+from efn_compose.jobs.pipeline.checks.images import wrong_images
+from efn_compose.jobs.pipeline.checks.networks import impossible_nestings, wrong_normalisation
 from efn_compose.jobs.pipeline.stages import (
     EARLY_FOLDER,
     READS,

@@ -10,7 +10,7 @@ from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.split import split
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import EfnComposeError
-from efn_compose.jobs.pipeline.stages import writers_before
+from efn_compose.jobs.pipeline.stages import ASKED, writers_before
 from efn_compose.jobs.pipeline.story import Stage, Story
 from efn_compose.jobs.trainings.options import TrainConfig
 
@@ -18,8 +18,6 @@ from efn_compose.jobs.trainings.options import TrainConfig
 _SOURCES = ("data.source", "labelled.source", "unlabelled.source", "predict.source")
 #: By verb, the setting whose images are looked at with their labels.
 _LABELLED = {"train": "data.source", "evolve": "data.source", "pretrain": "labelled.source"}
-#: By verb, the setting whose images a submission is about.
-ASKED = {"predict": "predict.source", "ensemble": "data.source"}
 _LISTED = 5
 Tables = Mapping[str, ImageTable | str]
 
