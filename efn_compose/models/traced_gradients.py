@@ -17,8 +17,8 @@ PIXELS = tf.TensorSpec((None, None, None, 3), tf.float32)
 _PREFIX = "CustomGradient-"
 
 
-def traced_once(function: Callable[..., Any], *signature: tf.TensorSpec) -> Callable[..., Any]:
-    """Return a function that is traced once, and whose graph is freed with it.
+def traced_once(function: Callable[..., Any], *signature: tf.TensorSpec) -> Any:
+    """Return a `tf.function` that is traced once, and whose graph is freed with it.
 
     Its own gradient cannot be made: see `forgetting_gradients`.
 
