@@ -29,6 +29,8 @@ class Executor(Protocol):
 
     #: Told what a person should know.
     note: Callable[[str], None]
+    #: What its workers run on: "cpu", "gpu" or "tpu".
+    device: str
 
     @property
     def workers(self) -> int:

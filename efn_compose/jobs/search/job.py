@@ -10,6 +10,7 @@ from efn_compose.arch import arch_spec, parameter_count, variant_name
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.jobs.search.batch_size import with_batch_size
 from efn_compose.jobs.search.finished import finished_result, nested_path
+from efn_compose.jobs.search.precision import begun_precision, keep_precision
 from efn_compose.jobs.search.preparation import STORED, Prepared, prepare, start_workers
 from efn_compose.nesting import nest_to_file
 from efn_compose.nesting.progress import byte_progress
@@ -104,11 +105,13 @@ def _run(
             f"{len(prepared.data.left_out)} images cannot be decoded and are left out; "
             f"{folder.path / 'data.json'} lists them."
         )
-    executor = start_workers(prepared)
+    compute = begun_precision(folder, config.device)
+    executor = start_workers(prepared, compute=compute)
     plan = config.kind.plan(config.finals, donor_count, executor.workers, config.budget)
     planned = None if left.is_open else plan.evaluations
     board = open_board(folder.path)
     try:
+        keep_precision(folder, compute, executor.device)
         with ConsoleWatcher(planned, executor.workers, console, left) as watcher:
             executor.note = watcher.on_note
             notes = [note]

@@ -26,6 +26,7 @@ from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weights.weight_file import is_weight_file
+from efn_compose.train.engine.options import DeviceOptions
 
 if TYPE_CHECKING:
     from efn_compose.evolve.workers.executor import Executor
@@ -262,12 +263,17 @@ def distinct_names(donors: Sequence[Donor]) -> list[Donor]:
     return named
 
 
-def start_workers(prepared: Prepared, note: Callable[[str], None] | None = None) -> "Executor":
+def start_workers(
+    prepared: Prepared,
+    note: Callable[[str], None] | None = None,
+    compute: DeviceOptions | None = None,
+) -> "Executor":
     """Return the executor that the configuration asks for, its workers on their way.
 
     Args:
         prepared: Configuration, donors and data.
         note: Called with messages for people; a warning by default.
+        compute: How networks compute; as the configuration says by default.
     """
     from efn_compose.evolve.workers.evaluator import WorkerSetup
     from efn_compose.evolve.workers.executor import make_executor
@@ -279,7 +285,7 @@ def start_workers(prepared: Prepared, note: Callable[[str], None] | None = None)
         fitness=config.fitness,
         augment=config.augment,
         metric=config.data.metric,
-        compute=config.device,
+        compute=compute or config.device,
         statistics_images=config.data.statistics_images,
         is_calibrated=config.kind.trains_on,
         final_rate=config.finals.final_rate,

@@ -7,16 +7,15 @@ statistics of 32. TPUs do so in bfloat16, compiled, under a `TPUStrategy`.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from efn_compose.models.fast_layers import FusedBatchNormalization, LayerKinds, fast_layers
 from efn_compose.models.traced_gradients import forgetting_gradients
+from efn_compose.train.engine.options import Precision, best_precision
 
-Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
-_BEST_PRECISION = {"cpu": "float32", "gpu": "mixed_float16", "tpu": "mixed_bfloat16"}
 #: Of an accelerator's memory, what images may take for good; networks need the rest.
 _SHARE_FOR_IMAGES = 0.25
 #: Of an accelerator's memory, what may be used at all: some is lost between pieces.
@@ -49,7 +48,7 @@ class Placement:
     @property
     def policy(self) -> str:
         """The dtype policy of the network's layers."""
-        return _BEST_PRECISION[self.device] if self.precision == "auto" else self.precision
+        return best_precision(self.device) if self.precision == "auto" else self.precision
 
     def kinds(self, size: int | None) -> LayerKinds:
         """Return the classes of layers to build of, for images of a size in pixels, None for any."""

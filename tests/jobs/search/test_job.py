@@ -20,6 +20,8 @@ from verbs import call_command
 from efn_compose.arch import ArchSpec
 from efn_compose.compose import genome_space
 from efn_compose.donors import load_donor
+from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.jobs.search.job import evolve
 from efn_compose.store import WeightFile
 
 
@@ -222,6 +224,22 @@ def test_a_finished_run_says_its_verdict_without_starting_workers(finished, tmp_
     done = _evolve(config, "--resume", "--json", "--set", *nowhere)
     assert json.loads(done.stdout)["verdict"] == verdict
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_computes_as_where_it_began(finished, tmp_path, monkeypatch):
+    config, run = _copy(finished, tmp_path)
+    began = {"device": "cpu", "precision": "float32"}
+    assert json.loads((run / "device.json").read_text()) == began
+    (run / "device.json").write_text(json.dumps({"device": "tpu", "precision": "mixed_bfloat16"}))
+    (run / "result.json").unlink()
+
+    def make_worker(setup, data, device):
+        raise InterruptedError(setup.compute.precision)
+
+    monkeypatch.setattr(WorkerSetup, "make_worker", make_worker)
+    with pytest.raises(InterruptedError, match="mixed_bfloat16"):
+        evolve(config, resume=True, quiet=True)
 
 
 def _copy(finished, tmp_path):

@@ -104,6 +104,7 @@ class RayExecutor:
         self._ray = ray
         resources = ray.cluster_resources()
         kind = choose_device(options.device, resources)
+        self.device = kind
         self._device = Device(kind, options.gpu_memory_mb)
         self._actor_options = actor_options(kind, options)
         self._ours = describe_process()

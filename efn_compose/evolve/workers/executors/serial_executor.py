@@ -37,8 +37,8 @@ class SerialExecutor:
         note: Callable[[str], None] | None = None,
     ) -> None:
         self.note = note or (lambda text: warnings.warn(text, stacklevel=3))
-        kind = "cpu" if options.device == "auto" else options.device
-        self._worker = setup.make_worker(data, Device(kind, options.gpu_memory_mb))
+        self.device = "cpu" if options.device == "auto" else options.device
+        self._worker = setup.make_worker(data, Device(self.device, options.gpu_memory_mb))
 
     @staticmethod
     def try_out() -> str:
