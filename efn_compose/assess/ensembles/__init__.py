@@ -14,6 +14,7 @@ from efn_compose.assess.ensembles.outer import (
     judge_methods,
     raise_level,
 )
+from efn_compose.assess.ensembles.score_interval import score_interval
 from efn_compose.assess.ensembles.scoring import Comparison, Measure, Score, compare, score
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "judge_methods",
     "raise_level",
     "score",
+    "score_interval",
     "suspect_columns",
     "told_apart",
 ]

@@ -60,15 +60,52 @@ def share_interval(successes: int, trials: int, level: float = 0.95) -> Interval
         raise ConfigError(
             f"needed: 0 <= successes <= trials, and a trial. Received: {successes} of {trials}."
         )
-    z = normal_quantile(level)
     share = successes / trials
+    low, high = wilson_ends(share, trials, normal_quantile(level))
+    return Interval(share, low, high, math.sqrt(share * (1 - share) / trials), level)
+
+
+def wilson_ends(share: float, trials: float, z: float) -> tuple[float, float]:
+    """Return both ends of Wilson's interval.
+
+    Args:
+        share: 0 to 1.
+        trials: How many independent ones it is of, above 0; not whole where trials are related.
+        z: Standard errors to each side.
+    """
     shrink = 1 + z * z / trials
     centre = (share + z * z / (2 * trials)) / shrink
     spread = z / shrink * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
-    return Interval(
-        value=share,
-        low=max(0.0, centre - spread) if successes else 0.0,
-        high=min(1.0, centre + spread) if successes < trials else 1.0,
-        standard_error=math.sqrt(share * (1 - share) / trials),
-        level=level,
+    return (
+        max(0.0, centre - spread) if share > 0 else 0.0,
+        min(1.0, centre + spread) if share < 1 else 1.0,
     )
+
+
+def logit_ends(value: float, standard_error: float, z: float) -> tuple[float, float]:
+    """Return both ends of an interval that is symmetric on the logit scale, and so within 0 to 1.
+
+    Args:
+        value: Above 0 and below 1.
+        standard_error: Of the value.
+        z: Standard errors to each side.
+    """
+    logit = math.log(value / (1 - value))
+    spread = z * standard_error / (value * (1 - value))
+    low, high = (0.5 * (1 + math.tanh((logit + side * spread) / 2)) for side in (-1, 1))
+    return low, high
+
+
+def certain_ends(value: float, pairs: int, level: float) -> tuple[float, float]:
+    """Return both ends for an area of 0 or 1, which shows no variation.
+
+    The open end is the area at which so many disjoint pairs would all be in order with probability
+    (1 - level) / 2: conservative and exact.
+
+    Args:
+        value: 0 or 1.
+        pairs: How many the smaller class allows.
+        level: Probability of covering.
+    """
+    bound = ((1 - level) / 2) ** (1 / pairs)
+    return (bound, 1.0) if value else (0.0, 1 - bound)

@@ -4,7 +4,12 @@ import math
 
 import numpy as np
 
-from efn_compose.assess.evaluation.intervals import Interval, normal_quantile
+from efn_compose.assess.evaluation.intervals import (
+    Interval,
+    certain_ends,
+    logit_ends,
+    normal_quantile,
+)
 from efn_compose.errors import DataError
 
 
@@ -64,16 +69,13 @@ def area_interval(is_positive: np.ndarray, scores: np.ndarray, level: float = 0.
     counts = len(of_positives), len(of_negatives)
     z = normal_quantile(level)
     if value in (0.0, 1.0):
-        bound = ((1 - level) / 2) ** (1 / min(counts))
-        low, high = (bound, 1.0) if value else (0.0, 1 - bound)
+        low, high = certain_ends(value, min(counts), level)
         return Interval(value, low, high, 0.0, level)
     # A class of one image says nothing about its own variation.
     if min(counts) < 2:
         return Interval(value, 0.0, 1.0, math.nan, level)
     error = math.sqrt(sum(c.var(ddof=1) / len(c) for c in (of_positives, of_negatives)))
-    logit = math.log(value / (1 - value))
-    spread = z * error / (value * (1 - value))
-    low, high = (1 / (1 + math.exp(-(logit + side * spread))) for side in (-1, 1))
+    low, high = logit_ends(value, error, z)
     return Interval(value, low, high, error, level)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import interval_factor
-from efn_compose.assess.ensembles import compare, score
+from efn_compose.assess.ensembles import compare, score, score_interval
 from efn_compose.assess.ensembles.plain import median
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.assess.out_of_fold.file import find_predictions
@@ -100,10 +99,10 @@ def final_figure(
     count = len(np.unique(rows.clusters))
     if count < 2:
         return None
-    reach = interval_factor(count) * written["error"]
+    found = score_interval(result["measure"], value, written["error"], rows.label, rows.clusters)
     of = f" of {count} patients" if any(rows.patient) else ""
     words = f"out of fold, {len(rows):,} images{of}"
-    return FinalFigure(result["measure"], value, value - reach, value + reach, words)
+    return FinalFigure(result["measure"], value, found.low, found.high, words)
 
 
 def worth_of_stages(

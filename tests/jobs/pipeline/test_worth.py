@@ -81,9 +81,9 @@ def test_each_training_is_compared_with_the_others_alone(story, tmp_path):
     gain = (losses([best]) - losses([0, 1, 2])).mean()
     assert found["answer"].gain == pytest.approx(gain, abs=2e-3)
     figure = final_figure(story, tmp_path, {"answer": {}})
-    # Forty images without patients: the table of Student's t says 2.023 for 39 degrees of freedom.
+    reach = 1.959964 * 0.1 / 0.7
     assert (figure.value, figure.low, figure.high) == pytest.approx(
-        (0.7, 0.7 - 0.2023, 0.7 + 0.2023), abs=1e-4
+        (0.7, 0.7 * np.exp(-reach), 0.7 * np.exp(reach))
     )
     assert figure.words == "out of fold, 40 images"
     assert final_figure(story, tmp_path, {}) is None
