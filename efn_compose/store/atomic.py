@@ -1,13 +1,18 @@
 """Writing files so that a reader sees the old one or the new one, never half of one."""
 
 import errno
+import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from efn_compose.errors import RunError
+
+#: Of a write by process 77: ".result.json.77.partial".
+_PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
 
 
 def existing_folder(path: Path) -> Path:
@@ -94,6 +99,34 @@ def _readable_os_errors(path: Path) -> Iterator[None]:
         if code in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise RunError(f"{path}: no permission to write there; nothing was changed.") from None
         raise
+
+
+def remove_partial_files(folder: Path, of: str = "") -> None:
+    """Remove what writes of killed processes left; those of other running processes stay.
+
+    Args:
+        folder: Looked through with all folders below it.
+        of: The name of one file, in the folder itself; empty for all.
+
+    Example:
+        >>> remove_partial_files(Path("runs/mine"))  # doctest: +SKIP
+    """
+    candidates = folder.glob(f".{glob.escape(of)}.*.partial") if of else folder.rglob(".*.partial")
+    for path in list(candidates):
+        found = _PARTIAL.fullmatch(path.name)
+        # A number may be ours again after a restart; this process has not begun to write here.
+        if found and (int(found[1]) == os.getpid() or not _is_running(int(found[1]))):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def _fsync_folder(folder: Path) -> None:

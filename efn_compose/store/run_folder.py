@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.errors import ResumeMismatchError, RunError, describe_problems
-from efn_compose.store.atomic import write_text
+from efn_compose.store.atomic import remove_partial_files, write_text
 from efn_compose.store.environment import describe_environment
 from efn_compose.store.journal import Journal, read_journal
 from efn_compose.store.lock import FolderLock
@@ -77,7 +77,7 @@ class RunFolder:
             # Once more, now that nobody else can begin a run here.
             _check_free_for_new_run(path)
             has_begun = True
-            _remove_partial_files(path)
+            remove_partial_files(path)
             write_text(path / CONFIG_FILE, config_text)
             journal = Journal(path / JOURNAL_FILE)
             environment = {
@@ -131,7 +131,7 @@ class RunFolder:
         lock = FolderLock(path / LOCK_FILE)
         try:
             _check_identity(path, config_text, identity, in_todays_words)
-            _remove_partial_files(path)
+            remove_partial_files(path)
             return cls(path, lock, Journal(path / JOURNAL_FILE))
         except BaseException:
             lock.release()
@@ -241,12 +241,6 @@ def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()
-
-
-def _remove_partial_files(path: Path) -> None:
-    """Remove what atomic writes of a killed process left; the caller holds the lock."""
-    for leftover in path.glob(".*.partial"):
-        leftover.unlink(missing_ok=True)
 
 
 def stored_identity(path: Path) -> dict[str, Any]:

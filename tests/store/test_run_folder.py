@@ -62,13 +62,29 @@ def test_resume_goes_on_where_the_journal_ends(tmp_path):
         run.journal.append({"n": 0})
     with open(path / "evaluations.jsonl", "ab") as file:
         file.write(b'{"n":1,"lo')
-    (path / ".efn_magic_weights.h5.77.partial").write_bytes(b"half")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (path / "trainings" / "b0").mkdir(parents=True)
+    left = path / "trainings" / "b0" / f".last.h5.{gone.pid}.partial"
+    written = path / f".report.html.{os.getppid()}.partial"
+    for leftover in (left, written, path / f".card.md.{os.getpid()}.partial"):
+        leftover.write_bytes(b"half")
+    (path / ".mine.partial").write_bytes(b"of somebody else's program")
     with RunFolder.resume(path, CONFIG, IDENTITY) as run:
         assert run.journal.torn_bytes == 10
         assert run.journal.read() == [{"n": 0}]
         run.journal.append({"n": 1})
     assert (path / "evaluations.jsonl").read_bytes() == b'{"n":0}\n{"n":1}\n'
-    assert not list(path.glob(".*.partial"))
+    # What a process that still runs is writing stays.
+    assert set(path.rglob(".*.partial")) == {written, path / ".mine.partial"}
+
+
+def test_what_killed_writes_of_one_file_left_goes_without_the_others(tmp_path):
+    names = [f".{name}.{os.getpid()}.partial" for name in ("a[1].efn", "a1.efn", "b.efn")]
+    for name in names:
+        (tmp_path / name).touch()
+    atomic.remove_partial_files(tmp_path, "a[1].efn")
+    assert sorted(path.name for path in tmp_path.iterdir()) == names[1:]
 
 
 def test_resume_lists_every_difference_and_changes_nothing(tmp_path):

@@ -36,6 +36,7 @@ from efn_compose.jobs.relay.parcel import (
 )
 from efn_compose.jobs.relay.relayed import RelayedJob, relayed_job
 from efn_compose.store import read_journal, write_text
+from efn_compose.store.atomic import remove_partial_files
 from efn_compose.store.environment import describe_environment
 from efn_compose.store.lock import FolderLock
 from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, LOCK_FILE
@@ -187,8 +188,7 @@ def accept(
         return LegSummary(folder, None, legs, None, notes)
     folder.mkdir(parents=True, exist_ok=True)
     with FolderLock(folder / LOCK_FILE):
-        for leftover in folder.rglob(".*.partial"):
-            leftover.unlink()
+        remove_partial_files(folder)
         if begun is None or not begun.is_unpacked:
             OpenLeg(legs[-1].state_after, is_unpacked=False).write(folder)
             # What an earlier leg left here and a later one removed.

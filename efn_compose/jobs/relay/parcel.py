@@ -14,6 +14,7 @@ from typing import Any
 
 from efn_compose.errors import RunError
 from efn_compose.store import atomic_path
+from efn_compose.store.atomic import remove_partial_files
 from efn_compose.store.run_folder import (
     CONFIG_FILE,
     ENVIRONMENT_FILE,
@@ -83,6 +84,7 @@ def write_parcel(
     hashes = {name: file_hash(file) for name, file in names.items()}
     text = json.dumps({"parcel": _VERSION, **manifest, "files": hashes}, indent=1, sort_keys=True)
     needed = sum(file.stat().st_size for file in names.values())
+    remove_partial_files(Path(path).parent, Path(path).name)
     with atomic_path(path, needed) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         archive.writestr(zipfile.ZipInfo(MANIFEST), text)
         archive.writestr(zipfile.ZipInfo(CHECK), hashlib.sha256(text.encode()).hexdigest())
