@@ -12,7 +12,7 @@ import numpy as np
 
 from efn_compose.arch import DecoderSpec, TensorSpec
 from efn_compose.donors import Donor
-from efn_compose.donors.unet import DECODER, drawn_decoder
+from efn_compose.donors.unet import DECODER, attached
 from efn_compose.errors import FurtherPartError
 from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.nesting.to_file import refuse_same_file
@@ -94,10 +94,10 @@ def attach(
     path = Path(source).expanduser()
     with WeightFile(path) if is_weight_file(path) else nullcontext() as file:
         donor = _described(file) if file is not None else load_entry(str(source))
-        _refuse_second(donor.name, donor.part_names)
-        part = Part(drawn_decoder(donor, decoder, seed), decoder.to_json())
+        whole = attached(donor, decoder, seed)
+        part = whole.parts[DECODER]
         if file is None:
-            donor.replace(parts={**donor.parts, DECODER: part}).save(output)
+            whole.save(output)
         else:
             refuse_same_file(path, output)
             _rewrite(file, output, part)
@@ -166,14 +166,6 @@ def _described(file: WeightFile) -> Donor:
         for name, part in header.parts.items()
     }
     return Donor(str(file.path), header.spec, header.conventions, empty, parts=parts)
-
-
-def _refuse_second(name: str, parts: tuple[str, ...]) -> None:
-    if DECODER in parts:
-        raise FurtherPartError(
-            f"{name} has a decoder already ({', '.join(parts)}). "
-            "Take it off first: efn-compose detach FILE -o OUT.h5"
-        )
 
 
 def _rewrite(file: WeightFile, output: str | os.PathLike[str], decoder: Part | None) -> None:

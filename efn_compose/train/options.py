@@ -149,7 +149,7 @@ class TrainOptions:
         (), "your own weights, one per class", read_when=_OF_CLASSES
     )
     mixup: float = setting(0.0, "alpha of MixUp; 0: off", minimum=0.0, read_when=_OF_CLASSES)
-    cutmix: float = setting(0.0, "alpha of CutMix; 0: off", minimum=0.0, read_when=_OF_CLASSES)
+    cutmix: float = setting(0.0, "alpha of CutMix, of masks too; 0: off", minimum=0.0)
     augmix: float = setting(
         0.0, "weight of AugMix's consistency loss; 0: off", minimum=0.0, read_when=_OF_CLASSES
     )

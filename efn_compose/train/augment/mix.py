@@ -3,8 +3,8 @@
 MixUp: Zhang et al. 2018, arXiv:1710.09412. CutMix: Yun et al. 2019,
 arXiv:1905.04899. AugMix: Hendrycks et al. 2020, arXiv:1912.02781.
 
-Masks: CutMix pastes the other image's classes with its pixels, MixUp makes shares of classes.
-AugMix has no masks: it lays differently moved copies over one another.
+Masks: CutMix pastes the other image's classes with its pixels. MixUp and AugMix leave no pixel with one
+class: they lay images, and differently moved copies of one, over one another.
 """
 
 import tensorflow as tf
@@ -36,36 +36,6 @@ def mixup(
     return _weighted(images, share), _weighted(labels, share)
 
 
-def mixup_masks(shares: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
-    """Return the masks of the images that `mixup` makes of the same seed and alpha.
-
-    Args:
-        shares: (image, height, width, class) float32 from `mask_shares`.
-        seed: As for `mixup`.
-        alpha: As for `mixup`.
-
-    Returns:
-        Shares of the same shape; they sum to 0 where either image's pixel is ignored.
-    """
-    mixed = _weighted(shares, beta_shares(seed, tf.shape(shares)[0], alpha))
-    known = tf.reduce_sum(shares, axis=-1, keepdims=True) > 0
-    return tf.where(known & tf.roll(known, 1, axis=0), mixed, 0.0)
-
-
-def mask_shares(masks: tf.Tensor, classes: int) -> tf.Tensor:
-    """Return (image, height, width, class) float32: 1 at a pixel's class, 0 everywhere where ignored.
-
-    Args:
-        masks: (image, height, width) uint8.
-        classes: Their number.
-
-    Example:
-        >>> mask_shares(tf.constant([[[1, 255]]], tf.uint8), 2).numpy().tolist()
-        [[[[0.0, 1.0], [0.0, 0.0]]]]
-    """
-    return tf.one_hot(masks, classes)
-
-
 def _weighted(values: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     """Return the weighted mean of each row and the next one of the batch."""
     wide = tf.reshape(share, (-1, *[1] * (len(values.shape) - 1)))
@@ -82,15 +52,20 @@ def cutmix(
     return mixed, labels * (1 - area) + tf.roll(labels, 1, axis=0) * area
 
 
-def cutmix_masks(masks: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:
-    """Return the masks of the images that `cutmix` makes of the same seed and alpha.
+def cutmix_masks(
+    images: tf.Tensor, masks: tf.Tensor, seed: tf.Tensor, alpha: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return images with the box of `cutmix`, and masks with the same box of the next mask.
 
     Args:
-        masks: (image, height, width) classes of any type.
-        seed: As for `cutmix`.
-        alpha: As for `cutmix`.
+        images: (image, height, width, channel).
+        masks: (image, height, width) classes.
+        seed: (2,) integers.
+        alpha: Of the Beta distribution of areas; 1 is usual.
     """
-    return tf.where(_box(tf.shape(masks), seed, alpha), tf.roll(masks, 1, axis=0), masks)
+    box = _box(tf.shape(masks), seed, alpha)
+    pasted = tf.where(box[..., None], tf.roll(images, 1, axis=0), images)
+    return pasted, tf.where(box, tf.roll(masks, 1, axis=0), masks)
 
 
 def _box(shape: tf.Tensor, seed: tf.Tensor, alpha: float) -> tf.Tensor:

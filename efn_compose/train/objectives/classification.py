@@ -121,8 +121,7 @@ class Classification(Objective):
             if alpha
         ]
         if mixers:
-            seed = tf.stack([seen.seed * 65_537, seen.step])
-            mixed = [mix(x, targets, seed, alpha) for mix, alpha in mixers]
+            mixed = [mix(x, targets, seen.pairing, alpha) for mix, alpha in mixers]
             turn = seen.step % len(mixed)
             x, targets = (
                 tf.gather(tf.stack([result[part] for result in mixed]), turn) for part in (0, 1)

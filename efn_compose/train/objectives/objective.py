@@ -71,6 +71,11 @@ class Seen:
     step: tf.Tensor
     seed: tf.Tensor
 
+    @property
+    def pairing(self) -> tf.Tensor:
+        """(2,) int64: the seed of draws over the batch, such as which part of an image another one gets."""
+        return tf.stack([self.seed * 65_537, self.step])
+
 
 class Objective(ABC):
     """The purpose of a training. The engine (`Trainer`, `UpdateStep`, `Inputs`, `fit`) asks nothing else.

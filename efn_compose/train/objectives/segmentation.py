@@ -15,6 +15,7 @@ from efn_compose.donors.unet import DECODER, chosen_decoder
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.store.weights.parts import Part
+from efn_compose.train.augment.mix import cutmix_masks
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.decoder_part import DecoderPart
 from efn_compose.train.objectives.mask_losses import MASK_LOSSES
@@ -128,8 +129,10 @@ class Segmentation(Objective):
         return tf.TensorSpec((None, None, None), tf.uint8)
 
     def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the images and their masks."""
-        return seen.pixels, seen.masks
+        """Return the images and their masks, with CutMix a box of another one in each."""
+        if not self.options.cutmix:
+            return seen.pixels, seen.masks
+        return cutmix_masks(seen.pixels, seen.masks, seen.pairing, self.options.cutmix)
 
     def bind(self, model: keras.Model, average: Sequence[tf.Variable]) -> None:
         """Keep the network."""

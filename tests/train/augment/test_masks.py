@@ -9,13 +9,7 @@ from efn_compose.data.masks.masks import IGNORED
 from efn_compose.train.augment import AugmentOptions, augment, augment_with_masks
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.augment.geometry import drawn_matrix
-from efn_compose.train.augment.mix import (
-    cutmix,
-    cutmix_masks,
-    mask_shares,
-    mixup,
-    mixup_masks,
-)
+from efn_compose.train.augment.mix import cutmix, cutmix_masks
 
 COUNT, SIDE = 24, 32
 #: Everything that moves pixels by resampling.
@@ -130,23 +124,10 @@ def test_colours_hairs_and_rulers_leave_a_mask_as_it_is():
 
 
 def test_cutmix_pastes_the_classes_of_the_pixels_it_pastes():
-    masks = blobs(4)
-    seed, labels = tf.constant([5, 6]), tf.eye(COUNT)
-    mixed, _ = cutmix(tf.constant(encoded(masks), tf.float32), labels, seed, 1.0)
-    found = cutmix_masks(tf.constant(masks), seed, 1.0).numpy()
-    assert (found != masks).any()
-    np.testing.assert_array_equal(mixed.numpy().argmax(axis=-1), found)
-
-
-def test_mixup_makes_shares_of_classes_where_both_are_known():
-    masks = blobs(5)
-    masks[::2, :5] = IGNORED
-    seed, labels = tf.constant([7, 8]), tf.eye(COUNT)
-    images = encoded(np.where(masks == IGNORED, 0, masks))
-    mixed, shares = mixup(tf.constant(images, tf.float32), labels, seed, 0.4)
-    found = mixup_masks(mask_shares(tf.constant(masks), 3), seed, 0.4).numpy()
-    known = (masks != IGNORED) & (np.roll(masks, 1, axis=0) != IGNORED)
-    np.testing.assert_allclose(found[known], mixed.numpy()[known] / 240, atol=1e-5)
-    np.testing.assert_allclose(found.sum(axis=-1), known, atol=1e-5)
-    assert 0 < known.mean() < 1
-    assert 0 < np.diagonal(shares.numpy()).min() < 0.9
+    masks, seed = blobs(4), tf.constant([5, 6])
+    images = tf.constant(encoded(masks), tf.float32)
+    pasted, found = cutmix_masks(images, tf.constant(masks), seed, 1.0)
+    assert (found.numpy() != masks).any()
+    np.testing.assert_array_equal(pasted.numpy().argmax(axis=-1), found)
+    # The box is that of a classification.
+    np.testing.assert_array_equal(cutmix(images, tf.eye(COUNT), seed, 1.0)[0], pasted)

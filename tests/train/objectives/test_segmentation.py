@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny_masks import disc_data, disc_donor
+from tiny_masks import disc_data, disc_donor, discs
 
 from efn_compose.arch import DecoderSpec
 from efn_compose.assess.overlap import count_overlaps, overlap_scores, to_masks
@@ -13,6 +13,7 @@ from efn_compose.donors.unet import attached, decoder_of
 from efn_compose.errors import ConfigError, DataError, FurtherPartError
 from efn_compose.jobs.decoders import detach
 from efn_compose.train.augment import AugmentOptions
+from efn_compose.train.objectives.objective import Seen
 from efn_compose.train.objectives.options import ObjectiveOptions
 from efn_compose.train.objectives.segmentation import Segmentation
 from efn_compose.train.recipe import Trainer, TrainOptions, fit
@@ -102,6 +103,19 @@ def test_lovasz_takes_part_at_the_end_alone():
     for updates, expected in ((0.0, cross_entropy), (59.0, cross_entropy), (60.0, lovasz)):
         found = objective.loss(network, pixels, masks, tf.constant(updates))
         assert float(found) == pytest.approx(float(expected(logits, masks)))
+
+
+def test_cutmix_gives_each_image_a_box_of_another_one_with_its_classes():
+    import tensorflow as tf
+
+    objective = Segmentation(2, dataclasses.replace(OPTIONS, cutmix=1.0))
+    _, masks = discs(16)
+    pixels = tf.constant(200.0 * masks[..., None].repeat(3, axis=-1), tf.float32)
+    numbers, zero = tf.range(16, dtype=tf.int64), tf.constant(0, tf.int64)
+    seen = Seen(pixels, tf.zeros(16), tf.constant(masks), numbers, zero, zero, zero + 3)
+    found, targets = objective.prepare(seen)
+    assert (targets.numpy() != masks).any(axis=(1, 2)).sum() > 8
+    np.testing.assert_array_equal(found.numpy()[..., 0] / 200, targets)
 
 
 def test_masks_that_cannot_be_learnt_are_refused():
