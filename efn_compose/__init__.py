@@ -20,7 +20,7 @@ if (
     from efn_compose.conversion import inspect as inspect
     from efn_compose.donors import Donor as Donor
     from efn_compose.donors import load_donor as load_donor
-    from efn_compose.donors.align import align as align
+    from efn_compose.donors.alignment.align import align as align
     from efn_compose.donors.harmonise import harmonise as harmonise
     from efn_compose.donors.lineage import lineages as lineages
     from efn_compose.jobs.cache import cache as cache
@@ -53,7 +53,7 @@ _PUBLIC = {
     "GenomeSpace": "efn_compose.compose",
     "Recipe": "efn_compose.compose",
     "absorb_statistics": "efn_compose.statistics.absorb",
-    "align": "efn_compose.donors.align",
+    "align": "efn_compose.donors.alignment.align",
     "arch_spec": "efn_compose.arch",
     "attach": "efn_compose.jobs.decoders",
     "cache": "efn_compose.jobs.cache",

@@ -34,7 +34,7 @@ from seeding import data_set
 from efn_compose.assess.metrics import scores
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.donors import Donor
-from efn_compose.donors.align import align
+from efn_compose.donors.alignment.align import align
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.evolve.workers.seat import Seat

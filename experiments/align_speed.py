@@ -26,7 +26,7 @@ from unit_mixing import crops, donors, photographs
 
 from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.donors import Donor
-from efn_compose.donors.align import align
+from efn_compose.donors.alignment.align import align
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.statistics.repair import repair
 

@@ -30,7 +30,7 @@ from efn_compose.compose.units import take_units
 from efn_compose.data.dataset import DataSet, load_data
 from efn_compose.data.options import DataOptions
 from efn_compose.donors import Donor, harmonise
-from efn_compose.donors.align import align
+from efn_compose.donors.alignment.align import align
 from efn_compose.models import model_variables
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.statistics.absorb import absorb_statistics

@@ -24,7 +24,7 @@ import efn_compose
 from efn_compose.data.dataset import DataSet, load_data
 from efn_compose.data.options import DataOptions
 from efn_compose.donors import Donor, harmonise
-from efn_compose.donors.align import align
+from efn_compose.donors.alignment.align import align
 from efn_compose.donors.lineage import LINEAGE_THRESHOLD, lineage_cosine
 from efn_compose.models import model_variables
 

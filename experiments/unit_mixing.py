@@ -31,7 +31,7 @@ from efn_compose.compose import compose
 from efn_compose.compose.space import DonorMap, expanded_groups
 from efn_compose.compose.units import take_units
 from efn_compose.donors import Donor, harmonise
-from efn_compose.donors.align import align
+from efn_compose.donors.alignment.align import align
 from efn_compose.donors.lineage import lineage_cosine
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.statistics.repair import RefitTarget, observed_statistics, repair

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Align and write the donors."""
-    from efn_compose.donors.align import align
+    from efn_compose.donors.alignment.align import align
     from efn_compose.jobs.search.preparation import load_donors
 
     donors = load_donors(options.files, options.variant)

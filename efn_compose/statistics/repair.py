@@ -20,7 +20,7 @@ import tensorflow as tf
 from efn_compose.arch import ArchSpec, Conventions
 from efn_compose.arch.layer_names import Part, block_of, is_part, layer_of
 from efn_compose.donors import Donor
-from efn_compose.donors.activations import PositionPicker
+from efn_compose.donors.alignment.activations import PositionPicker
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.numerics.moments import ChannelMoments
 from efn_compose.numerics.ridge import RIDGE, RidgeRegression

@@ -9,7 +9,7 @@ from efn_compose.compose import compose
 from efn_compose.compose.gather import Selection
 from efn_compose.compose.space import DonorMap, expanded_groups, segments
 from efn_compose.compose.units import contributions, take_units
-from efn_compose.donors.activations import channel_deviations
+from efn_compose.donors.alignment.activations import channel_deviations
 from efn_compose.errors import ComposeError
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.statistics.repair import RefitTarget, observed_statistics, repair

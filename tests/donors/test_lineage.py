@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from random_donors import photo_like, random_donor
 
-from efn_compose.donors.align import align
+from efn_compose.donors.alignment.align import align
 from efn_compose.donors.lineage import (
     lineage_cosine,
     lineages,

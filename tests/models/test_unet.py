@@ -6,7 +6,7 @@ import pytest
 from random_donors import photo_like, random_donor, small_v2_s
 
 from efn_compose.arch import DecoderSpec, channel_groups, feature_points
-from efn_compose.donors.transform import permute_group
+from efn_compose.donors.alignment.transform import permute_group
 from efn_compose.donors.unet import attached, joined
 from efn_compose.models import model_variables
 from efn_compose.models.stepwise import StepwiseNetwork

@@ -8,7 +8,7 @@ from random_donors import photo_like, random_donor
 from efn_compose.arch import DecoderSpec, arch_spec
 from efn_compose.cli import main
 from efn_compose.donors import load_donor
-from efn_compose.donors.align import align
+from efn_compose.donors.alignment.align import align
 from efn_compose.donors.harmonise import harmonise
 from efn_compose.donors.unet import attached, decoder_of, joined
 from efn_compose.errors import FurtherPartError

@@ -27,7 +27,7 @@ class AlignTask(Task):
 
     def run(self, worker: "Evaluator") -> list[Donor]:
         """Return the donors in the first one's channel basis, fitted on training images."""
-        from efn_compose.donors.align import align
+        from efn_compose.donors.alignment.align import align
 
         images = take(worker.data.train_images, slice(self.image_count))
         with worker.own_threads():

@@ -30,7 +30,7 @@ class SaliencyTask(Task):
 
     def run(self, worker: "Evaluator") -> dict[str, np.ndarray]:
         """Return how much each unit moves the residual stream: (unit,) by expanded group."""
-        from efn_compose.donors.activations import channel_deviations
+        from efn_compose.donors.alignment.activations import channel_deviations
 
         images = take(worker.data.train_images, slice(self.image_count))
         tensors = dict(worker.donors[self.donor])

@@ -6,8 +6,8 @@ import numpy as np
 
 from efn_compose.arch import ArchSpec, ChannelGroup, block_groups
 from efn_compose.arch.layer_names import block_of, is_part, layer_of
-from efn_compose.donors.activations import PairMoments
-from efn_compose.donors.stream_maps import StreamMap
+from efn_compose.donors.alignment.activations import PairMoments
+from efn_compose.donors.alignment.stream_maps import StreamMap
 
 Tensors = dict[str, np.ndarray]
 

@@ -8,11 +8,11 @@ import pytest
 from random_donors import NANO_VARIANTS, photo_like, random_donor, small_v2_s
 
 from efn_compose.arch import arch_spec, channel_groups
-from efn_compose.donors.activations import PairMoments, compare_activations, taps
-from efn_compose.donors.align import align
-from efn_compose.donors.assignment import best_matching
-from efn_compose.donors.stream_maps import StreamMap, StreamMoments, procrustes, whitened
-from efn_compose.donors.transform import map_stream, permute_group
+from efn_compose.donors.alignment.activations import PairMoments, compare_activations, taps
+from efn_compose.donors.alignment.align import align
+from efn_compose.donors.alignment.assignment import best_matching
+from efn_compose.donors.alignment.stream_maps import StreamMap, StreamMoments, procrustes, whitened
+from efn_compose.donors.alignment.transform import map_stream, permute_group
 from efn_compose.errors import IncompatibleDonorsError
 from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.nesting import nest
@@ -226,7 +226,7 @@ def test_a_lineage_gets_one_map_and_keeps_its_common_order():
 @pytest.mark.slow
 def test_the_cache_is_used_and_depends_on_the_images(tmp_path, monkeypatch):
     # The package exports a function of the module's name.
-    module = importlib.import_module("efn_compose.donors.align")
+    module = importlib.import_module("efn_compose.donors.alignment.align")
     donors = donors_of("lite-w0.25-d0.3")
     first = align(donors, CALIBRATION, cache=tmp_path)
     calls = []

@@ -22,18 +22,15 @@ import numpy as np
 
 from efn_compose.arch import ChannelGroup, channel_groups
 from efn_compose.arch.layer_names import STEM_CONV, is_part
-from efn_compose.donors.activations import (
+from efn_compose.donors.alignment.activations import (
     POSITIONS,
     PairMoments,
     branch_moments,
     compare_activations,
     taps,
 )
-from efn_compose.donors.assignment import best_matching, matched_mean
-from efn_compose.donors.donor import Donor, load_donor
-from efn_compose.donors.harmonise import require_harmonised
-from efn_compose.donors.lineage import ALIGNED_KEY, LINEAGE_KEY, lineages
-from efn_compose.donors.stream_maps import (
+from efn_compose.donors.alignment.assignment import best_matching, matched_mean
+from efn_compose.donors.alignment.stream_maps import (
     StreamMap,
     StreamMoments,
     procrustes,
@@ -41,7 +38,10 @@ from efn_compose.donors.stream_maps import (
     signed_permutation,
     whitened,
 )
-from efn_compose.donors.transform import map_stream, permute_group
+from efn_compose.donors.alignment.transform import map_stream, permute_group
+from efn_compose.donors.donor import Donor, load_donor
+from efn_compose.donors.harmonise import require_harmonised
+from efn_compose.donors.lineage import ALIGNED_KEY, LINEAGE_KEY, lineages
 from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import IncompatibleDonorsError
 from efn_compose.numerics.pixel_array import PixelArray, in_parts

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.donors.activations import PairMoments
-from efn_compose.donors.assignment import best_matching
+from efn_compose.donors.alignment.activations import PairMoments
+from efn_compose.donors.alignment.assignment import best_matching
 
 #: Share of the mean variance that is added to every channel before inverting.
 SHRINKAGE = 1e-2
