@@ -96,7 +96,7 @@ def measure(folder: Path, networks: list[str]) -> None:
     for network, path in zip(networks, paths, strict=True):
         joint.detach(network).save(folder / "detached.h5")
         equal += (folder / "detached.h5").read_bytes() == path.read_bytes()
-    now = timed("every branch detached", now)
+    now = timed("every member detached", now)
     specs = [arch_spec(network) for network in networks]
     wanted = sum(
         PUBLISHED[network][0] - 1000 * (spec.top_channels + 1)
@@ -116,10 +116,10 @@ def measure(folder: Path, networks: list[str]) -> None:
     FOUND["result"] = {
         "trainable": trainable,
         "published": wanted,
-        "branches of equal bytes": equal,
+        "members of equal bytes": equal,
         "logits are finite": is_finite,
         "loss": round(value, 3),
-        "the last branch has learnt": joint.detach(networks[-1]).fingerprint != before,
+        "the last member has learnt": joint.detach(networks[-1]).fingerprint != before,
         "file_bytes": file.stat().st_size,
     }
     print(json.dumps(FOUND["result"], indent=1))

@@ -23,7 +23,7 @@ from efn_compose.errors import ConfigError, describe_problems
 #:   "activation"  the function named by `Operation.function`,
 #:   "squeeze"     the mean over all positions, height and width kept as 1,
 #:   "excite"      the product of a feature map and its gate,
-#:   "add"         the sum of a block's branch and the block's input,
+#:   "add"         the sum of a block's addition and the block's input,
 #:   "pool"        the mean over all positions,
 #:   "dense"       the classifier,
 #:   "enlarge"     each position repeated `stride` times, cut to the second input's size,

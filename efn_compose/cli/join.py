@@ -1,8 +1,8 @@
 """`efn-compose join`: several networks in one trainable Keras model, on one raw image.
 
-Each branch scales and resizes the image for itself. Their pooled features stand side by side under one
+Each member scales and resizes the image for itself. Their pooled features stand side by side under one
 classifier. Where all files have a classifier of its width, the model begins as the sum of their logits.
-Plain Keras loads, trains and saves the file; `efn_compose.load_joint` takes branches out again.
+Plain Keras loads, trains and saves the file; `efn_compose.load_joint` takes members out again.
 """
 
 import argparse
@@ -21,14 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--sizes", type=int, nargs="+", metavar="N",
-        help="pixels that each branch wants; default: images as they come",
+        help="pixels that each member wants; default: images as they come",
     )  # fmt: skip
     parser.add_argument(
-        "--branch-dropout", type=float, default=0.2, metavar="P",
-        help="probability that an image does without a branch, in training",
+        "--member-dropout", type=float, default=0.2, metavar="P",
+        help="probability that an image does without a member, in training",
     )  # fmt: skip
     parser.add_argument(
-        "--auxiliary", action="store_true", help="give each branch a classifier of its own as well"
+        "--auxiliary", action="store_true", help="give each member a classifier of its own as well"
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of a new classifier's weights")
     add_output(parser, "the .keras file to write", required=True)
@@ -43,19 +43,19 @@ def run(options: argparse.Namespace, output: Output) -> None:
         [load_donor(file) for file in options.files],
         options.classes,
         sizes=options.sizes,
-        branch_dropout=options.branch_dropout,
+        member_dropout=options.member_dropout,
         auxiliary=options.auxiliary,
         seed=options.seed,
     )
     joint.save(options.output)
     fields = {
         "file": options.output,
-        "branches": {branch.name: branch.spec.variant for branch in joint.branches},
-        "features": sum(branch.spec.top_channels for branch in joint.branches),
+        "members": {member.name: member.spec.variant for member in joint.members},
+        "features": sum(member.spec.top_channels for member in joint.members),
         "parameters": joint.model.count_params(),
     }
     output.result(
         fields,
-        f"{options.output}: {', '.join(fields['branches'])}; {fields['features']:,} features, "
+        f"{options.output}: {', '.join(fields['members'])}; {fields['features']:,} features, "
         f"{fields['parameters']:,} parameters",
     )

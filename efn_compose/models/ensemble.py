@@ -12,17 +12,17 @@ from efn_compose.arch import ArchSpec, Conventions
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.models.efficientnet import build_model, model_variables
 
-#: Share of updates in which a branch is left out as a whole: otherwise the strongest one starves the rest.
-BRANCH_DROPOUT = 0.2
+#: Share of updates in which a member is left out as a whole: otherwise the strongest one starves the rest.
+MEMBER_DROPOUT = 0.2
 HEAD, FEATURES = "joint_head", "joint_features"
 
 
 @dataclass(frozen=True)
-class Branch:
+class Member:
     """One network of several.
 
     Args:
-        name: Unique among the branches; letters, digits, `-` and `_`.
+        name: Unique among the members; letters, digits, `-` and `_`.
         spec: The network.
         conventions: How its weights want to be run, its input scaling among them.
         size: Height and width that it wants; None takes images as they come.
@@ -35,61 +35,61 @@ class Branch:
 
 
 def build_joint(
-    branches: Sequence[Branch],
+    members: Sequence[Member],
     classes: int,
     *,
-    branch_dropout: float = BRANCH_DROPOUT,
+    member_dropout: float = MEMBER_DROPOUT,
     auxiliary: bool = False,
     seed: int = 1,
 ) -> keras.Model:
     """Build several networks on one input, their pooled features side by side under one linear head.
 
-    The input is a raw image, values 0-255. Each branch scales and resizes it for itself. In training,
-    whole branches are dropped at random, image by image. The model is plain Keras: it trains, saves and
+    The input is a raw image, values 0-255. Each member scales and resizes it for itself. In training,
+    whole members are dropped at random, image by image. The model is plain Keras: it trains, saves and
     loads like any other.
 
     Args:
-        branches: Two or more networks.
+        members: Two or more networks.
         classes: Width of the head.
-        branch_dropout: Probability that an image does without a branch, 0 to below 1.
-        auxiliary: Give each branch a head of its own as well. The model then has a dictionary of
-            outputs: "joint" and the branches' names; weigh the losses with about 0.3 each.
+        member_dropout: Probability that an image does without a member, 0 to below 1.
+        auxiliary: Give each member a head of its own as well. The model then has a dictionary of
+            outputs: "joint" and the members' names; weigh the losses with about 0.3 each.
         seed: Of the heads' weights.
 
     Returns:
         From images (image, height, width, 3) to logits (image, class), or a dictionary of them.
 
     Raises:
-        ConfigError: Fewer than two branches, names that cannot be layers' names or occur twice, or a
+        ConfigError: Fewer than two members, names that cannot be layers' names or occur twice, or a
             dropout that makes no sense.
 
     Example:
-        >>> pair = [Branch(name, donor.spec, donor.conventions) for name in "ab"]  # doctest: +SKIP
+        >>> pair = [Member(name, donor.spec, donor.conventions) for name in "ab"]  # doctest: +SKIP
         >>> build_joint(pair, classes=3).output_shape  # doctest: +SKIP
         (None, 3)
     """
-    _check(branches, branch_dropout)
+    _check(members, member_dropout)
     image = keras.Input((None, None, 3), name="image")
     features, outputs = [], {}
-    for branch in branches:
-        scaling = branch.conventions.preprocessing
+    for member in members:
+        scaling = member.conventions.preprocessing
         x = image
-        if branch.size is not None:
+        if member.size is not None:
             # Not the layer Resizing: behind one, Keras 3.15 takes `model(x)` for training.
-            x = keras.ops.image.resize(x, (branch.size, branch.size), antialias=True)
+            x = keras.ops.image.resize(x, (member.size, member.size), antialias=True)
         x = layers.Normalization(
             mean=list(scaling.mean),
             variance=[value**2 for value in scaling.std],
-            name=f"{branch.name}_scale",
+            name=f"{member.name}_scale",
         )(x)
-        backbone = build_model(branch.spec, branch.conventions, include_top=False)
-        backbone.name = branch.name
-        pooled = layers.GlobalAveragePooling2D(name=f"{branch.name}_pool")(backbone(x))
+        backbone = build_model(member.spec, member.conventions, include_top=False)
+        backbone.name = member.name
+        pooled = layers.GlobalAveragePooling2D(name=f"{member.name}_pool")(backbone(x))
         if auxiliary:
-            outputs[branch.name] = _head(classes, f"{branch.name}_head", seed)(pooled)
-        if branch_dropout:
+            outputs[member.name] = _head(classes, f"{member.name}_head", seed)(pooled)
+        if member_dropout:
             pooled = layers.Dropout(
-                branch_dropout, noise_shape=(None, 1), name=f"{branch.name}_dropout"
+                member_dropout, noise_shape=(None, 1), name=f"{member.name}_dropout"
             )(pooled)
         features.append(pooled)
     together = layers.Concatenate(name=FEATURES)(features)
@@ -102,25 +102,25 @@ def _head(classes: int, name: str, seed: int) -> layers.Dense:
     return layers.Dense(classes, name=name, kernel_initializer=start)
 
 
-def branch_variables(model: keras.Model, branch: Branch) -> dict[str, Any]:
-    """Return a branch's variables by canonical tensor name.
+def member_variables(model: keras.Model, member: Member) -> dict[str, Any]:
+    """Return a member's variables by canonical tensor name.
 
     Args:
         model: Of `build_joint`, perhaps loaded from a file.
-        branch: One of its branches.
+        member: One of its members.
     """
-    return model_variables(model.get_layer(branch.name), branch.spec, None)
+    return model_variables(model.get_layer(member.name), member.spec, None)
 
 
-def assign_branch(model: keras.Model, branch: Branch, tensors: Mapping[str, np.ndarray]) -> None:
-    """Give a branch its weights.
+def assign_member(model: keras.Model, member: Member, tensors: Mapping[str, np.ndarray]) -> None:
+    """Give a member its weights.
 
     Args:
         model: Of `build_joint`.
-        branch: One of its branches.
+        member: One of its members.
         tensors: By canonical name; a classifier among them is not looked at.
     """
-    for name, variable in branch_variables(model, branch).items():
+    for name, variable in member_variables(model, member).items():
         variable.assign(tensors[name])
 
 
@@ -129,7 +129,7 @@ def assign_head(model: keras.Model, kernel: np.ndarray, bias: np.ndarray) -> Non
 
     Args:
         model: Of `build_joint`.
-        kernel: (feature, class), the branches' features in their order.
+        kernel: (feature, class), the members' features in their order.
         bias: (class,).
     """
     head = model.get_layer(HEAD)
@@ -137,22 +137,22 @@ def assign_head(model: keras.Model, kernel: np.ndarray, bias: np.ndarray) -> Non
     head.bias.assign(bias)
 
 
-def _check(branches: Sequence[Branch], branch_dropout: float) -> None:
-    names = [branch.name for branch in branches]
+def _check(members: Sequence[Member], member_dropout: float) -> None:
+    names = [member.name for member in members]
     problems = []
-    if len(branches) < 2:
-        problems.append(f"- branches: expected two or more, received {len(branches)}")
+    if len(members) < 2:
+        problems.append(f"- members: expected two or more, received {len(members)}")
     problems += [
-        f"- branch {name!r}: occurs {names.count(name)} times"
+        f"- member {name!r}: occurs {names.count(name)} times"
         for name in dict.fromkeys(names)
         if names.count(name) > 1
     ]
     problems += [
-        f"- branch {name!r}: a name has letters, digits, - and _ only"
+        f"- member {name!r}: a name has letters, digits, - and _ only"
         for name in names
         if not name or not name.replace("-", "").replace("_", "").isalnum()
     ]
-    if not 0 <= branch_dropout < 1:
-        problems.append(f"- branch_dropout: expected 0 to below 1, received {branch_dropout}")
+    if not 0 <= member_dropout < 1:
+        problems.append(f"- member_dropout: expected 0 to below 1, received {member_dropout}")
     if problems:
         raise ConfigError(describe_problems("These networks cannot be joined.", problems))

@@ -68,7 +68,7 @@ def shrink(donor: Donor, target: ArchSpec | str, *, images: np.ndarray | None = 
     seen, unseen = inputs[:-held_out], inputs[-held_out:]
     source = WeightSource.of(donor)
     moments = measure_moments(source, seen)
-    blocks = choose_repeats(donor.spec, spec, moments.branch_shares)
+    blocks = choose_repeats(donor.spec, spec, moments.addition_shares)
     reduction = Reduction(source, spec, blocks, moments)
     tensors = reduction.all_tensors()
     if images is not None:

@@ -186,7 +186,7 @@ class _Repair:
     def _refit(self, block: str, x: tf.Tensor) -> None:
         target = self.targets[block]
         if self.blocks[block].has_skip:
-            # The branch also makes up for what went wrong earlier in the stream.
+            # The addition also makes up for what went wrong earlier in the stream.
             target = target - self.stream.pop(block)
         fit = RidgeRegression(self.picker.pick(x), target).fit(self.ridge)
         name = f"{layer_of(block, 'project_conv')}/kernel"

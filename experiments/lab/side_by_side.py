@@ -16,7 +16,7 @@ from efn_compose.nesting.heads import fit_ridge
 from efn_compose.statistics.recalibrate import recalibrate
 
 SIDE, BATCH = 32, 32
-#: Adam's first rate of the joint training, a third of what its branches began with.
+#: Adam's first rate of the joint training, a third of what its members began with.
 JOINT_RATE = 3e-4
 #: Answers to known images out of fold and to the others, (image, class) probabilities each.
 Answers = tuple[np.ndarray, np.ndarray]
@@ -118,7 +118,7 @@ def joint_networks(
 ) -> dict[str, Answers]:
     """Train some columns as one network, fold by fold, from the sum of their logits on.
 
-    Each fold's branches are the networks that did not see it, classifiers included.
+    Each fold's members are the networks that did not see it, classifiers included.
     """
     rows = members.rows
     found: dict[str, list[np.ndarray]] = {"start": [], "trained": []}
@@ -155,7 +155,7 @@ class JointTrainer:
     """A joint network that is built and traced once, and trained fold after fold.
 
     Args:
-        donors: Name the branches.
+        donors: Name the members.
         steps: Of a training.
     """
 
@@ -184,7 +184,7 @@ class JointTrainer:
 
     def start(self, donors: Sequence[Donor]) -> None:
         """Begin at the donors' networks and classifiers; nothing is left of the training before."""
-        start_at(self._model, self._joint.branches, donors)
+        start_at(self._model, self._joint.members, donors)
         for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
             variable.assign(value)
 

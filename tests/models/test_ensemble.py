@@ -1,4 +1,4 @@
-"""Networks side by side: sums of logits, branches taken out again, and a classifier in closed form."""
+"""Networks side by side: sums of logits, members taken out again, and a classifier in closed form."""
 
 import dataclasses
 
@@ -54,17 +54,17 @@ def test_stacked_classifiers_give_the_sum_of_the_single_logits(joint, donors):
 
 
 @pytest.mark.slow
-def test_a_detached_branch_is_its_own_bytes_until_it_learns(joint, donors, tmp_path):
-    for donor, branch in zip(donors, joint.branches, strict=True):
+def test_a_detached_member_is_its_own_bytes_until_it_learns(joint, donors, tmp_path):
+    for donor, member in zip(donors, joint.members, strict=True):
         donor.save(tmp_path / "before.h5")
-        joint.detach(branch.name).save(tmp_path / "after.h5")
+        joint.detach(member.name).save(tmp_path / "after.h5")
         assert (tmp_path / "before.h5").read_bytes() == (tmp_path / "after.h5").read_bytes()
     with pytest.raises(ConfigError, match="the_second"):
         joint.detach("third")
     # Plain Keras loads and trains the model; we can take it apart again.
     joint.save(tmp_path / "joint.keras")
     again = load_joint(tmp_path / "joint.keras")
-    assert [branch.name for branch in again.branches] == ["first", "the_second"]
+    assert [member.name for member in again.members] == ["first", "the_second"]
     again.detach("the_second").save(tmp_path / "after.h5")
     assert (tmp_path / "before.h5").read_bytes() == (tmp_path / "after.h5").read_bytes()
     with pytest.raises(WeightFileError, match="not a joint network"):
@@ -84,12 +84,12 @@ def test_a_detached_branch_is_its_own_bytes_until_it_learns(joint, donors, tmp_p
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     loaded.compile("sgd", loss=dict.fromkeys(("joint", "first", "the_second"), loss))
     loaded.fit(images, dict.fromkeys(("joint", "first", "the_second"), labels), verbose=0)
-    learnt = joint.__class__(loaded, joint.branches, joint.donors).detach("first")
+    learnt = joint.__class__(loaded, joint.members, joint.donors).detach("first")
     assert learnt.fingerprint != donors[0].fingerprint and learnt.classes == 4
 
 
 @pytest.mark.slow
-def test_branches_that_fit_one_network_become_one_donor_with_the_same_logits(donors, tmp_path):
+def test_members_that_fit_one_network_become_one_donor_with_the_same_logits(donors, tmp_path):
     """A trained head of its own, in a network twice as wide, as NumPy runs it."""
     pair = [donors[0], random_donor(TINY, 3, name="other", classes=4)]
     joint = join(pair, 4)
@@ -122,13 +122,13 @@ def test_branches_that_fit_one_network_become_one_donor_with_the_same_logits(don
         joint.as_one(TINY)
     with pytest.raises(ConfigError, match="different sizes"):
         dataclasses.replace(
-            joint, branches=(joint.branches[0], dataclasses.replace(joint.branches[1], size=24))
+            joint, members=(joint.members[0], dataclasses.replace(joint.members[1], size=24))
         ).as_one(wide)
 
 
 @pytest.mark.slow
-def test_in_training_whole_branches_are_dropped(donors):
-    joint = join(donors, branch_dropout=0.5)
+def test_in_training_whole_members_are_dropped(donors):
+    joint = join(donors, member_dropout=0.5)
     images, _ = quarters(64)
     widths = [donor.tensors[f"{HEAD_LAYER}/kernel"].shape[0] for donor in donors]
     body = keras.Model(joint.model.input, joint.model.get_layer("joint_features").output)

@@ -154,12 +154,12 @@ class PairStatistics:
 
     Args:
         groups: By tap point, moments of (donor, reference) channels.
-        branches: By block, moments of the donor's project BatchNorm output with
+        additions: By block, moments of the donor's project BatchNorm output with
             itself, from which a mapped BatchNorm gets its statistics.
     """
 
     groups: Mapping[str, PairMoments]
-    branches: Mapping[str, PairMoments]
+    additions: Mapping[str, PairMoments]
 
 
 def compare_activations(
@@ -182,12 +182,12 @@ def compare_activations(
         seed: Chooses the positions; both donors are seen at the same ones.
 
     Returns:
-        Moments for every tap and every block's branch.
+        Moments for every tap and for every block's addition to its stream.
     """
     linear = {name for name, group in channel_groups(donor.spec).items() if group.is_linear}
     by_point = {tap.point: tap.group for tap in taps(donor.spec)}
     groups: dict[str, PairMoments] = {}
-    branches: dict[str, PairMoments] = {}
+    additions: dict[str, PairMoments] = {}
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         seen = [
@@ -201,11 +201,11 @@ def compare_activations(
                 )
                 moments.add(samples, seen[1][point])
             else:
-                _add_branch(branches, point, samples)
-    return PairStatistics(groups, branches)
+                _take_addition(additions, point, samples)
+    return PairStatistics(groups, additions)
 
 
-def branch_moments(
+def addition_moments(
     donor: Donor,
     images: PixelArray,
     *,
@@ -213,19 +213,19 @@ def branch_moments(
     batch_size: int = 16,
     seed: int = 0,
 ) -> dict[str, PairMoments]:
-    """Return the `branches` of `compare_activations` for one donor alone."""
-    branches: dict[str, PairMoments] = {}
+    """Return the `additions` of `compare_activations` for one donor alone."""
+    additions: dict[str, PairMoments] = {}
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         for point, samples in _sample(donor, batch, {}, positions, (seed, start)).items():
-            _add_branch(branches, point, samples)
-    return branches
+            _take_addition(additions, point, samples)
+    return additions
 
 
-def _add_branch(branches: dict[str, PairMoments], point: str, samples: np.ndarray) -> None:
-    """Add a block's branch to its moments, the branch with itself."""
+def _take_addition(additions: dict[str, PairMoments], point: str, samples: np.ndarray) -> None:
+    """Take samples of what a block adds to its stream into that block's moments."""
     block = block_of(point)
-    moments = branches.setdefault(block, PairMoments(samples.shape[1], keeps_covariance=True))
+    moments = additions.setdefault(block, PairMoments(samples.shape[1], keeps_covariance=True))
     moments.add(samples, samples)
 
 

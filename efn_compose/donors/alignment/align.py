@@ -25,7 +25,7 @@ from efn_compose.arch.layer_names import STEM_CONV, is_part
 from efn_compose.donors.alignment.activations import (
     POSITIONS,
     PairMoments,
-    branch_moments,
+    addition_moments,
     compare_activations,
     taps,
 )
@@ -192,7 +192,9 @@ def _align_lineage(
     fitted = _fit(members[0], statistics.groups, method)
     aligned = []
     for number, donor in enumerate(members):
-        branches = statistics.branches if number == 0 else branch_moments(donor, images, **options)
+        additions = (
+            statistics.additions if number == 0 else addition_moments(donor, images, **options)
+        )
         record = {
             "from": donor.fingerprint,
             "to": reference.name,
@@ -203,7 +205,9 @@ def _align_lineage(
         }
         aligned.append(
             donor.replace(
-                tensors=_transformed(donor, {name: m for name, (m, _) in fitted.items()}, branches),
+                tensors=_transformed(
+                    donor, {name: m for name, (m, _) in fitted.items()}, additions
+                ),
                 provenance={**donor.provenance, ALIGNED_KEY: record},
             )
         )
@@ -253,7 +257,7 @@ def _feeds_depthwise(group: ChannelGroup) -> bool:
 def _transformed(
     donor: Donor,
     maps: Mapping[str, StreamMap | np.ndarray],
-    branches: Mapping[str, PairMoments],
+    additions: Mapping[str, PairMoments],
 ) -> dict[str, np.ndarray]:
     """Return a donor's tensors with every group in its new basis."""
     tensors = dict(donor.tensors)
@@ -261,7 +265,7 @@ def _transformed(
     for name, found in maps.items():
         if isinstance(found, StreamMap):
             epsilon = donor.conventions.bn_epsilon
-            map_stream(tensors, donor.spec, groups[name], found, branches, epsilon)
+            map_stream(tensors, donor.spec, groups[name], found, additions, epsilon)
         else:
             permute_group(tensors, groups[name], found)
     return tensors

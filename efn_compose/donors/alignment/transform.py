@@ -34,7 +34,7 @@ def map_stream(
     spec: ArchSpec,
     group: ChannelGroup,
     stream: StreamMap,
-    branches: Mapping[str, PairMoments],
+    additions: Mapping[str, PairMoments],
     bn_epsilon: float,
 ) -> None:
     """Carry a residual stream into another basis: fold the map into the convolutions around it.
@@ -50,7 +50,7 @@ def map_stream(
         spec: The network.
         group: A stream that is linear, or one that `stream.permutation` fits.
         stream: The map.
-        branches: By block, moments of the project BatchNorm's output, old basis.
+        additions: By block, moments of the project BatchNorm's output, old basis.
         bn_epsilon: Epsilon of all BatchNorms.
     """
     of_block = block_groups(spec)
@@ -62,7 +62,7 @@ def map_stream(
         block = block_of(layer)
         is_inside = block in of_block and of_block[block][1] == group.name
         if member.use == "out" and is_part(layer, "project_conv"):
-            _map_producer(tensors, block, stream, branches[block], bn_epsilon)
+            _map_producer(tensors, block, stream, additions[block], bn_epsilon)
             if of_block[block][0] != group.name:
                 beta_name = f"{layer_of(block, 'project_bn')}/beta"
                 beta = tensors[beta_name]
@@ -88,7 +88,7 @@ def _takes_offset(tensors: Tensors, group: ChannelGroup) -> bool:
 
 
 def _map_producer(
-    tensors: Tensors, block: str, stream: StreamMap, branch: PairMoments, bn_epsilon: float
+    tensors: Tensors, block: str, stream: StreamMap, addition: PairMoments, bn_epsilon: float
 ) -> None:
     """Give a block's project convolution and BatchNorm an output in the new basis."""
     norm = layer_of(block, "project_bn")
@@ -105,9 +105,9 @@ def _map_producer(
     norms = np.sqrt(np.sum(mapped**2, axis=(0, 1, 2)))
     gauge = np.divide(old_norm, norms, out=np.ones_like(norms), where=norms > 1e-12 * old_norm)
     new_bias = bias @ stream.forward
-    mean = branch.mean(0) @ stream.forward - new_bias
+    mean = addition.mean(0) @ stream.forward - new_bias
     spread = np.einsum(
-        "dr,de,er->r", stream.forward, branch.covariance(0), stream.forward, optimize=True
+        "dr,de,er->r", stream.forward, addition.covariance(0), stream.forward, optimize=True
     )
     new_variance = np.maximum(spread, 0) * gauge**2
     new = {

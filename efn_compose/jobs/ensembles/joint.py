@@ -18,7 +18,7 @@ from efn_compose.nesting.heads import fit_ridge
 if TYPE_CHECKING:
     import keras
 
-    from efn_compose.models.ensemble import Branch
+    from efn_compose.models.ensemble import Member
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,39 +27,39 @@ class JointNetwork:
 
     Args:
         model: Plain Keras, from raw images to logits.
-        branches: The networks, in the order of their features.
-        donors: Where each branch's weights came from.
+        members: The networks, in the order of their features.
+        donors: Where each member's weights came from.
     """
 
     model: "keras.Model"
-    branches: tuple["Branch", ...]
+    members: tuple["Member", ...]
     donors: tuple[Donor, ...]
 
     def detach(self, name: str) -> Donor:
-        """Return a branch's present weights, with its auxiliary head as the classifier where it has one.
+        """Return a member's present weights, with its auxiliary head as the classifier where it has one.
 
         Args:
-            name: Of the branch.
+            name: Of the member.
 
         Raises:
-            ConfigError: There is no such branch.
+            ConfigError: There is no such member.
         """
-        names = [branch.name for branch in self.branches]
+        names = [member.name for member in self.members]
         if name not in names:
-            raise ConfigError(f"no branch {name!r}; allowed: {', '.join(names)}.")
+            raise ConfigError(f"no member {name!r}; allowed: {', '.join(names)}.")
         place = names.index(name)
-        return self.donors[place].replace(tensors=_present(self.model, self.branches[place]))
+        return self.donors[place].replace(tensors=_present(self.model, self.members[place]))
 
     def as_one(self, target: ArchSpec | str) -> Donor:
-        """Return all branches side by side within one network, with equal logits.
+        """Return all members side by side within one network, with equal logits.
 
         A donor can be saved, composed and exported to other libraries; a joint network only to Keras.
 
         Args:
-            target: A network in which the branches fit side by side, such as "b7" for two B0.
+            target: A network in which the members fit side by side, such as "b7" for two B0.
 
         Raises:
-            ConfigError: Branches want images of different sizes.
+            ConfigError: Members want images of different sizes.
             NestingError: They do not fit; every group is listed.
             IncompatibleDonorsError: They differ in conventions; harmonise them before joining.
 
@@ -69,13 +69,13 @@ class JointNetwork:
         from efn_compose.models.ensemble import HEAD
         from efn_compose.nesting import direct_sum
 
-        if len({branch.size for branch in self.branches}) > 1:
-            raise ConfigError("branches want images of different sizes; one network has one size.")
+        if len({member.size for member in self.members}) > 1:
+            raise ConfigError("members want images of different sizes; one network has one size.")
         head = self.model.get_layer(HEAD)
         kernel, bias = np.array(head.kernel.numpy()), np.array(head.bias.numpy())
-        donors, count, start = [], len(self.branches), 0
-        for branch in self.branches:
-            body, end = self.detach(branch.name).without_head(), start + branch.spec.top_channels
+        donors, count, start = [], len(self.members), 0
+        for member in self.members:
+            body, end = self.detach(member.name).without_head(), start + member.spec.top_channels
             # A direct sum takes the mean of the donors' logits.
             own = {f"{HEAD_LAYER}/kernel": count * kernel[start:end], f"{HEAD_LAYER}/bias": bias}
             donors.append(body.replace(tensors={**body.tensors, **own}))
@@ -88,10 +88,10 @@ class JointNetwork:
         Args:
             path: Ends in `.keras`.
         """
-        write_joint(path, self.model, self.branches, self.donors)
+        write_joint(path, self.model, self.members, self.donors)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """Return the branches' pooled features side by side, float32 (image, feature).
+        """Return the members' pooled features side by side, float32 (image, feature).
 
         Args:
             images: RGB (image, height, width, 3), values 0-255.
@@ -103,7 +103,7 @@ class JointNetwork:
 
         body = keras.Model(self.model.input, self.model.get_layer(FEATURES).output)
         side = int(images.shape[1])
-        batch = min(inference_batch(b.spec, b.size or side) for b in self.branches)
+        batch = min(inference_batch(b.spec, b.size or side) for b in self.members)
         parts = [
             np.asarray(body(images[start : start + batch].astype(np.float32), training=False))
             for start in range(0, len(images), batch)
@@ -116,7 +116,7 @@ def join(
     classes: int | None = None,
     *,
     sizes: Sequence[int | None] | None = None,
-    branch_dropout: float = 0.2,
+    member_dropout: float = 0.2,
     auxiliary: bool = False,
     seed: int = 1,
 ) -> JointNetwork:
@@ -128,9 +128,9 @@ def join(
     Args:
         donors: Two or more, of any networks and conventions.
         classes: Width of the head; default that of the donors' classifiers.
-        sizes: Pixels that each branch wants; None, or None for one: images as they come.
-        branch_dropout: Probability that an image does without a branch, in training.
-        auxiliary: Give each branch a head of its own as well, which begins as its classifier.
+        sizes: Pixels that each member wants; None, or None for one: images as they come.
+        member_dropout: Probability that an image does without a member, in training.
+        auxiliary: Give each member a head of its own as well, which begins as its classifier.
         seed: Of the heads' first weights, where they begin as no classifier.
 
     Raises:
@@ -140,7 +140,7 @@ def join(
         >>> joint = join([load_donor("a.h5"), load_donor("b.h5")], classes=9)  # doctest: +SKIP
         >>> joint.model.compile("adam", "sparse_categorical_crossentropy")  # doctest: +SKIP
     """
-    from efn_compose.models.ensemble import Branch, build_joint
+    from efn_compose.models.ensemble import Member, build_joint
 
     widths = {donor.classes for donor in donors}
     width = classes or (next(iter(widths)) if len(widths) == 1 else None)
@@ -151,35 +151,35 @@ def join(
         raise ConfigError(f"sizes: expected {len(donors)}, one per donor. Received: {len(wanted)}.")
     for donor in donors:
         donor.refuse_parts("joining networks")
-    branches = tuple(
-        Branch(name, donor.spec, donor.conventions, size)
+    members = tuple(
+        Member(name, donor.spec, donor.conventions, size)
         for name, donor, size in zip(_names(donors), donors, wanted, strict=True)
     )
     model = build_joint(
-        branches, width, branch_dropout=branch_dropout, auxiliary=auxiliary, seed=seed
+        members, width, member_dropout=member_dropout, auxiliary=auxiliary, seed=seed
     )
-    start_at(model, branches, donors)
-    return JointNetwork(model, branches, tuple(donors))
+    start_at(model, members, donors)
+    return JointNetwork(model, members, tuple(donors))
 
 
-def start_at(model: "keras.Model", branches: Sequence["Branch"], donors: Sequence[Donor]) -> None:
+def start_at(model: "keras.Model", members: Sequence["Member"], donors: Sequence[Donor]) -> None:
     """Give a joint network the weights of donors, and the sum of their classifiers as its head.
 
-    The head is left as it is unless all donors have a classifier of its width; a branch's auxiliary head
+    The head is left as it is unless all donors have a classifier of its width; a member's auxiliary head
     unless the donor has one.
 
     Args:
         model: Of `join`.
-        branches: Its branches.
-        donors: One per branch, of its network and conventions.
+        members: Its members.
+        donors: One per member, of its network and conventions.
     """
-    from efn_compose.models.ensemble import HEAD, assign_branch, assign_head
+    from efn_compose.models.ensemble import HEAD, assign_head, assign_member
 
     width, names = int(model.get_layer(HEAD).units), {layer.name for layer in model.layers}
-    for branch, donor in zip(branches, donors, strict=True):
-        assign_branch(model, branch, donor.tensors)
-        if f"{branch.name}_head" in names and donor.classes == width:
-            head = model.get_layer(f"{branch.name}_head")
+    for member, donor in zip(members, donors, strict=True):
+        assign_member(model, member, donor.tensors)
+        if f"{member.name}_head" in names and donor.classes == width:
+            head = model.get_layer(f"{member.name}_head")
             head.kernel.assign(donor.tensors[f"{HEAD_LAYER}/kernel"])
             head.bias.assign(donor.tensors[f"{HEAD_LAYER}/bias"])
     if all(donor.classes == width for donor in donors):
@@ -199,22 +199,22 @@ def load_joint(path: str | os.PathLike[str]) -> JointNetwork:
     Example:
         >>> load_joint("joint.keras").detach("b2").save("b2.h5")  # doctest: +SKIP
     """
-    model, branches, headers, names = read_joint(path)
+    model, members, headers, names = read_joint(path)
     donors = tuple(
-        Donor(name, header.spec, header.conventions, _present(model, branch), header.provenance)
-        for branch, header, name in zip(branches, headers, names, strict=True)
+        Donor(name, header.spec, header.conventions, _present(model, member), header.provenance)
+        for member, header, name in zip(members, headers, names, strict=True)
     )
-    return JointNetwork(model, branches, donors)
+    return JointNetwork(model, members, donors)
 
 
-def _present(model: "keras.Model", branch: "Branch") -> dict[str, np.ndarray]:
-    """Return a branch's weights, its auxiliary head among them where it has one."""
-    from efn_compose.models.ensemble import branch_variables
+def _present(model: "keras.Model", member: "Member") -> dict[str, np.ndarray]:
+    """Return a member's weights, its auxiliary head among them where it has one."""
+    from efn_compose.models.ensemble import member_variables
 
-    variables = branch_variables(model, branch)
+    variables = member_variables(model, member)
     tensors = {key: np.array(variable.numpy()) for key, variable in variables.items()}
-    if f"{branch.name}_head" in {layer.name for layer in model.layers}:
-        head = model.get_layer(f"{branch.name}_head")
+    if f"{member.name}_head" in {layer.name for layer in model.layers}:
+        head = model.get_layer(f"{member.name}_head")
         tensors[f"{HEAD_LAYER}/kernel"] = np.array(head.kernel.numpy())
         tensors[f"{HEAD_LAYER}/bias"] = np.array(head.bias.numpy())
     return tensors

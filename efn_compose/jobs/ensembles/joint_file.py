@@ -1,4 +1,4 @@
-"""Joint networks on disk: files that plain Keras loads, with what is needed to take branches out again."""
+"""Joint networks on disk: files that plain Keras loads, with what is needed to take members out again."""
 
 import json
 import os
@@ -14,16 +14,16 @@ from efn_compose.store.weights.weight_header import WeightHeader
 if TYPE_CHECKING:
     import keras
 
-    from efn_compose.models.ensemble import Branch
+    from efn_compose.models.ensemble import Member
 
 #: The file within Keras' archive; Keras passes it over.
-_MEMBER, _VERSION, SUFFIX = "efn_compose.json", 1, ".keras"
+_ENTRY, _VERSION, SUFFIX = "efn_compose.json", 1, ".keras"
 
 
 def write_joint(
     path: str | os.PathLike[str],
     model: "keras.Model",
-    branches: "Sequence[Branch]",
+    members: "Sequence[Member]",
     donors: Sequence[Donor],
 ) -> None:
     """Write a joint network; an old file stands until the new one is whole.
@@ -31,7 +31,7 @@ def write_joint(
     Args:
         path: Ends in `.keras`.
         model: The network.
-        branches: Its branches.
+        members: Its members.
         donors: Where each came from.
 
     Raises:
@@ -44,17 +44,17 @@ def write_joint(
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{SUFFIX}")
     fields = [
         {
-            "name": branch.name,
-            "size": branch.size,
+            "name": member.name,
+            "size": member.size,
             "donor": donor.name,
             "header": donor.header.to_json(),
         }
-        for branch, donor in zip(branches, donors, strict=True)
+        for member, donor in zip(members, donors, strict=True)
     ]
     try:
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(_MEMBER, json.dumps({"version": _VERSION, "branches": fields}))
+            archive.writestr(_ENTRY, json.dumps({"version": _VERSION, "members": fields}))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -62,26 +62,26 @@ def write_joint(
 
 def read_joint(
     path: str | os.PathLike[str],
-) -> "tuple[keras.Model, tuple[Branch, ...], tuple[WeightHeader, ...], tuple[str, ...]]":
-    """Read what `write_joint` wrote: the model, branches, their headers and their donors' names.
+) -> "tuple[keras.Model, tuple[Member, ...], tuple[WeightHeader, ...], tuple[str, ...]]":
+    """Read what `write_joint` wrote: the model, members, their headers and their donors' names.
 
     Raises:
         WeightFileError: No such file, not a joint network, or damaged.
     """
     import keras
 
-    from efn_compose.models.ensemble import Branch
+    from efn_compose.models.ensemble import Member
 
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            stated = json.loads(archive.read(_MEMBER))
+            stated = json.loads(archive.read(_ENTRY))
         if stated["version"] != _VERSION:
             raise WeightFileError(f"{path}: written by a later version of efn_compose.")
-        fields = stated["branches"]
+        fields = stated.get("members", stated.get("branches"))  # of files written before
         headers = tuple(WeightHeader.from_json(one["header"]) for one in fields)
-        branches = tuple(
-            Branch(one["name"], header.spec, header.conventions, one["size"])
+        members = tuple(
+            Member(one["name"], header.spec, header.conventions, one["size"])
             for one, header in zip(fields, headers, strict=True)
         )
         names = tuple(str(one["donor"]) for one in fields)
@@ -90,4 +90,4 @@ def read_joint(
         raise WeightFileError(
             f"{path}: not a joint network written by `JointNetwork.save` ({error})."
         ) from None
-    return model, branches, headers, names
+    return model, members, headers, names

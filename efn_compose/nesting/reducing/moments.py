@@ -20,14 +20,14 @@ class Moments:
         variances: The variances of the same.
         covariances: Covariance of each linear residual stream over all its blocks, by group.
         counts: Number of positions behind each covariance.
-        branch_shares: By block, root mean square of its branch relative to its output.
+        addition_shares: By block, root mean square of what it adds relative to its output.
     """
 
     means: Mapping[str, np.ndarray]
     variances: Mapping[str, np.ndarray]
     covariances: Mapping[str, np.ndarray]
     counts: Mapping[str, int]
-    branch_shares: Mapping[str, float]
+    addition_shares: Mapping[str, float]
 
 
 def measure_moments(source: WeightSource, inputs: np.ndarray) -> Moments:

@@ -77,14 +77,14 @@ def refit_on_images(
     for block, originals in _pairs(reduction):
         for original in originals:
             x_large = large.block(x_large, original)
-        branch = small.branch(x_small, block)
+        entering = small.before_project(x_small, block)
         if not block.is_single_conv:
             goal = reduction.stream_basis(block.name).reduce(x_large, 3)
             residual = goal - x_small if block.has_skip else goal
-            _refit(repaired, block.name, branch, residual, epsilon)
+            _refit(repaired, block.name, entering, residual, epsilon)
         y = NumpyNetwork(
             small_source, "float32", statistics=match if block.is_single_conv else None
-        ).project(branch, block)
+        ).project(entering, block)
         x_small = y + x_small if block.has_skip else y
     large.top(x_large)
     small.top(x_small)

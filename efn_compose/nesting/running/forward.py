@@ -109,7 +109,7 @@ class NumpyNetwork:
         """Return a block's output, skip included."""
         return follow(self._operations(block), inputs, self._perform)
 
-    def branch(self, inputs: np.ndarray, block: BlockSpec) -> np.ndarray:
+    def before_project(self, inputs: np.ndarray, block: BlockSpec) -> np.ndarray:
         """Return what enters a block's project convolution."""
         operations = self._operations(block)
         entering = operations[: _last_conv(operations)]

@@ -100,14 +100,14 @@ def test_every_group_admits_its_own_symmetry(variant):
     """A random matrix per linear stream and a random order of everything else change nothing."""
     donor = donors_of(variant, "float64")[0]
     rng = np.random.default_rng(0)
-    branches = compare_activations(donor, donor, CALIBRATION).branches
+    additions = compare_activations(donor, donor, CALIBRATION).additions
     tensors = dict(donor.tensors)
     for group in channel_groups(donor.spec, donor.classes).values():
         if group.is_linear:
             matrix = rng.normal(size=(group.size, group.size)) + 2 * np.eye(group.size)
             offset = rng.normal(size=group.size)
             stream = StreamMap(matrix, np.linalg.inv(matrix), offset)
-            map_stream(tensors, donor.spec, group, stream, branches, 1e-3)
+            map_stream(tensors, donor.spec, group, stream, additions, 1e-3)
         else:
             permute_group(tensors, group, rng.permutation(group.size))
     before, after = logits(donor), logits(donor.replace(tensors=tensors))
