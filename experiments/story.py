@@ -1,4 +1,4 @@
-"""What each stage of story.toml is worth: the whole chain, and the chain without one of its parts.
+"""What each chapter of story.toml is worth: the whole chain, and the chain without one of its parts.
 
     python experiments/story.py --seeds 1 2 3            (resumable; one line per seed and arm)
     python experiments/story.py --report                 (the tables from what has been measured)
@@ -30,9 +30,9 @@ from efn_compose.assess.ensembles import compare, score
 from efn_compose.data import load_table
 from efn_compose.data.holding import Holding
 from efn_compose.evolve.verdict.verdict import paired_difference
+from efn_compose.jobs.pipeline.chapters import SCHEMAS
 from efn_compose.jobs.pipeline.job import pipeline
-from efn_compose.jobs.pipeline.stages import SCHEMAS
-from efn_compose.jobs.pipeline.story import Stage, Story, read_story
+from efn_compose.jobs.pipeline.story import Chapter, Story, read_story
 from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.store import read_journal
@@ -50,24 +50,24 @@ IMAGES = "runs/story_images"
 CHAIN = "the chain"
 #: Images whose statistics are absorbed.
 STATISTICS = 1024
-#: Stages of the chain without its last one, from the weights on.
+#: Chapters of the chain without its last one, from the weights on.
 LATER = ("networks", "larger", "larger_networks", "answer")
 
 
-def change(stage: Stage, **settings: Any) -> Stage:
-    """Return a stage with other settings; two underlines stand for a point."""
+def change(chapter: Chapter, **settings: Any) -> Chapter:
+    """Return a chapter with other settings; two underlines stand for a point."""
     changed = {key.replace("__", "."): value for key, value in settings.items()}
-    return dataclasses.replace(stage, settings={**stage.settings, **changed})
+    return dataclasses.replace(chapter, settings={**chapter.settings, **changed})
 
 
-def without_pretraining(story: Story, chain: Path) -> list[Stage]:
+def without_pretraining(story: Story, chain: Path) -> list[Chapter]:
     """Compose the donors alone."""
     magic = story["magic"]
     donors = [entry for entry in magic.settings["donors.files"] if not entry.startswith("{")]
     return [change(magic, donors__files=donors), *(story[name] for name in LATER)]
 
 
-def without_composition(story: Story, chain: Path) -> list[Stage]:
+def without_composition(story: Story, chain: Path) -> list[Chapter]:
     """Train the pretrained relative of the first donor, not a composition."""
     donor = str(chain / "relative1" / "last.h5")
     networks = change(story["networks"], weights__file=donor)
@@ -75,31 +75,31 @@ def without_composition(story: Story, chain: Path) -> list[Stage]:
     return [networks, larger, *(story[name] for name in LATER[2:])]
 
 
-def without_nesting(story: Story, chain: Path) -> list[Stage]:
+def without_nesting(story: Story, chain: Path) -> list[Chapter]:
     """Join the networks that were not nested."""
     return [change(story["answer"], ensemble__runs=[str(chain / "networks")])]
 
 
-def without_ensemble(story: Story, chain: Path) -> list[Stage]:
+def without_ensemble(story: Story, chain: Path) -> list[Chapter]:
     """Ask one network: of those that are not nested, or of those that are; out of fold decides."""
     columns = json.loads((chain / "answer" / RESULT_FILE).read_text("utf-8"))["columns"]
     best = max(columns, key=lambda name: columns[name]["score"])
     # Columns of several runs are called by the run's folder and the network.
     run = best.partition("/")[0]
-    line = next(line for line in lines(chain) if line.get("stage") == run)
+    line = next(line for line in lines(chain) if line.get("chapter") == run)
     network = str(chain / line["products"]["weights"])
     return [change(story["first"], predict__networks=[network])]
 
 
-def one_donor(story: Story, chain: Path) -> list[Stage]:
+def one_donor(story: Story, chain: Path) -> list[Chapter]:
     """Train the first donor as `train` does unless told otherwise, on four fifths of the labels."""
     kept = ("data.source", "data.size", "run.seed")
     settings = {key: story["networks"].settings[key] for key in kept}
     settings["weights.file"] = story["magic"].settings["donors.files"][0]
-    return [Stage("networks", "train", settings), story["first"]]
+    return [Chapter("networks", "train", settings), story["first"]]
 
 
-def absorbed(story: Story, chain: Path) -> list[Stage]:
+def absorbed(story: Story, chain: Path) -> list[Chapter]:
     """Train the first donor with the unlabelled images' statistics, which is no learning from them."""
     file = chain.parent / "absorbed.h5"
     if not file.is_file():
@@ -115,7 +115,7 @@ def absorbed(story: Story, chain: Path) -> list[Stage]:
     return [networks, larger, *(story[name] for name in LATER[2:])]
 
 
-def ten_of_one(story: Story, chain: Path) -> list[Stage]:
+def ten_of_one(story: Story, chain: Path) -> list[Chapter]:
     """Train five more networks of the same kind in place of five larger ones, on the same folds."""
     networks = story["networks"]
     settings = networks.settings | {
@@ -123,13 +123,13 @@ def ten_of_one(story: Story, chain: Path) -> list[Stage]:
         "run.seed": networks.settings["run.seed"] + 1000,
         "validation.file": str(chain / "networks" / "folds.csv"),
     }
-    more = Stage("more", "train", settings)
+    more = Chapter("more", "train", settings)
     runs = [str(chain / "networks"), "{more}"]
     return [more, change(story["answer"], ensemble__runs=runs)]
 
 
-ARMS: Mapping[str, Callable[[Story, Path], list[Stage]]] = {
-    CHAIN: lambda story, chain: list(story.stages),
+ARMS: Mapping[str, Callable[[Story, Path], list[Chapter]]] = {
+    CHAIN: lambda story, chain: list(story.chapters),
     "without pretraining": without_pretraining,
     "without composition": without_composition,
     "without nesting": without_nesting,
@@ -170,8 +170,10 @@ def run_arm(arm: str, story: Story, place: Path) -> dict[str, Any]:
     return {
         "scores": {name: mine.value for name, mine in figures.items()},
         "minus_chain": against,
-        "stages": {
-            line["stage"]: line["timing"]["seconds"] for line in lines(folder) if "stage" in line
+        "chapters": {
+            line["chapter"]: line["timing"]["seconds"]
+            for line in lines(folder)
+            if "chapter" in line
         },
     }
 
@@ -225,7 +227,7 @@ def run_seed(seed: int, options: argparse.Namespace) -> None:
 
 
 def report(journal: Path) -> str:
-    """Return which stages paid, the table of all arms, and each seed's difference of loss."""
+    """Return which chapters paid, the table of all arms, and each seed's difference of loss."""
     found = measured(journal)
     seeds = sorted({row["seed"] for row in found})
     by_arm = {arm: {r["seed"]: r for r in found if r["arm"] == arm} for arm in ARMS}
@@ -242,7 +244,7 @@ def report(journal: Path) -> str:
             statistics.fmean(abs(row["scores"][name]) for row in rows.values())
             for name in ("loss", "accuracy", "auc")
         ]
-        minutes = statistics.fmean(sum(row["stages"].values()) for row in rows.values()) / 60
+        minutes = statistics.fmean(sum(row["chapters"].values()) for row in rows.values()) / 60
         cells = [arm, str(len(rows)), *(f"{mean:.3f}" for mean in means), "", ""]
         if arm != CHAIN:
             gain, error = (-1, 1) * np.array(difference(rows, by_arm[CHAIN], "loss"))
@@ -299,7 +301,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/stories"))
     parser.add_argument("--journal", type=Path, default=JOURNAL)
     parser.add_argument("--share", type=float, default=1.0, help="of the images, to try it small")
-    parser.add_argument("--set", nargs="+", default=[], metavar="STAGE.SECTION.KEY=VALUE")
+    parser.add_argument("--set", nargs="+", default=[], metavar="CHAPTER.SECTION.KEY=VALUE")
     parser.add_argument("--report", action="store_true", help="print what has been measured")
     options = parser.parse_args()
     if not options.report:

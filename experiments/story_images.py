@@ -10,7 +10,7 @@ frequent as the last. No garment and no patient is in two of the three sets:
     unlabelled/         3,600 images without labels
     labelled.csv        400 images with label and patient
     new.csv             2,000 images to be asked about, with patient
-    truth.csv           their labels, which no stage reads: experiments/story.py does, once
+    truth.csv           their labels, which no chapter reads: experiments/story.py does, once
 """
 
 import argparse

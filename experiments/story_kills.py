@@ -3,8 +3,8 @@
     python experiments/story.py --seeds 1                (the chain is the run that nobody disturbs)
     python experiments/story_kills.py                    (resumable; about 20 minutes of two cores)
 
-The points are drawn uniformly over the time that the stages of the chain took: each is a stage, and so
-many seconds of it. When the run has come to that stage and spent these seconds there, the command and all
+The points are drawn uniformly over the time that the chapters of the chain took: each is a chapter, and so
+many seconds of it. When the run has come to that chapter and spent these seconds there, the command and all
 processes that it has started are killed by SIGKILL, as if the plug were pulled. The same command with
 --resume goes on until the next point. At the end every submission, weight file and table of
 out-of-fold answers is compared with that of the chain. Both runs need the same version of the program and
@@ -70,11 +70,11 @@ def pull_the_plug(command: "subprocess.Popen[bytes]") -> int:
 
 def doing(story: Story, folder: Path) -> str:
     """Return what a killed run was doing, by what it left."""
-    done = {line["stage"] for line in lines(folder) if "products" in line}
+    done = {line["chapter"] for line in lines(folder) if "products" in line}
     begun = [
-        stage.name
-        for stage in story.stages
-        if stage.name not in done and (folder / stage.name).is_dir()
+        chapter.name
+        for chapter in story.chapters
+        if chapter.name not in done and (folder / chapter.name).is_dir()
     ]
     if begun:
         return begun[0]
@@ -89,29 +89,31 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in every}
 
 
-def stage_at(chain: Sequence[Mapping[str, Any]], point: float) -> tuple[str, float]:
-    """Return the stage of a run at a point of its time, and the seconds that it was in it.
+def chapter_at(chain: Sequence[Mapping[str, Any]], point: float) -> tuple[str, float]:
+    """Return the chapter of a run at a point of its time, and the seconds that it was in it.
 
     Args:
-        chain: The journal's lines of its stages, in their order.
-        point: Seconds since the first stage began.
+        chain: The journal's lines of its chapters, in their order.
+        point: Seconds since the first chapter began.
     """
     for line in chain:
         if point < line["timing"]["seconds"]:
-            return line["stage"], point
+            return line["chapter"], point
         point -= line["timing"]["seconds"]
-    return chain[-1]["stage"], chain[-1]["timing"]["seconds"]
+    return chain[-1]["chapter"], chain[-1]["timing"]["seconds"]
 
 
-def run_until(file: Path, folder: Path, story: Story, stage: str = "", seconds: float = 0.0) -> int:
+def run_until(
+    file: Path, folder: Path, story: Story, chapter: str = "", seconds: float = 0.0
+) -> int:
     """Run the pipeline, or go on with it, until a point; return the number of processes killed.
 
     Args:
         file: The story.
         folder: Its run folder.
         story: The same, read.
-        stage: Where to kill it; empty: let it run to its end.
-        seconds: After so many of them in that stage.
+        chapter: Where to kill it; empty: let it run to its end.
+        seconds: After so many of them in that chapter.
     """
     words = [
         sys.executable,
@@ -125,17 +127,17 @@ def run_until(file: Path, folder: Path, story: Story, stage: str = "", seconds: 
     ]
     if (folder / ENVIRONMENT_FILE).is_file():
         words.append("--resume")
-    names = [one.name for one in story.stages]
+    names = [one.name for one in story.chapters]
     with (folder.parent / "killed.log").open("ab") as log:
         command = subprocess.Popen(words, stdout=log, stderr=log)
         try:
-            while stage and command.poll() is None:
+            while chapter and command.poll() is None:
                 at = doing(story, folder) if (folder / ENVIRONMENT_FILE).is_file() else ""
-                if at in names and names.index(at) >= names.index(stage):
+                if at in names and names.index(at) >= names.index(chapter):
                     time.sleep(seconds)
                     break
                 time.sleep(0.2)
-            if stage and command.poll() is None:
+            if chapter and command.poll() is None:
                 return pull_the_plug(command)
             code = command.wait()
         except BaseException:
@@ -152,7 +154,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the chain, and of the points")
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/stories"))
-    parser.add_argument("--set", nargs="+", default=[], metavar="STAGE.SECTION.KEY=VALUE")
+    parser.add_argument("--set", nargs="+", default=[], metavar="CHAPTER.SECTION.KEY=VALUE")
     options = parser.parse_args()
     place = options.folder / f"seed{options.seed}"
     chain, folder, kept = place / "the_chain", place / "killed", place / "kills.jsonl"
@@ -166,8 +168,8 @@ def main() -> None:
         [json.loads(line) for line in kept.read_text("utf-8").splitlines()] if kept.exists() else []
     )
     for point in points[len(kills) :]:
-        stage, seconds = stage_at(journal, point)
-        count = run_until(file, folder, story, stage, seconds)
+        chapter, seconds = chapter_at(journal, point)
+        count = run_until(file, folder, story, chapter, seconds)
         if not count:
             print(f"ended before {point:.0f} s", flush=True)
             break

@@ -1,7 +1,7 @@
-"""`efn-compose pipeline`: the stages of a story, one after the other, to a submission.
+"""`efn-compose pipeline`: the chapters of a story, one after the other, to a submission.
 
-A story is a TOML file: each table is a stage, with a verb and the settings of that verb. A value
-{stage} stands for what that stage writes. Everything is checked before the first stage. A short
+A story is a TOML file: each table is a chapter, with a verb and the settings of that verb. A value
+{chapter} stands for what that chapter writes. Everything is checked before the first chapter. A short
 training makes plan B first, so that there is a submission whenever the time is up. A killed pipeline
 goes on with the same command and --resume.
 """
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 EXAMPLE = "efn-compose pipeline story.toml -o runs/story --until 02:00"
 ON_INTERRUPT = (
-    "stopped; every stage that ended is in the run folder, and the others go on where they were. "
+    "stopped; every chapter that ended is in the run folder, and the others go on where they were. "
     "The same command with --resume goes on."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("story", metavar="STORY", help="TOML file: a table per stage")
+    parser.add_argument("story", metavar="STORY", help="TOML file: a table per chapter")
     add_output(parser, "run folder, default: runs/ and the story's name", metavar="FOLDER")
     parser.add_argument(
         "--until", metavar="HH:MM", help="end at this time of day, with the best submission so far"
@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end within X hours, with the best submission so far",
     )
     add_resume(parser)
-    add_dry_run(parser, "check everything, say what each stage takes, and stop")
-    add_overrides(parser, "change any setting", metavar="STAGE.SECTION.KEY=VALUE")
+    add_dry_run(parser, "check everything, say what each chapter takes, and stop")
+    add_overrides(parser, "change any setting", metavar="CHAPTER.SECTION.KEY=VALUE")
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
 
 
@@ -86,36 +86,38 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _describe(prepared: "PreparedPipeline", output: Output) -> None:
+    from efn_compose.jobs.pipeline.chapters import unread_chapters
     from efn_compose.jobs.pipeline.estimate import estimate_time
-    from efn_compose.jobs.pipeline.stages import unread_stages
     from efn_compose.store.atomic import free_bytes
 
     estimate = estimate_time(prepared.checked.work, output.note)
-    by_name = {stage.name: stage for stage in prepared.story.stages}
-    stages: list[dict[str, Any]] = []
+    by_name = {chapter.name: chapter for chapter in prepared.story.chapters}
+    chapters: list[dict[str, Any]] = []
     for name, work in prepared.checked.work.items():
-        stage = by_name.get(name)
-        stages.append(
+        chapter = by_name.get(name)
+        chapters.append(
             {
-                "stage": name,
-                "verb": "train" if stage is None else stage.verb,
-                "reads": [] if stage is None else [str(found) for _, found in stage.references],
+                "chapter": name,
+                "verb": "train" if chapter is None else chapter.verb,
+                "reads": [] if chapter is None else [str(found) for _, found in chapter.references],
                 "seconds": estimate.seconds.get(name),
                 "memory_bytes": None if work.memory is None else work.memory.node_bytes,
                 "disk_bytes": work.disk_bytes,
             }
         )
-    free, total = free_bytes(prepared.folder), sum(row["disk_bytes"] for row in stages)
-    memory = max((row["memory_bytes"] or 0 for row in stages), default=0)
+    free, total = free_bytes(prepared.folder), sum(row["disk_bytes"] for row in chapters)
+    memory = max((row["memory_bytes"] or 0 for row in chapters), default=0)
     seconds = sum(estimate.seconds.values()) if estimate.seconds else None
-    width = max(len(row["stage"]) for row in stages)
-    lines = [f"  {'stage':<{width}}  {'verb':<8}  {'time':>10}  {'memory':>9}  {'disk':>9}  reads"]
+    width = max(len(row["chapter"]) for row in chapters)
+    lines = [
+        f"  {'chapter':<{width}}  {'verb':<8}  {'time':>10}  {'memory':>9}  {'disk':>9}  reads"
+    ]
     lines += [
-        f"  {row['stage']:<{width}}  {row['verb']:<8}  "
+        f"  {row['chapter']:<{width}}  {row['verb']:<8}  "
         f"{'' if row['seconds'] is None else _about(row['seconds']):>10}  "
         f"{'' if row['memory_bytes'] is None else _size(row['memory_bytes']):>9}  "
         f"{_size(row['disk_bytes']) if row['disk_bytes'] else '':>9}  {', '.join(row['reads'])}"
-        for row in stages
+        for row in chapters
     ]
     whole = "" if seconds is None else f"about {_about(seconds)}, "
     lines += [
@@ -123,7 +125,7 @@ def _describe(prepared: "PreparedPipeline", output: Output) -> None:
         f"memory        {_size(memory)} at most",
         f"disk          {_size(total)} of {_size(free)} free",
     ]
-    cached, notes = prepared.checked.cache_bytes, unread_stages(prepared.story)
+    cached, notes = prepared.checked.cache_bytes, unread_chapters(prepared.story)
     if cached:
         lines.append(f"cache         {_size(cached)} of decoded images")
     lines += [f"note: {note}" for note in notes]
@@ -131,7 +133,7 @@ def _describe(prepared: "PreparedPipeline", output: Output) -> None:
     output.result(
         {
             "folder": str(prepared.folder),
-            "stages": stages,
+            "chapters": chapters,
             "seconds": seconds,
             "time": estimate.words,
             "free_bytes": free,

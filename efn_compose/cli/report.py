@@ -60,7 +60,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     stories = [str(path) for path in paths if is_story(path)]
     if stories and (options.serve or options.follow or len(paths) > 1):
         raise ConfigError(
-            f"{', '.join(stories)}: a pipeline, which draws its page anew after each stage. Name it "
+            f"{', '.join(stories)}: a pipeline, which draws its page anew after each chapter. Name it "
             "alone, without --follow and --serve; its stages' folders are runs that can be followed."
         )
     if options.serve:

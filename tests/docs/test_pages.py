@@ -13,7 +13,7 @@ from repository import ROOT
 from efn_compose.cli.shared.command import VERBS, load_verb, verb_parser
 from efn_compose.config import RunConfig, load_config
 from efn_compose.errors import ConfigError
-from efn_compose.jobs.pipeline.stages import SCHEMAS, overrides_of
+from efn_compose.jobs.pipeline.chapters import SCHEMAS, overrides_of
 from efn_compose.jobs.pipeline.story import read_story
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.settings import build as settings
@@ -127,12 +127,12 @@ def test_every_command_on_every_page_is_one(capsys):
 
 
 def _story_problems(code: str, folder: Path) -> list[str]:
-    """Return what is wrong with a story: its form, and the settings of its stages."""
+    """Return what is wrong with a story: its form, and the settings of its chapters."""
     (folder / "story.toml").write_text(code)
     problems = []
-    for stage in read_story(folder / "story.toml", SCHEMAS).stages:
+    for chapter in read_story(folder / "story.toml", SCHEMAS).chapters:
         try:
-            load_config(None, overrides_of(stage.settings), SCHEMAS[stage.verb])
+            load_config(None, overrides_of(chapter.settings), SCHEMAS[chapter.verb])
         except ConfigError as error:
             problems.append(str(error))
     return problems

@@ -1,4 +1,4 @@
-"""A story of three stages on a network of two blocks: it ends in seconds."""
+"""A story of three chapters on a network of two blocks: it ends in seconds."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A chain of stages as a picture: a box per stage, and a line to each stage that reads it."""
+"""A chain of chapters as a picture: a box per chapter, and a line to each chapter that reads it."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from efn_compose.analysis.html.report_svg import figure, rectangle, shortened, s
 _HEIGHT, _BETWEEN, _GAP, _LARGEST, _PASSING, _INSET = 62.0, 30.0, 14.0, 210.0, 10.0, 9.0
 #: Least width of a box; a row holds no more than fit.
 _LEAST = 150.0
-#: Rounds of moving each stage towards those it reads.
+#: Rounds of moving each chapter towards those it reads.
 _ROUNDS = 4
 
 
 @dataclass(frozen=True)
 class Link:
-    """A stage in the chain.
+    """A chapter in the chain.
 
     Args:
         name: Its name.
         words: What it does and how long that took.
         verdict: In two words; empty: there is none.
-        reads: Names of the stages that it reads; they stand above it.
+        reads: Names of the chapters that it reads; they stand above it.
         page: What its box leads to; empty: nothing.
     """
 
@@ -36,23 +36,23 @@ class Link:
 
 
 def chain_figure(links: Sequence[Link]) -> Html:
-    """Return the picture: stages in rows from top to bottom, each below all that it reads.
+    """Return the picture: chapters in rows from top to bottom, each below all that it reads.
 
     Args:
-        links: The stages, each after those that it reads.
+        links: The chapters, each after those that it reads.
     """
     return figure(
         lambda width: _draw(links, width),
-        "From top to bottom. A line leads from a stage to each one that reads what it wrote.",
+        "From top to bottom. A line leads from a chapter to each one that reads what it wrote.",
     )
 
 
 def rows_of(links: Sequence[Link], most: int) -> dict[str, int]:
-    """Return the row of each stage: below all that it reads, and no more than `most` in a row.
+    """Return the row of each chapter: below all that it reads, and no more than `most` in a row.
 
     Args:
-        links: The stages, each after those that it reads.
-        most: Stages in a row.
+        links: The chapters, each after those that it reads.
+        most: Chapters in a row.
 
     Example:
         >>> links = [Link("a", ""), Link("b", "", reads=("a",)), Link("c", "", reads=("a",))]
@@ -70,7 +70,7 @@ def rows_of(links: Sequence[Link], most: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class _Place:
-    """A stage in its row, or a line that passes the row on its way from that stage to a later one."""
+    """A chapter in its row, or a line that passes the row on its way from that chapter to a later one."""
 
     name: str
     row: int
@@ -80,7 +80,7 @@ class _Place:
 def _draw(links: Sequence[Link], width: float) -> Html:
     most = max(1, int((width + _GAP) // (_LEAST + _GAP)))
     rows = rows_of(links, most)
-    # What reads a stage further down is reached by way of a place in each row between.
+    # What reads a chapter further down is reached by way of a place in each row between.
     above: dict[_Place, list[_Place]] = {}
     for link in links:
         own = _Place(link.name, rows[link.name])
@@ -113,7 +113,7 @@ def _draw(links: Sequence[Link], width: float) -> Html:
         f"{link.name} reads {', '.join(link.reads) or 'nothing of others'}" for link in links
     )
     height = len(order) * (_HEIGHT + _BETWEEN) - _BETWEEN + 2
-    return svg(width, height, *marks, label=f"Stages: {said}")
+    return svg(width, height, *marks, label=f"Chapters: {said}")
 
 
 def _order(above: dict[_Place, list[_Place]], count: int) -> list[list[_Place]]:
@@ -176,5 +176,5 @@ def _box(link: Link, x: float, y: float, width: float) -> list[Html]:
         for number, (words, class_) in enumerate(lines)
         if words
     ]
-    box = rectangle(x, y, width, _HEIGHT, "stage", f"{link.name}: {link.words} {link.verdict}")
+    box = rectangle(x, y, width, _HEIGHT, "chapter", f"{link.name}: {link.words} {link.verdict}")
     return [box, *([element("a", *content, href=link.page)] if link.page else content)]

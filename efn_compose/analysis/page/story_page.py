@@ -1,4 +1,4 @@
-"""The page of a pipeline, drawn from its folder alone: the chain, and what each stage has come to."""
+"""The page of a pipeline, drawn from its folder alone: the chain, and what each chapter has come to."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from efn_compose.analysis.charts.figures import duration, signed
 from efn_compose.analysis.html.markup import Html, element, join, name
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import facts, folded, section, table
+from efn_compose.analysis.reading.story_lines import chapter_of, ended_chapters
 from efn_compose.errors import RunError
 from efn_compose.store import write_text
 from efn_compose.store.journal import read_journal
@@ -53,25 +54,25 @@ def write_story_page(run_path: str | os.PathLike[str], output: str = "") -> Path
     """
     folder = Path(run_path)
     try:
-        stages = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        chapters = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         result = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{folder}: no pipeline to report ({error}).") from None
     records = read_journal(folder / JOURNAL_FILE).records
-    done = {line["stage"]: line for line in records if "products" in line}
+    done = ended_chapters(records)
     path = Path(output) if output else folder / REPORT_FILE
-    write_text(path, _page(folder, stages, done, result))
+    write_text(path, _page(folder, chapters, done, result))
     return path
 
 
 def _page(
     folder: Path,
-    stages: Mapping[str, Mapping[str, Any]],
+    chapters: Mapping[str, Mapping[str, Any]],
     done: Mapping[str, Mapping[str, Any]],
     result: Mapping[str, Any],
 ) -> str:
     seconds = sum(line["timing"]["seconds"] for line in done.values())
-    answers = [stage for stage, line in done.items() if "submission" in line["products"]]
+    answers = [chapter for chapter, line in done.items() if "submission" in line["products"]]
     body = element(
         "div",
         element("header", element("h1", "Pipeline ", name(folder.name))),
@@ -81,16 +82,18 @@ def _page(
             facts(
                 [
                     *_figure(result),
-                    ("Stages", f"{len(done)} of {len(stages)}", "have ended"),
-                    ("Time", duration(seconds), "all stages together"),
+                    ("Chapters", f"{len(done)} of {len(chapters)}", "have ended"),
+                    ("Time", duration(seconds), "all chapters together"),
                     *_licence(result),
                 ]
             ),
-            section("chain", "The chain", chain_figure(_links(folder, stages, done, result))),
-            section("stages", "Stages", _table(folder, stages, done, result)),
-            section("worth", "Without each stage", *_worth(result)),
-            section("submission", "The submission", *_submission(folder, stages, result, answers)),
-            section("words", "What each stage says", *_words(folder, done)),
+            section("chain", "The chain", chain_figure(_links(folder, chapters, done, result))),
+            section("chapters", "Chapters", _table(folder, chapters, done, result)),
+            section("worth", "Without each chapter", *_worth(result)),
+            section(
+                "submission", "The submission", *_submission(folder, chapters, result, answers)
+            ),
+            section("words", "What each chapter says", *_words(folder, done)),
         ),
         class_="page",
     )
@@ -108,14 +111,14 @@ def _figure(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _worth(result: Mapping[str, Any]) -> list[Html]:
-    """Return what would stand in each stage's place, and how much worse that would be."""
+    """Return what would stand in each chapter's place, and how much worse that would be."""
     measure = (result.get("figure") or {}).get("measure", "score")
     found = result.get("worth", ())
     has_scores = any(row.get("scores") for row in found)
     rows = []
     for row in found:
         gain = f"{signed(row['gain'])} ± {row['error']:.4f}" if row["gain"] or row["error"] else "0"
-        cells: list[Any] = [name(row["stage"]), _with(gain, row["words"])]
+        cells: list[Any] = [name(chapter_of(row)), _with(gain, row["words"])]
         if row.get("scores"):
             # Of a loss all scores are negative; people know it as it is.
             mine, other = (f"{abs(one):.4f}" for one in row["scores"])
@@ -124,16 +127,16 @@ def _worth(result: Mapping[str, Any]) -> list[Html]:
             cells.append("")
         rows.append([*cells, _with(row["instead"], row["judged"])])
     if not rows:
-        return [element("p", "No stage that has ended tells what it was worth.")]
+        return [element("p", "No chapter that has ended tells what it was worth.")]
     return [
         element(
             "p",
-            "A gain above 0 says that the stage is better than what would stand in its place. ± is the "
-            "standard error of the paired difference. A stage pays where its gain is more than two of "
+            "A gain above 0 says that the chapter is better than what would stand in its place. ± is the "
+            "standard error of the paired difference. A chapter pays where its gain is more than two of "
             "them, may pay where it is more than one, and is not told apart otherwise.",
         ),
         table(
-            ["stage", "gain", *([f"{measure} without it"] if has_scores else []), "in its place"],
+            ["chapter", "gain", *([f"{measure} without it"] if has_scores else []), "in its place"],
             rows,
             numeric=(1, 2) if has_scores else (1,),
         ),
@@ -149,7 +152,7 @@ def _with(words: object, under: str) -> list[object]:
 
 def _submission(
     folder: Path,
-    stages: Mapping[str, Mapping[str, Any]],
+    chapters: Mapping[str, Mapping[str, Any]],
     result: Mapping[str, Any],
     answers: Sequence[str],
 ) -> list[Html]:
@@ -157,10 +160,12 @@ def _submission(
     submission = result.get("submission")
     if not submission:
         return [element("p", "This pipeline makes none.")]
-    files = [submission, "plan_b.csv", *(f"{stage}/second.csv" for stage in answers[-1:])]
+    files = [submission, "plan_b.csv", *(f"{chapter}/second.csv" for chapter in answers[-1:])]
     links = [_link(folder, one) for one in files if (folder / one).is_file()]
     places = [
-        folder / stage / RESULT_FILE for stage in stages if stages[stage]["verb"] == "ensemble"
+        folder / chapter / RESULT_FILE
+        for chapter in chapters
+        if chapters[chapter]["verb"] == "ensemble"
     ]
     reasons: list[str] = []
     if places and places[-1].is_file():
@@ -180,63 +185,65 @@ def _licence(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _links(
     folder: Path,
-    stages: Mapping[str, Mapping[str, Any]],
+    chapters: Mapping[str, Mapping[str, Any]],
     done: Mapping[str, Mapping[str, Any]],
     result: Mapping[str, Any],
 ) -> list[Link]:
     verdicts = _verdicts(result)
     times = dict.fromkeys(result.get("failed", ()), "failed")
-    times |= {stage: duration(line["timing"]["seconds"]) for stage, line in done.items()}
+    times |= {chapter: duration(line["timing"]["seconds"]) for chapter, line in done.items()}
     return [
         Link(
-            stage,
-            f"{settings['verb']}, {times.get(stage, 'not yet')}",
-            verdicts.get(stage, ""),
-            tuple(other for other in stages if other != stage and _reads(settings, other)),
-            _page_of(folder, stage, done),
+            chapter,
+            f"{settings['verb']}, {times.get(chapter, 'not yet')}",
+            verdicts.get(chapter, ""),
+            tuple(other for other in chapters if other != chapter and _reads(settings, other)),
+            _page_of(folder, chapter, done),
         )
-        for stage, settings in stages.items()
+        for chapter, settings in chapters.items()
     ]
 
 
-def _reads(table: Any, stage: str) -> bool:
-    """Whether any value of a stage's table refers to another stage."""
+def _reads(table: Any, chapter: str) -> bool:
+    """Whether any value of a chapter's table refers to another chapter."""
     if isinstance(table, Mapping):
-        return any(_reads(value, stage) for value in table.values())
+        return any(_reads(value, chapter) for value in table.values())
     if isinstance(table, list):
-        return any(_reads(value, stage) for value in table)
-    return isinstance(table, str) and (table == f"{{{stage}}}" or table.startswith(f"{{{stage}."))
+        return any(_reads(value, chapter) for value in table)
+    return isinstance(table, str) and (
+        table == f"{{{chapter}}}" or table.startswith(f"{{{chapter}.")
+    )
 
 
 def _table(
     folder: Path,
-    stages: Mapping[str, Mapping[str, Any]],
+    chapters: Mapping[str, Mapping[str, Any]],
     done: Mapping[str, Mapping[str, Any]],
     result: Mapping[str, Any],
 ) -> Html:
     rows: list[Sequence[Any]] = []
     failed: Mapping[str, str] = result.get("failed", {})
     verdicts = _verdicts(result)
-    for stage, settings in stages.items():
-        line = done.get(stage)
+    for chapter, settings in chapters.items():
+        line = done.get(chapter)
         if line is None:
-            time, words = ("failed", failed[stage]) if stage in failed else ("not yet", "")
+            time, words = ("failed", failed[chapter]) if chapter in failed else ("not yet", "")
         else:
             time, words = duration(line["timing"]["seconds"]), line["headline"]
-        head = _with(_link(folder, _page_of(folder, stage, done), stage), settings["verb"])
-        rows.append([head, time, words, verdicts.get(stage, "")])
-    return table(["stage", "time", "came to", "verdict"], rows, numeric=(1,))
+        head = _with(_link(folder, _page_of(folder, chapter, done), chapter), settings["verb"])
+        rows.append([head, time, words, verdicts.get(chapter, "")])
+    return table(["chapter", "time", "came to", "verdict"], rows, numeric=(1,))
 
 
 def _verdicts(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return by stage what its worth comes to, in two words."""
-    return {row["stage"]: row["words"] for row in result.get("worth", ())}
+    """Return by chapter what its worth comes to, in two words."""
+    return {chapter_of(row): row["words"] for row in result.get("worth", ())}
 
 
-def _page_of(folder: Path, stage: str, done: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what a stage has to look at: a page, else its first product; empty: nothing."""
-    products = done[stage]["products"].values() if stage in done else ()
-    files = [f"{stage}/{REPORT_FILE}", f"{stage}/{_LEADERBOARD}", *products]
+def _page_of(folder: Path, chapter: str, done: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what a chapter has to look at: a page, else its first product; empty: nothing."""
+    products = done[chapter]["products"].values() if chapter in done else ()
+    files = [f"{chapter}/{REPORT_FILE}", f"{chapter}/{_LEADERBOARD}", *products]
     return next((one for one in files if (folder / one).is_file()), "")
 
 
@@ -247,10 +254,10 @@ def _link(folder: Path, relative: str, words: str = "") -> Html:
 
 
 def _words(folder: Path, done: Mapping[str, Mapping[str, Any]]) -> list[Html]:
-    """Return, folded away, all that each stage says of itself, and its files."""
+    """Return, folded away, all that each chapter says of itself, and its files."""
     return [
         folded(
-            stage,
+            chapter,
             element("pre", line["words"], class_="wide", tabindex="0"),
             element(
                 "p",
@@ -259,5 +266,5 @@ def _words(folder: Path, done: Mapping[str, Mapping[str, Any]]) -> list[Html]:
                 class_="note",
             ),
         )
-        for stage, line in done.items()
+        for chapter, line in done.items()
     ]

@@ -12,19 +12,19 @@ from efn_compose.config import load_config
 from efn_compose.data import load_table
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.data.folding.folds import make_folds
-from efn_compose.jobs.pipeline.checks.images import is_cut_as_it_is
-from efn_compose.jobs.pipeline.stages import (
+from efn_compose.jobs.pipeline.chapters import (
     ASKED,
+    CHAPTER_VERBS,
     EARLY_FOLDER,
     RUN,
-    STAGE_VERBS,
     SUBMISSION,
     first_training,
     overrides_of,
     stand_ins,
-    submitting_stage,
+    submitting_chapter,
 )
-from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.jobs.pipeline.checks.images import is_cut_as_it_is
+from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.jobs.trainings.options import SINGLE_SPLIT, TrainConfig
 from efn_compose.store import atomic_path
 
@@ -54,7 +54,7 @@ def make_early_submission(
     Returns:
         Whether the story asks for a submission at all.
     """
-    last, trained = submitting_stage(story), first_training(story)
+    last, trained = submitting_chapter(story), first_training(story)
     if last is None or trained is None:
         return False
     path = folder / PLAN_B_FILE
@@ -72,7 +72,7 @@ def make_early_submission(
     settings |= _folds_of(story, trained, folder / EARLY_FOLDER / "folds.csv")
     settings |= {"run.path": str(place)}
     is_begun = (place / "environment.json").is_file()
-    ended = STAGE_VERBS["train"].run(overrides_of(settings), is_begun, quiet)
+    ended = CHAPTER_VERBS["train"].run(overrides_of(settings), is_begun, quiet)
     asked = {
         "run.path": str(folder / EARLY_FOLDER),
         "predict.networks": [str(ended.products[RUN])],
@@ -81,13 +81,13 @@ def make_early_submission(
     template = last.settings.get("ensemble.template") or last.settings.get("predict.template")
     if template:
         asked["predict.template"] = template
-    predicted = STAGE_VERBS["predict"].run(overrides_of(asked), False, quiet)
+    predicted = CHAPTER_VERBS["predict"].run(overrides_of(asked), False, quiet)
     for name in (PLAN_B_FILE, SUBMISSION_FILE):
         copy(predicted.products[SUBMISSION], folder / name)
     return True
 
 
-def _folds_of(story: Story, trained: Stage, file: Path) -> dict[str, str]:
+def _folds_of(story: Story, trained: Chapter, file: Path) -> dict[str, str]:
     """Write the folds of a training that has fewer than those a single split is cut from.
 
     A class that few patients have may be in each of its folds, and not in each of more.
@@ -108,10 +108,10 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _asked_source(story: Story, last: Stage) -> str:
+def _asked_source(story: Story, last: Chapter) -> str:
     """Return the images that the submission is about."""
     key = ASKED[last.verb]
     settings = stand_ins(story, last)
-    config: Any = load_config(None, overrides_of(settings), STAGE_VERBS[last.verb].schema)
+    config: Any = load_config(None, overrides_of(settings), CHAPTER_VERBS[last.verb].schema)
     section, name = key.split(".")
     return str(getattr(getattr(config, section), name))

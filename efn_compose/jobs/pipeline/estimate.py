@@ -1,4 +1,4 @@
-"""How long the stages of a story will take, from a step of its networks measured on this machine."""
+"""How long the chapters of a story will take, from a step of its networks measured on this machine."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from efn_compose.jobs.pace import Pace, cost_line, measure_pace
 from efn_compose.jobs.pipeline.work import Load, Work
 from efn_compose.store.environment import usable_cores
 
-#: Seconds until a stage has read its files, and until Ray's workers are there.
+#: Seconds until a chapter has read its files, and until Ray's workers are there.
 _START, _WORKERS_START = 3.0, 12.0
 #: A network that is only asked is built faster than one that is trained.
 _BUILT_TO_ASK = 0.5
@@ -23,7 +23,7 @@ class Estimate:
     """The time of a story.
 
     Args:
-        seconds: Of each stage, by its name; empty where it could not be measured.
+        seconds: Of each chapter, by its name; empty where it could not be measured.
         words: What was measured, or why not.
     """
 
@@ -34,17 +34,17 @@ class Estimate:
 def estimate_time(
     work: Mapping[str, Work], note: Callable[[str], None] = lambda words: None
 ) -> Estimate:
-    """Measure the cheapest and the dearest network of a story, and say how long its stages will take.
+    """Measure the cheapest and the dearest network of a story, and say how long its chapters will take.
 
     Args:
-        work: Of each stage, by its name.
+        work: Of each chapter, by its name.
         note: Told what is measured.
     """
     if any(one.device != "cpu" for one in work.values()):
         import tensorflow as tf
 
         if not (tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("TPU")):
-            return Estimate({}, "not known here: stages run on a GPU or TPU, and there is none")
+            return Estimate({}, "not known here: chapters run on a GPU or TPU, and there is none")
     loads = [load for one in work.values() for load in one.loads]
     if not loads:
         return Estimate(dict.fromkeys(work, _START), "nothing is trained")
@@ -68,7 +68,7 @@ def estimate_time(
 
 
 class _Seconds:
-    """Seconds of loads and stages."""
+    """Seconds of loads and chapters."""
 
     def __init__(self, loads: Sequence[Load], paces: Sequence[Pace], one_thread: bool) -> None:
         self._line = {
@@ -83,7 +83,7 @@ class _Seconds:
         self._gain = usable_cores() ** _THREADS_GAIN if one_thread else 1.0
 
     def of(self, work: Work) -> float:
-        """Return the seconds of a stage."""
+        """Return the seconds of a chapter."""
         if work.hours:
             return 3600 * work.hours
         start = _WORKERS_START if any(load.workers for load in work.loads) else _START

@@ -1,8 +1,7 @@
-"""`pipeline`: the stages of a story, one after the other, to a submission."""
+"""`pipeline`: the chapters of a story, one after the other, to a submission."""
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,6 +9,17 @@ from pathlib import Path
 
 from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
+from efn_compose.jobs.pipeline.attempts import Attempt, attempting
+from efn_compose.jobs.pipeline.chapters import (
+    CHAPTER_VERBS,
+    PLAN_B,
+    SCHEMAS,
+    SUBMISSION,
+    Ended,
+    overrides_of,
+    product_kind,
+    with_products,
+)
 from efn_compose.jobs.pipeline.checks.whole import Checked, check_story
 from efn_compose.jobs.pipeline.early import (
     PLAN_B_FILE,
@@ -19,17 +29,7 @@ from efn_compose.jobs.pipeline.early import (
 )
 from efn_compose.jobs.pipeline.outcome import Outcome
 from efn_compose.jobs.pipeline.products import check_products, fingerprint
-from efn_compose.jobs.pipeline.stages import (
-    PLAN_B,
-    SCHEMAS,
-    STAGE_VERBS,
-    SUBMISSION,
-    Ended,
-    overrides_of,
-    product_kind,
-    with_products,
-)
-from efn_compose.jobs.pipeline.story import Reference, Stage, Story, read_story
+from efn_compose.jobs.pipeline.story import Chapter, Reference, Story, read_story
 from efn_compose.store import RunFolder
 from efn_compose.store.run_folder import ENVIRONMENT_FILE, REPORT_FILE
 
@@ -44,7 +44,7 @@ class PipelineSummary:
         folder: Its run folder.
         submission: The best finished submission, None where the story asks for none.
         report: The page.
-        ended: Names of the stages that have ended.
+        ended: Names of the chapters that have ended.
         left: Names of those that have not.
         words: In a sentence.
     """
@@ -66,7 +66,7 @@ class PreparedPipeline:
     """A story, checked.
 
     Args:
-        story: Its stages in order.
+        story: Its chapters in order.
         checked: What it takes, and the licences of its weights.
         folder: Where it runs.
     """
@@ -77,7 +77,7 @@ class PreparedPipeline:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Hash of all that decides the results; each stage checks the files it reads."""
+        """Hash of all that decides the results; each chapter checks the files it reads."""
         return {"story": hashlib.sha256(self.story.to_toml().encode()).hexdigest()}
 
 
@@ -86,15 +86,15 @@ def prepare_pipeline(
     overrides: Sequence[str] = (),
     output: str | os.PathLike[str] | None = None,
 ) -> PreparedPipeline:
-    """Read a story and check every stage of it; writes nothing.
+    """Read a story and check every chapter of it; writes nothing.
 
     Args:
         path: The story file.
-        overrides: "stage.section.key=value" each.
+        overrides: "chapter.section.key=value" each.
         output: The run folder; None: `runs/` and the story's name.
 
     Raises:
-        EfnComposeError: Anything that would stop a stage later.
+        EfnComposeError: Anything that would stop a chapter later.
     """
     story = read_story(path, SCHEMAS, overrides)
     folder = Path("runs") / story.name if output is None else Path(output).expanduser()
@@ -111,14 +111,14 @@ def pipeline(
     quiet: bool = False,
     say: Say = lambda words: None,
 ) -> PipelineSummary:
-    """Run the stages of a story, each an existing verb in a folder of its own.
+    """Run the chapters of a story, each an existing verb in a folder of its own.
 
     A short training from the first weights makes a submission before anything else. Better ones take
-    its place as stages end. A killed pipeline goes on where it was.
+    its place as chapters end. A killed pipeline goes on where it was.
 
     Args:
         path: The story file.
-        overrides: "stage.section.key=value" each.
+        overrides: "chapter.section.key=value" each.
         output: The run folder; None: `runs/` and the story's name.
         resume: Go on with the run folder's pipeline.
         hours: Stop after so many hours with the best submission that is finished; 0: no limit.
@@ -126,7 +126,7 @@ def pipeline(
         say: Told in a line what has just happened.
 
     Raises:
-        EfnComposeError: Bad input (nothing was written), stages that failed (the others have ended), or
+        EfnComposeError: Bad input (nothing was written), chapters that failed (the others have ended), or
             a product that somebody has changed.
 
     Example:
@@ -161,7 +161,7 @@ class _Pipeline:
         self.story, self.folder = prepared.story, folder
         self.search_device = prepared.checked.search_device
         self.alarm, self.quiet, self.say = alarm, quiet, say
-        #: A stage that was cut short must know its files again from any working directory.
+        #: A chapter that was cut short must know its files again from any working directory.
         self.place = folder.path.resolve()
         self.outcome = Outcome(prepared.story, folder, prepared.checked.licences)
 
@@ -169,7 +169,7 @@ class _Pipeline:
         outcome = self.outcome
         check_products(self.folder.path, outcome.done)
         if self.search_device and outcome.left:
-            # TensorFlow's threads cannot change later. Were they left to the first stage that asks, a
+            # TensorFlow's threads cannot change later. Were they left to the first chapter that asks, a
             # resumed story would round otherwise than one that was not interrupted.
             prepare_device(Device(self.search_device), 1)
         if not outcome.submitted:
@@ -177,9 +177,9 @@ class _Pipeline:
         outcome.restore_submission()
         try:
             with self.alarm.interrupting():
-                for stage in self.story.stages:
-                    if stage.name not in outcome.done and not outcome.waits(stage):
-                        self._try_stage(stage)
+                for chapter in self.story.chapters:
+                    if chapter.name not in outcome.done and not outcome.waits(chapter):
+                        self._try_chapter(chapter)
         except TimeIsUpError:
             self.folder.journal.append({"event": "time is up"})
         words = outcome.end()
@@ -193,25 +193,24 @@ class _Pipeline:
             words,
         )
 
-    def _try_stage(self, stage: Stage) -> None:
-        """Run a stage; note its failure, so that stages that do not read it go on."""
+    def _try_chapter(self, chapter: Chapter) -> None:
+        """Run a chapter; note its failure, so that chapters that do not read it go on."""
         try:
-            self._run_stage(stage)
+            self._run_chapter(chapter)
         except Exception as error:
-            self.outcome.fail(stage, error)
-            self.say(f"{stage.name}: failed. {error}")
+            self.outcome.fail(chapter, error)
+            self.say(f"{chapter.name}: failed. {error}")
 
-    def _run_stage(self, stage: Stage) -> None:
+    def _run_chapter(self, chapter: Chapter) -> None:
         if self.alarm.is_over():
             raise TimeIsUpError
-        place = self.folder.path / stage.name
-        settings = with_products(stage, self._files) | {"run.path": str(place)}
-        verb = STAGE_VERBS[stage.verb]
+        place = self.folder.path / chapter.name
+        settings = with_products(chapter, self._files) | {"run.path": str(place)}
+        verb = CHAPTER_VERBS[chapter.verb]
         is_begun = verb.has_folder and (place / ENVIRONMENT_FILE).is_file()
-        self.say(f"{stage.name}: {stage.verb}{', going on' if is_begun else ''}")
-        begun = time.perf_counter()
-        with ExitStack() as until_it_ends:
-            if stage.verb == "ensemble" and self.alarm.hours_left():
+        self.say(f"{chapter.name}: {chapter.verb}{', going on' if is_begun else ''}")
+        with attempting(self.folder, chapter.name) as attempt, ExitStack() as until_it_ends:
+            if chapter.verb == "ensemble" and self.alarm.hours_left():
                 # It ends by itself, with what it has.
                 settings["budget.hours"] = self.alarm.hours_left()
                 until_it_ends.enter_context(self.alarm.silent())
@@ -220,30 +219,30 @@ class _Pipeline:
                 if kind in ended.products:
                     copy(ended.products[kind], self.folder.path / name)
             if not ended.is_whole:
-                self.folder.journal.append({"event": "cut short", "cut_short": stage.name})
+                self.folder.journal.append({"event": "cut short", "cut_short": chapter.name})
                 raise TimeIsUpError
-            self._keep(stage, ended, time.perf_counter() - begun)
+            self._keep(chapter, ended, attempt)
 
     def _files(self, key: str, found: Reference) -> list[str]:
-        kind = product_kind(self.story[found.stage], key, found.product)
-        path = str(self.place / self.outcome.done[found.stage]["products"][kind])
-        # Donors are called what their stages are called, in reports and on the card.
-        return [f"{found.stage}={path}" if key == "donors.files" else path]
+        kind = product_kind(self.story[found.chapter], key, found.product)
+        path = str(self.place / self.outcome.done[found.chapter]["products"][kind])
+        # Donors are called what their chapters are called, in reports and on the card.
+        return [f"{found.chapter}={path}" if key == "donors.files" else path]
 
-    def _keep(self, stage: Stage, ended: Ended, seconds: float) -> None:
-        root = self.folder.path
+    def _keep(self, chapter: Chapter, ended: Ended, attempt: Attempt) -> None:
+        root, timing = self.folder.path, attempt.timing()
         products = {
             kind: path.absolute().relative_to(root.absolute()).as_posix()
             for kind, path in ended.products.items()
         }
         line = {
-            "stage": stage.name,
-            "verb": stage.verb,
+            "chapter": chapter.name,
+            "verb": chapter.verb,
             "headline": ended.headline,
             "words": ended.words,
             "products": products,
             "hashes": {kind: fingerprint(path) for kind, path in ended.products.items()},
-            "timing": {"seconds": round(seconds, 3)},
+            "timing": timing,
         }
-        self.outcome.keep(stage, line)
-        self.say(f"{stage.name}: {ended.headline}  ({seconds:,.0f} s)")
+        self.outcome.keep(chapter, line)
+        self.say(f"{chapter.name}: {ended.headline}  ({timing['seconds']:,.0f} s)")

@@ -1,4 +1,4 @@
-"""What a pipeline has come to: stages that ended or failed, the submission so far, words and page."""
+"""What a pipeline has come to: chapters that ended or failed, the submission so far, words and page."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -6,12 +6,18 @@ from dataclasses import asdict
 from typing import Any
 
 from efn_compose.analysis.page.story_page import write_story_page
+from efn_compose.analysis.reading.story_lines import chapter_of, ended_chapters
 from efn_compose.donors.licences import UNKNOWN, resulting_licence
 from efn_compose.errors import EfnComposeError, RunError
+from efn_compose.jobs.pipeline.chapters import (
+    PLAN_B,
+    SUBMISSION,
+    submitting_chapter,
+    unread_chapters,
+)
 from efn_compose.jobs.pipeline.early import PLAN_B_FILE, SUBMISSION_FILE, copy
-from efn_compose.jobs.pipeline.stages import PLAN_B, SUBMISSION, submitting_stage, unread_stages
-from efn_compose.jobs.pipeline.story import Stage, Story
-from efn_compose.jobs.pipeline.worth import final_figure, shared_images, worth_of_stages
+from efn_compose.jobs.pipeline.story import Chapter, Story
+from efn_compose.jobs.pipeline.worth import final_figure, shared_images, worth_of_chapters
 from efn_compose.store import RunFolder
 from efn_compose.store.run_folder import RESULT_FILE
 
@@ -23,7 +29,7 @@ class Outcome:
     """What a pipeline has come to so far.
 
     Args:
-        story: Its stages.
+        story: Its chapters.
         folder: Its run folder.
         licences: Those that each of the story's weight files states, by its entry.
     """
@@ -33,61 +39,63 @@ class Outcome:
     ) -> None:
         self.story, self.folder, self.licences = story, folder, licences
         self.failed: dict[str, Exception] = {}
-        #: By stage that has ended, its line of the journal.
-        self.done = {line["stage"]: line for line in folder.journal if "products" in line}
+        #: By chapter that has ended, its line of the journal.
+        self.done = ended_chapters(folder.journal)
 
     @property
     def left(self) -> tuple[str, ...]:
-        """Names of stages that have not ended."""
-        return tuple(stage.name for stage in self.story.stages if stage.name not in self.done)
+        """Names of chapters that have not ended."""
+        return tuple(
+            chapter.name for chapter in self.story.chapters if chapter.name not in self.done
+        )
 
     @property
     def submitted(self) -> str:
-        """Name of the stage whose submission is the story's so far; empty: plan B is."""
+        """Name of the chapter whose submission is the story's so far; empty: plan B is."""
         found = ""
         for line in self.folder.journal:
             if SUBMISSION in line.get("products", ()):
-                found = line["stage"]
+                found = chapter_of(line)
             found = line.get("cut_short", found)
         return found
 
-    def waits(self, stage: Stage) -> bool:
-        """Whether a stage reads one that has not ended."""
-        return any(found.stage not in self.done for _, found in stage.references)
+    def waits(self, chapter: Chapter) -> bool:
+        """Whether a chapter reads one that has not ended."""
+        return any(found.chapter not in self.done for _, found in chapter.references)
 
     def restore_submission(self) -> None:
         """Copy the best submission again where somebody has removed it; draw the page."""
-        root, stage = self.folder.path, self.submitted
-        products = self.done[stage]["products"] if stage in self.done else {}
+        root, chapter = self.folder.path, self.submitted
+        products = self.done[chapter]["products"] if chapter in self.done else {}
         for kind, name in ((SUBMISSION, SUBMISSION_FILE), (PLAN_B, PLAN_B_FILE)):
-            source = root / products.get(kind, f"{stage}/{name}" if stage else PLAN_B_FILE)
+            source = root / products.get(kind, f"{chapter}/{name}" if chapter else PLAN_B_FILE)
             if source.is_file() and not (root / name).is_file():
                 copy(source, root / name)
         self._draw_early(f"Left: {', '.join(self.left) or 'nothing'}.")
 
-    def keep(self, stage: Stage, line: Mapping[str, Any]) -> None:
-        """Note what a stage has come to, in the journal and on the page."""
+    def keep(self, chapter: Chapter, line: Mapping[str, Any]) -> None:
+        """Note what a chapter has come to, in the journal and on the page."""
         self.folder.journal.append(line)
-        self.done[stage.name] = dict(line)
-        self._draw_early(f"{stage.name} has ended. Left: {', '.join(self.left) or 'nothing'}.")
+        self.done[chapter.name] = dict(line)
+        self._draw_early(f"{chapter.name} has ended. Left: {', '.join(self.left) or 'nothing'}.")
 
-    def fail(self, stage: Stage, error: Exception) -> None:
-        """Note that a stage failed, in the journal and on the page."""
-        self.failed[stage.name] = error
-        record = {"event": "a stage failed", "of": stage.name, "words": _words(error)}
+    def fail(self, chapter: Chapter, error: Exception) -> None:
+        """Note that a chapter failed, in the journal and on the page."""
+        self.failed[chapter.name] = error
+        record = {"event": "a chapter failed", "of": chapter.name, "words": _words(error)}
         self.folder.journal.append(record)
-        self._draw_early(f"{stage.name} failed. Left: {', '.join(self.left)}.")
+        self._draw_early(f"{chapter.name} failed. Left: {', '.join(self.left)}.")
 
     def end(self) -> str:
         """Return in a sentence what it all has come to, and draw the page.
 
         Raises:
-            RunError: Stages failed; the message has what each of them said.
-            Exception: A stage met a mistake of this program.
+            RunError: Chapters failed; the message has what each of them said.
+            Exception: A chapter met a mistake of this program.
         """
-        last = submitting_stage(self.story)
+        last = submitting_chapter(self.story)
         if not self.left:
-            words = self.done[(last or self.story.stages[-1]).name]["headline"]
+            words = self.done[(last or self.story.chapters[-1]).name]["headline"]
         elif self.failed:
             waiting = [name for name in self.left if name not in self.failed]
             words = f"Failed: {', '.join(self.failed)}."
@@ -102,7 +110,7 @@ class Outcome:
         self.draw(words)
         for name, error in self.failed.items():
             if not isinstance(error, EfnComposeError | OSError):
-                error.add_note(f"This was stage {name} of {self.folder.path}. {words}")
+                error.add_note(f"This was chapter {name} of {self.folder.path}. {words}")
                 raise error
         if self.failed:
             said = [f"- {name}: {_words(error)}" for name, error in self.failed.items()]
@@ -110,7 +118,7 @@ class Outcome:
         return words
 
     def _draw_early(self, words: str) -> None:
-        """Draw the page while stages run; a picture is not worth a stage, and the last one tells."""
+        """Draw the page while chapters run; a picture is not worth a chapter, and the last one tells."""
         with suppress(Exception):
             self.draw(words)
 
@@ -137,9 +145,9 @@ class Outcome:
                 "figure": None if figure is None else asdict(figure),
                 "worth": [
                     one.to_json()
-                    for one in worth_of_stages(self.story, self.folder.path, self.done)
+                    for one in worth_of_chapters(self.story, self.folder.path, self.done)
                 ],
-                "notes": [*unread_stages(self.story), *shared_images(self.story)],
+                "notes": [*unread_chapters(self.story), *shared_images(self.story)],
                 "licence": {
                     "name": licence.name,
                     "words": licence.words,

@@ -1,4 +1,4 @@
-"""What a stage wrote, known by its hash: whether it is there, and whether anybody changed it."""
+"""What a chapter wrote, known by its hash: whether it is there, and whether anybody changed it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -32,11 +32,11 @@ def fingerprint(path: Path) -> str | None:
 
 
 def check_products(folder: Path, done: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse what somebody has removed or changed since a stage wrote it.
+    """Refuse what somebody has removed or changed since a chapter wrote it.
 
     Args:
         folder: The pipeline's.
-        done: The journal's line of each stage that has ended.
+        done: The journal's line of each chapter that has ended.
 
     Raises:
         RunError: Every product that is missing or has another hash than when it was written.
@@ -47,18 +47,18 @@ def check_products(folder: Path, done: Mapping[str, Mapping[str, Any]]) -> None:
             path, wanted = folder / relative, line["hashes"][kind]
             found = fingerprint(path)
             if found is None:
-                problems.append(f"- {path}: the {kind} of stage {name} is missing")
+                problems.append(f"- {path}: the {kind} of chapter {name} is missing")
             elif found != wanted:
                 problems.append(
-                    f"- {path}: the {kind} of stage {name} is not what the stage wrote. "
+                    f"- {path}: the {kind} of chapter {name} is not what the chapter wrote. "
                     f"SHA-256 expected: {wanted[:_SHOWN]}…, found: {found[:_SHOWN]}…"
                 )
     if problems:
         raise RunError(
             describe_problems(
-                f"{folder}: products of stages have changed; nothing was run.",
+                f"{folder}: products of chapters have changed; nothing was run.",
                 problems,
-                "Later stages may have read these files. Put them back, or begin anew in another "
+                "Later chapters may have read these files. Put them back, or begin anew in another "
                 "folder (-o NEW).",
             )
         )

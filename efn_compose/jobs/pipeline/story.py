@@ -1,4 +1,4 @@
-"""A story file: stages by name, each a verb with its settings, and what they read of each other."""
+"""A story file: chapters by name, each a verb with its settings, and what they read of each other."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.settings.build import find_unknown, parse_toml
 from efn_compose.settings.values import to_toml
 
-#: The table whose settings go to every stage that has them.
+#: The table whose settings go to every chapter that has them.
 EVERYWHERE = "everywhere"
 #: Names that files and folders of the run folder have.
 _TAKEN = ("lock", "plan_b")
-#: A pipeline gives each stage its folder.
+#: A pipeline gives each chapter its folder.
 _FOLDER = "run.path"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _REFERENCE = re.compile(r"\{([^{}.]*)(?:\.([^{}]*))?\}")
@@ -24,24 +24,24 @@ _REFERENCE = re.compile(r"\{([^{}.]*)(?:\.([^{}]*))?\}")
 
 @dataclass(frozen=True)
 class Reference:
-    """A product of another stage that a setting reads.
+    """A product of another chapter that a setting reads.
 
     Args:
-        stage: Name of that stage.
-        product: Name of the product; empty: the stage's main one.
+        chapter: Name of that chapter.
+        product: Name of the product; empty: the chapter's main one.
     """
 
-    stage: str
+    chapter: str
     product: str = ""
 
     def __str__(self) -> str:
         """Return it as a story writes it."""
-        return f"{{{self.stage}.{self.product}}}" if self.product else f"{{{self.stage}}}"
+        return f"{{{self.chapter}.{self.product}}}" if self.product else f"{{{self.chapter}}}"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage of a story.
+class Chapter:
+    """One chapter of a story.
 
     Args:
         name: Its name, and that of its folder.
@@ -66,26 +66,26 @@ class Stage:
 
 @dataclass(frozen=True)
 class Story:
-    """All stages, each after those that it reads.
+    """All chapters, each after those that it reads.
 
     Args:
         name: Of the story: its file's.
-        stages: In the order in which they run.
+        chapters: In the order in which they run.
     """
 
     name: str
-    stages: tuple[Stage, ...]
+    chapters: tuple[Chapter, ...]
 
-    def __getitem__(self, name: str) -> Stage:
-        """Return a stage by its name."""
-        return next(stage for stage in self.stages if stage.name == name)
+    def __getitem__(self, name: str) -> Chapter:
+        """Return a chapter by its name."""
+        return next(chapter for chapter in self.chapters if chapter.name == name)
 
     def to_toml(self) -> str:
         """Return the story with every setting at its place, as a run folder keeps it."""
         lines: list[str] = []
-        for stage in self.stages:
-            lines += [f"[{stage.name}]", f'verb = "{stage.verb}"']
-            lines += [f"{key} = {_toml(value)}" for key, value in sorted(stage.settings.items())]
+        for chapter in self.chapters:
+            lines += [f"[{chapter.name}]", f'verb = "{chapter.verb}"']
+            lines += [f"{key} = {_toml(value)}" for key, value in sorted(chapter.settings.items())]
             lines.append("")
         return "\n".join(lines)
 
@@ -95,7 +95,7 @@ def as_reference(value: Any) -> Reference | None:
 
     Example:
         >>> as_reference("{many.weights}"), as_reference("lite0.h5")
-        (Reference(stage='many', product='weights'), None)
+        (Reference(chapter='many', product='weights'), None)
     """
     match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     return Reference(match[1], match[2] or "") if match else None
@@ -107,14 +107,14 @@ def read_story(
     """Read a story file.
 
     Args:
-        path: A TOML file. Each table is a stage: `verb`, and the settings of that verb's own
-            configuration. The table `everywhere` holds settings for all stages that have them.
-        schemas: The configuration of each verb that may be a stage.
-        overrides: "stage.section.key=value" each; they win over the file.
+        path: A TOML file. Each table is a chapter: `verb`, and the settings of that verb's own
+            configuration. The table `everywhere` holds settings for all chapters that have them.
+        schemas: The configuration of each verb that may be a chapter.
+        overrides: "chapter.section.key=value" each; they win over the file.
 
     Raises:
-        ConfigError: No such file, not TOML, no stage, a stage without a verb, references to stages
-            that are not there or that go round in a circle, a folder of a stage's own; all problems
+        ConfigError: No such file, not TOML, no chapter, a chapter without a verb, references to chapters
+            that are not there or that go round in a circle, a folder of a chapter's own; all problems
             are listed.
     """
     file = Path(path).expanduser()
@@ -127,7 +127,7 @@ def read_story(
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
     problems: list[str] = []
-    stages: dict[str, Stage] = {}
+    chapters: dict[str, Chapter] = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
             problems.append(f"- {name}: expected a table [{name}] with a verb")
@@ -142,44 +142,46 @@ def read_story(
             problems.append(f"- {name}.verb: expected {', '.join(schemas)}; received {found!r}")
         else:
             settings = dict(_flat({key: v for key, v in table.items() if key != "verb"}))
-            stages[name] = Stage(name, table["verb"], settings)
+            chapters[name] = Chapter(name, table["verb"], settings)
     everywhere = tables.get(EVERYWHERE, {})
     if isinstance(everywhere, dict):
-        problems += _spread(stages, dict(_flat(everywhere)), schemas)
+        problems += _spread(chapters, dict(_flat(everywhere)), schemas)
     for text in overrides:
-        problem = _override(stages, text)
+        problem = _override(chapters, text)
         problems += [f"- --set {text}: {problem}"] if problem else []
     problems += [
-        f"- {stage.name}.{_FOLDER}: a stage's folder lies in the pipeline's; choose that one with -o"
-        for stage in stages.values()
-        if _FOLDER in stage.settings
+        f"- {chapter.name}.{_FOLDER}: a chapter's folder lies in the pipeline's; choose that one with -o"
+        for chapter in chapters.values()
+        if _FOLDER in chapter.settings
     ]
     problems += [
-        f"- {stage.name}: {key} reads {found}, and there is no stage of that name; there are "
-        f"{', '.join(other for other in stages if other != stage.name) or 'no others'}"
-        for stage in stages.values()
-        for key, found in stage.references
-        if found.stage not in stages
+        f"- {chapter.name}: {key} reads {found}, and there is no chapter of that name; there are "
+        f"{', '.join(other for other in chapters if other != chapter.name) or 'no others'}"
+        for chapter in chapters.values()
+        for key, found in chapter.references
+        if found.chapter not in chapters
     ]
-    if not stages and not problems:
-        problems.append("- no stage: write a table such as [weights] with a verb")
+    if not chapters and not problems:
+        problems.append("- no chapter: write a table such as [weights] with a verb")
     if problems:
         raise ConfigError(describe_problems(f"{file}: not a story.", problems, "Mend the file."))
-    return Story(file.stem, tuple(_in_order(file, stages)))
+    return Story(file.stem, tuple(_in_order(file, chapters)))
 
 
 def _spread(
-    stages: dict[str, Stage], everywhere: Mapping[str, Any], schemas: Mapping[str, type]
+    chapters: dict[str, Chapter], everywhere: Mapping[str, Any], schemas: Mapping[str, type]
 ) -> list[str]:
-    """Give stages the settings of `everywhere` that their verbs have; return problems."""
+    """Give chapters the settings of `everywhere` that their verbs have; return problems."""
     problems = []
     for key, value in everywhere.items():
         section, _, name = key.partition(".")
-        readers = [s for s in stages.values() if not find_unknown(schemas[s.verb], section, name)]
+        readers = [s for s in chapters.values() if not find_unknown(schemas[s.verb], section, name)]
         if not readers:
-            problems.append(f"- {EVERYWHERE}.{key}: no stage has this setting")
-        for stage in readers:
-            stages[stage.name] = Stage(stage.name, stage.verb, {key: value, **stage.settings})
+            problems.append(f"- {EVERYWHERE}.{key}: no chapter has this setting")
+        for chapter in readers:
+            chapters[chapter.name] = Chapter(
+                chapter.name, chapter.verb, {key: value, **chapter.settings}
+            )
     return problems
 
 
@@ -191,16 +193,18 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def _override(stages: dict[str, Stage], text: str) -> str:
+def _override(chapters: dict[str, Chapter], text: str) -> str:
     """Apply an override; return what is wrong with it."""
     name, equals, value = text.partition("=")
-    stage, dot, key = name.strip().partition(".")
+    chapter, dot, key = name.strip().partition(".")
     if not (equals and dot and "." in key):
-        return "expected stage.section.key=value"
-    if stage not in stages:
-        return f"no stage {stage!r}; there are {', '.join(stages)}"
-    before = stages[stage]
-    stages[stage] = Stage(stage, before.verb, {**before.settings, key: _typed(value.strip())})
+        return "expected chapter.section.key=value"
+    if chapter not in chapters:
+        return f"no chapter {chapter!r}; there are {', '.join(chapters)}"
+    before = chapters[chapter]
+    chapters[chapter] = Chapter(
+        chapter, before.verb, {**before.settings, key: _typed(value.strip())}
+    )
     return ""
 
 
@@ -216,19 +220,20 @@ def _toml(value: Any) -> str:
     return to_toml(tuple(value) if isinstance(value, list) else value)
 
 
-def _in_order(file: Path, stages: Mapping[str, Stage]) -> list[Stage]:
-    """Return stages so that each stands after those it reads; otherwise as in the file."""
-    ordered: dict[str, Stage] = {}
-    while len(ordered) < len(stages):
+def _in_order(file: Path, chapters: Mapping[str, Chapter]) -> list[Chapter]:
+    """Return chapters so that each stands after those it reads; otherwise as in the file."""
+    ordered: dict[str, Chapter] = {}
+    while len(ordered) < len(chapters):
         ready = [
-            stage
-            for name, stage in stages.items()
-            if name not in ordered and all(found.stage in ordered for _, found in stage.references)
+            chapter
+            for name, chapter in chapters.items()
+            if name not in ordered
+            and all(found.chapter in ordered for _, found in chapter.references)
         ]
         if not ready:
-            left = ", ".join(name for name in stages if name not in ordered)
+            left = ", ".join(name for name in chapters if name not in ordered)
             raise ConfigError(
-                f"{file}: the stages {left} wait for each other. A stage reads what earlier ones wrote."
+                f"{file}: the chapters {left} wait for each other. A chapter reads what earlier ones wrote."
             )
         ordered[ready[0].name] = ready[0]
     return list(ordered.values())

@@ -1,4 +1,4 @@
-"""What each stage has to do, counted before anything runs: passes of images, bytes, workers."""
+"""What each chapter has to do, counted before anything runs: passes of images, bytes, workers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,17 +9,17 @@ from efn_compose.arch.cost import cost
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
-from efn_compose.jobs.pipeline.stages import (
+from efn_compose.jobs.pipeline.chapters import (
     ASKED,
+    CHAPTER_VERBS,
     READS,
     RUN,
-    STAGE_VERBS,
     first_training,
     product_kind,
     stand_ins,
-    submitting_stage,
+    submitting_chapter,
 )
-from efn_compose.jobs.pipeline.story import Stage, Story, as_reference
+from efn_compose.jobs.pipeline.story import Chapter, Story, as_reference
 from efn_compose.jobs.pretraining.options import PretrainConfig
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.train.selfsup.options import TWO_VIEWS
@@ -32,7 +32,7 @@ _KEPT_BY_SEARCH = 8
 
 @dataclass(frozen=True)
 class Load:
-    """Images that one network sees in a stage.
+    """Images that one network sees in a chapter.
 
     Args:
         spec: The network.
@@ -53,7 +53,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage has to do.
+    """What a chapter has to do.
 
     Args:
         loads: What networks have to see.
@@ -76,9 +76,9 @@ class Counted:
 
     Args:
         story: The story.
-        configs: Of each stage, by its name.
+        configs: Of each chapter, by its name.
         specs: The network of each weight file, by its entry.
-        images: Images of a source, by "stage section.key".
+        images: Images of a source, by "chapter section.key".
         machine: Where it will run.
     """
 
@@ -88,40 +88,40 @@ class Counted:
     images: Mapping[str, int]
     machine: Machine
 
-    def networks(self, stage: Stage) -> list[ArchSpec]:
-        """Return the networks that a stage works with, the first one first."""
-        config = self.configs[stage.name]
-        if stage.verb == "train" and config.weights.variants:
+    def networks(self, chapter: Chapter) -> list[ArchSpec]:
+        """Return the networks that a chapter works with, the first one first."""
+        config = self.configs[chapter.name]
+        if chapter.verb == "train" and config.weights.variants:
             return [arch_spec(name) for name in config.weights.variants]
-        if stage.verb == "evolve" and config.donors.variant:
+        if chapter.verb == "evolve" and config.donors.variant:
             return [arch_spec(config.donors.variant)]
-        if stage.verb == "nest":
+        if chapter.verb == "nest":
             return [arch_spec(config.nest.into)]
-        return self.given(stage)[:1]
+        return self.given(chapter)[:1]
 
-    def given(self, stage: Stage) -> list[ArchSpec]:
-        """Return the networks whose weights a stage starts with."""
-        value = stage.settings.get(STAGE_VERBS[stage.verb].start)
+    def given(self, chapter: Chapter) -> list[ArchSpec]:
+        """Return the networks whose weights a chapter starts with."""
+        value = chapter.settings.get(CHAPTER_VERBS[chapter.verb].start)
         found = []
         for entry in value if isinstance(value, list) else [value]:
             reference = as_reference(entry)
             if reference is not None:
-                found += self.networks(self.story[reference.stage])[:1]
+                found += self.networks(self.story[reference.chapter])[:1]
             elif isinstance(entry, str) and entry in self.specs:
                 found.append(self.specs[entry])
         return found
 
-    def work(self, stage: Stage) -> Work:
-        """Return what a stage has to do.
+    def work(self, chapter: Chapter) -> Work:
+        """Return what a chapter has to do.
 
         Raises:
             ConfigError: It does not fit into the machine's memory.
         """
-        return _COUNT.get(stage.verb, _nothing)(self, stage)
+        return _COUNT.get(chapter.verb, _nothing)(self, chapter)
 
     def early(self) -> Work | None:
         """Return the work of the first submission, plan B: one epoch of the first training's network."""
-        trained, last = first_training(self.story), submitting_stage(self.story)
+        trained, last = first_training(self.story), submitting_chapter(self.story)
         if trained is None or last is None:
             return None
         config: TrainConfig = self.configs[trained.name]
@@ -134,11 +134,11 @@ class Counted:
         demand = _demand(config, spec, config.train.batch_size, size, images, 1)
         return Work((load,), _FILES_PER_TRAINING * _file_bytes(spec), device=demand.device)
 
-    def asked(self, stage: Stage) -> list[tuple[ArchSpec, int, int]]:
-        """Return the networks that a stage asks: each with its size and how many there are."""
+    def asked(self, chapter: Chapter) -> list[tuple[ArchSpec, int, int]]:
+        """Return the networks that a chapter asks: each with its size and how many there are."""
         found: list[tuple[ArchSpec, int, int]] = []
-        for key, reference in stage.references:
-            writer = self.story[reference.stage]
+        for key, reference in chapter.references:
+            writer = self.story[reference.chapter]
             config = self.configs[writer.name]
             if key not in READS or not isinstance(config, TrainConfig):
                 continue
@@ -150,15 +150,15 @@ class Counted:
         return found
 
 
-def _nothing(counted: Counted, stage: Stage) -> Work:
-    """Count a stage that only reads and writes files."""
-    return Work((), sum(_file_bytes(spec) for spec in counted.networks(stage)))
+def _nothing(counted: Counted, chapter: Chapter) -> Work:
+    """Count a chapter that only reads and writes files."""
+    return Work((), sum(_file_bytes(spec) for spec in counted.networks(chapter)))
 
 
-def _train(counted: Counted, stage: Stage) -> Work:
-    config: TrainConfig = counted.configs[stage.name]
-    validation, networks = config.validation, counted.networks(stage)
-    images = counted.images[f"{stage.name} data.source"]
+def _train(counted: Counted, chapter: Chapter) -> Work:
+    config: TrainConfig = counted.configs[chapter.name]
+    validation, networks = config.validation, counted.networks(chapter)
+    images = counted.images[f"{chapter.name} data.source"]
     images = min(images, config.data.images or images)
     each = validation.folds * validation.seeds
     learnt = images * (1 - 1 / validation.cut)
@@ -183,41 +183,41 @@ def _train(counted: Counted, stage: Stage) -> Work:
     return Work(
         tuple(loads),
         bytes_each * each,
-        _plan(counted, stage, largest, each * len(networks), "train.batch_size"),
+        _plan(counted, chapter, largest, each * len(networks), "train.batch_size"),
         device=largest.device,
     )
 
 
-def _pretrain(counted: Counted, stage: Stage) -> Work:
-    config: PretrainConfig = counted.configs[stage.name]
+def _pretrain(counted: Counted, chapter: Chapter) -> Work:
+    config: PretrainConfig = counted.configs[chapter.name]
     options, size = config.pretrain, config.unlabelled.size
-    images = counted.images[f"{stage.name} unlabelled.source"]
+    images = counted.images[f"{chapter.name} unlabelled.source"]
     images = min(images, config.unlabelled.images or images)
     cells = len(options.methods) * options.seeds
     views = sum(2 if name in TWO_VIEWS else 1 for name in options.methods) * options.seeds
-    (spec,) = counted.networks(stage)
+    (spec,) = counted.networks(chapter)
     demand = _demand(config, spec, 2 * options.batch_size, size, images, 1)
     loads = [Load(spec, size, views * options.epochs * images, workers=_workers(demand, cells))]
-    if judged := counted.images.get(f"{stage.name} labelled.source", 0):
+    if judged := counted.images.get(f"{chapter.name} labelled.source", 0):
         judged = min(judged, config.labelled.images or judged)
         trainings = (cells + 1) * config.labelled.seeds * config.labelled.epochs
         loads.append(Load(spec, size, trainings * judged / 2, trainings * judged, loads[0].workers))
     return Work(
         tuple(loads),
         _FILES_PER_TRAINING * _file_bytes(spec) * cells,
-        _plan(counted, stage, demand, cells, "pretrain.batch_size"),
+        _plan(counted, chapter, demand, cells, "pretrain.batch_size"),
         device=demand.device,
     )
 
 
-def _evolve(counted: Counted, stage: Stage) -> Work:
-    config: RunConfig = counted.configs[stage.name]
+def _evolve(counted: Counted, chapter: Chapter) -> Work:
+    config: RunConfig = counted.configs[chapter.name]
     data, fitness = config.data, config.fitness
-    images = counted.images[f"{stage.name} data.source"]
+    images = counted.images[f"{chapter.name} data.source"]
     learnt = data.train_images or round(0.6 * images)
     scored = (data.validation_images or round(0.2 * images)) + min(learnt, data.statistics_images)
     donors = len(config.donors.files) * (1 + config.donors.siblings)
-    (spec,) = counted.networks(stage)
+    (spec,) = counted.networks(chapter)
     demand = _demand(config, spec, fitness.batch_size, data.size, images, donors)
     workers = _workers(demand, donors)
     plan = config.kind.plan(config.finals, donors, workers or 1, config.budget)
@@ -226,25 +226,25 @@ def _evolve(counted: Counted, stage: Stage) -> Work:
     return Work(
         (load,),
         _FILES_PER_TRAINING * _file_bytes(spec) * _KEPT_BY_SEARCH,
-        _plan(counted, stage, demand, demand.workers, "fitness.batch_size"),
+        _plan(counted, chapter, demand, demand.workers, "fitness.batch_size"),
         config.budget.hours,
         demand.device,
     )
 
 
-def _ask(counted: Counted, stage: Stage) -> Work:
-    images = counted.images[f"{stage.name} {ASKED[stage.verb]}"]
-    views = max(1, getattr(counted.configs[stage.name], stage.verb).tta)
+def _ask(counted: Counted, chapter: Chapter) -> Work:
+    images = counted.images[f"{chapter.name} {ASKED[chapter.verb]}"]
+    views = max(1, getattr(counted.configs[chapter.name], chapter.verb).tta)
     return Work(
         tuple(
             # Networks of one kind are built once, and take turns in it.
             Load(spec, size, 0, views * images * count)
-            for spec, size, count in counted.asked(stage)
+            for spec, size, count in counted.asked(chapter)
         )
     )
 
 
-_COUNT: Mapping[str, Callable[[Counted, Stage], Work]] = {
+_COUNT: Mapping[str, Callable[[Counted, Chapter], Work]] = {
     "train": _train,
     "pretrain": _pretrain,
     "evolve": _evolve,
@@ -268,13 +268,13 @@ def _workers(demand: Demand, tasks: int) -> int:
 
 
 def _plan(
-    counted: Counted, stage: Stage, demand: Demand, tasks: int, batch_setting: str
+    counted: Counted, chapter: Chapter, demand: Demand, tasks: int, batch_setting: str
 ) -> MemoryPlan:
     demand = replace(demand, workers=min(demand.workers, max(1, tasks)))
     plan = MemoryPlan(demand, counted.machine)
-    if counted.configs[stage.name].executor.address:
+    if counted.configs[chapter.name].executor.address:
         return plan
     try:
         return plan.check(batch_setting)
     except ConfigError as error:
-        raise ConfigError(f"{stage.name}: {error}") from None
+        raise ConfigError(f"{chapter.name}: {error}") from None

@@ -1,4 +1,4 @@
-"""What the answer would have been without each stage, as far as the stages' own files tell for nothing."""
+"""What the answer would have been without each chapter, as far as the chapters' own files tell."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,26 +13,26 @@ from efn_compose.assess.ensembles.plain import median
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.assess.out_of_fold.file import find_predictions
 from efn_compose.assess.prediction_store import PredictionStore
-from efn_compose.jobs.pipeline.stages import EARLY_FOLDER, submitting_stage, writers_before
-from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.jobs.pipeline.chapters import EARLY_FOLDER, submitting_chapter, writers_before
+from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.store.run_folder import RESULT_FILE
 
 
 @dataclass(frozen=True)
 class Worth:
-    """A stage against what would stand in its place.
+    """A chapter against what would stand in its place.
 
     Args:
-        stage: Its name.
+        chapter: Its name.
         instead: What would stand in its place.
         judged: By what and on which images.
-        gain: How much better the stage is than that; below 0: worse.
+        gain: How much better the chapter is than that; below 0: worse.
         error: Standard error of the paired difference.
-        scores: Of what there is, and of what would stand in the stage's place, where the measure is the
+        scores: Of what there is, and of what would stand in the chapter's place, where the measure is the
             answer's; a loss is below 0.
     """
 
-    stage: str
+    chapter: str
     instead: str
     judged: str
     gain: float
@@ -87,9 +87,9 @@ def final_figure(
     Args:
         story: The story.
         folder: Its run folder.
-        done: The journal's line of each stage that has ended.
+        done: The journal's line of each chapter that has ended.
     """
-    last = submitting_stage(story)
+    last = submitting_chapter(story)
     if last is None or last.verb != "ensemble" or last.name not in done:
         return None
     result = _result(folder / last.name)
@@ -105,10 +105,10 @@ def final_figure(
     return FinalFigure(result["measure"], value, found.low, found.high, words)
 
 
-def worth_of_stages(
+def worth_of_chapters(
     story: Story, folder: Path, done: Mapping[str, Mapping[str, Any]]
 ) -> list[Worth]:
-    """Return what each stage that has ended was worth, in the order of the stages.
+    """Return what each chapter that has ended was worth, in the order of the chapters.
 
     Pretraining and composing have judged themselves by short trainings. Trainings, the ensemble and the
     whole chain are compared on out-of-fold answers, always by the median of networks, so that two rows
@@ -117,23 +117,23 @@ def worth_of_stages(
     Args:
         story: The story.
         folder: Its run folder.
-        done: The journal's line of each stage that has ended.
+        done: The journal's line of each chapter that has ended.
     """
     found: list[Worth] = []
-    for stage in story.stages:
-        if stage.name in done and stage.verb in _WORTH:
-            found += _WORTH[stage.verb](story, stage, folder)
+    for chapter in story.chapters:
+        if chapter.name in done and chapter.verb in _WORTH:
+            found += _WORTH[chapter.verb](story, chapter, folder)
     return found
 
 
 def shared_images(story: Story) -> list[str]:
     """Return a sentence for each search whose images later folds validate: their figures flatter."""
     judged: dict[str, list[str]] = {}
-    for stage in story.stages:
-        for search in writers_before(story, stage) if stage.verb == "train" else []:
-            is_shared = search.settings.get("data.source") == stage.settings.get("data.source")
+    for chapter in story.chapters:
+        for search in writers_before(story, chapter) if chapter.verb == "train" else []:
+            is_shared = search.settings.get("data.source") == chapter.settings.get("data.source")
             if search.verb == "evolve" and is_shared:
-                judged.setdefault(search.name, []).append(stage.name)
+                judged.setdefault(search.name, []).append(chapter.name)
     return [
         f"What {search} wrote was chosen by labels of the images that also judge "
         f"{' and '.join(names)}. Their out-of-fold figures may flatter; those of a test set would not."
@@ -141,13 +141,13 @@ def shared_images(story: Story) -> list[str]:
     ]
 
 
-def _pretrained(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
-    result = _result(folder / stage.name)
+def _pretrained(story: Story, chapter: Chapter, folder: Path) -> Iterator[Worth]:
+    result = _result(folder / chapter.name)
     verdict = result["verdicts"].get(result["of"])
     if verdict is not None:
         loss = verdict["differences"]["loss"]
         yield Worth(
-            stage.name,
+            chapter.name,
             "the donor, absorbed on the same images",
             "loss after a short training",
             -loss["mean"],
@@ -155,22 +155,22 @@ def _pretrained(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
         )
 
 
-def _composed(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
-    result = _result(folder / stage.name)
+def _composed(story: Story, chapter: Chapter, folder: Path) -> Iterator[Worth]:
+    result = _result(folder / chapter.name)
     difference = result["test_difference"]
     if difference is None:
         return
     best, judged = f"the best donor, {result['best_donor']}", "loss after an epoch, test split"
     if result["winner"] == result["best_donor"]:
-        yield Worth(stage.name, f"{best}, which it wrote", judged, 0.0, 0.0)
+        yield Worth(chapter.name, f"{best}, which it wrote", judged, 0.0, 0.0)
     else:
-        yield Worth(stage.name, best, judged, -difference["mean"], difference["standard_error"])
+        yield Worth(chapter.name, best, judged, -difference["mean"], difference["standard_error"])
 
 
-def _combined(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
+def _combined(story: Story, chapter: Chapter, folder: Path) -> Iterator[Worth]:
     store, result = (
-        PredictionStore(folder / stage.name / "predictions"),
-        _result(folder / stage.name),
+        PredictionStore(folder / chapter.name / "predictions"),
+        _result(folder / chapter.name),
     )
     rows, measure = store.rows, result["measure"]
     stated = store.probability()
@@ -186,7 +186,7 @@ def _combined(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
         scores = mine.value, theirs.value
         return Worth(name, instead, where, found.difference, found.standard_error, scores)
 
-    names = [reference.stage for _, reference in stage.references]
+    names = [reference.chapter for _, reference in chapter.references]
     homes = [Path(column.source).name for column in store.columns]
     for name in names if len(names) > 1 else []:
         others = [number for number, home in enumerate(homes) if home != name]
@@ -195,11 +195,11 @@ def _combined(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
     if len(homes) > 1:
         best = max(range(len(homes)), key=lambda n: score(measure, rows.label, stated[n]).value)
         label = store.columns[best].name
-        found = against(stage.name, f"the best network alone, {label}", stated[best])
+        found = against(chapter.name, f"the best network alone, {label}", stated[best])
         yield replace(found, judged=f"{judged}, which also chose that network")
     if result["written"] != "median":
         yield Worth(
-            stage.name,
+            chapter.name,
             f"the median, not {result['written'].replace('_', ' ')}",
             judged,
             result["difference"],
@@ -213,7 +213,10 @@ def _combined(story: Story, stage: Stage, folder: Path) -> Iterator[Worth]:
         has_all = len(set(early.label.tolist())) == len(rows.class_names)
         if names_there == early.image and (has_all or measure != "auc"):
             yield against(
-                "all stages", "plan B, an epoch of the first donor", early.probability, early.number
+                "all chapters",
+                "plan B, an epoch of the first donor",
+                early.probability,
+                early.number,
             )
 
 

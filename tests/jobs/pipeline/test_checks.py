@@ -1,4 +1,4 @@
-"""What would stop a stage later, said before the first one; no network is built."""
+"""What would stop a chapter later, said before the first one; no network is built."""
 
 import re
 
@@ -49,7 +49,7 @@ def refusal(place, tmp_path):
     return say
 
 
-def test_everything_wrong_with_all_stages_is_said_at_once(refusal):
+def test_everything_wrong_with_all_chapters_is_said_at_once(refusal):
     words = refusal(
         ("{relative}", "{answer}"), ("{many}", "{relative}"),
         ("pretrain.epochs = 1", "pretrain.epochs = -1"),
@@ -59,7 +59,7 @@ def test_everything_wrong_with_all_stages_is_said_at_once(refusal):
     assert "answer: ensemble.runs reads run, and {relative} is none" in words
 
 
-def test_a_product_that_no_stage_writes_is_named_with_those_it_writes(refusal):
+def test_a_product_that_no_chapter_writes_is_named_with_those_it_writes(refusal):
     words = refusal(("{relative}", "{relative.wieghts}"))
     assert "{relative.wieghts} is none: relative (pretrain) writes weights" in words
 
@@ -111,7 +111,7 @@ def test_a_submission_about_patients_whose_labels_are_known_is_refused(refusal, 
     ) in words
 
 
-def test_an_unknown_network_is_named_once_also_where_later_stages_read_it(refusal):
+def test_an_unknown_network_is_named_once_also_where_later_chapters_read_it(refusal):
     more = '[large]\nverb = "nest"\nnest.file = "{relative}"\nnest.into = "b99"\n'
     words = refusal(('weights.file = "{relative}"', 'weights.file = "{large}"'), more=more)
     assert (
@@ -121,7 +121,7 @@ def test_an_unknown_network_is_named_once_also_where_later_stages_read_it(refusa
     )
 
 
-def test_images_that_cannot_be_cut_into_a_stages_folds_are_named(refusal):
+def test_images_that_cannot_be_cut_into_a_chapters_folds_are_named(refusal):
     # Of each of four classes there are twelve images.
     words = refusal(overrides=["many.validation.folds=13"])
     assert re.search(r"many: .*cannot be cut into 13 folds", words)
@@ -155,7 +155,7 @@ def test_trainings_of_equal_folds_make_an_ensemble(place, tmp_path):
     assert "more" in prepare_pipeline(story, (), tmp_path / "run").checked.work
 
 
-def test_a_search_in_this_process_is_known_before_any_stage_takes_its_threads(place, tmp_path):
+def test_a_search_in_this_process_is_known_before_any_chapter_takes_its_threads(place, tmp_path):
     assert prepare_pipeline(place / "story.toml", (), tmp_path).checked.search_device == ""
     story = tmp_path / "search.toml"
     story.write_text((place / "story.toml").read_text() + SEARCH)
@@ -168,7 +168,7 @@ def test_a_full_disk_is_named_unless_the_run_itself_has_filled_it(
     refusal, place, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("efn_compose.jobs.pipeline.checks.whole.free_bytes", lambda folder: 1000)
-    assert re.search(r"disk: the stages write about .* are free", refusal())
+    assert re.search(r"disk: the chapters write about .* are free", refusal())
     # An interrupted run has written most of it.
     (tmp_path / "begun/many").mkdir(parents=True)
     with (tmp_path / "begun/many/last.h5").open("wb") as file:
@@ -176,7 +176,7 @@ def test_a_full_disk_is_named_unless_the_run_itself_has_filled_it(
     assert prepare_pipeline(place / "story.toml", (), tmp_path / "begun").checked.work
 
 
-def test_a_dry_run_without_the_gpu_of_its_stages_says_that_no_time_is_known(place):
+def test_a_dry_run_without_the_gpu_of_its_chapters_says_that_no_time_is_known(place):
     prepared = prepare_pipeline(place / "story.toml", ["many.executor.device=gpu"], place / "none")
     assert prepared.checked.work["many"].device == "gpu"
     found = estimate_time(prepared.checked.work)

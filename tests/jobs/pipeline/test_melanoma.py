@@ -35,8 +35,8 @@ def place(tmp_path_factory):
 
 def arguments_of(place):
     donors = json.dumps([f"b5={place}/b5.h5", "{relative}"])
-    tables = [f"{stage}.data.source=csv:{place}/train.csv"
-              for stage in ("magic", "networks", "larger_networks")]  # fmt: skip
+    tables = [f"{chapter}.data.source=csv:{place}/train.csv"
+              for chapter in ("magic", "networks", "larger_networks")]  # fmt: skip
     return [
         "pipeline", str(ROOT / "experiments/melanoma.toml"), "-o", str(place / "run"), "--dry-run",
         "--json", "--set", f"relative.weights.file={place}/b5.h5", f"magic.donors.files={donors}",
@@ -53,7 +53,7 @@ def test_the_night_fits_on_four_cards_and_64_gigabytes(place, monkeypatch, capsy
     )
     assert main(arguments_of(place)) == 0
     found = json.loads(capsys.readouterr().out)
-    rows = {row["stage"]: row for row in found["stages"]}
+    rows = {row["chapter"]: row for row in found["chapters"]}
     assert list(rows) == [
         "plan_b", "relative", "magic", "networks", "first", "larger", "larger_networks", "answer",
     ]  # fmt: skip
@@ -63,7 +63,7 @@ def test_the_night_fits_on_four_cards_and_64_gigabytes(place, monkeypatch, capsy
     # its weights, two moments and another file: 16 bytes per parameter; there are five folds.
     for name, millions in (("networks", 28.3), ("larger_networks", 40.7)):
         assert rows[name]["disk_bytes"] == pytest.approx(5 * 16 * millions * 1e6, rel=0.01)
-    # Three stages read one decoded copy of the images of 456 px; 40 others are no case for the cache.
+    # Three chapters read one decoded copy of the images of 456 px; 40 others are no case for the cache.
     assert found["cache_bytes"] == LABELLED * 456 * 456 * 3 and found["notes"] == []
     # Here is no card to measure on, and no time is made up.
     assert found["seconds"] is None and "GPU" in found["time"]

@@ -1,21 +1,21 @@
-"""Story files: stages, references, order, and what is wrong with them; no network is built."""
+"""Story files: chapters, references, order, and what is wrong with them; no network is built."""
 
 import pytest
 from repository import ROOT
 
 from efn_compose.config import load_config
 from efn_compose.errors import ConfigError
-from efn_compose.jobs.pipeline.stages import (
+from efn_compose.jobs.pipeline.chapters import (
     SCHEMAS,
     first_training,
     overrides_of,
     product_kind,
     stand_ins,
-    submitting_stage,
-    unread_stages,
+    submitting_chapter,
+    unread_chapters,
     with_products,
 )
-from efn_compose.jobs.pipeline.story import Reference, Stage, read_story
+from efn_compose.jobs.pipeline.story import Chapter, Reference, read_story
 
 STORY = """
 [everywhere]
@@ -46,35 +46,35 @@ def read(tmp_path, text, *overrides):
     return read_story(file, SCHEMAS, overrides)
 
 
-def test_stages_stand_after_those_they_read_whatever_the_files_order(tmp_path):
+def test_chapters_stand_after_those_they_read_whatever_the_files_order(tmp_path):
     story = read(tmp_path, STORY)
-    assert [stage.name for stage in story.stages] == ["larger", "many", "answer"]
+    assert [chapter.name for chapter in story.chapters] == ["larger", "many", "answer"]
 
 
-def test_settings_for_everywhere_reach_the_stages_that_have_them_and_lose_to_their_own(tmp_path):
+def test_settings_for_everywhere_reach_the_chapters_that_have_them_and_lose_to_their_own(tmp_path):
     story = read(tmp_path, STORY)
     # A submission has no size of its own; a training's own size wins.
     assert "data.size" not in story["answer"].settings
     assert story["many"].settings["data.size"] == 16
-    assert all(stage.settings["run.seed"] == 7 for stage in story.stages)
+    assert all(chapter.settings["run.seed"] == 7 for chapter in story.chapters)
 
 
 @pytest.mark.parametrize("name", ["story", "melanoma"])
 def test_stories_of_the_experiments_have_settings_that_their_verbs_know(name):
     story = read_story(ROOT / "experiments" / f"{name}.toml", SCHEMAS)
-    assert submitting_stage(story).verb == "ensemble" and first_training(story).name == "networks"
-    for stage in story.stages:
-        load_config(None, overrides_of(stand_ins(story, stage)), SCHEMAS[stage.verb])
+    assert submitting_chapter(story).verb == "ensemble" and first_training(story).name == "networks"
+    for chapter in story.chapters:
+        load_config(None, overrides_of(stand_ins(story, chapter)), SCHEMAS[chapter.verb])
 
 
-def test_a_stage_that_no_submission_is_made_with_is_named(tmp_path):
+def test_a_chapter_that_no_submission_is_made_with_is_named(tmp_path):
     other = "[other]\nverb = 'nest'\nnest.file = '{larger}'\nnest.into = 'b2'\n"
-    assert unread_stages(read(tmp_path, STORY)) == []
-    assert unread_stages(read(tmp_path, STORY + other)) == [
+    assert unread_chapters(read(tmp_path, STORY)) == []
+    assert unread_chapters(read(tmp_path, STORY + other)) == [
         "No submission is made with what other writes."
     ]
     # A story of weights alone hands on its weights.
-    assert unread_stages(read(tmp_path, other.replace("{larger}", "x.h5"))) == []
+    assert unread_chapters(read(tmp_path, other.replace("{larger}", "x.h5"))) == []
 
 
 def test_overrides_win(tmp_path):
@@ -86,13 +86,13 @@ def test_overrides_win(tmp_path):
 def test_a_story_keeps_its_meaning_when_it_is_written_and_read_again(tmp_path):
     story = read(tmp_path, STORY)
     again = read(tmp_path, story.to_toml())
-    assert again.stages == story.stages
+    assert again.chapters == story.chapters
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["no stage"]),
+        ("", ["no chapter"]),
         ("[a]\nverb = 'train'\nb = ", ["not TOML"]),
         ("seed = 3", ["seed: expected a table"]),
         ("[a]\nx = 1", ["a.verb", "'none'", "evolve"]),
@@ -107,11 +107,14 @@ def test_a_story_keeps_its_meaning_when_it_is_written_and_read_again(tmp_path):
         ),
         ("[a]\nverb = 'train'\nrun.path = 'x'", ["a.run.path", "-o"]),
         (STORY + "[everywhere.data2]\nx = 1", ["not TOML"]),
-        ("[everywhere]\ndata.sise = 3\n[a]\nverb = 'train'", ["everywhere.data.sise", "no stage"]),
+        (
+            "[everywhere]\ndata.sise = 3\n[a]\nverb = 'train'",
+            ["everywhere.data.sise", "no chapter"],
+        ),
         (
             "[a]\nverb='train'\nweights.file='{b}'\n[c]\nverb='train'\nweights.file='{d}'",
             [
-                "a: weights.file reads {b}, and there is no stage of that name; there are c",
+                "a: weights.file reads {b}, and there is no chapter of that name; there are c",
                 "c: weights.file reads {d}",
             ],
         ),
@@ -133,27 +136,27 @@ def test_a_missing_file_and_overrides_without_a_place_are_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_story(tmp_path / "none.toml", SCHEMAS)
     with pytest.raises(
-        ConfigError, match=r"(?s)--set size=3: expected.*--set few.data.size=3: no stage"
+        ConfigError, match=r"(?s)--set size=3: expected.*--set few.data.size=3: no chapter"
     ):
         read(tmp_path, STORY, "size=3", "few.data.size=3")
 
 
 def test_a_setting_reads_the_kind_of_product_that_it_wants():
-    trained = Stage("many", "train")
+    trained = Chapter("many", "train")
     assert product_kind(trained, "ensemble.runs", "") == "run"
     assert product_kind(trained, "weights.file", "") == "weights"
     assert product_kind(trained, "ensemble.runs", "weights") == ""
-    assert product_kind(Stage("a", "ensemble"), "weights.file", "") == ""
+    assert product_kind(Chapter("a", "ensemble"), "weights.file", "") == ""
 
 
 def test_references_become_files_in_their_places():
-    stage = Stage(
+    chapter = Chapter(
         "magic", "evolve", {"donors.files": ["x.h5", "{a}", "{b.weights}"], "run.seed": 1}
     )
-    found = with_products(stage, lambda key, read: [f"{key}/{read.stage}/{read.product}"])
+    found = with_products(chapter, lambda key, read: [f"{key}/{read.chapter}/{read.product}"])
     assert found == {
         "donors.files": ["x.h5", "donors.files/a/", "donors.files/b/weights"],
         "run.seed": 1,
     }
-    assert [str(read) for _, read in stage.references] == ["{a}", "{b.weights}"]
-    assert stage.references[1] == ("donors.files", Reference("b", "weights"))
+    assert [str(read) for _, read in chapter.references] == ["{a}", "{b.weights}"]
+    assert chapter.references[1] == ("donors.files", Reference("b", "weights"))

@@ -1,4 +1,4 @@
-"""The work of stages, counted by hand; no network is built."""
+"""The work of chapters, counted by hand; no network is built."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import pytest
 from efn_compose.arch import arch_spec
 from efn_compose.config import load_config
 from efn_compose.jobs.memory_plan import Machine
+from efn_compose.jobs.pipeline.chapters import SCHEMAS, overrides_of, stand_ins
 from efn_compose.jobs.pipeline.checks.networks import impossible_nestings
-from efn_compose.jobs.pipeline.stages import SCHEMAS, overrides_of, stand_ins
 from efn_compose.jobs.pipeline.story import Story, read_story
 from efn_compose.jobs.pipeline.work import Counted
 
@@ -70,15 +70,17 @@ def counted(tmp_path_factory):
     file.write_text(STORY)
     story = read_story(file, SCHEMAS)
     configs = {
-        stage.name: load_config(None, overrides_of(stand_ins(story, stage)), SCHEMAS[stage.verb])
-        for stage in story.stages
+        chapter.name: load_config(
+            None, overrides_of(stand_ins(story, chapter)), SCHEMAS[chapter.verb]
+        )
+        for chapter in story.chapters
     }
     specs = {"small": arch_spec("lite0")}
     return Counted(story, configs, specs, IMAGES, Machine(10**11, 10**11))
 
 
 def test_passes_of_each_verb_by_hand(counted):
-    work = {stage.name: counted.work(stage) for stage in counted.story.stages}
+    work = {chapter.name: counted.work(chapter) for chapter in counted.story.chapters}
     learnt, judged = work["relative"].loads
     # Two views of the one method, one of the other; two seeds, five epochs, 900 images.
     assert learnt.updates == (2 + 1) * 2 * 5 * 900
@@ -95,14 +97,14 @@ def test_passes_of_each_verb_by_hand(counted):
 
 
 def test_weights_that_are_not_there_yet_have_the_network_that_they_will_have(counted):
-    found = {stage.name: counted.networks(stage)[0].variant for stage in counted.story.stages
-             if stage.verb != "ensemble"}  # fmt: skip
+    found = {chapter.name: counted.networks(chapter)[0].variant for chapter in counted.story.chapters
+             if chapter.verb != "ensemble"}  # fmt: skip
     assert found == {"relative": "lite0", "magic": "lite1", "larger": "lite2", "many": "lite2"}
     assert counted.early().loads[0].spec.variant == "lite0"
 
 
 @pytest.mark.parametrize(
-    ("stage", "settings", "said"),
+    ("chapter", "settings", "said"),
     [
         # Lite1, which comes out of the search, is larger than Lite0.
         ("larger", {"nest.into": "lite0"}, "larger: lite1 (family"),
@@ -112,18 +114,20 @@ def test_weights_that_are_not_there_yet_have_the_network_that_they_will_have(cou
          "magic: donors.files are of different networks: lite0, lite4"),
     ],
 )  # fmt: skip
-def test_networks_that_do_not_hold_those_before_them_are_named(counted, stage, settings, said):
+def test_networks_that_do_not_hold_those_before_them_are_named(counted, chapter, settings, said):
     assert list(impossible_nestings(counted)) == []
-    changed = replace(counted.story[stage], settings={**counted.story[stage].settings, **settings})
-    stages = tuple(changed if one.name == stage else one for one in counted.story.stages)
-    story = Story("story", stages)
+    changed = replace(
+        counted.story[chapter], settings={**counted.story[chapter].settings, **settings}
+    )
+    chapters = tuple(changed if one.name == chapter else one for one in counted.story.chapters)
+    story = Story("story", chapters)
     config = load_config(None, overrides_of(stand_ins(story, changed)), SCHEMAS[changed.verb])
     specs = counted.specs | {"large": arch_spec("lite4")}
-    wrong = replace(counted, story=story, configs={**counted.configs, stage: config}, specs=specs)
+    wrong = replace(counted, story=story, configs={**counted.configs, chapter: config}, specs=specs)
     assert said in next(impossible_nestings(wrong))
 
 
-def test_memory_that_is_not_there_is_named_with_its_stage(counted):
+def test_memory_that_is_not_there_is_named_with_its_chapter(counted):
     small = Counted(counted.story, counted.configs, counted.specs, IMAGES, Machine(10**8, 10**11))
     with pytest.raises(Exception, match="many: The run does not fit on this machine"):
         small.work(small.story["many"])

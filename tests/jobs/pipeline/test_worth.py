@@ -1,4 +1,4 @@
-"""What stages were worth, beside the same arithmetic by hand; no network is built."""
+"""What chapters were worth, beside the same arithmetic by hand; no network is built."""
 
 import json
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from efn_compose.assess.prediction_store import Column, RowTable, StoreWriter
-from efn_compose.jobs.pipeline.stages import SCHEMAS
+from efn_compose.jobs.pipeline.chapters import SCHEMAS
 from efn_compose.jobs.pipeline.story import read_story
-from efn_compose.jobs.pipeline.worth import Worth, final_figure, shared_images, worth_of_stages
+from efn_compose.jobs.pipeline.worth import Worth, final_figure, shared_images, worth_of_chapters
 
 STORY = """
 [relative]
@@ -45,9 +45,9 @@ def story(tmp_path):
     return read_story(file, SCHEMAS)
 
 
-def write(tmp_path, stage, **result):
-    (tmp_path / stage).mkdir()
-    (tmp_path / stage / "result.json").write_text(json.dumps(result))
+def write(tmp_path, chapter, **result):
+    (tmp_path / chapter).mkdir()
+    (tmp_path / chapter / "result.json").write_text(json.dumps(result))
 
 
 def test_each_training_is_compared_with_the_others_alone(story, tmp_path):
@@ -62,7 +62,7 @@ def test_each_training_is_compared_with_the_others_alone(story, tmp_path):
     with StoreWriter(tmp_path / "answer/predictions", rows) as store:
         for number, home in enumerate(("many", "many", "more")):
             store.add(Column(f"c{number}", source=str(tmp_path / home)), stated[number])
-    found = {one.stage: one for one in worth_of_stages(story, tmp_path, {"answer": {}})}
+    found = {one.chapter: one for one in worth_of_chapters(story, tmp_path, {"answer": {}})}
 
     def losses(columns):
         middle = np.median(stated[columns].astype(np.float64), axis=0)
@@ -93,8 +93,8 @@ def test_pretraining_and_composing_have_judged_themselves(story, tmp_path):
     loss = {"mean": -0.25, "standard_error": 0.1}
     write(tmp_path, "relative", of="v", verdicts={"v": {"differences": {"loss": loss}}})
     write(tmp_path, "magic", winner="a", best_donor="a", test_difference=loss)
-    found = worth_of_stages(story, tmp_path, {"relative": {}, "magic": {}})
-    assert [(one.stage, one.gain, one.words) for one in found] == [
+    found = worth_of_chapters(story, tmp_path, {"relative": {}, "magic": {}})
+    assert [(one.chapter, one.gain, one.words) for one in found] == [
         ("relative", 0.25, "pays"),
         # The best donor was written: without the search it would stand there, too.
         ("magic", 0.0, "adds nothing"),

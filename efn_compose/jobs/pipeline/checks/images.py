@@ -1,4 +1,4 @@
-"""What would stop a stage later on account of its images: sources, folds, patients in two sets."""
+"""What would stop a chapter later on account of its images: sources, folds, patients in two sets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,11 +10,11 @@ from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.split import split
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import EfnComposeError
-from efn_compose.jobs.pipeline.stages import ASKED, writers_before
-from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.jobs.pipeline.chapters import ASKED, writers_before
+from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.jobs.trainings.options import TrainConfig
 
-#: Settings that name images; which of them a stage has, its configuration says.
+#: Settings that name images; which of them a chapter has, its configuration says.
 _SOURCES = ("data.source", "labelled.source", "unlabelled.source", "predict.source")
 #: By verb, the setting whose images are looked at with their labels.
 _LABELLED = {"train": "data.source", "evolve": "data.source", "pretrain": "labelled.source"}
@@ -23,27 +23,27 @@ Tables = Mapping[str, ImageTable | str]
 
 
 def wrong_images(story: Story, configs: Mapping[str, Any], images: dict[str, int]) -> list[str]:
-    """Return problems of images, stage by stage.
+    """Return problems of images, chapter by chapter.
 
     Args:
         story: The story.
-        configs: Configuration of each stage, by its name.
-        images: Receives the number of images of each source, by "stage section.key".
+        configs: Configuration of each chapter, by its name.
+        images: Receives the number of images of each source, by "chapter section.key".
     """
     problems = []
     tables: dict[str, ImageTable | str] = {}
     read: dict[tuple[str, tuple[str, ...], str], ImageTable | str] = {}
-    for stage in story.stages:
+    for chapter in story.chapters:
         for key in _SOURCES:
-            asked = _asked(configs[stage.name], key)
+            asked = _asked(configs[chapter.name], key)
             if not asked[0]:
                 continue
             table = read[asked] = read[asked] if asked in read else _table(*asked)
-            tables[f"{stage.name} {key}"] = table
+            tables[f"{chapter.name} {key}"] = table
             if isinstance(table, str):
-                problems.append(f"- {stage.name}: {key}: {table}")
+                problems.append(f"- {chapter.name}: {key}: {table}")
             else:
-                images[f"{stage.name} {key}"] = len(table)
+                images[f"{chapter.name} {key}"] = len(table)
     folds = _Folds(configs, tables)
     return [
         *problems,
@@ -70,18 +70,18 @@ class _Folds:
     """Folds of trainings that are known before, each cut once.
 
     Args:
-        configs: Configuration of each stage, by its name.
-        tables: Images or what is wrong with them, by "stage section.key".
+        configs: Configuration of each chapter, by its name.
+        tables: Images or what is wrong with them, by "chapter section.key".
     """
 
     def __init__(self, configs: Mapping[str, Any], tables: Tables) -> None:
         self.configs, self.tables = configs, tables
         self._cut: dict[tuple[int, int, int], np.ndarray | str] = {}
 
-    def of(self, stage: Stage) -> np.ndarray | str | None:
+    def of(self, chapter: Chapter) -> np.ndarray | str | None:
         """Return (image,) the fold of each, what is wrong with them, or None where it is not known."""
-        config = self.configs[stage.name]
-        table = self.tables.get(f"{stage.name} data.source")
+        config = self.configs[chapter.name]
+        table = self.tables.get(f"{chapter.name} data.source")
         if not isinstance(config, TrainConfig) or not isinstance(table, ImageTable):
             return None
         if not is_cut_as_it_is(config):
@@ -97,51 +97,51 @@ class _Folds:
 
 def _impossible_folds(story: Story, folds: _Folds) -> Iterator[str]:
     """Yield each training whose images cannot be cut into its folds."""
-    for stage in story.stages:
-        found = folds.of(stage)
+    for chapter in story.chapters:
+        found = folds.of(chapter)
         if isinstance(found, str):
-            yield f"- {stage.name}: {found}"
+            yield f"- {chapter.name}: {found}"
 
 
 def _impossible_splits(story: Story, configs: Mapping[str, Any], tables: Tables) -> Iterator[str]:
     """Yield each search and each verdict of a pretraining whose labelled images cannot be split."""
-    for stage in story.stages:
-        table = tables.get(f"{stage.name} {_LABELLED.get(stage.verb, '')}")
+    for chapter in story.chapters:
+        table = tables.get(f"{chapter.name} {_LABELLED.get(chapter.verb, '')}")
         if not isinstance(table, ImageTable):
             continue
-        config = configs[stage.name]
+        config = configs[chapter.name]
         try:
-            if stage.verb == "pretrain":
+            if chapter.verb == "pretrain":
                 table.all_labelled()
-            elif stage.verb == "evolve" and not config.data.unreadable_share:
+            elif chapter.verb == "evolve" and not config.data.unreadable_share:
                 split(table, config.data, config.run.seed)
         except EfnComposeError as error:
-            yield f"- {stage.name}: {error}"
+            yield f"- {chapter.name}: {error}"
 
 
 def _unequal_folds(story: Story, folds: _Folds) -> Iterator[str]:
     """Yield each ensemble whose trainings are not validated on the same images, fold by fold."""
-    for stage in story.stages:
-        if stage.verb != "ensemble":
+    for chapter in story.chapters:
+        if chapter.verb != "ensemble":
             continue
-        trainings = [story[found.stage] for _, found in stage.references]
+        trainings = [story[found.chapter] for _, found in chapter.references]
         for training in trainings:
             if folds.configs[training.name].validation.folds < 2:
                 yield (
-                    f"- {stage.name}: {training.name} has one fold, and an ensemble needs an answer "
+                    f"- {chapter.name}: {training.name} has one fold, and an ensemble needs an answer "
                     f"out of fold to every image. Set {training.name}.validation.folds to 2 or more"
                 )
         known = [(one, rows) for one in trainings if isinstance(rows := folds.of(one), np.ndarray)]
         for one, rows in known[1:]:
             if not (np.array_equal(rows, known[0][1]) and _same_images(folds, one, known[0][0])):
                 yield (
-                    f"- {stage.name}: {known[0][0].name} and {one.name} have other folds, which "
+                    f"- {chapter.name}: {known[0][0].name} and {one.name} have other folds, which "
                     "cannot be joined. Give both the same data.source, validation.folds and run.seed"
                 )
 
 
-def _same_images(folds: _Folds, one: Stage, other: Stage) -> bool:
-    mine, theirs = (folds.tables[f"{stage.name} data.source"] for stage in (one, other))
+def _same_images(folds: _Folds, one: Chapter, other: Chapter) -> bool:
+    mine, theirs = (folds.tables[f"{chapter.name} data.source"] for chapter in (one, other))
     if isinstance(mine, str) or isinstance(theirs, str) or mine is theirs:
         return True
     names = ([table.image_name(n) for n in range(len(table))] for table in (mine, theirs))
@@ -166,17 +166,17 @@ def _table(source: str, columns: tuple[str, ...], folder: str) -> ImageTable | s
 
 def _shared_patients(story: Story, configs: Mapping[str, Any], tables: Tables) -> Iterator[str]:
     """Yield each submission whose images show patients whose labels are known."""
-    for last in story.stages:
+    for last in story.chapters:
         if last.verb not in ASKED:
             continue
         asked = _patients(tables, last, ASKED[last.verb])
         readers: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-        for stage in writers_before(story, last):
-            key = _LABELLED.get(stage.verb, "")
-            shared = tuple(sorted(asked & _patients(tables, stage, key)))
+        for chapter in writers_before(story, last):
+            key = _LABELLED.get(chapter.verb, "")
+            shared = tuple(sorted(asked & _patients(tables, chapter, key)))
             if shared:
-                source = _asked(configs[stage.name], key)[0]
-                readers.setdefault((source, shared), []).append(stage.name)
+                source = _asked(configs[chapter.name], key)[0]
+                readers.setdefault((source, shared), []).append(chapter.name)
         for (source, shared), names in readers.items():
             named = ", ".join(shared[:_LISTED]) + (", …" if len(shared) > _LISTED else "")
             yield (
@@ -185,6 +185,6 @@ def _shared_patients(story: Story, configs: Mapping[str, Any], tables: Tables) -
             )
 
 
-def _patients(tables: Tables, stage: Stage, key: str) -> set[str]:
-    table = tables.get(f"{stage.name} {key}")
+def _patients(tables: Tables, chapter: Chapter, key: str) -> set[str]:
+    table = tables.get(f"{chapter.name} {key}")
     return set(table.group_names) if isinstance(table, ImageTable) and table.group_names else set()

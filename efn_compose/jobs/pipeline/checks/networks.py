@@ -1,4 +1,4 @@
-"""What would stop a stage later on account of its network: nestings, BatchNorm."""
+"""What would stop a chapter later on account of its network: nestings, BatchNorm."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from efn_compose.arch import ArchSpec, arch_spec
 from efn_compose.donors.group_norm import needs_batch_norm
 from efn_compose.errors import EfnComposeError
-from efn_compose.jobs.pipeline.stages import STAGE_VERBS
-from efn_compose.jobs.pipeline.story import Stage, Story, as_reference
+from efn_compose.jobs.pipeline.chapters import CHAPTER_VERBS
+from efn_compose.jobs.pipeline.story import Chapter, Story, as_reference
 from efn_compose.jobs.pipeline.work import Counted
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.nesting.plan import plan_nesting
@@ -17,24 +17,24 @@ _NEEDS_BATCH_NORM = {"pretrain": "a pretraining", "evolve": "a search", "nest": 
 
 
 def impossible_nestings(counted: Counted) -> Iterator[str]:
-    """Yield each stage whose network does not hold those it reads."""
-    for stage in counted.story.stages:
-        config = counted.configs[stage.name]
+    """Yield each chapter whose network does not hold those it reads."""
+    for chapter in counted.story.chapters:
+        config = counted.configs[chapter.name]
         try:
-            given = counted.given(stage)
+            given = counted.given(chapter)
         except EfnComposeError:
-            # An unknown network is named at the stage that asks for it.
+            # An unknown network is named at the chapter that asks for it.
             continue
         targets: tuple[str, ...] = ()
-        if stage.verb == "nest":
+        if chapter.verb == "nest":
             targets = (config.nest.into,)
-        elif stage.verb == "train":
+        elif chapter.verb == "train":
             targets = config.weights.variants
-        elif stage.verb == "evolve":
+        elif chapter.verb == "evolve":
             variants = dict.fromkeys(spec.variant for spec in given)
             if not config.donors.variant and len(variants) > 1:
                 yield (
-                    f"- {stage.name}: donors.files are of different networks: {', '.join(variants)}. "
+                    f"- {chapter.name}: donors.files are of different networks: {', '.join(variants)}. "
                     "Set donors.variant to the largest one"
                 )
             targets = (config.donors.variant,) if config.donors.variant else ()
@@ -44,34 +44,34 @@ def impossible_nestings(counted: Counted) -> Iterator[str]:
                     if arch_spec(target).variant != spec.variant:
                         plan_nesting([spec], arch_spec(target))
                 except EfnComposeError as error:
-                    yield f"- {stage.name}: {error}"
+                    yield f"- {chapter.name}: {error}"
 
 
 def wrong_normalisation(
     story: Story, configs: Mapping[str, Any], specs: Mapping[str, ArchSpec]
 ) -> Iterator[str]:
-    """Yield each stage that needs BatchNorm where its weights have, or will have, GroupNorm."""
+    """Yield each chapter that needs BatchNorm where its weights have, or will have, GroupNorm."""
 
     def has_group_norm(entry: str) -> bool:
         reference = as_reference(entry)
         if reference is None:
             return entry in specs and specs[entry].normalisation == "group"
-        config = configs[reference.stage]
+        config = configs[reference.chapter]
         return (isinstance(config, TrainConfig) and config.train.has_group_norm) or any(
-            map(has_group_norm, _weights_of(story[reference.stage]))
+            map(has_group_norm, _weights_of(story[reference.chapter]))
         )
 
-    for stage in story.stages:
-        doing = _NEEDS_BATCH_NORM.get(stage.verb, "")
-        if isinstance(config := configs[stage.name], TrainConfig) and config.train.advprop:
+    for chapter in story.chapters:
+        doing = _NEEDS_BATCH_NORM.get(chapter.verb, "")
+        if isinstance(config := configs[chapter.name], TrainConfig) and config.train.advprop:
             doing = "advprop"
         if doing:
-            for entry in filter(has_group_norm, _weights_of(stage)):
-                key = STAGE_VERBS[stage.verb].start
-                yield f"- {stage.name}: {key}: {needs_batch_norm(entry, doing)}"
+            for entry in filter(has_group_norm, _weights_of(chapter)):
+                key = CHAPTER_VERBS[chapter.verb].start
+                yield f"- {chapter.name}: {key}: {needs_batch_norm(entry, doing)}"
 
 
-def _weights_of(stage: Stage) -> list[str]:
-    """Return the weights that a stage starts from: files, or references to other stages."""
-    value = stage.settings.get(STAGE_VERBS[stage.verb].start, [])
+def _weights_of(chapter: Chapter) -> list[str]:
+    """Return the weights that a chapter starts from: files, or references to other chapters."""
+    value = chapter.settings.get(CHAPTER_VERBS[chapter.verb].start, [])
     return value if isinstance(value, list) else [value]

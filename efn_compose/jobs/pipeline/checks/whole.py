@@ -1,4 +1,4 @@
-"""What would stop a stage later, found before the first one starts."""
+"""What would stop a chapter later, found before the first one starts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.memory_plan import Machine
-from efn_compose.jobs.pipeline.checks.images import wrong_images
-from efn_compose.jobs.pipeline.checks.networks import impossible_nestings, wrong_normalisation
-from efn_compose.jobs.pipeline.stages import (
+from efn_compose.jobs.pipeline.chapters import (
+    CHAPTER_VERBS,
     EARLY_FOLDER,
     READS,
-    STAGE_VERBS,
     overrides_of,
     product_kind,
     stand_ins,
 )
-from efn_compose.jobs.pipeline.story import Stage, Story
+from efn_compose.jobs.pipeline.checks.images import wrong_images
+from efn_compose.jobs.pipeline.checks.networks import impossible_nestings, wrong_normalisation
+from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.jobs.pipeline.work import Counted, Work
 from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.store.atomic import existing_folder, free_bytes
@@ -32,10 +32,10 @@ from efn_compose.store.atomic import existing_folder, free_bytes
 
 @dataclass(frozen=True)
 class Checked:
-    """What is known of a story before its first stage.
+    """What is known of a story before its first chapter.
 
     Args:
-        work: What each stage has to do, by its name; plan B before all others.
+        work: What each chapter has to do, by its name; plan B before all others.
         licences: Those that each of the story's weight files states, by its entry; none is empty.
         cache_bytes: What decoded images take in the cache of this machine.
         search_device: Of a search in this process, which has one thread; empty: there is none.
@@ -48,7 +48,7 @@ class Checked:
 
 
 def check_story(story: Story, folder: Path) -> Checked:
-    """Check every stage: settings, what it reads of others, weights, images, memory, room on the disk.
+    """Check every chapter: settings, what it reads of others, weights, images, memory, room on the disk.
 
     Args:
         story: The story.
@@ -58,22 +58,22 @@ def check_story(story: Story, folder: Path) -> Checked:
         What it takes, and the licences of its weights.
 
     Raises:
-        ConfigError: Everything that is wrong, stage by stage.
+        ConfigError: Everything that is wrong, chapter by chapter.
     """
     problems: list[str] = []
     configs: dict[str, Any] = {}
-    for stage in story.stages:
-        wrong = list(_wrong_references(story, stage))
+    for chapter in story.chapters:
+        wrong = list(_wrong_references(story, chapter))
         if wrong:
             problems += wrong
             continue
-        settings = stand_ins(story, stage) | {"run.path": str(folder / stage.name)}
+        settings = stand_ins(story, chapter) | {"run.path": str(folder / chapter.name)}
         try:
-            configs[stage.name] = load_config(
-                None, overrides_of(settings), STAGE_VERBS[stage.verb].schema
+            configs[chapter.name] = load_config(
+                None, overrides_of(settings), CHAPTER_VERBS[chapter.verb].schema
             )
         except EfnComposeError as error:
-            problems.append(f"- {stage.name}: {error}")
+            problems.append(f"- {chapter.name}: {error}")
     specs: dict[str, ArchSpec] = {}
     licences: dict[str, tuple[str, ...]] = {}
     images: dict[str, int] = {}
@@ -89,9 +89,9 @@ def check_story(story: Story, folder: Path) -> Checked:
         counted = Counted(story, configs, specs, images, Machine.here())
         problems += impossible_nestings(counted)
     if not problems:
-        for stage in story.stages:
+        for chapter in story.chapters:
             try:
-                work[stage.name] = counted.work(stage)
+                work[chapter.name] = counted.work(chapter)
             except EfnComposeError as error:
                 problems.append(f"- {error}")
         early = counted.early() if not problems else None
@@ -116,16 +116,16 @@ def check_story(story: Story, folder: Path) -> Checked:
     return Checked(work, licences, cached, kinds[0] if kinds else "")
 
 
-def _wrong_references(story: Story, stage: Stage) -> Iterator[str]:
-    for key, found in stage.references:
+def _wrong_references(story: Story, chapter: Chapter) -> Iterator[str]:
+    for key, found in chapter.references:
         if key not in READS:
-            yield f"- {stage.name}: {key} reads no product of another stage; received {found}"
-        elif not product_kind(story[found.stage], key, found.product):
-            writes = ", ".join(STAGE_VERBS[story[found.stage].verb].writes)
+            yield f"- {chapter.name}: {key} reads no product of another chapter; received {found}"
+        elif not product_kind(story[found.chapter], key, found.product):
+            writes = ", ".join(CHAPTER_VERBS[story[found.chapter].verb].writes)
             wanted = " or ".join(READS[key])
             yield (
-                f"- {stage.name}: {key} reads {wanted}, and {found} is none: "
-                f"{found.stage} ({story[found.stage].verb}) writes {writes}"
+                f"- {chapter.name}: {key} reads {wanted}, and {found} is none: "
+                f"{found.chapter} ({story[found.chapter].verb}) writes {writes}"
             )
 
 
@@ -135,8 +135,8 @@ def _wrong_weights(
     """Return problems of weights; note network and licences of each file, which is read once."""
     wrong: dict[str, str] = {}
     problems = []
-    for stage in story.stages:
-        settings = stand_ins(story, stage)
+    for chapter in story.chapters:
+        settings = stand_ins(story, chapter)
         for key in ("weights.file", "donors.files", "convert.file", "nest.file"):
             value = settings.get(key, [])
             for entry in value if isinstance(value, list) else [value]:
@@ -148,7 +148,7 @@ def _wrong_weights(
                     except EfnComposeError as error:
                         wrong[entry] = str(error)
                 if entry in wrong:
-                    problems.append(f"- {stage.name}: {key}: {wrong[entry]}")
+                    problems.append(f"- {chapter.name}: {key}: {wrong[entry]}")
     return problems
 
 
@@ -166,7 +166,7 @@ def _cache_bytes(configs: Mapping[str, Any], work: Mapping[str, Work]) -> int:
 def _lack_of_room(room: int, cached: int, folder: Path, machine: Machine) -> Iterator[str]:
     if cached > machine.disk_bytes:
         yield (
-            f"- cache: the decoded images of all stages take {cached / 1e9:.1f} GB, and "
+            f"- cache: the decoded images of all chapters take {cached / 1e9:.1f} GB, and "
             f"{machine.disk_bytes / 1e9:.1f} GB are free for them. Make room, name another disk by "
             f"{FOLDER_VARIABLE}, or take smaller images"
         )
@@ -182,6 +182,6 @@ def _lack_of_room(room: int, cached: int, folder: Path, machine: Machine) -> Ite
         of_images = f" with {cached / 1e9:.1f} GB of decoded images"
     if room > free:
         yield (
-            f"- disk: the stages write about {room / 1e9:.1f} GB{of_images}, and {free / 1e9:.1f} GB "
+            f"- disk: the chapters write about {room / 1e9:.1f} GB{of_images}, and {free / 1e9:.1f} GB "
             "are free. Make room, choose another folder (-o), or train fewer networks"
         )

@@ -1,4 +1,4 @@
-"""Stages whose verbs have no configuration file of their own: convert, nest, predict."""
+"""Chapters whose verbs have no configuration file of their own: convert, nest, predict."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,7 +9,7 @@ from efn_compose.store.options import RunOptions
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """The `[convert]` section of a stage.
+    """The `[convert]` section of a chapter.
 
     Args:
         file: Checkpoint of any library, or package:NAME.
@@ -19,8 +19,8 @@ class ConvertOptions:
 
 
 @dataclass(frozen=True)
-class ConvertStage:
-    """Everything a stage that converts is told."""
+class ConvertChapter:
+    """Everything a chapter that converts is told."""
 
     run: RunOptions = field(default_factory=RunOptions)
     convert: ConvertOptions = field(default_factory=ConvertOptions)
@@ -28,7 +28,7 @@ class ConvertStage:
 
 @dataclass(frozen=True)
 class NestOptions:
-    """The `[nest]` section of a stage.
+    """The `[nest]` section of a chapter.
 
     Args:
         file: Weight file of the small network.
@@ -42,8 +42,8 @@ class NestOptions:
 
 
 @dataclass(frozen=True)
-class NestStage:
-    """Everything a stage that nests is told."""
+class NestChapter:
+    """Everything a chapter that nests is told."""
 
     run: RunOptions = field(default_factory=RunOptions)
     nest: NestOptions = field(default_factory=NestOptions)
@@ -51,7 +51,7 @@ class NestStage:
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """The `[predict]` section of a stage.
+    """The `[predict]` section of a chapter.
 
     Args:
         networks: Run folders of trainings, and weight files.
@@ -67,8 +67,8 @@ class PredictOptions:
 
 
 @dataclass(frozen=True)
-class PredictStage:
-    """Everything a stage that predicts is told."""
+class PredictChapter:
+    """Everything a chapter that predicts is told."""
 
     run: RunOptions = field(default_factory=RunOptions)
     predict: PredictOptions = field(default_factory=PredictOptions)

@@ -1,4 +1,4 @@
-"""The verbs that a stage may be: their configuration, what they read and write, how they run."""
+"""The verbs that a chapter may be: their configuration, what they read and write, how they run."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +8,8 @@ from typing import Any
 
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.jobs.ensembles.options import EnsembleConfig
-from efn_compose.jobs.pipeline.small_stages import ConvertStage, NestStage, PredictStage
-from efn_compose.jobs.pipeline.story import Reference, Stage, Story, as_reference
+from efn_compose.jobs.pipeline.small_chapters import ConvertChapter, NestChapter, PredictChapter
+from efn_compose.jobs.pipeline.story import Chapter, Reference, Story, as_reference
 from efn_compose.jobs.pretraining.options import PretrainConfig
 from efn_compose.jobs.trainings.options import TrainConfig
 
@@ -19,7 +19,7 @@ WEIGHTS, RUN, SUBMISSION, PLAN_B = "weights", "run", "submission", "plan_b"
 EARLY_FOLDER = "plan_b"
 #: By verb, the setting whose images a submission is about.
 ASKED = {"predict": "predict.source", "ensemble": "data.source"}
-#: What each setting that takes files of others reads, the kind that a bare {stage} means first.
+#: What each setting that takes files of others reads, the kind that a bare {chapter} means first.
 READS: Mapping[str, tuple[str, ...]] = {
     "convert.file": (WEIGHTS,),
     "nest.file": (WEIGHTS,),
@@ -32,7 +32,7 @@ READS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Ended:
-    """What a stage has come to.
+    """What a chapter has come to.
 
     Args:
         headline: In one line.
@@ -47,13 +47,13 @@ class Ended:
     is_whole: bool = True
 
 
-#: Runs a stage: its settings as overrides, whether to go on with its run, whether to be quiet.
+#: Runs a chapter: its settings as overrides, whether to go on with its run, whether to be quiet.
 Runner = Callable[[Sequence[str], bool, bool], Ended]
 
 
 @dataclass(frozen=True)
-class StageVerb:
-    """A verb that may be a stage.
+class ChapterVerb:
+    """A verb that may be a chapter.
 
     Args:
         schema: Its configuration.
@@ -83,38 +83,38 @@ def overrides_of(settings: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def product_kind(stage: Stage, key: str, product: str) -> str:
-    """Return which product of a stage a setting reads.
+def product_kind(chapter: Chapter, key: str, product: str) -> str:
+    """Return which product of a chapter a setting reads.
 
     Args:
-        stage: The stage that writes.
+        chapter: The chapter that writes.
         key: The setting that reads.
         product: As the reference names it; empty: the first kind that fits.
 
     Returns:
-        The kind; empty if the stage writes none that the setting reads.
+        The kind; empty if the chapter writes none that the setting reads.
     """
-    writes = STAGE_VERBS[stage.verb].writes
+    writes = CHAPTER_VERBS[chapter.verb].writes
     wanted = READS.get(key, ())
     if product:
         return product if product in writes and product in wanted else ""
     return next((kind for kind in wanted if kind in writes), "")
 
 
-def with_products(stage: Stage, find: Callable[[str, Reference], list[str]]) -> dict[str, Any]:
-    """Return a stage's settings with files in place of references.
+def with_products(chapter: Chapter, find: Callable[[str, Reference], list[str]]) -> dict[str, Any]:
+    """Return a chapter's settings with files in place of references.
 
     Args:
-        stage: The stage.
+        chapter: The chapter.
         find: Gives the files for a setting and the reference it holds.
 
     Example:
-        >>> stage = Stage("many", "train", {"weights.file": "{magic}"})
-        >>> with_products(stage, lambda key, found: [f"{found.stage}/magic.h5"])
+        >>> chapter = Chapter("many", "train", {"weights.file": "{magic}"})
+        >>> with_products(chapter, lambda key, found: [f"{found.chapter}/magic.h5"])
         {'weights.file': 'magic/magic.h5'}
     """
     settings: dict[str, Any] = {}
-    for key, value in stage.settings.items():
+    for key, value in chapter.settings.items():
         words = value if isinstance(value, list) else [value]
         files: list[Any] = []
         for word in words:
@@ -176,7 +176,7 @@ def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     from efn_compose.config import load_config
     from efn_compose.jobs.predictions.job import predict
 
-    config = load_config(None, overrides, PredictStage)
+    config = load_config(None, overrides, PredictChapter)
     options, folder = config.predict, Path(config.run.path)
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "predictions.csv"
@@ -196,7 +196,7 @@ def _convert(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     from efn_compose.config import load_config
     from efn_compose.jobs.search.preparation import load_entry
 
-    config = load_config(None, overrides, ConvertStage)
+    config = load_config(None, overrides, ConvertChapter)
     donor = load_entry(config.convert.file)
     path = Path(config.run.path) / f"{donor.spec.variant}.h5"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +210,7 @@ def _nest(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     from efn_compose.jobs.search.preparation import load_entry
     from efn_compose.nesting import nest
 
-    config = load_config(None, overrides, NestStage)
+    config = load_config(None, overrides, NestChapter)
     donor = load_entry(config.nest.file)
     larger = nest(donor, config.nest.into, fill=config.nest.fill, seed=config.run.seed)
     path = Path(config.run.path) / f"{larger.spec.variant}.h5"
@@ -220,66 +220,66 @@ def _nest(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     return Ended(words, words, {WEIGHTS: path})
 
 
-STAGE_VERBS: Mapping[str, StageVerb] = {
-    "convert": StageVerb(ConvertStage, _convert, (WEIGHTS,), "convert.file", has_folder=False),
-    "pretrain": StageVerb(PretrainConfig, _pretrain, (WEIGHTS,), "weights.file"),
-    "evolve": StageVerb(RunConfig, _evolve, (WEIGHTS,), "donors.files"),
-    "nest": StageVerb(NestStage, _nest, (WEIGHTS,), "nest.file", has_folder=False),
-    "train": StageVerb(TrainConfig, _train, (RUN, WEIGHTS), "weights.file"),
-    "ensemble": StageVerb(EnsembleConfig, _ensemble, (SUBMISSION, PLAN_B)),
-    "predict": StageVerb(PredictStage, _predict, (SUBMISSION,), has_folder=False),
+CHAPTER_VERBS: Mapping[str, ChapterVerb] = {
+    "convert": ChapterVerb(ConvertChapter, _convert, (WEIGHTS,), "convert.file", has_folder=False),
+    "pretrain": ChapterVerb(PretrainConfig, _pretrain, (WEIGHTS,), "weights.file"),
+    "evolve": ChapterVerb(RunConfig, _evolve, (WEIGHTS,), "donors.files"),
+    "nest": ChapterVerb(NestChapter, _nest, (WEIGHTS,), "nest.file", has_folder=False),
+    "train": ChapterVerb(TrainConfig, _train, (RUN, WEIGHTS), "weights.file"),
+    "ensemble": ChapterVerb(EnsembleConfig, _ensemble, (SUBMISSION, PLAN_B)),
+    "predict": ChapterVerb(PredictChapter, _predict, (SUBMISSION,), has_folder=False),
 }
 #: The configuration of each verb.
-SCHEMAS: Mapping[str, type] = {verb: row.schema for verb, row in STAGE_VERBS.items()}
+SCHEMAS: Mapping[str, type] = {verb: row.schema for verb, row in CHAPTER_VERBS.items()}
 
 
-def stand_ins(story: Story, stage: Stage) -> dict[str, Any]:
-    """Return a stage's settings with starting weights in place of weights to come.
+def stand_ins(story: Story, chapter: Chapter) -> dict[str, Any]:
+    """Return a chapter's settings with starting weights in place of weights to come.
 
-    What a stage makes of weights is weights of the same kind. A check before the first stage, and a
+    What a chapter makes of weights is weights of the same kind. A check before the first chapter, and a
     submission that cannot wait for all of them, therefore go back to where the weights come from.
     """
-    return with_products(stage, lambda key, found: _start(story, found))
+    return with_products(chapter, lambda key, found: _start(story, found))
 
 
 def _start(story: Story, found: Reference) -> list[str]:
-    writer = story[found.stage]
-    start = STAGE_VERBS[writer.verb].start
+    writer = story[found.chapter]
+    start = CHAPTER_VERBS[writer.verb].start
     value = stand_ins(story, writer).get(start) if start else None
     if value is None:
         return [str(found)]
     return [value[0] if isinstance(value, list) else value]
 
 
-def writers_before(story: Story, stage: Stage) -> list[Stage]:
-    """Return all stages whose products a stage reads, itself or through others."""
-    found: dict[str, Stage] = {}
-    for _, reference in stage.references:
-        writer = story[reference.stage]
+def writers_before(story: Story, chapter: Chapter) -> list[Chapter]:
+    """Return all chapters whose products a chapter reads, itself or through others."""
+    found: dict[str, Chapter] = {}
+    for _, reference in chapter.references:
+        writer = story[reference.chapter]
         found[writer.name] = writer
         found |= {ancestor.name: ancestor for ancestor in writers_before(story, writer)}
     return list(found.values())
 
 
-def unread_stages(story: Story) -> list[str]:
-    """Return a sentence for each stage that no submission is made with, where the story has one."""
-    submissions = [s for s in story.stages if SUBMISSION in STAGE_VERBS[s.verb].writes]
+def unread_chapters(story: Story) -> list[str]:
+    """Return a sentence for each chapter that no submission is made with, where the story has one."""
+    submissions = [s for s in story.chapters if SUBMISSION in CHAPTER_VERBS[s.verb].writes]
     used = {one.name for last in submissions for one in (last, *writers_before(story, last))}
     return [
-        f"No submission is made with what {stage.name} writes."
-        for stage in story.stages
-        if submissions and stage.name not in used
+        f"No submission is made with what {chapter.name} writes."
+        for chapter in story.chapters
+        if submissions and chapter.name not in used
     ]
 
 
-def submitting_stage(story: Story) -> Stage | None:
-    """Return the last stage that writes a submission, None without one."""
-    found = [s for s in story.stages if SUBMISSION in STAGE_VERBS[s.verb].writes]
+def submitting_chapter(story: Story) -> Chapter | None:
+    """Return the last chapter that writes a submission, None without one."""
+    found = [s for s in story.chapters if SUBMISSION in CHAPTER_VERBS[s.verb].writes]
     return found[-1] if found else None
 
 
-def first_training(story: Story) -> Stage | None:
+def first_training(story: Story) -> Chapter | None:
     """Return the first training that a submission is made of, None without one."""
-    last = submitting_stage(story)
+    last = submitting_chapter(story)
     before = [] if last is None else writers_before(story, last)
-    return next((stage for stage in before if stage.verb == "train"), None)
+    return next((chapter for chapter in before if chapter.verb == "train"), None)
