@@ -162,6 +162,11 @@ def prepare_study(
     axes = axes_of(config, donors, factors)
     points = choose_points(axes, study, config.run.seed)
     plans = make_plans(config, donors, axes, points)
+    if any(plan.train.keep == "best" for plan in plans):
+        raise ConfigError(
+            "train.keep = 'best' scores the epoch that was best on the images that judge, which flatters "
+            "a combination the more, the more epochs it has. A study compares: set train.keep = 'last'."
+        )
     if all(plan.problem for plan in plans):
         reasons = sorted({plan.problem for plan in plans})
         raise ConfigError(describe_problems("No training of this study is possible.", reasons))

@@ -272,6 +272,7 @@ def test_networks_of_functions_are_trained_beside_our_own(place, monkeypatch):
         ({"study__factors": "data.size=1|2"}, "a setting of"),
         ({"study__factors": "train.mixup=0|x"}, "a number"),
         ({"study__factors": "train.mixupp=0|1"}, "Did you mean"),
+        ({"study__factors": "train.keep=last|best"}, "more epochs it has"),
         ({"study__networks": "nowhere:net"}, "cannot be found"),
         ({"study__networks": "v2-s-w0.1-d0.1"}, "No training of this study is possible"),
         ({"study__sources": "digits"}, "exclude each other"),
