@@ -205,6 +205,11 @@ def test_dry_run_writes_nothing_and_says_what_would_be_done(place, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["pretrainings"] == ["vicreg_seed1", "vicreg_seed2", "byol_seed1", "byol_seed2"]
     assert found["labelled"] == 0 and not (place / "dry").exists()
+    # 64 images are four batches of 16, and 125 epochs of four updates are 500.
+    assert found["notes"][-1].startswith("40 updates in 10 epochs of 64 images are few")
+    assert found["notes"][-1].endswith("pretrain.epochs = 125 makes 500")
+    assert main(["pretrain", *flags, "--set", "pretrain.epochs=125"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
 
 
 def test_alarms_reach_the_journal_and_the_report(tmp_path):
