@@ -90,7 +90,7 @@ svg .strong{font-weight:600}
 .best{fill:none;stroke:var(--accent);stroke-width:2.2;stroke-linejoin:round}
 .failed{fill:none;stroke:var(--warn);stroke-width:1.6}
 .average{fill:none;stroke:var(--ink-2);stroke-width:1.4}
-.stage{fill:var(--panel);stroke:var(--ink-2);stroke-width:1}
+.chapter{fill:var(--panel);stroke:var(--ink-2);stroke-width:1}
 svg a text.strong{fill:var(--accent);text-decoration:underline}
 .out{fill:var(--mark)}
 .ring{fill:none;stroke:var(--ink-2);stroke-width:1}
