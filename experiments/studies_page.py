@@ -6,6 +6,7 @@ import numpy as np
 from lab.study_answers import compound_answer, free_answer, free_verdicts, growths, scaling_answer
 
 from efn_compose.analysis.charts.figures import mean_and_error
+from efn_compose.analysis.reading.study.budget import budget_lines
 from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 from efn_compose.analysis.reading.study.words import data_verdicts, interaction_lines, verdict
@@ -71,6 +72,7 @@ def _part(title: str, view: StudyView, told: str) -> str:
     lines = [
         f"## {title.capitalize()}\n",
         f"{images}; a fifth validates; {repeats} trainings per combination and data set.\n",
+        *(f"- {words}" for words in budget_lines(view)),
         *([] if _answer(view) == told else [f"- {_answer(view)}"]),
         *_by_accuracy(view),
         *(
@@ -136,11 +138,11 @@ def _combinations(view: StudyView) -> list[str]:
     """Return the table of combinations: differences over all data sets, scores on each."""
     lines = [
         f"Difference: {view.metric} less the mean of its data set and seed. On each data set: "
-        f"{view.metric}, accuracy. Seconds: of a machine with other work.\n",
+        f"{view.metric}, accuracy. Processor seconds: of a training's epochs, tracing left out.\n",
         "| combination | difference | standing | "
         + " | ".join(view.data_sets)
-        + " | M multiply-adds | seconds |",
-        "|---|---|---|" + "---|" * len(view.data_sets) + "---|---|",
+        + " | M multiply-adds | epochs | processor seconds |",
+        "|---|---|---|" + "---|" * len(view.data_sets) + "---|---|---|",
     ]
     front = set(view.front(view.multiply_adds))
     for number in map(int, np.argsort(np.nan_to_num(view.sign * view.means, nan=np.inf))):
@@ -153,7 +155,7 @@ def _combinations(view: StudyView) -> list[str]:
         lines.append(
             f"| {view.name(number)} | {mean_and_error(list(known))} | {standing} | "
             f"{' | '.join(cells)} | {view.multiply_adds[number] / 1e6:.2f} | "
-            f"{view.seconds[number]:.1f} |"
+            f"{' or '.join(map(str, view.epochs(number)))} | {view.spent[number]:.2f} |"
         )
     return lines
 

@@ -9,6 +9,7 @@ is a row with its reason. A killed study goes on with the same command and --res
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from efn_compose.cli.shared.arguments import (
@@ -80,7 +81,8 @@ def run(options: argparse.Namespace, output: Output) -> None:
     }
     places = "\n".join(f"  {name:<8} {fields[name]}" for name in ("table", "report"))
     tied = "".join(f"\n  {summary.view.name(number)}" for number in summary.view.lead.tied)
-    more = "".join(f"\n{words}" for words in found["findings"])
+    lines = [*found["findings"], *(found["budget"] if summary.view.equal != "epochs" else ())]
+    more = "".join(f"\n{words}" for words in lines)
     output.result(fields, f"{summary}{tied}{more}{_correlations(found)}\n{places}")
 
 
@@ -92,6 +94,15 @@ def _correlations(fields: dict[str, Any]) -> str:
         for row in found
     ]
     return "".join(["\nrank correlation", *lines]) if lines else ""
+
+
+def _epochs(prepared: "PreparedStudy", epochs: Sequence[int | None]) -> str:
+    """Return how many epochs trainings get, where the budget decides that."""
+    known = [count for count in epochs if count is not None]
+    if prepared.config.study.equal == "epochs" or not known:
+        return ""
+    equal = prepared.config.study.equal
+    return f"epochs        {min(known)} to {max(known)} for equal {equal}\n"
 
 
 def _describe(prepared: "PreparedStudy", output: Output) -> None:
@@ -116,6 +127,7 @@ def _describe(prepared: "PreparedStudy", output: Output) -> None:
         "trainings": len(prepared.cells),
         "hours": estimate.hours,
         "core_hours": estimate.core_hours,
+        "epochs": list(estimate.epochs),
         "measured": list(estimate.measured),
         "notes": prepared.warnings,
     }
@@ -126,7 +138,7 @@ def _describe(prepared: "PreparedStudy", output: Output) -> None:
         fields,
         f"{text}\nrun folder    {prepared.folder}\naxes\n{axes}\n"
         f"combinations  {combinations}{on_each}, of which {impossible} are impossible\n"
-        f"trainings     {len(prepared.cells)}\n"
+        f"trainings     {len(prepared.cells)}\n{_epochs(prepared, estimate.epochs)}"
         f"time          about {duration(3600 * estimate.hours)}, measured on "
         f"{', '.join(estimate.measured)}\n"
         + "".join(f"note          {note}\n" for note in prepared.warnings)

@@ -2,6 +2,8 @@
 
 #: The design: axes, points, blocks; what the report is drawn from, with the journal.
 STUDY_FILE = "study.json"
+#: Seconds of every network and size, where all trainings are to take equal seconds.
+PACES_FILE = "paces.json"
 #: A row per training; equal bytes whatever the workers.
 TABLE_FILE = "table.csv"
 #: Measured seconds of every training.

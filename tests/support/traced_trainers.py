@@ -88,9 +88,10 @@ def share_study_trainers(patch: pytest.MonkeyPatch, traced: dict[object, Trainer
     original = StudyWorker.trainer
 
     def trainer(self, plan, donor, classes):
-        key = (plan.network, plan.spec, donor.conventions, plan.train, classes, self.setup.metric)
+        key = (plan.traced, donor.conventions, classes, self.setup.metric)
         if key not in traced:
             traced[key] = original(self, plan, donor, classes)
+        traced[key].set_epochs(plan.train.epochs)
         return traced[key]
 
     patch.setattr(StudyWorker, "trainer", trainer)

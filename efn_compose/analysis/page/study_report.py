@@ -20,6 +20,7 @@ from efn_compose.analysis.charts.study.costs import cost_figure
 from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import facts, folded, section, table
+from efn_compose.analysis.reading.study.budget import budget_lines
 from efn_compose.analysis.reading.study.folder import read_study
 from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text
@@ -70,6 +71,7 @@ def render_study(study: StudyView) -> str:
             "cost",
             "Cost",
             [
+                _budget(study),
                 cost_figure(study, study.multiply_adds, "multiply-adds per image"),
                 cost_figure(study, study.seconds, "measured seconds per training"),
                 folded("All combinations, the cheapest first", _combinations(study, by_cost, "")),
@@ -163,6 +165,7 @@ def _combinations(study: StudyView, order: np.ndarray, caption: str) -> Html:
                 *(_on_data(study, number, data) for data in sets),
                 NOTHING if np.isnan(adds) else f"{adds / 1e6:,.2f} M",
                 NOTHING if np.isnan(seconds) else duration(float(seconds)),
+                *_spent(study, number),
             ]
         )
         classes.append("winner" if number in tied else "")
@@ -179,8 +182,28 @@ def _combinations(study: StudyView, order: np.ndarray, caption: str) -> Html:
     own = [study.data_sets[data] for data in sets]
     head = ["Combination", "Difference" if study.is_of_several else f"Mean {study.metric}"]
     head += ["Standing", *own, "Multiply-adds", "Seconds"]
+    head += ["Epochs", f"{study.clock.capitalize()} seconds"] if _has_spent(study) else []
     numeric = (1, *range(3, len(head)))
     return table(head, rows, numeric=numeric, caption=words, row_classes=classes)
+
+
+def _budget(study: StudyView) -> Html | None:
+    lines = budget_lines(study)
+    return element("ul", [element("li", name(words)) for words in lines]) if lines else None
+
+
+def _has_spent(study: StudyView) -> bool:
+    """Whether seconds were measured that other work on the machine does not move."""
+    return bool(np.isfinite(study.spent).any())
+
+
+def _spent(study: StudyView, combination: int) -> list[str]:
+    """Return the epochs of a combination, and the seconds that they took."""
+    if not _has_spent(study):
+        return []
+    spent = study.spent[combination]
+    epochs = " or ".join(map(str, study.epochs(combination)))
+    return [epochs or NOTHING, NOTHING if np.isnan(spent) else f"{spent:.2f} s"]
 
 
 def _mean(study: StudyView, combination: int) -> str:

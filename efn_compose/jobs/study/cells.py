@@ -45,16 +45,26 @@ class StudyCell(Task):
         Raises:
             EfnComposeError: The point cannot be trained.
         """
+        from efn_compose.jobs.study.probe import EpochClock, device_clock
         from efn_compose.jobs.trainings.cells import CellResult
         from efn_compose.train.recipe import fit
 
+        clock_name, clock = device_clock()
+        begun = clock()
         plan = worker.plan(self.point)
         data, numbers = worker.data[plan.source, plan.side].part(self.fold)
         donor = worker.start(plan, self.fold, self.seed)
         trainer = worker.trainer(plan, donor, data.classes)
         state = Path(worker.setup.folder) / f"{self.name}.npz"
+        watch = EpochClock(clock)
         fitted = fit(
-            donor, data, augment=plan.augment, seed=self.seed, state_file=state, trainer=trainer
+            donor,
+            data,
+            augment=plan.augment,
+            seed=self.seed,
+            state_file=state,
+            watcher=watch,
+            trainer=trainer,
         )
         state.unlink(missing_ok=True)
         nothing = np.zeros((0, data.classes), np.float32)
@@ -66,6 +76,9 @@ class StudyCell(Task):
             "timing": {
                 "seconds": dict(result.seconds),
                 "per_image": result.seconds["train"] / trained,
+                "clock": clock_name,
+                "epochs": watch.spent(len(fitted.history.epochs)),
+                "whole": clock() - begun,
             },
         }
 
@@ -91,10 +104,12 @@ class FreeScores(Task):
         """Return the journal's fields."""
         from efn_compose.analysis.rank import pooled_features
         from efn_compose.assess.transfer_scores import cosine_neighbours, log_me
+        from efn_compose.jobs.study.probe import device_clock
         from efn_compose.train.resident.probe import probe_scores
 
         plan = worker.plan(self.point)
-        begun = time.perf_counter()
+        clock_name, clock = device_clock()
+        begun, counted = time.perf_counter(), clock()
         data, _ = worker.data[plan.source, plan.side].part(self.fold)
         donor = worker.start(plan, self.fold, 0)
         images, labels = data.train_images[:FREE_IMAGES], data.train_labels[:FREE_IMAGES]
@@ -106,4 +121,6 @@ class FreeScores(Task):
             "log_me": float(log_me(features, labels)),
             "ridge": probe["accuracy"],
         }
-        return {"scores": found, "timing": {"seconds": {"all": time.perf_counter() - begun}}}
+        seconds = {"all": time.perf_counter() - begun}
+        timing = {"seconds": seconds, "clock": clock_name, "whole": clock() - counted}
+        return {"scores": found, "timing": timing}

@@ -4,42 +4,24 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from efn_compose.arch.cost import cost
+from efn_compose.errors import ConfigError
 from efn_compose.evolve.workers.devices import Device
+from efn_compose.evolve.workers.executor import answer
 from efn_compose.evolve.workers.table import EXECUTORS
-from efn_compose.jobs.pace import Pace, cost_line
+from efn_compose.jobs.pace import cost_line
+from efn_compose.jobs.study.budget import epoch_seconds
 from efn_compose.jobs.study.cells import FREE_IMAGES
-from efn_compose.jobs.study.plans import Plan
+from efn_compose.jobs.study.paces import Measured, StudyPace, rounded
 from efn_compose.jobs.study.preparation import PreparedStudy
+from efn_compose.jobs.study.probe import PaceProbe
 
-if TYPE_CHECKING:
-    from efn_compose.train.recipe.history import History
-
-#: Networks that are measured, by their place among all costs; for how many epochs, of how many
-#: images at most.
+#: Networks that are measured, by their place among all costs, where not all are.
 _QUANTILES = (0.0, 0.5, 1.0)
-_EPOCHS, _IMAGES = 3, 128
-
-
-@dataclass(frozen=True)
-class StudyPace(Pace):
-    """Seconds of one network at one size, with what a study adds.
-
-    Args:
-        start: Of bringing the donor to the network.
-        between: Per epoch, of keeping its weights and its state file.
-        once: Per training, of beginning and ending it.
-    """
-
-    start: float = 0.0
-    between: float = 0.0
-    once: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,164 +29,90 @@ class Estimate:
     """The time of a study.
 
     Args:
-        hours: Of the whole study with its workers.
-        core_hours: Of all trainings, one after another.
+        hours: Of the whole study with its workers, by the clock on the wall.
+        core_hours: Of all trainings, one after another, in processor time.
         per_image: (point,) seconds of training per image and epoch.
+        epochs: By point, the epochs of a training; None where it cannot be trained.
         measured: Networks and sizes that were measured, in words.
     """
 
     hours: float
     core_hours: float
     per_image: np.ndarray
+    epochs: Sequence[int | None]
     measured: Sequence[str]
 
 
 def estimate_hours(prepared: PreparedStudy) -> Estimate:
-    """Measure a few networks of a study for an epoch each, and say how long all will take.
+    """Measure networks of a study for a few epochs each, and say how long all will take.
 
-    The cheapest, the dearest and the middle network are trained on up to 128 images. Times of
-    the others lie on the least-squares line through time against layers and multiply-adds. Counted
-    are the trainings, what each epoch leaves on disk, a start per combination and fold, a trace
-    wherever the next combination has another network or recipe, and scores without training.
+    The cheapest, the dearest and the middle network are trained on about 128 images. Times of
+    the others lie on the least-squares line through time against layers and multiply-adds. Where
+    all trainings take equal seconds, each network is measured, as the study itself will do it.
+    Counted are the trainings, what each epoch leaves on disk, a start per combination and fold,
+    building and tracing wherever the next combination has another network or recipe, scores
+    without training, and measuring where it is a part of the study.
 
     Args:
         prepared: The study.
+
+    Raises:
+        ConfigError: A network that must be measured cannot be trained.
     """
-    able = [n for n, plan in enumerate(prepared.plans) if not plan.problem]
-    counted = [n for n in able if prepared.plans[n].spec]
-    counted.sort(key=lambda n: _multiply_adds(prepared.plans[n]))
-    chosen = {counted[round(q * (len(counted) - 1))] for q in _QUANTILES} if counted else set()
-    # What a function returns has no cost in the tables: each is measured.
-    foreign = {
-        (p.function, p.side): n for n, p in enumerate(prepared.plans) if n in able and p.function
-    }
-    times = {n: _measure(prepared, n) for n in sorted(chosen | set(foreign.values()))}
-    found = {
-        field: cost_line(
-            [
-                (prepared.plans[n].architecture, prepared.plans[n].side, getattr(times[n], field))
-                for n in sorted(chosen)
-            ]
-        )
-        for field in ("train", "forward", "set_up", "start", "between", "once")
-    }
-
-    def time_of(plan: Plan, field: str) -> float:
-        if plan.function:
-            return float(getattr(times[foreign[plan.function, plan.side]], field))
-        return found[field](plan.architecture, plan.side)
-
-    seconds, traced = 0.0, None
-    per_image = np.full(len(prepared.plans), np.nan)
+    begun = time.perf_counter(), time.process_time()
+    groups = prepared.groups
+    chosen = _chosen(prepared)
+    found = _measured(prepared, [groups[place].points[0] for place in chosen])
+    wall, processor = time.perf_counter() - begun[0], time.process_time() - begun[1]
+    measured: Measured = dict(zip(chosen, found, strict=True))
+    seconds = 0.0
+    if not prepared.has_epochs:
+        kept = {n: p if isinstance(p, str) else rounded(p) for n, p in measured.items()}
+        prepared, seconds = prepared.with_paces(kept), processor
+    paces = {n: pace for n, pace in measured.items() if isinstance(pace, StudyPace)}
+    if not paces or (len(paces) < len(measured) and prepared.config.study.equal != "seconds"):
+        reasons = ", ".join(pace for pace in measured.values() if isinstance(pace, str))
+        raise ConfigError(f"The study cannot be measured: {reasons}")
+    seconds += _seconds(prepared, _times(prepared, paces))
+    # Of an accelerator the seconds are those of the wall anyway.
+    is_processor = all(pace.clock == "processor" for pace in paces.values())
     workers = prepared.config.executor.expected_workers
-    blocks = len(prepared.blocks)
-    # Trainings of one combination are shared out: each worker brings it there and traces it.
-    hands, folds = min(workers, blocks), len({fold for fold, _ in prepared.blocks})
-    for number in able:
-        plan = prepared.plans[number]
-        per_image[number] = time_of(plan, "train")
-        train, validation = _image_counts(prepared, plan)
-        forward = min(train, plan.train.statistics_images) + validation
-        epoch = train * per_image[number] + forward * time_of(plan, "forward")
-        seconds += blocks * plan.train.all_epochs * (epoch + time_of(plan, "between"))
-        seconds += blocks * time_of(plan, "once")
-        seconds += time_of(plan, "start") * max(folds, hands)
-        key = (plan.network, plan.train)
-        if key != traced:
-            traced = key
-            seconds += time_of(plan, "set_up") * hands
-    for task in prepared.free:
-        plan = prepared.plans[task.point]
-        train, validation = _image_counts(prepared, plan)
-        forward = min(train, FREE_IMAGES) + validation
-        seconds += forward * time_of(plan, "forward")
+    per_image = np.full(len(prepared.plans), np.nan)
+    for number, pace in _times(prepared, paces).items():
+        per_image[number] = pace.train
     return Estimate(
-        hours=seconds / 3600 / workers,
+        hours=seconds * (wall / processor if is_processor else 1.0) / 3600 / workers,
         core_hours=seconds / 3600,
         per_image=per_image,
-        measured=[f"{prepared.plans[n].network} {prepared.plans[n].side} px" for n in times],
+        epochs=[None if plan.problem else plan.train.all_epochs for plan in prepared.plans],
+        measured=[f"{groups[n].network} {groups[n].side} px" for n in measured],
     )
 
 
-def _image_counts(prepared: PreparedStudy, plan: Plan) -> tuple[int, int]:
-    """Return the images of a training, and of its validation."""
-    data, _ = prepared.images[plan.source, plan.side].folded.part(0)
-    return len(data.train_images), len(data.validation_images)
+def _chosen(prepared: PreparedStudy) -> list[int]:
+    """Return the places of the groups that are measured."""
+    groups = prepared.groups
+    firsts = [prepared.plans[group.points[0]] for group in groups]
+    if not prepared.has_epochs:
+        return list(range(len(groups)))
+    counted = [place for place, plan in enumerate(firsts) if plan.spec]
+    counted.sort(
+        key=lambda place: cost(firsts[place].architecture, firsts[place].side).multiply_adds
+    )
+    chosen = {counted[round(q * (len(counted) - 1))] for q in _QUANTILES} if counted else set()
+    # What a function returns has no cost in the tables: each is measured.
+    return sorted(chosen.union(place for place, plan in enumerate(firsts) if plan.function))
 
 
-def _measure(prepared: PreparedStudy, number: int) -> StudyPace:
-    """Train one point twice for a few short epochs; the second training is traced already."""
+def _measured(prepared: PreparedStudy, points: Sequence[int]) -> list[StudyPace | str]:
+    """Return the paces of points, each measured as a worker of the study does it, or why not."""
     from efn_compose.jobs.study.worker import StudySetup
-    from efn_compose.train.examples import TrainingData
-    from efn_compose.train.recipe import fit
 
-    plan = prepared.plans[number]
-    train = dataclasses.replace(
-        plan.train, epochs=_EPOCHS, sizes=(), warm_up_epochs=0, find_rate=False
-    )
-    plan = dataclasses.replace(plan, train=train)
     images = {key: found.folded for key, found in prepared.images.items()}
-    setup = StudySetup(prepared.donors, [plan], "", threads=_threads(prepared))
+    setup = StudySetup(prepared.donors, prepared.plans, "", threads=_threads(prepared))
     worker = setup.make_worker(images, Device("cpu"))
-    whole, _ = images[plan.source, plan.side].part(0)
-    data = TrainingData(
-        whole.class_names,
-        whole.train_images[:_IMAGES],
-        whole.train_labels[:_IMAGES],
-        whole.validation_images[:_IMAGES],
-        whole.validation_labels[:_IMAGES],
-    )
-    begun = time.perf_counter()
-    donor = worker.start(plan, 0, 1)
-    started = time.perf_counter()
-    trainer = worker.trainer(plan, donor, data.classes)
-    clock, walls = _Clock(), []
-    with TemporaryDirectory() as folder:
-        for turn in ("traced", "again"):
-            timed, state = time.perf_counter(), Path(folder) / f"{turn}.npz"
-            fit(
-                donor,
-                data,
-                augment=plan.augment,
-                watcher=clock,
-                state_file=state,
-                trainer=trainer,
-            )
-            walls.append(time.perf_counter() - timed)
-    # The first epoch of a training takes longer than the others: what it takes more comes once.
-    epoch, parts = clock.later_epochs()
-    statistics = min(len(data.train_images), train.statistics_images)
-    return StudyPace(
-        train=parts["train"] / len(data.train_images),
-        forward=(parts["bn"] + parts["score"]) / (statistics + len(data.validation_images)),
-        set_up=max(0.0, walls[0] - walls[1]),
-        start=started - begun,
-        between=max(0.0, epoch - sum(parts.values())),
-        once=max(0.0, walls[1] - _EPOCHS * epoch),
-    )
-
-
-class _Clock:
-    """Notes when the epochs of the last training end."""
-
-    def on_update(self, done: int, planned: int, loss: float) -> None:
-        """Do nothing."""
-
-    def on_rates(self, curve: object) -> None:
-        """Do nothing."""
-
-    def on_epoch(self, history: "History") -> None:
-        """Note the time; a first epoch begins anew."""
-        if len(history.epochs) == 1:
-            self._ends: list[float] = []
-        self._ends.append(time.perf_counter())
-        self._history = history
-
-    def later_epochs(self) -> tuple[float, dict[str, float]]:
-        """Return mean seconds of the epochs after the first, whole and by part."""
-        later = [epoch.seconds for epoch in self._history.epochs[1:]]
-        parts = {name: float(np.mean([part[name] for part in later])) for name in later[0]}
-        return (self._ends[-1] - self._ends[0]) / len(later), parts
+    outcomes = [answer(worker, PaceProbe(point), 0) for point in points]
+    return [str(found.error) if found.value is None else found.value for found in outcomes]
 
 
 def _threads(prepared: PreparedStudy) -> int:
@@ -216,5 +124,70 @@ def _threads(prepared: PreparedStudy) -> int:
     return 0 if has_gpu or EXECUTORS[options.chosen].is_in_process else 1
 
 
-def _multiply_adds(plan: Plan) -> int:
-    return cost(plan.architecture, plan.side).multiply_adds
+def _times(prepared: PreparedStudy, paces: dict[int, StudyPace]) -> dict[int, StudyPace]:
+    """Return the pace of every point that can be trained, measured or read off the line.
+
+    A worker that goes from one point to the next builds what they share once, so the first one
+    alone was measured with it: the others get it back.
+    """
+    plans, groups = prepared.plans, prepared.groups
+    firsts = {place: plans[groups[place].points[0]] for place in paces}
+    for field, key_of in (
+        ("set_up", lambda plan: plan.traced),
+        ("start", lambda plan: (plan.weights, plan.start, plan.network, plan.source, plan.side)),
+    ):
+        most: dict[object, float] = {}
+        for place, pace in paces.items():
+            key = key_of(firsts[place])
+            most[key] = max(most.get(key, 0.0), getattr(pace, field))
+        changes: dict[int, dict[str, Any]] = {
+            place: {field: most[key_of(firsts[place])]} for place in paces
+        }
+        paces = {place: dataclasses.replace(paces[place], **changes[place]) for place in paces}
+    names = ("train", "forward", "set_up", "start", "between", "once")
+    lines = {
+        name: cost_line(
+            [
+                (firsts[place].architecture, firsts[place].side, getattr(pace, name))
+                for place, pace in paces.items()
+                if firsts[place].spec
+            ]
+        )
+        for name in names
+    }
+    found = {}
+    for place, group in enumerate(groups):
+        for point in group.points:
+            plan = plans[point]
+            if place in paces:
+                found[point] = paces[place]
+            elif plan.spec:
+                values: dict[str, Any] = {
+                    name: line(plan.spec, plan.side) for name, line in lines.items()
+                }
+                found[point] = StudyPace(**values)
+    return found
+
+
+def _seconds(prepared: PreparedStudy, times: dict[int, StudyPace]) -> float:
+    """Return the seconds of all trainings and of all scores without training."""
+    seconds, traced = 0.0, None
+    blocks = len(prepared.blocks)
+    # Trainings of one combination are shared out: each worker brings it there and traces it.
+    hands = min(prepared.config.executor.expected_workers, blocks)
+    folds = len({fold for fold, _ in prepared.blocks})
+    for number, pace in sorted(times.items()):
+        plan = prepared.plans[number]
+        if plan.problem:
+            continue
+        epoch = epoch_seconds(pace, plan, *prepared.image_counts(plan.source, plan.side))
+        seconds += blocks * (plan.train.all_epochs * epoch + pace.once)
+        seconds += pace.start * max(folds, hands)
+        if plan.traced != traced:
+            traced = plan.traced
+            seconds += pace.set_up * hands
+    for task in prepared.free:
+        plan = prepared.plans[task.point]
+        train, validation = prepared.image_counts(plan.source, plan.side)
+        seconds += (min(train, FREE_IMAGES) + validation) * times[task.point].forward
+    return seconds

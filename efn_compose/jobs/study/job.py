@@ -5,20 +5,24 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from efn_compose.analysis.page.study_report import write_study_report
 from efn_compose.analysis.reading.study.folder import read_design, read_study
 from efn_compose.analysis.reading.study.tables import table_csv, times_csv
 from efn_compose.analysis.reading.study.view import StudyView
 from efn_compose.analysis.reading.study.words import to_json, verdict
-from efn_compose.errors import EvaluationError, ResumeMismatchError
-from efn_compose.evolve.workers.task import Outcome
+from efn_compose.errors import EvaluationError, ResumeMismatchError, describe_problems
+from efn_compose.evolve.workers.task import Outcome, Task
 from efn_compose.jobs.executing import answering
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
+from efn_compose.jobs.study.paces import CLOCKS, StudyPace, paces_json, read_paces, rounded
 from efn_compose.jobs.study.preparation import STORED, PreparedStudy, prepare_study
+from efn_compose.jobs.study.probe import PaceProbe
 from efn_compose.store import RunFolder
-from efn_compose.store.study_files import STUDY_FILE, TABLE_FILE, TIMES_FILE
+from efn_compose.store.study_files import PACES_FILE, STUDY_FILE, TABLE_FILE, TIMES_FILE
+
+AnyTask = TypeVar("AnyTask", bound=Task)
 
 if TYPE_CHECKING:
     from efn_compose.jobs.trainings.watching.progress import TrainingProgress
@@ -75,8 +79,16 @@ def study(
     prepared = prepare_study(config_path, overrides, show_progress=not quiet)
     with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         design = prepared.describe()
-        if (prepared.folder / STUDY_FILE).exists():
+        begun = (prepared.folder / STUDY_FILE).exists()
+        if begun:
             _refuse_other_points(prepared.folder, design)
+        else:
+            folder.write_json(STUDY_FILE, design)
+        if not prepared.has_epochs:
+            prepared = _with_paces(prepared, folder, quiet)
+            design = prepared.describe()
+            if begun and len(folder.journal):
+                _refuse_other_epochs(prepared.folder, design)
         folder.write_json(STUDY_FILE, design)
         _run(prepared, folder, quiet)
         view = read_study(prepared.folder)
@@ -105,6 +117,56 @@ def _refuse_other_points(folder: Path, design: Mapping[str, Any]) -> None:
         raise ResumeMismatchError(
             f"{folder}: an earlier version chose {len(stored)} other combinations for this "
             "configuration. Begin it in a new run folder; efn-compose report draws the old one."
+        )
+
+
+def _with_paces(prepared: PreparedStudy, folder: RunFolder, quiet: bool) -> PreparedStudy:
+    """Return the study with the epochs that its paces give; measured once, kept in the folder."""
+    from rich.console import Console
+
+    from efn_compose.jobs.trainings.watching.progress import TrainingProgress
+
+    groups = prepared.groups
+    measured = read_paces(prepared.folder, groups)
+    missing = [place for place in range(len(groups)) if place not in measured]
+    if missing and len(folder.journal):
+        first = groups[missing[0]]
+        raise ResumeMismatchError(
+            f"{prepared.folder / PACES_FILE}: the paces are gone that decided how many epochs the "
+            f"finished trainings have, such as that of {first.network} at {first.side} px. Put the "
+            "file back, or begin the study in a new run folder."
+        )
+    tasks = {PaceProbe(groups[place].points[0]): place for place in missing}
+    clock = ""
+    with TrainingProgress(len(tasks), Console(quiet=quiet, stderr=True)) as progress:
+        for task, outcome in _outcomes(prepared, list(tasks), progress):
+            group = groups[tasks[task]]
+            pace = rounded(outcome.value) if outcome.error is None else str(outcome.error)
+            measured[tasks[task]] = pace
+            folder.write_json(PACES_FILE, paces_json(groups, measured))
+            words = pace if isinstance(pace, str) else f"{1000 * pace.train:.3g} ms per image"
+            if isinstance(pace, StudyPace) and pace.clock != clock:
+                clock = pace.clock
+                progress.note(f"Paces are measured in {CLOCKS[clock]}.")
+            progress.finish(f"pace of {group.network} {group.side} px: {words}")
+    return prepared.with_paces(measured)
+
+
+def _refuse_other_epochs(folder: Path, design: Mapping[str, Any]) -> None:
+    """Refuse paces that give other epochs than the study began with."""
+    pairs = zip(read_design(folder)["points"], design["points"], strict=True)
+    changed = [
+        f"- point {number} ({now['network']}): {then['epochs']} epochs then, {now['epochs']} now"
+        for number, (then, now) in enumerate(pairs)
+        if then["epochs"] not in (None, now["epochs"])
+    ]
+    if changed:
+        raise ResumeMismatchError(
+            describe_problems(
+                f"{folder / PACES_FILE}: was changed after the study began.",
+                changed,
+                "Put the file back as the study wrote it, or begin the study in a new run folder.",
+            )
         )
 
 
@@ -145,8 +207,8 @@ def _record(task: StudyCell | FreeScores, outcome: Outcome) -> dict[str, Any]:
 
 
 def _outcomes(
-    prepared: PreparedStudy, tasks: Sequence[StudyCell | FreeScores], progress: "TrainingProgress"
-) -> Iterator[tuple[StudyCell | FreeScores, Outcome]]:
+    prepared: PreparedStudy, tasks: Sequence[AnyTask], progress: "TrainingProgress"
+) -> Iterator[tuple[AnyTask, Outcome]]:
     """Yield each task with its answer, as they finish."""
     if not tasks:
         return

@@ -39,8 +39,10 @@ class StudyOptions:
             Hadamard matrix chooses.
         points: Combinations of a sample, or of a fraction (0: as many as keep main effects clear
             of effects of two axes together). Each is trained on every data set.
-        equal: What all trainings have in common: "epochs", or "multiply-adds" in all, for which
-            the epochs of dear networks are fewer. `train.epochs` is then for the middle one.
+        equal: What all trainings on a data set have in common: "epochs"; "multiply-adds" in all; or
+            "seconds" of processor time, measured once per network and size before the first
+            training. For these two the epochs of dear networks are fewer, and `train.epochs` is for
+            the middle one.
 
     Example:
         >>> StudyOptions(widths=(0.5, 1.0)).design
@@ -58,7 +60,7 @@ class StudyOptions:
     starts: tuple[Start, ...] = setting(("donor",), "donor, random, or both")
     design: Design = setting("full", "full, sample or fraction")
     points: int = setting(0, "combinations of a sample or a fraction", minimum=0)
-    equal: Literal["epochs", "multiply-adds"] = setting(
+    equal: Literal["epochs", "multiply-adds", "seconds"] = setting(
         "epochs", "budget that all trainings have alike"
     )
 

@@ -1,8 +1,7 @@
 """What each point of a study trains: its network, its start, its recipe, its images."""
 
 import dataclasses
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +61,12 @@ class Plan:
             raise ConfigError(self.problem or f"{self.function} is no network of the tables.")
         return self.spec
 
+    @property
+    def traced(self) -> Hashable:
+        """Everything that a traced network is made for; how many epochs it is used for is not."""
+        train = dataclasses.replace(self.train, epochs=max(1, len(self.train.sizes)))
+        return self.network, self.spec, train
+
     def to_json(self, classes: int) -> dict[str, Any]:
         """Return what the report says of a point."""
         known = None if self.spec is None else cost(self.spec, self.side, classes)
@@ -108,7 +113,7 @@ def make_plans(
     for point in points:
         levels = {axis.name: axis.levels[n] for axis, n in zip(axes, point, strict=True)}
         plans.append(_plan(config, donors, levels))
-    return _equal_cost(plans) if config.study.equal == "multiply-adds" else plans
+    return plans
 
 
 def _plan(config: StudyConfig, donors: Mapping[str, Donor], levels: Mapping[str, Any]) -> Plan:
@@ -173,24 +178,3 @@ def _replaced(options: Any, section: str, levels: Mapping[str, Any]) -> Any:
         if name.startswith(f"{section}.")
     }
     return dataclasses.replace(options, **changes)
-
-
-def _equal_cost(plans: Sequence[Plan]) -> list[Plan]:
-    """Give every network the epochs that cost as many multiply-adds as the middle one's."""
-    costs = [cost(plan.spec, plan.side).multiply_adds if plan.spec else 0 for plan in plans]
-    known = [value for value in costs if value]
-    if not known or any(plan.function for plan in plans):
-        raise ConfigError(
-            "study.equal = 'multiply-adds' needs networks whose cost is counted, which functions "
-            "are not. Set study.equal = 'epochs'."
-        )
-    middle = statistics.median(known)
-    return [
-        plan if not value else dataclasses.replace(plan, train=_scaled(plan.train, middle / value))
-        for plan, value in zip(plans, costs, strict=True)
-    ]
-
-
-def _scaled(train: TrainOptions, factor: float) -> TrainOptions:
-    fewest = max(1, len(train.sizes))
-    return dataclasses.replace(train, epochs=max(fewest, round(train.epochs * factor)))

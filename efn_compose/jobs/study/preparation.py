@@ -14,10 +14,12 @@ from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
+from efn_compose.jobs.study.budget import check_budget, equal_multiply_adds, equal_seconds
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
 from efn_compose.jobs.study.functions import find_function
 from efn_compose.jobs.study.kinds import fill_axes
 from efn_compose.jobs.study.options import StudyConfig
+from efn_compose.jobs.study.paces import Measured, PaceGroup, StudyPace, pace_groups
 from efn_compose.jobs.study.plans import Plan, axes_of, make_plans
 from efn_compose.jobs.study.points import Axis, choose_points
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images
@@ -41,6 +43,7 @@ class PreparedStudy:
         plans: One per point.
         images: By data set and size.
         folder: The run folder.
+        has_epochs: Whether it is known how many epochs each point gets.
     """
 
     config: StudyConfig
@@ -50,6 +53,51 @@ class PreparedStudy:
     plans: list[Plan]
     images: dict[tuple[str, int], PreparedImages]
     folder: Path
+    has_epochs: bool = True
+
+    @property
+    def groups(self) -> list[PaceGroup]:
+        """The points whose pace is measured together, where all trainings take equal seconds."""
+        return pace_groups(self.plans, self.donors)
+
+    def with_paces(self, measured: Measured) -> "PreparedStudy":
+        """Return the study with the epochs that equal seconds give each point.
+
+        Args:
+            measured: A pace for every group, or why there is none.
+
+        Raises:
+            ConfigError: Workers have devices of which processor seconds say different things.
+        """
+        clocks = {pace.clock for pace in measured.values() if isinstance(pace, StudyPace)}
+        if len(clocks) > 1:
+            raise ConfigError(
+                "study.equal = 'seconds': some workers have accelerators and some have none, so their "
+                "seconds cannot be compared. Set executor.device = 'cpu', 'gpu' or 'tpu'."
+            )
+        plans = list(self.plans)
+        paces: list[StudyPace | None] = [None for _ in plans]
+        for place, group in enumerate(self.groups):
+            pace = measured[place]
+            for point in group.points:
+                if isinstance(pace, StudyPace):
+                    paces[point] = pace
+                else:
+                    problem = f"Its pace could not be measured: {pace}"
+                    plans[point] = dataclasses.replace(plans[point], problem=problem)
+        images = {key: self.image_counts(*key) for key in self.images}
+        plans = equal_seconds(plans, paces, images)
+        return dataclasses.replace(self, plans=plans, has_epochs=True)
+
+    def image_counts(self, source: str, side: int) -> tuple[int, int]:
+        """Return the images that train and those that validate, of the first fold.
+
+        Args:
+            source: The data set.
+            side: Image size in pixels.
+        """
+        data, _ = self.images[source, side].folded.part(0)
+        return len(data.train_images), len(data.validation_images)
 
     @property
     def data_sets(self) -> int:
@@ -113,11 +161,13 @@ class PreparedStudy:
         }
         return {
             "kind": self.config.study.kind,
+            "equal": self.config.study.equal,
             "metric": metric,
             "lower_is_better": metric == "loss",
             "axes": [{"name": axis.name, "levels": list(axis.levels)} for axis in self.axes],
             "points": [
                 {"levels": list(levels), **plan.to_json(classes[plan.source])}
+                | ({} if self.has_epochs else {"epochs": None})
                 for levels, plan in zip(self.points, self.plans, strict=True)
             ],
             "blocks": [{"fold": fold, "seed": seed} for fold, seed in self.blocks],
@@ -167,6 +217,9 @@ def prepare_study(
             "train.keep = 'best' scores the epoch that was best on the images that judge, which flatters "
             "a combination the more, the more epochs it has. A study compares: set train.keep = 'last'."
         )
+    check_budget(study, [axis.name for axis in axes if len(axis.levels) > 1], plans)
+    if study.equal == "multiply-adds":
+        plans = equal_multiply_adds(plans)
     if all(plan.problem for plan in plans):
         reasons = sorted({plan.problem for plan in plans})
         raise ConfigError(describe_problems("No training of this study is possible.", reasons))
@@ -174,7 +227,8 @@ def prepare_study(
     for source, side in sorted({(plan.source, plan.side) for plan in plans}):
         images[source, side] = _images(config, source, side, show_progress)
     folder = config.run.folder(config_path, "study")
-    return PreparedStudy(config, donors, axes, points, plans, images, folder)
+    has_epochs = study.equal != "seconds"
+    return PreparedStudy(config, donors, axes, points, plans, images, folder, has_epochs)
 
 
 def _load_donors(files: Sequence[str]) -> dict[str, Donor]:

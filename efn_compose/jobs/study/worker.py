@@ -99,7 +99,7 @@ class StudyWorker(Worker):
             donor: Says how the weights are run.
             classes: Width of the classifier.
         """
-        key = (plan.network, plan.spec, donor.conventions, plan.train, classes)
+        key = (plan.traced, donor.conventions, classes)
         if self._trainer is None or self._trainer[0] != key:
             self._trainer = None  # the old network's memory first
             metric, function = self.setup.metric, plan.function
@@ -108,4 +108,6 @@ class StudyWorker(Worker):
                 self._trainer = (key, FunctionTrainer(donor, foreign))
             else:
                 self._trainer = (key, Trainer(donor, classification(classes, plan.train, metric)))
-        return self._trainer[1]
+        trainer = self._trainer[1]
+        trainer.set_epochs(plan.train.epochs)
+        return trainer

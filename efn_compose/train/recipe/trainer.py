@@ -1,5 +1,6 @@
 """A network with its traced steps, ready for one training after another."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -160,6 +161,15 @@ class Trainer:
             parts = [forward(images[n : n + size]) for n in range(0, len(images), size)]
         features = np.concatenate(parts).astype(np.float32)
         self.objective.start_head(self.model, features, self.objective.targets(data)[numbers])
+
+    def set_epochs(self, epochs: int) -> None:
+        """Give the trainings that follow another length: nothing that is traced knows it.
+
+        Args:
+            epochs: Passes over the training images, warm-up not counted.
+        """
+        options = dataclasses.replace(self.options, epochs=epochs)
+        self.options = self.objective.options = options
 
     def set_anchor(self) -> None:
         """Let "two_forward_one_back" go back to here."""

@@ -76,4 +76,6 @@ def _row(point: int, block: int, record: Mapping[str, Any]) -> Row:
         record["error"] or "",
         sum(timing.get("seconds", {}).values()) if record["scores"] else float("nan"),
         timing.get("per_image", float("nan")),
+        float("nan") if timing.get("epochs") is None else timing["epochs"],
+        timing.get("clock", "processor"),
     )

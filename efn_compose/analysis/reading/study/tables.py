@@ -5,6 +5,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 
 
@@ -33,9 +35,11 @@ def table_csv(view: StudyView) -> str:
 def times_csv(view: StudyView) -> str:
     """Return measured seconds of every training."""
     lines: list[list[Any]] = [["point", "fold", "seed", "seconds", "seconds_per_image"]]
+    lines[0].append(f"{view.clock}_seconds_of_epochs")
     for row in view.rows:
         block = view.design["blocks"][row.block]
         times = [f"{row.seconds:.3f}", f"{row.per_image:.6f}"] if row.scores else ["", ""]
+        times.append(f"{row.spent:.3f}" if np.isfinite(row.spent) else "")
         lines.append([row.point, block["fold"], block["seed"], *times])
     return _csv(lines)
 

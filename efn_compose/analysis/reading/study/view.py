@@ -27,6 +27,9 @@ class Row:
         error: Why it failed, or "".
         seconds: Of training, statistics and scoring; NaN where unknown.
         per_image: Seconds of training per image and epoch.
+        spent: Seconds of all epochs by the clock that no other work moves, tracing left out; NaN
+            where unknown.
+        clock: That clock: "processor", or "wall" for an accelerator.
     """
 
     point: int
@@ -35,6 +38,8 @@ class Row:
     error: str = ""
     seconds: float = float("nan")
     per_image: float = float("nan")
+    spent: float = float("nan")
+    clock: str = "processor"
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +151,31 @@ class StudyView:
     def seconds(self) -> np.ndarray:
         """Mean seconds of a combination's training, (combination,)."""
         return known_means(self._matrix([row.seconds for row in self.rows]), axis=1)
+
+    @cached_property
+    def spent(self) -> np.ndarray:
+        """Mean seconds of a combination's epochs by their own clock, (combination,)."""
+        return known_means(self.spent_by_block, axis=1)
+
+    @cached_property
+    def spent_by_block(self) -> np.ndarray:
+        """Seconds of a training's epochs by their own clock, (combination, block)."""
+        return self._matrix([row.spent for row in self.rows])
+
+    @property
+    def clock(self) -> str:
+        """The clock of `spent`: "processor" or "wall"."""
+        return next((row.clock for row in self.rows if np.isfinite(row.spent)), "processor")
+
+    @property
+    def equal(self) -> str:
+        """What all trainings on a data set have alike: epochs, multiply-adds or seconds."""
+        return str(self.design.get("equal", "epochs"))
+
+    def epochs(self, combination: int) -> list[int]:
+        """Return the epochs of a combination's trainings, each number once."""
+        points = [self.design["points"][point] for point in self.points[combination]]
+        return sorted({point["epochs"] for point in points if point["epochs"] is not None})
 
     @cached_property
     def multiply_adds(self) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.analysis.charts.figures import count
+from efn_compose.analysis.reading.study.budget import budget_lines
 from efn_compose.analysis.reading.study.free_scores import free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 from efn_compose.assess.studies.effects import Effect
@@ -121,6 +122,7 @@ def to_json(view: StudyView) -> dict[str, Any]:
             {"axis": axis, "probability": _number(chance)}
             for (axis, _), chance in zip(view.axes, view.interactions, strict=True)
         ],
+        "budget": budget_lines(view),
         "findings": [*data_verdicts(view), *interaction_lines(view)],
         "failed": sum(bool(row.error) for row in view.rows),
         "correlations": [
