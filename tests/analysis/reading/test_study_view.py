@@ -9,6 +9,7 @@ from made_up_study import AXES, write_study
 from scipy import stats
 
 from efn_compose.analysis.page.study_report import render_study
+from efn_compose.analysis.reading.study.budget import budget_lines, spreads
 from efn_compose.analysis.reading.study.folder import read_study
 from efn_compose.analysis.reading.study.free_scores import free_ranks
 from efn_compose.analysis.reading.study.tables import table_csv
@@ -46,6 +47,24 @@ def test_free_scores_are_compared_with_the_trained_result(folder):
     wanted = stats.spearmanr(range(6), [-view.means[point] for point in donors]).statistic
     assert (first.score, first.donors) == ("knn", 6)
     assert first.correlation == pytest.approx(wanted)
+
+
+def test_how_equal_seconds_came_out_is_said_of_each_data_set(tmp_path):
+    view = read_study(write_study(tmp_path / "study", data_sets=2))
+    found = spreads(view)
+    assert [one.data for one in found] == view.data_sets
+    by_point = {}
+    for row in read_journal(tmp_path / "study/evaluations.jsonl").records:
+        if row["seed"] and row["scores"]:
+            by_point.setdefault(row["point"], []).append(row["timing"]["epochs"])
+    # Data sets vary before sizes do, and take two points each.
+    means = [np.mean(times) for point, times in by_point.items() if point // 2 % 2 == 0]
+    assert len(means) == 48
+    assert found[0].variation == pytest.approx(np.std(means) / np.mean(means))
+    assert (found[0].lowest, found[0].highest) == pytest.approx((min(means), max(means)))
+    lines = budget_lines(view)
+    assert lines[0] == "All trainings have equal epochs: 8."
+    assert f"took {min(means):.2f} to {max(means):.2f} processor" in lines[1] and len(lines) == 3
 
 
 def test_report_draws_a_study_again(folder, tmp_path, capsys):

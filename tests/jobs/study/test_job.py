@@ -11,7 +11,7 @@ import pytest
 from executor_kinds import keep_ray
 from page_checks import Page
 from random_donors import TINY
-from tiny_recipe import quarters, tiny_donor
+from tiny_study import settings, study_place
 from traced_trainers import share_study_trainers, spoil
 
 from efn_compose.analysis.page.study_report import render_study
@@ -31,28 +31,7 @@ from efn_compose.store.environment import usable_cores
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
-    tiny_donor().save(folder / "tiny.h5")
-    images, labels = quarters(48)
-    np.savez(folder / "images.npz", images=images, labels=labels)
-    return folder
-
-
-def settings(place, name, **changes):
-    values = {
-        "study.weights": place / "tiny.h5",
-        "study.resolutions": "16,24",
-        # 16 cells do not divide 24 pixels: this combination is a row with a reason.
-        "study.factors": "augment.grid_cells=4|16",
-        "augment.grid": 0.5,
-        "data.source": f"npz:{place / 'images.npz'}",
-        "validation.seeds": 2,
-        "train.epochs": 1,
-        "train.learning_rate": 0.02,
-        "executor.kind": "serial",
-        "run.path": place / name,
-    } | {key.replace("__", "."): value for key, value in changes.items()}
-    return [f"{key}={value}" for key, value in values.items()]
+    return study_place(tmp_path_factory.mktemp("study"))
 
 
 #: Changes for a study of equal seconds.
@@ -343,32 +322,6 @@ def test_the_estimate_counts_every_training_that_is_possible(place, monkeypatch)
         total += 2 * 0.5 + 2 * 2 * 0.2
         traced.add(plan.train)
     assert found.core_hours * 3600 == pytest.approx(total + 2.0 * len(traced), rel=1e-6)
-
-
-@pytest.mark.slow
-def test_networks_of_functions_are_trained_beside_our_own(place, monkeypatch):
-    (place / "studied_nets.py").write_text(
-        "import keras\n"
-        "def plain():\n"
-        "    pixels = keras.Input((None, None, 3))\n"
-        "    maps = keras.layers.Conv2D(8, 3, 2)(keras.layers.Rescaling(1 / 255)(pixels))\n"
-        "    maps = keras.layers.ReLU()(keras.layers.BatchNormalization()(maps))\n"
-        "    return keras.Model(pixels, keras.layers.Dropout(0.1)(maps))\n"
-        "def flat():\n"
-        "    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])\n"
-    )
-    monkeypatch.syspath_prepend(place)
-    names = "studied_nets:plain,studied_nets:flat"
-    factors = "train.head_start=random|class_means"
-    changes = {"study__factors": factors, "study__resolutions": "16", "study__networks": names}
-    changes |= {"train__epochs": 20, "train__learning_rate": 0.05}
-    summary = study(overrides=settings(place, "functions", **changes), quiet=True)
-    plain = [row for row in summary.view.rows if not row.error]
-    flat = [row for row in summary.view.rows if row.error]
-    assert len(plain) == len(flat) == 2 * 2
-    # Which quarter is bright needs no depth, but more than chance, 0.25, needs training.
-    assert min(row.scores["accuracy"] for row in plain) > 0.35
-    assert all("must return a Keras model that ends" in row.error for row in flat)
 
 
 @pytest.mark.parametrize(

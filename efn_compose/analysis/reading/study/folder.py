@@ -69,6 +69,7 @@ def read_design(folder: Path) -> dict[str, Any]:
 
 def _row(point: int, block: int, record: Mapping[str, Any]) -> Row:
     timing = record.get("timing", {})
+    spent = timing.get("epochs") if record["scores"] else None
     return Row(
         point,
         block,
@@ -76,6 +77,6 @@ def _row(point: int, block: int, record: Mapping[str, Any]) -> Row:
         record["error"] or "",
         sum(timing.get("seconds", {}).values()) if record["scores"] else float("nan"),
         timing.get("per_image", float("nan")),
-        float("nan") if timing.get("epochs") is None else timing["epochs"],
+        float("nan") if spent is None else spent,
         timing.get("clock", "processor"),
     )
