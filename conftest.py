@@ -12,7 +12,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # Both as `efn_compose.quiet_import` does, which tests do without.
 os.environ.setdefault("TF_FLAG_graph_building_optimization", "true")
 gc.set_threshold(50_000, 10, 3)
-# One thread each: tests run in two processes and start others, and executors promise equal
+# One thread each: tests run in several processes and start others, and executors promise equal
 # bits for equal numbers of threads only.
 for _variable in (
     "OMP_NUM_THREADS",
