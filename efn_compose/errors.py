@@ -104,6 +104,22 @@ class EvaluationError(RunError):
     """Too many evaluations failed for the search to mean anything."""
 
 
+def first_of(lines: Iterable[str], most: int) -> list[str]:
+    """Return the first lines of a list, and one more that counts the rest.
+
+    Args:
+        lines: One per problem.
+        most: How many a message may have.
+
+    Example:
+        >>> first_of(["- a", "- b", "- c"], 2), first_of(["- a"], 2)
+        (['- a', '- b', '… and 1 more'], ['- a'])
+    """
+    every = list(lines)
+    more = len(every) - most
+    return [*every[:most], *([f"… and {more:,} more"] if more > 0 else [])]
+
+
 def describe_problems(summary: str, problems: Iterable[str], next_step: str = "") -> str:
     """Return one message from a summary, a list of problems and the step to take next.
 

@@ -21,7 +21,7 @@ from efn_compose.data.folding.duplicates import (
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.data.folding.folds import Folds, make_folds
 from efn_compose.data.holding import Holding
-from efn_compose.errors import DataError, describe_problems
+from efn_compose.errors import DataError, describe_problems, first_of
 from efn_compose.store.atomic import write_text
 
 #: What becomes of equal images: they are listed, kept in one fold, or an error.
@@ -82,18 +82,17 @@ class FoldedTable:
 
     def duplicate_lines(self) -> list[str]:
         """Return equal images of different folds as lines for people; of many, the first."""
-        lines = [
+        lines = (
             f"- {self.table.image_name(pair.first)} (fold {self.folds.fold[pair.first]}) and "
             f"{self.table.image_name(pair.second)} (fold {self.folds.fold[pair.second]}): "
             + ("equal pixels" if pair.cosine == 1.0 else f"cosine {pair.cosine:.4f}")
-            for pair in self.across[:_LISTED]
-        ]
-        more = len(self.across) - _LISTED
-        return lines + ([f"… and {more} more"] if more > 0 else [])
+            for pair in self.across
+        )
+        return first_of(lines, _LISTED)
 
     def left_out_lines(self) -> list[str]:
         """Return the reasons of images that were left out as lines for people; the first of many."""
-        return [f"- {image.reason}" for image in self.left_out[:_LISTED]]
+        return first_of((f"- {image.reason}" for image in self.left_out), _LISTED)
 
 
 def cut_folds(

@@ -16,7 +16,7 @@ import numpy as np
 from efn_compose.data.identity import file_identity
 from efn_compose.data.path_list import PathList
 from efn_compose.data.table import ChosenImages, ImageError, ImageSequence, printable
-from efn_compose.errors import DataError, describe_problems
+from efn_compose.errors import DataError, describe_problems, first_of
 from efn_compose.store.environment import usable_cores
 
 if TYPE_CHECKING:
@@ -290,13 +290,10 @@ def _visited(
 def undecodable(failures: Sequence[tuple[int, str]], total: int, what: str = "images") -> DataError:
     """Return the error that lists images, or masks, which cannot be decoded."""
     reasons = sorted(reason for _, reason in failures)
-    listed = [f"- {reason}" for reason in reasons[:LISTED_FAILURES]]
-    if len(reasons) > LISTED_FAILURES:
-        listed.append(f"… and {len(reasons) - LISTED_FAILURES} more")
     return DataError(
         describe_problems(
             f"{len(reasons)} of {total} {what} cannot be decoded.",
-            listed,
+            first_of((f"- {reason}" for reason in reasons), LISTED_FAILURES),
             "Replace or remove these files and start again, or accept to leave a share of them "
             "out (data.unreadable_share, or --skip-unreadable).",
         )

@@ -8,7 +8,7 @@ from efn_compose.data.cache.images import cached_images
 from efn_compose.data.decoding.decode import LISTED_FAILURES, for_each_image
 from efn_compose.data.holding import Holding
 from efn_compose.data.table import ImageTable
-from efn_compose.errors import DataError
+from efn_compose.errors import DataError, first_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def skip_unreadable(
     if not left_out:
         return table, []
     kept = np.setdiff1d(np.arange(len(table)), [image.image for image in left_out])
-    listed = "\n".join(f"- {image.reason}" for image in left_out[:LISTED_FAILURES])
+    lines = (f"- {image.reason}" for image in left_out)
+    listed = "\n".join(first_of(lines, LISTED_FAILURES))
     if len(left_out) > at_most * len(table):
         raise DataError(
             f"{table.name}: {len(left_out)} of {len(table)} images cannot be decoded; at most "

@@ -9,7 +9,7 @@ import numpy as np
 from efn_compose.data.folding.fold_quality import measure_folds
 from efn_compose.data.folding.folds import Folds
 from efn_compose.data.table import ImageTable, printable
-from efn_compose.errors import DataError, describe_problems
+from efn_compose.errors import DataError, describe_problems, first_of
 from efn_compose.store.atomic import atomic_path
 
 COLUMNS = ("number", "image", "patient", "label", "class", "fold")
@@ -75,9 +75,7 @@ def read_fold_table(table: ImageTable, path: str | os.PathLike[str]) -> Folds:
     if gaps and not problems:
         problems.append(f"- no image is in fold {', '.join(map(str, gaps))}")
     if problems:
-        shown = problems[:_LISTED]
-        if len(problems) > _LISTED:
-            shown.append(f"… and {len(problems) - _LISTED} more")
+        shown = first_of(problems, _LISTED)
         raise DataError(describe_problems(f"{path}: no folds of {table.name}.", shown))
     groups = np.arange(len(table)) if table.groups is None else table.groups
     return Folds(fold, measure_folds(table.labels, groups, fold, table.class_names))

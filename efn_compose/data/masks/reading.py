@@ -8,7 +8,7 @@ import numpy as np
 from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.masks.masks import IGNORED
 from efn_compose.data.table import ImageTable, shape_of
-from efn_compose.errors import DataError, describe_problems
+from efn_compose.errors import DataError, describe_problems, first_of
 
 #: Problems that a message lists.
 _LISTED = 30
@@ -84,7 +84,7 @@ def read_masks(table: ImageTable, size: int, show_progress: bool = True) -> Read
         raise DataError(
             describe_problems(
                 f"{table.name}: {len(problems)} masks have another size than their image.",
-                _shortened([problems[number] for number in sorted(problems)]),
+                first_of((problems[number] for number in sorted(problems)), _LISTED),
                 "A mask has one pixel for each of its image. Scale masks to the nearest pixel.",
             )
         )
@@ -119,7 +119,7 @@ def _check_values(table: ImageTable, classes: np.ndarray, counts: np.ndarray) ->
         describe_problems(
             f"{table.name}: the values of the masks are colours or intensities, not class numbers from "
             f"0 on: {shown}.",
-            _shortened(where),
+            first_of(where, _LISTED),
             "Save masks as PNG with 0 for the background and 1, 2, … for classes, or as pure black and "
             "white (0 and 255). JPEG blurs borders into other values.",
         )
@@ -128,9 +128,3 @@ def _check_values(table: ImageTable, classes: np.ndarray, counts: np.ndarray) ->
 
 def _pixels(shape: Sequence[int]) -> str:
     return f"{shape[1]} x {shape[0]} pixels"
-
-
-def _shortened(lines: Sequence[str]) -> list[str]:
-    if len(lines) <= _LISTED:
-        return list(lines)
-    return [*lines[:_LISTED], f"… and {len(lines) - _LISTED} more"]

@@ -12,8 +12,9 @@ from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.data.masks.masks import MaskFiles
 from efn_compose.data.path_list import PathList
 from efn_compose.data.sources.csv_text import open_rows
+from efn_compose.data.sources.shards import given_names
 from efn_compose.data.table import UNLABELLED, ImageTable, number_labels, printable
-from efn_compose.errors import DataError, describe_problems
+from efn_compose.errors import DataError, describe_problems, first_of
 
 #: Header names that each column may have, the first match counts; letter case does not.
 COLUMNS = {
@@ -67,7 +68,7 @@ def load_csv(
     rows = _Rows(needs_labels, needs_masks)
     with open_rows(table) as (header, lines):
         found = _find_columns(
-            table, header, _given_columns(table, columns), needs_labels, needs_masks
+            table, header, given_names(str(table), columns, COLUMNS), needs_labels, needs_masks
         )
         places = _folders(table, folder)
         for line, row in lines:
@@ -78,7 +79,7 @@ def load_csv(
         raise DataError(
             describe_problems(
                 f"{table}: {what} cannot be used.",
-                _shorten(problems, _LISTED_OF_ONE_CAUSE if rows.finds_none else LISTED_PROBLEMS),
+                first_of(problems, _LISTED_OF_ONE_CAUSE if rows.finds_none else LISTED_PROBLEMS),
                 _where_to_look(table, places, rows.missing),
             )
         )
@@ -221,23 +222,6 @@ def _label_problems(label: str) -> list[str]:
     return []
 
 
-def _given_columns(table: Path, columns: Sequence[str]) -> dict[str, str]:
-    """Return the header's name of each column that was named."""
-    given, problems = {}, []
-    for entry in columns:
-        column, equals, name = entry.partition("=")
-        column, name = column.strip(), name.strip()
-        if not equals or column not in COLUMNS or not name:
-            problems.append(f"- {entry!r}; allowed: {', '.join(f'{c}=NAME' for c in COLUMNS)}")
-        else:
-            given[column] = name
-    if problems:
-        raise DataError(
-            describe_problems(f"{table}: data.columns (--columns) does not fit.", problems)
-        )
-    return given
-
-
 def _find_columns(
     table: Path,
     header: Sequence[str],
@@ -323,9 +307,3 @@ def _where_to_look(table: Path, places: Sequence[str], missing: str) -> str:
     return (
         f"{words}." if found is None else f"{words}: {printable(missing)} is in {printable(found)}."
     )
-
-
-def _shorten(problems: list[str], listed: int) -> list[str]:
-    if len(problems) <= listed:
-        return problems
-    return [*problems[:listed], f"… and {len(problems) - listed} more"]

@@ -10,7 +10,7 @@ import numpy as np
 from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.data.masks.masks import MaskFiles
 from efn_compose.data.table import UNLABELLED, ImageTable, number_labels, printable
-from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
 
 #: Images without a mask that a message lists.
 _LISTED = 30
@@ -72,13 +72,11 @@ def image_paths(table: ImageTable) -> list[Path]:
 
 def refuse_missing(name: str, missing: Sequence[tuple[Path, Path]], total: int) -> None:
     """Raise `DataError` with the images that have no mask, and where it was looked for."""
-    listed = [f"- {printable(image)}: no {printable(mask)}" for image, mask in missing[:_LISTED]]
-    if len(missing) > _LISTED:
-        listed.append(f"… and {len(missing) - _LISTED} more")
+    lines = (f"- {printable(image)}: no {printable(mask)}" for image, mask in missing)
     raise DataError(
         describe_problems(
             f"{name}: {len(missing)} of {total} images have no mask.",
-            listed,
+            first_of(lines, _LISTED),
             "Add the masks, or remove these images. Where all are missing, data.masks does not fit.",
         )
     )

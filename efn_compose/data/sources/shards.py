@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +44,15 @@ def shard_files(path: str | os.PathLike[str], suffixes: Sequence[str]) -> list[P
     return sorted(found)
 
 
-def given_names(source: str, columns: Sequence[str]) -> dict[str, str]:
+def given_names(
+    source: str, columns: Sequence[str], known: Collection[str] = COLUMN_NAMES
+) -> dict[str, str]:
     """Return the name of each column that was given as "image=NAME".
+
+    Args:
+        source: For the message.
+        columns: As given.
+        known: Columns that may be named.
 
     Raises:
         DataError: Another form, or another column.
@@ -53,8 +60,8 @@ def given_names(source: str, columns: Sequence[str]) -> dict[str, str]:
     given, problems = {}, []
     for entry in columns:
         column, _, name = (part.strip() for part in entry.partition("="))
-        if column not in COLUMN_NAMES or not name:
-            allowed = ", ".join(f"{column}=NAME" for column in COLUMN_NAMES)
+        if column not in known or not name:
+            allowed = ", ".join(f"{column}=NAME" for column in known)
             problems.append(f"- {entry!r}; allowed: {allowed}")
         given[column] = name
     if problems:

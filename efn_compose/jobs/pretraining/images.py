@@ -13,7 +13,7 @@ from efn_compose.data.folding.duplicates import pixel_digests
 from efn_compose.data.folding.fold_table import read_fold_table
 from efn_compose.data.pixels import once_if_cached, take
 from efn_compose.data.table import UNLABELLED
-from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
 from efn_compose.jobs.pretraining.options import PretrainConfig
 from efn_compose.jobs.pretraining.pair import Pair, find_pair
 from efn_compose.numerics.pixel_array import PixelArray, in_parts
@@ -260,12 +260,11 @@ def _shared(
     found = [(others.image_name(number), name) for number, name in judging]
     if found and config.unlabelled.overlap == "refuse":
         ours, theirs = config.unlabelled.source, config.labelled.source
-        listed = [f"- {a} of {ours}, which is {b} of {theirs}" for a, b in found[:_LISTED]]
-        more = len(found) - len(listed)
+        lines = (f"- {a} of {ours}, which is {b} of {theirs}" for a, b in found)
         raise DataError(
             describe_problems(
                 f"{len(found)} unlabelled images are among those that the verdict judges by.",
-                [*listed, *([f"… and {more} more"] if more else [])],
+                first_of(lines, _LISTED),
                 "Set unlabelled.overlap = 'leave_out' or 'transductive', or name folds whose judging "
                 "fold they are not in (labelled.folds).",
             )

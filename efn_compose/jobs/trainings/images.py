@@ -23,7 +23,7 @@ from efn_compose.data.folding.folds import Folds, make_folds
 from efn_compose.data.masks.reading import read_masks
 from efn_compose.data.pixels import once_if_cached, take
 from efn_compose.data.table import UNLABELLED
-from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
 from efn_compose.jobs.trainings.masks.scores import load_masked_table, stratified
 from efn_compose.jobs.trainings.options import TrainConfig, ValidationOptions
 from efn_compose.numerics.pixel_array import PixelArray, in_parts
@@ -179,15 +179,15 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
     folds = _folds(table, digests, config.validation, config.run.seed)
     duplicates = equal_across(digests, folds.fold)
     if duplicates and config.validation.duplicates == "refuse":
-        listed = [
+        lines = (
             f"- {table.image_name(pair.first)} and {table.image_name(pair.second)}"
-            for pair in duplicates[:_LISTED]
-        ]
+            for pair in duplicates
+        )
         raise DataError(
             describe_problems(
                 f"{table.name}: {len(duplicates)} pairs of equal images are in different folds, so "
                 "that validation would test images that training has seen.",
-                listed,
+                first_of(lines, _LISTED),
                 "Remove one of each, or set validation.duplicates = 'join'.",
             )
         )

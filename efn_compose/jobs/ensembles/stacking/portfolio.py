@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from efn_compose.errors import ConfigError, describe_problems
+from efn_compose.errors import ConfigError, describe_problems, first_of
 from efn_compose.jobs.ensembles.stacking.kinds import KINDS
 
 Inputs = Literal["logits", "ranks"]
@@ -178,7 +178,8 @@ def _expand(tables: Sequence[Mapping[str, Any]], where: str) -> tuple[StackModel
             f"- level {max(levels)} needs models of level {gaps[0]}, and there are none"
         )
     if problems:
-        raise ConfigError(describe_problems(f"{where}: not a portfolio.", problems[:_LISTED]))
+        shown = first_of(problems, _LISTED)
+        raise ConfigError(describe_problems(f"{where}: not a portfolio.", shown))
     return tuple(sorted(models.values(), key=lambda model: model.level))
 
 
