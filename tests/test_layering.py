@@ -1,6 +1,7 @@
 """Data flows one way: a module imports only from its own folder and those before it."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,15 @@ ORDER = (
 )  # fmt: skip
 
 
+@functools.cache
+def _trees(root: Path) -> dict[Path, ast.Module]:
+    """Return what each file of a package says, by its path; read once for all tests here."""
+    return {
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((root / "efn_compose").rglob("*.py"))
+    }
+
+
 def _imports(tree: ast.Module) -> list[str]:
     found = []
     for node in ast.walk(tree):
@@ -27,12 +37,12 @@ def _imports(tree: ast.Module) -> list[str]:
 
 def _violations(root: Path) -> list[str]:
     violations = []
-    for path in sorted((root / "efn_compose").rglob("*.py")):
+    for path, tree in _trees(root).items():
         relative = path.relative_to(root / "efn_compose")
         own = relative.parts[0].removesuffix(".py")
         if relative.name == "__main__.py" or str(relative) == "__init__.py":
             continue
-        for module in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+        for module in _imports(tree):
             parts = module.split(".")
             if parts[0] == "converters" and own not in ("cli", "conversion"):
                 violations.append(f"{relative} imports converters")
@@ -46,6 +56,46 @@ def _violations(root: Path) -> list[str]:
 @pytest.mark.slow
 def test_no_module_imports_upwards():
     assert _violations(ROOT) == []
+
+
+def _circles(root: Path) -> set[str]:
+    """Return the files that import each other, for types or later too; `__init__.py` hands names on."""
+    files = {
+        ".".join(path.relative_to(root).with_suffix("").parts): tree
+        for path, tree in _trees(root).items()
+        if not path.name.startswith("__")
+    }
+    arrows = set()
+    for name, tree in files.items():
+        for node in ast.walk(tree):
+            found = [] if not isinstance(node, ast.Import) else [one.name for one in node.names]
+            if isinstance(node, ast.ImportFrom):
+                found = [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+            arrows |= {(name, other) for other in found if other in files}
+    # What is read by nobody that is left, or reads nobody, is in no circle.
+    while True:
+        ends = {a for a, _ in arrows} & {b for _, b in arrows}
+        left = {(a, b) for a, b in arrows if a in ends and b in ends}
+        if left == arrows:
+            return ends
+        arrows = left
+
+
+@pytest.mark.slow
+def test_no_files_import_each_other():
+    assert _circles(ROOT) == set()
+
+
+def test_the_check_finds_a_planted_circle(tmp_path):
+    (tmp_path / "efn_compose").mkdir()
+    for name, line in (
+        ("a", "from efn_compose.b import f"),
+        ("b", "def f():\n    from efn_compose import c"),
+        ("c", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import efn_compose.a"),
+        ("d", "from efn_compose.a import g"),
+    ):
+        (tmp_path / "efn_compose" / f"{name}.py").write_text(line)
+    assert _circles(tmp_path) == {f"efn_compose.{name}" for name in "abc"}
 
 
 def test_the_check_finds_a_planted_violation(tmp_path):
@@ -65,9 +115,9 @@ def test_ray_deap_and_torch_stay_in_their_places():
         "deap": {"evolve/genetic/deap_tools.py"},
         "torch": set(),
     }
-    for path in sorted((ROOT / "efn_compose").rglob("*.py")):
+    for path, tree in _trees(ROOT).items():
         relative = str(path.relative_to(ROOT / "efn_compose"))
-        for module in _imports(ast.parse(path.read_text(encoding="utf-8"))):
+        for module in _imports(tree):
             top = module.split(".")[0]
             assert top not in homes or relative in homes[top], f"{relative} imports {top}"
 

@@ -18,7 +18,7 @@ from efn_compose.cli.shared.arguments import (
 from efn_compose.cli.shared.output import Output
 
 if TYPE_CHECKING:
-    from efn_compose.jobs.pretraining.job import PreparedPretraining
+    from efn_compose.jobs.pretraining.preparation import PreparedPretraining
 
 EXAMPLE = (
     "efn-compose pretrain --weights lite0.h5 --unlabelled folder:photos --method vicreg --size 64 "
@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Pretrain, or say what would be done."""
-    from efn_compose.jobs.pretraining.job import prepare_pretraining, pretrain
+    from efn_compose.jobs.pretraining.job import pretrain
+    from efn_compose.jobs.pretraining.preparation import prepare_pretraining
 
     refuse_resumed_dry_run(options)
     overrides = [*settings_given(options, _FLAGS), *options.overrides]

@@ -18,7 +18,7 @@ from efn_compose.cli.shared.arguments import (
 from efn_compose.cli.shared.output import Output
 
 if TYPE_CHECKING:
-    from efn_compose.jobs.trainings.job import PreparedTrainings
+    from efn_compose.jobs.trainings.preparation import PreparedTrainings
 
 EXAMPLE = (
     "efn-compose train --weights efn_magic_weights.h5 --data folder:photos --size 128 "
@@ -66,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Train, or say what would be trained."""
-    from efn_compose.jobs.trainings.job import prepare_trainings, train
+    from efn_compose.jobs.trainings.job import train
+    from efn_compose.jobs.trainings.preparation import prepare_trainings
 
     refuse_resumed_dry_run(options)
     overrides = [*settings_given(options, _FLAGS), *options.overrides]
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 def _describe(prepared: "PreparedTrainings", output: Output) -> None:
     from efn_compose.config import dump_toml
-    from efn_compose.jobs.trainings.job import memory_plan
+    from efn_compose.jobs.trainings.preparation import memory_plan
 
     specs = [donor.spec for donor in prepared.donors.values()]
     plan = memory_plan(prepared.config, specs, len(prepared.images.table))

@@ -7,7 +7,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from efn_compose.data.table import ImageSequence
+
+class _Images(Protocol):
+    """Images by number; `efn_compose.data.table` has more to say of them."""
+
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
 
 
 @runtime_checkable
@@ -19,7 +23,7 @@ class Identified(Protocol):
         ...
 
 
-def identities(images: ImageSequence, numbers: np.ndarray) -> Iterator[bytes]:
+def identities(images: _Images, numbers: np.ndarray) -> Iterator[bytes]:
     """Yield what each image is known by: its file's place, size and time, or else its pixels.
 
     Args:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from efn_compose.data.identity import identities
 from efn_compose.errors import DataError, describe_problems
 
 #: Label of an image that has none.
@@ -83,8 +84,6 @@ class ChosenImages:
 
     def identities(self, numbers: np.ndarray) -> Iterator[bytes]:
         """Yield what each image is known by; see `efn_compose.data.identity`."""
-        from efn_compose.data.identity import identities
-
         yield from identities(self.images, self.numbers[numbers])
 
 

@@ -20,7 +20,7 @@ from efn_compose.jobs.policies.worker import FreshTraining, PolicySetup
 from efn_compose.jobs.predictions.networks import Network, find_networks
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.images import FoldedImages
-from efn_compose.jobs.trainings.job import PreparedTrainings, prepare_trainings
+from efn_compose.jobs.trainings.preparation import PreparedTrainings, prepare_trainings
 from efn_compose.store.run_folder import CONFIG_FILE, stored_identity
 
 STORED = StoredConfig(PolicyConfig, free=("run", "executor"))

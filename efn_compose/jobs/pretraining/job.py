@@ -1,7 +1,6 @@
 """`pretrain`: from a donor and images without labels to a donor of the same lineage, with a verdict."""
 
 import dataclasses
-import hashlib
 import os
 import shutil
 import time
@@ -12,21 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from efn_compose.analysis.page.pretraining_page import write_pretraining_report
-from efn_compose.config import dump_toml, load_config
-from efn_compose.data.decoding.unreadable import Unreadable
-from efn_compose.donors import Donor
-from efn_compose.donors.group_norm import refuse_group_norm
-from efn_compose.errors import ConfigError, EvaluationError
+from efn_compose.errors import EvaluationError
 from efn_compose.evolve.watching.board import open_board
 from efn_compose.jobs.executing import Answering, answering
 from efn_compose.jobs.pretraining.arms import ABSORBED
 from efn_compose.jobs.pretraining.cells import PretrainCell, PretrainResult
-from efn_compose.jobs.pretraining.images import PretrainImages, prepare_images
-from efn_compose.jobs.pretraining.judge import JudgeTask
-from efn_compose.jobs.pretraining.options import PretrainConfig
+from efn_compose.jobs.pretraining.preparation import (
+    STORED,
+    PreparedPretraining,
+    prepare_pretraining,
+)
 from efn_compose.jobs.pretraining.verdict import SCORES, ArmVerdict, give_verdicts
-from efn_compose.jobs.search.preparation import load_donors
-from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.store import RunFolder, atomic_path
 from efn_compose.store.run_folder import RESULT_FILE
 
@@ -35,13 +30,6 @@ if TYPE_CHECKING:
 
 #: The weights that a run of pretrainings hands on.
 LAST_FILE = "last.h5"
-#: Seeds of the verdict lie this far above the run's, so that no pretraining has one of them.
-_FRESH = 1_000
-
-STORED = StoredConfig(PretrainConfig, free=("run", "executor"))
-
-#: Updates that paid where this was measured: VICReg, experiments/results/selfsup.md.
-WORTH_UPDATES = 500
 
 
 @dataclass(frozen=True)
@@ -67,85 +55,6 @@ class PretrainSummary:
         words = [verdict.words for verdict in self.verdicts]
         words = words or ["No labelled images were given (labelled.source), so nothing was judged."]
         return "\n".join([*words, *(f"alarm: {alarm}" for alarm in self.alarms), *self.notes])
-
-
-@dataclass(frozen=True)
-class PreparedPretraining:
-    """Everything checked and loaded, before anything is written."""
-
-    config: PretrainConfig
-    donor: Donor
-    images: PretrainImages
-    unreadable: Sequence[Unreadable]
-    folder: Path
-
-    @property
-    def cells(self) -> list[PretrainCell]:
-        """All pretrainings; those of one method follow each other, so that it is traced once."""
-        first, options = self.config.run.seed, self.config.pretrain
-        return [
-            PretrainCell(method, seed)
-            for method in options.methods
-            for seed in range(first, first + options.seeds)
-        ]
-
-    @property
-    def folders(self) -> dict[str, Path]:
-        """The folder of each pretraining; a single one has the run's own."""
-        cells = self.cells
-        if len(cells) == 1:
-            return {cells[0].name: self.folder}
-        return {cell.name: self.folder / "pretrainings" / cell.name for cell in cells}
-
-    @property
-    def judgements(self) -> list[JudgeTask]:
-        """All judgements, arm by arm; none without labelled images."""
-        if self.images.labelled is None:
-            return []
-        first = self.config.run.seed + _FRESH
-        seeds = range(first, first + self.config.labelled.seeds)
-        arms = [ABSORBED, *(cell.name for cell in self.cells)]
-        return [JudgeTask(arm, seed) for arm in arms for seed in seeds]
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Hashes of all that decides the results."""
-        return {
-            "config": STORED.hash(dump_toml(self.config)),
-            "seed": str(self.config.run.seed),
-            "donors": hashlib.sha256(self.donor.fingerprint.encode()).hexdigest(),
-            "data": self.images.fingerprint,
-        }
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader of the result should know."""
-        found = list(self.images.notes)
-        if self.images.both:
-            found.append(
-                f"transductive by choice: {self.images.both} images were learnt from and judge, "
-                "so that new images may fare worse"
-            )
-        if self.images.left_out:
-            found.append(f"{self.images.left_out} unlabelled images judge and were left out")
-        if self.images.pair is not None:
-            pair = self.images.pair
-            found.append(
-                f"cyclegan has read the labels {' and '.join(pair.class_names)} of "
-                f"{len(pair.labels)} images. Use its encoder and its images only where none of "
-                "these judges"
-            )
-        if self.unreadable:
-            found.append(f"{len(self.unreadable)} images cannot be decoded and were left out")
-        options, count = self.config.pretrain, len(self.images.unlabelled)
-        per_epoch = count // options.batch_size
-        if (updates := per_epoch * options.epochs) < WORTH_UPDATES:
-            found.append(
-                f"{updates} updates in {options.epochs} epochs of {count:,} images are few: where it was "
-                f"measured, 100 gained 0.7 ± 0.6 points and {WORTH_UPDATES} gained 2.6 ± 0.6. "
-                f"pretrain.epochs = {-(-WORTH_UPDATES // per_epoch)} makes {WORTH_UPDATES}"
-            )
-        return found
 
 
 def pretrain(
@@ -177,36 +86,6 @@ def pretrain(
     prepared = prepare_pretraining(config_path, overrides, show_progress=not quiet)
     with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         return _run(prepared, folder, quiet)
-
-
-def prepare_pretraining(
-    config_path: str | os.PathLike[str] | None,
-    overrides: Sequence[str] = (),
-    *,
-    show_progress: bool = True,
-) -> PreparedPretraining:
-    """Load and check configuration, weights and images; writes nothing.
-
-    Raises:
-        EfnComposeError: Anything that would stop the run later.
-    """
-    config = load_config(config_path, overrides, PretrainConfig)
-    if not config.weights.file:
-        raise ConfigError(
-            "weights.file is empty. Name a weight file, any checkpoint, or package:NAME."
-        )
-    donor = load_donors([config.weights.file])[0]
-    donor.refuse_parts("a pretraining")
-    refuse_group_norm(donor.name, donor.spec, "a pretraining")
-    images, unreadable = prepare_images(config, show_progress=show_progress)
-    count, batch = len(images.unlabelled), config.pretrain.batch_size
-    if count < batch:
-        raise ConfigError(
-            f"{count} unlabelled images do not fill one batch of {batch}. Give more images, or set "
-            f"pretrain.batch_size = {max(count, 2)} or less."
-        )
-    folder = config.run.folder(config_path, "pretrain")
-    return PreparedPretraining(config, donor, images, unreadable, folder)
 
 
 def _run(prepared: PreparedPretraining, folder: RunFolder, quiet: bool) -> PretrainSummary:

@@ -11,7 +11,7 @@ from efn_compose.train.recipe.history import History
 from efn_compose.train.selfsup.monitors import alarms
 
 if TYPE_CHECKING:
-    from efn_compose.jobs.pretraining.job import PreparedPretraining
+    from efn_compose.jobs.pretraining.preparation import PreparedPretraining
 
 
 class PretrainProgress(TrainingProgress):

@@ -46,7 +46,8 @@ def relayed_job(verb: str) -> RelayedJob:
 
 
 def _train() -> RelayedJob:
-    from efn_compose.jobs.trainings.job import STORED, prepare_trainings, run_trainings
+    from efn_compose.jobs.trainings.job import run_trainings
+    from efn_compose.jobs.trainings.preparation import STORED, prepare_trainings
 
     def images(config: str | None, overrides: list[str]) -> Mapping[str, str]:
         prepared = prepare_trainings(config, overrides, show_progress=False)
@@ -72,7 +73,8 @@ def _train() -> RelayedJob:
 
 
 def _pretrain() -> RelayedJob:
-    from efn_compose.jobs.pretraining.job import STORED, prepare_pretraining, pretrain
+    from efn_compose.jobs.pretraining.job import pretrain
+    from efn_compose.jobs.pretraining.preparation import STORED, prepare_pretraining
 
     def images(config: str | None, overrides: list[str]) -> Mapping[str, str]:
         prepared = prepare_pretraining(config, overrides, show_progress=False).images

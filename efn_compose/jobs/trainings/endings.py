@@ -21,7 +21,7 @@ from efn_compose.jobs.trainings.masks.scores import (
 from efn_compose.store import write_text
 
 if TYPE_CHECKING:
-    from efn_compose.jobs.trainings.job import PreparedTrainings
+    from efn_compose.jobs.trainings.preparation import PreparedTrainings
 
 #: By training: image numbers, and what was said of each.
 Answers = Mapping[str, tuple[np.ndarray, np.ndarray]]

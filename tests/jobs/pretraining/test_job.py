@@ -13,7 +13,8 @@ from efn_compose.cli.shared.command import main
 from efn_compose.errors import ConfigError, DataError, RunError
 from efn_compose.jobs.pretraining import cells
 from efn_compose.jobs.pretraining.cells import PretrainCell, PretrainResult
-from efn_compose.jobs.pretraining.job import _keep_pretraining, prepare_pretraining, pretrain
+from efn_compose.jobs.pretraining.job import _keep_pretraining, pretrain
+from efn_compose.jobs.pretraining.preparation import prepare_pretraining
 from efn_compose.jobs.pretraining.worker import PretrainWorker
 from efn_compose.store import RunFolder
 from efn_compose.store.journal import read_journal

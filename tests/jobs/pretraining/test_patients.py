@@ -6,7 +6,7 @@ from PIL import Image
 from tiny_recipe import quarters, tiny_donor
 
 from efn_compose.errors import ConfigError
-from efn_compose.jobs.pretraining.job import prepare_pretraining
+from efn_compose.jobs.pretraining.preparation import prepare_pretraining
 
 
 @pytest.fixture(scope="module")

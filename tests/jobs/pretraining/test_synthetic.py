@@ -12,7 +12,8 @@ from efn_compose.cli.shared.command import main
 from efn_compose.data import load_table
 from efn_compose.donors import load_donor
 from efn_compose.errors import ConfigError, DataError
-from efn_compose.jobs.pretraining.job import prepare_pretraining, pretrain
+from efn_compose.jobs.pretraining.job import pretrain
+from efn_compose.jobs.pretraining.preparation import prepare_pretraining
 from efn_compose.jobs.pretraining.worker import PretrainWorker
 from efn_compose.jobs.trainings.cell_folder import FolderWatcher
 from efn_compose.store.journal import read_journal

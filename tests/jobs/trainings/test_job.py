@@ -17,8 +17,9 @@ from efn_compose.data import ImageTable
 from efn_compose.data.draw import draw_images
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.errors import ConfigError, DataError
-from efn_compose.jobs.trainings.job import prepare_trainings, train
+from efn_compose.jobs.trainings.job import train
 from efn_compose.jobs.trainings.leaderboard import leaderboard_text, rank_networks
+from efn_compose.jobs.trainings.preparation import prepare_trainings
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.store import read_journal
 

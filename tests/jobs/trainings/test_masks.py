@@ -16,8 +16,9 @@ from efn_compose.donors.unet import attached, decoder_of
 from efn_compose.errors import ConfigError, DataError, FurtherPartError
 from efn_compose.jobs.decoders import attach
 from efn_compose.jobs.predictions.masks import predict_masks
-from efn_compose.jobs.trainings.job import prepare_trainings, train
+from efn_compose.jobs.trainings.job import train
 from efn_compose.jobs.trainings.masks.page import chosen_places
+from efn_compose.jobs.trainings.preparation import prepare_trainings
 from efn_compose.store import read_journal
 
 COUNT = 40

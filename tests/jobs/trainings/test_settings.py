@@ -7,8 +7,8 @@ import pytest
 
 from efn_compose.config import dump_toml, load_config
 from efn_compose.errors import ConfigError, ResumeMismatchError
-from efn_compose.jobs.trainings.job import STORED
 from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.jobs.trainings.preparation import STORED
 from efn_compose.settings.renamed import OldSettingWarning
 
 #: Written by version 0.1.0, with its own hash.
