@@ -12,7 +12,7 @@ from efn_compose.evolve.run_config import RunConfig
 from efn_compose.settings import build as settings
 from efn_compose.settings.renamed import OldSettingWarning, old_types, translate
 
-__all__ = ["RunConfig", "check_config", "dump_toml", "load_config"]
+__all__ = ["RunConfig", "dump_toml", "load_config"]
 
 Schema = TypeVar("Schema")
 
@@ -72,24 +72,6 @@ def load_config(
             describe_problems(f"{where}: {_count(problems)} in the configuration.", problems)
         )
     return config
-
-
-def check_config(config: Any) -> None:
-    """Check a configuration that was made in Python as strictly as one from a file.
-
-    Raises:
-        ConfigError: Values of another type, not among the choices or out of bounds; all of them.
-
-    Example:
-        >>> check_config(RunConfig())
-    """
-    problems = [f"- {problem}" for problem in settings.find_problems(config)]
-    if problems:
-        raise ConfigError(
-            describe_problems(
-                f"{type(config).__name__}: {_count(problems)} in the configuration.", problems
-            )
-        )
 
 
 def dump_toml(config: Any, *, with_help: bool = False) -> str:

@@ -75,7 +75,7 @@ print(json.dumps({"seconds": seconds, "cpu": cpu, "peak": peak() - before, "heav
 WRITER = """
 import sys, torch
 from converters.oracles.torch_models import Wanted, timm_network
-from converters.oracles.random_checkpoints import write_checkpoint
+from lab.random_checkpoints import write_checkpoint
 from efn_compose.arch import arch_spec
 name, variant, path, legacy = sys.argv[1:5]
 torch.manual_seed(0)

@@ -109,8 +109,7 @@ def keras_hub_edge_stride() -> Fault:
     from keras_hub.src.models.efficientnet.efficientnet_backbone import EfficientNetBackbone
     from keras_hub.src.utils.timm import convert_efficientnet
     from keras_oracles import pixels
-
-    from converters.oracles.random_checkpoints import settle
+    from lab.random_checkpoints import settle
 
     torch.manual_seed(0)
     model = timm.create_model("efficientnet_es", num_classes=0)
@@ -231,8 +230,8 @@ def _torch_pair(
 def lukemelas_fixed_padding() -> Fault:
     """efficientnet_pytorch built for 224, run at 225, against its own dynamic padding."""
     from efficientnet_pytorch import EfficientNet
+    from lab.random_checkpoints import random_network
 
-    from converters.oracles.random_checkpoints import random_network
     from converters.oracles.torch_models import Wanted
     from efn_compose.arch import arch_spec
 
@@ -250,9 +249,9 @@ def lukemelas_fixed_padding() -> Fault:
 def transformers_fixed_padding() -> Fault:
     """transformers' B0 at 225 against efficientnet_pytorch's dynamic padding."""
     from keras_oracles import pixels
+    from lab.random_checkpoints import random_network, write_checkpoint
 
     from converters import convert
-    from converters.oracles.random_checkpoints import random_network, write_checkpoint
     from converters.oracles.torch_models import NETWORKS, Wanted
     from converters.oracles.torch_side import run_torch
     from efn_compose.arch import arch_spec

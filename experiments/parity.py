@@ -148,7 +148,8 @@ def torch_lines(quick: bool, only: str = "") -> Iterator[Line]:
         quick: Small networks only.
         only: Regular expression that "dialect name variant" must contain.
     """
-    from converters.oracles.random_checkpoints import random_network, settle, write_checkpoint
+    from lab.random_checkpoints import random_network, settle, write_checkpoint
+
     from converters.oracles.torch_models import Wanted, declare_torchvision_operators
 
     declare_torchvision_operators()

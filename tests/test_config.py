@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from efn_compose.config import RunConfig, check_config, dump_toml, load_config
+from efn_compose.config import RunConfig, dump_toml, load_config
 from efn_compose.errors import ConfigError
 
 
@@ -203,18 +203,8 @@ def test_writing_and_reading_give_an_equal_configuration(tmp_path_factory, kitch
     assert dump_toml(load_config(path, (), House), with_help=with_help) == text
 
 
-def test_check_config_finds_what_python_lets_through():
-    check_config(House())
-    house = House(Kitchen(burners=99, style="french"), Cellar(bottles="ten"))
-    with pytest.raises(ConfigError) as caught:
-        check_config(house)
-    for part in ("3 problems", "kitchen.burners", "kitchen.style", "cellar.bottles"):
-        assert part in str(caught.value)
-
-
 def test_every_section_of_a_run_round_trips_and_is_documented():
     config = RunConfig()
-    check_config(config)
     before, after = ["run", "data", "donors", "search"], ["finals", "fitness", "device", "augment"]
     after += ["budget", "executor", "output"]
     fields = [item.name for item in dataclasses.fields(config)]

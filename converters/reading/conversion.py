@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 from converters.reading.examination import Examination, examine
-from converters.reading.matching import MatchedCheckpoint, match_checkpoint, match_raw
+from converters.reading.matching import MatchedCheckpoint, match_checkpoint
 from converters.reading.report import ConversionReport, by_reason
 from efn_compose.arch import parameter_count
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
-from efn_compose.checkpoints.dialects.dialect import Dialect, Request, RequestOptions
+from efn_compose.checkpoints.dialects.dialect import Request, RequestOptions
 from efn_compose.donors import Donor
 
 
@@ -53,13 +53,6 @@ def convert(path: str | os.PathLike[str], **options: Unpack[RequestOptions]) -> 
         'lite0'
     """
     return loaded(match_checkpoint(path, Request(**options)))
-
-
-def convert_raw(
-    raw: RawCheckpoint, dialect: Dialect, request: Request, *, source: str | None = None
-) -> Conversion:
-    """Convert a checkpoint that is already open; see `convert`."""
-    return loaded(match_raw(raw, dialect, request, source=source))
 
 
 def loaded(matched: MatchedCheckpoint) -> Conversion:

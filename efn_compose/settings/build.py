@@ -136,24 +136,6 @@ def read_section(table: object, options: type[Section]) -> Section | None:
     return found
 
 
-def find_problems(config: Any) -> list[str]:
-    """Return all problems of a configuration made in Python.
-
-    That is types, choices, bounds, and settings without effect.
-    """
-    problems = []
-    for section in dataclasses.fields(config):
-        options = getattr(config, section.name)
-        kinds = types_of(options.__class__)
-        for setting in dataclasses.fields(options):
-            name = f"{section.name}.{setting.name}"
-            _, problem = check_value(
-                name, kinds[setting.name], getattr(options, setting.name), setting.metadata
-            )
-            problems += [problem] if problem else []
-    return problems + find_ignored(config)
-
-
 def dump(config: Any, *, with_help: bool = False) -> str:
     """Return a configuration as TOML: every setting that is read, in the dataclasses' order.
 

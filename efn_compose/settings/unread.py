@@ -31,7 +31,7 @@ def unread_settings(config: object, section: str) -> dict[str, tuple[When, ...]]
     }
 
 
-def find_ignored(config: Any, given: Mapping[str, Any] | None = None) -> list[str]:
+def find_ignored(config: Any, given: Mapping[str, Any]) -> list[str]:
     """Return the settings that a configuration gives without effect, one sentence each.
 
     A setting of a section that is read may be written out at its default. A section that is not
@@ -39,16 +39,15 @@ def find_ignored(config: Any, given: Mapping[str, Any] | None = None) -> list[st
 
     Args:
         config: A dataclass of dataclasses.
-        given: Tables as they were read; None for a configuration made in Python, of which only
-            values that differ from the defaults are known to be meant.
+        given: Tables as they were read.
     """
     problems = []
     skipped = unread_sections(config)
     for item in dataclasses.fields(config):
         options = getattr(config, item.name)
         if item.name in skipped:
-            table = _changed(options) if given is None else given.get(item.name)
-            if table or (given is not None and item.name in given):
+            if item.name in given:
+                table = given[item.name]
                 problems.append(_section_problem(config, item.name, table, skipped[item.name]))
             continue
         unread = unread_settings(config, item.name)

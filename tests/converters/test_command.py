@@ -134,7 +134,8 @@ def test_a_host_out_of_reach_says_which_files_to_fetch(monkeypatch):
 
 @pytest.mark.parity
 def test_verify_reports_model_and_scaling_apart(tmp_path, capsys):
-    from converters.oracles.random_checkpoints import random_network, write_checkpoint
+    from lab.random_checkpoints import random_network, write_checkpoint
+
     from converters.oracles.torch_models import Wanted
     from efn_compose.arch import arch_spec
 

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from lab.random_checkpoints import random_network, write_checkpoint
 
 from converters import CONVERTERS, convert, export
-from converters.oracles.random_checkpoints import random_network, write_checkpoint
 from converters.oracles.torch_models import NETWORKS, Wanted
 from converters.oracles.torch_side import run_torch
 from converters.reading.verification import relative_error, smooth_images

@@ -21,7 +21,7 @@ SIDE = 64
 
 @pytest.fixture(scope="module")
 def network():
-    from converters.oracles.random_checkpoints import random_network
+    from lab.random_checkpoints import random_network
 
     declare_torchvision_operators()
     wanted = Wanted(arch_spec("b-w0.1-d0.3"), "efficientnet_b0", bn_epsilon=1e-5)

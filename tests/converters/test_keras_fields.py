@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from open_checkpoints import convert_raw
 
 from converters import convert
 from converters.keras_applications import DIALECT
-from converters.reading.conversion import convert_raw
 from converters.reading.matching import match_raw
 from efn_compose.checkpoints.containers.containers import read_checkpoint
 from efn_compose.checkpoints.dialects.dialect import Request

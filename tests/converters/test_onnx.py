@@ -26,7 +26,8 @@ V1, LITE, V2 = "b-w0.1-d0.3", "lite-w0.25-d0.3", "v2-b-w0.1-d0.3"
 
 def network(variant: str, name: str) -> Any:
     """Return a nano network of timm with random weights and settled statistics."""
-    from converters.oracles.random_checkpoints import random_network
+    from lab.random_checkpoints import random_network
+
     from converters.oracles.torch_models import Wanted
 
     epsilon = 1e-3 if name.startswith("tf_") else 1e-5

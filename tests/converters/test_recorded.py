@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from open_checkpoints import convert_raw
 from repository import RECORDED
 
 from converters import convert
-from converters.reading.conversion import convert_raw
 from converters.reading.verification import FLOAT32_GATE, FLOAT64_GATE, relative_error
 from converters.registry import CONVERTERS
 from efn_compose.checkpoints.containers.containers import read_checkpoint

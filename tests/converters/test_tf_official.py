@@ -137,7 +137,7 @@ def test_edgetpu_and_condconv_are_refused_by_name():
 
 
 def test_optimizer_slots_are_ignored_and_unknown_tensors_are_not():
-    from converters.reading.conversion import convert_raw
+    from open_checkpoints import convert_raw
 
     shapes = official_shapes("lite0")
     slots = {f"{name}/RMSProp": shape for name, shape in shapes.items()}

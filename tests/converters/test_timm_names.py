@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from lab.random_checkpoints import random_network, write_checkpoint
 
 from converters import convert, inspect
-from converters.oracles.random_checkpoints import random_network, write_checkpoint
 from converters.oracles.torch_models import Wanted, declare_torchvision_operators
 from converters.timm_names import TAGS, UNTRAINED, timm_model, timm_preprocessing
 from efn_compose.arch import PREPROCESSINGS, arch_spec

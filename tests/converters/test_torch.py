@@ -2,8 +2,8 @@
 
 import pytest
 from converter_contract import ConverterContract
+from lab.random_checkpoints import random_network, write_checkpoint
 
-from converters.oracles.random_checkpoints import random_network, write_checkpoint
 from converters.oracles.torch_models import Wanted
 from efn_compose.arch import arch_spec
 

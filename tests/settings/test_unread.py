@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from efn_compose.config import RunConfig, check_config, dump_toml, load_config
+from efn_compose.config import RunConfig, dump_toml, load_config
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.ensembles.options import EnsembleConfig
 from efn_compose.jobs.pretraining.options import PretrainConfig
@@ -101,12 +101,6 @@ def test_all_are_named_at_once_beside_other_problems():
     assert "4 problems" in message
     for name in ("oven.logs", "garden.coal", "pool.width", "pool.depth"):
         assert name in message
-
-
-def test_a_configuration_made_in_python_is_judged_alike():
-    check_config(Home())
-    with pytest.raises(ConfigError, match=r"2 problems(.|\n)*oven\.logs(.|\n)*pool\.depth"):
-        check_config(Home(oven=Oven(logs=1), pool=Pool(depth=5)))
 
 
 def test_what_is_not_read_is_not_written_and_what_is_written_reads_back():

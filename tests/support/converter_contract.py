@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from open_checkpoints import convert_raw
 
 from converters import CONVERTERS, convert
 from converters.oracles import Oracle, oracle_for
-from converters.reading.conversion import Conversion, convert_raw
+from converters.reading.conversion import Conversion
 from converters.reading.verification import (
     FLOAT32_GATE,
     FLOAT64_GATE,

@@ -216,8 +216,8 @@ def onnx(name: str, variant: str, arch: str) -> Callable[[Path], Made]:
 
     def make(folder: Path) -> Made:
         import torch
+        from lab.random_checkpoints import random_network
 
-        from converters.oracles.random_checkpoints import random_network
         from converters.oracles.torch_models import Wanted
         from converters.oracles.torch_side import run_torch
         from efn_compose.arch import arch_spec

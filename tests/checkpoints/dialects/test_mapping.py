@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from open_checkpoints import convert_raw
 
 from converters import CONVERTERS
-from converters.reading.conversion import convert_raw
 from efn_compose.arch import VARIANTS, arch_spec, inventory
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.dialects.dialect import Request
