@@ -27,7 +27,7 @@ def _recognise(raw: RawCheckpoint) -> bool:
 
 
 def _is_unused(raw: RawCheckpoint, block: str) -> bool:
-    """Whether a block's expansion ratio is 1: its expand convolution is square and skipped."""
+    """Return whether a block's expansion ratio is 1: its expand convolution is square and skipped."""
     shape = shape_of(raw, f"{block}.conv1.weight")
     return shape is not None and shape[0] == shape[1]
 

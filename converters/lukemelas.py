@@ -15,12 +15,12 @@ from efn_compose.errors import AmbiguousCheckpointError
 
 
 def is_lukemelas_family(raw: RawCheckpoint) -> bool:
-    """Whether the names are those of efficientnet_pytorch or its Lite offspring."""
+    """Return whether the names are those of efficientnet_pytorch or its Lite offspring."""
     return {"_conv_stem.weight", "_blocks.0._depthwise_conv.weight"} <= set(raw.tensors)
 
 
 def has_squeeze_excite(raw: RawCheckpoint) -> bool:
-    """Whether the first block has squeeze-and-excite."""
+    """Return whether the first block has squeeze-and-excite."""
     return "_blocks.0._se_reduce.weight" in raw.tensors
 
 

@@ -16,14 +16,14 @@ from efn_compose.checkpoints.dialects.torch.torch_names import TORCH_IGNORE, Tor
 
 
 def has_timm_names(raw: RawCheckpoint) -> bool:
-    """Whether the names are those of timm's EfficientNets (geffnet uses the same)."""
+    """Return whether the names are those of timm's EfficientNets (geffnet uses the same)."""
     names = set(raw.tensors)
     first = {f"blocks.0.0.{name}.weight" for name in ("conv", "conv_dw", "conv_exp")}
     return "conv_stem.weight" in names and bool(first & names)
 
 
 def is_edge(raw: RawCheckpoint) -> bool:
-    """Whether the network has fused blocks and no squeeze-and-excite."""
+    """Return whether the network has fused blocks and no squeeze-and-excite."""
     return "blocks.0.0.conv_exp.weight" in raw.tensors and not any(
         ".se." in name for name in raw.tensors
     )

@@ -186,7 +186,7 @@ def _ambiguous(
 
 
 def _may_be(model: TimmModel, spec: ArchSpec) -> bool:
-    """Whether a model may be the network: the same one, or of its family where it has no name."""
+    """Return whether a model may be the network: the same one, or of its family where it has no name."""
     if model.variant is None:
         return spec.family in ("b", "v2", "custom")
     if spec.variant in VARIANTS:

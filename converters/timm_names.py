@@ -211,7 +211,7 @@ class TimmBuilder:
     has_ninety_percent_rule: bool = True
 
     def builds(self, spec: ArchSpec) -> bool:
-        """Whether the function makes this very network: depths and rounding are those here."""
+        """Return whether the function makes this very network: depths and rounding are those here."""
         row = BASES[base_of(spec) or ""]
         widths = tuple(
             round_channels(stage.channels * spec.width, self.has_ninety_percent_rule)

@@ -59,12 +59,12 @@ def declare_torchvision_operators() -> None:
 
 
 def _is_scaled(spec: ArchSpec, *families: str) -> bool:
-    """Whether the network follows from its family's table by its width and depth."""
+    """Return whether the network follows from its family's table by its width and depth."""
     return spec.family in families and spec.variant != "custom"
 
 
 def _fits(model: Any, spec: ArchSpec) -> bool:
-    """Whether a timm or geffnet model has the repeats and outer widths of a network."""
+    """Return whether a timm or geffnet model has the repeats and outer widths of a network."""
     lengths = tuple(len(stage) for stage in model.blocks)
     head, stem = model.conv_head.weight.shape, model.conv_stem.weight.shape[0]
     widths = (stem, head[0], head[1])

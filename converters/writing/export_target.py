@@ -62,7 +62,7 @@ class ExportTarget:
 
 
 def counters(dialect: str) -> Callable[[Donor], Mapping[str, np.ndarray]]:
-    """BatchNorm's step counters, which a strict load asks for and inference never reads."""
+    """Return what makes BatchNorm's step counters, which a strict load asks for and no inference reads."""
 
     def extras(donor: Donor) -> dict[str, np.ndarray]:
         names = (row.foreign for row in CONVERTERS[dialect].rows(donor.spec, donor.classes, None))
@@ -77,7 +77,7 @@ def counters(dialect: str) -> Callable[[Donor], Mapping[str, np.ndarray]]:
 
 
 def is_own_network(spec: ArchSpec, *bases: str) -> bool:
-    """Whether a network is exactly the one of its name, and its base one of these."""
+    """Return whether a network is exactly the one of its name, and its base one of these."""
     return base_of(spec) in bases and spec.same_tensors_as(arch_spec(spec.variant))
 
 
@@ -87,7 +87,7 @@ def needs(library: str, what: str, spec: ArchSpec) -> str:
 
 
 def first_blocks_add(spec: ArchSpec) -> bool:
-    """Whether the first block of a stage adds its input to its output."""
+    """Return whether the first block of a stage adds its input to its output."""
     return any(block.repeat == 1 and block.has_skip for block in spec.blocks)
 
 

@@ -16,7 +16,7 @@ from efn_compose.donors import Donor
 
 
 def _has(spec: ArchSpec) -> bool:
-    """Whether torchvision has a network, by name or by its coefficients."""
+    """Return whether torchvision has a network, by name or by its coefficients."""
     base = base_of(spec)
     scales = (base == "b" and "-w" in spec.variant) or (base == "mnasnet-b1" and spec.depth == 1)
     return (spec.variant in MODELS or scales) and is_own_network(spec, base or "")

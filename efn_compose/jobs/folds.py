@@ -190,5 +190,5 @@ def _similar_pairs(
 
 
 def _is_known(pair: Duplicate, digests: list[str], known: set[tuple[int, int]]) -> bool:
-    """Whether a pair was found by its pixels, directly or through a third image."""
+    """Return whether a pair was found by its pixels, directly or through a third image."""
     return (pair.first, pair.second) in known or digests[pair.first] == digests[pair.second]

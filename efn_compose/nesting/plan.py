@@ -108,7 +108,7 @@ class NestingPlan:
         ]
 
     def is_extra_for_all(self, tensor: TensorSpec) -> bool:
-        """Whether a target tensor lies in a repeat that no donor has."""
+        """Return whether a target tensor lies in a repeat that no donor has."""
         block = block_of(tensor)
         return block is not None and all(sources[block] is None for sources in self.block_sources)
 
@@ -148,7 +148,7 @@ def tensors_by_name(spec: ArchSpec, classes: int | None) -> dict[str, TensorSpec
 
 
 def is_stream_producer(tensor: TensorSpec) -> bool:
-    """Whether a tensor scales or shifts the addition of a layer to a residual stream."""
+    """Return whether a tensor scales or shifts the addition of a layer to a residual stream."""
     return (tensor.layer == STEM_BN or is_part(tensor.layer, "project_bn")) and tensor.role in (
         "gamma",
         "beta",

@@ -210,7 +210,7 @@ def _check_free_for_new_run(path: Path) -> None:
 
 
 def _has_evaluations(path: Path) -> bool:
-    """Whether the journal is more than the empty file of a start that was killed."""
+    """Return whether the journal is more than the empty file of a start that was killed."""
     file = path / JOURNAL_FILE
     return file.is_file() and file.stat().st_size > 0
 

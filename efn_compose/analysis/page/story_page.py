@@ -205,7 +205,7 @@ def _links(
 
 
 def _reads(table: Any, chapter: str) -> bool:
-    """Whether any value of a chapter's table refers to another chapter."""
+    """Return whether any value of a chapter's table refers to another chapter."""
     if isinstance(table, Mapping):
         return any(_reads(value, chapter) for value in table.values())
     if isinstance(table, list):

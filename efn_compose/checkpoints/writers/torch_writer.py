@@ -107,5 +107,5 @@ def byte_count(entries: Iterable[Entry]) -> int:
 
 
 def is_torch_path(path: Path) -> bool:
-    """Whether a file name is one that PyTorch users expect to hold a state dict."""
+    """Return whether a file name is one that PyTorch users expect to hold a state dict."""
     return path.suffix in (".pth", ".pt", ".bin")

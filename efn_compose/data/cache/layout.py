@@ -67,11 +67,11 @@ class Header:
         return self.pixels_at + self.count * self.image_bytes
 
     def line_at(self, place: int) -> int:
-        """Where an image's line of the table is."""
+        """Return where an image's line of the table is, in bytes from the file's start."""
         return self.table_at + place * _LINE.itemsize
 
     def image_at(self, place: int) -> int:
-        """Where an image's pixels begin."""
+        """Return where an image's pixels begin, in bytes from the file's start."""
         return self.pixels_at + place * self.image_bytes
 
     def to_bytes(self) -> bytes:

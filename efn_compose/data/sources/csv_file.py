@@ -129,7 +129,7 @@ class _Words:
         return pairs
 
     def are_fractions(self) -> bool:
-        """Whether most rows have a fraction of their own: what a model predicts, and no class."""
+        """Return whether most rows have a fraction of their own: what a model predicts, and no class."""
         distinct = [word for word in self._number if word and word.lower() not in MISSING]
         is_many = len(distinct) > max(20, len(self._rows) // 2)
         return is_many and all(_FRACTION.fullmatch(word) for word in distinct)

@@ -85,11 +85,11 @@ class Asker:
         self._panel = Panel([], tta)
 
     def path(self, network: Network) -> Path:
-        """The file of a network's answers."""
+        """Return the file of a network's answers."""
         return self._folder / f"{self._columns[id(network)]:04d}_{network.name}.npy"
 
     def is_done(self, network: Network) -> bool:
-        """Whether a network's answers are there, to these images."""
+        """Return whether a network's answers are there, to these images."""
         path = self.path(network)
         if not path.is_file():
             return False

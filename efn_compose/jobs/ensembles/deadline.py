@@ -19,5 +19,5 @@ class Deadline:
         self._end = time.monotonic() + 3600 * hours if hours else math.inf
 
     def is_over(self) -> bool:
-        """Whether the time is up."""
+        """Return whether the time is up."""
         return time.monotonic() > self._end

@@ -34,7 +34,7 @@ class Alarm:
         return max(self._end - time.monotonic(), 0.001) / 3600
 
     def is_over(self) -> bool:
-        """Whether the time is up."""
+        """Return whether the time is up."""
         return self._end is not None and time.monotonic() >= self._end
 
     @contextmanager

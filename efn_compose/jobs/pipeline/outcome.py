@@ -60,7 +60,7 @@ class Outcome:
         return found
 
     def waits(self, chapter: Chapter) -> bool:
-        """Whether a chapter reads one that has not ended."""
+        """Return whether a chapter reads one that has not ended."""
         return any(found.chapter not in self.done for _, found in chapter.references)
 
     def restore_submission(self) -> None:

@@ -162,5 +162,5 @@ def _columns(
 
 
 def _are_numbers(shown: set[str], classes: int) -> bool:
-    """Whether two classes are called 0 and 1, so that a template's numbers are probabilities."""
+    """Return whether two classes are called 0 and 1, so that a template's numbers are probabilities."""
     return classes == 2 and shown <= {"0", "1"}

@@ -169,6 +169,6 @@ def _hash(archive: zipfile.ZipFile, name: str) -> str:
 
 
 def _is_safe(name: str) -> bool:
-    """Whether a name stays inside the folder that it is unpacked into."""
+    """Return whether a name stays inside the folder that it is unpacked into."""
     parts = PurePosixPath(name).parts
     return parts[:1] in ((RUN,), (INPUTS,)) and ".." not in parts and "\\" not in name

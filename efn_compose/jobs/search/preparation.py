@@ -254,6 +254,7 @@ def _with_its_verb(error: EfnComposeError, source: str) -> EfnComposeError:
 
 
 def distinct_names(donors: Sequence[Donor]) -> list[Donor]:
+    """Return donors of which no two have one name: the second one of a name gets "_2"."""
     seen: dict[str, int] = {}
     named = []
     for donor in donors:

@@ -76,7 +76,7 @@ class Classification(Objective):
         draw_head(model, donor, seed)
 
     def begins_at_images(self, model: keras.Model, donor: Donor) -> bool:
-        """Whether the classifier is new, and is to begin at class means."""
+        """Return whether the classifier is new, and is to begin at class means."""
         return self.options.head_start == "class_means" and not brings_head(model, donor)
 
     def start_head(self, model: keras.Model, features: np.ndarray, targets: np.ndarray) -> None:

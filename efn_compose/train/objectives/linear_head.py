@@ -51,7 +51,7 @@ def draw_head(model: keras.Model, donor: Donor, seed: int) -> None:
 
 
 def brings_head(model: keras.Model, donor: Donor) -> bool:
-    """Whether the donor's classifier is taken over."""
+    """Return whether the donor's classifier is taken over."""
     return _is_of(donor, head_layers(model)[-1])
 
 
@@ -88,6 +88,6 @@ def head_arrays(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def is_file_head(model: keras.Model) -> bool:
-    """Whether the head is the one that weight files describe: average, then one linear layer."""
+    """Return whether the head is the one that weight files describe: average, then one linear layer."""
     names = {layer.name for layer in model.layers}
     return "pool_both" not in names and len(head_layers(model)) == 1

@@ -172,7 +172,7 @@ class Objective(ABC):
         """Give the layers on the backbone their first weights: the donor's if they fit, else drawn ones."""
 
     def begins_at_images(self, model: keras.Model, donor: Donor) -> bool:
-        """Whether `start_head` gives the head its first weights after `draw`."""
+        """Return whether `start_head` gives the head its first weights after `draw`."""
         return False
 
     def start_head(  # noqa: B027

@@ -109,7 +109,7 @@ class _Answers:
         self.failed = {r["model"] for r in journal if r.get("phase") == "stack" and r.get("error")}
 
     def is_done(self, model: StackModel) -> bool:
-        """Whether the answer is there, and no failure."""
+        """Return whether the answer is there, and no failure."""
         if model.key in self.failed:
             return False
         try:
@@ -118,7 +118,7 @@ class _Answers:
             return False
 
     def is_known(self, model: StackModel) -> bool:
-        """Whether the model need not be fitted any more."""
+        """Return whether the model need not be fitted any more."""
         return model.key in self.failed or self.is_done(model)
 
     def keep(self, model: StackModel, answer: StackAnswer, say: Callable[[str], None]) -> None:

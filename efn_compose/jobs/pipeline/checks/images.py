@@ -55,7 +55,7 @@ def wrong_images(story: Story, configs: Mapping[str, Any], images: dict[str, int
 
 
 def is_cut_as_it_is(config: TrainConfig) -> bool:
-    """Whether a training cuts the whole table of its source into folds, which nothing else changes."""
+    """Return whether a training cuts the whole table of its source into folds, which nothing else changes."""
     data, validation = config.data, config.validation
     return not (
         data.images
