@@ -15,6 +15,7 @@ from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
 from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.store import WeightFile
+from efn_compose.store.arrays import read_arrays
 from efn_compose.store.journal import read_journal
 from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE
 from efn_compose.train.augment.options import AugmentOptions
@@ -169,7 +170,7 @@ def _trained(file: Path, training: _Ended, size: int) -> Network:
             "tell classes apart."
         )
     beside = file.with_name(f"{file.stem}_head.npz")
-    head = _arrays(beside) if beside.is_file() else None
+    head = read_arrays(beside) if beside.is_file() else None
     with WeightFile(file) as weights:
         header = weights.header
         shapes = {
@@ -182,7 +183,7 @@ def _trained(file: Path, training: _Ended, size: int) -> Network:
 
     def load() -> tuple[Donor, Head]:
         donor = load_donor(file)
-        return donor, _head_of(donor) if head is None else _arrays(beside)
+        return donor, _head_of(donor) if head is None else read_arrays(beside)
 
     predictions = find_predictions(run)
     return Network(
@@ -222,11 +223,6 @@ def _from_elsewhere(entry: str, size: int) -> Network:
         size,
         None,
     )
-
-
-def _arrays(path: Path) -> Head:
-    with np.load(path, allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files}
 
 
 def _shapes(head: Head) -> dict[str, tuple[int, ...]]:
