@@ -19,7 +19,7 @@ class PolicyVerdict:
         accuracy: The same of the accuracy; higher is better.
         trainings: Of either policy.
         measured: Loss and change on held-out images by what was done to them: "as they are",
-            "found", "TrivialAugment".
+            "under the found policy", "under TrivialAugment".
     """
 
     found: str
