@@ -23,13 +23,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from lab.few_images import few_images
 from measured import measured, run_seeds
 from PIL import Image, ImageFilter
 
 from efn_compose.assess.metrics import log_softmax
 from efn_compose.conversion import convert
-from efn_compose.data import load_table
-from efn_compose.data.decoding.decode import resize_images
 from efn_compose.donors import Donor
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.objectives.of_options import classification
@@ -81,18 +80,6 @@ CORRUPTIONS = ("Gaussian noise", "blur", "contrast", "JPEG", "pixelate")
 VERSIONS = ("clean", *CORRUPTIONS)
 
 
-def data_of(name: str, seed: int) -> tuple[TrainingData, np.ndarray, np.ndarray]:
-    """Return training images without any to validate on, test images, and their labels."""
-    table = load_table(name)
-    order = np.random.default_rng([seed, 19]).permutation(len(table))
-    train, test = order[:IMAGES], order[IMAGES : IMAGES + TEST]
-    known, unseen = (resize_images(table.images, n, SIDE, False) for n in (train, test))
-    nothing = np.zeros((0, SIDE, SIDE, 3), np.uint8)
-    labels = table.labels.astype(np.int32)
-    data = TrainingData(table.class_names, known, labels[train], nothing, labels[:0])
-    return data, unseen, labels[test]
-
-
 def options_of(radius: float, epochs: int) -> TrainOptions:
     """Return the recipe; radius 0 is plain training."""
     more = {"advprop": 1.0, "advprop_radius": radius} if radius else {}
@@ -131,7 +118,7 @@ def run(seeds: Sequence[int]) -> None:
         print(row, flush=True)
 
     if not any("ratio" in row for row in rows):
-        data = data_of("digits", 0)[0]
+        data = few_images("digits", [0, 19], IMAGES, TEST, SIDE)[0]
         plain, adversarial = (
             seconds_per_update(trainer(radius, EPOCHS), donor, data) for radius in (0.0, RADII[0])
         )
@@ -147,7 +134,7 @@ def run(seeds: Sequence[int]) -> None:
         for name, mirrored in SETS.items():
             if all((seed, name, arm) in done for arm in arms):
                 continue
-            data, images, labels = data_of(name, seed)
+            data, images, labels = few_images(name, [seed, 19], IMAGES, TEST, SIDE)
             seen = {"clean": images} | {c: corrupted(images, c) for c in CORRUPTIONS}
             for arm, recipe in arms.items():
                 if (seed, name, arm) in done:

@@ -21,12 +21,11 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from lab.few_images import few_images
 from measured import measured, run_seeds
 
 from efn_compose.assess.metrics import log_softmax
 from efn_compose.conversion import convert
-from efn_compose.data import load_table
-from efn_compose.data.decoding.decode import resize_images
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.recipe import Classification, Trainer, TrainingData, TrainOptions, fit
 
@@ -51,18 +50,6 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def data_of(name: str, seed: int) -> tuple[TrainingData, np.ndarray, np.ndarray]:
-    """Return training images without any to validate on, test images, and their labels."""
-    table = load_table(name)
-    order = np.random.default_rng([seed, 23]).permutation(len(table))
-    train, test = order[:IMAGES], order[IMAGES : IMAGES + TEST]
-    known, unseen = (resize_images(table.images, n, SIDE, False) for n in (train, test))
-    nothing = np.zeros((0, SIDE, SIDE, 3), np.uint8)
-    labels = table.labels.astype(np.int32)
-    data = TrainingData(table.class_names, known, labels[train], nothing, labels[:0])
-    return data, unseen, labels[test]
-
-
 def run(seeds: Sequence[int]) -> None:
     """Train what the journal lacks; each training is a line."""
     donor = convert(DONOR).donor.without_head()
@@ -76,7 +63,7 @@ def run(seeds: Sequence[int]) -> None:
         options = TrainOptions(epochs=EPOCHS, batch_size=batch, learning_rate=RATE, **ARMS[arm])
         trainer = Trainer(donor, Classification(10, options))
         for number, (name, seed) in enumerate(wanted):
-            data, images, labels = data_of(name, seed)
+            data, images, labels = few_images(name, [seed, 23], IMAGES, TEST, SIDE)
             if number == 0:
                 # Tracing belongs to no training.
                 fit(donor, _few(data), seed=seed, trainer=trainer)

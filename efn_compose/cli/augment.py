@@ -9,7 +9,7 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from efn_compose.cli.shared.arguments import add_overrides
+from efn_compose.cli.shared.arguments import SOURCES, add_overrides
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="images: digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
+        help=f"images: {SOURCES}",
     )
     add_table_arguments(parser)
     parser.add_argument(

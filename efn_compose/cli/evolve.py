@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from efn_compose.cli.shared.arguments import (
     ADDRESS,
+    SOURCES,
     add_dry_run,
     add_overrides,
     add_relay,
@@ -29,7 +30,7 @@ EXAMPLE = "efn-compose evolve my.toml --set genetic.population=40 data.source=fo
 _FLAGS = {
     "data": (
         "data.source", "SOURCE",
-        "digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
+        SOURCES,
     ),
     "size": ("data.size", "N", "height and width of every image, in pixels"),
     "output": ("run.path", "FOLDER", "run folder; default: runs/ and the configuration's name"),

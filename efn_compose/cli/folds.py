@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from efn_compose.cli.shared.arguments import add_output
+from efn_compose.cli.shared.arguments import SOURCES, add_output
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
+        help=SOURCES,
     )
     add_table_arguments(parser)
     add_output(

@@ -7,6 +7,7 @@ The table also has the cost: parameters, multiply-adds, activations, images per 
 import argparse
 from pathlib import Path
 
+from efn_compose.cli.shared.arguments import SOURCES
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError, DataError
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="SOURCE",
-        help="digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
+        help=SOURCES,
     )
     add_table_arguments(parser)
     parser.add_argument("--size", type=int, default=64, help="pixels, default: %(default)s")

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efn_compose.cli.shared.arguments import add_dry_run, add_output
+from efn_compose.cli.shared.arguments import SOURCES, add_dry_run, add_output
 from efn_compose.cli.shared.images import add_table_arguments
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
@@ -45,8 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="SOURCE",
-        help="labelled images: digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, "
-        "parquet, tar); greedy and learned need some",
+        help=f"labelled images: {SOURCES}; greedy and learned need some",
     )
     add_table_arguments(parser)
     parser.add_argument(

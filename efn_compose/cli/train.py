@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from efn_compose.cli.shared.arguments import (
     ADDRESS,
+    SOURCES,
     add_relay,
     add_run_arguments,
     refuse_resumed_dry_run,
@@ -33,7 +34,7 @@ _FLAGS = {
     "data": (
         "data.source",
         "SOURCE",
-        "digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)",
+        SOURCES,
     ),
     "task": ("objective.kind", "TASK", "classify, or segment: a class for every pixel"),
     "masks": ("data.masks", "PATTERN", "path of a mask, * for its image: ../masks/*_mask.png"),

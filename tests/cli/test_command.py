@@ -15,7 +15,9 @@ from random_donors import random_donor
 from verbs import call_command
 
 from efn_compose.arch import arch_spec
+from efn_compose.cli.shared.arguments import SOURCES
 from efn_compose.cli.shared.command import VERBS
+from efn_compose.data import options as data_options
 from efn_compose.donors import load_donor
 from efn_compose.store import RunFolder
 
@@ -29,6 +31,10 @@ def test_the_overview_lists_exactly_the_verbs():
     assert re.findall(r"^  ([a-z-]+)  ", result.stdout, re.M) == list(VERBS)
     assert call_command().returncode == 2
     assert call_command("--version").stdout.startswith("efn-compose 0.")
+
+
+def test_help_texts_name_the_sources_that_settings_name():
+    assert data_options.SOURCES == SOURCES
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -7,6 +7,8 @@ from efn_compose.errors import ConfigError
 
 #: By flag: the setting it stands for, "section.key"; the name of its value; its help text.
 SettingFlags = Mapping[str, tuple[str, str, str]]
+#: What a source may be, as `efn_compose.data.options` has it; that folder is not imported for a help text.
+SOURCES = "digits, fashion_mnist, or KIND:PATH (folder, csv, npz, tfrecord, parquet, tar)"
 #: `--address`, alike in all verbs whose work a cluster can do.
 ADDRESS = ("executor.address", "HOST:PORT", "a running Ray cluster; auto finds one here")
 
