@@ -43,7 +43,7 @@ _FLAGS = {
     "folds": ("validation.folds", "N", "each validates once; with 1, a fifth of the images"),
     "seeds": ("validation.seeds", "N", "trainings per network and fold"),
     "epochs": ("train.epochs", "N", "passes over the images"),
-    "batch-size": ("train.batch_size", "N", "images per step"),
+    "batch-size": ("train.batch_size", "N", "images per batch"),
     "learning-rate": ("train.learning_rate", "X", "highest rate"),
     "semi": ("semi.method", "METHOD", "noisy-student or mean-teacher: use unlabelled images"),
     "unlabelled": ("semi.unlabelled", "SOURCE", "images for --semi; folder:PATH needs no classes"),
