@@ -163,7 +163,7 @@ def _second_level(
     if config.stack.table:
         images = [table.image_name(number) for number in range(len(table))]
         path = Path(config.stack.table).expanduser()
-        further = read_further(path, members.rows.image, images)
+        further = read_further(path, members.rows.image, images, members.rows.label)
         notes += further.notes
     has_categories = further is not None and bool(further.categories)
     models, words = load_portfolio(config.stack.portfolio, has_categories)

@@ -213,22 +213,34 @@ def test_a_killed_level_goes_on_and_ends_with_the_same_bytes(data, models, tmp_p
 
 def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):
     rows, images = [f"a/i{n}.png" for n in range(6)], ["t0.png", "t1.png"]
-    lines = ["name,age,site,same,note,index"]
+    labels = np.array([0, 1, 2, 1, 0, 0])
+    lines = ["name,age,site,same,note,index,class,found,side"]
     sites = ["arm", "leg", "Arm", "leg", "", "arm"]
     ages = ["40", "", "61", "22", "35", "50"]
-    lines += [f"i{n},{ages[n]},{sites[n]},x,note {n},{n}" for n in range(6)]
-    lines += ["t0.png,33,hand,x,no,6", "t1,nan,leg,x,no,7"]
+    # As in a competition's table: the class under another name, with a gap; what a biopsy found; and
+    # a column that parts the classes without naming each.
+    classes = ["nevus", "Melanoma", "wart", "melanoma", "", "nevus"]
+    sides = ["a", "b", "a", "b", "a", "a"]
+    lines += [
+        f"i{n},{ages[n]},{sites[n]},x,note {n},{n},{classes[n]},{n % 2},{sides[n]}"
+        for n in range(6)
+    ]
+    lines += ["t0.png,33,hand,x,no,6,nevus,,a", "t1,nan,leg,x,no,7,wart,NA,b"]
     path = tmp_path / "columns.csv"
     path.write_text("\n".join(lines))
-    found = read_further(path, rows, images)
-    assert found.numbers == ("age",) and found.categories == {"site": ("arm", "leg", "")}
+    found = read_further(path, rows, images, labels)
+    assert found.numbers == ("age",)
+    assert found.categories == {"site": ("arm", "leg", ""), "side": ("a", "b")}
     assert np.isnan(found.rows.numbers[1, 0]) and np.isnan(found.images.numbers[1, 0])
     assert found.rows.codes[:, 0].tolist() == [1, 2, 1, 2, 3, 1]
     assert found.images.codes[:, 0].tolist() == [0, 2]
-    shown = found.images.one_hot([3])
+    shown = found.images.one_hot([3, 0])
     assert shown[:, 1:].tolist() == [[0, 0, 0], [0, 1, 0]]
     told = " ".join(found.notes)
-    for words in ("same is constant", "note is different", "index follows", "'hand'"):
+    for words in (
+        "same is constant", "note is different", "index follows", "'hand'",
+        "class tells the labels", "found is empty for all test images",
+    ):  # fmt: skip
         assert words in told
     with pytest.raises(DataError, match=r"1 test images have no line, such as t9\.png"):
-        read_further(path, rows, [*images, "t9.png"])
+        read_further(path, rows, [*images, "t9.png"], labels)

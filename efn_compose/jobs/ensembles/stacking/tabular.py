@@ -34,18 +34,23 @@ class FurtherColumns:
     notes: tuple[str, ...]
 
 
-def read_further(path: Path, rows: Sequence[str], images: Sequence[str]) -> FurtherColumns:
-    """Read a table of columns for labelled rows and test images; labels play no part.
+def read_further(
+    path: Path, rows: Sequence[str], images: Sequence[str], labels: np.ndarray
+) -> FurtherColumns:
+    """Read a table of columns for labelled rows and test images.
 
     The first column holds image names. A column whose values are all numbers is one of numbers; any
     other has the categories of the labelled rows, the most frequent first. A test image of a category
     that they do not have has code 0. Columns that say nothing or too much are left out and named:
-    constant ones, names that are different in every row, and the order of the file.
+    constant ones, names that are different in every row, the order of the file, the labels
+    themselves under any name, and columns that no test image has a value of. Nothing else asks for
+    the labels.
 
     Args:
         path: CSV, UTF-8, with a header.
         rows: Names of the labelled images.
         images: Names of the test images.
+        labels: (labelled row,) class numbers.
 
     Raises:
         DataError: Not such a table, or images without a line; all problems are listed.
@@ -70,6 +75,10 @@ def read_further(path: Path, rows: Sequence[str], images: Sequence[str]) -> Furt
     notes: list[str] = []
     for number, name in enumerate(header[1:], 1):
         ours, theirs = ([lines[place][number].strip() for place in part] for part in places)
+        why = _answer(ours, theirs, labels)
+        if why:
+            notes.append(f"column {name} {why} and is left out.")
+            continue
         first, second = _numbers(ours), _numbers(theirs)
         if first is not None and second is not None:
             if _says_something(name, first, notes):
@@ -89,6 +98,23 @@ def read_further(path: Path, rows: Sequence[str], images: Sequence[str]) -> Furt
         for which, names in enumerate((rows, images))
     ]
     return FurtherColumns(tuple(numbers), categories, parts[0], parts[1], tuple(notes))
+
+
+def _answer(ours: Sequence[str], theirs: Sequence[str], labels: np.ndarray) -> str:
+    """Return why a column is known of labelled images only; "" if nothing says so.
+
+    A competition's own table of training images has such columns: the class, and what was found out
+    after the picture was taken.
+    """
+    found = [value.casefold() for value in ours]
+    there = [number for number, value in enumerate(found) if value not in _EMPTY]
+    if there and all(value.casefold() in _EMPTY for value in theirs):
+        return "is empty for all test images"
+    pairs = {(found[number], int(labels[number])) for number in there}
+    values, classes = ({pair[side] for pair in pairs} for side in (0, 1))
+    if len(pairs) == len(values) == len(classes) > 1:
+        return "tells the labels, a value for each class,"
+    return ""
 
 
 def _side_by_side(columns: Sequence[np.ndarray], rows: int, dtype: type) -> np.ndarray:
