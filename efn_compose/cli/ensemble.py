@@ -18,6 +18,7 @@ from efn_compose.cli.shared.arguments import (
     add_setting_flags,
     settings_given,
 )
+from efn_compose.cli.shared.images import add_table_arguments, table_settings
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
@@ -70,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file; flags override it")
     add_setting_flags(parser, _FLAGS)
+    add_table_arguments(parser)
     parser.add_argument(
         "--until",
         metavar="HH:MM",
@@ -87,7 +89,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.jobs.ensembles.preparation import prepare_ensemble
     from efn_compose.jobs.hours import hours_until
 
-    overrides = [*settings_given(options, _FLAGS), *options.overrides]
+    overrides = [*settings_given(options, _FLAGS), *table_settings(options), *options.overrides]
     if options.runs:
         overrides.append(f"ensemble.runs={json.dumps(options.runs)}")
     if options.until:
@@ -124,5 +126,7 @@ def _describe(prepared: "PreparedEnsemble", output: Output) -> None:
         f"columns   {len(members.names)}: {', '.join(members.names[:6])}"
         f"{', …' if len(members.names) > 6 else ''}\nnetworks  {fields['networks']}\n"
         f"rows      {fields['rows']:,}\nimages    {fields['images']:,}\n"
-        f"folder    {fields['folder']}\nNothing was written.",
+        f"folder    {fields['folder']}\n"
+        + "".join(f"note      {note}\n" for note in prepared.notes)
+        + "Nothing was written.",
     )

@@ -19,6 +19,7 @@ from efn_compose.cli.shared.arguments import (
     add_setting_flags,
     settings_given,
 )
+from efn_compose.cli.shared.images import add_table_arguments, table_settings
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
 
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="checkpoints of any library, or package:NAME; NAME=FILE names a donor",
     )
     add_setting_flags(parser, _FLAGS)
+    add_table_arguments(parser)
     add_resume(parser)
     add_relay(parser, hours=False)
     add_dry_run(parser, "print all settings, the number of evaluations, time and disk, then stop")
@@ -156,7 +158,7 @@ def _leg(
 
 def _shortcuts(options: argparse.Namespace) -> list[str]:
     """Return the settings that have a flag of their own, as `--set` takes them."""
-    given = settings_given(options, _FLAGS)
+    given = [*settings_given(options, _FLAGS), *table_settings(options)]
     if options.donors is not None:
         given.append(f"donors.files={json.dumps(options.donors, ensure_ascii=False)}")
     return given

@@ -18,6 +18,7 @@ from efn_compose.cli.shared.arguments import (
     refuse_resumed_dry_run,
     settings_given,
 )
+from efn_compose.cli.shared.images import add_table_arguments, table_settings
 from efn_compose.cli.shared.output import Output
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dry_run="print the design and the hours it will take, measured here, then stop",
         overrides="change any setting, such as study.widths=0.25,0.5",
     )
+    add_table_arguments(parser)
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
 
 
@@ -64,7 +66,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.jobs.study.preparation import prepare_study
 
     refuse_resumed_dry_run(options)
-    given = settings_given(options, _FLAGS)
+    given = [*settings_given(options, _FLAGS), *table_settings(options)]
     overrides = [f"study.kind={options.kind}", *given, *options.overrides]
     if options.dry_run:
         _describe(

@@ -16,6 +16,7 @@ from efn_compose.cli.shared.arguments import (
     refuse_resumed_dry_run,
     settings_given,
 )
+from efn_compose.cli.shared.images import add_table_arguments, table_settings
 from efn_compose.cli.shared.output import Output
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         overrides="change any setting; --dry-run lists all",
     )
     add_relay(parser)
+    add_table_arguments(parser)
     parser.set_defaults(on_interrupt=ON_INTERRUPT)
 
 
@@ -71,7 +73,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.jobs.trainings.preparation import prepare_trainings
 
     refuse_resumed_dry_run(options)
-    overrides = [*settings_given(options, _FLAGS), *options.overrides]
+    overrides = [*settings_given(options, _FLAGS), *table_settings(options), *options.overrides]
     if options.dry_run:
         _describe(
             prepare_trainings(options.config, overrides, show_progress=not output.is_silent), output

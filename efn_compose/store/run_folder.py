@@ -192,7 +192,7 @@ def _check_free_for_new_run(path: Path) -> None:
         count = _count_evaluations(path / JOURNAL_FILE)
         raise RunError(
             f"{path}: already holds {state} ({count}). Continue it with --resume, or choose "
-            "another place: --set run.path=NEW."
+            "another place: -o NEW (run.path)."
         )
     if path.exists() and not path.is_dir():
         raise RunError(f"{path}: a file, not a folder. Choose another run path.")

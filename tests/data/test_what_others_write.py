@@ -275,6 +275,10 @@ def test_columns_of_another_source_are_refused():
 def test_a_folder_that_is_none_is_said(images):
     with pytest.raises(DataError, match="is no folder"):
         load_table(table(images, rows("ababab")), (), str(Path(images) / "absent"))
+    with pytest.raises(
+        DataError, match=r"photos: .* is no folder \(seen from .*There is .*/photos"
+    ):
+        load_table(table(images, rows("ababab")), (), "photos")
 
 
 def test_a_row_of_a_table_costs_few_bytes(tmp_path):

@@ -1,7 +1,10 @@
 """Images that a verb needs, from the same sources as a run's."""
 
 import argparse
-from typing import TYPE_CHECKING
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,12 +43,38 @@ def add_table_arguments(parser: argparse.ArgumentParser) -> None:
         "--columns",
         metavar="COLUMN=NAME",
         nargs="+",
+        action=_Columns,
         default=[],
         help="names of a source's columns, such as image=isic_id label=target",
     )
     parser.add_argument(
         "--image-folder", metavar="FOLDER", default="", help="csv: where its image paths start"
     )
+
+
+class _Columns(argparse.Action):
+    """Takes pairs as words, and with commas between them as `--set` takes them."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        # A comma in a column's name is none between two pairs.
+        pairs = [pair for word in values or () for pair in re.split(r",(?=[a-z_]+=)", word)]
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *pairs])
+
+
+def table_settings(options: argparse.Namespace) -> list[str]:
+    """Return `--columns` and `--image-folder` as settings of `[data]`, as `--set` takes them."""
+    given = []
+    if options.columns:
+        given.append(f"data.columns={json.dumps(options.columns, ensure_ascii=False)}")
+    if options.image_folder:
+        given.append(f"data.folder={json.dumps(options.image_folder, ensure_ascii=False)}")
+    return given
 
 
 def read_table(source: str, options: argparse.Namespace, output: Output) -> "ImageTable":

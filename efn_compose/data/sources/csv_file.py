@@ -271,8 +271,10 @@ def _folders(table: Path, folder: str) -> list[str]:
     if folder:
         named = Path(folder).expanduser()
         if not named.is_dir():
+            beside = table.parent / named
             raise DataError(
                 f"{named}: data.folder (--image-folder) is no folder (seen from {Path.cwd()})."
+                + (f" There is {beside}." if beside.is_dir() else "")
             )
         places.insert(0, named)
     return [str(place) for place in places]

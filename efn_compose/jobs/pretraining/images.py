@@ -1,6 +1,7 @@
 """The images of a pretraining: those to learn from, those that judge, and those that are both."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from efn_compose.data.folding.fold_table import read_fold_table
 from efn_compose.data.pixels import once_if_cached, take
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
-from efn_compose.jobs.pretraining.options import PretrainConfig
+from efn_compose.jobs.pretraining.options import LabelledOptions, PretrainConfig, UnlabelledOptions
 from efn_compose.jobs.pretraining.pair import Pair, find_pair
 from efn_compose.numerics.pixel_array import PixelArray, in_parts
 from efn_compose.train.examples import TrainingData
@@ -142,6 +143,19 @@ class PretrainImages:
         return digest.hexdigest()
 
 
+def _load_table(
+    section: str, options: UnlabelledOptions | LabelledOptions, *, needs_labels: bool = True
+) -> ImageTable:
+    """Return the images of a section's source; an error names the settings of that section."""
+    try:
+        return load_table(
+            options.source, options.columns, options.folder, needs_labels=needs_labels
+        )
+    except DataError as error:
+        words = re.sub(r" \(--(columns|image-folder)[^)]*\)", "", str(error))
+        raise type(error)(re.sub(r"\bdata\.(?=columns|folder)", f"{section}.", words)) from None
+
+
 def prepare_images(
     config: PretrainConfig, *, show_progress: bool = True
 ) -> tuple[PretrainImages, Sequence[Unreadable]]:
@@ -161,7 +175,7 @@ def prepare_images(
             "unlabelled.source is empty. Name the images to learn from: folder:PATH, csv:PATH, "
             "npz:PATH, digits or fashion_mnist."
         )
-    table = load_table(options.source, options.columns, options.folder, needs_labels=False)
+    table = _load_table("unlabelled", options, needs_labels=False)
     if config.pretrain.positives == "patient" and table.groups is None:
         raise ConfigError(
             f'pretrain.positives = "patient": {table.name} names no patients. A table (csv:PATH) has '
@@ -207,7 +221,7 @@ def _labelled(
     options = config.labelled
     if not options.source:
         return None, None
-    table = load_table(options.source, options.columns, options.folder)
+    table = _load_table("labelled", options)
     judges = None
     if options.folds:
         folds = read_fold_table(table, options.folds)

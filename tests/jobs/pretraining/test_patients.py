@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from tiny_recipe import quarters, tiny_donor
 
-from efn_compose.errors import ConfigError
+from efn_compose.errors import ConfigError, DataError
 from efn_compose.jobs.pretraining.preparation import prepare_pretraining
 
 
@@ -42,6 +42,17 @@ def test_patients_come_with_the_images_where_they_are_asked_for(place):
     assert len(set.union(*named.values())) == len(named)
     plain = prepared(place, "unlabelled.images=15").images
     assert plain.data.train_patients is None and plain.fingerprint != images.fingerprint
+
+
+def test_an_error_of_a_table_names_the_section_it_is_mended_in(place):
+    with pytest.raises(DataError) as caught:
+        prepared(place, "unlabelled.columns=image=file")
+    assert "unlabelled.columns = [" in str(caught.value)
+    (place / "moved.csv").write_text("image,label\nabsent.png,a\n")
+    with pytest.raises(DataError, match=r"with labelled\.folder\.") as caught:
+        prepared(place, f"labelled.source=csv:{place / 'moved.csv'}")
+    # No flag of this verb says where the images of which source are.
+    assert "data." not in str(caught.value) and "--" not in str(caught.value)
 
 
 def test_a_source_without_patients_is_refused(place):
