@@ -171,6 +171,17 @@ def test_several_classes_one_against_the_rest():
     json.dumps(found.to_json(), allow_nan=False)
 
 
+def test_of_many_classes_people_see_those_that_are_told_worst():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(40), 5)
+    # Class 7 alone is never told from the others; the rest is mostly right.
+    given_ = rng.dirichlet(np.ones(40), 200) + 0.5 * np.eye(40)[labels] * (labels != 7)[:, None]
+    found = assess(labels, given_ / given_.sum(1, keepdims=True), [f"c{n}" for n in range(40)])
+    lines = str(found).splitlines()
+    assert len(lines) == 14 and lines[1].startswith("Of 40 classes, the 12 that are told worst")
+    assert lines[2].startswith("c7: 5 images") and len(found.to_json()["classes"]) == 40
+
+
 def test_two_classes_are_about_the_second_and_a_missing_one_is_said():
     labels = np.array([0, 0, 1, 1, 0])
     found = assess(labels, np.array([0.1, 0.4, 0.8, 0.3, 0.2]), ["benign", "malignant"])

@@ -20,6 +20,8 @@ from efn_compose.errors import DataError, describe_problems
 
 #: How far from 1 an image's probabilities may sum: half precision and rounded CSV files.
 _SUM_TOLERANCE = 5e-3
+#: Of more classes only these many are shown to people; `to_json` has all.
+_LISTED_CLASSES = 12
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,12 @@ class Assessment:
         ]
         if len(self.classes) > 1 and self.auc is not None:
             lines[0] += f", mean AUC {self.auc:.4f}"
-        for row in self.classes:
+        shown = self.classes
+        if len(shown) > _LISTED_CLASSES:
+            shown = tuple(sorted(shown, key=lambda row: -1 if row.auc is None else row.auc.value))
+            shown = shown[:_LISTED_CLASSES]
+            lines.append(f"Of {len(self.classes)} classes, the {len(shown)} that are told worst:")
+        for row in shown:
             area = "no AUC, one kind is missing" if row.auc is None else f"AUC {row.auc}"
             lines.append(
                 f"{row.name}: {row.images} images, {area}, "

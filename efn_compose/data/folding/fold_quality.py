@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: Of more classes only the rarest and the most frequent one are shown.
+_LISTED_CLASSES = 12
+
 
 @dataclass(frozen=True)
 class FoldQuality:
@@ -56,7 +59,7 @@ class FoldQuality:
         """Return the table as lines for people."""
         lines = ["fold  images  patients  share of images by class / patients that have it"]
         for number, images in enumerate(self.images):
-            shares = "  ".join(
+            shares = [
                 f"{name} {n / max(images, 1):.2%} / {p}"
                 for name, n, p in zip(
                     self.class_names,
@@ -64,8 +67,14 @@ class FoldQuality:
                     self.class_patients[number],
                     strict=True,
                 )
+            ]
+            if len(shares) > _LISTED_CLASSES:
+                order = np.argsort(self.class_images[number], kind="stable")
+                ends = f"{shares[order[0]]}  to  {shares[order[-1]]}"
+                shares = [f"{len(shares)} classes:", ends]
+            lines.append(
+                f"{number:>4}  {images:>6}  {self.patients[number]:>8}  {'  '.join(shares)}"
             )
-            lines.append(f"{number:>4}  {images:>6}  {self.patients[number]:>8}  {shares}")
         lines.append(
             f"variation over folds: class share {max(self.rate_variation):.4f}, patients with a "
             f"class {max(self.patient_variation):.4f}, images {self.image_variation:.4f}; images "

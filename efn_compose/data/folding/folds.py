@@ -16,6 +16,8 @@ from efn_compose.data.table import ImageTable
 from efn_compose.errors import ConfigError, DataError, describe_problems
 
 #: Rounds over all blocks; later ones rarely find anything.
+#: Classes that a message lists.
+_LISTED = 10
 _ROUNDS = 6
 
 
@@ -96,14 +98,18 @@ def _check(table: ImageTable, counts: np.ndarray, count: int) -> None:
         for name, number in zip(table.class_names, patients, strict=True)
         if number < count
     ]
+    if len(problems) > _LISTED:
+        problems = [*problems[:_LISTED], f"… and {len(problems) - _LISTED} more"]
     if len(table.class_names) < 2:
         problems.append(f"- {len(table.class_names)} class; at least 2 are needed")
     if problems:
+        fewest = int(patients.min(initial=count))
+        fewer = f", or take at most {fewest} folds" if 2 <= fewest < count else ""
         raise DataError(
             describe_problems(
                 f"{table.name}: cannot be cut into {count} folds.",
                 problems,
-                "Add images, merge or remove these classes, or take fewer folds.",
+                f"Add images, merge or remove these classes{fewer}.",
             )
         )
 

@@ -245,7 +245,15 @@ def _folds(table: ImageTable, digests: list[str], options: ValidationOptions, se
     if options.duplicates == "join":
         groups = join_duplicates(table.groups, equal_pairs(digests), len(table))
         table = replace(table, groups=groups, group_names=None)
-    return make_folds(table, options.cut, seed=seed)
+    try:
+        return make_folds(table, options.cut, seed=seed)
+    except DataError as error:
+        if options.folds > 1:
+            raise
+        raise DataError(
+            f"{error}\n  validation.folds = 1 validates a fifth of the images, the first of "
+            f"{options.cut} folds. With validation.folds = N (--folds N) each of N folds validates."
+        ) from None
 
 
 def table_of(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:

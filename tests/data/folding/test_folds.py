@@ -89,9 +89,21 @@ def test_rare_classes_and_bad_quality_are_refused_with_the_reason():
         make_folds(table_of([0] * 6, None, 1), 3)
     with pytest.raises(DataError, match="class '2' is in 0 images"):
         make_folds(table_of([0, 1] * 5, None, 3), 3)
+    with pytest.raises(
+        DataError, match=r"(?s)'9' is in 2 .*… and 20 more.* at most 2 folds"
+    ) as many:
+        make_folds(table_of([*range(30), *range(30)], None, 30), 5)
+    assert str(many.value).count("folds need 5") == 10
     uneven = table_of([0] * 50 + [1] * 10, [0] * 40 + list(range(1, 21)), 2)
     with pytest.raises(DataError, match=r"share varies by(.|\n)*fold  images"):
         make_folds(uneven, 3, worst_rate=0.01)
+
+
+def test_of_many_classes_a_fold_shows_the_rarest_and_the_most_frequent():
+    labels = [*list(range(30)) * 4, 7, 7]
+    lines = str(make_folds(table_of(labels, None, 30), 2).quality).splitlines()
+    for line in lines[1:3]:
+        assert "30 classes:  0 3.28% / 2  to  7 4.92% / 3" in line
 
 
 def test_leaks_and_empty_classes_of_any_folds_are_reported():
