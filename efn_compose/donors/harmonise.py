@@ -142,7 +142,9 @@ def _require_foldable(donors: Sequence[Donor], fold_preprocessing: bool) -> None
     refused = {"padding", "activation"} | (set() if fold_preprocessing else {"preprocessing"})
     for donor in donors[1:]:
         lines = _network_differences(reference.spec, donor.spec)
-        if lines:
+        if any(line.startswith("decoder: ") for line in lines):
+            steps.add("Take decoders off first: efn-compose detach FILE -o OUT.h5")
+        if any(not line.startswith("decoder: ") for line in lines):
             steps.add(
                 "Bring smaller networks into the larger one first: "
                 "efn-compose nest FILE --into VARIANT -o OUT.h5"

@@ -1,5 +1,7 @@
 """Attach and detach: same bytes, same bits at every tap, same logits, refusals in full."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -10,8 +12,14 @@ import efn_compose
 from efn_compose.arch import DecoderSpec, arch_spec, feature_points
 from efn_compose.donors import load_donor
 from efn_compose.donors.unet import decoder_of, joined, parted
-from efn_compose.errors import FurtherPartError, NestingError, SeedingError
+from efn_compose.errors import (
+    FurtherPartError,
+    IncompatibleDonorsError,
+    NestingError,
+    SeedingError,
+)
 from efn_compose.jobs.decoders import attach, detach
+from efn_compose.jobs.search.preparation import prepare
 from efn_compose.models import model_variables
 from efn_compose.models.unet import build_unet
 from efn_compose.nesting.running.forward import NumpyNetwork
@@ -132,3 +140,19 @@ def test_what_cannot_be_attached_or_detached_is_refused(tmp_path, capsys):
     with pytest.raises(FurtherPartError, match="are not those of"):
         decoder_of(narrower)
     assert arch_spec(LITE).decoder is None
+
+
+def test_searches_and_soups_say_how_to_take_decoders_off(tmp_path):
+    for name, seed in (("a", 0), ("b", 1)):
+        random_donor(LITE, seed=seed).save(tmp_path / f"{name}_bare.h5")
+        attach(tmp_path / f"{name}_bare.h5", tmp_path / f"{name}.h5")
+    unets, mixed = (
+        [str(tmp_path / f"{name}.h5") for name in pair] for pair in ("ab", ["a", "b_bare"])
+    )
+    for files, error in ((unets, FurtherPartError), (mixed, IncompatibleDonorsError)):
+        with pytest.raises(error, match="efn-compose detach FILE -o OUT") as refused:
+            prepare(None, [f"donors.files={json.dumps(files)}"])
+        assert "nest" not in str(refused.value)
+        with pytest.raises(FurtherPartError, match=r"a soup cannot .* efn-compose detach FILE"):
+            efn_compose.soup(files, output=tmp_path / "soup.h5")
+    assert not (tmp_path / "soup.h5").exists()

@@ -103,6 +103,12 @@ def read_members(runs: Sequence[str]) -> Members:
 
 
 def _of_run(folder: Path, rows: RowTable) -> list[Member]:
+    config: TrainConfig = load_config(folder / CONFIG_FILE, (), TrainConfig)
+    if config.objective.kind != "classify":
+        raise DataError(
+            f"its objective is {config.objective.kind!r}; an ensemble joins trainings that tell classes "
+            "apart. predict averages several networks of one run on masks."
+        )
     path = find_predictions(folder)
     if path is None:
         raise DataError("no out-of-fold predictions: the run is not finished. Go on: --resume.")
@@ -110,7 +116,6 @@ def _of_run(folder: Path, rows: RowTable) -> list[Member]:
     if predictions.class_names != rows.class_names:
         raise DataError(f"classes of {path.name} and folds.csv differ.")
     networks = find_networks([str(folder)])
-    config: TrainConfig = load_config(folder / CONFIG_FILE, (), TrainConfig)
     if config.tta.merge == "rank":
         raise DataError(
             "its answers are ranks (tta.merge = 'rank') and no probabilities. Train with mean or median."

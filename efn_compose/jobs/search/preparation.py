@@ -76,6 +76,8 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         config_path = QUICKSTART
     config: RunConfig = load_config(config_path, overrides)
     donors = load_donors(config.donors.files, config.donors.variant)
+    for donor in donors:
+        donor.refuse_parts("a search")
     if len(donors) * (1 + config.donors.siblings) < 2 and not config.kind.trains_on:
         raise ConfigError(
             "donors.files names one donor and donors.siblings is 0: there is nothing to compose. "

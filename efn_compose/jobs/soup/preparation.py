@@ -72,7 +72,10 @@ def prepare_soup(
         EfnComposeError: Anything that would stop the soup later.
     """
     _check_request(method, len(donors), data, ancestor)
-    loaded = harmonise(distinct_names(_load_all(donors)))
+    loaded = distinct_names(_load_all(donors))
+    for donor in loaded:
+        donor.refuse_parts("a soup")
+    loaded = harmonise(loaded)
     _refuse_equals(loaded)
     _refuse_strangers(loaded)
     found = _find_ancestor(loaded, ancestor) if method == "stock" else None

@@ -116,9 +116,10 @@ def refuse_parts(name: str, parts: Iterable[str], doing: str) -> None:
     found = list(parts)
     if found:
         steps = "".join(f".without_part({part!r})" for part in found)
+        verb = "efn-compose detach FILE -o OUT.h5, or " if found == ["decoder"] else ""
         raise FurtherPartError(
             f"{name} has further parts beside its backbone ({', '.join(map(repr, found))}), and "
-            f"{doing} cannot take them along. Take them off first: load_donor(FILE){steps}."
+            f"{doing} cannot take them along. Take them off first: {verb}load_donor(FILE){steps}."
         )
 
 

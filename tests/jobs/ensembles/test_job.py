@@ -222,7 +222,7 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(pla
 
 @pytest.mark.slow
 def test_runs_that_do_not_fit_are_refused_with_all_reasons(place, tmp_path):
-    for name in ("folds", "short", "open", "nan", "ranks"):
+    for name in ("folds", "short", "open", "nan", "ranks", "masks"):
         shutil.copytree(place / "run", tmp_path / name)
     text = (place / "run" / "folds.csv").read_text()
     lines = text.splitlines()
@@ -240,9 +240,11 @@ def test_runs_that_do_not_fit_are_refused_with_all_reasons(place, tmp_path):
     config = tmp_path / "ranks" / "config.toml"
     ranks = 'views = "flip"\nmerge = "rank"'
     config.write_text(config.read_text().replace('views = "none"', ranks))
+    config = tmp_path / "masks" / "config.toml"
+    config.write_text(config.read_text().replace('kind = "classify"', 'kind = "segment"'))
     runs = [
         place / "run",
-        *(tmp_path / name for name in ("folds", "short", "open", "nan", "ranks")),
+        *(tmp_path / name for name in ("folds", "short", "open", "nan", "ranks", "masks")),
     ]
     runs.append(tmp_path)
     words = ["ensemble", *runs, "--data", f"npz:{place / 'new.npz'}", "-o", tmp_path / "out"]
@@ -251,7 +253,7 @@ def test_runs_that_do_not_fit_are_refused_with_all_reasons(place, tmp_path):
     told = str(caught.value)
     for part in (
         "1 images have another fold", "3 rows have no prediction", "the run is not finished",
-        "2 rows are no probabilities", "answers are ranks",
+        "2 rows are no probabilities", "answers are ranks", "its objective is 'segment'",
         f"{tmp_path}/folds.csv: no such file",
     ):  # fmt: skip
         assert part in told
