@@ -24,6 +24,10 @@ class CacheWarning(UserWarning):
     """A file of the cache of decoded images was given up, and is made again."""
 
 
+class UncheckedFileWarning(UserWarning):
+    """A weight file of a version before 0.2.0 has no checksums: damage to its values is not found."""
+
+
 class CheckpointError(EfnComposeError):
     """A checkpoint file cannot be used."""
 

@@ -59,12 +59,14 @@ class QuietFinder(importlib.abc.MetaPathFinder):
 
 @contextmanager
 def silenced_descriptor(descriptor: int) -> Iterator[None]:
-    """Drop what anything writes to a file descriptor; on an exception it comes after all."""
+    """Drop what anything writes to a file descriptor; on an exception but Ctrl-C it comes after all."""
     kept = os.dup(descriptor)
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), descriptor)
         try:
             yield
+        except KeyboardInterrupt:
+            raise
         except BaseException:
             caught.seek(0)
             os.write(kept, caught.read())

@@ -15,8 +15,9 @@ from random_donors import random_donor
 from verbs import call_command
 
 from efn_compose.arch import arch_spec
+from efn_compose.cli import main
 from efn_compose.cli.shared.arguments import SOURCES
-from efn_compose.cli.shared.command import VERBS
+from efn_compose.cli.shared.command import VERBS, Verb
 from efn_compose.data import options as data_options
 from efn_compose.donors import load_donor
 from efn_compose.store import RunFolder
@@ -262,7 +263,7 @@ def test_an_import_is_short_and_silenced_unless_it_fails(tmp_path):
     """Messages that a library writes past Python, as TensorFlow's do."""
     (tmp_path / "tensorflow.py").write_text(
         "import os; os.write(2, b'chatter\\n')\n"
-        "if os.environ.get('BROKEN'): raise ImportError('broken')\n"
+        "exec(os.environ.get('BROKEN', ''))\n"
         "try: import sklearn\n"
         "except ImportError: print('without scikit-learn')\n"
     )
@@ -274,7 +275,7 @@ def test_an_import_is_short_and_silenced_unless_it_fails(tmp_path):
     )
     (tmp_path / "sklearn.py").write_text("")
     said = {}
-    for broken in ("", "1"):
+    for broken in ("", "raise ImportError('broken')", "raise KeyboardInterrupt"):
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "BROKEN": broken}
         said[broken] = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, env=environment,
@@ -283,8 +284,17 @@ def test_an_import_is_short_and_silenced_unless_it_fails(tmp_path):
     assert said[""].stderr == "after\n"
     assert said[""].returncode == 0
     assert said[""].stdout.splitlines() == ["without scikit-learn", str(tmp_path / "tensorflow.py")]
-    assert said["1"].stderr.startswith("chatter\n")
-    assert "ImportError: broken" in said["1"].stderr
+    failed, stopped = (said[broken].stderr for broken in list(said)[1:])
+    assert failed.startswith("chatter\n") and "ImportError: broken" in failed
+    assert "chatter" not in stopped and "KeyboardInterrupt" in stopped
+
+
+def test_ctrl_c_before_a_verb_is_at_work_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "stopped_while_imported.py").write_text("raise KeyboardInterrupt")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(VERBS, "train", Verb("stopped_while_imported", ""))
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "efn-compose: stopped.\n"
 
 
 def test_python_dash_m_evolve_is_the_verb():

@@ -16,10 +16,9 @@ from typing import Any, Protocol
 import efn_compose
 from efn_compose.cli.shared.any_terminal import print_anywhere
 from efn_compose.cli.shared.output import Output
-from efn_compose.errors import CacheWarning, ConfigError, EfnComposeError
+from efn_compose.errors import CacheWarning, ConfigError, EfnComposeError, UncheckedFileWarning
 from efn_compose.quiet_import import import_tensorflow_quietly
 from efn_compose.settings.renamed import OldSettingWarning
-from efn_compose.store.weights.checksums import UncheckedFileWarning
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 #: What shells give for a program ended by Ctrl-C: 128 + SIGINT.
@@ -113,6 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader, such as `head`, has seen enough; keep Python from saying so at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
+    except KeyboardInterrupt:
+        # Before the verb was at work: it says more itself.
+        sys.stderr.write("efn-compose: stopped.\n")
+        return EXIT_INTERRUPTED
 
 
 def _dispatch(arguments: list[str]) -> int:

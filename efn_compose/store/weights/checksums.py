@@ -14,13 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.checkpoints.containers.source_file import wrong_checksum
-from efn_compose.errors import WeightFileError
+from efn_compose.errors import UncheckedFileWarning, WeightFileError
 
 CHECKSUMS_ATTRIBUTE = "efn_compose_crc32"
-
-
-class UncheckedFileWarning(UserWarning):
-    """A weight file of a version before 0.2.0 has no checksums: damage to its values is not found."""
 
 
 def crc32(values: np.ndarray) -> int:

@@ -12,8 +12,7 @@ import pytest
 from damage import mutate
 from tiny_containers import CONTAINERS, equal, files_of
 
-from efn_compose.errors import EfnComposeError
-from efn_compose.store.weights.checksums import UncheckedFileWarning
+from efn_compose.errors import EfnComposeError, UncheckedFileWarning
 
 #: Damaged files per container.
 COUNT = 40

@@ -22,12 +22,11 @@ from efn_compose.analysis.reading.journal_view import read_run
 from efn_compose.arch import arch_spec, default_conventions, inventory
 from efn_compose.config import dump_toml
 from efn_compose.donors import Donor
-from efn_compose.errors import EvaluationError, ResumeMismatchError
+from efn_compose.errors import EvaluationError, ResumeMismatchError, UncheckedFileWarning
 from efn_compose.jobs.search.job import evolve
 from efn_compose.jobs.search.preparation import STORED, prepare
 from efn_compose.settings.renamed import OldSettingWarning
 from efn_compose.store import RunFolder
-from efn_compose.store.weights.checksums import UncheckedFileWarning
 
 KEPT = Path(__file__).parents[2] / "data" / "runs_0_1_0"
 KINDS = ("genetic", "steady", "random", "halving", "lamarck")

@@ -13,10 +13,14 @@ from random_donors import TINY, random_donor
 
 from efn_compose.cli import main
 from efn_compose.donors import load_donor
-from efn_compose.errors import CheckpointError, UnreadableCheckpointError, WeightFileError
+from efn_compose.errors import (
+    CheckpointError,
+    UncheckedFileWarning,
+    UnreadableCheckpointError,
+    WeightFileError,
+)
 from efn_compose.models import build_model
 from efn_compose.store import WeightFile
-from efn_compose.store.weights.checksums import UncheckedFileWarning
 from efn_compose.store.weights.parts import Part
 
 KEPT = Path(__file__).parent / "kept" / "weights_0_1_0.h5"

@@ -16,6 +16,7 @@ from efn_compose.errors import (
     ConfigError,
     FurtherPartError,
     InventoryMismatchError,
+    UncheckedFileWarning,
     WeightFileError,
 )
 from efn_compose.models import build_model
@@ -24,7 +25,6 @@ from efn_compose.nesting.direct_sum import direct_sum
 from efn_compose.soups import uniform_soup
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.store import WeightFile
-from efn_compose.store.weights.checksums import UncheckedFileWarning
 from efn_compose.store.weights.parts import Part
 from efn_compose.train.recipe import Classification, Objective, Trainer, TrainOptions, fit
 
