@@ -13,7 +13,7 @@ import numpy as np
 
 from efn_compose.data.folding.fold_quality import FoldQuality, measure_folds
 from efn_compose.data.table import ImageTable
-from efn_compose.errors import ConfigError, DataError, describe_problems
+from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
 
 #: Rounds over all blocks; later ones rarely find anything.
 #: Classes that a message lists.
@@ -98,8 +98,7 @@ def _check(table: ImageTable, counts: np.ndarray, count: int) -> None:
         for name, number in zip(table.class_names, patients, strict=True)
         if number < count
     ]
-    if len(problems) > _LISTED:
-        problems = [*problems[:_LISTED], f"… and {len(problems) - _LISTED} more"]
+    problems = first_of(problems, _LISTED)
     if len(table.class_names) < 2:
         problems.append(f"- {len(table.class_names)} class; at least 2 are needed")
     if problems:
