@@ -6,7 +6,7 @@ import numpy as np
 from lab.study_answers import compound_answer, free_answer, free_verdicts, growths, scaling_answer
 
 from efn_compose.analysis.charts.figures import mean_and_error
-from efn_compose.analysis.reading.study.budget import budget_lines
+from efn_compose.analysis.reading.study.budget import budget_lines, spreads
 from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 from efn_compose.analysis.reading.study.words import data_verdicts, interaction_lines, verdict
@@ -32,8 +32,27 @@ def study_page(kind: str, command: str, made: Sequence[str], parts: dict[str, St
     if made:
         lines.append(RELATIVES.format(names=", ".join(made)) + "\n")
     answer = compound_answer(parts) if kind == "scaling" else _answer(next(iter(parts.values())))
-    lines.append(f"**{answer}**\n")
+    lines += [f"**{answer}**\n", *_equality(parts)]
     return "\n".join([*lines, *(_part(title, view, answer) for title, view in parts.items())])
+
+
+def _equality(parts: dict[str, StudyView]) -> list[str]:
+    """Return how equal the processor seconds of trainings came out, one table for all studies."""
+    rows = [
+        f"| {title} | {one.data} | {one.lowest:.2f} to {one.highest:.2f} | {100 * one.variation:.1f} % |"
+        for title, view in parts.items()
+        for one in spreads(view)
+    ]
+    if not rows:
+        return []
+    return [
+        "Processor seconds of a training's epochs, tracing left out: from the quickest combination to the "
+        "slowest, and the standard deviation over combinations by their mean.\n",
+        "| trainings have | data | seconds | variation |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+    ]
 
 
 def _answer(view: StudyView) -> str:
@@ -72,7 +91,7 @@ def _part(title: str, view: StudyView, told: str) -> str:
     lines = [
         f"## {title.capitalize()}\n",
         f"{images}; a fifth validates; {repeats} trainings per combination and data set.\n",
-        *(f"- {words}" for words in budget_lines(view)),
+        *(f"- {words}" for words in budget_lines(view)[:1]),
         *([] if _answer(view) == told else [f"- {_answer(view)}"]),
         *_by_accuracy(view),
         *(
@@ -155,9 +174,13 @@ def _combinations(view: StudyView) -> list[str]:
         lines.append(
             f"| {view.name(number)} | {mean_and_error(list(known))} | {standing} | "
             f"{' | '.join(cells)} | {view.multiply_adds[number] / 1e6:.2f} | "
-            f"{' or '.join(map(str, view.epochs(number)))} | {view.spent[number]:.2f} |"
+            f"{' or '.join(map(str, view.epochs(number)))} | {_spent(view, number)} |"
         )
     return lines
+
+
+def _spent(view: StudyView, number: int) -> str:
+    return "–" if np.isnan(view.spent[number]) else f"{view.spent[number]:.2f}"
 
 
 def _on_data(view: StudyView, combination: int, data: int) -> str:
