@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from efn_compose.errors import RunError
@@ -52,6 +52,16 @@ def check_free_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
+def check_writable(path: Path) -> None:
+    """Raise `RunError` where a file or folder cannot be made, before anything is computed for it.
+
+    Args:
+        path: What will be written; its folder exists.
+    """
+    if not os.access(path.parent, os.W_OK):
+        raise RunError(f"{path}: no permission to write there. Choose another output path.")
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], needed_bytes: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is fsynced and renamed over it.
@@ -83,7 +93,9 @@ def atomic_path(path: str | os.PathLike[str], needed_bytes: int = 0) -> Iterator
             os.replace(temporary, path)
             _fsync_folder(folder)
     finally:
-        temporary.unlink(missing_ok=True)
+        # Of a disk that is read-only nothing can be removed, not even what is not there.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

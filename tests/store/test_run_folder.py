@@ -191,6 +191,19 @@ def test_a_failed_start_leaves_nothing(tmp_path, monkeypatch, existed):
         assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_is_read_only_is_said_of_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    """Linux refuses to remove there even what is not there."""
+
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(RunError, match=r"/card\.md: no permission to write there"):
+        atomic.write_text(tmp_path / "card.md", "words")
+
+
 def test_a_start_killed_at_any_file_can_be_started_again(tmp_path):
     """Whatever prefix of the files of a start exists, the next start succeeds."""
     names = ["lock", ".config.toml.9.partial", "config.toml", "evaluations.jsonl"]

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, cast
 
+from efn_compose.errors import EfnComposeError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.seat import Seat, Ticket
 from efn_compose.evolve.workers.table import EXECUTORS
@@ -127,7 +128,9 @@ def answer(worker: Worker, task: Task, number: int, seat: Ticket | None = None) 
         value = task.run(worker)
     except Exception as exception:  # a worker answers in any case
         where = traceback.extract_tb(exception.__traceback__)[-1]
-        location = f"{where.filename.rsplit('/', 1)[-1]}:{where.lineno}"
-        error = f"{type(exception).__name__}: {str(exception)[:500]} ({location})"
+        # A deliberate error says itself where.
+        is_bug = not isinstance(exception, EfnComposeError)
+        location = f" ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})" if is_bug else ""
+        error = f"{type(exception).__name__}: {str(exception)[:500]}{location}"
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Outcome(value, error, number, time.perf_counter() - start, memory_mb)

@@ -22,7 +22,7 @@ from efn_compose.jobs.predictions.rows import make_rows
 from efn_compose.jobs.predictions.stream import stream_images
 from efn_compose.jobs.predictions.submission import Template, read_template
 from efn_compose.jobs.predictions.writing import open_table
-from efn_compose.store.atomic import write_text
+from efn_compose.store.atomic import check_writable, write_text
 from efn_compose.train.tta.options import VIEW_COUNTS, TtaOptions
 
 #: The filled template, beside the table.
@@ -181,6 +181,7 @@ def prepare_prediction(
     check_table_suffix(output)
     if not output.parent.is_dir():
         raise ConfigError(f"-o {output}: the folder {output.parent} does not exist.")
+    check_writable(output)
     if submission and output.name == SUBMISSION_FILE:
         raise ConfigError(
             f"-o {output}: the filled template will have this name. Give the table another one."

@@ -24,6 +24,7 @@ from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.settings.build import build
 from efn_compose.store import WeightFile, atomic_path, write_text
+from efn_compose.store.atomic import check_writable
 from efn_compose.store.journal import read_journal
 from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE
 from efn_compose.store.weights.weight_file import is_weight_file
@@ -136,6 +137,9 @@ def predict_masks(
     place = Path(output)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigError(f"-o {place}: masks go to a new folder, and there is something here.")
+    if not place.parent.is_dir():
+        raise ConfigError(f"-o {place}: the folder {place.parent} does not exist.")
+    check_writable(place)
     table = load_table(data, columns, folder, needs_labels=False)
     asked = [_Asked(unet, views_of(tta) if tta else unet.tta) for unet in unets]
     if len({one.classes for one in asked}) > 1:
@@ -143,8 +147,6 @@ def predict_masks(
             "The U-Nets differ in classes: "
             + ", ".join(f"{one.name} {one.classes}" for one in asked)
         )
-    if not place.parent.is_dir():
-        raise ConfigError(f"-o {place}: the folder {place.parent} does not exist.")
     with TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as partial:
         shares = _draw(asked, table, chosen_size, level, Path(partial), on_images)
         Path(partial).chmod(0o755)

@@ -7,7 +7,7 @@ from nano_tasks import Answer, Bomb, Echo, Killer, Raiser
 from efn_compose.config import load_config
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.options import ExecutorOptions
-from efn_compose.evolve.workers.executor import executor_class
+from efn_compose.evolve.workers.executor import answer, executor_class
 from efn_compose.evolve.workers.table import EXECUTORS
 
 
@@ -104,3 +104,16 @@ def test_the_configuration_knows_the_names_of_the_table_and_no_others():
 )
 def test_one_worker_needs_no_processes_unless_a_cluster_is_named(options, chosen):
     assert ExecutorOptions(**options).chosen == chosen
+
+
+def test_a_deliberate_error_names_no_line_of_ours():
+    class Refused:
+        def run(self, worker):
+            raise ConfigError("photos: no such folder")
+
+    assert answer(Idle(), Refused(), 0).error == "ConfigError: photos: no such folder"
+
+
+class Idle:
+    def stand_up(self):
+        pass
