@@ -124,6 +124,19 @@ def first_of(lines: Iterable[str], most: int) -> list[str]:
     return [*every[:most], *([f"… and {more:,} more"] if more > 0 else [])]
 
 
+def problem_of(name: object, error: Exception) -> str:
+    """Return an error as one of several problems, under the name of what it is about.
+
+    Example:
+        >>> problem_of("a.h5", ConfigError("a.h5: no such file."))
+        '- a.h5: no such file.'
+        >>> problem_of("a.h5", ConfigError("too small"))
+        '- a.h5: too small'
+    """
+    words = str(error)
+    return f"- {words}" if words.startswith(f"{name}: ") else f"- {name}: {words}"
+
+
 def describe_problems(summary: str, problems: Iterable[str], next_step: str = "") -> str:
     """Return one message from a summary, a list of problems and the step to take next.
 

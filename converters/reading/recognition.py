@@ -7,6 +7,7 @@ from converters.registry import CONVERTERS, DIALECT_NAMES
 from efn_compose.checkpoints.containers.raw import RawCheckpoint
 from efn_compose.checkpoints.dialects.dialect import Dialect
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError, ConversionError
+from efn_compose.store.weights.weight_file import is_weight_file
 
 
 def candidate_dialects(raw: RawCheckpoint, arch: str | None = None) -> list[Dialect]:
@@ -63,6 +64,11 @@ def chosen_dialect(
         raise AmbiguousCheckpointError(
             f"{raw.path}: the tensor names fit several dialects: {names}. They run the same "
             "tensors differently; choose one with --dialect."
+        )
+    if is_weight_file(raw.path):
+        raise ConversionError(
+            f"{raw.path}: a weight file of efn_compose, which needs no conversion. Name it wherever "
+            "weights or donors are asked for; efn-compose inspect describes it."
         )
     first = ", ".join(list(raw.tensors)[:5]) or "none"
     raise ConversionError(

@@ -120,6 +120,15 @@ def test_an_unknown_source_gets_a_suggestion(source, suggestion):
     assert f"Did you mean {suggestion}?" in str(caught.value)
 
 
+def test_a_path_that_is_there_gets_its_kind(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "table.csv").write_text("")
+    for name, kind in (("photos", "folder"), ("table.csv", "csv")):
+        with pytest.raises(DataError) as caught:
+            load_table(str(tmp_path / name))
+        assert f"Did you mean '{kind}:{tmp_path / name}'?" in str(caught.value)
+
+
 # Each mode's expected pixel follows from the mode's definition, not from our code.
 @pytest.mark.parametrize(
     ("mode", "colour", "suffix", "expected"),

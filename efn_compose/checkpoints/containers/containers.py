@@ -37,6 +37,11 @@ class Reader(Protocol):
     def __call__(self, path: Path, *, container: str, ema: bool) -> RawCheckpoint: ...
 
 
+#: Files of a folder that are called weights, and how many of them a message lists.
+_SUFFIXES = frozenset({".h5", ".keras", ".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".onnx"})
+_LISTED = 3
+
+
 def detect_container(path: str | os.PathLike[str]) -> str:
     """Return the container of a checkpoint: a key of `READERS`.
 
@@ -61,7 +66,7 @@ def detect_container(path: str | os.PathLike[str]) -> str:
             )
         raise UnreadableCheckpointError(
             f"{path}: a folder, but not a SavedModel (saved_model.pb and variables/). Name the "
-            "checkpoint file in it, or the prefix of a TF checkpoint (model.ckpt)."
+            f"checkpoint file in it, or the prefix of a TF checkpoint (model.ckpt).{_files_in(path)}"
         )
     if not path.is_file():
         if Path(f"{path}.index").is_file():
@@ -88,6 +93,18 @@ def detect_container(path: str | os.PathLike[str]) -> str:
         f"{path}: no known checkpoint format (first bytes {head[:8].hex(' ')}). Known: "
         f"{', '.join(READERS)}. The file is truncated, or of another kind."
     )
+
+
+def _files_in(folder: Path) -> str:
+    """Return which files of weights a folder holds, such as that of a run, as a sentence."""
+    found = sorted(
+        (str(file.relative_to(folder)) for file in folder.rglob("*") if file.suffix in _SUFFIXES),
+        key=lambda name: (name.count("/"), name),
+    )
+    if not found:
+        return ""
+    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    return f" It holds {', '.join(found[:_LISTED])}{more}."
 
 
 def read_checkpoint(

@@ -109,6 +109,10 @@ def _load(
 
 
 def _suggest(source: str) -> str:
+    if os.path.exists(os.path.expanduser(source)):
+        suffix = os.path.splitext(source)[1].removeprefix(".").lower()
+        kind = suffix if suffix in PATH_SOURCES else "folder"
+        return f" Did you mean '{kind}:{source}'?"
     kind, _, path = source.partition(":")
     candidates = [*NAMED_SOURCES, *PATH_SOURCES]
     close = difflib.get_close_matches(kind.lower().replace("-", "_"), candidates, n=1)

@@ -11,7 +11,13 @@ from efn_compose.assess.out_of_fold.file import find_predictions
 from efn_compose.assess.prediction_store import Column, RowTable, StoreWriter, read_rows
 from efn_compose.assess.prediction_store.rows import refuse_other_rows
 from efn_compose.config import load_config
-from efn_compose.errors import ConfigError, DataError, EfnComposeError, describe_problems
+from efn_compose.errors import (
+    ConfigError,
+    DataError,
+    EfnComposeError,
+    describe_problems,
+    problem_of,
+)
 from efn_compose.jobs.predictions.networks import Network, find_networks
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.store.run_folder import CONFIG_FILE
@@ -94,7 +100,7 @@ def read_members(runs: Sequence[str]) -> Members:
             refuse_other_rows(rows, own, str(folder))
             members += _of_run(folder, rows)
         except EfnComposeError as error:
-            problems.append(f"- {folder}: {error}")
+            problems.append(problem_of(folder, error))
     if rows is not None:
         problems += rows.problems()
     if problems or rows is None:

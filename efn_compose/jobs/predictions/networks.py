@@ -11,7 +11,7 @@ from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.assess.out_of_fold.file import find_predictions, read_class_names
 from efn_compose.config import load_config
 from efn_compose.donors import Donor, load_donor
-from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
+from efn_compose.errors import ConfigError, EfnComposeError, describe_problems, problem_of
 from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.store import WeightFile
@@ -91,7 +91,7 @@ def find_networks(entries: Sequence[str], size: int = 0) -> list[Network]:
         try:
             found += _of_entry(entry, size)
         except EfnComposeError as error:
-            problems.append(f"- {entry}: {error}")
+            problems.append(problem_of(entry, error))
     problems += _differences(found)
     if not entries:
         problems.append("- no run folder and no weight file is named")

@@ -21,6 +21,7 @@ from efn_compose.errors import (
     EfnComposeError,
     IncompatibleDonorsError,
     describe_problems,
+    problem_of,
 )
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.stored_run import StoredConfig
@@ -198,7 +199,7 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
         try:
             loaded.append(load_entry(entry))
         except EfnComposeError as error:
-            problems.append(f"- {entry}: {error}")
+            problems.append(problem_of(entry, error))
     if problems:
         raise ConfigError(
             describe_problems(f"{len(problems)} of {len(files)} donors cannot be used.", problems)

@@ -15,6 +15,7 @@ from efn_compose.errors import (
     EfnComposeError,
     IncompatibleDonorsError,
     describe_problems,
+    problem_of,
 )
 from efn_compose.jobs.search.preparation import distinct_names, load_entry
 
@@ -120,7 +121,7 @@ def _load_all(donors: Sequence[str | os.PathLike[str] | Donor]) -> list[Donor]:
         try:
             loaded.append(entry if isinstance(entry, Donor) else load_entry(os.fspath(entry)))
         except EfnComposeError as error:
-            problems.append(f"- {entry}: {error}")
+            problems.append(problem_of(entry, error))
     if problems:
         raise ConfigError(
             describe_problems(

@@ -128,5 +128,11 @@ def test_a_flipped_byte_is_found(tmp_path, position):
 
 
 def test_a_folder_without_a_savedmodel_says_what_to_name(tmp_path):
-    with pytest.raises(UnreadableCheckpointError, match="prefix"):
+    with pytest.raises(UnreadableCheckpointError, match=r"prefix .*\(model\.ckpt\)\.$"):
+        read_checkpoint(tmp_path)
+    for name in ("trainings/b0/last.h5", "trainings/b0/best.h5", "z.pth", "trainings/b1/last.h5"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    words = r"holds z\.pth, trainings/b0/best\.h5, trainings/b0/last\.h5 and 1 more\.$"
+    with pytest.raises(UnreadableCheckpointError, match=words):
         read_checkpoint(tmp_path)

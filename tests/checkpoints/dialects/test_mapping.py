@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from open_checkpoints import convert_raw
+from random_donors import TINY, random_donor
 
 from converters import CONVERTERS
+from efn_compose import convert
 from efn_compose.arch import VARIANTS, arch_spec, inventory
 from efn_compose.checkpoints.containers.raw import RawCheckpoint, RawTensor
 from efn_compose.checkpoints.dialects.dialect import Request
@@ -160,3 +162,9 @@ def test_names_that_no_library_uses_are_said_to_be_unknown():
     renamed = {f"x.{name}": tensor for name, tensor in raw.tensors.items()}
     with pytest.raises(ConversionError, match="no dialect recognises"):
         chosen_dialect(dataclasses.replace(raw, tensors=renamed), None)
+
+
+def test_a_weight_file_of_ours_needs_no_conversion(tmp_path):
+    random_donor(TINY).save(tmp_path / "ours.h5")
+    with pytest.raises(ConversionError, match=r"ours\.h5: .* needs no conversion"):
+        convert(tmp_path / "ours.h5")
