@@ -105,10 +105,14 @@ def test_the_first_page_lists_every_verb():
     assert set(VERBS) - {words[1] for words in _commands(code)} == set()
 
 
-def test_pictures_are_small():
+def test_pictures_are_small_and_shown():
     pictures = list((ROOT / "docs" / "assets").glob("*.png"))
     assert pictures
     assert [path.name for path in pictures if path.stat().st_size > PICTURE_BYTES] == []
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    # The site shows a dark one in place of a light one.
+    names = {re.sub("_(dark|light)[.]png", "", path.name) for path in pictures}
+    assert [name for name in names if name not in text] == []
 
 
 def test_every_command_on_every_page_is_one(capsys):

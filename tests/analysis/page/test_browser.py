@@ -147,3 +147,8 @@ def test_the_documentation_fits_and_loads_nothing_from_elsewhere(chromium, addre
             page.wait_for_load_state("networkidle")
             assert overflow(page) <= 0, name
             assert said == [], name
+            # A picture that was taken in both schemes is shown in the reader's.
+            taken = page.locator("img[src*='report_top_']").all()
+            assert [one.get_attribute("src").endswith(f"_{scheme}.png") for one in taken] == (
+                [True] if name == "index" else []
+            )

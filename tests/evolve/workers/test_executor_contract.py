@@ -72,9 +72,10 @@ def test_a_task_that_kills_each_worker_is_an_answer_with_a_reason(executor):
     assert outcomes[1].error.endswith(f"{attempts} times")
 
 
-def test_there_are_as_many_workers_as_the_options_say(executor, request):
+def test_there_are_as_many_workers_as_the_options_say_on_the_device_there_is(executor, request):
     kind = request.node.callspec.params["executor"]
     assert executor.workers == (1 if EXECUTORS[kind].is_in_process else 2)
+    assert executor.device == "cpu"
 
 
 @pytest.mark.slow
