@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from efn_compose.arch import parameter_count
 from efn_compose.data import DataOptions, DataSet, load_data
 from efn_compose.donors import Donor
 from efn_compose.donors.harmonise import harmonise
@@ -130,12 +131,13 @@ def _load_all(donors: Sequence[str | os.PathLike[str] | Donor]) -> list[Donor]:
         )
     different = sorted({donor.spec.variant for donor in loaded})
     if len(different) > 1:
+        largest = max((donor.spec for donor in loaded), key=parameter_count).variant
         raise IncompatibleDonorsError(
             describe_problems(
                 f"A soup averages networks of one shape. These are of {len(different)}:",
                 [f"- {donor.name}: {donor.spec.variant}" for donor in loaded],
                 "Nest the smaller ones into the largest first: efn-compose nest FILE --into "
-                f"{different[-1]} -o OUT.h5. Only fine-tunings of one checkpoint can be averaged.",
+                f"{largest} -o OUT.h5. Only fine-tunings of one checkpoint can be averaged.",
             )
         )
     return loaded
