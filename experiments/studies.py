@@ -26,8 +26,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from studies_page import study_page
 
 from efn_compose.analysis.reading.study.folder import read_study
-from efn_compose.jobs.study.estimate import estimate_hours
 from efn_compose.jobs.study.job import study
+from efn_compose.jobs.study.pacing.estimate import estimate_hours
 from efn_compose.jobs.study.preparation import prepare_study
 from efn_compose.store import write_text
 from efn_compose.store.run_folder import CONFIG_FILE, ENVIRONMENT_FILE

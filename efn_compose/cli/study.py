@@ -111,7 +111,7 @@ def _describe(prepared: "PreparedStudy", output: Output) -> None:
     from efn_compose.analysis.charts.figures import duration
     from efn_compose.analysis.reading.study.view import level_text
     from efn_compose.config import dump_toml
-    from efn_compose.jobs.study.estimate import estimate_hours
+    from efn_compose.jobs.study.pacing.estimate import estimate_hours
 
     estimate = estimate_hours(prepared)
     # Every combination is trained on each data set.

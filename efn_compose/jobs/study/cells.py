@@ -45,7 +45,7 @@ class StudyCell(Task):
         Raises:
             EfnComposeError: The point cannot be trained.
         """
-        from efn_compose.jobs.study.probe import EpochClock, device_clock
+        from efn_compose.jobs.study.pacing.probe import EpochClock, device_clock
         from efn_compose.jobs.trainings.cells import CellResult
         from efn_compose.train.recipe import fit
 
@@ -104,7 +104,7 @@ class FreeScores(Task):
         """Return the journal's fields."""
         from efn_compose.analysis.rank import pooled_features
         from efn_compose.assess.transfer_scores import cosine_neighbours, log_me
-        from efn_compose.jobs.study.probe import device_clock
+        from efn_compose.jobs.study.pacing.probe import device_clock
         from efn_compose.train.resident.probe import probe_scores
 
         plan = worker.plan(self.point)

@@ -16,9 +16,9 @@ from efn_compose.errors import EvaluationError, ResumeMismatchError, describe_pr
 from efn_compose.evolve.workers.task import Outcome, Task
 from efn_compose.jobs.executing import answering
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
-from efn_compose.jobs.study.paces import CLOCKS, StudyPace, paces_json, read_paces, rounded
+from efn_compose.jobs.study.pacing.paces import CLOCKS, StudyPace, paces_json, read_paces, rounded
+from efn_compose.jobs.study.pacing.probe import PaceProbe
 from efn_compose.jobs.study.preparation import STORED, PreparedStudy, prepare_study
-from efn_compose.jobs.study.probe import PaceProbe
 from efn_compose.store import RunFolder
 from efn_compose.store.study_files import PACES_FILE, STUDY_FILE, TABLE_FILE, TIMES_FILE
 

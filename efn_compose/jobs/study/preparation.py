@@ -14,12 +14,12 @@ from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
-from efn_compose.jobs.study.budget import check_budget, equal_multiply_adds, equal_seconds
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
 from efn_compose.jobs.study.functions import find_function
 from efn_compose.jobs.study.kinds import fill_axes
 from efn_compose.jobs.study.options import StudyConfig
-from efn_compose.jobs.study.paces import Measured, PaceGroup, StudyPace, pace_groups
+from efn_compose.jobs.study.pacing.budget import check_budget, equal_multiply_adds, equal_seconds
+from efn_compose.jobs.study.pacing.paces import Measured, PaceGroup, StudyPace, pace_groups
 from efn_compose.jobs.study.plans import Plan, axes_of, make_plans
 from efn_compose.jobs.study.points import Axis, choose_points
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images

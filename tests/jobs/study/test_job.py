@@ -22,7 +22,7 @@ from efn_compose.cli import main
 from efn_compose.errors import ConfigError, ResumeMismatchError
 from efn_compose.jobs.study import estimate
 from efn_compose.jobs.study.job import study
-from efn_compose.jobs.study.paces import StudyPace, read_paces
+from efn_compose.jobs.study.pacing.paces import StudyPace, read_paces
 from efn_compose.jobs.study.preparation import STORED, prepare_study
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.store import read_journal

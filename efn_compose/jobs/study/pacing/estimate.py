@@ -14,11 +14,11 @@ from efn_compose.evolve.workers.devices import Device
 from efn_compose.evolve.workers.executor import answer
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.pace import cost_line
-from efn_compose.jobs.study.budget import epoch_seconds
 from efn_compose.jobs.study.cells import FREE_IMAGES
-from efn_compose.jobs.study.paces import Measured, StudyPace, rounded
+from efn_compose.jobs.study.pacing.budget import epoch_seconds
+from efn_compose.jobs.study.pacing.paces import Measured, StudyPace, rounded
+from efn_compose.jobs.study.pacing.probe import PaceProbe
 from efn_compose.jobs.study.preparation import PreparedStudy
-from efn_compose.jobs.study.probe import PaceProbe
 
 #: Networks that are measured, by their place among all costs, where not all are.
 _QUANTILES = (0.0, 0.5, 1.0)

@@ -10,10 +10,16 @@ from random_donors import TINY
 from efn_compose.arch import arch_spec
 from efn_compose.arch.cost import cost
 from efn_compose.errors import ResumeMismatchError, RunError
-from efn_compose.jobs.study.budget import equal_multiply_adds, equal_seconds
-from efn_compose.jobs.study.paces import PaceGroup, StudyPace, paces_json, read_paces, rounded
+from efn_compose.jobs.study.pacing.budget import equal_multiply_adds, equal_seconds
+from efn_compose.jobs.study.pacing.paces import (
+    PaceGroup,
+    StudyPace,
+    paces_json,
+    read_paces,
+    rounded,
+)
+from efn_compose.jobs.study.pacing.probe import EpochClock
 from efn_compose.jobs.study.plans import Plan
-from efn_compose.jobs.study.probe import EpochClock
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
 

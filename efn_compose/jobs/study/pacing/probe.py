@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from efn_compose.evolve.workers.task import Task
-from efn_compose.jobs.study.paces import StudyPace
+from efn_compose.jobs.study.pacing.paces import StudyPace
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.train.examples import TrainingData
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from efn_compose.arch.cost import cost
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.study.options import StudyOptions
-from efn_compose.jobs.study.paces import StudyPace
+from efn_compose.jobs.study.pacing.paces import StudyPace
 from efn_compose.jobs.study.plans import Plan
 
 #: What the epochs of a point cost, in a sentence.
