@@ -84,6 +84,9 @@ def _name_and_tag(
     if isinstance(settings, Mapping) and isinstance(settings.get("model"), str):
         name, _, trained = settings["model"].partition(".")
         return name, trained or None, "settings in the training checkpoint"
+    if isinstance(raw.metadata.get("arch"), str):
+        name, _, trained = raw.metadata["arch"].partition(".")
+        return name, trained or None, "arch in the training checkpoint"
     return None, None, "nothing"
 
 
@@ -187,8 +190,8 @@ def _ambiguous(
 
 def _may_be(model: TimmModel, spec: ArchSpec) -> bool:
     """Return whether a model may be the network: the same one, or of its family where it has no name."""
-    if model.variant is None:
-        return spec.family in ("b", "v2", "custom")
     if spec.variant in VARIANTS:
         return model.variant == spec.variant
+    if model.variant is None:
+        return spec.family in ("b", "v2", "custom")
     return spec.family in (arch_spec(model.variant).family, "custom")

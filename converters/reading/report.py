@@ -103,4 +103,4 @@ def by_reason(mapping: MappingReport) -> dict[str, int]:
 
 
 def _rounded(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
+    return ", ".join(f"{value + 0.0:g}" for value in values)  # no -0

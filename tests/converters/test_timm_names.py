@@ -1,5 +1,6 @@
 """What timm's names and tags mean, against timm's own registry and builders."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,8 +8,11 @@ from lab.random_checkpoints import random_network, write_checkpoint
 
 from converters import convert, inspect
 from converters.oracles.torch_models import Wanted, declare_torchvision_operators
+from converters.timm_models import timm_conventions
 from converters.timm_names import TAGS, UNTRAINED, timm_model, timm_preprocessing
 from efn_compose.arch import PREPROCESSINGS, arch_spec
+from efn_compose.checkpoints.containers.containers import read_checkpoint
+from efn_compose.checkpoints.dialects.dialect import Request
 from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 
 pytestmark = pytest.mark.parity
@@ -119,6 +123,24 @@ def test_conventions_are_never_guessed(nano):
         convert(nano, arch="tf_efficientnet_b0.best")
     with pytest.raises(AmbiguousCheckpointError, match="not known here"):
         convert(nano, arch="efficientnet_b77.in1k")
+
+
+def test_candidates_are_of_the_network_and_of_the_name_that_a_checkpoint_states(nano):
+    raw = read_checkpoint(nano)
+    with pytest.raises(AmbiguousCheckpointError, match="nothing names") as caught:
+        timm_conventions(raw, arch_spec("b0"), Request())
+    lines = [line for line in str(caught.value).splitlines() if "--arch " in line]
+    assert len(lines) > 4 and all("efficientnet_b0." in line for line in lines)
+    # What timm's trainer writes beside the weights.
+    named = dataclasses.replace(raw, metadata={"arch": "tf_efficientnet_b0"})
+    with pytest.raises(AmbiguousCheckpointError, match="several input scalings") as caught:
+        timm_conventions(named, arch_spec("b0"), Request())
+    assert "--arch efficientnet_b0" not in str(caught.value)
+    with_tag = dataclasses.replace(raw, metadata={"arch": "tf_efficientnet_b0.ap_in1k"})
+    assert timm_conventions(with_tag, arch_spec("b0"), Request()).conventions.padding == "same"
+    strange = dataclasses.replace(raw, metadata={"arch": "my_net"})
+    with pytest.raises(AmbiguousCheckpointError, match=r"arch in the .* names 'my_net'"):
+        timm_conventions(strange, arch_spec("b0"), Request())
 
 
 def test_inspect_says_what_must_be_asked(nano):
