@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tiny_recipe import quarters, tiny_donor
 
 STORY = """
@@ -32,7 +33,9 @@ train.learning_rate = 0.02
 verb = "ensemble"
 ensemble.runs = ["{{many}}"]
 ensemble.measure = "accuracy"
-data.source = "npz:{place}/new.npz"
+data.source = "csv:{place}/new.csv"
+data.columns = ["image=isic_id"]
+data.folder = "{place}/asked"
 """
 
 
@@ -41,7 +44,12 @@ def write_story(folder: Path) -> str:
     tiny_donor().replace(provenance={}).save(folder / "tiny.h5")
     images, labels = quarters(48)
     np.savez(folder / "images.npz", images=images, labels=labels)
-    np.savez(folder / "new.npz", images=quarters(20, seed=9)[0])
+    # As a competition writes it: its own names of columns, and the images in another folder.
+    (folder / "asked").mkdir()
+    for number, image in enumerate(quarters(20, seed=9)[0]):
+        Image.fromarray(image).save(folder / "asked" / f"{number:02}.png")
+    rows = "".join(f"{number:02}\n" for number in range(20))
+    (folder / "new.csv").write_text(f"isic_id\n{rows}")
     text = STORY.format(place=folder)
     (folder / "story.toml").write_text(text)
     return text

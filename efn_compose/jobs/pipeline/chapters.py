@@ -184,6 +184,8 @@ def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
         options.networks,
         options.source,
         table,
+        columns=options.columns,
+        folder=options.folder,
         tta=options.tta or None,
         submission=options.template,
     )

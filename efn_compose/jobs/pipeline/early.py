@@ -76,7 +76,7 @@ def make_early_submission(
     asked = {
         "run.path": str(folder / EARLY_FOLDER),
         "predict.networks": [str(ended.products[RUN])],
-        "predict.source": _asked_source(story, last),
+        **_asked_images(story, last),
     }
     template = last.settings.get("ensemble.template") or last.settings.get("predict.template")
     if template:
@@ -108,10 +108,11 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
-def _asked_source(story: Story, last: Chapter) -> str:
-    """Return the images that the submission is about."""
+def _asked_images(story: Story, last: Chapter) -> dict[str, Any]:
+    """Return the images that the submission is about, as settings of `predict`."""
     key = ASKED[last.verb]
     settings = stand_ins(story, last)
     config: Any = load_config(None, overrides_of(settings), CHAPTER_VERBS[last.verb].schema)
-    section, name = key.split(".")
-    return str(getattr(getattr(config, section), name))
+    asked = getattr(config, key.split(".")[0])
+    found = {"source": asked.source, "columns": list(asked.columns), "folder": asked.folder}
+    return {f"predict.{name}": value for name, value in found.items() if value}

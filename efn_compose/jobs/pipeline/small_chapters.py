@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from efn_compose.data.options import NamedSource, of_columns, of_table
 from efn_compose.settings.declare import setting
 from efn_compose.store.options import RunOptions
 
@@ -50,18 +51,28 @@ class NestChapter:
 
 
 @dataclass(frozen=True)
-class PredictOptions:
+class PredictOptions(NamedSource):
     """The `[predict]` section of a chapter.
 
     Args:
         networks: Run folders of trainings, and weight files.
         source: Images of any source.
+        columns: "image=NAME", "patient=NAME" each: the columns of a csv, tfrecord, parquet or tar source.
+        folder: A folder that the image paths of a csv source may start from.
         tta: Views of each image.
         template: A competition's CSV to fill.
     """
 
     networks: tuple[str, ...] = setting((), "run folders of trainings, and weight files")
     source: str = setting("", "images of any source")
+    columns: tuple[str, ...] = setting(
+        (),
+        "names of a source's columns, such as image=isic_id",
+        read_when=of_columns("predict.source"),
+    )
+    folder: str = setting(
+        "", "csv: a folder that image paths may start from", read_when=of_table("predict.source")
+    )
     tta: int = setting(0, "views of each image; 0: each training's", minimum=0, maximum=256)
     template: str = setting("", "a competition's CSV to fill")
 

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from tiny_story import write_story
 
@@ -68,8 +69,8 @@ def test_files_and_images_that_are_not_there_are_named_with_where_they_are_looke
     refusal, place, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    words = refusal((f"{place}/tiny.h5", "none.h5"), (f"{place}/new.npz", "old.npz"))
-    pattern = r"(?s)relative: weights.file: .*none.h5.*answer: data.source: .*old.npz"
+    words = refusal((f"{place}/tiny.h5", "none.h5"), (f"{place}/new.csv", "old.csv"))
+    pattern = r"(?s)relative: weights.file: .*none.h5.*answer: data.source: .*old.csv"
     assert re.search(pattern, words) and f"paths are seen from {tmp_path}" in words
 
 
@@ -102,7 +103,8 @@ def test_a_submission_about_patients_whose_labels_are_known_is_refused(refusal, 
         (f'data.source = "npz:{place}/images.npz"', f'data.source = "{train}"'),
         (f'unlabelled.source = "npz:{place}/images.npz"',
          f'unlabelled.source = "csv:{tmp_path}/any.csv"\nlabelled.source = "{train}"'),
-        (f"npz:{place}/new.npz", f"csv:{tmp_path}/new.csv"),
+        (f"csv:{place}/new.csv", f"csv:{tmp_path}/new.csv"),
+        ('data.columns = ["image=isic_id"]', ""),
     )  # fmt: skip
     # Pretraining sees images of x and y without their labels, and labels of d.
     assert words.count("of its patients") == 1
@@ -131,7 +133,8 @@ def test_images_that_a_search_cannot_split_or_that_have_no_label_are_named(refus
     # There are 1,797 digits.
     words = refusal(more=SEARCH, overrides=["magic.data.train_images=1790"])
     assert re.search(r"magic: .*cannot be split as asked", words)
-    judging = f"relative.labelled.source=npz:{place}/new.npz"
+    np.savez(place / "unlabelled.npz", images=np.zeros((20, 16, 16, 3), np.uint8))
+    judging = f"relative.labelled.source=npz:{place}/unlabelled.npz"
     assert re.search(r"relative: .*20 of 20 images have no label", refusal(overrides=[judging]))
 
 
