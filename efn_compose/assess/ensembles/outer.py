@@ -135,7 +135,7 @@ def give_verdict(
         FALLBACK,
         challenger,
         comparison,
-        (f"{words}: not ahead by more than one, so the {FALLBACK} is written.",),
+        (f"{words}: not ahead by more than one, so the {FALLBACK} stands.",),
     )
 
 

@@ -214,7 +214,7 @@ def test_a_killed_level_goes_on_and_ends_with_the_same_bytes(data, models, tmp_p
 def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):
     rows, images = [f"a/i{n}.png" for n in range(6)], ["t0.png", "t1.png"]
     labels = np.array([0, 1, 2, 1, 0, 0])
-    lines = ["name,age,site,same,note,index,class,found,side"]
+    lines = ["name,age,site,same,note,index,class,found,side,owner"]
     sites = ["arm", "leg", "Arm", "leg", "", "arm"]
     ages = ["40", "", "61", "22", "35", "50"]
     # As in a competition's table: the class under another name, with a gap; what a biopsy found; and
@@ -222,10 +222,10 @@ def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):
     classes = ["nevus", "Melanoma", "wart", "melanoma", "", "nevus"]
     sides = ["a", "b", "a", "b", "a", "a"]
     lines += [
-        f"i{n},{ages[n]},{sites[n]},x,note {n},{n},{classes[n]},{n % 2},{sides[n]}"
+        f"i{n},{ages[n]},{sites[n]},x,note {n},{n},{classes[n]},{n % 2},{sides[n]},p{n // 2}"
         for n in range(6)
     ]
-    lines += ["t0.png,33,hand,x,no,6,nevus,,a", "t1,nan,leg,x,no,7,wart,NA,b"]
+    lines += ["t0.png,33,hand,x,no,6,nevus,,a,p7", "t1,nan,leg,x,no,7,wart,NA,b,p8"]
     path = tmp_path / "columns.csv"
     path.write_text("\n".join(lines))
     found = read_further(path, rows, images, labels)
@@ -240,6 +240,7 @@ def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):
     for words in (
         "same is constant", "note is different", "index follows", "'hand'",
         "class tells the labels", "found is empty for all test images",
+        "owner has no category of a labelled row in test images",
     ):  # fmt: skip
         assert words in told
     with pytest.raises(DataError, match=r"1 test images have no line, such as t9\.png"):

@@ -128,6 +128,8 @@ def _by_patient(rows: RowTable, is_wrong: np.ndarray) -> Html | None:
     names, which = np.unique(rows.patient, return_inverse=True)
     wrong, total = np.bincount(which, is_wrong), np.bincount(which)
     order = [n for n in np.argsort(-wrong, kind="stable")[:_SHOWN] if wrong[n]]
+    if not order:
+        return None
     return table(
         ["patient", "rows wrong", "of"],
         [[name(names[n]), int(wrong[n]), int(total[n])] for n in order],

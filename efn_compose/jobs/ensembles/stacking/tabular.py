@@ -146,6 +146,11 @@ def _categories(
         notes.append(f"column {name} is constant in the labelled rows and is left out.")
         return ()
     unseen = sorted({value for value in theirs if value.casefold() not in set(found)})
+    if len(unseen) == len(set(theirs)):
+        notes.append(
+            f"column {name} has no category of a labelled row in test images and is left out."
+        )
+        return ()
     if unseen:
         notes.append(
             f"column {name}: {len(unseen)} categories of test images are in no labelled row, such as "
