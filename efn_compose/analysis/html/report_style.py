@@ -113,6 +113,8 @@ _NARROW = """
 section{margin-top:2rem;padding-top:1.1rem}
 .facts dd{font-size:1.05rem}.facts{gap:.9rem 1rem;grid-template-columns:1fr 1fr}
 th,td{padding-right:.8rem}
+/* Sentences that begin beside the screen would else be squeezed to a word a line. */
+.prose{min-width:11rem}
 th:first-child{position:sticky;left:0;background:var(--paper);max-width:9.5rem}
 tr.winner th:first-child{background:var(--wash)}
 }

@@ -6,6 +6,7 @@ scales with it. Colours are classes: the style sheet decides them for light, dar
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -126,6 +127,35 @@ def shortened(content: str, limit: int) -> str:
     kept = max(1, limit - 1)
     tail = kept // 2
     return content[: kept - tail] + "…" + (content[-tail:] if tail else "")
+
+
+def told_apart(contents: Sequence[str], limit: int) -> list[str]:
+    """Return texts of at most `limit` characters; what differs stays in sight.
+
+    Where shortened texts would read alike, an ellipsis stands for what they begin and end with in
+    common, up to a boundary of words.
+
+    Example:
+        >>> told_apart(["lite-w0.25-d0.3", "lite-w0.3-d0.3", "nets:tiny"], 10)
+        ['…w0.25…', '…w0.3…', 'nets:tiny']
+    """
+    found = [shortened(content, limit) for content in contents]
+    for words in {word for word in found if found.count(word) > 1}:
+        alike = [n for n, word in enumerate(found) if word == words]
+        names = [contents[n] for n in alike]
+        start, end = _in_common(names), _in_common([name[::-1] for name in names])
+        for n in alike:
+            core = contents[n][start : len(contents[n]) - end]
+            found[n] = shortened("…" * (start > 0) + core + "…" * (end > 0), limit)
+    return found
+
+
+def _in_common(names: Sequence[str]) -> int:
+    """Return the length of what names begin with in common, whole words only."""
+    alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    common = "".join(letters[0] for letters in alike)
+    found = re.match(r".*[^0-9a-zA-Z.]", common)
+    return found.end() if found else 0
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Html:

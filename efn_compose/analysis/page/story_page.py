@@ -125,7 +125,8 @@ def _worth(result: Mapping[str, Any]) -> list[Html]:
             cells.append(_with(other, f"with it {mine}"))
         elif has_scores:
             cells.append("")
-        rows.append([*cells, _with(row["instead"], row["judged"])])
+        place = element("div", *_with(row["instead"], row["judged"]), class_="prose")
+        rows.append([*cells, place])
     if not rows:
         return [element("p", "No chapter that has ended tells what it was worth.")]
     return [

@@ -11,6 +11,7 @@ from efn_compose.analysis.html.report_svg import (
     svg,
     text,
     tick_text,
+    told_apart,
 )
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 
@@ -49,9 +50,9 @@ def effects_figure(study: StudyView) -> Html | None:
         for (name, levels), factor in zip(study.axes, study.effects, strict=True):
             y += _ROW
             marks.append(text(2, y - 5, shortened(name, letters), "axis strong"))
-            for level, effect in zip(levels, factor, strict=True):
+            called = told_apart([level_text(level) for level in levels], letters)
+            for words, effect in zip(called, factor, strict=True):
                 y += _ROW
-                words = shortened(level_text(level), letters)
                 marks.append(text(left - 10, y - 5, words, "tick", "end"))
                 if effect.mean is None:
                     marks.append(text(frame.x(0.0) + 6, y - 5, "not told apart", "tick"))

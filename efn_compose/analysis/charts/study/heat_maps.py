@@ -6,7 +6,7 @@ import numpy as np
 
 from efn_compose.analysis.charts.figures import loss_text
 from efn_compose.analysis.html.markup import Html, element
-from efn_compose.analysis.html.report_svg import figure, shortened, svg, text
+from efn_compose.analysis.html.report_svg import figure, shortened, svg, text, told_apart
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 
 STYLE = ".heat{fill:var(--accent);stroke:var(--rule);stroke-width:1}"
@@ -92,14 +92,12 @@ def _map(
         text(left + _LEFT, top + 14, shortened(columns[0], int((width - _LEFT) / 7)), "axis"),
         text(left, top + 34, shortened(rows[0], 11), "axis"),
     ]
-    for n, level in enumerate(columns[1]):
+    for n, words in enumerate(told_apart([level_text(level) for level in columns[1]], letters)):
         x = left + _LEFT + cell * (n + 0.5)
-        marks.append(text(x, top + 34, shortened(level_text(level), letters), "tick", "middle"))
-    for m, level in enumerate(rows[1]):
+        marks.append(text(x, top + 34, words, "tick", "middle"))
+    for m, words in enumerate(told_apart([level_text(level) for level in rows[1]], 10)):
         y = top + _TOP + _ROW * m
-        marks.append(
-            text(left + _LEFT - 7, y + 17, shortened(level_text(level), 10), "tick", "end")
-        )
+        marks.append(text(left + _LEFT - 7, y + 17, words, "tick", "end"))
         for n in range(grid.shape[1]):
             x, value = left + _LEFT + cell * n, float(grid[m, n])
             good = 0.0 if np.isnan(value) or high == low else (value - low) / (high - low)
@@ -110,6 +108,6 @@ def _map(
                     "rect", x=x, y=y, width=cell, height=_ROW, class_="heat", fill_opacity=strength
                 )
             )
-            words = loss_text(None if np.isnan(value) else value, 3 if cell > 40 else 2)
-            marks.append(text(x + cell / 2, y + 17, words, "", "middle"))
+            number = loss_text(None if np.isnan(value) else value, 3 if cell > 40 else 2)
+            marks.append(text(x + cell / 2, y + 17, number, "", "middle"))
     return marks

@@ -4,7 +4,15 @@ import numpy as np
 
 from efn_compose.analysis.charts.figures import loss_text
 from efn_compose.analysis.html.markup import Html
-from efn_compose.analysis.html.report_svg import figure, line, polyline, shortened, svg, text
+from efn_compose.analysis.html.report_svg import (
+    figure,
+    line,
+    polyline,
+    shortened,
+    svg,
+    text,
+    told_apart,
+)
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 
 STYLE = (
@@ -63,18 +71,17 @@ def parallel_figure(study: StudyView) -> Html | None:
             letters = 30 if is_narrow else max(4, int(gap / 7.5))
             words = shortened(name, letters)
             marks.append(text(x, y, words, "axis strong halo", "start" if is_narrow else "middle"))
-            spots = [((n + 0.5) / len(levels), level_text(level)) for n, level in enumerate(levels)]
+            room = int(length / max(1, len(levels)) / 7.5) if is_narrow else letters - 2
+            called = told_apart([level_text(level) for level in levels], max(3, room))
+            spots = [((n + 0.5) / len(levels), words) for n, words in enumerate(called)]
             spots = spots or [(0.0, loss_text(low, 3)), (1.0, loss_text(high, 3))]
             for share, label in spots:
                 x, y = place(axis, share)
                 if is_narrow:
                     anchor = "start" if share == 0 else "end" if share == 1 else "middle"
-                    room = max(3, int(length / max(1, len(levels)) / 7.5))
-                    marks.append(text(x, y + 15, shortened(label, room), "tick halo", anchor))
+                    marks.append(text(x, y + 15, label, "tick halo", anchor))
                 else:
-                    marks.append(
-                        text(x + 6, y + 4, shortened(label, max(4, letters - 2)), "tick halo")
-                    )
+                    marks.append(text(x + 6, y + 4, label, "tick halo"))
         height = 34 + gap * len(study.axes) + 26 if is_narrow else 40 + length + 14
         return svg(width, height, marks, label="Levels and score of every combination")
 

@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.analysis.html.markup import Html, element, join
+from efn_compose.analysis.html.markup import Html, element, join, name
+from efn_compose.analysis.page.report import page
+from efn_compose.analysis.page.report_parts import section
 
 #: Outlines: what is true, and what was found. Both are told apart without colour by their captions.
 TRUE_COLOUR, FOUND_COLOUR = (47, 158, 79), (230, 92, 0)
 #: A picture has at least so many pixels a side, and a page so many pictures of each kind.
 _SIDE, _EACH = 256, 4
-_STYLE = Html(
-    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;"
-    "color:#1b1f24;background:#fff}figure{display:inline-block;margin:0 1rem 1rem 0}"
-    "figcaption{font-size:.85rem;max-width:256px;overflow-wrap:anywhere}"
-    "pre{background:#f4f5f7;padding:1rem;overflow:auto}img{display:block}"
+_STYLE = (
+    ".masks figure{display:inline-block;vertical-align:top;margin:0 1rem 1rem 0}"
+    ".masks figcaption{max-width:256px;overflow-wrap:anywhere}"
+    ".masks img{display:block;max-width:100%;height:auto}"
     ".key{display:inline-block;width:1.5em;height:.5em;margin-right:.4em}"
 )
 
@@ -115,19 +116,17 @@ def mask_page(title: str, summary: str, pictures: Mapping[str, Sequence[MaskPict
         "outline that was found",
     )
     parts = [
-        [element("h2", kind.capitalize()), [_figure(picture) for picture in shown]]
+        section(kind, kind.capitalize(), [_figure(picture) for picture in shown])
         for kind, shown in pictures.items()
         if shown
     ]
-    head = element(
-        "head",
-        Html('<meta charset="utf-8">'),
-        Html('<meta name="viewport" content="width=device-width">'),
-        element("title", title),
-        element("style", _STYLE),
+    body = element(
+        "div",
+        element("header", element("h1", name(title))),
+        element("main", element("pre", summary, tabindex="0"), key, *parts),
+        class_="page masks",
     )
-    body = element("body", element("h1", title), element("pre", summary, tabindex="0"), key, *parts)
-    return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
+    return page(title, body, styles=_STYLE)
 
 
 def _figure(picture: MaskPicture) -> Html:
