@@ -176,9 +176,9 @@ def compound_answer(views: Mapping[str, StudyView]) -> str:
     every = [standing for standings in found.values() for standing in standings]
     counts = ". ".join(f"At {title} {_counted(standings)}" for title, standings in found.items())
     return (
-        f"Compound scaling {_verdict(every)} on these data sets. Networks grown in width, depth and "
-        "resolution together were compared with all that need no more multiply-adds, by loss and by "
-        f"accuracy. {counts}."
+        f"Compound scaling {_verdict(every)} on these data sets. A network grown in width, depth and "
+        "resolution together was compared with all that need no more multiply-adds, at two sizes, by "
+        f"loss and by accuracy. {counts}."
     )
 
 
@@ -191,8 +191,8 @@ def _verdict(standings: Sequence[str]) -> str:
 def _counted(standings: Sequence[str]) -> str:
     best, behind = standings.count("best"), standings.count("behind")
     return (
-        f"the grown network is ahead of all others in {best} of {len(standings)} comparisons, behind "
-        f"one of them in {behind}, and tied in {len(standings) - best - behind}"
+        f"it is ahead of all others in {best} of {len(standings)} comparisons, behind one of them in "
+        f"{behind}, and tied in {len(standings) - best - behind}"
     )
 
 

@@ -63,7 +63,7 @@ def test_networks_that_only_gain_from_growing_alike_prove_it(tmp_path):
     assert scaling_answer(view, "loss").startswith("Compound scaling holds")
     words = compound_answer({"equal epochs": view, "equal cost": view})
     assert words.startswith("Compound scaling holds")
-    assert "At equal cost the grown network is ahead of all others in 4 of 4 comparisons" in words
+    assert "At equal cost it is ahead of all others in 4 of 4 comparisons" in words
 
 
 def test_an_axis_of_opposite_worth_is_named(tmp_path):
