@@ -8,6 +8,7 @@ from random_donors import TINY, random_donor
 from efn_compose.donors import Donor
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.recipe import Classification, Trainer, TrainingData, TrainOptions, fit
+from efn_compose.train.recipe.trainer import Silent
 
 
 def tiny_donor(seed: int = 0) -> Donor:
@@ -30,6 +31,14 @@ def tiny_data(validation: int = 32) -> TrainingData:
     """Return 96 training images and some to validate on."""
     images, labels = quarters()
     return TrainingData(("a", "b", "c", "d"), images, labels, *quarters(validation, seed=1))
+
+
+class KilledHalfWay(Silent):
+    """Interrupts a training at the update after its middle, as Ctrl-C does."""
+
+    def on_update(self, done: int, planned: int, loss: float) -> None:
+        if done == planned // 2 + 1:
+            raise KeyboardInterrupt
 
 
 class _Teller:

@@ -39,6 +39,19 @@ SECONDS = {"study__equal": "seconds", "train__epochs": 6}
 SECONDS_OF = operator.itemgetter("seconds")
 
 
+def interrupt_once(monkeypatch):
+    """Interrupt the next study, as Ctrl-C does, when the first of its tasks has ended."""
+    original, begun = TrainingProgress.finish, []
+
+    def interrupt(self, line):
+        begun.append(line)
+        if len(begun) == 1:
+            raise KeyboardInterrupt
+        original(self, line)
+
+    monkeypatch.setattr(TrainingProgress, "finish", interrupt)
+
+
 @pytest.fixture(scope="module")
 def traced():
     """Trainers of the study that is not disturbed, for others."""
@@ -88,17 +101,8 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
 ):
     words = settings(place, "killed", study__resolutions="24")
     arguments = ["study", "grid", "--quiet", "--set", *words]
-    original, count = TrainingProgress.finish, 0
-
-    def interrupt(self, line):
-        nonlocal count
-        count += 1
-        # One training has ended; of the three that are left, one can be made and two cannot.
-        if count == 1:
-            raise KeyboardInterrupt
-        original(self, line)
-
-    monkeypatch.setattr(TrainingProgress, "finish", interrupt)
+    # One training has ended; of the three that are left, one can be made and two cannot.
+    interrupt_once(monkeypatch)
     share_study_trainers(monkeypatch, traced)
     assert main(arguments) == 130
     spoil(traced.values())
@@ -198,17 +202,8 @@ def test_two_workers_go_on_with_equal_seconds_to_the_table_of_one(equal, place):
 
 @pytest.mark.slow
 def test_what_was_measured_before_a_study_was_killed_is_kept(place, traced, monkeypatch):
-    original, count = TrainingProgress.finish, 0
-
-    def interrupt(self, line):
-        nonlocal count
-        count += 1
-        # The first pace is in the folder; the second one is not measured yet.
-        if count == 1:
-            raise KeyboardInterrupt
-        original(self, line)
-
-    monkeypatch.setattr(TrainingProgress, "finish", interrupt)
+    # The first pace is in the folder; the second one is not measured yet.
+    interrupt_once(monkeypatch)
     share_study_trainers(monkeypatch, traced)
     words = settings(place, "early", **SECONDS, study__factors="", validation__seeds=1)
     arguments = ["study", "grid", "--quiet", "--set", *words]

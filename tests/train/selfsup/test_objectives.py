@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_recipe import quarters, tiny_donor
+from tiny_recipe import KilledHalfWay, quarters, tiny_donor
 
 from efn_compose.donors.lineage import LINEAGE_THRESHOLD, lineage_cosine
 from efn_compose.errors import DataError
@@ -83,17 +83,9 @@ def test_a_method_makes_a_relative_of_the_donor(method, traced):
 # With a teacher beside the network, and without.
 @pytest.mark.parametrize("method", ["vicreg", "byol"])
 def test_a_killed_pretraining_goes_on_to_the_same_bits(method, traced, tmp_path):
-    class Killer:
-        def on_update(self, done, planned, loss):
-            if done == planned // 2 + 1:
-                raise KeyboardInterrupt
-
-        def on_epoch(self, history):
-            pass
-
     made, state = traced(method), tmp_path / "state.npz"
     with pytest.raises(KeyboardInterrupt):
-        made.fit(state_file=state, watcher=Killer())
+        made.fit(state_file=state, watcher=KilledHalfWay())
     made.fit(tiny_donor(1))  # forget everything
     found = made.fit(state_file=state)
     assert found.donor.fingerprint == made.first.donor.fingerprint

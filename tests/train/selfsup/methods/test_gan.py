@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_recipe import quarters, tiny_donor
+from tiny_recipe import KilledHalfWay, quarters, tiny_donor
 
 from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.examples import TrainingData
@@ -87,17 +87,9 @@ def test_critic_and_generator_learn_and_a_kill_costs_nothing(trainer, tmp_path):
     real, made = trainer.objective.pictures(data().train_images[:3])
     assert made.shape == real.shape and made.std() > 0
 
-    class Killer:
-        def on_update(self, done, planned, loss):
-            if done == planned // 2 + 1:
-                raise KeyboardInterrupt
-
-        def on_epoch(self, history):
-            pass
-
     state = tmp_path / "state.npz"
     with pytest.raises(KeyboardInterrupt):
-        fit_inputs(tiny_donor(), inputs, trainer, state_file=state, watcher=Killer())
+        fit_inputs(tiny_donor(), inputs, trainer, state_file=state, watcher=KilledHalfWay())
     fit_inputs(tiny_donor(1), inputs, trainer)  # forget everything
     found = fit_inputs(tiny_donor(), inputs, trainer, state_file=state)
     assert found.donor.fingerprint == wanted.fingerprint

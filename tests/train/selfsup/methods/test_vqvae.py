@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_recipe import quarters, tiny_donor
+from tiny_recipe import KilledHalfWay, quarters, tiny_donor
 
 from efn_compose.arch import arch_spec
 from efn_compose.arch.feature_points import feature_points
@@ -120,17 +120,9 @@ def test_painting_from_codes_is_learnt_and_goes_on_after_a_kill_to_the_same_bits
     wanted = whole.donor
     assert wanted.tensors.keys() == tiny_donor().tensors.keys() and not wanted.parts
 
-    class Killer:
-        def on_update(self, done, planned, loss):
-            if done == planned // 2 + 1:
-                raise KeyboardInterrupt
-
-        def on_epoch(self, history):
-            pass
-
     state = tmp_path / "state.npz"
     with pytest.raises(KeyboardInterrupt):
-        fit_inputs(tiny_donor(), inputs, trainer, state_file=state, watcher=Killer())
+        fit_inputs(tiny_donor(), inputs, trainer, state_file=state, watcher=KilledHalfWay())
     fit_inputs(tiny_donor(1), inputs, trainer)  # forget everything
     found = fit_inputs(tiny_donor(), inputs, trainer, state_file=state)
     assert found.donor.fingerprint == wanted.fingerprint
