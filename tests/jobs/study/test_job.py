@@ -20,8 +20,8 @@ from efn_compose.analysis.reading.study.words import verdict
 from efn_compose.arch.cost import cost
 from efn_compose.cli import main
 from efn_compose.errors import ConfigError, ResumeMismatchError
-from efn_compose.jobs.study import estimate
 from efn_compose.jobs.study.job import study
+from efn_compose.jobs.study.pacing import estimate
 from efn_compose.jobs.study.pacing.paces import StudyPace, read_paces
 from efn_compose.jobs.study.preparation import STORED, prepare_study
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
