@@ -23,7 +23,7 @@ from efn_compose.arch import arch_spec, default_conventions  # noqa: E402
 from efn_compose.models.fast_layers import LayerKinds  # noqa: E402
 from efn_compose.models.small_maps import SmallMapDepthwise  # noqa: E402
 from efn_compose.train.engine.placement import Placement  # noqa: E402
-from efn_compose.train.resident.resident import resident  # noqa: E402
+from efn_compose.train.resident import resident  # noqa: E402
 
 
 def main() -> None:
