@@ -59,6 +59,11 @@ def pytest_runtest_call() -> Any:
         pytest.skip(f"extra `parity` is not installed: no {name}")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Call a network by its name."""
+    return getattr(val, "variant", None)
+
+
 def _scope(nodeid: str) -> str:
     """Return what one process runs whole: the test's file, or the first of those it belongs to."""
     file = nodeid.partition("::")[0]

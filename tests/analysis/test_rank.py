@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from random_donors import photo_like, random_donor
+from random_donors import photo_like, random_donor, two_repeats
 from verbs import run_verb
 
 from efn_compose.analysis.rank import plot_rank, pooled_features, rank, rank_table
@@ -13,6 +13,8 @@ from efn_compose.arch.cost import cost
 from efn_compose.assess.transfer_scores import cosine_neighbours, h_score, log_me
 from efn_compose.errors import DataError
 
+#: With and without gates and repeats.
+SPECS = [*map(two_repeats, ("b-w0.1-d1.1", "v2-b-w0.1-d1.1")), arch_spec("edge-w0.25-d0.3")]
 RNG = np.random.default_rng(0)
 LABELS = np.arange(60) % 4
 FEATURES = RNG.normal(size=(60, 12)) + 1.5 * RNG.normal(size=(4, 12))[LABELS]
@@ -86,11 +88,10 @@ def test_multiply_adds_equal_published_ones(variant, size, millions, tolerance):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["b-w0.1-d1.1", "v2-b-w0.1-d1.1", "edge-w0.25-d0.3"])
-def test_cost_equals_a_count_over_the_keras_layers(variant):
+@pytest.mark.parametrize("spec", SPECS)
+def test_cost_equals_a_count_over_the_keras_layers(spec):
     from efn_compose.models import build_model
 
-    spec = arch_spec(variant)
     model = build_model(spec, default_conventions(spec), input_shape=(45, 45, 3), classes=9)
     multiply_adds = activations = 0
     for layer in model.layers:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from float64_networks import float64_donor, logits_of, random_images, relative_difference
+from random_donors import two_repeats
 
 from efn_compose.arch import arch_spec, channel_groups
 
@@ -11,13 +12,13 @@ from efn_compose.arch import arch_spec, channel_groups
 #: stage-1 block (which adds no input), V2-S, MnasNet with gates in some stages, and the one
 #: whose stages 4 and 5 are one stream.
 NETWORKS = (
-    "b-w0.3-d1.1",
-    "b-w0.1-d1.1",
+    two_repeats("b-w0.3-d1.1"),
+    two_repeats("b-w0.1-d1.1"),
     "lite-w0.25-d0.3",
-    "v2-b-w0.4-d1.1",
-    "v2-b-w0.2-d1.1",
+    two_repeats("v2-b-w0.4-d1.1"),
+    two_repeats("v2-b-w0.2-d1.1"),
     "edge-w0.3-d0.3",
-    "edge-w0.3-d1.1",
+    two_repeats("edge-w0.3-d1.1"),
     "v2-s-w0.25-d0.4",
     "mnasnet-a1-w0.3-d0.5",
     "mnasnet-small-w1-d0.5",

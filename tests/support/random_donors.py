@@ -18,8 +18,17 @@ from efn_compose.nesting.running.forward import NumpyNetwork, batch_statistics
 from efn_compose.nesting.running.weight_source import WeightSource
 
 LITE = "lite-w0.25-d0.3"
+
+
+def two_repeats(variant: str) -> ArchSpec:
+    """Return a network with two repeats per stage at most: a third is wired as the second."""
+    whole = arch_spec(variant)
+    blocks = tuple(block for block in whole.blocks if block.repeat <= 2)
+    return dataclasses.replace(whole, variant=f"{variant} twice", blocks=blocks)
+
+
 #: One nano network per wiring: V1 with a stage-1 repeat, Lite, V2-Bx with a stage-1 repeat.
-NANO_VARIANTS = ("b-w0.1-d1.1", LITE, "v2-b-w0.1-d1.1")
+NANO_VARIANTS = (two_repeats("b-w0.1-d1.1"), LITE, two_repeats("v2-b-w0.1-d1.1"))
 #: Two blocks, with and without an expansion and a skip: a training takes a second, tracing included.
 TINY = ArchSpec(
     variant="b-tiny",

@@ -27,7 +27,7 @@ def test_what_is_no_gene_is_refused():
 @pytest.mark.slow
 def test_a_long_search_takes_little_memory_per_genome():
     generator = random.Random(1)
-    drawn = [tuple(generator.randrange(6) for _ in range(18)) for _ in range(20_000)]
+    drawn = [tuple(generator.randrange(6) for _ in range(18)) for _ in range(5_000)]
     # As tuples alone, without any score: 40 bytes of a tuple's own and 8 per gene.
     tuples = 40 + 8 * 18
     table = FitnessTable()

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from float64_networks import float64_donor, logits_of, random_images, relative_difference
+from random_donors import two_repeats
 
 from efn_compose.nesting import nest
 
@@ -13,9 +14,9 @@ from efn_compose.nesting import nest
     ("variant", "side", "padding"),
     [
         ("b-w0.3-d0.3", 33, "same"),
-        ("b-w0.3-d1.1", 32, "symmetric"),
+        (two_repeats("b-w0.3-d1.1"), 32, "symmetric"),
         ("lite-w0.25-d0.3", 33, "symmetric"),
-        ("v2-b-w0.4-d1.1", 32, "same"),
+        (two_repeats("v2-b-w0.4-d1.1"), 32, "same"),
         ("edge-w0.3-d0.3", 33, "same"),
     ],
 )
