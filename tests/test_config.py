@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from efn_compose.config import RunConfig, dump_toml, load_config
 from efn_compose.errors import ConfigError
+from efn_compose.jobs.trainings.options import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -265,3 +266,10 @@ def test_reading_a_configuration_imports_nothing_heavy():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_an_error_of_a_section_names_it_once():
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, ["train.sizes=16,24,32", "train.epochs=2"], TrainConfig)
+    assert str(caught.value).count("[train]") == 1
+    assert "3 sizes need 3 epochs or more. Received: epochs = 2" in str(caught.value)

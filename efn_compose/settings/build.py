@@ -185,7 +185,9 @@ def _build_section(
     try:
         return kind(**values)
     except ConfigError as error:
-        problems.append(f"[{section}]: {error}")
+        # Some say themselves which section they are about.
+        words = str(error)
+        problems.append(words if words.startswith(f"[{section}] ") else f"[{section}]: {words}")
         return None
 
 

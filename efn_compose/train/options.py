@@ -203,7 +203,8 @@ class TrainOptions:
             problems.append(f"- sizes: allowed 8 or more pixels. Received: {self.sizes}")
         if len(self.sizes) > self.epochs:
             problems.append(
-                f"- sizes: {len(self.sizes)} sizes need as many epochs. Received: {self.epochs}"
+                f"- sizes: {len(self.sizes)} sizes need {len(self.sizes)} epochs or more. "
+                f"Received: epochs = {self.epochs}"
             )
         if self.frozen_backbone and self.warm_up_epochs:
             problems.append("- warm_up_epochs trains BatchNorm, which frozen_backbone forbids")

@@ -192,6 +192,9 @@ def test_two_classes_are_about_the_second_and_a_missing_one_is_said():
     )
     text = str(found)
     assert "Youden" in text and "sensitivity 0.95" in text
+    # The lowest score is a positive's: to find it all are called so, and no negative is left.
+    low = str(assess(np.array([1, 0, 1]), np.array([0.1, 0.5, 0.9])))
+    assert "nan" not in low and "–" in low
     alone = assess(np.zeros(3, int), np.full((3, 2), 0.5))
     assert alone.auc is None and "one kind is missing" in str(alone)
     assert json.loads(json.dumps(alone.to_json(), allow_nan=False))["classes"][0]["auc"] is None

@@ -109,11 +109,16 @@ class Assessment:
                 )
                 lines += [
                     f"  {p.name:<17} {p.threshold:>9.4f} {p.sensitivity:>11.3f} "
-                    f"{p.specificity:>11.3f} {p.positive_predictive_value:>6.3f} "
-                    f"{p.negative_predictive_value:>6.3f}"
+                    f"{p.specificity:>11.3f} {_known(p.positive_predictive_value)} "
+                    f"{_known(p.negative_predictive_value)}"
                     for p in row.thresholds
                 ]
         return "\n".join(lines)
+
+
+def _known(value: float) -> str:
+    """Return a share of those called so, a dash where nobody is."""
+    return f"{'–':>6}" if math.isnan(value) else f"{value:>6.3f}"
 
 
 def assess(
