@@ -142,7 +142,7 @@ def _describe(prepared: "PreparedStudy", output: Output) -> None:
         f"combinations  {combinations}{on_each}, of which {impossible} are impossible\n"
         f"trainings     {len(prepared.cells)}\n{_epochs(prepared, estimate.epochs)}"
         f"time          about {duration(3600 * estimate.hours)}, measured on "
-        f"{', '.join(estimate.measured)}\n"
+        f"{', '.join(dict.fromkeys(estimate.measured))}\n"
         + "".join(f"note          {note}\n" for note in prepared.warnings)
         + "Nothing was written.",
     )

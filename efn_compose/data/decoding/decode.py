@@ -294,8 +294,8 @@ def undecodable(failures: Sequence[tuple[int, str]], total: int, what: str = "im
         describe_problems(
             f"{len(reasons)} of {total} {what} cannot be decoded.",
             first_of((f"- {reason}" for reason in reasons), LISTED_FAILURES),
-            "Replace or remove these files and start again, or accept to leave a share of them "
-            "out (data.unreadable_share, or --skip-unreadable).",
+            "Replace or remove these files and start again. Searches, trainings and pretrainings can "
+            "leave a share of them out (unreadable_share), and so can folds (--skip-unreadable).",
         )
     )
 
