@@ -31,6 +31,8 @@ EXAMPLE = (
 ON_INTERRUPT = (
     "stopped; every finished training is in the journal. The same command with --resume goes on."
 )
+#: Measured networks that the dry run names; with more of them it says how many.
+_NAMED = 3
 KINDS = ("scaling", "methods", "backbones", "grid")
 #: Flags that stand for settings: the setting, the name of its value, the help text.
 _FLAGS = {
@@ -136,13 +138,14 @@ def _describe(prepared: "PreparedStudy", output: Output) -> None:
     axes = "\n".join(
         f"  {axis.name:<22} {', '.join(map(level_text, axis.levels))}" for axis in prepared.axes
     )
+    names = list(dict.fromkeys(estimate.measured))
+    measured = ", ".join(names) if len(names) <= _NAMED else f"all {len(names)} networks and sizes"
     output.result(
         fields,
         f"{text}\nrun folder    {prepared.folder}\naxes\n{axes}\n"
         f"combinations  {combinations}{on_each}, of which {impossible} are impossible\n"
         f"trainings     {len(prepared.cells)}\n{_epochs(prepared, estimate.epochs)}"
-        f"time          about {duration(3600 * estimate.hours)}, measured on "
-        f"{', '.join(dict.fromkeys(estimate.measured))}\n"
+        f"time          about {duration(3600 * estimate.hours)}, measured on {measured}\n"
         + "".join(f"note          {note}\n" for note in prepared.warnings)
         + "Nothing was written.",
     )
