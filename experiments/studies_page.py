@@ -157,7 +157,7 @@ def _combinations(view: StudyView) -> list[str]:
     """Return the table of combinations: differences over all data sets, scores on each."""
     lines = [
         f"Difference: {view.metric} less the mean of its data set and seed. On each data set: "
-        f"{view.metric}, accuracy. Processor seconds: of a training's epochs, tracing left out.\n",
+        f"{view.metric}, accuracy. {_clock_words(view)}\n",
         "| combination | difference | standing | "
         + " | ".join(view.data_sets)
         + " | M multiply-adds | epochs | processor seconds |",
@@ -177,6 +177,12 @@ def _combinations(view: StudyView) -> list[str]:
             f"{' or '.join(map(str, view.epochs(number)))} | {_spent(view, number)} |"
         )
     return lines
+
+
+def _clock_words(view: StudyView) -> str:
+    if np.isfinite(view.spent).any():
+        return "Processor seconds: of a training's epochs, tracing left out."
+    return "No processor seconds: of an earlier run, which noted the time on the wall alone."
 
 
 def _spent(view: StudyView, number: int) -> str:
