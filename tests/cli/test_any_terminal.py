@@ -37,8 +37,9 @@ COMMANDS = {
 }
 
 
+# All there is: an encoding that cannot write the names, and one that can.
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 @pytest.mark.parametrize("kind", sorted(COMMANDS))
 def test_exit_code_and_words_do_not_depend_on_the_terminal(photos, tmp_path, kind, encoding):
     arguments, code = COMMANDS[kind]

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from random_donors import photo_like, random_donor
+from random_donors import first_stages, photo_like, random_donor
 
 from efn_compose.compose.space import segments
 from efn_compose.models import build_model
 from efn_compose.soups.learned import SoupLearner, softmax
 
-VARIANT, CLASSES = "b-w0.1-d0.3", 3
-GOOD = random_donor(VARIANT, seed=0, classes=CLASSES)
+VARIANT, CLASSES = first_stages("b-w0.1-d0.3", 3), 3
+#: A seed whose network sees all three classes in the images.
+GOOD = random_donor(VARIANT, seed=1, classes=CLASSES)
 SPEC = GOOD.spec
 IMAGES = photo_like(24, 32, seed=3)
 

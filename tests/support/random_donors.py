@@ -24,7 +24,14 @@ def two_repeats(variant: str) -> ArchSpec:
     """Return a network with two repeats per stage at most: a third is wired as the second."""
     whole = arch_spec(variant)
     blocks = tuple(block for block in whole.blocks if block.repeat <= 2)
-    return dataclasses.replace(whole, variant=f"{variant} twice", blocks=blocks)
+    return dataclasses.replace(whole, variant=f"{variant}-twice", blocks=blocks)
+
+
+def first_stages(variant: str, count: int) -> ArchSpec:
+    """Return a network that ends after its first stages: cheap to trace, wired as its family is."""
+    whole = arch_spec(variant)
+    blocks = tuple(block for block in whole.blocks if block.stage <= count)
+    return dataclasses.replace(whole, variant=f"{variant}-begun", blocks=blocks)
 
 
 #: One nano network per wiring: V1 with a stage-1 repeat, Lite, V2-Bx with a stage-1 repeat.
