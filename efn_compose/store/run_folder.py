@@ -275,7 +275,8 @@ def _check_identity(
         describe_problems(
             f"{path}: the run was made with something else; its results would not fit.",
             problems,
-            "Restore these, or start anew: --set run.path=NEW without --resume.",
+            f"Restore these, or take the run's own settings: the same verb with {path / CONFIG_FILE} "
+            "--resume. To start anew: -o NEW (run.path) without --resume.",
         )
     )
 
@@ -298,7 +299,8 @@ def _changed_lines(
     now = _settings(config_text)
     changed = []
     for key in sorted({*before, *now}):
-        if before.get(key) != now.get(key):
+        # A run may be moved.
+        if before.get(key) != now.get(key) and key != "run.path":
             changed.append(
                 f"≠ {key}: the run has {before.get(key, 'none')}, now {now.get(key, 'none')}"
             )

@@ -93,13 +93,14 @@ def test_resume_lists_every_difference_and_changes_nothing(tmp_path):
     before = snapshot(path)
     other = {"config": "d" * 64, "data": "b" * 64, "rules": "e" * 64}
     with pytest.raises(ResumeMismatchError) as caught:
-        RunFolder.resume(path, "[search]\npopulation = 40\n", other)
+        RunFolder.resume(path, "[run]\npath = 'moved'\n[search]\npopulation = 40\n", other)
     message = str(caught.value)
     assert "config: the run has aaaaaaaaaaaa…, now dddddddddddd…" in message
     assert "donors: the run has cccccccccccc…, now none" in message
     assert "rules: the run has none, now eeeeeeeeeeee…" in message
     assert "search.population: the run has 12, now 40" in message
-    assert "data" not in message
+    assert "data" not in message and "run.path:" not in message
+    assert f"the same verb with {path}/config.toml --resume" in message
     after = snapshot(path)
     assert {name: content for name, (content, _) in after.items()} == {
         name: content for name, (content, _) in before.items()
