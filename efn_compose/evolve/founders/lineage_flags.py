@@ -19,16 +19,25 @@ class LineageFlags:
         names: Donor names.
         lineages: Per donor, the number of its lineage.
         is_aligned: Whether all lineages are in one channel basis.
+        equals: Names of donors that are the same network, with the name of the first of them.
     """
 
     names: tuple[str, ...]
     lineages: tuple[int, ...]
     is_aligned: bool
+    equals: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, donors: Sequence[Donor], lineages: Sequence[int]) -> "LineageFlags":
         """Return the flags of donors whose lineages are known."""
-        return cls(tuple(d.name for d in donors), tuple(lineages), share_basis(donors, lineages))
+        first: dict[str, str] = {}
+        equals = tuple(
+            (first[donor.fingerprint], donor.name)
+            for donor in donors
+            if first.setdefault(donor.fingerprint, donor.name) != donor.name
+        )
+        names = tuple(donor.name for donor in donors)
+        return cls(names, tuple(lineages), share_basis(donors, lineages), equals)
 
     @property
     def groups(self) -> list[list[str]]:
@@ -44,10 +53,13 @@ class LineageFlags:
         Args:
             with_average: Whether the uniform average of all donors is a contestant.
         """
+        flags = [
+            f"{first} and {again} are the same network: to mix these two changes nothing."
+            for first, again in self.equals
+        ]
         if len(self.groups) < 2:
-            return []
+            return flags
         listed = "; ".join(", ".join(group) for group in self.groups)
-        flags = []
         if with_average:
             flags.append(
                 f"The donors are of {len(self.groups)} lineages ({listed}). Their uniform average "

@@ -77,6 +77,11 @@ def test_what_was_written_is_judged_by_the_donors_it_uses():
     assert "average across 2 lineages" in flags.of_winner(Recipe.average(3), space)[0]
     family = LineageFlags.of(donors[::2], (0, 0))
     assert not family.of_search()
+    twice = [STRANGER, STRANGER.replace(name="again"), OTHER.replace(name="other")]
+    said = LineageFlags.of(twice, (0, 0, 1)).of_search(with_average=False)
+    assert [words for words in said if "are the same network" in words] == [
+        "a and again are the same network: to mix these two changes nothing."
+    ]
     one = dataclasses.replace(flags, is_aligned=True)
     assert len(one.of_search()) == 1  # an average of aligned strangers is no better founded
 
