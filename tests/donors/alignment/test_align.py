@@ -5,9 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from random_donors import NANO_VARIANTS, photo_like, random_donor, small_v2_s
+from random_donors import NANO_VARIANTS, photo_like, random_donor, small_v2_s, two_repeats
 
-from efn_compose.arch import arch_spec, channel_groups
+from efn_compose.arch import channel_groups
 from efn_compose.donors.alignment.activations import PairMoments, compare_activations, taps
 from efn_compose.donors.alignment.align import align
 from efn_compose.donors.alignment.assignment import best_matching
@@ -57,7 +57,11 @@ def test_an_aligned_donor_keeps_its_logits(variant, method):
 @pytest.mark.parametrize(
     ("spec", "stem_is_stage_1"),
     # The nano networks above are so narrow that their stem is as wide as stage 1.
-    [(arch_spec("b-w0.3-d1.1"), False), (arch_spec("v2-b-w0.4-d1.1"), False), (small_v2_s(), True)],
+    [
+        (two_repeats("b-w0.3-d1.1"), False),
+        (two_repeats("v2-b-w0.4-d1.1"), False),
+        (small_v2_s(), True),
+    ],
     ids=["b1", "v2-b1", "v2-s"],
 )
 def test_stage_1_repeats_and_a_stem_that_is_stage_1_keep_their_logits(spec, stem_is_stage_1):
