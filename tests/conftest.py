@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 from forked_session import run_forked
+from hypothesis import HealthCheck, settings
 
 collect_ignore = ["support"]
+
+# How long drawing and running take says how busy the machine is, and nothing of what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 #: Packages of the extra `parity` that tests compare with; tests that need an absent one are skipped.
 TRUTHS = (
