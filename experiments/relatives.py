@@ -19,7 +19,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -183,8 +183,10 @@ def ratatouille(bench: Bench) -> Made:
     return Made(uniform_soup(members).tensors, epochs * len(members))
 
 
-def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Callable:
-    """Return an arm: a search with its finals."""
+def searched(
+    kind: type[SearchKind], granularity: str, epochs: float = 1.0, **settings: object
+) -> Callable:
+    """Return an arm: a search with its finals, by evaluations of some epochs."""
 
     def arm(bench: Bench) -> Made:
         executor = InProcess(bench.evaluator)
@@ -193,10 +195,10 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
             bench.data,
             bench.given,
             DonorOptions(absorb="body", ancestor=bench.given[0].name),
-            kind(population=POPULATION, generations=GENERATIONS, **settings),
+            kind(**{"population": POPULATION, "generations": GENERATIONS, **settings}),
             granularity,
             FINALS,
-            bench.evaluator.setup.fitness,
+            replace(bench.evaluator.setup.fitness, epochs=epochs),
             bench.seed,
         )
         result, lines = run.result, run.rows
@@ -237,6 +239,9 @@ ARMS: Mapping[str, Callable[[Bench], Made]] = {
     "CMA-ES, stage shares": searched(Cma, "stage_share"),
     "genetic search, stage shares": searched(Genetic, "stage_share"),
     "genetic search, stage shares, ridge rung": searched(Genetic, "stage_share", rungs=("ridge",)),
+    "genetic search, stage shares, four epochs": searched(
+        Genetic, "stage_share", epochs=4.0, generations=2
+    ),
     "genetic search, stage shares, niches": searched(Genetic, "stage_share", selection="niches"),
     "ratatouille": ratatouille,
     "greedy soup": greedy,
