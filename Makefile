@@ -15,12 +15,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 # The tests start hundreds of processes. Where this is set, each of them would compile all that it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 # setuptools warns of every editable installation, which would frighten who installs for the first time.
-# Python compiles what it imports; to compile all of 4 GB here would take a minute.
+# Python compiles what it imports; to compile all of 4 GB here would take a minute. What the tests import is
+# compiled once, before several processes would each do so (26 s of a processor each).
 INSTALL = PYTHONWARNINGS=ignore $(BIN)/python .ci/install.py
 # Three processes run all tests on two cores: some mostly wait for Ray, a browser, a command or the disk.
-# One collects the tests; the others are forks of it, so that TensorFlow and more are imported once. Each file
-# of tests belongs to one process; tests/conftest.py says in which order.
-TESTS = $(BIN)/python -m pytest
+# Each file of tests belongs to one process; tests/conftest.py says in which order.
+TESTS = $(BIN)/python -m pytest --no-loadscope-reorder
 
 .PHONY: evolve test all-tests quick coverage docs lint format clean
 
@@ -28,19 +28,19 @@ evolve: $(VENV)/.installed-demo
 	$(BIN)/python -m efn_compose.evolve $(if $(wildcard $(RUN)/environment.json),--resume) $(ARGS)
 
 test: $(VENV)/.installed-test
-	@$(MAKE) --no-print-directory --jobs 3 lint all-tests $(VENV)/.compiled-others
+	@$(MAKE) --no-print-directory --jobs 3 lint all-tests
 
 # Beside the types' check, which keeps one processor only: what it finds is said at once, and fails in the end.
-all-tests: $(VENV)/.installed-test
-	$(TESTS) --processes 3 $(ARGS)
+all-tests: $(VENV)/.compiled-test $(VENV)/.compiled-others
+	$(TESTS) --numprocesses 3 $(ARGS)
 
-# These tests never wait: two processes are enough.
+# Each process imports TensorFlow and more for itself. These tests never wait: two processes are enough.
 quick:
 	@test -e $(VENV)/.installed-test || { echo "Run make test once: it installs what the tests need."; exit 1; }
-	$(TESTS) --processes 2 -m "not slow and not parity" $(ARGS)
+	$(TESTS) --numprocesses 2 -m "not slow and not parity" $(ARGS)
 
 coverage: $(VENV)/.installed-test
-	$(TESTS) --processes 3 --cov --cov-report=term $(ARGS)
+	$(TESTS) --numprocesses 3 --cov --cov-report=term $(ARGS)
 
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
@@ -71,7 +71,12 @@ $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
 	$(INSTALL) --editable '.[demo,plots,docs,test,parity,stacking]'
 	touch $@
 
-# A third of what the tests import, which a second process compiles before the collecting one comes to it.
+# Its end says nothing: what cannot be imported is said by the tests themselves.
+$(VENV)/.compiled-test: $(VENV)/.installed-test
+	-@$(BIN)/python -m pytest --collect-only -qq > $(VENV)/collected 2>&1
+	@touch $@
+
+# A third of it, which a second process compiles before the first one comes to it.
 $(VENV)/.compiled-others: $(VENV)/.installed-test
 	-@$(BIN)/python -c "import sklearn.linear_model, matplotlib.pyplot, torch, torchvision" 2> $(VENV)/others
 	@touch $@

@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import pytest
-from forked_session import run_forked
 from hypothesis import HealthCheck, settings
 
 collect_ignore = ["support"]
@@ -95,17 +94,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--processes", type=int, default=1, help="how many processes run tests, each whole files"
-    )
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> bool | None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each file to one process, so that no fixture and no traced model is made twice."""
-    option = session.config.option
-    if option.processes < 2 or option.collectonly or session.testsfailed:
-        return None
-    run_forked(session, option.processes, _scope)
-    return True
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _scope(nodeid)
+
+    return ByFile(config, log)
