@@ -177,8 +177,8 @@ def compound_answer(views: Mapping[str, StudyView]) -> str:
     counts = ". ".join(f"At {title} {_counted(standings)}" for title, standings in found.items())
     return (
         f"Compound scaling {_verdict(every)} on these data sets. A network grown in width, depth and "
-        "resolution together was compared with all that need no more multiply-adds, at two sizes, by "
-        f"loss and by accuracy. {counts}."
+        "resolution together was compared with all that need no more multiply-adds, over all data sets "
+        f"together, at two sizes, by loss and by accuracy. {counts}."
     )
 
 
