@@ -59,11 +59,21 @@ def trained(bench: Bench) -> Start:
 
 def trained_average(bench: Bench) -> Start:
     """The same, averaged over its last epochs (stochastic weight averaging)."""
-    depths = [n for n in (2, 4, 8, 16) if n <= len(bench.plain)]
-    averages = {n: _mean(bench.plain[-n:]) for n in depths}
+    return _averaged(bench, bench.plain, bench.budget)
+
+
+def stopped_average(bench: Bench) -> Start:
+    """The same, stopped when a sibling stops: what averaging is worth without learning by heart."""
+    epochs = bench.budget // bench.config["siblings"]
+    return _averaged(bench, bench.train_plainly(np.ones(epochs), epochs), epochs)
+
+
+def _averaged(bench: Bench, line: Sequence[Tensors], epochs: float) -> Start:
+    depths = [n for n in (2, 4, 8, 16) if n <= len(line)]
+    averages = {n: _mean(line[-n:]) for n in depths}
     losses = {n: bench.validation_loss(a) for n, a in averages.items()}
     chosen = min(losses, key=losses.get)
-    return Start([averages[chosen]], bench.budget, {"epochs averaged": chosen})
+    return Start([averages[chosen]], epochs, {"epochs averaged": chosen})
 
 
 def trained_falling(bench: Bench) -> Start:
@@ -243,6 +253,7 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "best donor": best_donor,
     "trained for the whole budget": trained,
     "trained, last epochs averaged": trained_average,
+    "trained, stopped early, last epochs averaged": stopped_average,
     "trained, rate falling": trained_falling,
     "best of siblings": best_sibling,
     "uniform soup of siblings": uniform,
