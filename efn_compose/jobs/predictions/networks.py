@@ -183,7 +183,7 @@ def _trained(file: Path, training: _Ended, size: int) -> Network:
 
     def load() -> tuple[Donor, Head]:
         donor = load_donor(file)
-        return donor, _head_of(donor) if head is None else read_arrays(beside)
+        return donor, _head_of(donor) if head is None else head
 
     predictions = find_predictions(run)
     return Network(

@@ -96,8 +96,9 @@ class PreparedStudy:
             source: The data set.
             side: Image size in pixels.
         """
-        data, _ = self.images[source, side].folded.part(0)
-        return len(data.train_images), len(data.validation_images)
+        fold = self.images[source, side].folded.fold
+        validation = int((fold == 0).sum())
+        return len(fold) - validation, validation
 
     @property
     def data_sets(self) -> int:

@@ -73,12 +73,13 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
     if not paces or (len(paces) < len(measured) and prepared.config.study.equal != "seconds"):
         reasons = ", ".join(pace for pace in measured.values() if isinstance(pace, str))
         raise ConfigError(f"The study cannot be measured: {reasons}")
-    seconds += _seconds(prepared, _times(prepared, paces))
+    times = _times(prepared, paces)
+    seconds += _seconds(prepared, times)
     # Of an accelerator the seconds are those of the wall anyway.
     is_processor = all(pace.clock == "processor" for pace in paces.values())
     workers = prepared.config.executor.expected_workers
     per_image = np.full(len(prepared.plans), np.nan)
-    for number, pace in _times(prepared, paces).items():
+    for number, pace in times.items():
         per_image[number] = pace.train
     return Estimate(
         hours=seconds * (wall / processor if is_processor else 1.0) / 3600 / workers,

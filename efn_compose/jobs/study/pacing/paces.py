@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.donors import Donor
-from efn_compose.errors import ResumeMismatchError, RunError
+from efn_compose.errors import ResumeMismatchError, RunError, first_of
 from efn_compose.jobs.pace import Pace
 from efn_compose.jobs.study.plans import Plan
 from efn_compose.store.study_files import PACES_FILE
@@ -128,7 +128,8 @@ def read_paces(folder: Path, groups: Sequence[PaceGroup]) -> Measured:
     places = [group.to_json() for group in groups]
     others = [row for row in named if row not in places]
     if others:
-        words = ", ".join(f"{row['network']} at {row['resolution']} px" for row in others[:3])
+        named_so = (f"{row['network']} at {row['resolution']} px" for row in others)
+        words = ", ".join(first_of(named_so, 3))
         raise ResumeMismatchError(
             f"{path}: paces of another study ({words}). Put the file back as the study wrote it, or "
             "begin the study in a new run folder."
