@@ -23,6 +23,7 @@ class InProcess:
     """An executor over an evaluator that others use too; the traced model is shared."""
 
     workers = 1
+    device = "cpu"
 
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator = evaluator

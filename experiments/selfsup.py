@@ -68,10 +68,11 @@ class Images:
         table = load_table(source)
         self._names = table.class_names
         fewest, most = LABELLED[0], LABELLED[-1]
-        known = _of_each_class(table.labels, np.arange(len(table)), fewest, rng)
+        known = _of_each_class(table.labels, np.arange(len(table)), fewest, rng).ravel()
         others = rng.permutation(np.setdiff1d(np.arange(len(table)), known))
         unlabelled, rest = np.split(others[: UNLABELLED + 2000 + most], [UNLABELLED])
-        more = _of_each_class(table.labels, rest, most - fewest, rng)
+        # Classes take turns, so that the first images of them are as many of each.
+        more = _of_each_class(table.labels, rest, most - fewest, rng).T.ravel()
         unseen = {fewest: rest[:2000]}
         unseen |= {count: np.setdiff1d(rest, more)[:2000] for count in LABELLED[1:]}
 
@@ -92,11 +93,10 @@ class Images:
 def _of_each_class(
     labels: np.ndarray, among: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return as many image numbers of each class, in turns of one class after the other."""
+    """Return image numbers (class, image), as many of each class."""
     classes = np.unique(labels)
     each = count // len(classes)
-    drawn = [rng.choice(among[labels[among] == label], each, False) for label in classes]
-    return np.concatenate(drawn) if count == LABELLED[0] else np.stack(drawn, axis=1).ravel()
+    return np.stack([rng.choice(among[labels[among] == c], each, False) for c in classes])
 
 
 def _crops_of(source: str, rng: np.random.Generator) -> tuple:
