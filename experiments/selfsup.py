@@ -16,17 +16,20 @@ import json
 import os
 import resource
 import time
+from dataclasses import replace
+from functools import cache, lru_cache
+from itertools import product
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from relatives_data import PICTURES, crops
+from selfsup_tables import CONTROLS, tables, title
 
 from efn_compose.data import load_table
 from efn_compose.data.decoding.decode import resize_images
 from efn_compose.donors import Donor
-from efn_compose.evolve.verdict.verdict import paired_difference
 from efn_compose.jobs.pretraining.judge import knn_accuracy, ridge_accuracy
 from efn_compose.jobs.pretraining.worker import pooled_features
 from efn_compose.jobs.search.preparation import load_donors
@@ -47,7 +50,6 @@ EPOCHS = {50: 40, 150: 20, 500: 10}
 LABELLED = tuple(EPOCHS)
 #: All methods without labels; cyclegan reads some.
 METHODS = tuple(name for name in NAMES if name != "cyclegan")
-CONTROLS = ("absorbed", "statistics only")
 JOURNAL = Path(__file__).parent / "results" / "selfsup.jsonl"
 
 
@@ -90,6 +92,12 @@ class Images:
         return TrainingData(tuple(self._names), *few, *self._unseen[labelled])
 
 
+@cache
+def images_of(source: str, seed: int) -> Images:
+    """Return the images of a data set and seed, drawn once."""
+    return Images(source, seed)
+
+
 def _of_each_class(
     labels: np.ndarray, among: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
@@ -108,22 +116,32 @@ def _crops_of(source: str, rng: np.random.Generator) -> tuple:
     return known, dict.fromkeys(LABELLED, unseen), others[0]
 
 
-def pretrained(
-    donor: Donor, images: Images, arm: str, updates: int, seed: int
-) -> tuple[Donor, dict]:
-    """Return the donor that a method makes of some images, and what that took."""
+@cache
+def lite0() -> Donor:
+    """Return Lite0 from ImageNet, without its classifier."""
+    return load_donors([DONOR])[0].without_head()
+
+
+@lru_cache(maxsize=1)
+def pretrainer(arm: str, epochs: int) -> Trainer:
+    """Return the traced network of an arm; one serves all data sets and seeds."""
     method, _, learns = arm.partition(" ")
-    epochs = -(-updates // (UNLABELLED // BATCH))
     options = PretrainOptions(
         methods=(method,),
         learns="norm" if learns == "norm" else "all",
         epochs=epochs,
         batch_size=BATCH,
     )
+    return Trainer(lite0(), make_objective(method, options, ViewOptions()))
+
+
+def pretrained(trainer: Trainer, images: Images, seed: int) -> tuple[Donor, dict]:
+    """Return the donor that a method makes of some images, and what that took."""
+    epochs = trainer.options.epochs
     watched = images.unlabelled[:400]
     data = TrainingData.of_images(images.unlabelled, watched)
     begun = time.process_time()
-    fitted = fit(donor, data, objective=make_objective(method, options, ViewOptions()), seed=seed)
+    fitted = fit(lite0(), data, trainer=trainer, seed=seed)
     per_epoch = UNLABELLED // BATCH
     monitors = [record.validation for record in fitted.history.epochs]
     said = {
@@ -147,14 +165,21 @@ def statistics_only(donor: Donor, images: np.ndarray) -> Donor:
 
 
 def judged(donor: Donor, data: TrainingData, trainer: Trainer, seed: int) -> dict[str, float]:
-    """Return probes of the features, and the scores of the short training, on the test images."""
+    """Return probes of the features, and the scores of the short training, on the test images.
+
+    The training itself has no test images, which its epochs would be scored on one by one.
+    """
     train = (pooled_features(donor, data.train_images), data.train_labels)
     test = (pooled_features(donor, data.validation_images), data.validation_labels)
-    fitted = fit(donor, data, trainer=trainer, seed=seed)
+    nothing = {
+        "validation_images": data.validation_images[:0],
+        "validation_labels": data.validation_labels[:0],
+    }
+    fitted = fit(donor, replace(data, **nothing), trainer=trainer, seed=seed)
     return {
         "ridge": ridge_accuracy(*train, *test, data.classes),
         "knn": knn_accuracy(*train, *test, data.classes),
-        **fitted.history.epochs[-1].validation,
+        **trainer.objective.scores(fitted.predict, data),
     }
 
 
@@ -168,46 +193,39 @@ class Bench:
 
     def __init__(self, source: str, labelled: list[int]) -> None:
         self.source, self.labelled = source, labelled
-        self._donor = load_donors([DONOR])[0].without_head()
         self._trainers: dict[int, Trainer] = {}
 
-    def run(self, seed: int, arms: list[str], updates: int) -> None:
-        """Run the arms of a seed that the journal lacks; each number of labels is one line."""
-        images = Images(self.source, seed)
+    def run(self, arm: str, seed: int, updates: int) -> None:
+        """Run an arm of a seed where the journal lacks it; each number of labels is one line."""
         rounded = -(-updates // (UNLABELLED // BATCH)) * (UNLABELLED // BATCH)
-        for arm in arms:
-            known = {(r["source"], r["labelled"], r["seed"], title(r)) for r in records()}
-            name = title({"arm": arm, "updates": rounded})
-            missing = [n for n in self.labelled if (self.source, n, seed, name) not in known]
-            if not missing:
-                continue
-            found, facts = self._made(arm, images, updates, seed + 1)
-            for count in missing:
-                data = images.data(count)
-                scores = judged(found, data, self._trainer(count, data), seed + 1)
-                key = {"source": self.source, "labelled": count, "seed": seed, "arm": arm}
-                with JOURNAL.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({**key, "scores": scores, **facts}) + "\n")
-                print(json.dumps({**key, "scores": scores}), flush=True)
+        known = {(r["source"], r["labelled"], r["seed"], title(r)) for r in records()}
+        name = title({"arm": arm, "updates": rounded})
+        missing = [n for n in self.labelled if (self.source, n, seed, name) not in known]
+        if not missing:
+            return
+        images = images_of(self.source, seed)
+        found, facts = self._made(arm, images, updates, seed + 1)
+        for count in missing:
+            data = images.data(count)
+            scores = judged(found, data, self._trainer(count, data), seed + 1)
+            key = {"source": self.source, "labelled": count, "seed": seed, "arm": arm}
+            with JOURNAL.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**key, "scores": scores, **facts}) + "\n")
+            print(json.dumps({**key, "scores": scores}), flush=True)
 
     def _made(self, arm: str, images: Images, updates: int, seed: int) -> tuple[Donor, dict]:
         if arm == "absorbed":
-            return absorb_statistics(self._donor, images.unlabelled, "all"), {}
+            return absorb_statistics(lite0(), images.unlabelled, "all"), {}
         if arm == "statistics only":
-            return statistics_only(self._donor, images.unlabelled), {}
-        return pretrained(self._donor, images, arm, updates, seed)
+            return statistics_only(lite0(), images.unlabelled), {}
+        epochs = -(-updates // (UNLABELLED // BATCH))
+        return pretrained(pretrainer(arm, epochs), images, seed)
 
     def _trainer(self, labelled: int, data: TrainingData) -> Trainer:
         if labelled not in self._trainers:
             options = TrainOptions(epochs=EPOCHS[labelled])
-            self._trainers[labelled] = Trainer(self._donor, Classification(data.classes, options))
+            self._trainers[labelled] = Trainer(lite0(), Classification(data.classes, options))
         return self._trainers[labelled]
-
-
-def title(record: dict) -> str:
-    """Return the arm of a line and its updates; controls have none."""
-    arm: str = record["arm"]
-    return arm if arm in CONTROLS else f"{arm}, {record['updates']} updates"
 
 
 def records() -> list[dict]:
@@ -215,53 +233,6 @@ def records() -> list[dict]:
     if not JOURNAL.exists():
         return []
     return [json.loads(line) for line in JOURNAL.read_text(encoding="utf-8").splitlines()]
-
-
-def summary() -> str:
-    """Return a table for each data set and number of labels."""
-    found = records()
-    lines = []
-    for source, labelled in dict.fromkeys((r["source"], r["labelled"]) for r in found):
-        mine = [r for r in found if (r["source"], r["labelled"]) == (source, labelled)]
-        by_arm = {arm: {r["seed"]: r for r in mine if title(r) == arm} for arm in
-                  dict.fromkeys(title(r) for r in mine)}  # fmt: skip
-        lines += [
-            f"\n{source}, {labelled} labels\n",
-            "| arm | seeds | accuracy | minus absorbed, points | loss minus absorbed | ridge | "
-            "neighbours | processor, s | memory, MB | alarms |",
-            "|" + "---|" * 10,
-        ]
-        base = by_arm.get("absorbed", {})
-        for arm, rows in by_arm.items():
-            lines.append(_row(arm, rows, base))
-    return "\n".join(lines)
-
-
-def _row(arm: str, rows: dict[int, dict], base: dict[int, dict]) -> str:
-    def mean(score: str) -> float:
-        return float(np.mean([row["scores"][score] for row in rows.values()]))
-
-    def change(score: str, scale: float, digits: int) -> str:
-        seeds = sorted(rows.keys() & base.keys())
-        pairs = [
-            (rows[s]["scores"][score] * scale, base[s]["scores"][score] * scale) for s in seeds
-        ]
-        if not pairs or rows is base:
-            return ""
-        if len(pairs) == 1:
-            return f"{pairs[0][0] - pairs[0][1]:+.{digits}f}"
-        found = paired_difference(*map(list, zip(*pairs, strict=True)))
-        return f"{found.mean:+.{digits}f} ± {found.standard_error:.{digits}f}"
-
-    seconds = [row["processor_seconds"] for row in rows.values() if "processor_seconds" in row]
-    memory = [row["memory_mb"] for row in rows.values() if "memory_mb" in row]
-    said = sorted({word for row in rows.values() for word in row.get("alarms", ())})
-    cells = [
-        arm, str(len(rows)), f"{mean('accuracy'):.3f}", change("accuracy", 100, 1), change("loss", 1, 3),
-        f"{mean('ridge'):.3f}", f"{mean('knn'):.3f}", f"{np.mean(seconds):.0f}" if seconds else "",
-        f"{max(memory)}" if memory else "", ", ".join(said),
-    ]  # fmt: skip
-    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:
@@ -277,10 +248,10 @@ def main() -> None:
     options = parser.parse_args()
     if not options.summary:
         benches = [Bench(source, options.labelled) for source in options.sources]
-        for seed in options.seeds:
-            for bench in benches:
-                bench.run(seed, options.arms, options.updates)
-    print(summary())
+        # An arm is traced once for all data sets and seeds.
+        for arm, seed, bench in product(options.arms, options.seeds, benches):
+            bench.run(arm, seed, options.updates)
+    print(tables(records()))
 
 
 if __name__ == "__main__":
