@@ -46,6 +46,17 @@ class Preprocessing:
         pairs = zip((*self.mean, *self.std), (*other.mean, *other.std), strict=True)
         return all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6) for a, b in pairs)
 
+    def __str__(self) -> str:
+        """Return the name the field gives this scaling, and its numbers.
+
+        Example:
+            >>> print(PREPROCESSINGS["lite"])
+            'lite' (mean 127 127 127, std 128 128 128)
+        """
+        name = next((repr(key) for key, one in PREPROCESSINGS.items() if self.is_close(one)), "own")
+        mean, std = (" ".join(f"{value:.6g}" for value in row) for row in (self.mean, self.std))
+        return f"{name} (mean {mean}, std {std})"
+
 
 #: Input scalings in use, by the name the field gives them (mean and std on 0-255 RGB).
 PREPROCESSINGS: dict[str, Preprocessing] = {
@@ -125,7 +136,11 @@ class Conventions:
             ["padding: 'same' and 'symmetric'"]
         """
         return [
-            f"{field.name}: {getattr(self, field.name)!r} and {getattr(other, field.name)!r}"
+            f"{field.name}: {_in_words(ours)} and {_in_words(theirs)}"
             for field in dataclasses.fields(self)
-            if getattr(self, field.name) != getattr(other, field.name)
+            if (ours := getattr(self, field.name)) != (theirs := getattr(other, field.name))
         ]
+
+
+def _in_words(value: object) -> str:
+    return str(value) if isinstance(value, Preprocessing) else repr(value)
