@@ -118,14 +118,14 @@ def chosen_decoder(donor: Donor, kind: str, outputs: int) -> DecoderSpec:
 
     Args:
         donor: With or without a decoder.
-        kind: "auto" for the donor's own kind, or a mirror where it has none; "classic" or "mirror".
+        kind: "classic", "mirror", or "auto": the donor's own kind, "classic" where it has none.
         outputs: Channels that it puts out.
 
     Raises:
         FurtherPartError: The donor has a decoder of another kind.
     """
     if DECODER not in donor.parts:
-        return DecoderSpec("classic" if kind == "classic" else "mirror", outputs)
+        return DecoderSpec("mirror" if kind == "mirror" else "classic", outputs)
     own = decoder_of(donor)
     if kind not in ("auto", own.kind):
         raise FurtherPartError(

@@ -16,7 +16,7 @@ class ObjectiveOptions:
     Args:
         kind: "classify" tells images apart, "segment" the pixels of an image.
         decoder: What stands on the backbone: "classic", a "mirror" of its stages, or "auto": the
-            weight file's own decoder, a mirror where it has none.
+            weight file's own decoder, a classic one where it has none.
         losses: Which losses of masks are added up. "lovasz" takes part in the last third of a
             training only; alone, cross-entropy stands in for it until then.
 
@@ -32,7 +32,7 @@ class ObjectiveOptions:
         "classify", "goal of the training; segment: a class for every pixel"
     )
     decoder: Literal["auto", "classic", "mirror"] = setting(
-        "auto", "decoder on the backbone; auto: the file's own, or a mirror", read_when=_MASKS
+        "auto", "decoder on the backbone; auto: the file's own, or a classic one", read_when=_MASKS
     )
     losses: tuple[str, ...] = setting(
         ("cross_entropy", "dice"),

@@ -71,7 +71,7 @@ def run(place):
 def test_a_run_leaves_weights_scores_of_each_image_and_a_page(run, place):
     folder = run.folder
     donor = load_donor(folder / "trainings" / "b-tiny_fold0_seed1" / "last.h5")
-    assert decoder_of(donor) == DecoderSpec("mirror", 2)
+    assert decoder_of(donor) == DecoderSpec("classic", 2)
     with open(run.predictions, encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == COUNT == len({row["image"] for row in rows})
