@@ -21,13 +21,12 @@ TRUTHS = (
     "safetensors", "skimage", "segmentation_models_pytorch", "timm", "torch", "torchvision", "transformers",
 )  # fmt: skip
 
-#: Files whose paths begin as in one line share a process, in this order: the first two lines a Ray each,
-#: which every file would start for itself; the last one the process that has imported TensorFlow and forks
+#: Files whose paths begin as in one line share a process, in this order: the first line a Ray, which
+#: every file would start for itself; the last one the process that has imported TensorFlow and forks
 #: commands. Searches come first there: they take one thread if nothing has used TensorFlow yet, and more
 #: threads round otherwise.
 TOGETHER = (
-    ("tests/evolve/workers/",),
-    ("tests/jobs/trainings/", "tests/jobs/study/"),
+    ("tests/jobs/trainings/", "tests/jobs/study/", "tests/evolve/workers/"),
     (
         "tests/jobs/search/test_job.py",
         "tests/train/recipe/test_recipe.py",
