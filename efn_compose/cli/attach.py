@@ -10,7 +10,7 @@ import argparse
 from efn_compose.cli.shared.arguments import add_output
 from efn_compose.cli.shared.output import Output
 
-EXAMPLE = "efn-compose attach b0.h5 --decoder mirror --outputs 2 -o unet.h5"
+EXAMPLE = "efn-compose attach b0.h5 --outputs 2 -o unet.h5"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a weight file or package:NAME")
     parser.add_argument(
         "--decoder",
-        default="mirror",
-        choices=("mirror", "classic"),
-        help="the network's stages in reverse, or convolutions with 256 to 16 channels",
+        default="classic",
+        choices=("classic", "mirror"),
+        help="convolutions with 256 to 16 channels (default), or the network's stages in reverse",
     )
     parser.add_argument("--outputs", type=int, default=2, metavar="N", help="classes of a pixel")
     parser.add_argument(

@@ -63,7 +63,7 @@ def attach(
     source: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    kind: Literal["classic", "mirror"] = "mirror",
+    kind: Literal["classic", "mirror"] = "classic",
     outputs: int = 2,
     skips: bool = True,
     repeats: Literal["one", "all"] = "one",
@@ -87,7 +87,7 @@ def attach(
         ConfigError: There is no such decoder.
 
     Example:
-        >>> attach("b0.h5", "unet.h5", kind="mirror").variant  # doctest: +SKIP
+        >>> attach("b0.h5", "unet.h5").variant  # doctest: +SKIP
         'b0'
     """
     decoder = DecoderSpec(kind, outputs, skips, repeats)

@@ -51,7 +51,8 @@ def test_detaching_what_was_attached_gives_the_same_bytes(tmp_path, kind, dtype)
 def test_equal_seeds_draw_equal_decoders_and_others_others(tmp_path):
     random_donor(LITE).save(tmp_path / "a.h5")
     for name, seed in (("u", 1), ("v", 1), ("w", 2)):
-        attach(tmp_path / "a.h5", tmp_path / f"{name}.h5", seed=seed)
+        made = attach(tmp_path / "a.h5", tmp_path / f"{name}.h5", seed=seed)
+        assert made.decoder.kind == "classic", "as a training draws it"
     u, v, w = ((tmp_path / f"{name}.h5").read_bytes() for name in "uvw")
     assert u == v != w
 
@@ -70,7 +71,7 @@ def test_fresh_decoders_keep_the_spread_of_what_they_read():
 def test_the_encoder_in_the_unet_has_the_same_bits_at_every_tap_and_the_same_logits(tmp_path):
     donor = random_donor(LITE)
     donor.save(tmp_path / "a.h5")
-    attach(tmp_path / "a.h5", tmp_path / "u.h5")
+    attach(tmp_path / "a.h5", tmp_path / "u.h5", kind="mirror")
     detach(tmp_path / "u.h5", tmp_path / "b.h5")
     unet, bare = joined(load_donor(tmp_path / "u.h5")), load_donor(tmp_path / "b.h5")
     points = feature_points(donor.spec)
@@ -90,7 +91,7 @@ def test_the_encoder_in_the_unet_has_the_same_bits_at_every_tap_and_the_same_log
 
 def test_joining_and_parting_leave_a_donor_as_it_was(tmp_path):
     random_donor(LITE).save(tmp_path / "a.h5")
-    attach(tmp_path / "a.h5", tmp_path / "u.h5")
+    attach(tmp_path / "a.h5", tmp_path / "u.h5", kind="mirror")
     donor = load_donor(tmp_path / "u.h5")
     assert parted(joined(donor)).fingerprint == donor.fingerprint
     masks = NumpyNetwork(WeightSource.of(joined(donor))).masks(donor.preprocess(photo_like(1, 32)))
@@ -101,7 +102,7 @@ def test_joining_and_parting_leave_a_donor_as_it_was(tmp_path):
 def test_a_detached_file_opens_in_keras_applications_and_is_seeded(tmp_path):
     donor = random_donor("b0", classes=4, images=photo_like(8, 64))
     donor.save(tmp_path / "a.h5")
-    attach(tmp_path / "a.h5", tmp_path / "u.h5")
+    attach(tmp_path / "a.h5", tmp_path / "u.h5", kind="mirror")
     detach(tmp_path / "u.h5", tmp_path / "b.h5")
     x = photo_like(2, 64).astype(np.float32)
     expected = donor.build(include_top=False)
@@ -119,7 +120,7 @@ def test_a_detached_file_opens_in_keras_applications_and_is_seeded(tmp_path):
 
 def test_what_cannot_be_attached_or_detached_is_refused(tmp_path, capsys):
     random_donor(LITE).save(tmp_path / "a.h5")
-    attach(tmp_path / "a.h5", tmp_path / "u.h5")
+    attach(tmp_path / "a.h5", tmp_path / "u.h5", kind="mirror")
     with pytest.raises(FurtherPartError, match="has a decoder already"):
         attach(tmp_path / "u.h5", tmp_path / "v.h5")
     with pytest.raises(FurtherPartError, match="no decoder to take off; it has backbone, head"):
@@ -145,7 +146,7 @@ def test_what_cannot_be_attached_or_detached_is_refused(tmp_path, capsys):
 def test_searches_and_soups_say_how_to_take_decoders_off(tmp_path):
     for name, seed in (("a", 0), ("b", 1)):
         random_donor(LITE, seed=seed).save(tmp_path / f"{name}_bare.h5")
-        attach(tmp_path / f"{name}_bare.h5", tmp_path / f"{name}.h5")
+        attach(tmp_path / f"{name}_bare.h5", tmp_path / f"{name}.h5", kind="mirror")
     unets, mixed = (
         [str(tmp_path / f"{name}.h5") for name in pair] for pair in ("ab", ["a", "b_bare"])
     )
