@@ -12,7 +12,6 @@ from efn_compose.arch.cost import cost
 from efn_compose.assess.transfer_scores import cosine_neighbours, h_score, log_me
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
-from efn_compose.models.stepwise import StepwiseNetwork
 from efn_compose.numerics.pixel_array import PixelArray
 
 if TYPE_CHECKING:
@@ -109,6 +108,8 @@ def pooled_features(
 
     The first batch, which warms up, is run twice and timed once.
     """
+    from efn_compose.models.stepwise import StepwiseNetwork
+
     network = StepwiseNetwork.of(donor.without_head())
     network.run(donor.preprocess(images[:batch_size]))
     start = time.perf_counter()

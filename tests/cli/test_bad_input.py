@@ -1,9 +1,13 @@
-"""Every verb, given its own example where the files are missing or damaged: its exit code, no file."""
+"""Every verb where the files of its example are missing or damaged: its exit code, no file, no waiting."""
 
+import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from random_donors import TINY, random_donor
 
 from efn_compose.cli import main
 from efn_compose.cli.shared.command import VERBS, load_verb
@@ -20,6 +24,34 @@ EXAMPLES = {
     },
 }
 ENDINGS = (".h5", ".pth", ".csv", ".toml", ".keras")
+NO_IMAGES = "--data folder:nowhere"
+#: Commands whose weight files are there; `a.h5` and `b.h5` are of one lineage.
+WITHOUT_IMAGES = (
+    f"train --weights a.h5 {NO_IMAGES}",
+    f"evolve --donors a.h5 b.h5 {NO_IMAGES}",
+    f"predict a.h5 {NO_IMAGES} --size 32 -o p.csv",
+    f"soup a.h5 b.h5 {NO_IMAGES} -o s.h5",
+    f"rank a.h5 {NO_IMAGES}",
+    f"study backbones --weights a.h5 {NO_IMAGES}",
+    f"study backbones --weights a.h5 {NO_IMAGES} --set study.networks=no.such:function",
+    "align a.h5 b.h5 --images folder:nowhere -o aligned",
+    "absorb a.h5 --images folder:nowhere -o c.h5",
+    "pretrain --weights a.h5 --set unlabelled.source=folder:nowhere",
+)
+ANSWER_ALL = """
+import json, sys
+from efn_compose.cli import main
+
+late, codes = {}, []
+for words in json.load(open("commands.json")):
+    try:
+        codes.append(main(words))
+    except SystemExit as end:
+        codes.append(end.code or 0)
+    for name in {"tensorflow", "keras", "ray", "torch"} & set(sys.modules):
+        late.setdefault(name, " ".join(words))
+json.dump({"late": late, "codes": codes}, open("found.json", "w"))
+"""
 
 
 def inputs_of(words: list[str]) -> list[str]:
@@ -55,3 +87,23 @@ def test_missing_and_damaged_inputs_have_an_exit_code_and_write_nothing(
     for name in inputs_of(words):
         Path(name).write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(3000))
     refused(words, capsys)
+
+
+@pytest.mark.slow
+def test_help_and_refusals_import_no_tensorflow(tmp_path):
+    """A shell completes, a person reads help or has named a wrong file: the answer comes at once."""
+    donor = random_donor(TINY, 0, classes=4)
+    donor.save(tmp_path / "a.h5")
+    donor.replace(tensors={n: 1.01 * values for n, values in donor.tensors.items()}).save(
+        tmp_path / "b.h5"
+    )
+    answered = [["--help"], *([verb, "--help"] for verb in VERBS)]
+    refused = [shlex.split(words) for words in (*EXAMPLES.values(), *WITHOUT_IMAGES)]
+    (tmp_path / "commands.json").write_text(json.dumps(answered + refused))
+    subprocess.run(
+        [sys.executable, "-c", ANSWER_ALL], cwd=tmp_path, capture_output=True, check=True
+    )
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["late"] == {}
+    assert found["codes"][: len(answered)] == [0] * len(answered)
+    assert set(found["codes"][len(answered) :]) == {1, 2}

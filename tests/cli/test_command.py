@@ -346,22 +346,6 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_overview_and_help_are_quick():
-    """A shell completes and a person reads help at once: no TensorFlow behind it."""
-    script = (
-        "import sys; from efn_compose.cli import main\n"
-        "for verb in ['--help', *sys.argv[1:]]:\n"
-        "    try: main([verb] if verb == '--help' else [verb, '--help'])\n"
-        "    except SystemExit: pass\n"
-        "sys.stderr.write(str(sorted({'tensorflow', 'keras', 'ray', 'torch'} & set(sys.modules))))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script, *VERBS], capture_output=True, text=True, check=True
-    )
-    assert result.stderr == "[]"
-
-
-@pytest.mark.slow
 def test_the_installed_command_is_the_same():
     command = Path(sys.executable).with_name("efn-compose")
     if not command.exists():

@@ -12,7 +12,6 @@ from efn_compose.data.holding import Holding
 from efn_compose.data.table import ChosenImages, ImageSequence
 from efn_compose.jobs.ensembles.columns import Members
 from efn_compose.jobs.predictions.networks import Network
-from efn_compose.jobs.predictions.panel import Panel
 from efn_compose.jobs.predictions.stream import stream_images
 from efn_compose.store.atomic import atomic_path
 from efn_compose.train.tta import TtaOptions
@@ -71,6 +70,8 @@ class Asker:
     def __init__(
         self, folder: Path, table: ImageTable, tta: TtaOptions | None, members: Members
     ) -> None:
+        from efn_compose.jobs.predictions.panel import Panel
+
         self._folder, self._table = folder / ANSWERS_FOLDER, table
         self._folder.mkdir(exist_ok=True)
         self._members = members

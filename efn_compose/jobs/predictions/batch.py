@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from efn_compose.evolve.workers.executor import make_executor
 from efn_compose.evolve.workers.task import Outcome, Task
 from efn_compose.evolve.workers.worker import Worker
 from efn_compose.jobs.predictions.networks import find_networks
-from efn_compose.jobs.predictions.panel import Panel
 from efn_compose.jobs.predictions.stream import CHUNK, read_chunk
 from efn_compose.train.tta import TtaOptions
+
+if TYPE_CHECKING:
+    from efn_compose.jobs.predictions.panel import Panel
 
 #: Numbers of images, the networks' answers and all views' answers.
 Answered = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -29,7 +32,7 @@ class PredictionWorker(Worker):
         table: The images.
     """
 
-    def __init__(self, panel: Panel, table: ImageTable) -> None:
+    def __init__(self, panel: "Panel", table: ImageTable) -> None:
         super().__init__()
         self.panel, self.table = panel, table
 
@@ -54,6 +57,8 @@ class PredictionSetup:
 
     def make_worker(self, data: ImageTable, device: Device) -> PredictionWorker:
         """Prepare this process' device and return a worker on it."""
+        from efn_compose.jobs.predictions.panel import Panel
+
         if self.threads:
             prepare_device(device, self.threads)
         networks = find_networks(self.entries, self.size)

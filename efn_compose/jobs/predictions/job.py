@@ -17,7 +17,6 @@ from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.predictions.batch import PredictionSetup, ask_workers
 from efn_compose.jobs.predictions.calibration import chosen_threshold, fitted_temperatures
 from efn_compose.jobs.predictions.networks import Network, find_networks
-from efn_compose.jobs.predictions.panel import Panel
 from efn_compose.jobs.predictions.rows import make_rows
 from efn_compose.jobs.predictions.stream import stream_images
 from efn_compose.jobs.predictions.submission import Template, read_template
@@ -287,6 +286,8 @@ def _answers(
             prepared.setup, table, prepared.executor, note, lambda f: undecodable(f, len(table))
         )
         return
+    from efn_compose.jobs.predictions.panel import Panel
+
     panel = Panel(prepared.networks, prepared.tta, prepared.temperatures)
     for numbers, pixels in stream_images(table, panel.sizes):
         yield numbers, *panel.ask(pixels, numbers)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,9 +10,11 @@ from efn_compose.assess.metrics import accuracy, best_temperature, cross_entropy
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.evolve.workers.evaluator import Evaluator, WorkerSetup
 from efn_compose.nesting.heads import fit_ridge
 from efn_compose.train.engine.batches import even_batches
+
+if TYPE_CHECKING:
+    from efn_compose.evolve.workers.evaluator import Evaluator
 
 #: Training images that BatchNorm statistics are taken of.
 STATISTICS_IMAGES = 1024
@@ -52,6 +55,8 @@ class Judge:
     """
 
     def __init__(self, donor: Donor, data: DataSet) -> None:
+        from efn_compose.evolve.workers.evaluator import WorkerSetup
+
         self.data, self._like = data, donor
         self.uses_own_classifier = donor.classes == data.classes
         setup = WorkerSetup(donor.spec, donor.conventions, FitnessOptions())

@@ -12,7 +12,6 @@ from efn_compose.errors import ComposeError
 from efn_compose.jobs.soup.judge import Judge
 from efn_compose.jobs.soup.preparation import Ingredients
 from efn_compose.soups import greedy_soup, model_stock, uniform_soup, weighted_soup
-from efn_compose.soups.learned import SoupLearner
 
 #: Passes over the training images that learn the shares of a learned soup.
 LEARNED_EPOCHS = 2
@@ -86,6 +85,8 @@ def greedy(ingredients: Ingredients, judge: Judge | None, say: Say) -> Mixture:
 
 def learned(ingredients: Ingredients, judge: Judge | None, say: Say) -> Mixture:
     """Learn every network's share of every segment on training images."""
+    from efn_compose.soups.learned import SoupLearner
+
     judge = _required(judge)
     donors, worker = ingredients.donors, judge.worker
     network, seed = worker.network, ingredients.seed

@@ -1,10 +1,6 @@
 """Networks of other libraries in a study: any function that returns a Keras model."""
 
 import dataclasses
-import importlib
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +8,7 @@ import numpy as np
 from efn_compose.arch import Preprocessing
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
+from efn_compose.jobs.study.named import find_function
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.objectives.backbone import precision_of
 from efn_compose.train.objectives.classification import Classification
@@ -23,28 +20,6 @@ from efn_compose.train.recipe import Trainer
 _BATCH = 64
 #: Seeds of the dropout masks of neighbouring layers differ by so much.
 _SPACING = 7919
-
-
-def find_function(place: str) -> Callable[[], keras.Model]:
-    """Return the function that a place names; modules of the working directory are found, too.
-
-    Args:
-        place: "module:function".
-
-    Raises:
-        ConfigError: There is no such module or function.
-    """
-    module, _, name = place.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"study.networks: {place!r} cannot be found ({error}).") from None
-    if not callable(found):
-        raise ConfigError(f"study.networks: {place!r} is no function. Received: {found!r}.")
-    function: Callable[[], keras.Model] = found
-    return function
 
 
 class FunctionClassification(Classification):

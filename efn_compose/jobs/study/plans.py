@@ -15,8 +15,6 @@ from efn_compose.jobs.study.starts import check_start, target_spec
 from efn_compose.store.study_files import DATA_AXIS
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
-from efn_compose.train.recipe.inputs import check_sizes
-from efn_compose.train.recipe.optimizers.table import make_optimizer
 
 
 @dataclass(frozen=True)
@@ -117,6 +115,9 @@ def make_plans(
 
 
 def _plan(config: StudyConfig, donors: Mapping[str, Donor], levels: Mapping[str, Any]) -> Plan:
+    from efn_compose.train.recipe.inputs import check_sizes
+    from efn_compose.train.recipe.optimizers.table import make_optimizer
+
     donor = donors[levels["weights"]]
     problems: list[str] = []
     network = levels["network"]

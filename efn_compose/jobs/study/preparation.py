@@ -10,13 +10,14 @@ from typing import Any
 
 from efn_compose.arch import variant_name
 from efn_compose.config import dump_toml, load_config
+from efn_compose.data import load_table
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
-from efn_compose.jobs.study.functions import find_function
 from efn_compose.jobs.study.kinds import fill_axes
+from efn_compose.jobs.study.named import find_function
 from efn_compose.jobs.study.options import StudyConfig
 from efn_compose.jobs.study.pacing.budget import check_budget, equal_multiply_adds, equal_seconds
 from efn_compose.jobs.study.pacing.paces import Measured, PaceGroup, StudyPace, pace_groups
@@ -207,6 +208,10 @@ def prepare_study(
         else:
             variant_name(network)
     donors = _load_donors(config.study.weights)
+    for source in config.study.sources or (config.data.source,):
+        if source:
+            # Found out at once; the plans below import what trains.
+            load_table(source, config.data.columns, config.data.folder)
     study = fill_axes(config.study, donors, config.data.size)
     config = dataclasses.replace(config, study=study)
     factors = dict(_factor(text, config_path, overrides) for text in study.factors)

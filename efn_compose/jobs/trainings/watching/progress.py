@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from efn_compose.train.recipe.history import History
-from efn_compose.train.recipe.rate_finder import RateCurve
-
 if TYPE_CHECKING:
     from efn_compose.jobs.relay.deadline import Deadline
+    from efn_compose.train.recipe.history import History
+    from efn_compose.train.recipe.rate_finder import RateCurve
 
 
 class TrainingProgress:
@@ -68,7 +67,7 @@ class TrainingProgress:
         status = f"loss {loss:.3f}, {self._left()}"
         self._bar.update(self._task, completed=self._finished + self._within, status=status)
 
-    def on_epoch(self, history: History) -> None:
+    def on_epoch(self, history: "History") -> None:
         """An epoch is over."""
         record = history.epochs[-1]
         scores = "  ".join(f"{name} {value:.4f}" for name, value in record.validation.items())
@@ -82,7 +81,7 @@ class TrainingProgress:
         if self._deadline is not None:
             self._deadline.after_epoch(seconds)
 
-    def on_rates(self, curve: RateCurve) -> None:
+    def on_rates(self, curve: "RateCurve") -> None:
         """A range test is over."""
         found = "the loss never fell" if curve.rate is None else f"take {curve.rate:.2g}"
         self.note(f"  {self._name}  range test over {len(curve.rates)} rates: {found}")
