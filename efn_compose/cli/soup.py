@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         choices=("uniform", "greedy", "learned", "stock"),
         default="uniform",
-        help="uniform: the mean; greedy: members join while the validation loss does not rise; "
+        help="uniform: the mean; greedy: networks join while the validation loss does not rise; "
         "learned: shares per segment by gradient; stock: the mean drawn towards the common "
         "ancestor. Default: %(default)s",
     )
