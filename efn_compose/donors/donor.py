@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions, inventory
+from efn_compose.donors.trained_for import TRAINED_KEY
 from efn_compose.errors import ConfigError, InventoryMismatchError, describe_problems
 from efn_compose.store import WeightFile, WeightHeader, write_weights
 from efn_compose.store.weights.parts import Part, part_names, part_problems, refuse_parts
@@ -95,13 +96,14 @@ class Donor:
         return dataclasses.replace(self, **changes)
 
     def without_head(self) -> "Donor":
-        """Return the donor without its classifier."""
+        """Return the donor without its classifier, and without what is said of its classes."""
         kept = {
             name: values
             for name, values in self.tensors.items()
             if not name.startswith(f"{HEAD_LAYER}/")
         }
-        return self.replace(tensors=kept)
+        said = {key: value for key, value in self.provenance.items() if key != TRAINED_KEY}
+        return self.replace(tensors=kept, provenance=said)
 
     def without_part(self, name: str) -> "Donor":
         """Return the donor without a further part, or without its "head".

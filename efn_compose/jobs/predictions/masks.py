@@ -17,6 +17,7 @@ from efn_compose.data import ImageTable, load_table
 from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.table import ImageError
 from efn_compose.donors import Donor, load_donor
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.donors.unet import DECODER, decoder_of
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.jobs.predictions.job import views_of
@@ -91,7 +92,9 @@ def find_unets(entries: Sequence[str]) -> list[UNetFile]:
             with WeightFile(path) as file:
                 if DECODER in file.header.parts:
                     siblings = _of_run(path.parent) + _of_run(path.parent.parent.parent)
-                    found.append(_like(path, siblings))
+                    outputs = file.header.parts[DECODER].settings.get("outputs", 0)
+                    said = TrainedFor.of(file.header.provenance, outputs)
+                    found.append(_like(path, siblings, said.size))
     return found
 
 
@@ -257,12 +260,12 @@ def _of_run(folder: Path) -> list[UNetFile]:
     ]
 
 
-def _like(path: Path, siblings: Sequence[UNetFile]) -> UNetFile:
+def _like(path: Path, siblings: Sequence[UNetFile], size: int) -> UNetFile:
     """Return a weight file as its training would be asked, where it lies in the folder of one."""
     for one in siblings:
         if one.file.parent.resolve() == path.parent.resolve():
             return UNetFile(one.name, path, one.size, one.tta, one.threshold)
-    return UNetFile(path.stem, path, 0, TtaOptions(), None)
+    return UNetFile(path.stem, path, size, TtaOptions(), None)
 
 
 def _agreed(

@@ -11,6 +11,7 @@ from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions
 from efn_compose.assess.out_of_fold.file import find_predictions, read_class_names
 from efn_compose.config import load_config
 from efn_compose.donors import Donor, load_donor
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems, problem_of
 from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.jobs.trainings.options import TrainConfig
@@ -212,7 +213,8 @@ def _from_elsewhere(entry: str, size: int) -> Network:
         raise ConfigError(
             "it has no classifier, so that there is nothing to predict. Train one: efn-compose train."
         )
-    if not size:
+    said = TrainedFor.of(donor.provenance, donor.classes or 0)
+    if not (size or said.size):
         raise ConfigError("nobody wrote down its image size. Name the pixels: --size N.")
     return Network(
         donor.name,
@@ -220,8 +222,8 @@ def _from_elsewhere(entry: str, size: int) -> Network:
         donor.conventions,
         _shapes(head),
         lambda: (donor, head),
-        size,
-        None,
+        size or said.size,
+        said.class_names or None,
     )
 
 

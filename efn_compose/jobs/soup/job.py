@@ -9,6 +9,7 @@ from efn_compose.data import DataOptions, DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.licences import resulting_licence
 from efn_compose.donors.lineage import ALIGNED_KEY, LINEAGE_KEY
+from efn_compose.donors.trained_for import TRAINED_KEY
 from efn_compose.jobs.soup.judge import Answers, Judge
 from efn_compose.jobs.soup.methods import MIX, Mixture, Say
 from efn_compose.jobs.soup.preparation import Ingredients, Method, prepare_soup
@@ -177,7 +178,7 @@ def _provenance(ingredients: Ingredients, mixture: Mixture) -> dict[str, Any]:
         "licence": resulting_licence(member.provenance for member in members).name,
         "lineages": [[member.name for member in members]],
     }
-    for key in ("source", "sha256", LINEAGE_KEY, ALIGNED_KEY):
+    for key in ("source", "sha256", LINEAGE_KEY, ALIGNED_KEY, TRAINED_KEY):
         found = [donor.provenance.get(key) for donor in ingredients.donors]
         if found[0] is not None and all(value == found[0] for value in found):
             provenance[key] = found[0]

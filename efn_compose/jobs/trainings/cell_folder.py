@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from efn_compose.donors import Donor
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.jobs.trainings.watching.curves import draw_history, draw_rates
 from efn_compose.store import write_text
 from efn_compose.store.arrays import write_arrays
 from efn_compose.store.journal import to_line
+from efn_compose.train.examples import TrainingData
 from efn_compose.train.recipe import FittedModel, History
 from efn_compose.train.recipe.rate_finder import RateCurve
 from efn_compose.train.recipe.trainer import FitWatcher
@@ -47,12 +49,15 @@ class FolderWatcher:
         self._watcher.on_rates(curve)
 
 
-def write_weights(folder: Path, fitted: FittedModel, donor: Donor) -> None:
+def write_weights(folder: Path, fitted: FittedModel, donor: Donor, data: TrainingData) -> None:
     """Write last and best weights; a head that weight files cannot hold goes beside them."""
     trainer = fitted.trainer
+    said = TrainedFor(data.size, data.mask_names or data.class_names)
     for name, values in (("last", fitted.last), ("best", fitted.best)):
         trainer.put(values)
-        trainer.trained(donor).save(folder / f"{name}.h5")
+        trained = trainer.trained(donor)
+        trained = trained.replace(provenance=said.added_to(trained.provenance))
+        trained.save(folder / f"{name}.h5")
         beside = trainer.beside()
         if beside:
             write_arrays(folder / f"{name}_head.npz", beside)

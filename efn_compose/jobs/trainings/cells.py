@@ -78,7 +78,7 @@ class Cell(Task):
             fitted.predict, data.validation_images, views, setup.tta.merge
         )
         write_answers(folder, numbers, probability)
-        write_weights(folder, fitted, donor)
+        write_weights(folder, fitted, donor, data)
         for done in folder.glob(f"{state.stem}*{state.suffix}"):
             done.unlink()
         return CellResult.of(fitted, setup.train.keep, numbers, probability)

@@ -2,15 +2,18 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+from random_donors import TINY, random_donor
 from tiny_recipe import quarters, tiny_donor
 from tiny_runs import train_tiny
 
 import efn_compose
 from efn_compose.cli import main
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.jobs.predictions import batch, stream
@@ -167,6 +170,27 @@ def test_images_without_labels_fill_a_template_in_its_own_order(place, single, t
     assert header == ["image_name", "target"]
     assert [row[0] for row in filled] == ["ISIC_3", "ISIC_1", "ISIC_4"]
     assert [np.float32(row[1]) for row in filled] == [probability[n, 1] for n in (3, 1, 4)]
+
+
+@pytest.mark.slow
+def test_a_file_that_was_copied_away_knows_its_size_and_its_classes(place, folds, tmp_path):
+    original = folds / "trainings" / "b-tiny_fold0_seed1" / "last.h5"
+    source = _part(place, "images.npz", range(8), "eight.npz")
+    shutil.copy(original, tmp_path / "copy.h5")
+    for file in (original, tmp_path / "copy.h5"):
+        efn_compose.predict(file, source, tmp_path / f"{file.stem}.csv", tta=1)
+    assert (tmp_path / "copy.csv").read_bytes() == (tmp_path / "last.csv").read_bytes()
+    donor = efn_compose.load_donor(original)
+    names = ("north", "west", "east", "south")
+    donor.replace(provenance=TrainedFor(16, names).added_to({})).save(tmp_path / "named.h5")
+    efn_compose.predict(tmp_path / "named.h5", source, tmp_path / "named.csv")
+    assert _rows(tmp_path / "named.csv")[0][1:5] == list(names)
+    # Whatever classifier comes next, its classes are others.
+    assert donor.without_head().provenance == tiny_donor().provenance
+    with_new_head = random_donor(TINY, 1, classes=3).replace(provenance=donor.provenance)
+    with_new_head.save(tmp_path / "three.h5")
+    with pytest.raises(ConfigError, match="--size N"):
+        efn_compose.predict(tmp_path / "three.h5", source, tmp_path / "three.csv")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from efn_compose.donors import load_donor
 from efn_compose.donors.unet import attached, decoder_of
 from efn_compose.errors import ConfigError, DataError, FurtherPartError
 from efn_compose.jobs.decoders import attach
-from efn_compose.jobs.predictions.masks import predict_masks
+from efn_compose.jobs.predictions.masks import find_unets, predict_masks
 from efn_compose.jobs.trainings.job import train
 from efn_compose.jobs.trainings.masks.page import chosen_places
 from efn_compose.jobs.trainings.preparation import prepare_trainings
@@ -144,6 +145,8 @@ def test_new_images_get_masks_of_their_own_size(run, place, capsys):
     file = run.folder / "trainings" / "b-tiny_fold0_seed1" / "last.h5"
     one = predict_masks(file, f"folder:{place / 'new'}", place / "one", tta=1, threshold=0.5)
     assert one.images == 6 and one.threshold == 0.5
+    shutil.copy(file, place / "copied.h5")
+    assert [unet.size for unet in find_unets([str(file), str(place / "copied.h5")])] == [16, 16]
     with pytest.raises(ConfigError, match=r"here is none.*\n.*tiny\.h5"):
         predict_masks([file, place / "tiny.h5"], f"folder:{place / 'new'}", place / "two")
     (place / "new" / "9.png").write_bytes(b"no image")
