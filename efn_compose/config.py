@@ -3,7 +3,7 @@
 import difflib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from efn_compose.evolve.run_config import RunConfig
 from efn_compose.settings import build as settings
 from efn_compose.settings.renamed import OldSettingWarning, old_types, translate
 
-__all__ = ["RunConfig", "dump_toml", "load_config"]
+__all__ = ["RunConfig", "check_config", "dump_toml", "load_config"]
 
 Schema = TypeVar("Schema")
 
@@ -51,6 +51,29 @@ def load_config(
         sections: type = schema
         names = settings.types_of(sections)
         tables = {name: table for name, table in tables.items() if name in names}
+    config, problems = check_config(tables, overrides, schema)
+    if config is None:
+        lines = [f"- {problem}" for problem in problems]
+        raise ConfigError(
+            describe_problems(f"{where}: {_count(problems)} in the configuration.", lines)
+        )
+    return config
+
+
+def check_config(
+    tables: Mapping[str, Any], overrides: Sequence[str], schema: type[Schema], flag: str = "--set "
+) -> tuple[Schema | None, list[str]]:
+    """Make a configuration of tables and of settings that win over them.
+
+    Args:
+        tables: Values by key by section.
+        overrides: "section.key=value" each.
+        schema: As for `load_config`.
+        flag: What stands before an override that cannot be read; empty where nobody typed them.
+
+    Returns:
+        The configuration, None where there are problems; and all problems, a sentence each.
+    """
     rows = getattr(schema, "renamed", ())
     old = old_types(rows, schema)
     problems: list[str] = []
@@ -59,19 +82,15 @@ def load_config(
         try:
             section, key, value = settings.parse_override(override, schema, old)
         except ConfigError as error:
-            problems.append(f"--set {error}")
+            problems.append(f"{flag}{error}")
             continue
         typed.setdefault(section, {})[key] = value
     found = translate((tables, typed), rows, schema)
     for note in found.notes:
-        warnings.warn(note, OldSettingWarning, stacklevel=2)
+        warnings.warn(note, OldSettingWarning, stacklevel=3)
     config, wrong = settings.build(schema, found.tables)
-    problems = [f"- {problem}" for problem in (*problems, *found.problems, *wrong)]
-    if problems:
-        raise ConfigError(
-            describe_problems(f"{where}: {_count(problems)} in the configuration.", problems)
-        )
-    return config
+    problems += [*found.problems, *wrong]
+    return (None if problems else config), problems
 
 
 def dump_toml(config: Any, *, with_help: bool = False) -> str:

@@ -47,11 +47,13 @@ class Chapter:
         name: Its name, and that of its folder.
         verb: What it does.
         settings: Values by "section.key", as the story states them.
+        elsewhere: Where those stand that are not in the chapter's own table, by the same keys.
     """
 
     name: str
     verb: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    elsewhere: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def references(self) -> list[tuple[str, Reference]]:
@@ -63,6 +65,16 @@ class Chapter:
             if (found := as_reference(word)) is not None
         ]
 
+    def placed(self, problem: str) -> str:
+        """Return what is wrong with a setting, behind the table or the flag where the setting stands.
+
+        Example:
+            >>> Chapter("many", "train").placed("train.epochs: too many")
+            '[many]: train.epochs: too many'
+        """
+        key = re.match(r"\w+\.\w+", problem)
+        return f"{self.elsewhere.get(key[0] if key else '', f'[{self.name}]')}: {problem}"
+
 
 @dataclass(frozen=True)
 class Story:
@@ -71,10 +83,12 @@ class Story:
     Args:
         name: Of the story: its file's.
         chapters: In the order in which they run.
+        file: Where they stand.
     """
 
     name: str
     chapters: tuple[Chapter, ...]
+    file: str = ""
 
     def __getitem__(self, name: str) -> Chapter:
         """Return a chapter by its name."""
@@ -165,7 +179,7 @@ def read_story(
         problems.append("- no chapter: write a table such as [weights] with a verb")
     if problems:
         raise ConfigError(describe_problems(f"{file}: not a story.", problems, "Mend the file."))
-    return Story(file.stem, tuple(_in_order(file, chapters)))
+    return Story(file.stem, tuple(_in_order(file, chapters)), str(file))
 
 
 def _spread(
@@ -179,9 +193,8 @@ def _spread(
         if not readers:
             problems.append(f"- {EVERYWHERE}.{key}: no chapter has this setting")
         for chapter in readers:
-            chapters[chapter.name] = Chapter(
-                chapter.name, chapter.verb, {key: value, **chapter.settings}
-            )
+            if key not in chapter.settings:
+                _place(chapters, chapter, key, value, f"[{EVERYWHERE}]")
     return problems
 
 
@@ -201,11 +214,15 @@ def _override(chapters: dict[str, Chapter], text: str) -> str:
         return "expected chapter.section.key=value"
     if chapter not in chapters:
         return f"no chapter {chapter!r}; there are {', '.join(chapters)}"
-    before = chapters[chapter]
-    chapters[chapter] = Chapter(
-        chapter, before.verb, {**before.settings, key: _typed(value.strip())}
-    )
+    _place(chapters, chapters[chapter], key, _typed(value.strip()), f"--set {chapter}")
     return ""
+
+
+def _place(chapters: dict[str, Chapter], one: Chapter, key: str, value: Any, where: str) -> None:
+    """Give a chapter a setting that stands elsewhere."""
+    chapters[one.name] = Chapter(
+        one.name, one.verb, {**one.settings, key: value}, {**one.elsewhere, key: where}
+    )
 
 
 def _typed(word: str) -> Any:

@@ -55,9 +55,26 @@ def test_everything_wrong_with_all_chapters_is_said_at_once(refusal):
         ("{relative}", "{answer}"), ("{many}", "{relative}"),
         ("pretrain.epochs = 1", "pretrain.epochs = -1"),
     )  # fmt: skip
-    assert "relative: " in words and "pretrain.epochs" in words
+    assert "[relative]: pretrain.epochs" in words
     assert "many: weights.file reads weights, and {answer} is none" in words
     assert "answer: ensemble.runs reads run, and {relative} is none" in words
+
+
+def test_a_wrong_setting_is_named_with_the_file_and_the_table_that_it_stands_in(refusal, tmp_path):
+    words = refusal(
+        ("pretrain.epochs = 1", "pretrain.epochs = -1\npretrain.epochz = 1"),
+        ("run.seed = 3", "run.seed = -3"),
+        overrides=["many.train.batch_size=few"],
+    )
+    summary, *lines, _ = (line.strip() for line in words.splitlines())
+    assert summary.startswith(f"{tmp_path / 'wrong.toml'}: 4 problems")
+    # What all chapters read of one place is said once.
+    assert sorted(" ".join(line.split()[:4]).rstrip(":") for line in lines) == [
+        "- --set many: train.batch_size",
+        "- [everywhere]: run.seed: allowed",
+        "- [relative]: pretrain.epochs: allowed",
+        "- [relative]: pretrain.epochz is",
+    ]
 
 
 def test_a_product_that_no_chapter_writes_is_named_with_those_it_writes(refusal):

@@ -7,7 +7,7 @@ from typing import Any
 
 from efn_compose.analysis.charts.figures import count
 from efn_compose.arch import ArchSpec
-from efn_compose.config import load_config
+from efn_compose.config import check_config
 from efn_compose.data.cache.place import FOLDER_VARIABLE, cache_folder, list_cache
 from efn_compose.donors.licences import licences_of
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
@@ -68,12 +68,11 @@ def check_story(story: Story, folder: Path) -> Checked:
             problems += wrong
             continue
         settings = stand_ins(story, chapter) | {"run.path": str(folder / chapter.name)}
-        try:
-            configs[chapter.name] = load_config(
-                None, overrides_of(settings), CHAPTER_VERBS[chapter.verb].schema
-            )
-        except EfnComposeError as error:
-            problems.append(f"- {chapter.name}: {error}")
+        schema = CHAPTER_VERBS[chapter.verb].schema
+        configs[chapter.name], wrong = check_config({}, overrides_of(settings), schema, flag="")
+        problems += [f"- {chapter.placed(problem)}" for problem in wrong]
+    # What several chapters take from [everywhere] is wrong once.
+    problems = list(dict.fromkeys(problems))
     specs: dict[str, ArchSpec] = {}
     licences: dict[str, tuple[str, ...]] = {}
     images: dict[str, int] = {}
@@ -102,7 +101,7 @@ def check_story(story: Story, folder: Path) -> Checked:
     if problems:
         raise ConfigError(
             describe_problems(
-                f"{story.name}: {count(len(problems), 'problem')}; nothing was written.",
+                f"{story.file or story.name}: {count(len(problems), 'problem')}; nothing was written.",
                 problems,
                 f"Mend the story file. Its paths are seen from {Path.cwd()}.",
             )
