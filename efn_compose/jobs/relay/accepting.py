@@ -109,6 +109,7 @@ def check_images(
         text = Path(place) / "relay.toml"
         text.write_text(dump_toml(config), encoding="utf-8")
         found = job.images(str(text), [])
+    named = " ".join(f"{name}=SOURCE" for name in job.sources if _get(config, name))
     missing = [name for name in wanted if name not in found]
     further = [name for name in found if name not in wanted]
     other = [name for name in wanted if name in found and found[name] != wanted[name]]
@@ -126,7 +127,7 @@ def check_images(
             describe_problems(
                 f"The images here are not the {len(wanted)} of the run.",
                 problems,
-                "Name the right ones: --set data.source=SOURCE.",
+                f"Name the right ones: --set {named}.",
             )
         )
 

@@ -73,11 +73,15 @@ def _train() -> RelayedJob:
 
 
 def _pretrain() -> RelayedJob:
+    from efn_compose.config import load_config
+    from efn_compose.jobs.pretraining.images import prepare_images
     from efn_compose.jobs.pretraining.job import pretrain
-    from efn_compose.jobs.pretraining.preparation import STORED, prepare_pretraining
+    from efn_compose.jobs.pretraining.preparation import STORED
 
     def images(config: str | None, overrides: list[str]) -> Mapping[str, str]:
-        prepared = prepare_pretraining(config, overrides, show_progress=False).images
+        # Wrong images may be too few for a batch, which is not what is wrong with them.
+        options = load_config(config, overrides, STORED.schema)
+        prepared, _ = prepare_images(options, show_progress=False)
         parts = {"unlabelled": prepared.unlabelled}
         if prepared.labelled is not None:
             parts["labelled"] = prepared.labelled.images

@@ -9,7 +9,7 @@ from nano_run import write_nano_experiment
 from tiny_recipe import quarters, tiny_donor
 from traced_trainers import share_pretrainers, share_search_workers, spoil
 
-from efn_compose.errors import ConfigError
+from efn_compose.errors import ConfigError, DataError
 from efn_compose.jobs.relay.deadline import TimeIsUp
 from efn_compose.jobs.relay.job import accept, run_leg
 from efn_compose.jobs.relay.relayed import relayed_job
@@ -82,6 +82,9 @@ def test_a_pretraining_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeyp
         path = [f"run.path={tmp_path / 'first'}"]
         first = run_leg("pretrain", None, [*words, *path], parcel=parcel, quiet=True)
     assert first.result is None
+    np.savez(tmp_path / "few.npz", images=images[:5], labels=labels[:5])
+    with pytest.raises(DataError, match=r"59 missing here(.|\n)*--set unlabelled\.source=SOURCE\."):
+        accept(parcel, tmp_path / "other", [f"unlabelled.source=npz:{tmp_path / 'few.npz'}"])
     share_pretrainers(monkeypatch, traced)
     spoil(traced.values())
     second = accept(parcel, tmp_path / "second", quiet=True)
