@@ -8,10 +8,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
+from efn_compose.data.pixels import take
 from efn_compose.evolve.workers.task import Task
 from efn_compose.jobs.study.pacing.paces import StudyPace
 from efn_compose.jobs.study.plans import Plan
+from efn_compose.jobs.trainings.images import FoldedImages
 from efn_compose.train.examples import TrainingData
+from efn_compose.train.options import TrainOptions
 
 if TYPE_CHECKING:
     from efn_compose.jobs.study.worker import StudyWorker
@@ -104,7 +109,7 @@ def measure(worker: "StudyWorker", plan: Plan) -> StudyPace:
     name, clock = device_clock()
     short = dataclasses.replace(plan.train, sizes=(), warm_up_epochs=0, find_rate=False)
     plan = dataclasses.replace(plan, train=dataclasses.replace(short, epochs=1))
-    data = _few(worker.data[plan.source, plan.side].part(0)[0], plan)
+    data = few_images(worker.data[plan.source, plan.side], plan.train)
     times = [clock()]
     donor = worker.start(plan, 0, 1)
     times.append(clock())
@@ -170,17 +175,21 @@ def clock_of(devices: Sequence[str]) -> tuple[str, Callable[[], float]]:
     return "wall", time.perf_counter
 
 
-def _few(data: TrainingData, plan: Plan) -> TrainingData:
-    """Return so few images of a training that its updates are as large as ever."""
-    update = plan.train.batch_size * plan.train.accumulate
+def few_images(data: FoldedImages, options: TrainOptions) -> TrainingData:
+    """Return so few images of the first fold's training that its updates are as large as ever.
+
+    No others are read or copied.
+
+    Args:
+        data: All images.
+        options: The recipe.
+    """
+    update = options.batch_size * options.accumulate
     count = update * max(1, round(_IMAGES / update))
-    return TrainingData(
-        data.class_names,
-        data.train_images[:count],
-        data.train_labels[:count],
-        data.validation_images[:_IMAGES],
-        data.validation_labels[:_IMAGES],
-    )
+    parts = np.flatnonzero(data.fold != 0)[:count], np.flatnonzero(data.fold == 0)[:_IMAGES]
+    chosen = np.concatenate(parts)
+    images, labels, fold = take(data.images, chosen), data.labels[chosen], data.fold[chosen]
+    return dataclasses.replace(data, images=images, labels=labels, fold=fold).part(0)[0]
 
 
 def _passes(trainer: Any, data: TrainingData, statistics: int, clock: Callable[[], float]) -> float:
