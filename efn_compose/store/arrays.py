@@ -1,4 +1,4 @@
-"""NumPy archives (`.npz`), every byte of which is checked: `numpy.load` stops where a header says.
+"""NumPy files, every byte of which is checked: `numpy.load` stops where a header says.
 
 A flipped bit can make the header of an array shorter or turn its byte order. `numpy.load` then reads
 other values, and never comes to the end of the member, where its checksum would be compared.
@@ -7,7 +7,9 @@ other values, and never comes to the end of the member, where its checksum would
 import io
 import os
 import tokenize
+import zlib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -65,6 +67,38 @@ def read_arrays(
         reason = str(error).removeprefix(f"{path}: ") or type(error).__name__
         raise RunError(f"{where} cannot be read: {reason}") from None
     return found
+
+
+def seal(path: Path) -> None:
+    """Put the CRC-32 of a `.npy` file behind its array, where `numpy.load` does not look.
+
+    Args:
+        path: The file.
+    """
+    with open(path, "r+b") as file:
+        file.write(_crc32(file.read()))
+
+
+def read_sealed(path: Path) -> np.ndarray:
+    """Return the array of a `.npy` file with a seal.
+
+    Args:
+        path: The file.
+
+    Raises:
+        RunError: Not there, damaged, or without a seal.
+    """
+    try:
+        content = path.read_bytes()
+        if _crc32(content[:-4]) != content[-4:]:
+            raise ValueError("its checksum is another one")
+        return _array(content[:-4])
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error}).") from None
+
+
+def _crc32(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4, "little")
 
 
 def _array(content: bytes) -> np.ndarray:

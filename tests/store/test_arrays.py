@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from efn_compose.errors import RunError
-from efn_compose.store.arrays import read_arrays, write_arrays
+from efn_compose.store.arrays import read_arrays, read_sealed, seal, write_arrays
 
 ARRAYS = {"a": np.arange(60, dtype=np.float32), "b": np.array(7), "key": np.array("text")}
 
@@ -50,3 +50,20 @@ def test_no_flipped_bit_is_read_as_another_value(path):
         except RunError:
             refused += 1
     assert refused > len(whole) / 2
+
+
+def test_any_flipped_bit_of_a_sealed_array_is_damage_and_numpy_reads_the_array(tmp_path):
+    path, values = tmp_path / "a.npy", np.arange(12, dtype=np.float16).reshape(3, 4)
+    np.save(path, values)
+    with pytest.raises(RunError):
+        read_sealed(path)
+    seal(path)
+    whole = path.read_bytes()
+    for found in (read_sealed(path), np.load(path), np.load(path, mmap_mode="r")):
+        assert found.dtype == values.dtype and np.array_equal(found, values)
+    for offset in range(len(whole)):
+        content = bytearray(whole)
+        content[offset] ^= 1 << offset % 8
+        path.write_bytes(content)
+        with pytest.raises(RunError, match=r"a\.npy: cannot be read"):
+            read_sealed(path)

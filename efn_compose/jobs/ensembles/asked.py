@@ -10,9 +10,11 @@ from efn_compose.assess.prediction_store.blocks import logits_of, probability_of
 from efn_compose.data import ImageTable
 from efn_compose.data.holding import Holding
 from efn_compose.data.table import ChosenImages, ImageSequence
+from efn_compose.errors import RunError
 from efn_compose.jobs.ensembles.columns import Members
 from efn_compose.jobs.predictions.networks import Network
 from efn_compose.jobs.predictions.stream import stream_images
+from efn_compose.store.arrays import read_sealed, seal
 from efn_compose.store.atomic import atomic_path
 from efn_compose.train.tta import TtaOptions
 
@@ -90,14 +92,12 @@ class Asker:
         return self._folder / f"{self._columns[id(network)]:04d}_{network.name}.npy"
 
     def is_done(self, network: Network) -> bool:
-        """Return whether a network's answers are there, to these images."""
-        path = self.path(network)
-        if not path.is_file():
-            return False
+        """Return whether a network's answers are there, to these images, and not damaged."""
         try:
-            return bool(np.load(path, mmap_mode="r").shape == (len(self._table), network.classes))
-        except (OSError, ValueError):
+            shape = read_sealed(self.path(network)).shape
+        except RunError:
             return False
+        return bool(shape == (len(self._table), network.classes))
 
     def ask(self, network: Network, is_late: Callable[[], bool] = lambda: False) -> None:
         """Ask a network about all images, a chunk at a time.
@@ -118,6 +118,7 @@ class Asker:
                     file.write(np.ascontiguousarray(logits_of(answer), "<f2").tobytes())
                     if is_late():
                         raise OutOfTimeError
+            seal(temporary)
 
     def at(self, size: int, is_late: Callable[[], bool] = lambda: False) -> ImageTable:
         """Return the images at a size, decoded once for all networks that want it.
@@ -151,7 +152,7 @@ class Asker:
         return TestAnswers(tuple(columns), _stack(means), _stack(singles), count)
 
     def _read(self, network: Network) -> np.ndarray:
-        return probability_of(np.load(self.path(network), allow_pickle=False))
+        return probability_of(read_sealed(self.path(network)))
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -110,8 +110,13 @@ def test_a_killed_ensemble_goes_on_and_ends_with_the_same_bytes(undisturbed, pla
     assert main(words) == 130
     assert len(_table(place / "killed" / "plan_b.csv")) == NEW
     assert main(words) == 1
+    first = min((place / "killed" / "test").iterdir())
+    damaged = bytearray(first.read_bytes())
+    damaged[-9] ^= 1
+    first.write_bytes(damaged)
     assert main([*words, "--resume"]) == 0
-    assert calls == 3 + 2
+    # The two that were left, and the one whose answers were damaged meanwhile.
+    assert calls == 3 + 2 + 1
     for name in ("plan_b.csv", "submission.csv", "result.json", "predictions/out_of_fold.parquet"):
         assert (place / "killed" / name).read_bytes() == (undisturbed / name).read_bytes(), name
 

@@ -1,15 +1,17 @@
 """Pooled features of networks that never saw the labels, as columns for second-level models."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from efn_compose.data import ImageTable
 from efn_compose.donors import Donor, load_donor
-from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
+from efn_compose.errors import ConfigError, EfnComposeError, RunError, describe_problems
 from efn_compose.jobs.ensembles.stacking.inputs import Further
 from efn_compose.jobs.predictions.stream import stream_images
+from efn_compose.store.arrays import read_sealed, seal
 from efn_compose.store.atomic import atomic_path
 
 #: Where features lie within the prediction store's folder; directions that are kept of each network.
@@ -77,20 +79,24 @@ def with_pooled(
 
 
 def _features(body: Donor, table: ImageTable, size: int, path: Path) -> np.ndarray:
-    if not path.is_file():
-        from efn_compose.models.memory import inference_batch
-        from efn_compose.models.stepwise import StepwiseNetwork
+    with suppress(RunError):
+        return read_sealed(path).astype(np.float64)
+    from efn_compose.models.memory import inference_batch
+    from efn_compose.models.stepwise import StepwiseNetwork
 
-        network, step = StepwiseNetwork.of(body), inference_batch(body.spec, size)
-        parts = [
-            network.run(body.preprocess(pixels[size][start : start + step])).numpy()
-            for numbers, pixels in stream_images(table, (size,))
-            for start in range(0, len(numbers), step)
-        ]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, np.concatenate(parts).astype(np.float16))
-    return np.load(path, allow_pickle=False).astype(np.float64)
+    network, step = StepwiseNetwork.of(body), inference_batch(body.spec, size)
+    parts = [
+        network.run(body.preprocess(pixels[size][start : start + step])).numpy()
+        for numbers, pixels in stream_images(table, (size,))
+        for start in range(0, len(numbers), step)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = np.concatenate(parts).astype(np.float16)
+    with atomic_path(path) as temporary:
+        with open(temporary, "wb") as file:
+            np.save(file, found)
+        seal(temporary)
+    return found.astype(np.float64)
 
 
 def _directions(known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

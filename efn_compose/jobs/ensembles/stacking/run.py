@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.assess.prediction_store.blocks import probability_of
+from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.executor import make_executor
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.ensembles.stacking.batch import StackAnswer, StackBatch, StackSetup
 from efn_compose.jobs.ensembles.stacking.inputs import StackData
 from efn_compose.jobs.ensembles.stacking.portfolio import StackModel
+from efn_compose.store.arrays import read_sealed, seal
 from efn_compose.store.atomic import atomic_path
 from efn_compose.store.journal import Journal
 
@@ -109,12 +111,12 @@ class _Answers:
         self.failed = {r["model"] for r in journal if r.get("phase") == "stack" and r.get("error")}
 
     def is_done(self, model: StackModel) -> bool:
-        """Return whether the answer is there, and no failure."""
+        """Return whether the answer is there, and neither a failure nor damaged."""
         if model.key in self.failed:
             return False
         try:
-            return bool(np.load(self._file(model), mmap_mode="r").shape == self.shape)
-        except (OSError, ValueError):
+            return bool(read_sealed(self._file(model)).shape == self.shape)
+        except RunError:
             return False
 
     def is_known(self, model: StackModel) -> bool:
@@ -129,13 +131,15 @@ class _Answers:
             self.failed.add(model.key)
             say(f"{model.name} failed: {answer.error}")
         else:
-            with atomic_path(self._file(model)) as temporary, open(temporary, "wb") as target:
-                np.save(target, answer.logits)
+            with atomic_path(self._file(model)) as temporary:
+                with open(temporary, "wb") as target:
+                    np.save(target, answer.logits)
+                seal(temporary)
         self._journal.append(record | {"timing": {"seconds": round(answer.seconds, 4)}})
 
     def probability(self, model: StackModel) -> np.ndarray:
         """Return (row and image, class) float32."""
-        return probability_of(np.load(self._file(model), allow_pickle=False))
+        return probability_of(read_sealed(self._file(model)))
 
     def _file(self, model: StackModel) -> Path:
         return self._place / f"{model.key}.npy"
