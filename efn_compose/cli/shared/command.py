@@ -55,7 +55,7 @@ VERBS: dict[str, Verb] = {
     "evolve": Verb("efn_compose.cli.evolve", "search for better starting weights for your data"),
     "train": Verb("efn_compose.cli.train", "train networks from a weight file, on folds and seeds"),
     "predict": Verb("efn_compose.cli.predict", "predict new images with one or many networks"),
-    "study": Verb("efn_compose.cli.study", "train a grid of networks and recipes, with a verdict"),
+    "study": Verb("efn_compose.cli.study", "train a grid of networks and settings, with a verdict"),
     "pretrain": Verb(
         "efn_compose.cli.pretrain", "train a donor on images without labels, with a verdict"
     ),

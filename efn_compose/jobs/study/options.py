@@ -22,7 +22,7 @@ class StudyOptions:
     Args:
         kind: "grid" takes the axes as they are given. The others fill in axes that are empty:
             "scaling" resolutions, depths and widths around the donor's; "methods" eight settings of
-            the recipe, as a fraction; "backbones" each donor as it is, with scores that need no
+            trainings, as a fraction; "backbones" each donor as it is, with scores that need no
             training beside the trained result.
         weights: Donors: files that any converter reads, or "package:NAME".
         networks: Networks by name, or functions "module:function" that return a Keras model from

@@ -167,7 +167,7 @@ class PretrainOptions:
         return self.momentum or (0.996 if updates >= _FEW_UPDATES else 0.99)
 
     def train_options(self) -> TrainOptions:
-        """Return the settings of the recipe."""
+        """Return the settings of the training."""
         return TrainOptions(
             epochs=self.epochs,
             batch_size=self.batch_size,

@@ -1,4 +1,4 @@
-"""Training with images that nobody has labelled: Noisy Student and Mean Teacher over the recipe."""
+"""Training with images that nobody has labelled: Noisy Student and Mean Teacher."""
 
 from efn_compose.train.semi.options import SemiOptions
 from efn_compose.train.semi.pseudo_labels import PseudoLabels, pseudo_labels

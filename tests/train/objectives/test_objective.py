@@ -1,4 +1,4 @@
-"""What the recipe asks of an objective, and that it asks nothing of classes."""
+"""What a training asks of an objective, and that it asks nothing of classes."""
 
 import re
 
