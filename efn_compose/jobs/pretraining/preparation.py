@@ -107,6 +107,25 @@ class PreparedPretraining:
         return found
 
 
+def first_weights(config: PretrainConfig) -> Donor:
+    """Return the network that a pretraining starts from.
+
+    Args:
+        config: All settings.
+
+    Raises:
+        EfnComposeError: None is named, or it cannot be pretrained.
+    """
+    if not config.weights.file:
+        raise ConfigError(
+            "weights.file is empty. Name a weight file, any checkpoint, or package:NAME."
+        )
+    donor = load_donors([config.weights.file])[0]
+    donor.refuse_parts("a pretraining")
+    refuse_group_norm(donor.name, donor.spec, "a pretraining")
+    return donor
+
+
 def prepare_pretraining(
     config_path: str | os.PathLike[str] | None,
     overrides: Sequence[str] = (),
@@ -119,13 +138,7 @@ def prepare_pretraining(
         EfnComposeError: Anything that would stop the run later.
     """
     config = load_config(config_path, overrides, PretrainConfig)
-    if not config.weights.file:
-        raise ConfigError(
-            "weights.file is empty. Name a weight file, any checkpoint, or package:NAME."
-        )
-    donor = load_donors([config.weights.file])[0]
-    donor.refuse_parts("a pretraining")
-    refuse_group_norm(donor.name, donor.spec, "a pretraining")
+    donor = first_weights(config)
     images, unreadable = prepare_images(config, show_progress=show_progress)
     count, batch = len(images.unlabelled), config.pretrain.batch_size
     if count < batch:

@@ -76,11 +76,13 @@ def _pretrain() -> RelayedJob:
     from efn_compose.config import load_config
     from efn_compose.jobs.pretraining.images import prepare_images
     from efn_compose.jobs.pretraining.job import pretrain
-    from efn_compose.jobs.pretraining.preparation import STORED
+    from efn_compose.jobs.pretraining.preparation import STORED, first_weights
 
     def images(config: str | None, overrides: list[str]) -> Mapping[str, str]:
-        # Wrong images may be too few for a batch, which is not what is wrong with them.
         options = load_config(config, overrides, STORED.schema)
+        # Refused before images are decoded.
+        first_weights(options)
+        # Wrong images may be too few for a batch, which is not what is wrong with them.
         prepared, _ = prepare_images(options, show_progress=False)
         parts = {"unlabelled": prepared.unlabelled}
         if prepared.labelled is not None:

@@ -82,6 +82,10 @@ def test_a_pretraining_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeyp
         path = [f"run.path={tmp_path / 'first'}"]
         first = run_leg("pretrain", None, [*words, *path], parcel=parcel, quiet=True)
     assert first.result is None
+    # Weights are looked at before images are decoded.
+    wrong = ["weights.file=none.h5", "unlabelled.source=folder:none", f"run.path={tmp_path / 'x'}"]
+    with pytest.raises(ConfigError, match=r"none\.h5"):
+        run_leg("pretrain", None, wrong, parcel=tmp_path / "x.efn", quiet=True)
     np.savez(tmp_path / "few.npz", images=images[:5], labels=labels[:5])
     with pytest.raises(DataError, match=r"59 missing here(.|\n)*--set unlabelled\.source=SOURCE\."):
         accept(parcel, tmp_path / "other", [f"unlabelled.source=npz:{tmp_path / 'few.npz'}"])
