@@ -77,6 +77,20 @@ def test_a_wrong_setting_is_named_with_the_file_and_the_table_that_it_stands_in(
     ]
 
 
+def test_chapters_that_name_no_weights_or_no_images_are_refused(refusal, place):
+    words = refusal(
+        ('weights.file = "{relative}"\n', ""), (f'unlabelled.source = "npz:{place}/images.npz"', ""),
+        ('ensemble.runs = ["{many}"]\n', ""), more="[asked]\nverb = 'predict'\n",
+    )  # fmt: skip
+    assert [line.split(" is empty.")[0].strip() for line in words.splitlines()[1:-1]] == [
+        "- [relative]: unlabelled.source",
+        "- [many]: weights.file",
+        "- [answer]: ensemble.runs",
+        "- [asked]: predict.networks",
+        "- [asked]: predict.source",
+    ]
+
+
 def test_a_product_that_no_chapter_writes_is_named_with_those_it_writes(refusal):
     words = refusal(("{relative}", "{relative.wieghts}"))
     assert "{relative.wieghts} is none: relative (pretrain) writes weights" in words

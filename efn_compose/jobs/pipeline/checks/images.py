@@ -14,8 +14,10 @@ from efn_compose.jobs.pipeline.chapters import ASKED, writers_before
 from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.jobs.trainings.options import TrainConfig
 
-#: Settings that name images; which of them a chapter has, its configuration says.
-_SOURCES = ("data.source", "labelled.source", "unlabelled.source", "predict.source")
+#: Settings that name images; which of them a chapter has, its configuration says. Without labelled images a
+#: pretraining has no verdict.
+NEEDED_SOURCES = ("data.source", "unlabelled.source", "predict.source")
+_SOURCES = (*NEEDED_SOURCES, "labelled.source")
 #: By verb, the setting whose images are looked at with their labels.
 _LABELLED = {"train": "data.source", "evolve": "data.source", "pretrain": "labelled.source"}
 _LISTED = 5

@@ -22,7 +22,7 @@ from efn_compose.jobs.pipeline.chapters import (
     product_kind,
     stand_ins,
 )
-from efn_compose.jobs.pipeline.checks.images import wrong_images
+from efn_compose.jobs.pipeline.checks.images import NEEDED_SOURCES, wrong_images
 from efn_compose.jobs.pipeline.checks.networks import impossible_nestings, wrong_normalisation
 from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.jobs.pipeline.work import Counted, Work
@@ -70,6 +70,7 @@ def check_story(story: Story, folder: Path) -> Checked:
         settings = stand_ins(story, chapter) | {"run.path": str(folder / chapter.name)}
         schema = CHAPTER_VERBS[chapter.verb].schema
         configs[chapter.name], wrong = check_config({}, overrides_of(settings), schema, flag="")
+        wrong += _unnamed(configs[chapter.name])
         problems += [f"- {chapter.placed(problem)}" for problem in wrong]
     # What several chapters take from [everywhere] is wrong once.
     problems = list(dict.fromkeys(problems))
@@ -113,6 +114,16 @@ def check_story(story: Story, folder: Path) -> Checked:
     ]
     kinds = ["cpu" if device == "auto" else device for device in searches]
     return Checked(work, licences, cached, kinds[0] if kinds else "")
+
+
+def _unnamed(config: Any) -> Iterator[str]:
+    """Yield each setting of a chapter that must name files or images, and names none."""
+    for key in (*READS, *NEEDED_SOURCES):
+        section, _, name = key.partition(".")
+        if not getattr(getattr(config, section, None), name, "not a setting of this verb"):
+            named = "files, or an earlier chapter in braces" if key in READS else "images"
+            example = "{weights}" if key in READS else "folder:photos"
+            yield f"{key} is empty. Name {named}, such as {example!r}."
 
 
 def _wrong_references(story: Story, chapter: Chapter) -> Iterator[str]:
