@@ -6,7 +6,7 @@ Purpose: 1,000 unlabelled images and 50, 150 or 500 labelled ones of a data set,
          unlabelled images, which costs nothing. Every seed has images of its own.
 Command: TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python experiments/selfsup.py --seeds 0 1 2 3 4
          An arm that the journal has is not run again, and one pretraining serves all numbers of labels;
-         --summary prints the tables alone.
+         --report writes the tables alone, below the text of the page.
 Time:    the results say it: processor seconds and the largest memory of every pretraining.
 Result:  experiments/results/selfsup.md
 """
@@ -51,6 +51,9 @@ LABELLED = tuple(EPOCHS)
 #: All methods without labels; cyclegan reads some.
 METHODS = tuple(name for name in NAMES if name != "cyclegan")
 JOURNAL = Path(__file__).parent / "results" / "selfsup.jsonl"
+PAGE = JOURNAL.with_suffix(".md")
+#: The tables stand below this line of the page.
+BELOW = "<!-- Below this line: python experiments/selfsup.py --report -->"
 
 
 class Images:
@@ -236,7 +239,7 @@ def records() -> list[dict]:
 
 
 def main() -> None:
-    """Run what is asked for, then print the tables."""
+    """Run what is asked for, then write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     both = [f"{method}{more}" for more in ("", " norm") for method in METHODS]
     parser.add_argument("--sources", nargs="+", default=list(SOURCES), choices=SOURCES)
@@ -244,14 +247,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--arms", nargs="+", default=[*CONTROLS, *both])
     parser.add_argument("--updates", type=int, default=105)
-    parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
-    if not options.summary:
+    if not options.report:
         benches = [Bench(source, options.labelled) for source in options.sources]
         # An arm is traced once for all data sets and seeds.
         for arm, seed, bench in product(options.arms, options.seeds, benches):
             bench.run(arm, seed, options.updates)
-    print(tables(records()))
+    text = PAGE.read_text(encoding="utf-8").partition(BELOW)[0]
+    PAGE.write_text(f"{text}{BELOW}\n{tables(records())}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

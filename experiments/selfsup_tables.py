@@ -2,7 +2,7 @@
 
 Purpose: one table of differences per data set: every arm minus the donor absorbed on the same images, by
          number of labels; and one of the features alone.
-Command: `python experiments/selfsup.py --summary` prints them.
+Command: `python experiments/selfsup.py --report` writes them.
 Result:  experiments/results/selfsup.md
 """
 
@@ -14,6 +14,7 @@ from efn_compose.evolve.verdict.verdict import paired_difference
 
 BASE = "absorbed"
 CONTROLS = (BASE, "statistics only")
+NAMES = {"digits": "Digits", "fashion_mnist": "Garments", "textures": "Textures"}
 #: Arms of fewer seeds have no error that counts.
 FEWEST = 3
 
@@ -34,7 +35,7 @@ def tables(found: list[dict]) -> str:
             dict.fromkeys(title(r) for r in mine),
             key=lambda arm: (arm not in CONTROLS, " norm" in arm),
         )
-        lines += [f"\n### {source}\n", *_differences(mine, arms, counts)]
+        lines += [f"\n## {NAMES[source]}\n", *_differences(mine, arms, counts)]
         lines += ["", *_features(mine, arms, counts[0])]
     return "\n".join(lines)
 

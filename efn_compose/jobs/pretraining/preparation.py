@@ -100,8 +100,8 @@ class PreparedPretraining:
         per_epoch = count // options.batch_size
         if (updates := per_epoch * options.epochs) < WORTH_UPDATES:
             found.append(
-                f"{updates} updates in {options.epochs} epochs of {count:,} images are few: where it was "
-                f"measured, 100 gained 0.7 ± 0.6 points and {WORTH_UPDATES} gained 2.6 ± 0.6. "
+                f"{updates} updates in {options.epochs} epochs of {count:,} images are few: where VICReg "
+                f"was measured, 100 gained 0.7 ± 0.6 points and {WORTH_UPDATES} gained 2.6 ± 0.6. "
                 f"pretrain.epochs = {-(-WORTH_UPDATES // per_epoch)} makes {WORTH_UPDATES}"
             )
         return found
