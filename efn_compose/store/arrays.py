@@ -79,6 +79,22 @@ def seal(path: Path) -> None:
         file.write(_crc32(file.read()))
 
 
+def write_sealed(path: Path, values: np.ndarray) -> None:
+    """Write an array into a `.npy` file with a seal, whole or not at all.
+
+    Args:
+        path: The file.
+        values: Numbers.
+
+    Example:
+        >>> write_sealed(Path("answers.npy"), np.arange(3))  # doctest: +SKIP
+    """
+    with atomic_path(path) as temporary:
+        with open(temporary, "wb") as file:
+            np.save(file, values)
+        seal(temporary)
+
+
 def read_sealed(path: Path) -> np.ndarray:
     """Return the array of a `.npy` file with a seal.
 

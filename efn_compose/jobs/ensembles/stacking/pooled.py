@@ -11,8 +11,7 @@ from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import ConfigError, EfnComposeError, RunError, describe_problems
 from efn_compose.jobs.ensembles.stacking.inputs import Further
 from efn_compose.jobs.predictions.stream import stream_images
-from efn_compose.store.arrays import read_sealed, seal
-from efn_compose.store.atomic import atomic_path
+from efn_compose.store.arrays import read_sealed, write_sealed
 
 #: Where features lie within the prediction store's folder; directions that are kept of each network.
 FEATURES_FOLDER, COMPONENTS = "pooled", 16
@@ -92,10 +91,7 @@ def _features(body: Donor, table: ImageTable, size: int, path: Path) -> np.ndarr
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     found = np.concatenate(parts).astype(np.float16)
-    with atomic_path(path) as temporary:
-        with open(temporary, "wb") as file:
-            np.save(file, found)
-        seal(temporary)
+    write_sealed(path, found)
     return found.astype(np.float64)
 
 

@@ -15,8 +15,7 @@ from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.ensembles.stacking.batch import StackAnswer, StackBatch, StackSetup
 from efn_compose.jobs.ensembles.stacking.inputs import StackData
 from efn_compose.jobs.ensembles.stacking.portfolio import StackModel
-from efn_compose.store.arrays import read_sealed, seal
-from efn_compose.store.atomic import atomic_path
+from efn_compose.store.arrays import read_sealed, write_sealed
 from efn_compose.store.journal import Journal
 
 STACK_FOLDER = "stack"
@@ -131,10 +130,7 @@ class _Answers:
             self.failed.add(model.key)
             say(f"{model.name} failed: {answer.error}")
         else:
-            with atomic_path(self._file(model)) as temporary:
-                with open(temporary, "wb") as target:
-                    np.save(target, answer.logits)
-                seal(temporary)
+            write_sealed(self._file(model), answer.logits)
         self._journal.append(record | {"timing": {"seconds": round(answer.seconds, 4)}})
 
     def probability(self, model: StackModel) -> np.ndarray:
