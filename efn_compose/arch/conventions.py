@@ -136,11 +136,17 @@ class Conventions:
             ["padding: 'same' and 'symmetric'"]
         """
         return [
-            f"{field.name}: {_in_words(ours)} and {_in_words(theirs)}"
+            self.both(other, field.name)
             for field in dataclasses.fields(self)
-            if (ours := getattr(self, field.name)) != (theirs := getattr(other, field.name))
+            if getattr(self, field.name) != getattr(other, field.name)
         ]
 
+    def both(self, other: "Conventions", field: str) -> str:
+        """Return a field's name and what it is here and there.
 
-def _in_words(value: object) -> str:
-    return str(value) if isinstance(value, Preprocessing) else repr(value)
+        Args:
+            other: Other conventions.
+            field: Name of the field.
+        """
+        said = str if field == "preprocessing" else repr
+        return f"{field}: {said(getattr(self, field))} and {said(getattr(other, field))}"

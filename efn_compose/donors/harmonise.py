@@ -154,8 +154,7 @@ def _require_foldable(donors: Sequence[Donor], fold_preprocessing: bool) -> None
             # Keras stores its scaling in float32: 58.39500052 is 58.395.
             is_same = ours.is_close(theirs) if field == "preprocessing" else ours == theirs
             if not is_same:
-                said = str if field == "preprocessing" else repr
-                lines.append(f"{field}: {said(ours)} and {said(theirs)}")
+                lines.append(reference.conventions.both(donor.conventions, field))
                 steps.add(_FIELD_STEPS[field])
         problems += [f"≠ {reference.name} and {donor.name}: {line}" for line in lines]
     if problems:
