@@ -14,14 +14,13 @@ from efn_compose.analysis.page.pretraining_page import write_pretraining_report
 from efn_compose.errors import EvaluationError
 from efn_compose.evolve.watching.board import open_board
 from efn_compose.jobs.executing import Answering, answering
-from efn_compose.jobs.pretraining.arms import ABSORBED
 from efn_compose.jobs.pretraining.cells import PretrainCell, PretrainResult
 from efn_compose.jobs.pretraining.preparation import (
     STORED,
     PreparedPretraining,
     prepare_pretraining,
 )
-from efn_compose.jobs.pretraining.verdict import SCORES, ArmVerdict, give_verdicts
+from efn_compose.jobs.pretraining.verdict import ABSORBED, SCORES, ArmVerdict, give_verdicts
 from efn_compose.store import RunFolder, atomic_path
 from efn_compose.store.run_folder import RESULT_FILE
 

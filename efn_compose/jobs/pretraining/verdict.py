@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from efn_compose.evolve.verdict.verdict import Difference, paired_difference
-from efn_compose.jobs.pretraining.arms import ABSORBED
 
+#: The arm that every pretraining must beat: what the statistics of the same images alone are worth.
+ABSORBED = "absorbed"
 #: Scores of a judgement, what they are called, and whether lower is better.
 SCORES = {
     "loss": ("loss, nats", True),

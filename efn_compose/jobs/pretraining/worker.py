@@ -9,8 +9,8 @@ import numpy as np
 from efn_compose.donors import Donor, load_donor
 from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.evolve.workers.worker import Worker
-from efn_compose.jobs.pretraining.arms import ABSORBED
 from efn_compose.jobs.pretraining.images import PretrainImages
+from efn_compose.jobs.pretraining.verdict import ABSORBED
 from efn_compose.jobs.trainings.worker import unwatched
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.absorb import absorb_statistics
