@@ -22,7 +22,7 @@ from efn_compose.nesting.running.weight_source import WeightSource
 
 pytestmark = pytest.mark.parity
 
-DRAWS = 100
+DRAWS = 300
 SIDE = 32
 KINDS = ("keras-v1", "keras-v2", "tf_keras-v1")
 SCALING = ("Rescaling", "Normalization")

@@ -21,7 +21,7 @@ from efn_compose.errors import AmbiguousCheckpointError, ConversionError
 pytestmark = pytest.mark.parity
 
 #: Draws of each property; the two together look at four hundred configurations.
-DRAWS = 100
+DRAWS = 200
 _NAMES = {"SiLU": "swish", "Swish": "swish", "ReLU6": "relu6", "ReLU": "relu"}
 
 

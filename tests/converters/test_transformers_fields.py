@@ -14,7 +14,7 @@ from efn_compose.arch import arch_spec
 
 pytestmark = pytest.mark.parity
 
-DRAWS = 100
+DRAWS = 300
 NUMBERS = st.floats(0.0625, 1.0)
 FIELDS = {
     "do_rescale": st.booleans(),
