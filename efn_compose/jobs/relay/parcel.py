@@ -170,5 +170,7 @@ def _hash(archive: zipfile.ZipFile, name: str) -> str:
 
 def _is_safe(name: str) -> bool:
     """Return whether a name stays inside the folder that it is unpacked into."""
-    parts = PurePosixPath(name).parts
-    return parts[:1] in ((RUN,), (INPUTS,)) and ".." not in parts and "\\" not in name
+    path = PurePosixPath(name)
+    # Of "run//etc/x" an absolute path would be left, once the archive's own folder is taken off.
+    is_plain = path.as_posix() == name and ".." not in path.parts and "\\" not in name
+    return is_plain and len(path.parts) > 1 and path.parts[0] in (RUN, INPUTS)

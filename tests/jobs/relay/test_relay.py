@@ -1,5 +1,6 @@
 """A training handed from folder to folder: whole, in order, of the same images, or refused."""
 
+import hashlib
 import itertools
 import json
 import random
@@ -165,8 +166,6 @@ def test_parcels_are_whole_or_refused(place, legs, tmp_path):
 
 def rewritten(parcel, to, change):
     """Write a parcel whose manifest was changed by somebody who knows how to seal it."""
-    import hashlib
-
     with zipfile.ZipFile(parcel) as old, zipfile.ZipFile(to, "w") as new:
         manifest = json.loads(old.read("manifest.json"))
         change(manifest)
@@ -176,6 +175,20 @@ def rewritten(parcel, to, change):
         for name in manifest["files"]:
             new.writestr(name, old.read(name))
     return to
+
+
+def test_no_name_in_a_parcel_leads_out_of_the_folder(tmp_path):
+    outside = tmp_path / "outside.txt"
+    for name in (f"run/{outside}", "run/../../outside.txt", "inputs//x", "run", "run/a\\b"):
+        files = {name: hashlib.sha256(b"text").hexdigest()}
+        text = json.dumps({"parcel": 1, "files": files})
+        with zipfile.ZipFile(tmp_path / "forged.efn", "w") as archive:
+            archive.writestr("manifest.json", text)
+            archive.writestr("manifest.sha256", hashlib.sha256(text.encode()).hexdigest())
+            archive.writestr(name, b"text")
+        with pytest.raises(RunError, match="altered on the way"):
+            accept(tmp_path / "forged.efn", tmp_path / "there" / "run", quiet=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["forged.efn"]
 
 
 @pytest.mark.slow
