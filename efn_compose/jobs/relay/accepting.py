@@ -68,12 +68,14 @@ def moved_config(
         kept = _get(config, name)
         changes[name] = placed[0] if isinstance(kept, str) else tuple(placed)
     for override in overrides:
-        section, key, value = parse_override(override, schema)
-        if section not in job.stored.free and f"{section}.{key}" not in job.sources:
+        name = override.partition("=")[0].strip()
+        if name.partition(".")[0] not in job.stored.free and name not in job.sources:
             raise ConfigError(
-                f"{override}: would change the run. A relay may change where images are "
-                f"({', '.join(job.sources)}) and the sections {', '.join(job.stored.free)}."
+                f"{override}: would change the run, or is none of its settings. A relay may change "
+                f"where images are ({', '.join(job.sources)}) and the sections "
+                f"{', '.join(job.stored.free)}."
             )
+        section, key, value = parse_override(override, schema)
         changes[f"{section}.{key}"] = tuple(value) if isinstance(value, list) else value
     for name, value in changes.items():
         section, _, key = name.partition(".")

@@ -36,7 +36,7 @@ from efn_compose.jobs.relay.parcel import (
 )
 from efn_compose.jobs.relay.relayed import RelayedJob, relayed_job
 from efn_compose.store import read_journal, write_text
-from efn_compose.store.atomic import remove_partial_files
+from efn_compose.store.atomic import check_writable, remove_partial_files
 from efn_compose.store.environment import describe_environment
 from efn_compose.store.lock import FolderLock
 from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, LOCK_FILE
@@ -95,6 +95,7 @@ def run_leg(
     if not settings.run.path:
         raise ConfigError("A leg needs a run folder of its own name: -o FOLDER.")
     folder = Path(settings.run.path).expanduser()
+    _check_parcel(parcel, folder)
     legs = read_legs(folder) if resume else []
     before = legs[-1].state_after if legs else ""
     # A leg that was killed began where the one before it ended.
@@ -113,9 +114,14 @@ def run_leg(
             raise RunError(
                 f"{folder}: the hours were over before the run began. Give it more: --hours."
             ) from None
+        if parcel is not None and not digests and not (folder / IMAGES_FILE).exists():
+            raise RunError(
+                f"{parcel}: was not written, since the hours were over before all images were read. "
+                "Give it more: --hours."
+            ) from None
     leg = Leg(
         number=len(legs) + 1,
-        by=getpass.getuser(),
+        by=_user(),
         machine=_machine(),
         hours=round((time.monotonic() - start) / 3600, 4),
         begun=begun,
@@ -172,6 +178,7 @@ def accept(
     check_chain(legs, str(parcel))
     check_versions(manifest["environment"], str(parcel))
     folder = Path(output).expanduser()
+    _check_parcel(next_parcel, folder)
     # Of this command, if it was killed here.
     begun = open_leg(folder, legs[-1].state_after)
     there = read_legs(folder) if begun is None else []
@@ -209,6 +216,20 @@ def accept(
         quiet=quiet,
     )
     return LegSummary(done.folder, done.parcel, done.legs, done.result, notes)
+
+
+def _check_parcel(parcel: str | os.PathLike[str] | None, folder: Path) -> None:
+    """Refuse a place where no parcel can be written, before hours are spent."""
+    if parcel is None:
+        return
+    path = Path(parcel)
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(
+            f"--parcel {path}: lies in the run folder, which is handed on as it is. Name a file elsewhere."
+        )
+    if not path.parent.is_dir():
+        raise ConfigError(f"--parcel {path}: the folder {path.parent} does not exist.")
+    check_writable(path)
 
 
 def _open(folder: Path, last: Leg) -> None:
@@ -272,6 +293,14 @@ def _done(folder: Path) -> dict[str, int]:
     )
     records = len(read_journal(journal).records) if journal.exists() else 0
     return {"journal": records} | ({"epochs": epochs} if epochs else {})
+
+
+def _user() -> str:
+    """Return who works, as the system calls them; in some containers nobody has a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"user {os.getuid()}"
 
 
 def _machine() -> dict[str, Any]:

@@ -80,7 +80,6 @@ def write_parcel(
     """
     names = {f"{RUN}/{name}": file for name, file in run_files(folder).items()}
     names |= {f"{INPUTS}/{name}": file for name, file in inputs.items()}
-    names = {name: file for name, file in names.items() if file.resolve() != Path(path).resolve()}
     hashes = {name: file_hash(file) for name, file in names.items()}
     text = json.dumps({"parcel": _VERSION, **manifest, "files": hashes}, indent=1, sort_keys=True)
     needed = sum(file.stat().st_size for file in names.values())

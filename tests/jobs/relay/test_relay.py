@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import os
 import random
 import shutil
 import zipfile
@@ -217,8 +218,9 @@ def test_other_versions_images_and_orders_are_refused_with_the_reason(place, leg
     with pytest.raises(DataError, match="1 missing here") as error:
         accept(place / "1.efn", tmp_path / "run", [f"data.source=folder:{photos}"], quiet=True)
     assert gone.name in str(error.value) and altered.name in str(error.value)
-    with pytest.raises(ConfigError, match="would change the run"):
-        accept(place / "1.efn", tmp_path / "run", ["train.epochs=5"], quiet=True)
+    for word in ("train.epochs=5", "unlabelled.source=digits"):
+        with pytest.raises(ConfigError, match=r"would change the run.*data\.source"):
+            accept(place / "1.efn", tmp_path / "run", [word], quiet=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -237,6 +239,43 @@ def test_a_dry_run_checks_and_writes_nothing(place, legs, tmp_path, capsys):
     assert main(command) == 0
     assert "whole and fits" in capsys.readouterr().out
     assert not (tmp_path / "run").exists() and file_hash(place / "2.efn") == before
+
+
+def test_a_parcel_that_could_not_be_written_is_refused_before_the_work(place):
+    wrong = {"inside/out.efn": "lies in the run folder", "nowhere/out.efn": "does not exist"}
+    for parcel, reason in wrong.items():
+        with pytest.raises(ConfigError, match=reason):
+            run_leg("train", None, words(place, "inside"), parcel=place / parcel, quiet=True)
+    assert not (place / "inside").exists()
+
+
+@pytest.mark.slow
+def test_no_leg_ends_before_it_can_be_handed_on(place, undisturbed, tmp_path):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    for name in ("legs.jsonl", "legs.html"):
+        (folder / name).unlink()
+    files = sorted(folder.rglob("*"))
+    settings = [*words(place, "run")[:-1], f"run.path={folder}"]
+    with pytest.raises(RunError, match="before all images were read"):
+        run_leg(
+            "train",
+            None,
+            settings,
+            hours=1e-9,
+            parcel=tmp_path / "out.efn",
+            resume=True,
+            quiet=True,
+        )
+    # The lock, at most, is there beside the run.
+    assert {path.name for path in folder.rglob("*") if path not in files} <= {"lock"}
+    assert not (tmp_path / "out.efn").exists()
+
+
+def test_who_has_no_name_is_known_by_number(monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    assert job._user() == "user 54321"
 
 
 def test_a_deadline_ends_what_runs_and_no_epoch_begins_that_could_not_end():
