@@ -197,7 +197,7 @@ class MadeUpRun:
             "donor_map": dict(self.space.decode(genome).segments),
             "noise": {"arm": self.names[0], "losses": noise, "deviation": 0.01},
             "evaluations": len(self.records),
-            "seconds": {"siblings": 12.5, "noise": 40.1, "search": 160.0, "final": 44.0, "test": 5.0,
+            "seconds": {"donors": 12.5, "noise": 40.1, "search": 160.0, "final": 49.0,
                         "finish": 0.8},
             "generation_effects": [0.0] * (self.generations + 1),
             "weights": "efn_magic_weights.h5", "weights_sha256": "ab" * 32,

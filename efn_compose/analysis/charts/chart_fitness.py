@@ -80,7 +80,11 @@ def fitness_figure(run: RunView, search: SearchView, noise: Noise | None) -> Htm
     def draw(width: float) -> Html:
         return _draw(run, series, search, noise, (low, high), outside, width, label)
 
-    return figure(draw, _caption(run, search, noise, scored, outside), _legend(run, series, noise))
+    return figure(
+        draw,
+        _caption(run, search, noise, scored, outside),
+        _legend(run, search, series, noise),
+    )
 
 
 def _series(run: RunView) -> _Series:
@@ -241,7 +245,7 @@ def _incumbents(search: SearchView, frame: Frame) -> list[object]:
     return [polyline(points, "best")] if len(points) > 1 else []
 
 
-def _legend(run: RunView, series: _Series, noise: Noise | None) -> Html:
+def _legend(run: RunView, search: SearchView, series: _Series, noise: Noise | None) -> Html:
     def swatch(mark: object) -> Html:
         return element(
             "svg", mark, viewBox="0 0 16 12", width="16", height="12", aria_hidden="true"
@@ -254,7 +258,8 @@ def _legend(run: RunView, series: _Series, noise: Noise | None) -> Html:
         entries.append((dots([(8, 6)], "accent"), "composed finalist on fresh seeds"))
     if series.averages:
         entries.append((crosses([(8, 6)], 3.0, "average"), "uniform average"))
-    entries.append((polyline([(0, 6), (16, 6)], "best"), "believed best so far"))
+    if len(search.incumbents) > 1:
+        entries.append((polyline([(0, 6), (16, 6)], "best"), "believed best so far"))
     if series.reruns and len(run.evaluations) <= _MANY:
         entries.append((rings([(8, 6)], 4.6, "ring"), "re-run on purpose"))
     if series.failures:

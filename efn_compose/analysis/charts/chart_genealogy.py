@@ -35,7 +35,7 @@ def genealogy_figure(run: RunView, line: Sequence[Ancestor]) -> Html | None:
     )
     caption = (
         f"From the top, the genome of the map above back to {begin}, over {count(len(line), 'genome')}; "
-        "one square per locus, input left. At the right the second parent, by its evaluation; a dot under "
+        "one square per gene, input left. At the right the second parent, by its evaluation; a dot under "
         "a gene: that parent gave it. A frame: new, from neither parent. The journal does not hold "
         "parents; these are the earlier genomes that explain each child with the fewest new genes. "
         "Losses are of the first evaluation, each under its generation's seed."
@@ -80,7 +80,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _locus(run: RunView, place: int) -> str:
-    return run.loci[place][0] if place < len(run.loci) else f"locus {place}"
+    return run.loci[place][0] if place < len(run.loci) else f"gene {place}"
 
 
 def _draw(run: RunView, line: Sequence[Ancestor], width: float) -> Html:

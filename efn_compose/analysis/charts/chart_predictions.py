@@ -21,8 +21,9 @@ CELL_SHARE = 35
 STYLE = """
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(19rem,1fr));gap:1rem 2rem}
 .pair>div{min-width:0}
-.matrix td,.matrix th{padding:.18rem .3rem;text-align:right;border:0;min-width:1.7rem}
-.matrix th:first-child{position:static;max-width:7rem}
+.matrix td,.matrix th{padding:.18rem .15rem;text-align:right;border:0;min-width:1.7rem}
+.matrix th:first-child{position:static;max-width:none}
+.matrix tbody th{white-space:nowrap}.matrix thead th{font-size:.75rem}
 .matrix td{font-variant-numeric:tabular-nums;border-radius:2px}
 .samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(8.2rem,1fr));gap:.8rem;
   list-style:none;margin:.5rem 0 1rem;padding:0;font-size:.84rem;line-height:1.35}

@@ -30,17 +30,14 @@ _PHASES = {
     "final": "finals",
     "test": "test",
 }
-_PHASE_NAMES = {
-    "donors": "Making siblings and aligning",
-    "siblings": "Making siblings",
-    "noise": "Measuring the noise",
-    "search": "Search",
-    "population": "Training generations",
-    "soup": "Scoring averages",
-    "final": "Finals on fresh seeds",
-    "test": "Test, once",
-    "finish": "Composing the written weights",
-    "predictions": "Predictions to look at",
+#: By phase of `result.json`: its title, and the phases of the journal that its evaluations have.
+_RUN_PHASES = {
+    "donors": ("Preparing the donors", ()),
+    "noise": ("Measuring the noise", ("noise",)),
+    "search": ("Search", ("rung", "search", "control", "population", "soup")),
+    "final": ("Finals on fresh seeds, test", ("final", "test")),
+    "finish": ("Composing the written weights", ()),
+    "predictions": ("Predictions to look at", ()),
 }
 _WORDS = {
     "compose": "Compose the candidate's weights",
@@ -195,23 +192,18 @@ def phase_table(run: RunView) -> Html | None:
         return None
     rows = [
         [
-            _PHASE_NAMES.get(phase, str(phase)),
-            duration(value),
-            f"{len(run.by_phase.get(phase, ())) or NOTHING}",
+            title,
+            duration(seconds[phase]),
+            f"{sum(len(run.by_phase.get(name, ())) for name in names) or NOTHING}",
         ]
-        for phase, value in sorted(seconds.items(), key=lambda pair: _order(pair[0]))
-        if isinstance(value, int | float)
+        for phase, (title, names) in _RUN_PHASES.items()
+        if isinstance(seconds.get(phase), int | float)
     ]
     caption = (
         "Wall time of the run's phases in the process that finished it; what an earlier process did "
         "before a resume is not in it."
     )
     return table(["Phase", "Wall time", "Evaluations"], rows, numeric=(1, 2), caption=caption)
-
-
-def _order(phase: str) -> int:
-    known = list(_PHASE_NAMES)
-    return known.index(phase) if phase in known else len(known)
 
 
 def time_words(run: RunView, clock: Timing, search: SearchView) -> Html:

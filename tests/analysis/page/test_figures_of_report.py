@@ -2,11 +2,14 @@
 
 import dataclasses
 import itertools
+import re
 
 import numpy as np
 import pytest
 from report_runs import MadeUpRun
+from repository import ROOT
 
+from efn_compose.analysis.charts.chart_time import phase_table
 from efn_compose.analysis.html.palette import (
     DARK,
     DONORS_DARK,
@@ -64,6 +67,16 @@ def test_evaluations_written_late_do_not_overlap_on_their_worker():
     spans = [(i.start, i.stop) for i in timing(runs).intervals if i.worker == 1]
     assert spans[0][1] <= spans[1][0] + 1e-9
     assert [stop - start for start, stop in spans] == pytest.approx([2.0, 2.0])
+
+
+@pytest.mark.parametrize("kind", ["genetic", "halving"])
+def test_each_evaluation_is_counted_in_one_phase_of_the_run(kind):
+    folder = ROOT / "tests" / "data" / "runs_0_1_0" / kind
+    lines = (folder / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = re.findall(r"<tr>.*?</tr>", str(phase_table(read_run(folder))))
+    counts = [re.findall(r">([^<]*)</td></tr>", row) for row in rows]
+    found = sum(int(number) for one in counts for number in one if number.isdigit())
+    assert found == sum('"phase"' in line for line in lines) > 0
 
 
 def test_distance_is_the_mean_over_all_pairs():
