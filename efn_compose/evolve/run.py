@@ -177,6 +177,10 @@ class EvolutionRun:
         Raises:
             EvaluationError: No donor could be evaluated, or too many failures in a row.
         """
+        if self._ledger.asked_again:
+            self._watcher.on_note(
+                f"The last {self._ledger.asked_again} evaluations had failed; they are made again."
+            )
         self._timed("donors", self._prepare_donors)
         noise = self._timed("noise", self.measure_noise)
         finalists = self._timed("search", lambda: self._search(noise))

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,32 @@ class Journal:
                 self._took(line)
             raise
         self._took(line)
+
+    def drop_last(self, is_unwanted: Callable[[dict[str, Any]], bool]) -> int:
+        """Remove the last records, as many in a row as are unwanted, and return how many.
+
+        Args:
+            is_unwanted: Says so of a record.
+
+        Raises:
+            RunError: The file cannot be written, or the journal is closed.
+        """
+        count = end = kept_count = kept_end = 0
+        for record, length in _whole_lines(self.path):
+            count, end = count + 1, end + length
+            if not is_unwanted(record):
+                kept_count, kept_end = count, end
+        if kept_count == count:
+            return 0
+        if self._descriptor is None:
+            raise RunError(f"{self.path}: the journal is closed.")
+        try:
+            os.ftruncate(self._descriptor, kept_end)
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written ({error.strerror}).") from None
+        self._count, self._end = kept_count, kept_end
+        return count - kept_count
 
     def close(self) -> None:
         """Close the file; closing twice does nothing."""

@@ -52,6 +52,9 @@ class Asker(Protocol):
 class Ledger:
     """Answers evaluation tasks from the journal, then from the executor.
 
+    Failures that a journal ends with are forgotten and asked again: a run that they stopped would
+    otherwise replay them, and stop once more whatever was mended.
+
     Args:
         journal: The run's journal.
         executor: Answers the tasks that the journal does not know.
@@ -69,6 +72,8 @@ class Ledger:
         clock: RunClock | None = None,
     ) -> None:
         self._journal, self._executor, self._watcher = journal, executor, watcher
+        #: Failures that the journal ended with.
+        self.asked_again = journal.drop_last(lambda record: bool(record.get("error")))
         self._recorded = _Recorded(journal)
         self._failures = FailureCount(max_consecutive_failures)
         self.clock = clock if clock is not None else RunClock()

@@ -1,5 +1,6 @@
 """The ledger: replay from the journal, order of lines, failures. No TensorFlow here."""
 
+import contextlib
 import random
 
 import pytest
@@ -127,6 +128,20 @@ def test_many_failures_in_a_row_stop_the_run_with_a_diagnosis(ledger_on, tmp_pat
     with pytest.raises(EvaluationError, match=r"4 evaluations failed in a row.*worker died"):
         ledger.evaluate(Purpose("search"), TASKS, SEAT)
     assert len(_lines(tmp_path / "j.jsonl")) == 4
+
+
+@pytest.mark.parametrize("failing", [range(6), [4, 5]])
+def test_a_mended_run_ends_like_one_that_never_failed(ledger_on, tmp_path, failing):
+    """What stopped a run says to mend the cause and to resume: replayed failures would stop it again."""
+    ledger_on(ShuffledExecutor(), "whole.jsonl").evaluate(Purpose("search"), TASKS, SEAT)
+    broken = ledger_on(ShuffledExecutor(fails=failing), max_consecutive_failures=4)
+    with contextlib.suppress(EvaluationError):
+        broken.evaluate(Purpose("search"), TASKS, SEAT)
+    mended = ledger_on(ShuffledExecutor(), max_consecutive_failures=4)
+    found = mended.evaluate(Purpose("search"), TASKS, SEAT)
+    assert [evaluation.loss for evaluation in found] == [1.0 / (1 + n) for n in range(6)]
+    assert mended.asked_again == (4 if len(failing) == 6 else 2)
+    assert _lines(tmp_path / "j.jsonl") == _lines(tmp_path / "whole.jsonl")
 
 
 def test_an_executor_that_loses_tasks_is_noticed(ledger_on):
