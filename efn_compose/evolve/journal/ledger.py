@@ -86,6 +86,7 @@ class Ledger:
         tasks: Sequence[EvaluationTask],
         seat: Seat | Callable[[], Seat],
         arms: Sequence[str] | None = None,
+        keep: Callable[[int, Evaluation], None] = lambda number, evaluation: None,
     ) -> list[Evaluation]:
         """Return the evaluations of tasks, in their order.
 
@@ -98,6 +99,8 @@ class Ledger:
             seat: What their donor numbers mean; a function is called only where the journal
                 cannot answer all of them.
             arms: A name per task where it stands for something, as in the finals.
+            keep: Called with each new evaluation and its number among the tasks before its line is
+                written, to save what the journal does not hold.
 
         Raises:
             ResumeMismatchError: The journal holds another evaluation at this place.
@@ -118,11 +121,14 @@ class Ledger:
         held: dict[int, Outcome] = {}
         next_number = 0
         taken = seat if isinstance(seat, Seat) else seat()
-        for number, outcome in self._executor.run(fresh, taken):
-            held[number] = outcome
+        for position, answer in self._executor.run(fresh, taken):
+            held[position] = answer
             while next_number in held:
-                head = heads[len(evaluations)]
-                evaluation = self._record(head, held.pop(next_number))
+                number = len(evaluations)
+                outcome = held.pop(next_number)
+                evaluation = _evaluated(outcome)
+                keep(number, evaluation)
+                self._record(heads[number], evaluation, outcome)
                 evaluations.append(evaluation)
                 next_number += 1
         if len(evaluations) != len(tasks):
@@ -195,7 +201,8 @@ class Ledger:
         for position, outcome in self._executor.run(tasks(), seat):
             number = numbers.pop(position)
             head, _ = pending.pop(number)
-            evaluation = self._record({**head, "ask": number, "asked": asked}, outcome)
+            evaluation = _evaluated(outcome)
+            self._record({**head, "ask": number, "asked": asked}, evaluation, outcome)
             asker.tell(number, evaluation)
         if pending:
             raise _lost(asked - len(pending), asked)
@@ -243,8 +250,7 @@ class Ledger:
             "version or configuration: start anew with another run path."
         )
 
-    def _record(self, head: dict[str, Any], outcome: Outcome) -> Evaluation:
-        value = outcome.value if outcome.error is None else Evaluation(error=outcome.error)
+    def _record(self, head: dict[str, Any], value: Evaluation, outcome: Outcome) -> None:
         record = {
             **head,
             "index": self.count,
@@ -264,7 +270,6 @@ class Ledger:
         }
         self._journal.append(record)
         self._told(record, is_replayed=False)
-        return value
 
     def _told(self, record: dict[str, Any], is_replayed: bool) -> None:
         self.count += 1
@@ -282,6 +287,14 @@ class _Recorded:
 
     def take(self) -> None:
         self.next = next(self._records, None)
+
+
+def _evaluated(outcome: Outcome) -> Evaluation:
+    """Return the evaluation of an outcome: the worker's answer, or why there is none."""
+    if outcome.error is not None:
+        return Evaluation(error=outcome.error)
+    answer: Evaluation = outcome.value
+    return answer
 
 
 def _lost(answered: int, asked: int) -> EvaluationError:

@@ -99,8 +99,15 @@ class Generations:
             EvaluationError: Nobody survived, or too many failures in a row.
         """
         generation = len(self.plans)
+        self.plans.append(tasks)
+
+        def keep(number: int, evaluation: Evaluation) -> None:
+            # At once, not with the whole generation: a process may end before that.
+            if evaluation.weights is not None:
+                self._keep(generation, number, evaluation.weights, evaluation.moments)
+
         found = self.loop.ledger.evaluate(
-            Purpose(TRAINING, generation), tasks, lambda: self._seat(generation - 1), names
+            Purpose(TRAINING, generation), tasks, lambda: self._seat(generation - 1), names, keep
         )
         losses = {n: e.loss for n, e in enumerate(found) if e.loss is not None}
         if not losses:
@@ -108,14 +115,11 @@ class Generations:
                 f"Generation {generation} has no survivors. The journal says why; a smaller "
                 "fitness.learning_rate often helps."
             )
-        self.plans.append(tasks)
         self.losses.append(losses)
         self.loop.budget.believed(self.best(), self.loop.ledger.count)
         self._fresh = {n: e.weights for n, e in enumerate(found) if e.weights is not None}
         moments = {n: e.moments for n, e in enumerate(found) if e.moments is not None}
         self._latest_moments = generation, moments
-        for number, weights in self._fresh.items():
-            self._keep(generation, number, weights, moments.get(number))
         return losses
 
     def _keep(

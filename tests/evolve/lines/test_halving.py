@@ -319,6 +319,25 @@ def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
     assert _run(undisturbed, **shape)[1] == records
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["fresh", "kept"])
+def test_no_training_is_made_twice_after_a_process_that_ends_within_a_generation(
+    tmp_path, optimizer
+):
+    class Dying(_Trainer):
+        def answer(self, task):
+            if getattr(task, "keep_weights", False) and _trainings(self) == 5:
+                raise _Killed
+            return super().answer(task)
+
+    shape = {"generations": 1, "optimizer": optimizer}
+    with pytest.raises(_Killed):
+        _run(tmp_path, Dying(), **shape)
+    executor = _Trainer()
+    _, records = _run(tmp_path, executor, **shape)
+    assert _trainings(executor) == sum(r["phase"] == "population" for r in records) - 5
+
+
 @pytest.fixture(
     scope="module",
     params=[{"lines": 2}, {"branches": 2}, {"branches": 2, "optimizer": "kept", "rate": "falling"}],
