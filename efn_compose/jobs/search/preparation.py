@@ -1,5 +1,6 @@
 """Everything checked and loaded before a run writes its first byte: configuration, donors, data."""
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -24,6 +25,7 @@ from efn_compose.errors import (
     problem_of,
 )
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
+from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weights.weight_file import is_weight_file
@@ -31,9 +33,6 @@ from efn_compose.train.engine.options import DeviceOptions
 
 if TYPE_CHECKING:
     from efn_compose.evolve.workers.executor import Executor
-
-#: The experiment of a run without arguments.
-QUICKSTART = Path(__file__).with_name("quickstart.toml")
 
 #: Options of `convert` that say what a file does not.
 _OPTIONS = re.compile(r"--(arch|dialect|accept|prefix|channels|raw)\b")
@@ -76,6 +75,9 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     if config_path is None and not any(word.startswith("donors.files=") for word in overrides):
         config_path = QUICKSTART
     config: RunConfig = load_config(config_path, overrides)
+    notes: tuple[str, ...] = ()
+    if config_path is not None and Path(config_path).resolve() == QUICKSTART.resolve():
+        config, notes = fitted_to_images(config)
     donors = load_donors(config.donors.files, config.donors.variant)
     for donor in donors:
         donor.refuse_parts("a search")
@@ -106,6 +108,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, donors, 0).check("fitness.batch_size")
     data = load_data(config.data, config.run.seed, holding=config.executor.holding)
+    data = dataclasses.replace(data, notes=(*data.notes, *notes))
     folder = config.run.folder(config_path, "evolve")
     return Prepared(config, donors, data, folder)
 

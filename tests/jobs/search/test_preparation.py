@@ -12,6 +12,7 @@ from efn_compose.config import load_config
 from efn_compose.errors import (
     AmbiguousCheckpointError,
     ConfigError,
+    DataError,
     IncompatibleDonorsError,
     ResumeMismatchError,
 )
@@ -94,6 +95,37 @@ def test_two_files_and_images_need_no_configuration_file(tmp_path, monkeypatch):
 
 def test_the_quickstart_is_there_for_a_run_without_a_configuration():
     assert load_config(QUICKSTART).donors.files, "a file that is missing or empty would be refused"
+
+
+@pytest.mark.parametrize(
+    ("count", "classes", "further", "expected"),
+    [
+        (100, 3, [], (60, 20, 20)),
+        (1980, 330, [], (1188, 396, 396)),
+        (1600, 3, [], (320, 400, 800)),
+        (100, 3, ["data.test_images=30"], None),
+    ],
+)
+def test_the_quickstart_takes_what_other_images_there_are(
+    tmp_path, count, classes, further, expected
+):
+    np.savez(
+        tmp_path / "own.npz",
+        images=np.zeros((count, 8, 8, 3), np.uint8),
+        labels=np.arange(count) % classes,
+    )
+    for number in (0, 1):
+        random_donor(TINY, number, classes=None).save(tmp_path / f"{number}.h5")
+    overrides = [f"data.source=npz:{tmp_path}/own.npz", "data.size=8", "donors.variant=", *further]
+    overrides.append(f'donors.files=["{tmp_path}/0.h5", "{tmp_path}/1.h5"]')
+    if expected is None:
+        with pytest.raises(DataError, match="cannot be split as asked"):
+            prepare(QUICKSTART, overrides)
+        return
+    data = prepare(QUICKSTART, overrides).data
+    found = tuple(len(getattr(data, f"{part}_labels")) for part in ("train", "validation", "test"))
+    assert found == expected
+    assert len(data.notes) == (expected[0] != 320)
 
 
 @pytest.mark.parity
