@@ -11,6 +11,8 @@ from PIL import Image
 
 from efn_compose.data import load_table
 from efn_compose.data.cache.images import cached_images
+from efn_compose.data.decoding import decode
+from efn_compose.data.sources import parquet
 from efn_compose.errors import ConfigError, DataError
 
 COUNT = 9
@@ -183,6 +185,19 @@ def test_parquet_with_words_plain_bytes_patients_and_missing_labels(tmp_path):
     write_parquet(path, range(COUNT), label=lambda n: n % 3 - 1, names=["cat", "dog"])
     labels = [(None, "cat", "dog")[n % 3] for n in range(COUNT)]
     check(load_table(f"parquet:{path}", needs_labels=False), labels)
+
+
+def test_a_group_of_parquet_rows_is_read_about_once_in_whatever_order_images_are_wanted(
+    tmp_path, monkeypatch
+):
+    write_parquet(tmp_path / "a.parquet", [number % COUNT for number in range(128)])
+    table, read, opened = load_table(f"parquet:{tmp_path / 'a.parquet'}"), parquet._open, []
+    monkeypatch.setattr(parquet, "_open", lambda file: opened.append(file) or read(file))
+    monkeypatch.setattr(decode, "usable_cores", lambda: 2)  # many threads share no four groups
+    wanted = np.random.default_rng(0).permutation(128)
+    found = decode.resize_images(table.images, wanted, 4, show_progress=False)
+    assert (abs(found[:, 0, 0, 0].astype(int) - 20 * (wanted % COUNT)) < 3).all()
+    assert len(opened) < 1.5 * (128 / 2)  # groups of two rows; 125 reads, one after another
 
 
 def test_parquet_faults(tmp_path):
