@@ -9,11 +9,13 @@ import numpy as np
 from efn_compose.data.folding.grouped import assign_groups
 from efn_compose.data.options import DataOptions
 from efn_compose.data.table import ImageTable
-from efn_compose.errors import DataError, describe_problems
+from efn_compose.errors import DataError, describe_problems, first_of
 
 PARTS = ("train", "validation", "test")
 #: Share of the table for each part whose count is left at 0.
 PROPORTIONS = (0.6, 0.2, 0.2)
+#: Classes that a message lists.
+_LISTED = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +99,17 @@ def part_counts(total: int, wanted: Sequence[int]) -> tuple[int, ...]:
     """Return the images of each part, with 60/20/20 % of the total in place of each 0.
 
     Example:
-        >>> part_counts(1000, (300, 0, 0))
-        (300, 200, 200)
+        >>> part_counts(1000, (300, 0, 0)), part_counts(1003, (0, 0, 201))
+        ((300, 200, 200), (601, 201, 201))
     """
     shares = [round(total * share) for share in PROPORTIONS]
     if not any(wanted):
         shares[0] = total - sum(shares[1:])
-    return tuple(count or share for count, share in zip(wanted, shares, strict=True))
+    counts = [count or share for count, share in zip(wanted, shares, strict=True)]
+    is_within = all(count <= share for count, share in zip(wanted, shares, strict=True))
+    if is_within and 0 in wanted and sum(counts) > total:
+        counts[wanted.index(0)] -= 1  # three rounded shares can be one more than all
+    return tuple(counts)
 
 
 def _check(table: ImageTable, wanted: Sequence[int], counts: Sequence[int]) -> None:
@@ -112,8 +118,8 @@ def _check(table: ImageTable, wanted: Sequence[int], counts: Sequence[int]) -> N
     if sum(counts) > total:
         asked = " + ".join(f"{part} {n}" for part, n in zip(PARTS, counts, strict=True))
         problems.append(
-            f"- {total} images, but {sum(counts)} asked for ({asked}; "
-            "0 stands for 60/20/20 %). Ask for fewer."
+            f"- {total} images, but {sum(counts)} asked for ({asked}; 0 stands for 60/20/20 %). "
+            "Set data.train_images, data.validation_images or data.test_images lower."
         )
     if class_count < 2:
         problems.append(f"- {class_count} class; at least 2 are needed")
@@ -124,6 +130,14 @@ def _check(table: ImageTable, wanted: Sequence[int], counts: Sequence[int]) -> N
                 f"- {part}: {count} images {what}, but {class_count} classes need one each; "
                 f"set data.{part}_images to {class_count} or more"
             )
+    problems += first_of(_rare_classes(table), _LISTED)
+    if problems:
+        raise DataError(describe_problems(f"{table.name}: cannot be split as asked.", problems))
+
+
+def _rare_classes(table: ImageTable) -> list[str]:
+    """Return a line for each class that cannot be in every part."""
+    problems = []
     for number, name in enumerate(table.class_names):
         members = np.flatnonzero(table.labels == number)
         if len(members) < len(PARTS):
@@ -138,8 +152,7 @@ def _check(table: ImageTable, wanted: Sequence[int], counts: Sequence[int]) -> N
                     f"- class {name!r} is in {_count(patients, 'patient')}; each of "
                     f"{', '.join(PARTS)} needs one. Add patients or remove the class."
                 )
-    if problems:
-        raise DataError(describe_problems(f"{table.name}: cannot be split as asked.", problems))
+    return problems
 
 
 def _draw_parts(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
 from efn_compose.data import DataOptions, ImageTable, Split, load_table, split, take_data
+from efn_compose.data.split import part_counts
 from efn_compose.errors import DataError
 
 
@@ -168,6 +169,23 @@ def test_all_problems_come_at_once():
     assert "'axolotl' has 2 images" in message
     assert "'cat' is in 1 patient" in message
     assert "'dog' is in 1 patient" in message
+
+
+def test_hundreds_of_rare_classes_do_not_fill_the_terminal():
+    table = table_of(list(range(300)), class_names=tuple(f"kind{n}" for n in range(300)))
+    with pytest.raises(DataError) as caught:
+        split(table, options(), 1)
+    assert len(str(caught.value).splitlines()) < 20
+    assert "290 more" in str(caught.value)
+
+
+def test_asking_for_what_a_part_would_get_anyway_is_never_too_much():
+    for total, part in itertools.product(range(15, 40), range(3)):
+        shares = part_counts(total, (0, 0, 0))
+        wanted = tuple(share if number == part else 0 for number, share in enumerate(shares))
+        counts = part_counts(total, wanted)
+        assert counts[part] == shares[part]
+        assert sum(counts) <= total
 
 
 def test_one_class_is_refused():
