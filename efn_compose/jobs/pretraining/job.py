@@ -104,9 +104,8 @@ def _run(prepared: PreparedPretraining, folder: RunFolder, quiet: bool) -> Pretr
                 if outcome.value is not None:
                     _put_on_board(prepared.folder, task, outcome.value)
                 progress.ended(task, outcome.value, outcome.error)
-            failed = {r["training"] for r in folder.journal if r.get("error")} - _done(
-                folder
-            ).keys()
+            failed = {r.get("training") for r in folder.journal if r.get("error")}
+            failed -= _done(folder).keys()
             for task, outcome in answer([t for t in judgements if t.arm not in failed]):
                 record = {"judgement": task.name, "arm": task.arm, "seed": task.seed}
                 scores = {"scores": outcome.value or {}, "error": outcome.error}

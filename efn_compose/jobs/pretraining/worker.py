@@ -96,9 +96,7 @@ class PretrainWorker(Worker):
         if self._arm is None or self._arm[0] != name:
             donor = self._donor(name)
             labelled = self.data.labelled
-            images = np.asarray(
-                (self.data.unlabelled[:0] if labelled is None else labelled.images)[:]
-            )
+            images = self.data.unlabelled[:0] if labelled is None else labelled.images
             self._arm = (name, donor, pooled_features(donor, images))
         return self._arm[1], self._arm[2]
 

@@ -1,6 +1,7 @@
 """`pretrain` as a person uses it: a run, its files, a kill, bad input, and what alarms reach."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from efn_compose.jobs.pretraining.job import _keep_pretraining, pretrain
 from efn_compose.jobs.pretraining.preparation import prepare_pretraining
 from efn_compose.jobs.pretraining.worker import PretrainWorker
 from efn_compose.store import RunFolder
-from efn_compose.store.journal import read_journal
+from efn_compose.store.journal import read_journal, to_line
 from efn_compose.train.recipe.history import EpochRecord, History
 
 # Whichever test comes first makes the run of all.
@@ -132,6 +133,19 @@ def test_a_killed_run_goes_on_to_the_same_bytes(place, run, traced, monkeypatch)
     assert found.weights.read_bytes() == run.weights.read_bytes()
     assert lines(found.folder) == lines(run.folder)
     assert not list(found.folder.glob("state*"))
+
+
+def test_a_judgement_that_failed_is_tried_once_more(place, run, traced, monkeypatch):
+    monkeypatch.setattr(PretrainWorker, "trainer", lambda self, name, make: traced[name])
+    folder = shutil.copytree(run.folder, place / "failed")
+    journal = folder / "evaluations.jsonl"
+    *kept, last = read_journal(journal).records
+    lost = {**last, "scores": {}, "error": "the worker died"}
+    journal.write_bytes(b"".join(map(to_line, [*kept, lost])))
+    found = pretrain(overrides=settings(place, "failed"), resume=True, quiet=True)
+    assert lines(folder)[:-1] == [*lines(run.folder)[:-1], lost]
+    assert lines(folder)[-1] == lines(run.folder)[-1]
+    assert found.verdicts == run.verdicts and found.notes == run.notes
 
 
 def test_images_that_judge_are_refused_by_name_or_counted_by_choice(place):
