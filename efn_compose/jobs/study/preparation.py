@@ -10,7 +10,7 @@ from typing import Any
 
 from efn_compose.arch import variant_name
 from efn_compose.config import dump_toml, load_config
-from efn_compose.data import load_table
+from efn_compose.data import ImageTable, load_table
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.jobs.search.preparation import load_donors
@@ -208,13 +208,15 @@ def prepare_study(
         else:
             variant_name(network)
     donors = _load_donors(config.study.weights)
-    for source in config.study.sources or (config.data.source,):
-        if source:
-            # Found out at once; the plans below import what trains.
-            load_table(source, config.data.columns, config.data.folder)
+    # Found out at once; the plans below import what trains.
+    tables = {
+        source: load_table(source, config.data.columns, config.data.folder)
+        for source in config.study.sources or (config.data.source,)
+        if source
+    }
     study = fill_axes(config.study, donors, config.data.size)
     config = dataclasses.replace(config, study=study)
-    factors = dict(_factor(text, config_path, overrides) for text in study.factors)
+    factors = _factors(study.factors, config_path, overrides)
     axes = axes_of(config, donors, factors)
     points = choose_points(axes, study, config.run.seed)
     plans = make_plans(config, donors, axes, points)
@@ -231,7 +233,7 @@ def prepare_study(
         raise ConfigError(describe_problems("No training of this study is possible.", reasons))
     images = {}
     for source, side in sorted({(plan.source, plan.side) for plan in plans}):
-        images[source, side] = _images(config, source, side, show_progress)
+        images[source, side] = _images(config, source, side, tables.get(source), show_progress)
     folder = config.run.folder(config_path, "study")
     has_epochs = study.equal != "seconds"
     return PreparedStudy(config, donors, axes, points, plans, images, folder, has_epochs)
@@ -247,6 +249,22 @@ def _load_donors(files: Sequence[str]) -> dict[str, Donor]:
             raise ConfigError(f"study.weights names {file} twice.")
         donors[name] = donor
     return donors
+
+
+def _factors(
+    texts: Sequence[str], config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Return the levels of all axes by name; none may be named twice."""
+    found: dict[str, list[Any]] = {}
+    for text in texts:
+        name, levels = _factor(text, config_path, overrides)
+        if name in found:
+            raise ConfigError(
+                f"study.factors names {name} twice. Write all of its levels together: "
+                f'"{name}=A|B|C". Received: {text!r}.'
+            )
+        found[name] = levels
+    return found
 
 
 def _factor(
@@ -267,10 +285,13 @@ def _factor(
     return name, levels
 
 
-def _images(config: StudyConfig, source: str, side: int, show_progress: bool) -> PreparedImages:
+def _images(
+    config: StudyConfig, source: str, side: int, table: ImageTable | None, show_progress: bool
+) -> PreparedImages:
     options = TrainConfig(
         run=config.run,
         data=dataclasses.replace(config.data, source=source, size=side),
         validation=config.validation,
+        executor=config.executor,
     )
-    return prepare_images(options, show_progress=show_progress)
+    return prepare_images(options, table=table, show_progress=show_progress)

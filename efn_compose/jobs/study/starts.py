@@ -9,7 +9,6 @@ from efn_compose.errors import ConfigError, NestingError
 from efn_compose.nesting import nest, plan_nesting, shrink
 from efn_compose.nesting.compatibility import check_relation
 from efn_compose.nesting.fills import fresh_values
-from efn_compose.numerics.pixel_array import PixelArray
 
 #: Training images that a cut is fitted on, at most.
 CUT_IMAGES = 64
@@ -69,7 +68,17 @@ def check_start(donor: Donor, spec: ArchSpec) -> None:
         plan_nesting([middle], spec)
 
 
-def donor_start(donor: Donor, spec: ArchSpec, images: PixelArray) -> Donor:
+def cut_numbers(numbers: np.ndarray) -> np.ndarray:
+    """Return which of some images a cut is fitted on: at most `CUT_IMAGES`, evenly spaced.
+
+    Args:
+        numbers: (image,) of the images that may be looked at.
+    """
+    places = np.linspace(0, len(numbers) - 1, min(CUT_IMAGES, len(numbers)))
+    return numbers[places.round().astype(int)]
+
+
+def donor_start(donor: Donor, spec: ArchSpec, images: np.ndarray) -> Donor:
     """Return a donor's weights in another network: cut to what both have, nested into the rest.
 
     Nesting keeps the function. Cutting approximates it, refitted on images.
@@ -77,15 +86,14 @@ def donor_start(donor: Donor, spec: ArchSpec, images: PixelArray) -> Donor:
     Args:
         donor: The weights.
         spec: The network.
-        images: (image, side, side, 3) uint8 training images; their labels are not used.
+        images: (image, side, side, 3) uint8 training images, few; their labels are not used.
 
     Raises:
         NestingError: As for `check_start`.
     """
     middle = _middle(donor.spec, spec)
     if not middle.same_tensors_as(donor.spec):
-        places = np.linspace(0, len(images) - 1, min(CUT_IMAGES, len(images)))
-        donor = shrink(donor, middle, images=images[places.round().astype(int)])
+        donor = shrink(donor, middle, images=images)
     return donor if donor.spec.same_tensors_as(spec) else nest(donor, spec)
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.workers.devices import Device, prepare_device
@@ -13,7 +15,7 @@ from efn_compose.jobs.study.functions import (
     pixel_donor,
 )
 from efn_compose.jobs.study.plans import Plan
-from efn_compose.jobs.study.starts import donor_start, random_start
+from efn_compose.jobs.study.starts import cut_numbers, donor_start, random_start
 from efn_compose.jobs.trainings.images import FoldedImages
 from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.recipe import Trainer
@@ -87,8 +89,9 @@ class StudyWorker(Worker):
             return random_start(donor, plan.architecture, seed)
         key = (plan.weights, plan.spec, plan.source, plan.side, fold)
         if self._start is None or self._start[0] != key:
-            data, _ = self.data[plan.source, plan.side].part(fold)
-            self._start = (key, donor_start(donor, plan.architecture, data.train_images))
+            data = self.data[plan.source, plan.side]
+            chosen = cut_numbers(np.flatnonzero(data.fold != fold))
+            self._start = (key, donor_start(donor, plan.architecture, data.images[chosen]))
         return self._start[1]
 
     def trainer(self, plan: Plan, donor: Donor, classes: int) -> Trainer:

@@ -137,8 +137,15 @@ class PreparedImages:
             yield words + (": duplicates.csv" if are_listed else "")
 
 
-def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> PreparedImages:
+def prepare_images(
+    config: TrainConfig, *, table: ImageTable | None = None, show_progress: bool = True
+) -> PreparedImages:
     """Read a run's images, cut them into folds and look for what would make validation lie.
+
+    Args:
+        config: All settings.
+        table: The images of `data.source`, where they are listed already; of classes only.
+        show_progress: Show a bar on a terminal when it takes long.
 
     Raises:
         ConfigError: No source is named, or fewer images are asked for than make sense.
@@ -154,7 +161,7 @@ def prepare_images(config: TrainConfig, *, show_progress: bool = True) -> Prepar
     has_masks = config.objective.kind == "segment"
     if has_masks:
         table = load_masked_table(options)
-    else:
+    elif table is None:
         table = load_table(options.source, options.columns, options.folder)
     notes = table.notes
     unreadable: list[Unreadable] = []

@@ -5,6 +5,7 @@ import json
 import operator
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from efn_compose.analysis.reading.study.folder import read_study
 from efn_compose.analysis.reading.study.words import verdict
 from efn_compose.arch.cost import cost
 from efn_compose.cli import main
+from efn_compose.data.cache.images import CachedImages
 from efn_compose.errors import ConfigError, ResumeMismatchError
 from efn_compose.jobs.study.job import study
 from efn_compose.jobs.study.pacing import estimate
@@ -328,6 +330,7 @@ def test_the_estimate_counts_every_training_that_is_possible(place, monkeypatch)
         ({"study__factors": "train.mixup=0|x"}, "a number"),
         ({"study__factors": "train.mixupp=0|1"}, "Did you mean"),
         ({"study__factors": "train.keep=last|best"}, "more epochs it has"),
+        ({"study__factors": "train.mixup=0|0.1,train.mixup=0|0.2"}, "names train.mixup twice"),
         ({"study__networks": "nowhere:net"}, "cannot be found"),
         ({"study__networks": "v2-s-w0.1-d0.1"}, "No training of this study is possible"),
         ({"study__sources": "digits"}, "exclude each other"),
@@ -345,6 +348,18 @@ def test_what_cannot_be_studied_is_said_before_anything_is_written(place, change
     with pytest.raises(ConfigError, match=words):
         prepare_study(None, settings(place, "wrong", **changes), show_progress=False)
     assert not (place / "wrong").exists()
+
+
+def test_images_are_where_the_settings_say_and_listed_once(place, tmp_path, monkeypatch):
+    def again(*words, **more):
+        raise AssertionError("listed again")
+
+    monkeypatch.setenv("EFN_COMPOSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys.modules["efn_compose.jobs.trainings.images"], "load_table", again)
+    words = settings(place, "cached", executor__images="cache")
+    images = prepare_study(None, words, show_progress=False).images
+    assert sorted(side for _, side in images) == [16, 24]
+    assert all(isinstance(found.folded.images, CachedImages) for found in images.values())
 
 
 @pytest.mark.slow

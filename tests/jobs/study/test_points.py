@@ -10,7 +10,13 @@ from efn_compose.arch import arch_spec
 from efn_compose.errors import ConfigError, NestingError
 from efn_compose.jobs.study.options import StudyOptions
 from efn_compose.jobs.study.points import Axis, choose_points
-from efn_compose.jobs.study.starts import check_start, donor_start, random_start, target_spec
+from efn_compose.jobs.study.starts import (
+    check_start,
+    cut_numbers,
+    donor_start,
+    random_start,
+    target_spec,
+)
 
 
 def two_levels(count):
@@ -77,6 +83,16 @@ def test_a_network_starts_from_the_donor_cut_and_nested():
     assert target_spec(donor, None, 0.5, None) == donor.spec
     with pytest.raises(NestingError):
         check_start(donor, arch_spec("v2-s-w0.25-d0.4"))
+
+
+def test_a_cut_looks_at_few_images_from_the_first_to_the_last():
+    numbers = np.arange(5, 2005, 2)
+    found = cut_numbers(numbers)
+    gaps = np.diff(np.searchsorted(numbers, found))
+    assert len(found) == 64 and (found[0], found[-1]) == (5, 2003) and np.isin(found, numbers).all()
+    # A thousand images with 63 gaps: 15.9 each.
+    assert set(gaps.tolist()) == {15, 16}
+    assert np.array_equal(cut_numbers(numbers[:7]), numbers[:7])
 
 
 def test_random_weights_hang_on_their_seed():
