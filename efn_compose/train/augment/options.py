@@ -27,7 +27,7 @@ class AugmentOptions:
         grid_cells: Tiles per side; must divide the image's side.
         holes: Squares blanked out (1 is cutout, more is coarse dropout).
         hole_size: Side of a square, as a share of the image's side.
-        auto: A policy in place of strengths of your own: TrivialAugment, with the space for small
+        auto: A policy, applied after the parts above: TrivialAugment, with the space for small
             networks (trivial) or the wide one (trivial_wide); AutoAugment's table for a data set
             (autoaugment_cifar10, autoaugment_imagenet, autoaugment_svhn); a file that
             `efn-compose policy` writes; or sub-policies written out. What a file says is taken over.

@@ -1,8 +1,8 @@
 """RandAugment with each image's own operations, as products of the image's two matrices.
 
-Ten of the paper's operations are affine in space or in colour, so any number of
-them is one resampling and one colour map. Posterise, equalise, sharpness and
-solarise are not affine and are left out.
+Ten operations are affine in space or in colour, so any number of them is one resampling and
+one colour map. The paper's others are not, or depend on the image, and are left out: posterize,
+equalize, sharpness, solarize and autocontrast.
 """
 
 import tensorflow as tf

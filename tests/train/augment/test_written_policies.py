@@ -1,16 +1,19 @@
 """Policies that are written out, and their files."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
+from repository import ROOT
 
 from efn_compose.config import load_config
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.train.augment import AugmentOptions, augment
 from efn_compose.train.augment.policies.sheet import strongest
-from efn_compose.train.augment.policies.tables import AUTOAUGMENT
+from efn_compose.train.augment.policies.tables import AUTOAUGMENT, OPERATIONS
 from efn_compose.train.augment.policies.written import NAMES, parse_policy, policy_text
 
 
@@ -75,3 +78,15 @@ def test_a_file_that_is_no_policy_file_is_named(tmp_path, text):
     (tmp_path / "wrong.toml").write_text(text)
     with pytest.raises(ConfigError, match=r"wrong\.toml is no policy file"):
         AugmentOptions(auto=str(tmp_path / "wrong.toml"))
+
+
+def test_the_page_lists_every_operation_with_the_strengths_that_are_allowed():
+    page = (ROOT / "docs" / "augmentation.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?`) \| .*? \| ([\d.]+) to ([\d.]+) \|", page, re.MULTILINE)
+    found = [(name, *ends) for names, *ends in rows for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(name for name, *_ in found) == sorted(OPERATIONS)
+    for name, low, high in found:
+        assert parse_policy(f"{name} 1 {low}") and parse_policy(f"{name} 1 {high}")
+        for outside in (float(low) - 0.1, float(high) + 0.1):
+            with pytest.raises(ConfigError, match="the strength of"):
+                parse_policy(f"{name} 1 {outside}")
