@@ -38,7 +38,8 @@ _FLAGS = {
     "method": (
         "ensemble.method",
         "METHOD",
-        "combination that challenges the median; default: bagged_climb",
+        "combination that challenges the median: bagged_climb (default), climb, mean, geometric, trimmed, "
+        "rank_mean or best",
     ),
     "measure": ("ensemble.measure", "MEASURE", "auc, loss or accuracy; default: auc"),
     "tta": ("ensemble.tta", "N", "views of each image; default: those of each training"),

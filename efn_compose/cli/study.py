@@ -1,6 +1,6 @@
 """`efn-compose study`: train a grid of networks and settings, and say what is told apart.
 
-KIND is scaling (resolution x depth x width), methods (eight settings of trainings, as a fraction),
+A study is scaling (resolution x depth x width), methods (eight settings of trainings, as a fraction),
 backbones (donors x data sets, with scores that need no training beside the result), or grid (the
 axes that you name). The run folder gets table.csv and report.html. Combinations are compared on the
 same data set, fold and seed. One is called best only where it is ahead of all others; otherwise the
