@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from efn_compose.errors import DataError
 from efn_compose.evolve.workers.task import Task
 from efn_compose.jobs.trainings.answers import write_answers
 
@@ -42,11 +41,7 @@ class Cell(Task):
         return f"{self.variant}_fold{self.fold}_seed{self.seed}"
 
     def run(self, worker: "TrainingWorker") -> "CellResult":
-        """Make the training, or what is left of it, write its folder, and return its scores.
-
-        Raises:
-            DataError: The fold lacks a class that a score needs.
-        """
+        """Make the training, or what is left of it, write its folder, and return its scores."""
         from efn_compose.jobs.trainings.cell_folder import FolderWatcher, write_weights
         from efn_compose.train.semi.fit import fit_with_unlabelled
         from efn_compose.train.tta import make_views
@@ -56,10 +51,6 @@ class Cell(Task):
         folder.mkdir(parents=True, exist_ok=True)
         donor = setup.donors[self.variant]
         data, numbers = worker.data.part(self.fold)
-        if setup.metric == "auc" and len(np.unique(data.validation_labels)) < data.classes:
-            raise DataError(
-                f"fold {self.fold} lacks a class, so that there is no area under the curve."
-            )
         state = folder / STATE_FILE
         trainer = worker.trainer(self.variant, data)
         fitted = fit_with_unlabelled(

@@ -23,7 +23,7 @@ def check_purpose(config: TrainConfig, source: Donor, images: FoldedImages) -> N
     if config.objective.kind == "segment":
         _check_masks(config, source, images)
         return
-    from efn_compose.train.objectives.classification import Classification
+    from efn_compose.train.objectives.classification import Classification, require_every_class
     from efn_compose.train.objectives.losses import class_weights
     from efn_compose.train.semi.mean_teacher import teacher_options
 
@@ -32,6 +32,12 @@ def check_purpose(config: TrainConfig, source: Donor, images: FoldedImages) -> N
     class_weights(config.train, np.eye(classes))
     if config.semi.method == "mean-teacher":
         teacher_options(config.train)
+    if "auc" in (config.data.metric, config.train.monitor):
+        # Of every fold now: a worker would find out when it comes to that fold.
+        for fold in range(config.validation.folds):
+            require_every_class(
+                f"fold {fold}", images.labels[images.fold == fold], images.class_names
+            )
 
 
 def _check_masks(config: TrainConfig, source: Donor, images: FoldedImages) -> None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from efn_compose.assess.metrics import log_softmax, scores
 from efn_compose.donors import Donor
-from efn_compose.errors import ConfigError
+from efn_compose.errors import ConfigError, DataError, first_of
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment.draws import Draws
 from efn_compose.train.augment.mix import augmix, consistency_loss, cutmix, mixup
@@ -27,6 +27,26 @@ from efn_compose.train.objectives.objective import Deciding, Objective, Predict,
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.tta.predict import predict_views
 from efn_compose.train.tta.views import View, as_it_is
+
+#: Classes that a message lists.
+_LISTED = 10
+
+
+def require_every_class(part: str, labels: np.ndarray, class_names: Sequence[str]) -> None:
+    """Raise `DataError` unless each class has an image: the area under the curve needs some of each.
+
+    Args:
+        part: What the images are, for the message.
+        labels: (image,) class numbers.
+        class_names: One per class.
+    """
+    missing = sorted(set(range(len(class_names))) - set(np.unique(labels).tolist()))
+    if missing:
+        names = ", ".join(first_of((repr(class_names[number]) for number in missing), _LISTED))
+        raise DataError(
+            f"{part}: no image of {names}, so that there is no area under the curve. Add some, or take "
+            "another metric (data.metric, train.monitor)."
+        )
 
 
 class Classification(Objective):
@@ -84,7 +104,12 @@ class Classification(Objective):
         start_at_class_means(model, features, targets)
 
     def check(self, data: TrainingData) -> None:
-        """Raise `ConfigError` unless classes and class weights fit the data."""
+        """Raise an error unless classes, class weights and the metric fit the data.
+
+        Raises:
+            ConfigError: Other classes, images without labels, or weights that do not fit.
+            DataError: A class has no validation image, which the area under the curve needs.
+        """
         if data.classes != self.classes:
             raise ConfigError(
                 f"This classification is of {self.classes} classes, the data has {data.classes}. "
@@ -98,6 +123,8 @@ class Classification(Objective):
                 "with a method of `semi`."
             )
         class_weights(self.options, data.targets)
+        if self.metric == "auc" and len(data.validation_labels):
+            require_every_class("validation", data.validation_labels, data.class_names)
 
     def targets(self, data: TrainingData) -> np.ndarray:
         """Return the labels as float32 shares (image, class)."""

@@ -22,6 +22,7 @@ from efn_compose.jobs.trainings.leaderboard import leaderboard_text, rank_networ
 from efn_compose.jobs.trainings.preparation import prepare_trainings
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.store import read_journal
+from efn_compose.train.recipe import Classification, TrainingData
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +253,23 @@ def test_damaged_images_and_duplicates_are_listed_or_refused(place, tmp_path):
     write_fold_table(joined.images.table, joined.images.folded.fold, tmp_path / "folds.csv")
     again = prepare_trainings(None, [*words, f"validation.file={tmp_path / 'folds.csv'}"])
     assert (again.images.folded.fold == joined.images.folded.fold).all()
+
+
+def test_a_class_that_a_fold_cannot_show_is_named_before_any_training(place, tmp_path):
+    fold = np.arange(64) // 4 % 2
+    table = prepare_trainings(None, settings(place, "areas")).images.table
+    fold[(table.labels == 3) & (fold == 1)] = 0
+    write_fold_table(table, fold, tmp_path / "folds.csv")
+    words = settings(place, "areas", validation__file=tmp_path / "folds.csv")
+    assert len(prepare_trainings(None, words).images.table) == 64
+    for asked in ("data.metric=auc", "train.monitor=auc"):
+        with pytest.raises(DataError, match="fold 1: no image of '3', so that there is no area"):
+            prepare_trainings(None, [*words, asked])
+    images, labels = quarters(16)
+    data = TrainingData(tuple("abcd"), images, labels, images, np.minimum(labels, 2))
+    Classification(4).check(data)
+    with pytest.raises(DataError, match="validation: no image of 'd'"):
+        Classification(4, metric="auc").check(data)
 
 
 def test_drawn_images_keep_class_shares_and_whole_patients():
