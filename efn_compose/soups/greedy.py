@@ -59,7 +59,7 @@ def greedy_soup(
         require_one_lineage(donors, "A greedy soup")
     scores = [_score(evaluate, donor) for donor in donors]
     order = sorted(range(len(donors)), key=lambda number: -scores[number])
-    members, best = [order[0]], scores[order[0]]
+    members, best, reached = [order[0]], scores[order[0]], scores[order[0]]
     soup, evaluations = donors[order[0]], len(donors)
     for number in order[1:]:
         tried = [*members, number]
@@ -69,9 +69,10 @@ def greedy_soup(
         score = _score(evaluate, candidate)
         evaluations += 1
         if score >= best - tolerance:
-            members, best, soup = tried, max(score, best) if tolerance else score, candidate
+            # What additions are measured by never falls, or many small losses would add up.
+            members, best, reached, soup = tried, max(score, best), score, candidate
     return GreedySoup(
-        soup.replace(name="greedy_soup"), tuple(members), best, tuple(scores), evaluations
+        soup.replace(name="greedy_soup"), tuple(members), reached, tuple(scores), evaluations
     )
 
 
