@@ -18,6 +18,7 @@ from efn_compose.assess.prediction_store.blocks import (
 from efn_compose.assess.prediction_store.column import Column
 from efn_compose.assess.prediction_store.rows import RowTable
 from efn_compose.errors import DataError, describe_problems
+from efn_compose.store.arrays import read_sealed, write_sealed
 from efn_compose.store.atomic import atomic_path, write_text
 
 ROWS_FILE, COLUMNS_FILE = "rows.json", "columns.json"
@@ -82,8 +83,7 @@ class StoreWriter(AbstractContextManager["StoreWriter"]):
         if features is not None:
             (self.folder / FEATURES_FOLDER).mkdir(exist_ok=True)
             path = self.folder / FEATURES_FOLDER / f"{len(self._columns)}.npy"
-            with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, np.asarray(features, np.float16))
+            write_sealed(path, np.asarray(features, np.float16))
         self._columns.append(column)
 
     def __exit__(
@@ -160,6 +160,13 @@ class PredictionStore:
         return np.stack([probability_of(self.logits(number)) for number in chosen])
 
     def features(self, column: int) -> np.ndarray | None:
-        """Return a model's pooled features, float16 (row, feature); None where none were kept."""
+        """Return a model's pooled features, float16 (row, feature); None where none were kept.
+
+        Args:
+            column: Number of the model.
+
+        Raises:
+            RunError: Damaged.
+        """
         path = self.folder / FEATURES_FOLDER / f"{column}.npy"
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
+        return read_sealed(path) if path.is_file() else None

@@ -15,7 +15,7 @@ from efn_compose.assess.prediction_store import (
 from efn_compose.assess.prediction_store.rows import refuse_other_rows
 from efn_compose.data import load_table
 from efn_compose.data.folding.fold_table import write_fold_table
-from efn_compose.errors import DataError
+from efn_compose.errors import DataError, RunError
 
 
 def rows_of(count=60, classes=3, folds=4, **changes):
@@ -51,6 +51,12 @@ def test_probabilities_come_back_to_half_precision(tmp_path):
     assert store.logits(1, classes=[2]).shape == (60, 1)
     assert store.features(0) is None
     assert store.features(1) == pytest.approx(features, abs=2e-3)
+    kept = tmp_path / "s" / "features" / "1.npy"
+    content = bytearray(kept.read_bytes())
+    content[-60] ^= 1
+    kept.write_bytes(content)
+    with pytest.raises(RunError, match="checksum"):
+        store.features(1)
     assert store.columns[0].flattery == "" and "epoch was chosen" in store.columns[1].flattery
 
 
