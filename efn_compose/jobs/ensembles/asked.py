@@ -84,6 +84,8 @@ class Asker:
         }
         #: By image size: the table with its images at that size.
         self._sized: dict[int, ImageTable] = {}
+        #: Files that are known to be whole: each is read once to find that out.
+        self._whole: set[Path] = set()
         # One for all networks, so that those of one architecture are traced once.
         self._panel = Panel([], tta)
 
@@ -93,11 +95,15 @@ class Asker:
 
     def is_done(self, network: Network) -> bool:
         """Return whether a network's answers are there, to these images, and not damaged."""
-        try:
-            shape = read_sealed(self.path(network)).shape
-        except RunError:
-            return False
-        return bool(shape == (len(self._table), network.classes))
+        path = self.path(network)
+        if path not in self._whole:
+            try:
+                shape = read_sealed(path).shape
+            except RunError:
+                return False
+            if shape == (len(self._table), network.classes):
+                self._whole.add(path)
+        return path in self._whole
 
     def ask(self, network: Network, is_late: Callable[[], bool] = lambda: False) -> None:
         """Ask a network about all images, a chunk at a time.
@@ -119,6 +125,7 @@ class Asker:
                     if is_late():
                         raise OutOfTimeError
             seal(temporary)
+        self._whole.add(self.path(network))
 
     def at(self, size: int, is_late: Callable[[], bool] = lambda: False) -> ImageTable:
         """Return the images at a size, decoded once for all networks that want it.

@@ -79,7 +79,9 @@ def with_pooled(
 
 def _features(body: Donor, table: ImageTable, size: int, path: Path) -> np.ndarray:
     with suppress(RunError):
-        return read_sealed(path).astype(np.float64)
+        kept = read_sealed(path)
+        if len(kept) == len(table):
+            return kept.astype(np.float64)
     from efn_compose.models.memory import inference_batch
     from efn_compose.models.stepwise import StepwiseNetwork
 

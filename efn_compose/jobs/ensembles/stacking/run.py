@@ -107,16 +107,23 @@ class _Answers:
     def __init__(self, folder: Path, journal: Journal, shape: tuple[int, int]) -> None:
         self._place, self._journal, self.shape = folder / STACK_FOLDER, journal, shape
         self._place.mkdir(exist_ok=True)
+        #: Files that are known to be whole: each is read once to find that out.
+        self._whole: set[Path] = set()
         self.failed = {r["model"] for r in journal if r.get("phase") == "stack" and r.get("error")}
 
     def is_done(self, model: StackModel) -> bool:
         """Return whether the answer is there, and neither a failure nor damaged."""
         if model.key in self.failed:
             return False
-        try:
-            return bool(read_sealed(self._file(model)).shape == self.shape)
-        except RunError:
-            return False
+        path = self._file(model)
+        if path not in self._whole:
+            try:
+                shape = read_sealed(path).shape
+            except RunError:
+                return False
+            if shape == self.shape:
+                self._whole.add(path)
+        return path in self._whole
 
     def is_known(self, model: StackModel) -> bool:
         """Return whether the model need not be fitted any more."""
@@ -131,6 +138,7 @@ class _Answers:
             say(f"{model.name} failed: {answer.error}")
         else:
             write_sealed(self._file(model), answer.logits)
+            self._whole.add(self._file(model))
         self._journal.append(record | {"timing": {"seconds": round(answer.seconds, 4)}})
 
     def probability(self, model: StackModel) -> np.ndarray:
