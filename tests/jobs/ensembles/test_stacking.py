@@ -1,6 +1,7 @@
 """Second-level models: portfolios, what they see, and a level that is killed and goes on."""
 
 import dataclasses
+from collections import Counter
 from contextlib import closing
 
 import numpy as np
@@ -10,12 +11,14 @@ from made_up_models import fitted_models
 from efn_compose.assess.prediction_store.blocks import probability_of
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.jobs.ensembles.stacking import run
 from efn_compose.jobs.ensembles.stacking.batch import fit_and_ask
 from efn_compose.jobs.ensembles.stacking.inputs import Further, Scaler, Seen, StackData
 from efn_compose.jobs.ensembles.stacking.kinds import KINDS
 from efn_compose.jobs.ensembles.stacking.portfolio import load_portfolio
 from efn_compose.jobs.ensembles.stacking.run import fit_portfolio
 from efn_compose.jobs.ensembles.stacking.tabular import read_further
+from efn_compose.store import arrays
 from efn_compose.store.journal import Journal, read_journal
 
 SERIAL = ExecutorOptions(kind="serial")
@@ -63,11 +66,17 @@ def test_a_portfolio_is_a_grid_of_models_each_with_its_own_hash(models, tmp_path
     same.write_text(
         '[[model]]\nkind = "magic"\n[[model]]\nkind = "ridge"\ntrees = 3\n'
         '[[model]]\nkind = "ridge"\ncolumns = 2.0\n'
+        '[[model]]\nkind = ["ridge", "dense"]\n[[model]]\nkind = "ridge"\nseed = []\n'
     )
     with pytest.raises(ConfigError) as caught:
         load_portfolio(str(same))
-    for words in ("'magic'", "ridge has no trees", "columns 2.0"):
+    for words in (
+        "'magic'", "ridge has no trees", "columns 2.0", "model 4: kind ['ridge', 'dense']", "seed = []",
+    ):  # fmt: skip
         assert words in str(caught.value)
+    same.write_text("model = [1]")
+    with pytest.raises(ConfigError, match="model 1: kind None"):
+        load_portfolio(str(same))
     default, plain = load_portfolio("default")[0], load_portfolio("default", False)[0]
     assert len(plain) >= 15 and set(plain) < set(default)
     assert {model.kind for model in set(default) - set(plain)} >= {"embeddings"}
@@ -185,7 +194,7 @@ def test_a_level_is_fitted_to_what_the_level_before_says_out_of_fold(data, tmp_p
 
 
 @pytest.mark.slow
-def test_a_killed_level_goes_on_and_ends_with_the_same_bytes(data, models, tmp_path):
+def test_a_killed_level_goes_on_and_ends_with_the_same_bytes(data, models, tmp_path, monkeypatch):
     def fit(name, **changes):
         (tmp_path / name).mkdir(exist_ok=True)
         journal = Journal(tmp_path / name / "evaluations.jsonl")
@@ -200,9 +209,15 @@ def test_a_killed_level_goes_on_and_ends_with_the_same_bytes(data, models, tmp_p
     late = fit("late", is_late=lambda: next(turns))
     assert 0 < len(late.models) < 10 and late.missing == 10 - len(late.models)
     # As a kill between file and line leaves it: the file is there, the line is not.
+    reads = []
+    monkeypatch.setattr(
+        run, "read_sealed", lambda path: reads.append(path.name) or arrays.read_sealed(path)
+    )
     lines = (tmp_path / "late" / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "late" / "evaluations.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
     done = fit("late")
+    # Once to know that it is whole, and once for its values.
+    assert max(Counter(reads).values()) == 2
     assert np.array_equal(done.probability, whole.probability)
     assert np.array_equal(done.test, whole.test)
     for path in (tmp_path / "whole" / "stack").iterdir():
@@ -245,3 +260,7 @@ def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):
         assert words in told
     with pytest.raises(DataError, match=r"1 test images have no line, such as t9\.png"):
         read_further(path, rows, [*images, "t9.png"], labels)
+    # The same line again says nothing new; another one contradicts it.
+    path.write_text("\n".join([*lines, lines[1], lines[2].replace("leg", "arm")]))
+    with pytest.raises(DataError, match=r"1 labelled images have several lines that differ, .*i1"):
+        read_further(path, rows, images, labels)

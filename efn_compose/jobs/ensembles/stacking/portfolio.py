@@ -146,9 +146,9 @@ def _expand(tables: Sequence[Mapping[str, Any]], where: str) -> tuple[StackModel
     models: dict[str, StackModel] = {}
     problems: list[str] = []
     for number, table in enumerate(tables, 1):
-        kind = table.get("kind")
-        if kind not in KINDS:
-            problems.append(f"- model {number}: kind {kind!r}; allowed: {', '.join(KINDS)}")
+        kind = table.get("kind") if isinstance(table, dict) else None
+        if not isinstance(kind, str) or kind not in KINDS:
+            problems.append(f"- model {number}: kind {kind!r}; allowed: one of {', '.join(KINDS)}")
             continue
         if not KINDS[kind].is_there:
             problems.append(f"- model {number}: {kind} needs the package {KINDS[kind].package}")
@@ -162,6 +162,9 @@ def _expand(tables: Sequence[Mapping[str, Any]], where: str) -> tuple[StackModel
                 f"- model {number}: {kind} has no {', '.join(unknown)}; allowed: {', '.join(known)}"
             )
             continue
+        empty = [name for name, value in table.items() if value == []]
+        if empty:
+            problems.append(f"- model {number}: {', '.join(empty)} = [], which makes no model")
         grid = [v if isinstance(v, list) else [v] for v in (table.get(k, known[k]) for k in known)]
         for values in itertools.product(*grid):
             chosen = dict(zip(known, values, strict=True))

@@ -12,6 +12,8 @@ from efn_compose.jobs.predictions.submission import match_images, read_rows
 
 #: Rank correlation with the order of the rows from which on a column is the file's order.
 _ORDER = 0.99
+#: Images that a message lists.
+_LISTED = 5
 _EMPTY = frozenset({"", "na", "nan", "null", "none"})
 
 
@@ -60,15 +62,25 @@ def read_further(
     problems: list[str] = []
     places: list[list[int]] = []
     for what, names in (("labelled", rows), ("test", images)):
-        found = _places(names, ids)
-        missing = [name for name, place in zip(names, found, strict=True) if place < 0]
-        if missing:
-            problems.append(
-                f"- {len(missing)} {what} images have no line, such as {', '.join(missing[:5])}"
-            )
-        places.append(found)
+        found = _lines_of(names, ids)
+        missing = [name for name, own in zip(names, found, strict=True) if not own]
+        unclear = [
+            name
+            for name, own in zip(names, found, strict=True)
+            if any(lines[line][1:] != lines[own[0]][1:] for line in own)
+        ]
+        problems += [
+            f"- {len(of)} {what} images have {words}, such as {', '.join(of[:_LISTED])}"
+            for of, words in ((missing, "no line"), (unclear, "several lines that differ"))
+            if of
+        ]
+        places.append([own[-1] if own else -1 for own in found])
     if problems:
-        raise DataError(describe_problems(f"{path}: lines are missing.", problems))
+        raise DataError(
+            describe_problems(
+                f"{path}: every image needs a line.", problems, "Mend the table: a line per image."
+            )
+        )
     numbers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     categories: dict[str, tuple[str, ...]] = {}
     codes: list[tuple[np.ndarray, np.ndarray]] = []
@@ -179,11 +191,11 @@ def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
 
 
-def _places(names: Sequence[str], ids: Sequence[str]) -> list[int]:
-    """Return the line of each image, -1 without one; ids may be paths, file names or stems."""
+def _lines_of(names: Sequence[str], ids: Sequence[str]) -> list[list[int]]:
+    """Return the lines of each image; ids may be paths, file names or stems."""
     found, _ = match_images(ids, names)
-    places = [-1] * len(names)
+    lines: list[list[int]] = [[] for _ in names]
     for line, place in enumerate(found):
         if place >= 0:
-            places[place] = line
-    return places
+            lines[place].append(line)
+    return lines
