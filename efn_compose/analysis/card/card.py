@@ -115,7 +115,7 @@ def _what(run: RunView, board: Scoreboard) -> str:
 
 
 def _made(run: RunView, board: Scoreboard) -> str:
-    donors = count(len(run.donors), "donor")
+    donors = count(len(run.founders), "donor")
     if has_classifier(run):
         recipe = run.result.get("recipe")
         used = sum(weight > 0 for weight in recipe_values(recipe)) if recipe else "several"
@@ -224,7 +224,7 @@ def _donors(run: RunView, view: DonorMapView | None) -> str:
         _row(["Donor", "Source", "Licence", "Share of parameters", "SHA-256 of the source"]),
         _row(["---", "---", "---", "---:", "---"]),
     ]
-    for donor in run.donors:
+    for donor in run.founders:
         origin = donor.provenance
         lines.append(
             _row(

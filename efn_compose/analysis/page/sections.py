@@ -42,7 +42,8 @@ def headline(run: RunView, board: Scoreboard, search: SearchView) -> str:
         return "No evaluation has finished yet."
     best = search.best
     if best is None:
-        return "No candidate has a score yet."
+        is_trained = any(e.phase == "population" and e.loss is not None for e in run.evaluations)
+        return "No verdict yet." if is_trained else "No candidate has a score yet."
     donor = run.genomes.pure_donor(best.genome)
     if donor is not None:
         return f"No verdict yet; a pure donor leads: {run.donor_name(donor)}."
@@ -280,7 +281,7 @@ def _at(values: list[Any], number: int) -> str:
 def donors(run: RunView) -> list[Html]:
     """Return where each donor comes from."""
     rows = []
-    for donor in run.donors:
+    for donor in run.founders:
         origin = donor.provenance
         rows.append(
             [
@@ -298,7 +299,7 @@ def donors(run: RunView) -> list[Html]:
         table(
             head,
             rows,
-            caption=f"{count(len(run.donors), 'donor')} of network {run.variant or 'unknown'}",
+            caption=f"{count(len(run.founders), 'donor')} of network {run.variant or 'unknown'}",
         ),
         element("p", f"Licence of the result: {licence.name}. {licence.words}"),
     ]

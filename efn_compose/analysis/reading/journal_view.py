@@ -60,6 +60,11 @@ class DonorView:
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_state(self) -> bool:
+        """Whether it is a state of a training of this run, numbered as donors are for averages."""
+        return "trained" in self.provenance
+
 
 @dataclass(frozen=True)
 class RunView:
@@ -145,6 +150,11 @@ class RunView:
         """Return a donor's name by its number."""
         index = int(number)
         return self.donors[index].name if 0 <= index < len(self.donors) else f"donor {index}"
+
+    @property
+    def founders(self) -> tuple[DonorView, ...]:
+        """The donors that the search began with: files, and siblings made of them."""
+        return tuple(donor for donor in self.donors if not donor.is_state)
 
     @cached_property
     def genomes(self) -> GenomeReader:
@@ -302,14 +312,9 @@ def _read_donors(
         )
     # Genes of a search over units or shares number other things, too.
     numbers_donors = (described.get("granularity") or "") in NUMBERS_DONORS
-    named = {
-        e.values[0]: e.arm
-        for e in evaluations
-        if e.kind == "genome" and e.arm and len(set(e.values)) == 1
-    }
-    genes = [
-        max(e.values) for e in evaluations if numbers_donors and e.kind == "genome" and e.values
-    ]
+    of_donors = [e for e in evaluations if e.kind == "genome" and not e.is_descendant]
+    named = {e.values[0]: e.arm for e in of_donors if e.arm and len(set(e.values)) == 1}
+    genes = [max(e.values) for e in of_donors if numbers_donors and e.values]
     # More donors in genomes than described: donors.json is missing or older than the journal.
     for number in range(len(donors), min(255, int(max(genes, default=-1)) + 1)):
         donors.append(DonorView(number, named.get(number, f"donor {number}")))

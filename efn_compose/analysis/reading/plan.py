@@ -31,7 +31,7 @@ def outlook(run: RunView, clock: Timing) -> Outlook | None:
     budget = budget if isinstance(budget, dict) else {}
     if budget.get("hours") or budget.get("until_no_better") or budget.get("evaluations"):
         return None
-    planned = kind.plan(finals, len(run.donors)).evaluations
+    planned = kind.plan(finals, len(run.founders)).evaluations
     left = max(0, planned - len(run.evaluations))
     rate = clock.evaluations_per_hour
     return Outlook(planned, left, left / rate * 3600 if rate else None)

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from page_checks import Page
 from report_runs import MadeUpRun
+from repository import ROOT
 from scipy import stats
 
 from efn_compose.analysis import write_report
+from efn_compose.analysis.card.card import render_card
 from efn_compose.analysis.page.commands import reproduce_command, resume_command
 from efn_compose.analysis.page.report import render_report
 from efn_compose.analysis.reading.journal_view import read_run
@@ -240,6 +242,38 @@ def test_status_follows_the_lock(copy):
     run = read_run(copy)
     assert run.status == "interrupted"
     assert resume_command(run) in Page(render_report(run)).text
+
+
+def test_states_of_trainings_are_not_listed_as_donors():
+    run = read_run(ROOT / "tests" / "data" / "runs_0_1_0" / "halving")
+    # Two files, one sibling of each; the other six are states of one line.
+    wanted = ["donor1", "donor2", "donor1_sibling1", "donor2_sibling1"]
+    page = Page(render_report(run)).text
+    assert "4 donors of network" in page and "line0_generation3" not in page.split("4 donors of")[1]
+    table = render_card(run).split("## Donors and licence")[1].split("## ")[0]
+    names = re.findall(r"^\| [A-Z]+ (\S+) \|", table, re.MULTILINE)
+    assert [name.replace("\\", "") for name in names] == wanted
+
+
+def test_networks_that_a_search_trains_are_no_donors_while_it_goes_on(tmp_path):
+    folder = shutil.copytree(ROOT / "tests" / "data" / "runs_0_1_0" / "halving", tmp_path / "run")
+    (folder / "result.json").unlink()
+    described = json.loads((folder / "donors.json").read_text())
+    described["donors"] = described["donors"][:4]
+    (folder / "donors.json").write_text(json.dumps(described))
+    lines = []
+    for line in (folder / "evaluations.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if record.get("phase") == "population" and record["generation"] == 1:
+            # The fifth network of the generation before, which four donors do not have.
+            record["recipe"]["values"] = [4] * len(record["recipe"]["values"])
+        if record.get("phase") in ("noise", "population"):
+            lines.append(json.dumps(record))
+    (folder / "evaluations.jsonl").write_text("\n".join(lines) + "\n")
+    run = read_run(folder)
+    assert len(run.donors) == 4
+    page = Page(render_report(run)).text
+    assert "No verdict yet." in page and "donor 4" not in page
 
 
 def test_unfinished_run_says_what_is_to_come(copy):
