@@ -86,9 +86,10 @@ class DataOptions(SourceOptions):
     """The `[data]` section of a search.
 
     The three counts are images drawn for each split, stratified by class. A count of 0
-    means all that the proportions 60/20/20 of the whole table give that split. Where the
-    source names patients, no patient is in two splits; patients cannot be cut, so a count
-    of 0 then gives about its proportion, while a positive count is met exactly or refused.
+    means all that the proportions 60/20/20 of the whole table give that split, at least one
+    image of each class. Where the source names patients, no patient is in two splits; patients
+    cannot be cut, so a count of 0 then gives about its proportion, while a positive count is met
+    exactly or refused.
 
     Args:
         train_images: Images of the fitness epoch.

@@ -87,7 +87,7 @@ def split(table: ImageTable, options: DataOptions, seed: int) -> Split:
     """
     table.all_labelled()
     wanted = (options.train_images, options.validation_images, options.test_images)
-    counts = part_counts(len(table), wanted)
+    counts = part_counts(len(table), wanted, len(table.class_names))
     _check(table, wanted, counts)
     rng = np.random.default_rng([seed, 0x5B117])
     if table.groups is None:
@@ -95,14 +95,21 @@ def split(table: ImageTable, options: DataOptions, seed: int) -> Split:
     return _split_groups(table, table.groups, wanted, counts, rng)
 
 
-def part_counts(total: int, wanted: Sequence[int]) -> tuple[int, ...]:
+def part_counts(total: int, wanted: Sequence[int], classes: int = 0) -> tuple[int, ...]:
     """Return the images of each part, with 60/20/20 % of the total in place of each 0.
+
+    Args:
+        total: Images of the table.
+        wanted: Images of each part; 0 for its share.
+        classes: Number of classes; no share is smaller.
 
     Example:
         >>> part_counts(1000, (300, 0, 0)), part_counts(1003, (0, 0, 201))
         ((300, 200, 200), (601, 201, 201))
+        >>> part_counts(12, (0, 0, 0), classes=4)
+        (4, 4, 4)
     """
-    shares = [round(total * share) for share in PROPORTIONS]
+    shares = [max(round(total * share), classes) for share in PROPORTIONS]
     if not any(wanted):
         shares[0] = total - sum(shares[1:])
     counts = [count or share for count, share in zip(wanted, shares, strict=True)]

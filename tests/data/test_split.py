@@ -188,6 +188,12 @@ def test_asking_for_what_a_part_would_get_anyway_is_never_too_much():
         assert sum(counts) <= total
 
 
+def test_three_images_of_each_of_many_classes_can_be_split():
+    found = split(table_of(list(range(50)) * 3), options(), 1)
+    for part in (found.train, found.validation, found.test):
+        assert sorted(part % 50) == list(range(50))
+
+
 def test_one_class_is_refused():
     with pytest.raises(DataError, match="1 class; at least 2"):
         split(table_of([0] * 30), options(), 1)
