@@ -27,7 +27,12 @@ EXAMPLE = "efn-compose report runs/quickstart --follow --serve"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="run folder of a search; named alone, also of a pretraining, a study or a pipeline",
+    )
     add_output(
         parser,
         "page to write (default: report.html in the run folder, comparison.html in the first)",

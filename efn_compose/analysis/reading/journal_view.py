@@ -40,6 +40,16 @@ from efn_compose.store.run_folder import (
 DONORS_FILE = "donors.json"
 DATA_FILE = "data.json"
 
+_ALONE = "Its page is drawn where it is named alone, without --follow and --serve."
+#: By the section that a search's configuration never has: where the results of that verb's folder are.
+_OTHER_VERBS = {
+    "pretrain": _ALONE,
+    "study": _ALONE,
+    "ensemble": "Its page, report.html, is drawn by the ensemble itself when it ends.",
+    "policy": "Its results are policy.toml and result.json.",
+    "train": "Its results are leaderboard.md, assessment.txt and, of masks, masks.html.",
+}
+
 Status = Literal["finished", "going on", "interrupted"]
 Section = TypeVar("Section")
 
@@ -184,7 +194,7 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
         path: The run folder.
 
     Raises:
-        RunError: There is no such folder, or nothing of a run is in it.
+        RunError: There is no such folder, nothing of a run is in it, or another verb made it.
 
     Example:
         >>> read_run("runs/quickstart").status  # doctest: +SKIP
@@ -196,6 +206,7 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
     known = (CONFIG_FILE, ENVIRONMENT_FILE, JOURNAL_FILE, RESULT_FILE, DONORS_FILE)
     if not any((path / name).is_file() for name in known):
         raise RunError(f"{path}: not a run folder; it holds none of {', '.join(known)}.")
+    _refuse_other_verbs(path)
     problems: list[str] = []
     evaluations = read_evaluations(path / JOURNAL_FILE, problems)
     result = checked_result(_read_object(path / RESULT_FILE, problems, is_expected=False), problems)
@@ -221,6 +232,19 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
         flags=_read_flags(result),
         ancestor=_read_ancestor(described),
     )
+
+
+def _refuse_other_verbs(path: Path) -> None:
+    """Raise `RunError` where the configuration is that of another verb; a damaged one says nothing."""
+    try:
+        sections = tomllib.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for verb, words in _OTHER_VERBS.items():
+        if verb in sections:
+            raise RunError(
+                f"{path}: a run folder of `efn-compose {verb}`, not of a search. {words}"
+            )
 
 
 def _read_flags(found: Mapping[str, Any]) -> tuple[str, ...]:

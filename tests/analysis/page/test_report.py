@@ -231,6 +231,16 @@ def test_what_is_no_run_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("section", ["ensemble", "train", "policy", "study", "pretrain"])
+def test_folders_of_other_verbs_are_refused_and_their_pages_stay(section, tmp_path):
+    (tmp_path / "config.toml").write_text(f"[run]\nseed = 1\n\n[{section}]\n")
+    (tmp_path / "evaluations.jsonl").write_text('{"model": "b0", "answers": 3}\n')
+    (tmp_path / "report.html").write_text("drawn by the verb itself")
+    with pytest.raises(RunError, match=f"`efn-compose {section}`, not of a search"):
+        write_report(tmp_path)
+    assert (tmp_path / "report.html").read_text() == "drawn by the verb itself"
+
+
 def test_status_follows_the_lock(copy):
     (copy / "result.json").unlink()
     owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": "2026-02-02T00:00:00"}
