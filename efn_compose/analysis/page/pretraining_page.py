@@ -87,8 +87,13 @@ def write_pretraining_report(run_path: str | os.PathLike[str], output: str = "")
 def _page(folder: Path, records: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> str:
     verdicts = result.get("verdicts", {})
     first = verdicts.get(result.get("of", ""), {})
-    lead = first.get("words") or "No labelled images judged this pretraining."
-    alarms = result.get("alarms", [])
+    unjudged = "No labelled images judged this pretraining." if result else "No verdict yet."
+    lead = first.get("words") or unjudged
+    alarms = [
+        f"{record['training']}, epoch {record['epoch']}: {alarm}"
+        for record in records
+        for alarm in record.get("alarms", ())
+    ]
     sections: list[tuple[str, str, Sequence[Html | None]]] = [
         ("verdict", "Verdict", [_verdict_table(verdicts), _notes(result)]),
         ("monitors", "Monitors", _figures(records)),
