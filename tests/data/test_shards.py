@@ -187,6 +187,23 @@ def test_parquet_with_words_plain_bytes_patients_and_missing_labels(tmp_path):
     check(load_table(f"parquet:{path}", needs_labels=False), labels)
 
 
+def test_parquet_columns_that_are_no_labels_or_differ_from_file_to_file(tmp_path):
+    source = f"parquet:{tmp_path}"
+    write_parquet(tmp_path / "a.parquet", range(4), label=lambda n: [n])
+    with pytest.raises(DataError, match=r"'label' is list<.*>, expected integers or words"):
+        load_table(source)
+    write_parquet(tmp_path / "a.parquet", range(4))
+    write_parquet(tmp_path / "b.parquet", range(4), label=str)
+    write_parquet(tmp_path / "c.parquet", range(4), label=None)
+    write_parquet(tmp_path / "d.parquet", range(4), plain=True)
+    with pytest.raises(DataError) as caught:
+        load_table(source)
+    lines = str(caught.value).splitlines()
+    assert [line.split(".parquet: ")[1][:16] for line in lines if line.startswith("  -")] == [
+        "label is string,", "label is missing", "image is bytes, ",
+    ]  # fmt: skip
+
+
 def test_a_group_of_parquet_rows_is_read_about_once_in_whatever_order_images_are_wanted(
     tmp_path, monkeypatch
 ):

@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,14 @@ from efn_compose.data.decoding.decode import decode_bytes
 from efn_compose.data.identity import file_identity
 from efn_compose.data.sources.shards import find_names, float_labels, numbered, shard_files
 from efn_compose.data.table import UNLABELLED, ImageError, ImageTable, printable
-from efn_compose.errors import ConfigError, DataError
+from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
 
 #: Groups of rows whose images are kept at a time.
 _GROUPS_KEPT = 4
+#: Differences between files that a message lists.
+_LISTED = 10
+#: Columns that hold encoded images.
+_BYTES, _STRUCTURE = "bytes", "a structure with 'bytes'"
 
 
 def load_parquet(
@@ -51,9 +55,9 @@ def load_parquet(
     names = find_names(
         source, {field.name: str(field.type) for field in schema}, columns, needs_labels
     )
-    image = schema.field(names["image"]).type
-    is_structure = pa.types.is_struct(image) and image.get_field_index("bytes") >= 0
-    if not (is_structure or pa.types.is_binary(image) or pa.types.is_large_binary(image)):
+    _require_alike(source, files, opened, names)
+    image = _kind(schema, names["image"])
+    if image not in (_BYTES, _STRUCTURE):
         raise DataError(
             f"{source}: the image {names['image']!r} is {image}, expected bytes, or a structure "
             "with 'bytes'."
@@ -68,12 +72,12 @@ def load_parquet(
         labels, class_names = _labels(source, tables, names["label"], schema, needs_labels)
     groups, group_names = None, None
     if "patient" in names:
-        groups, group_names = numbered(source, *_values(tables, names["patient"]), True)
+        groups, group_names = numbered(source, *_values(source, tables, names["patient"]), True)
     sizes = [
         [one.metadata.row_group(n).num_rows for n in range(one.num_row_groups)] for one in opened
     ]
     return ImageTable(
-        images=ParquetImages(files, sizes, names["image"], is_structure),
+        images=ParquetImages(files, sizes, names["image"], image == _STRUCTURE),
         labels=labels,
         class_names=class_names,
         name=source,
@@ -175,6 +179,41 @@ def _open(file: Path) -> Any:
         ) from None
 
 
+def _require_alike(
+    source: str, files: Sequence[Path], opened: Sequence[Any], names: Mapping[str, str]
+) -> None:
+    """Raise `DataError` unless all files have the columns that are read, with one type each."""
+    first, *others = (one.schema_arrow for one in opened)
+    problems = [
+        f"- {printable(file)}: {name} is {found}, expected {expected}"
+        for file, schema in zip(files[1:], others, strict=True)
+        for name in sorted(names.values())
+        if (found := _kind(schema, name)) != (expected := _kind(first, name))
+    ]
+    if problems:
+        raise DataError(
+            describe_problems(
+                f"{source}: its files differ. The first one is {printable(files[0])}.",
+                first_of(problems, _LISTED),
+                "Name files of one kind, or write these alike.",
+            )
+        )
+
+
+def _kind(schema: Any, name: str) -> str:
+    """Return the type of a column in words; of what holds an image's bytes, only that it does."""
+    import pyarrow as pa
+
+    if name not in schema.names:
+        return "missing"
+    kind = schema.field(name).type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return _BYTES
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return _STRUCTURE
+    return str(kind)
+
+
 def _columns(file: Path, opened: Any, names: Sequence[str]) -> Any:
     import pyarrow as pa
 
@@ -184,22 +223,30 @@ def _columns(file: Path, opened: Any, names: Sequence[str]) -> Any:
         raise DataError(f"{file}: damaged ({_first_line(error)}). Copy it again.") from None
 
 
-def _values(tables: Sequence[Any], name: str) -> tuple[np.ndarray, np.ndarray]:
+def _values(source: str, tables: Sequence[Any], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a column's values, and which are known."""
     import pyarrow as pa
 
-    column = pa.chunked_array([chunk for table in tables for chunk in table.column(name).chunks])
+    kind = tables[0].column(name).type
+    chunks = [chunk for table in tables for chunk in table.column(name).chunks]
+    column = pa.chunked_array(chunks, type=kind)
     is_known = np.asarray(column.is_valid().to_numpy(zero_copy_only=False), bool)
-    if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
-        return np.asarray(column.cast(pa.int64()).fill_null(0).to_numpy()), is_known
-    texts = column.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
+    try:
+        if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+            return np.asarray(column.cast(pa.int64()).fill_null(0).to_numpy()), is_known
+        texts = column.cast(pa.string()).fill_null("").to_numpy(zero_copy_only=False)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{source}: the column {name!r} is {kind}, expected integers or words ({_first_line(error)}). "
+            "Name another one: data.columns = ['label=NAME']."
+        ) from None
     return np.asarray(texts, dtype=object), is_known
 
 
 def _labels(
     source: str, tables: Sequence[Any], name: str, schema: Any, needs_labels: bool
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    values, is_known = _values(tables, name)
+    values, is_known = _values(source, tables, name)
     names = _class_names(schema, name)
     if not names or values.dtype == object:
         return numbered(source, values, is_known, needs_labels)
