@@ -69,6 +69,15 @@ def read_arrays(
     return found
 
 
+def array_names(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of a `.npz` file's arrays, sorted; none where it cannot be read."""
+    try:
+        with open_zip(path) as archive:
+            return sorted(member.removesuffix(".npy") for member in archive.namelist())
+    except UnreadableCheckpointError:
+        return []
+
+
 def seal(path: Path) -> None:
     """Put the CRC-32 of a `.npy` file behind its array, where `numpy.load` does not look.
 

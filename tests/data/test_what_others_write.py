@@ -355,3 +355,26 @@ def test_a_message_about_labels_says_nothing_of_folders(images):
     with pytest.raises(DataError) as caught:
         load_table(table(images, rows(["a", "", "b", "a", "b", "a"])))
     assert "a row cannot be used" in str(caught.value) and "looked for" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (
+            {"x_train": [0], "y_train": [1]},
+            "no array 'images' in the file (it has x_train, y_train)",
+        ),
+        ({"labels": ["a", "", "b"]}, "'labels': 1 are empty; each image needs one"),
+        ({"labels": [0, 1, 0], "class_names": ["a", "a"]}, "'class_names': a more than once"),
+        (
+            {"labels": ["a", "c", "a"], "class_names": ["a", "b"]},
+            "'class_names': no c, which labels",
+        ),
+    ],
+)
+def test_npz_names_what_its_words_miss(tmp_path, arrays, words):
+    images = {} if "x_train" in arrays else {"images": np.zeros((3, 4, 4, 3), np.uint8)}
+    np.savez(tmp_path / "d.npz", **images, **arrays)
+    with pytest.raises(DataError) as caught:
+        load_table(f"npz:{tmp_path / 'd.npz'}")
+    assert words in str(caught.value)

@@ -1,6 +1,7 @@
 """A NumPy archive with the arrays `images` and `labels`."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from efn_compose.data.table import (
     number_labels,
 )
 from efn_compose.errors import DataError, RunError, describe_problems
-from efn_compose.store.arrays import read_arrays
+from efn_compose.store.arrays import array_names, read_arrays
+
+#: Names that a message lists.
+_LISTED = 10
 
 
 def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> ImageTable:
@@ -38,7 +42,7 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
     """
     arrays, problems = _read(Path(path))
     problems += [
-        f"- no array {name!r} in the file (it has {', '.join(sorted(arrays)) or 'none'})"
+        f"- no array {name!r} in the file (it has {_listed(array_names(path))})"
         for name in (("images", "labels") if needs_labels else ("images",))
         if name not in arrays and not any(f"{name!r}" in problem for problem in problems)
     ]
@@ -65,6 +69,11 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
         group_names=group_names,
         masks=arrays.get("masks"),
     )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return (", ".join(names[:_LISTED]) or "none") + more
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -118,8 +127,26 @@ def _check(arrays: dict[str, np.ndarray]) -> list[str]:
             f"- 'masks': expected uint8 {images.shape[:3]}, one pixel for each of the images', "
             f"received {masks.dtype} {masks.shape}"
         )
-    names = arrays.get("class_names")
-    if names is None or labels is None or labels.dtype.kind not in "iub" or not labels.size:
+    return problems + _name_problems(labels, arrays.get("class_names"))
+
+
+def _name_problems(labels: np.ndarray | None, names: np.ndarray | None) -> list[str]:
+    """Return what is wrong with labels as names of classes."""
+    problems: list[str] = []
+    if labels is not None and labels.dtype.kind == "U" and (labels == "").any():
+        problems.append(f"- 'labels': {int((labels == '').sum())} are empty; each image needs one")
+    if names is None or labels is None or not labels.size:
+        return problems
+    words = [str(name) for name in names.ravel()]
+    twice = sorted(word for word, count in Counter(words).items() if count > 1)
+    if twice:
+        problems.append(f"- 'class_names': {_listed(twice)} more than once")
+    if labels.dtype.kind == "U":
+        unknown = sorted(set(labels.tolist()) - set(words))
+        if unknown:
+            problems.append(f"- 'class_names': no {_listed(unknown)}, which labels say")
+        return problems
+    if labels.dtype.kind not in "iub":
         return problems
     if names.ndim != 1 or labels.min() < 0 or labels.max() >= len(names):
         problems.append(
