@@ -40,6 +40,21 @@ def write_honest(folder: Path, rows: RowTable, judged: Mapping[str, Judged]) -> 
             store.add(Column(name), shares)
 
 
+def read_method(folder: Path) -> str:
+    """Return the method that a finished ensemble submits.
+
+    Args:
+        folder: Its run folder.
+
+    Raises:
+        DataError: It is none, or not finished.
+    """
+    try:
+        return str(json.loads((folder / "result.json").read_text("utf-8"))["written"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{folder}: no finished ensemble ({error}).") from None
+
+
 def read_other(folder: Path, rows: RowTable) -> OtherEnsemble:
     """Read a finished ensemble.
 
@@ -50,10 +65,7 @@ def read_other(folder: Path, rows: RowTable) -> OtherEnsemble:
     Raises:
         DataError: It is none, not finished, or on other rows.
     """
-    try:
-        method = json.loads((folder / "result.json").read_text("utf-8"))["written"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: no finished ensemble ({error}).") from None
+    method = read_method(folder)
     store = PredictionStore(folder / HONEST_FOLDER)
     refuse_other_rows(rows, store.rows, str(folder))
     names = [column.name for column in store.columns]

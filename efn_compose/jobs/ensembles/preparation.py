@@ -16,10 +16,10 @@ from efn_compose.errors import ConfigError
 from efn_compose.jobs.ensembles.columns import Members, read_members
 from efn_compose.jobs.ensembles.labelled import labelled_images, told_by_files
 from efn_compose.jobs.ensembles.options import EnsembleConfig
-from efn_compose.jobs.ensembles.other import OtherEnsemble, read_other
+from efn_compose.jobs.ensembles.other import OtherEnsemble, read_method, read_other
 from efn_compose.jobs.ensembles.stacking.pooled import load_bodies
 from efn_compose.jobs.ensembles.stacking.portfolio import StackModel, load_portfolio
-from efn_compose.jobs.ensembles.stacking.tabular import FurtherColumns, read_further
+from efn_compose.jobs.ensembles.stacking.tabular import FurtherColumns, read_further, read_table
 from efn_compose.jobs.predictions.job import views_of
 from efn_compose.jobs.predictions.submission import Template, read_template
 from efn_compose.jobs.stored_run import StoredConfig
@@ -85,6 +85,31 @@ class PreparedEnsemble:
         }
 
 
+def check_settings(config: EnsembleConfig) -> None:
+    """Refuse settings of an ensemble that no trainings could suit.
+
+    Args:
+        config: Its trainings need not be there yet.
+
+    Raises:
+        EfnComposeError: Settings exclude each other, or a file that they name cannot be used.
+    """
+    require_parquet()
+    options = config.ensemble
+    if options.method == "rank_mean" and options.measure != "auc":
+        raise ConfigError(
+            f"ensemble.method = 'rank_mean' gives ranks and has no {options.measure}. Set "
+            "ensemble.measure = 'auc', or choose another method."
+        )
+    if config.stack.is_asked:
+        load_portfolio(config.stack.portfolio)
+        if config.stack.table:
+            read_table(Path(config.stack.table).expanduser())
+    load_bodies(config.stack.features, options.runs)
+    if options.against:
+        read_method(Path(options.against).expanduser())
+
+
 def prepare_ensemble(
     config_path: str | os.PathLike[str] | None, overrides: Sequence[str] = ()
 ) -> PreparedEnsemble:
@@ -94,13 +119,8 @@ def prepare_ensemble(
         EfnComposeError: Anything that would stop the job later.
     """
     config = load_config(config_path, overrides, EnsembleConfig)
-    require_parquet()
+    check_settings(config)
     options = config.ensemble
-    if options.method == "rank_mean" and options.measure != "auc":
-        raise ConfigError(
-            f"ensemble.method = 'rank_mean' gives ranks and has no {options.measure}. Set "
-            "ensemble.measure = 'auc', or choose another method."
-        )
     members = read_members(options.runs)
     if not config.data.source:
         raise ConfigError(

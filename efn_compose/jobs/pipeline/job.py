@@ -152,6 +152,20 @@ def run_pipeline(
         return _Pipeline(prepared, folder, alarm, quiet, say).run()
 
 
+def shorter_hours(own: float, left: float) -> float:
+    """Return the hours of a chapter that may have a limit of its own.
+
+    Args:
+        own: As the story says; 0: no limit.
+        left: Until the pipeline's end.
+
+    Example:
+        >>> shorter_hours(0.5, 8.0), shorter_hours(0.0, 8.0), shorter_hours(9.0, 8.0)
+        (0.5, 8.0, 8.0)
+    """
+    return min(own, left) if own else left
+
+
 class _Pipeline:
     """One run of a pipeline."""
 
@@ -212,7 +226,8 @@ class _Pipeline:
         with attempting(self.folder, chapter.name) as attempt, ExitStack() as until_it_ends:
             if chapter.verb == "ensemble" and self.alarm.hours_left():
                 # It ends by itself, with what it has.
-                settings["budget.hours"] = self.alarm.hours_left()
+                own = float(settings.get("budget.hours", 0))
+                settings["budget.hours"] = shorter_hours(own, self.alarm.hours_left())
                 until_it_ends.enter_context(self.alarm.silent())
             ended = verb.run(overrides_of(settings), is_begun, self.quiet)
             for kind, name in ((PLAN_B, PLAN_B_FILE), (SUBMISSION, SUBMISSION_FILE)):

@@ -156,6 +156,20 @@ def _load_table(
         raise type(error)(re.sub(r"\bdata\.(?=columns|folder)", f"{section}.", words)) from None
 
 
+def check_table(config: PretrainConfig, table: ImageTable) -> None:
+    """Raise `ConfigError` unless the unlabelled images name the patients that a method asks for.
+
+    Args:
+        config: All settings.
+        table: The images.
+    """
+    if config.pretrain.positives == "patient" and table.groups is None:
+        raise ConfigError(
+            f'pretrain.positives = "patient": {table.name} names no patients. A table (csv:PATH) has '
+            "a column for them; unlabelled.columns = patient=NAME names it."
+        )
+
+
 def prepare_images(
     config: PretrainConfig, *, show_progress: bool = True
 ) -> tuple[PretrainImages, Sequence[Unreadable]]:
@@ -176,11 +190,7 @@ def prepare_images(
             "npz:PATH, digits or fashion_mnist."
         )
     table = _load_table("unlabelled", options, needs_labels=False)
-    if config.pretrain.positives == "patient" and table.groups is None:
-        raise ConfigError(
-            f'pretrain.positives = "patient": {table.name} names no patients. A table (csv:PATH) has '
-            "a column for them; unlabelled.columns = patient=NAME names it."
-        )
+    check_table(config, table)
     unreadable: list[Unreadable] = []
     if options.unreadable_share:
         table, unreadable = skip_unreadable(

@@ -126,6 +126,21 @@ def first_weights(config: PretrainConfig) -> Donor:
     return donor
 
 
+def check_count(config: PretrainConfig, count: int) -> None:
+    """Raise `ConfigError` unless the unlabelled images fill a batch.
+
+    Args:
+        config: All settings.
+        count: Images to learn from.
+    """
+    batch = config.pretrain.batch_size
+    if count < batch:
+        raise ConfigError(
+            f"{count} unlabelled images do not fill one batch of {batch}. Give more images, or set "
+            f"pretrain.batch_size = {max(count, 2)} or less."
+        )
+
+
 def prepare_pretraining(
     config_path: str | os.PathLike[str] | None,
     overrides: Sequence[str] = (),
@@ -140,11 +155,6 @@ def prepare_pretraining(
     config = load_config(config_path, overrides, PretrainConfig)
     donor = first_weights(config)
     images, unreadable = prepare_images(config, show_progress=show_progress)
-    count, batch = len(images.unlabelled), config.pretrain.batch_size
-    if count < batch:
-        raise ConfigError(
-            f"{count} unlabelled images do not fill one batch of {batch}. Give more images, or set "
-            f"pretrain.batch_size = {max(count, 2)} or less."
-        )
+    check_count(config, len(images.unlabelled))
     folder = config.run.folder(config_path, "pretrain")
     return PreparedPretraining(config, donor, images, unreadable, folder)

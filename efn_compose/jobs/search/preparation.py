@@ -81,29 +81,14 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     donors = load_donors(config.donors.files, config.donors.variant)
     for donor in donors:
         donor.refuse_parts("a search")
-    if len(donors) * (1 + config.donors.siblings) < 2 and not config.kind.trains_on:
-        raise ConfigError(
-            "donors.files names one donor and donors.siblings is 0: there is nothing to compose. "
-            "Add a donor of the same network, --set donors.siblings=2, or let it train on with "
-            "--set search.kind=halving."
-        )
+    check_settings(config)
     if config.search.granularity == "filter" and config.donors.align == "never":
         _require_one_basis(donors)
     if config.search.granularity in ShareGenomeSpace.granularities:
         _require_relatives(config, donors)
-    elif config.kind.share_setting:
-        raise ConfigError(
-            f"{config.kind.share_setting} moves shares. Received search.granularity = "
-            f"{config.search.granularity!r}; set it to 'stage_share' or 'block_share'."
-        )
     if config.output.nest_into:
         # Found out now, not after a night of search.
         plan_nesting([donors[0].spec], arch_spec(config.output.nest_into))
-    if config.augment.grid and config.data.size % config.augment.grid_cells:
-        raise ConfigError(
-            f"augment.grid_cells = {config.augment.grid_cells} must divide data.size. Received: "
-            f"{config.data.size}."
-        )
     if not config.executor.address:
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, donors, 0).check("fitness.batch_size")
@@ -113,15 +98,45 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     return Prepared(config, donors, data, folder)
 
 
-def _require_relatives(config: RunConfig, donors: Sequence[Donor]) -> None:
-    """Refuse donors that have no common ancestor, and searches that do not move shares."""
-    granularity, ancestor = config.search.granularity, config.donors.ancestor
-    if config.kind.trains_on:
+def check_settings(config: RunConfig) -> None:
+    """Refuse settings of a search that no donors and no images could suit.
+
+    Args:
+        config: With donors named, which need not be there yet.
+
+    Raises:
+        ConfigError: The settings exclude each other.
+    """
+    granularity = config.search.granularity
+    count = len(config.donors.files) * (1 + config.donors.siblings)
+    if count < 2 and not config.kind.trains_on:
         raise ConfigError(
-            f"search.kind = {config.search.kind!r} makes donors of trained candidates, which have no "
-            f"ancestor among the donors. Received search.granularity = {granularity!r}; choose a "
-            "search over compositions, such as --set search.kind=genetic, or another granularity."
+            "donors.files names one donor and donors.siblings is 0: there is nothing to compose. "
+            "Add a donor of the same network, --set donors.siblings=2, or let it train on with "
+            "--set search.kind=halving."
         )
+    if granularity in ShareGenomeSpace.granularities:
+        if config.kind.trains_on:
+            raise ConfigError(
+                f"search.kind = {config.search.kind!r} makes donors of trained candidates, which have "
+                f"no ancestor among the donors. Received search.granularity = {granularity!r}; choose "
+                "a search over compositions, such as --set search.kind=genetic, or another granularity."
+            )
+    elif config.kind.share_setting:
+        raise ConfigError(
+            f"{config.kind.share_setting} moves shares. Received search.granularity = "
+            f"{granularity!r}; set it to 'stage_share' or 'block_share'."
+        )
+    if config.augment.grid and config.data.size % config.augment.grid_cells:
+        raise ConfigError(
+            f"augment.grid_cells = {config.augment.grid_cells} must divide data.size. Received: "
+            f"{config.data.size}."
+        )
+
+
+def _require_relatives(config: RunConfig, donors: Sequence[Donor]) -> None:
+    """Refuse donors that have no common ancestor."""
+    granularity, ancestor = config.search.granularity, config.donors.ancestor
     names = [donor.name for donor in donors]
     if ancestor and ancestor not in names:
         raise ConfigError(

@@ -19,6 +19,7 @@ from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.cells import Cell
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images
 from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.jobs.trainings.purpose import check_purpose
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weights.parts import refuse_parts
 
@@ -102,7 +103,7 @@ def prepare_trainings(
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, specs, 0).check("train.batch_size")
     images = prepare_images(config, show_progress=show_progress)
-    _check_recipe(config, source, images)
+    check_purpose(config, source, images.folded)
     donors = {
         target: source
         if target == source.spec.variant
@@ -139,14 +140,3 @@ def _check_parts(source: Donor, config: TrainConfig) -> None:
     known = (DECODER,) if config.objective.kind == "segment" else ()
     others = [name for name in source.parts if name not in known]
     refuse_parts(source.name, others, "this training")
-
-
-def _check_recipe(config: TrainConfig, source: Donor, images: PreparedImages) -> None:
-    """Find out now what each training would find out."""
-    from efn_compose.jobs.trainings.purpose import check_purpose
-    from efn_compose.train.recipe.inputs import check_sizes
-    from efn_compose.train.recipe.optimizers.table import make_optimizer
-
-    make_optimizer(config.train, config.train.learning_rate)
-    check_sizes(config.train, config.augment, config.data.size)
-    check_purpose(config, source, images.folded)

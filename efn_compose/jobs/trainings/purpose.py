@@ -12,6 +12,30 @@ from efn_compose.jobs.trainings.options import TrainConfig
 _UNDONE = ("none", "flip", "flips", "dihedral")
 
 
+def check_settings(config: TrainConfig, classes: int) -> None:
+    """Raise `ConfigError` where a recipe suits no weights and no images of so many classes.
+
+    Nothing is made on a device: how many threads TensorFlow has may be decided later.
+
+    Args:
+        config: Of the run; its weights need not be there yet.
+        classes: That labels tell apart; of masks they are not looked at.
+    """
+    from efn_compose.train.objectives.losses import class_weights
+    from efn_compose.train.recipe.inputs import check_sizes
+    from efn_compose.train.recipe.optimizers.table import optimizer_class
+    from efn_compose.train.semi.mean_teacher import teacher_options
+
+    optimizer_class(config.train)
+    check_sizes(config.train, config.augment, config.data.size)
+    if config.objective.kind == "segment":
+        _check_mask_settings(config)
+        return
+    class_weights(config.train, np.eye(classes))
+    if config.semi.method == "mean-teacher":
+        teacher_options(config.train)
+
+
 def check_purpose(config: TrainConfig, source: Donor, images: FoldedImages) -> None:
     """Raise an error where each training would.
 
@@ -20,18 +44,15 @@ def check_purpose(config: TrainConfig, source: Donor, images: FoldedImages) -> N
         FurtherPartError: A decoder of another kind than is asked for.
         DataError: Labels or masks that cannot be learnt.
     """
+    from efn_compose.train.objectives.classification import Classification, require_every_class
+    from efn_compose.train.recipe.optimizers.table import make_optimizer
+
+    check_settings(config, len(images.class_names))
+    make_optimizer(config.train, config.train.learning_rate)
     if config.objective.kind == "segment":
         _check_masks(config, source, images)
         return
-    from efn_compose.train.objectives.classification import Classification, require_every_class
-    from efn_compose.train.objectives.losses import class_weights
-    from efn_compose.train.semi.mean_teacher import teacher_options
-
-    classes = len(images.class_names)
-    Classification(classes, config.train)
-    class_weights(config.train, np.eye(classes))
-    if config.semi.method == "mean-teacher":
-        teacher_options(config.train)
+    Classification(len(images.class_names), config.train)
     if "auc" in (config.data.metric, config.train.monitor):
         # Of every fold now: a worker would find out when it comes to that fold.
         for fold in range(config.validation.folds):
@@ -40,10 +61,7 @@ def check_purpose(config: TrainConfig, source: Donor, images: FoldedImages) -> N
             )
 
 
-def _check_masks(config: TrainConfig, source: Donor, images: FoldedImages) -> None:
-    from efn_compose.train.objectives.segmentation import Segmentation
-
-    classes = len(images.mask_names)
+def _check_mask_settings(config: TrainConfig) -> None:
     if config.semi.method != "none":
         raise ConfigError(
             f"semi.method = {config.semi.method!r} learns from images without labels, and "
@@ -54,6 +72,12 @@ def _check_masks(config: TrainConfig, source: Donor, images: FoldedImages) -> No
             f"tta.views = {config.tta.views!r}, tta.merge = {config.tta.merge!r}: masks need views that "
             f"can be laid back on their image ({', '.join(_UNDONE)}), merged by 'mean' or 'median'."
         )
+
+
+def _check_masks(config: TrainConfig, source: Donor, images: FoldedImages) -> None:
+    from efn_compose.train.objectives.segmentation import Segmentation
+
+    classes = len(images.mask_names)
     chosen_decoder(source, config.objective.decoder, classes)
     objective = Segmentation(classes, config.train, config.objective)
     objective.check(images.part(0)[0])

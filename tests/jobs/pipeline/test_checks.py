@@ -10,7 +10,13 @@ from efn_compose.errors import ConfigError
 from efn_compose.jobs.pipeline.estimate import estimate_time
 from efn_compose.jobs.pipeline.job import prepare_pipeline
 
-SEARCH = '[magic]\nverb = "evolve"\ndonors.files = ["{relative}"]\ndata.source = "digits"\n'
+SEARCH = """
+[magic]
+verb = "evolve"
+donors.files = ["{relative}"]
+donors.siblings = 2
+data.source = "digits"
+"""
 MORE = """
 [more]
 verb = "train"
@@ -180,6 +186,38 @@ def test_images_that_a_search_cannot_split_or_that_have_no_label_are_named(refus
 def test_trainings_that_make_no_ensemble_are_named(refusal, change, said):
     words = refusal(('["{many}"]', '["{many}", "{more}"]'), more=MORE, overrides=[change])
     assert said in words
+
+
+def test_what_a_verb_would_refuse_later_is_refused_before_the_first_chapter(refusal, place):
+    (place / "template.csv").write_text("id,a\nnobody,0\n")
+    for overrides, said in (
+        (["many.objective.kind=segment"], "answer: ensemble.runs reads {many}, which learns masks"),
+        (["many.tta.views=flip", "many.tta.merge=rank"], "whose answers are ranks"),
+        (["answer.ensemble.method=rank_mean"], "answer: ensemble.method = 'rank_mean'"),
+        (["answer.stack.portfolio=none.toml"], "answer: none.toml: no portfolio there"),
+        (["answer.stack.portfolio=default", "answer.stack.table=none.csv"], "answer: none.csv:"),
+        ([f"answer.ensemble.template={place}/template.csv"], "ids have no image, such as nobody"),
+        (["answer.ensemble.against=none"], "answer: none: no finished ensemble"),
+        (["many.validation.file=none.csv"], "many: none.csv: no such file"),
+        (["many.semi.method=noisy-student"], "many: semi.method = 'noisy-student'"),
+        (["many.train.optimizer=adamm"], "many: train.optimizer: allowed"),
+        (
+            ["many.augment.grid=0.5", "many.augment.grid_cells=7"],
+            "many: augment.grid_cells = 7 must",
+        ),
+        (["relative.pretrain.batch_size=64"], "relative: 48 unlabelled images do not fill"),
+        (["relative.pretrain.positives=patient"], "names no patients"),
+        (["relative.pretrain.methods=cyclegan"], "has the classes 0, 1, 2, 3. Name two"),
+    ):
+        words = refusal(overrides=overrides)
+        assert said in words and ": 1 problem; nothing was written" in words, words
+    words = refusal(
+        more=SEARCH + '[last]\nverb = "predict"\npredict.source = "digits"\n'
+        'predict.networks = ["{magic}"]\n',
+        overrides=["magic.donors.siblings=0"],
+    )
+    assert "magic: donors.files names one donor and donors.siblings is 0" in words
+    assert "last: predict.networks reads {magic}, whose weights have no classifier" in words
 
 
 def test_trainings_of_equal_folds_make_an_ensemble(place, tmp_path):

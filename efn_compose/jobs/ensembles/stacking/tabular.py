@@ -36,6 +36,18 @@ class FurtherColumns:
     notes: tuple[str, ...]
 
 
+def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return header and lines of a table of further columns.
+
+    Args:
+        path: CSV, UTF-8, with a header.
+
+    Raises:
+        DataError: Not such a table.
+    """
+    return read_rows(path, "a header, a column of image names, and further columns")
+
+
 def read_further(
     path: Path, rows: Sequence[str], images: Sequence[str], labels: np.ndarray
 ) -> FurtherColumns:
@@ -57,7 +69,7 @@ def read_further(
     Raises:
         DataError: Not such a table, or images without a line; all problems are listed.
     """
-    header, lines = read_rows(path, "a header, a column of image names, and further columns")
+    header, lines = read_table(path)
     ids = [line[0] for line in lines]
     problems: list[str] = []
     places: list[list[int]] = []

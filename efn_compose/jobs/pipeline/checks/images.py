@@ -24,28 +24,27 @@ _LISTED = 5
 Tables = Mapping[str, ImageTable | str]
 
 
-def wrong_images(story: Story, configs: Mapping[str, Any], images: dict[str, int]) -> list[str]:
+def wrong_images(
+    story: Story, configs: Mapping[str, Any], tables: dict[str, ImageTable | str]
+) -> list[str]:
     """Return problems of images, chapter by chapter.
 
     Args:
         story: The story.
         configs: Configuration of each chapter, by its name.
-        images: Receives the number of images of each source, by "chapter section.key".
+        tables: Receives the images of each source or what is wrong with them, by "chapter section.key".
     """
     problems = []
-    tables: dict[str, ImageTable | str] = {}
     read: dict[tuple[str, tuple[str, ...], str], ImageTable | str] = {}
     for chapter in story.chapters:
         for key in _SOURCES:
             asked = _asked(configs[chapter.name], key)
             if not asked[0]:
                 continue
-            table = read[asked] = read[asked] if asked in read else _table(*asked)
+            table = read[asked] = read[asked] if asked in read else read_source(*asked)
             tables[f"{chapter.name} {key}"] = table
             if isinstance(table, str):
                 problems.append(f"- {chapter.name}: {key}: {table}")
-            else:
-                images[f"{chapter.name} {key}"] = len(table)
     folds = _Folds(configs, tables)
     return [
         *problems,
@@ -158,8 +157,14 @@ def _asked(config: Any, key: str) -> tuple[str, tuple[str, ...], str]:
     return str(getattr(section, field, "")), columns, getattr(section, "folder", "")
 
 
-def _table(source: str, columns: tuple[str, ...], folder: str) -> ImageTable | str:
-    """Return the images of a source, or what is wrong with it."""
+def read_source(source: str, columns: tuple[str, ...] = (), folder: str = "") -> ImageTable | str:
+    """Return the images of a source, or what is wrong with it.
+
+    Args:
+        source: As for `load_table`.
+        columns: As for `load_table`.
+        folder: As for `load_table`.
+    """
     try:
         return load_table(source, columns, folder, needs_labels=False)
     except EfnComposeError as error:

@@ -8,6 +8,7 @@ from typing import Any
 from efn_compose.analysis.charts.figures import count
 from efn_compose.arch import ArchSpec
 from efn_compose.config import check_config
+from efn_compose.data import ImageTable
 from efn_compose.data.cache.place import FOLDER_VARIABLE, cache_folder, list_cache
 from efn_compose.donors.licences import licences_of
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
@@ -24,6 +25,7 @@ from efn_compose.jobs.pipeline.chapters import (
 )
 from efn_compose.jobs.pipeline.checks.images import NEEDED_SOURCES, wrong_images
 from efn_compose.jobs.pipeline.checks.networks import impossible_nestings, wrong_normalisation
+from efn_compose.jobs.pipeline.checks.settings import wrong_settings
 from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.jobs.pipeline.work import Counted, Work
 from efn_compose.jobs.search.preparation import load_entry
@@ -76,15 +78,17 @@ def check_story(story: Story, folder: Path) -> Checked:
     problems = list(dict.fromkeys(problems))
     specs: dict[str, ArchSpec] = {}
     licences: dict[str, tuple[str, ...]] = {}
-    images: dict[str, int] = {}
+    tables: dict[str, ImageTable | str] = {}
     work: dict[str, Work] = {}
     cached = 0
     if not problems:
         problems += [
             *_wrong_weights(story, specs, licences),
             *wrong_normalisation(story, configs, specs),
-            *wrong_images(story, configs, images),
+            *wrong_images(story, configs, tables),
+            *wrong_settings(story, configs, tables),
         ]
+    images = {key: len(table) for key, table in tables.items() if isinstance(table, ImageTable)}
     if not problems:
         counted = Counted(story, configs, specs, images, Machine.here())
         problems += impossible_nestings(counted)

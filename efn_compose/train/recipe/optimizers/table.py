@@ -25,6 +25,27 @@ def optimizer_classes() -> dict[str, type[keras.optimizers.Optimizer]]:
     return found | {"adam": SharedAdam, "adamw": SharedAdamW, "padam": PAdam}
 
 
+def optimizer_class(options: TrainOptions) -> type[keras.optimizers.Optimizer]:
+    """Return the class of the optimizer that the options name.
+
+    Args:
+        options: Of them the name.
+
+    Raises:
+        ConfigError: There is no such optimizer.
+    """
+    classes = optimizer_classes()
+    name = options.optimizer.lower()
+    if name not in classes:
+        close = difflib.get_close_matches(name, classes, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(
+            f"train.optimizer: allowed {', '.join(sorted(classes))}. "
+            f"Received: {options.optimizer!r}.{hint}"
+        )
+    return classes[name]
+
+
 def make_optimizer(options: TrainOptions, rate: float) -> keras.optimizers.Optimizer:
     """Return the optimizer that the options name.
 
@@ -39,22 +60,14 @@ def make_optimizer(options: TrainOptions, rate: float) -> keras.optimizers.Optim
         >>> type(make_optimizer(TrainOptions(optimizer="sgd"), 0.1)).__name__
         'SGD'
     """
-    classes = optimizer_classes()
-    name = options.optimizer.lower()
-    if name not in classes:
-        close = difflib.get_close_matches(name, classes, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ConfigError(
-            f"train.optimizer: allowed {', '.join(sorted(classes))}. "
-            f"Received: {options.optimizer!r}.{hint}"
-        )
+    kind = optimizer_class(options)
     settings: dict[str, Any] = {"learning_rate": float(rate)}
     if options.weight_decay:
         settings["weight_decay"] = options.weight_decay
     if options.clip_norm:
         settings["global_clipnorm"] = options.clip_norm
     try:
-        optimizer = classes[name](**settings | options.optimizer_arguments())
+        optimizer = kind(**settings | options.optimizer_arguments())
     except (TypeError, ValueError) as error:
         raise ConfigError(f"train.optimizer_settings: {options.optimizer}: {error}") from None
     if options.precision == "mixed_float16":
