@@ -44,7 +44,8 @@ _FLAGS = {
     "method": (
         "pretrain.methods",
         "A,B",
-        "vicreg, simclr, byol, rotation, …; several side by side",
+        "vicreg (default), simclr, byol, simsiam, rotation, autoencoder, colourisation, vqvae, gan, "
+        "cyclegan; several side by side",
     ),
     "train": ("pretrain.learns", "WHAT", "all, or norm: BatchNorm's gamma and beta alone"),
     "seeds": ("pretrain.seeds", "N", "pretrainings per method"),
