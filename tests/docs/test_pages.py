@@ -10,6 +10,7 @@ import pytest
 from random_donors import TINY, random_donor
 from repository import ROOT
 
+import efn_compose
 from efn_compose.cli.shared.command import VERBS, load_verb, verb_parser
 from efn_compose.config import RunConfig, load_config
 from efn_compose.errors import ConfigError
@@ -98,6 +99,15 @@ def test_the_readmes_python_gives_logits(tmp_path, monkeypatch):
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert np.shape(names["logits"]) == (1, 4)
+
+
+def test_the_python_page_says_where_each_name_is_imported_from():
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    entry = r"^::: \S+\.(\w+)$(\n    options:\n      show_root_full_path: true$)?"
+    before, pieces = page.split("## The pieces of a training")
+    found = re.findall(entry, before + pieces[pieces.index("## Networks") :], re.MULTILINE)
+    top = {name for name, module_shown in found if not module_shown} - {"errors"}
+    assert top == set(efn_compose.__all__) - {"__version__"}
 
 
 def test_the_first_page_lists_every_verb():
