@@ -85,7 +85,7 @@ class Holding:
 
         Raises:
             ConfigError: They are to be in memory, where they do not fit.
-        DataError: Some images cannot be decoded, or the cache cannot be written.
+            DataError: Some images cannot be decoded, or the cache cannot be written.
         """
         ready = _cached_already(images, numbers, size)
         if ready is not None:

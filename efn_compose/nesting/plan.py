@@ -20,8 +20,6 @@ from efn_compose.nesting.compatibility import check_relation
 ExtraRepeats = Literal["end", "interleaved"]
 Positions = Literal["leading", "random"]
 
-#: Layers whose output is added to, or starts, a residual stream.
-
 
 @dataclass(frozen=True)
 class Occupant:

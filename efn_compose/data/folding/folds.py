@@ -15,9 +15,9 @@ from efn_compose.data.folding.fold_quality import FoldQuality, measure_folds
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
 
-#: Rounds over all blocks; later ones rarely find anything.
 #: Classes that a message lists.
 _LISTED = 10
+#: Rounds over all blocks; later ones rarely find anything.
 _ROUNDS = 6
 
 
@@ -94,7 +94,7 @@ def _check(table: ImageTable, counts: np.ndarray, count: int) -> None:
     patients = (counts > 0).sum(axis=0)
     unit = "image" if table.groups is None else "patient"
     problems = [
-        f"- class {name!r} is in {number} {unit}s; {count} folds need {count}"
+        f"- class {name!r} is in {number} {unit}{'' if number == 1 else 's'}; {count} folds need {count}"
         for name, number in zip(table.class_names, patients, strict=True)
         if number < count
     ]

@@ -112,5 +112,5 @@ def test_classes_without_images_and_sets_of_one_class_are_refused(tmp_path):
     groups = np.where(np.arange(30) % 2, 0, np.arange(30))
     labels = np.arange(30) % 2
     np.savez(tmp_path / "patient.npz", images=images, labels=labels, groups=groups)
-    with pytest.raises(DataError, match="class '1' is in 1 patients; 3 folds need 3"):
+    with pytest.raises(DataError, match="class '1' is in 1 patient; 3 folds need 3"):
         make_folds(load_table(f"npz:{tmp_path / 'patient.npz'}"), 3)

@@ -83,7 +83,7 @@ def test_the_seed_decides_and_equal_seeds_agree():
 
 
 def test_rare_classes_and_bad_quality_are_refused_with_the_reason():
-    with pytest.raises(DataError, match="class '1' is in 1 patients; 3 folds need 3"):
+    with pytest.raises(DataError, match="class '1' is in 1 patient; 3 folds need 3"):
         make_folds(table_of([0, 0, 0, 1, 1, 1], [0, 1, 2, 3, 3, 3], 2), 3)
     with pytest.raises(DataError, match="at least 2"):
         make_folds(table_of([0] * 6, None, 1), 3)
