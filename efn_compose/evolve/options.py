@@ -29,7 +29,7 @@ class FinalsOptions:
 
     noise_repeats: int = setting(
         5,
-        "seeds that each donor is run with before the search; their spread is the noise",
+        "seeds of the first and the last donor before the search; their spread is the noise",
         minimum=0,
     )
     finalists: int = setting(4, "best genomes that are run again at the end", minimum=1)
