@@ -66,7 +66,8 @@ class MaskSummary:
         networks: Names of the U-Nets.
         threshold: Of two classes, None for the most probable class.
         foreground: Mean share of pixels that are not background.
-        notes: Sentences about what the source holds beside these images.
+        notes: Sentences about thresholds that differ, and about what the source holds beside these
+            images.
     """
 
     folder: Path
@@ -91,7 +92,9 @@ def find_unets(entries: Sequence[str]) -> list[UNetFile]:
         elif is_weight_file(path):
             with WeightFile(path) as file:
                 if DECODER in file.header.parts:
-                    siblings = _of_run(path.parent) + _of_run(path.parent.parent.parent)
+                    # Of a name without folders the folders above are not in its path.
+                    home = path.resolve().parent
+                    siblings = _of_run(home) + _of_run(home.parent.parent)
                     outputs = file.header.parts[DECODER].settings.get("outputs", 0)
                     said = TrainedFor.of(file.header.provenance, outputs)
                     found.append(_like(path, siblings, said.size))
@@ -134,9 +137,14 @@ def predict_masks(
         >>> predict_masks("runs/isic", "folder:new", "masks").images  # doctest: +SKIP
         120
     """
+    if threshold is not None and not 0 < threshold < 1:
+        raise ConfigError(f"--threshold must lie between 0 and 1. Received: {threshold:g}.")
+    if size and size < 8:
+        raise ConfigError(f"--size must be 8 or more. Received: {size}.")
     given = [entries] if isinstance(entries, str | os.PathLike) else entries
     unets = _all_unets([os.fspath(entry) for entry in given])
-    chosen_size, level = _agreed(unets, size, threshold)
+    chosen_size = _agreed_size(unets, size)
+    level, notes = _agreed_threshold(unets, threshold)
     place = Path(output)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigError(f"-o {place}: masks go to a new folder, and there is something here.")
@@ -144,11 +152,15 @@ def predict_masks(
         raise ConfigError(f"-o {place}: the folder {place.parent} does not exist.")
     check_writable(place)
     table = load_table(data, columns, folder, needs_labels=False)
-    asked = [_Asked(unet, views_of(tta) if tta else unet.tta) for unet in unets]
+    asked = [_Asked(unet, unet.tta if tta is None else views_of(tta)) for unet in unets]
     if len({one.classes for one in asked}) > 1:
         raise ConfigError(
             "The U-Nets differ in classes: "
             + ", ".join(f"{one.name} {one.classes}" for one in asked)
+        )
+    if threshold is not None and asked[0].classes != 2:
+        raise ConfigError(
+            f"--threshold divides two classes; these U-Nets tell {asked[0].classes} apart."
         )
     with TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as partial:
         shares = _draw(asked, table, chosen_size, level, Path(partial), on_images)
@@ -157,7 +169,8 @@ def predict_masks(
         # What the context removes at its end.
         Path(partial).mkdir()
     names = tuple(unet.name for unet in unets)
-    return MaskSummary(place, len(shares), names, level, float(np.mean(shares)), table.notes)
+    notes = (*table.notes, *notes)
+    return MaskSummary(place, len(shares), names, level, float(np.mean(shares)), notes)
 
 
 def _draw(
@@ -268,18 +281,28 @@ def _like(path: Path, siblings: Sequence[UNetFile], size: int) -> UNetFile:
     return UNetFile(path.stem, path, size, TtaOptions(), None)
 
 
-def _agreed(
-    unets: Sequence[UNetFile], size: int, threshold: float | None
-) -> tuple[int, float | None]:
+def _agreed_size(unets: Sequence[UNetFile], size: int) -> int:
     sizes = {size} if size else {unet.size for unet in unets}
     if len(sizes) > 1 or 0 in sizes:
         shown = [f"- {unet.name}: {unet.size or 'not known'}" for unet in unets]
         raise ConfigError(
             describe_problems("Pixels differ or are not known.", shown, "Name them: --size N.")
         )
-    levels = {unet.threshold for unet in unets}
-    chosen = threshold if threshold is not None else (levels.pop() if len(levels) == 1 else None)
-    return sizes.pop(), chosen
+    return sizes.pop()
+
+
+def _agreed_threshold(
+    unets: Sequence[UNetFile], threshold: float | None
+) -> tuple[float | None, tuple[str, ...]]:
+    """Return the threshold that was given, or that all runs chose, and a note where they differ."""
+    levels = dict.fromkeys(unet.threshold for unet in unets)
+    if threshold is not None or len(levels) == 1:
+        return (threshold if threshold is not None else next(iter(levels))), ()
+    shown = ", ".join("none" if level is None else f"{level:g}" for level in levels)
+    return None, (
+        f"the U-Nets' runs chose other thresholds ({shown}), so that every pixel gets its most probable "
+        "class. --threshold X names one for all",
+    )
 
 
 def _batches(

@@ -99,10 +99,19 @@ def end_masks(
     best = [one for one in best if one.seed == best[0].seed]
     found = assess_masks(best, masks, images.folded.mask_names)
     words = assessment_text(found)
-    pictures = _pictures(best, images, names)
     title = f"{prepared.folder.name}: masks of {best[0].variant}"
-    write_text(prepared.folder / "masks.html", mask_page(title, words, pictures))
+    summary = f"{words}\n{_outlines(found)}" if "threshold" in found else words
+    page = mask_page(title, summary, _pictures(best, images, names))
+    write_text(prepared.folder / "masks.html", page)
     return Ending(words, found, path)
+
+
+def _outlines(found: Mapping[str, Any]) -> str:
+    """Return which masks the page shows: at the chosen threshold their scores would flatter."""
+    return (
+        "The outlines below are those of the most probable class, which masks.csv scores. `efn-compose "
+        f"predict` draws new images from a probability of {found['threshold']['chosen']:.2f} on."
+    )
 
 
 def _masks(images: PreparedImages) -> np.ndarray:

@@ -116,7 +116,7 @@ def test_a_worker_of_ray_makes_what_this_process_makes(run, place):
 
 
 @pytest.mark.slow
-def test_new_images_get_masks_of_their_own_size(run, place, capsys):
+def test_new_images_get_masks_of_their_own_size(run, place, capsys, monkeypatch):
     images, masks = discs(6, seed=9)
     (place / "new").mkdir()
     for number, image in enumerate(images):
@@ -149,6 +149,20 @@ def test_new_images_get_masks_of_their_own_size(run, place, capsys):
     assert [unet.size for unet in find_unets([str(file), str(place / "copied.h5")])] == [16, 16]
     with pytest.raises(ConfigError, match=r"here is none.*\n.*tiny\.h5"):
         predict_masks([file, place / "tiny.h5"], f"folder:{place / 'new'}", place / "two")
+    attach(place / "tiny.h5", place / "three.h5", outputs=3)
+    for file_of, changes, said in (
+        (file, {"threshold": 7.0}, "between 0 and 1"),
+        (place / "three.h5", {"threshold": 0.3, "size": 16}, "tell 3 apart"),
+        (file, {"size": -16}, "8 or more"),
+        (file, {"tta": 0}, "1 to 256"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            predict_masks(file_of, f"folder:{place / 'new'}", place / "two", **changes)
+    # A file that was copied away does not know what its run chose.
+    both_files = predict_masks([file, place / "copied.h5"], f"folder:{place / 'new'}", place / "2")
+    assert both_files.threshold is None and "chose other thresholds" in both_files.notes[0]
+    monkeypatch.chdir(file.parent)
+    assert find_unets(["last.h5"])[0].threshold == find_unets([str(file)])[0].threshold is not None
     (place / "new" / "9.png").write_bytes(b"no image")
     (place / "new" / "8.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="2 of 8 images cannot be decoded"):
