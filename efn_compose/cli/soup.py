@@ -114,8 +114,10 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 def _check_output(options: argparse.Namespace) -> None:
     """Refuse to overwrite an input file, before anything is computed."""
+    from efn_compose.jobs.search.preparation import split_entry
+
     target = Path(options.output).resolve()
-    read = [file.rpartition("=")[2] for file in [*options.files, options.ancestor or ""]]
+    read = [split_entry(file)[1] for file in [*options.files, options.ancestor or ""]]
     if any(file and Path(file).resolve() == target for file in read):
         raise ConfigError(f"-o {options.output} would replace a file that is read. Name another.")
     if not target.parent.is_dir():

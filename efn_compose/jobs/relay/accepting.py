@@ -12,6 +12,7 @@ from efn_compose.config import dump_toml
 from efn_compose.errors import ConfigError, DataError, RunError, describe_problems
 from efn_compose.jobs.relay.parcel import IMAGES_FILE, INPUTS, read_entry, unpack
 from efn_compose.jobs.relay.relayed import RelayedJob
+from efn_compose.jobs.search.preparation import split_entry
 from efn_compose.settings.build import parse_override
 from efn_compose.store import write_text
 from efn_compose.store.environment import package_versions
@@ -151,8 +152,11 @@ def settle(folder: Path, job: RelayedJob, config: Any) -> None:
 
 def _placed(entry: str, folder: Path) -> str:
     """Return an entry whose file is in the parcel with its path in a folder."""
-    label, equals, file = entry.rpartition("=")
-    return f"{label}{equals}{folder.resolve() / file}" if file.startswith(f"{INPUTS}/") else entry
+    label, file = split_entry(entry)
+    if not file.startswith(f"{INPUTS}/"):
+        return entry
+    placed = str(folder.resolve() / file)
+    return f"{label}={placed}" if label else placed
 
 
 def _get(config: Any, name: str) -> Any:

@@ -27,6 +27,7 @@ from efn_compose.jobs.relay.legs import (
 )
 from efn_compose.jobs.relay.parcel import (
     IMAGES_FILE,
+    INPUTS,
     RUN,
     read_manifest,
     run_files,
@@ -35,6 +36,7 @@ from efn_compose.jobs.relay.parcel import (
     write_parcel,
 )
 from efn_compose.jobs.relay.relayed import RelayedJob, relayed_job
+from efn_compose.jobs.search.preparation import split_entry
 from efn_compose.store import read_journal, write_text
 from efn_compose.store.atomic import check_writable, remove_partial_files
 from efn_compose.store.environment import describe_environment
@@ -268,13 +270,13 @@ def _pack(verb: str, job: RelayedJob, folder: Path, path: Path, legs: Sequence[L
         value = getattr(getattr(settings, section), key)
         entries = []
         for entry in (value,) if isinstance(value, str) else value:
-            label, equals, file = entry.rpartition("=")
+            label, file = split_entry(entry)
             if not entry or not Path(file).expanduser().is_file():
                 entries.append(entry)  # empty, or package:NAME, which is installed there
                 continue
             inside = f"{len(inputs)}/{Path(file).name}"
             inputs[inside] = Path(file).expanduser()
-            entries.append(f"{label}{equals}inputs/{inside}")
+            entries.append(f"{label}={INPUTS}/{inside}" if label else f"{INPUTS}/{inside}")
         moved[name] = entries
     manifest = {
         "verb": verb,

