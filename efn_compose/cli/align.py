@@ -50,12 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Align and write the donors."""
     from efn_compose.donors.alignment.align import align
-    from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.jobs.search.preparation import load_donors, split_entry
+    from efn_compose.nesting.to_file import refuse_same_file
 
     donors = load_donors(options.files, options.variant)
     reference = _number_of(options.reference, donors)
-    images, _ = read_images(options.images, options, output)
     folder = Path(options.output)
+    for file in options.files:
+        source = Path(split_entry(file)[1]).expanduser()
+        for donor in donors if source.is_file() else ():
+            refuse_same_file(source, folder / f"{donor.name}.h5")
+    images, _ = read_images(options.images, options, output)
     cache = Path(options.cache) if options.cache else folder / ".cache"
     for needed in (folder, cache):
         try:

@@ -225,6 +225,15 @@ def test_align_writes_donors_in_one_basis(tmp_path):
         assert match["after"] > match["before"]
 
 
+def test_align_leaves_the_files_that_it_reads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in (1, 2):
+        random_donor(NANO, seed, classes=5).save(f"nano{seed}.h5")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(["align", "nano1.h5", "other=nano2.h5", "--images", "digits", "-o", "."]) == 1
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.slow
 def test_doctor_reports_versions_as_json():
     from importlib.metadata import version
