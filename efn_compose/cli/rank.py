@@ -10,7 +10,7 @@ from pathlib import Path
 from efn_compose.cli.shared.arguments import SOURCES
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
-from efn_compose.errors import ConfigError, DataError
+from efn_compose.errors import ConfigError
 
 EXAMPLE = "efn-compose rank lite0.h5 lite1.h5 --data fashion_mnist --size 64 --plot rank.png"
 
@@ -42,29 +42,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rank the donors, of any networks and any source, and print the table."""
-    from efn_compose.analysis.rank import plot_rank, rank, rank_table
+    from efn_compose.analysis.rank import check_plot, plot_rank, rank, rank_table
     from efn_compose.data.draw import any_images
     from efn_compose.data.holding import Holding
     from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.store.atomic import atomic_path
 
     if options.size < 8 or options.image_count < 4:
         raise ConfigError(
             "--size must be 8 or more and --image-count 4 or more. "
             f"Received: {options.size}, {options.image_count}."
         )
+    if options.plot:
+        check_plot(Path(options.plot))
     table = read_table(options.data, options, output)
     chosen = any_images(len(table), options.image_count, options.seed)
     images = Holding(copies=1).hold(
         table.images, chosen, options.size, table.name, not output.is_quiet
     )
-    # One at a time: ranking does not need donors of one network, and names may repeat.
+    # One at a time, so that one is in memory; they may be of several networks, and names may repeat.
     donors = (load_donors([file])[0] for file in options.files)
     records = rank(donors, images, table.labels[chosen])
     if options.plot:
-        try:
-            plot_rank(records).savefig(options.plot, dpi=150)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{Path(options.plot)}: cannot be written ({error}).") from None
+        path = Path(options.plot)
+        with atomic_path(path) as partial:
+            plot_rank(records).savefig(partial, format=path.suffix[1:], dpi=150)
     fields = {
         "data": table.name,
         "images": len(chosen),

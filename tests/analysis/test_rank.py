@@ -11,7 +11,7 @@ from efn_compose.analysis.rank import plot_rank, pooled_features, rank, rank_tab
 from efn_compose.arch import arch_spec, default_conventions
 from efn_compose.arch.cost import cost
 from efn_compose.assess.transfer_scores import cosine_neighbours, h_score, log_me
-from efn_compose.errors import DataError
+from efn_compose.errors import ConfigError, DataError
 
 #: With and without gates and repeats.
 SPECS = [*map(two_repeats, ("b-w0.1-d1.1", "v2-b-w0.1-d1.1")), arch_spec("edge-w0.25-d0.3")]
@@ -158,5 +158,9 @@ def test_the_verb_prints_table_and_json(tmp_path, capsys):
     assert {donor["name"] for donor in fields["donors"]} == {"nano0", "nano1"}
     assert fields["images"] == 60
     assert (tmp_path / "rank.png").read_bytes().startswith(b"\x89PNG")
+    # Found out before a donor is read.
+    for plot, said in (("rank.xyz", r"must end in .*\.png"), ("none/rank.png", "does not exist")):
+        with pytest.raises(ConfigError, match=said):
+            run_verb("rank", tmp_path / "none.h5", *words[2:], "--plot", tmp_path / plot)
     assert run_verb("rank", *words) == 0
     assert "nano1" in capsys.readouterr().out
