@@ -146,9 +146,12 @@ def _columns(
 ) -> tuple[list[int | None], list[str]]:
     """Return what each column wants, and the problems."""
     by_name = {name.casefold(): number for number, name in enumerate(class_names)}
-    unknown = [name for name in names if name.casefold() not in by_name]
+    # Of classes that differ in their case alone, each is called by its very name.
+    exact = {name: number for number, name in enumerate(class_names)}
+    places = [exact.get(name, by_name.get(name.casefold())) for name in names]
+    unknown = [name for name, place in zip(names, places, strict=True) if place is None]
     if not unknown:
-        return [by_name[name.casefold()] for name in names], []
+        return places, []
     if len(names) == 1:
         shown = {row[0].casefold() for row in rows} - {""}
         if shown and shown <= by_name.keys() and not _are_numbers(shown, len(class_names)):

@@ -17,6 +17,7 @@ from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.jobs.predictions import batch, stream
+from efn_compose.jobs.predictions.submission import read_template
 from efn_compose.jobs.trainings.answers import read_answers
 
 COUNT = 48
@@ -170,6 +171,12 @@ def test_images_without_labels_fill_a_template_in_its_own_order(place, single, t
     assert header == ["image_name", "target"]
     assert [row[0] for row in filled] == ["ISIC_3", "ISIC_1", "ISIC_4"]
     assert [np.float32(row[1]) for row in filled] == [probability[n, 1] for n in (3, 1, 4)]
+
+
+def test_classes_that_differ_in_their_case_alone_keep_their_columns(tmp_path):
+    (tmp_path / "template.csv").write_text("id,a,A,B\nx,0,0,0\n")
+    found = read_template(tmp_path / "template.csv", ["x.png"], ["A", "a", "b"])
+    assert found.wants == (1, 0, 2)
 
 
 @pytest.mark.slow
