@@ -16,6 +16,7 @@ from efn_compose.cli.shared.arguments import (
     add_overrides,
     add_resume,
     add_setting_flags,
+    refuse_resumed_dry_run,
     settings_given,
 )
 from efn_compose.cli.shared.images import add_table_arguments, table_settings
@@ -90,6 +91,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.jobs.ensembles.preparation import prepare_ensemble
     from efn_compose.jobs.hours import hours_until
 
+    refuse_resumed_dry_run(options)
     overrides = [*settings_given(options, _FLAGS), *table_settings(options), *options.overrides]
     if options.runs:
         overrides.append(f"ensemble.runs={json.dumps(options.runs)}")
