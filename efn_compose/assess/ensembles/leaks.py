@@ -80,10 +80,11 @@ def suspect_columns(out_of_fold: np.ndarray, labels: np.ndarray, test: np.ndarra
     return [found[number] for number in sorted(found)]
 
 
-def told_apart(out_of_fold: np.ndarray, test: np.ndarray, seed: int = 0) -> float:
+def told_apart(out_of_fold: np.ndarray, test: np.ndarray, seed: int = 0) -> float | None:
     """Return how well out-of-fold rows are told from test rows: an area, 0.5 where they cannot be.
 
-    A ridge classifier on the columns' logits and their squares, cross-validated.
+    A ridge classifier on the columns' logits and their squares, cross-validated in five parts; None
+    where there are fewer rows of either kind than parts.
 
     Args:
         out_of_fold: (model, row, class) probabilities.
@@ -91,10 +92,12 @@ def told_apart(out_of_fold: np.ndarray, test: np.ndarray, seed: int = 0) -> floa
         seed: Cuts the parts.
     """
     ours, theirs = _logits(out_of_fold), _logits(test)
+    if min(ours.shape[1], theirs.shape[1]) < _PARTS:
+        return None
     values = np.concatenate([_wide(ours), _wide(theirs)])
     is_test = np.arange(len(values)) >= ours.shape[1]
     values = (values - values.mean(axis=0)) / np.maximum(values.std(axis=0), 1e-12)
-    part = np.random.default_rng([seed, 12]).permutation(len(values)) % _PARTS
+    part = _parts(is_test, seed)
     found = np.zeros(len(values))
     for number in range(_PARTS):
         inside = part != number
@@ -110,6 +113,19 @@ def told_apart(out_of_fold: np.ndarray, test: np.ndarray, seed: int = 0) -> floa
     # Each part has a fit of its own; areas are taken within parts.
     areas = [area(is_test[part == n], found[part == n]) for n in range(_PARTS)]
     return float(np.mean(areas))
+
+
+def _parts(is_test: np.ndarray, seed: int) -> np.ndarray:
+    """Return (row,) the part of each row; every part has rows of both kinds."""
+    rng = np.random.default_rng([seed, 12])
+    part = rng.permutation(len(is_test)) % _PARTS
+    if all(0 < is_test[part == number].mean() < 1 for number in range(_PARTS)):
+        return part
+    # Of few test rows, chance leaves some parts without: each kind is dealt out for itself.
+    for kind in (False, True):
+        rows = np.flatnonzero(is_test == kind)
+        part[rows] = rng.permutation(len(rows)) % _PARTS
+    return part
 
 
 def describe_suspects(suspects: Sequence[Suspect], names: Sequence[str]) -> list[str]:

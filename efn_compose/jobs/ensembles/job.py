@@ -218,7 +218,9 @@ class _Job:
             suspects = suspect_columns(stated, members.rows.label, answers.single)
             apart = told_apart(stated, answers.single, prepared.config.run.seed)
             doubts = describe_suspects(suspects, members.names)
-            if apart > TOLD_APART:
+            if apart is None:
+                doubts.append("Too few test rows to tell whether they look like out-of-fold rows.")
+            elif apart > TOLD_APART:
                 doubts.append(
                     f"Out-of-fold rows and test rows are told apart (AUC {apart:.3f}, more than "
                     f"{TOLD_APART})."

@@ -50,6 +50,18 @@ def test_leaking_columns_are_named_and_the_median_is_written():
     assert told_apart(out_of_fold, test) > 0.6
 
 
+def test_few_test_rows_are_told_apart_by_chance_alone_and_fewer_than_five_not_at_all():
+    logits = np.random.default_rng(0).normal(size=(3, 2000))
+    stated = 1 / (1 + np.exp(-np.stack([-logits, logits], axis=-1)))
+    found = []
+    for seed in range(60):
+        chosen = np.random.default_rng(seed).permutation(2000)[:108]
+        found.append(told_apart(stated[:, chosen[8:]], stated[:, chosen[:8]], seed))
+    # All rows are of one kind: the area is a half, but for the error of 60 draws.
+    assert np.mean(found) == pytest.approx(0.5, abs=4 * np.std(found) / np.sqrt(60))
+    assert told_apart(stated[:, 4:], stated[:, :4]) is None
+
+
 @pytest.mark.slow
 def test_of_clean_columns_the_climb_is_written_and_is_better_on_the_test_rows():
     right, gains, apart = 0, [], []
