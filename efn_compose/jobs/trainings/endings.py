@@ -71,7 +71,9 @@ def end_classes(
     if config.validation.folds > 1 and not any(row.failed for row in standings):
         summary = summarise(predictions, len(table))
         return Ending(str(summary), summary.to_json(), path)
-    best = predictions.of_training(standings[0].variant, config.run.seed)
+    # The first seed that was trained: another one may have failed.
+    first = next(one for one in predictions.trainings() if one[0] == standings[0].variant)
+    best = predictions.of_training(*first)
     found = assess(best.label, best.probability, best.class_names)
     return Ending(str(found), found.to_json(), path)
 

@@ -17,6 +17,7 @@ from efn_compose.data import ImageTable
 from efn_compose.data.draw import draw_images
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.errors import ConfigError, DataError
+from efn_compose.jobs.trainings.endings import end_classes
 from efn_compose.jobs.trainings.job import train
 from efn_compose.jobs.trainings.leaderboard import leaderboard_text, rank_networks
 from efn_compose.jobs.trainings.preparation import prepare_trainings
@@ -220,6 +221,22 @@ def test_leaderboard_averages_seeds_and_errs_over_folds():
     assert second.errors["accuracy"] == pytest.approx(0.1 / 3**0.5)
     assert "0.7000 ± 0.0577" in leaderboard_text([best, second, last])
     assert best.errors["accuracy"] is None and last.failed == 1
+
+
+@pytest.mark.slow
+def test_a_failed_first_seed_leaves_the_others_to_be_assessed(place):
+    prepared = prepare_trainings(None, settings(place, "failed", validation__folds=1))
+    prepared.folder.mkdir()
+    lost, kept = prepared.cells
+    labels = prepared.images.table.labels[:8]
+    answers = {kept.name: (np.arange(8), np.eye(len(prepared.images.table.class_names))[labels])}
+    records = [
+        {"training": cell.name, "variant": cell.variant, "fold": 0, "seed": cell.seed,
+         "error": error, "scores": {} if error else {"accuracy": 1.0}}
+        for cell, error in ((lost, "diverged"), (kept, None))
+    ]  # fmt: skip
+    ending = end_classes(prepared, answers, rank_networks(records, "accuracy"))
+    assert ending.values["accuracy"]["value"] == 1 and ending.values["images"] == 8
 
 
 @pytest.mark.slow
