@@ -213,7 +213,8 @@ def _mean(study: StudyView, combination: int) -> str:
     if not known.any():
         return NOTHING
     mean, error = mean_with_error(values[known], study.block_data[known])
-    return loss_text(mean) if np.isnan(error) else f"{loss_text(mean)} ± {error:.4f}"
+    shown = signed(mean) if study.is_of_several else loss_text(mean)
+    return shown if np.isnan(error) else f"{shown} ± {error:.4f}"
 
 
 def _on_data(study: StudyView, combination: int, data: int) -> list[str]:
