@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from efn_compose.data.pixels import take
 from efn_compose.evolve.workers.task import Task
 
 if TYPE_CHECKING:
@@ -110,12 +111,13 @@ class FreeScores(Task):
         plan = worker.plan(self.point)
         clock_name, clock = device_clock()
         begun, counted = time.perf_counter(), clock()
-        data, _ = worker.data[plan.source, plan.side].part(self.fold)
-        donor = worker.start(plan, self.fold, 0)
-        images, labels = data.train_images[:FREE_IMAGES], data.train_labels[:FREE_IMAGES]
-        features, _ = pooled_features(donor, images)
-        others, _ = pooled_features(donor, data.validation_images)
-        probe = probe_scores(features, labels, others, data.validation_labels, data.classes)
+        data = worker.data[plan.source, plan.side]
+        known = np.flatnonzero(data.fold != self.fold)[:FREE_IMAGES]
+        asked = np.flatnonzero(data.fold == self.fold)
+        donor, labels = worker.start(plan, self.fold, 0), data.labels[known]
+        features, _ = pooled_features(donor, data.images[known])
+        others, _ = pooled_features(donor, take(data.images, asked))
+        probe = probe_scores(features, labels, others, data.labels[asked], len(data.class_names))
         found: Mapping[str, float] = {
             "knn": cosine_neighbours(features, labels)[1],
             "log_me": float(log_me(features, labels)),
