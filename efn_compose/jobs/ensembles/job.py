@@ -89,7 +89,7 @@ def ensemble(
         EfnComposeError: Bad input; nothing was written.
 
     Example:
-        >>> ensemble(overrides=["ensemble.runs=[runs/b0, runs/b2]",
+        >>> ensemble(overrides=["ensemble.runs=runs/b0,runs/b2",
         ...                     "data.source=folder:new"])  # doctest: +SKIP
     """
     return run_ensemble(prepare_ensemble(config_path, overrides), resume=resume, say=say)
