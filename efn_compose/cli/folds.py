@@ -82,8 +82,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Cut, measure, look for duplicates, write."""
     from efn_compose.jobs.folds import cut_folds
+    from efn_compose.store.atomic import refuse_to_replace
 
     _check(options)
+    if options.output:
+        refuse_to_replace(Path(options.output), Path(options.source.partition(":")[2]).expanduser())
     found = cut_folds(
         read_table(options.source, options, output),
         options.count,

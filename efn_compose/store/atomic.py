@@ -62,6 +62,20 @@ def check_writable(path: Path) -> None:
         raise RunError(f"{path}: no permission to write there. Choose another output path.")
 
 
+def refuse_to_replace(path: Path, *read: str | os.PathLike[str]) -> None:
+    """Raise `RunError` where a file that will be written is one that is read, also through links.
+
+    Args:
+        path: What will be written.
+        read: What is read; files that are not there are nobody's loss.
+    """
+    for other in read:
+        if os.path.isfile(path) and os.path.isfile(other) and os.path.samefile(path, other):
+            raise RunError(
+                f"{path}: would replace a file that is read. Choose another output path."
+            )
+
+
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], needed_bytes: int = 0) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is fsynced and renamed over it.

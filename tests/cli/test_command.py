@@ -225,12 +225,14 @@ def test_align_writes_donors_in_one_basis(tmp_path):
         assert match["after"] > match["before"]
 
 
-def test_align_leaves_the_files_that_it_reads(tmp_path, monkeypatch):
+def test_files_that_are_read_are_not_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("lesions.csv").write_text("image,label\na.png,b\n")
     for seed in (1, 2):
         random_donor(NANO, seed, classes=5).save(f"nano{seed}.h5")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert main(["align", "nano1.h5", "other=nano2.h5", "--images", "digits", "-o", "."]) == 1
+    assert main(["folds", "csv:lesions.csv", "-o", "lesions.csv"]) == 1
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -21,7 +21,7 @@ from efn_compose.jobs.predictions.rows import make_rows
 from efn_compose.jobs.predictions.stream import stream_images
 from efn_compose.jobs.predictions.submission import Template, read_template
 from efn_compose.jobs.predictions.writing import open_table
-from efn_compose.store.atomic import check_writable, write_text
+from efn_compose.store.atomic import check_writable, refuse_to_replace, write_text
 from efn_compose.train.tta.options import VIEW_COUNTS, TtaOptions
 
 #: The filled template, beside the table.
@@ -181,6 +181,9 @@ def prepare_prediction(
     if not output.parent.is_dir():
         raise ConfigError(f"-o {output}: the folder {output.parent} does not exist.")
     check_writable(output)
+    read = [Path(name).expanduser() for name in (submission, data.partition(":")[2]) if name]
+    for written in (output, *([output.with_name(SUBMISSION_FILE)] if submission else [])):
+        refuse_to_replace(written, *read)
     if submission and output.name == SUBMISSION_FILE:
         raise ConfigError(
             f"-o {output}: the filled template will have this name. Give the table another one."

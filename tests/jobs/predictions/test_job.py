@@ -14,7 +14,7 @@ from tiny_runs import train_tiny
 import efn_compose
 from efn_compose.cli import main
 from efn_compose.donors.trained_for import TrainedFor
-from efn_compose.errors import ConfigError, DataError
+from efn_compose.errors import ConfigError, DataError, RunError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.jobs.predictions import batch, stream
 from efn_compose.jobs.predictions.submission import read_template
@@ -227,6 +227,12 @@ def test_what_cannot_predict_is_named_before_anything_is_written(place, folds, s
         file.write_bytes(b"no image") if number in (2, 44) else Image.new("RGB", (9, 9)).save(file)
         lines.append(f"broken/{number}.png,{number % 4}")
     (tmp_path / "list.csv").write_text("\n".join(lines))
+    listed, own = tmp_path / "list.csv", tmp_path / "submission.csv"
+    own.write_text("id,0,1,2,3\n0,0,0,0,0\n")
+    for images, output, more in ((f"csv:{listed}", listed, ""), (source, table, own)):
+        with pytest.raises(RunError, match="would replace a file that is read"):
+            efn_compose.predict(folds, images, output, submission=more)
+    own.unlink()
     with pytest.raises(DataError, match="2 of 45 images") as caught:
         efn_compose.predict(folds, f"csv:{tmp_path / 'list.csv'}", table)
     assert "2.png" in str(caught.value) and "44.png" in str(caught.value)
