@@ -192,6 +192,9 @@ def _require_one_basis(donors: Sequence[Donor]) -> None:
 def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
     """Load donors from any file the converters read, nest them into one network, harmonise them.
 
+    Input scalings that differ from the first donor's are folded into the stem; each donor's
+    provenance says so.
+
     Args:
         files: Each "FILE", "package:NAME", or either with "LABEL=" before it.
         variant: The network all donors are nested into; empty where they agree.
@@ -235,7 +238,8 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
             )
         )
     nested = [donor if donor.spec.variant == target else nest(donor, target) for donor in loaded]
-    return [donor.without_head() for donor in harmonise(nested)]
+    alike = harmonise(nested, fold_preprocessing=True)
+    return [donor.without_head() for donor in alike]
 
 
 def split_entry(entry: str) -> tuple[str, str]:

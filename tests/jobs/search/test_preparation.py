@@ -1,12 +1,14 @@
 """What a run is known by: a donor or data file changed under it is noticed when it goes on."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from nano_run import write_nano_experiment
 from random_donors import TINY, random_donor
 
+from efn_compose.arch import PREPROCESSINGS
 from efn_compose.cli import main
 from efn_compose.config import load_config
 from efn_compose.errors import (
@@ -69,9 +71,10 @@ def test_images_changed_under_the_run_are_refused_too(begun):
 def test_two_files_and_images_need_no_configuration_file(tmp_path, monkeypatch):
     write_nano_experiment(tmp_path)
     for number in (0, 1):
-        random_donor(seed=number, name=f"donor{number}", classes=None).save(
-            tmp_path / f"wave, {number}.h5"
-        )
+        donor = random_donor(seed=number, name=f"donor{number}", classes=None)
+        scaling = PREPROCESSINGS[("imagenet", "inception")[number]]
+        conventions = replace(donor.conventions, preprocessing=scaling)
+        donor.replace(conventions=conventions).save(tmp_path / f"wave, {number}.h5")
     words = ["evolve", "--donors", "first=wave, 0.h5", "wave, 1.h5", "--data", "npz:images.npz"]
     words += ["--size", "32", "-o", "runs/mine", "--hours", "2"]
     seen = []
@@ -89,6 +92,9 @@ def test_two_files_and_images_need_no_configuration_file(tmp_path, monkeypatch):
         )
     prepared = prepare(*seen[0])
     assert [donor.name for donor in prepared.donors] == ["first", "wave, 1"]
+    scalings = {donor.conventions.preprocessing for donor in prepared.donors}
+    assert scalings == {PREPROCESSINGS["imagenet"]}  # folded, as the page of questions says
+    assert "preprocessing" in prepared.donors[1].provenance["harmonised"]
     assert (prepared.config.budget.hours, str(prepared.folder)) == (2, "runs/mine")
     assert prepared.config.search == SearchOptions()  # the defaults, not the quickstart's
 
