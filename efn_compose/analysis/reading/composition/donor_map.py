@@ -154,9 +154,7 @@ def _written(
     values = tuple(v for v in Recipe.stored_values(recipe) if isinstance(v, int | float))
     hosts, units = _split_map(run.result.get("donor_map"))
     if run.result.get("is_start") and hosts:
-        title = (
-            "The written weights were trained in this run; this is the composition they began as"
-        )
+        title = "The written weights were trained in this run; this is what they began as"
         units = {**units, **(filters or {})}
         return _view(run.spec, title, hosts, units, saliency)
     if recipe.get("kind") == "average":
