@@ -370,3 +370,7 @@ def test_equal_multiply_adds_give_dear_networks_fewer_epochs(place):
     spent = [p.train.epochs * cost(p.architecture, p.side).multiply_adds for p in plans]
     assert plans[0].train.epochs > 30 > plans[-1].train.epochs
     assert max(spent) / min(spent) < 1.05
+    # Of four combinations the last one cannot be trained: of the others the middle one has 16 px.
+    words = settings(place, "equal", study__equal="multiply-adds", train__epochs=30)
+    plans = prepare_study(None, words, show_progress=False).plans
+    assert [plan.train.epochs for plan in plans if plan.side == 16] == [30, 30]

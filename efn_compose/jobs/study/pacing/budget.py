@@ -51,7 +51,11 @@ def equal_multiply_adds(plans: Sequence[Plan]) -> list[Plan]:
     Args:
         plans: One per point.
     """
-    adds = [cost(plan.spec, plan.side).multiply_adds if plan.spec else None for plan in plans]
+    # What cannot be trained has no say in what the others get.
+    adds = [
+        cost(plan.spec, plan.side).multiply_adds if plan.spec and not plan.problem else None
+        for plan in plans
+    ]
     return _with_epochs(plans, adds, "multiply-adds")
 
 
