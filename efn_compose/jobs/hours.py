@@ -5,6 +5,9 @@ from datetime import datetime, timedelta
 
 from efn_compose.errors import ConfigError
 
+#: A century, which timers of the system hold.
+_MOST = 876_600
+
 
 def checked_hours(hours: float) -> float:
     """Return hours that a job may take.
@@ -13,14 +16,14 @@ def checked_hours(hours: float) -> float:
         hours: 0: no limit.
 
     Raises:
-        ConfigError: The hours are below 0, or no number.
+        ConfigError: The hours are below 0, more than a century, or no number.
 
     Example:
         >>> checked_hours(29.9)
         29.9
     """
-    if not hours >= 0:
-        raise ConfigError(f"--hours: allowed 0 (no limit) or more. Received: {hours:g}.")
+    if not 0 <= hours <= _MOST:
+        raise ConfigError(f"--hours: allowed 0 (no limit) to {_MOST:,}. Received: {hours:g}.")
     return hours
 
 

@@ -98,6 +98,8 @@ def run_leg(
         raise ConfigError("A leg needs a run folder of its own name: -o FOLDER.")
     folder = Path(settings.run.path).expanduser()
     _check_parcel(parcel, folder)
+    if parcel is not None:
+        _check_inputs(job, settings)
     legs = read_legs(folder) if resume else []
     before = legs[-1].state_after if legs else ""
     # A leg that was killed began where the one before it ended.
@@ -260,16 +262,36 @@ def _check_untouched(folder: Path, leg: Leg) -> None:
         )
 
 
+def _named_files(job: RelayedJob, settings: Any) -> dict[str, tuple[str, ...]]:
+    """Return the entries of the settings that name files."""
+    found = {}
+    for name in job.files:
+        section, _, key = name.partition(".")
+        value = getattr(getattr(settings, section), key)
+        found[name] = (value,) if isinstance(value, str) else tuple(value)
+    return found
+
+
+def _check_inputs(job: RelayedJob, settings: Any) -> None:
+    """Refuse weights of several files, which no parcel holds, before hours are spent."""
+    for name, entries in _named_files(job, settings).items():
+        for file in (split_entry(entry)[1] for entry in entries if entry):
+            path = Path(file).expanduser()
+            if path.is_dir() or (not path.exists() and Path(f"{path}.index").exists()):
+                raise ConfigError(
+                    f"{name}: {file} is no single file, and a parcel holds single files. Convert it: "
+                    f"efn-compose convert {file} -o FILE.h5."
+                )
+
+
 def _pack(verb: str, job: RelayedJob, folder: Path, path: Path, legs: Sequence[Leg]) -> None:
     config = folder / CONFIG_FILE
     settings = job.stored.read(config.read_text(encoding="utf-8"))
     inputs: dict[str, Path] = {}
     moved: dict[str, list[str]] = {}
-    for name in job.files:
-        section, _, key = name.partition(".")
-        value = getattr(getattr(settings, section), key)
+    for name, named in _named_files(job, settings).items():
         entries = []
-        for entry in (value,) if isinstance(value, str) else value:
+        for entry in named:
             label, file = split_entry(entry)
             if not entry or not Path(file).expanduser().is_file():
                 entries.append(entry)  # empty, or package:NAME, which is installed there

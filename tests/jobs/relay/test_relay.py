@@ -249,6 +249,12 @@ def test_a_parcel_that_could_not_be_written_is_refused_before_the_work(place):
     for parcel, reason in wrong.items():
         with pytest.raises(ConfigError, match=reason):
             run_leg("train", None, words(place, "inside"), parcel=place / parcel, quiet=True)
+    named = [*words(place, "inside")[1:], f"weights.file={place / 'photos'}"]
+    with pytest.raises(ConfigError, match=r"weights\.file: .*photos is no single file"):
+        run_leg("train", None, named, parcel=place / "out.efn", quiet=True)
+    for hours in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="allowed 0"):
+            run_leg("train", None, words(place, "inside"), hours=hours, quiet=True)
     assert not (place / "inside").exists()
 
 
