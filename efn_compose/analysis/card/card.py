@@ -271,9 +271,9 @@ def _limits(run: RunView, board: Scoreboard) -> str:
             f"(standard deviation over {count(len(noise.losses), 'seed')}); smaller differences mean "
             "nothing unless they are averaged over seeds."
         )
+    head = "" if has_classifier(run) else ": the classifier is yours to train"
     lines += [
-        "- These are starting weights: the classifier is yours to train. They know what their donors "
-        "knew, prejudices included.",
+        f"- These are starting weights{head}. They know what their donors knew, prejudices included.",
         "- No check for fairness, robustness or medical fitness has been made.",
         "",
     ]
