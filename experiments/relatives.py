@@ -3,7 +3,8 @@
 Purpose: Lite0 from ImageNet, its fine-tunings on four other data sets and its pretrainings by three
          objectives on the target's images without labels are the donors; a fifth data set is the target.
          Every arm makes starting weights, without a classifier. They are scored on
-         the test images after one epoch and after eight, on seeds of their own, the same for all arms.
+         the test images after two epochs, as a search judges, and after eight at a smaller rate, on seeds
+         of their own, the same for all arms.
          Searches have equal evaluations; the control of each is random search of the same encoding.
 Command: TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python experiments/relatives.py --seeds 0 1 2
          An arm that the journal has is not run again; --summary writes the tables alone.
@@ -19,7 +20,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from relatives_tables import summary
 from relatives_unlabelled import unlabelled_relatives
 from searching import InProcess, search
 
+from efn_compose.assess.metrics import scores
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.compose.averaging import Tensors
 from efn_compose.data import DataSet
@@ -41,7 +43,7 @@ from efn_compose.evolve.kinds.cma import Cma
 from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.kind import SearchKind
 from efn_compose.evolve.kinds.random import Random
-from efn_compose.evolve.options import FinalsOptions
+from efn_compose.evolve.options import FinalsOptions, FitnessOptions
 from efn_compose.evolve.workers.evaluator import Evaluator
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
@@ -54,14 +56,15 @@ JOURNAL = HERE / "results" / "relatives.jsonl"
 TARGETS = ("garments", "digits", "textures")
 #: Of which relatives the donors are: fine-tunings on other data sets, objectives without labels, or both.
 RELATIVES = ("all", "data sets", "objectives")
-RATE = 3e-4
+#: An evaluation: short, at a rate that moves the weights as far as a fine-tuning would.
+FITNESS = FitnessOptions(epochs=2.0, learning_rate=3e-3, schedule="cosine")
 #: Evaluations of a search: of its first generation, and of each further one.
 POPULATION, GENERATIONS = 12, 7
 FINALS = FinalsOptions(noise_repeats=3, finalists=3, final_seeds=3)
 #: Seeds that a choice among given networks is made on.
 CHOICE_SEEDS = 3
-#: Epochs and seeds of the endpoints.
-ENDPOINTS = {"one epoch": (1.0, 5), "fine-tuned": (8.0, 2)}
+#: Epochs, highest rate and seeds of the endpoints.
+ENDPOINTS = {"as judged": (2.0, 3e-3, 4), "fine-tuned": (8.0, 1e-3, 4)}
 
 
 @dataclass
@@ -85,28 +88,33 @@ class Bench:
         """The donors, absorbed on the training images as a search absorbs them."""
         return [absorb_statistics(d, self.data.train_images, "body") for d in self.given]
 
-    def evaluate(self, tensors: Tensors, seed: int, epochs: float, *parts: str) -> Mapping:
-        """Return the scores by part after some epochs."""
-        space = genome_space(self.given[0].spec, 1, "block")
-        self.evaluator.sit(Seat(space, [tensors]))
-        task = EvaluationTask(Recipe.genome(space.pure(0)), seed, epochs, parts)
-        return task.run(self.evaluator).scores
+    def evaluate(
+        self,
+        tensors: Tensors,
+        seed: int,
+        part: str,
+        epochs: float = FITNESS.epochs,
+        rate: float = FITNESS.learning_rate,
+    ) -> Mapping[str, float]:
+        """Return the scores on a part after some epochs at a highest rate."""
+        worker = self.evaluator
+        worker.load(tensors, seed)
+        worker.train(seed, epochs, rate / FITNESS.learning_rate)
+        worker.recalibrate()
+        return scores(worker.logits(part), worker.labels(part), "accuracy", is_calibrated=True)
 
     def validation_loss(self, tensors: Tensors) -> float:
-        """Return the validation loss after an epoch, the mean over seeds."""
+        """Return the validation loss after an evaluation, the mean over seeds."""
         seeds = range(1000 * self.seed + 7, 1000 * self.seed + 7 + CHOICE_SEEDS)
-        found = [self.evaluate(tensors, seed, 1.0, "validation") for seed in seeds]
-        return statistics.fmean(scores["validation"]["loss"] for scores in found)
+        return statistics.fmean(self.evaluate(tensors, n, "validation")["loss"] for n in seeds)
 
     def endpoints(self, tensors: Tensors) -> dict[str, dict[str, list[float]]]:
         """Return test loss and accuracy by endpoint, one per seed."""
         found: dict[str, dict[str, list[float]]] = {}
-        for name, (epochs, count) in ENDPOINTS.items():
-            scores = [
-                self.evaluate(tensors, 500_000 + 100 * self.seed + n, epochs, "test")["test"]
-                for n in range(count)
-            ]
-            found[name] = {key: [round(s[key], 5) for s in scores] for key in ("loss", "accuracy")}
+        for name, (epochs, rate, count) in ENDPOINTS.items():
+            seeds = range(500_000 + 100 * self.seed, 500_000 + 100 * self.seed + count)
+            reached = [self.evaluate(tensors, seed, "test", epochs, rate) for seed in seeds]
+            found[name] = {key: [round(s[key], 5) for s in reached] for key in ("loss", "accuracy")}
         return found
 
 
@@ -136,7 +144,7 @@ def best_relative(bench: Bench) -> Made:
     best = int(np.argmin(losses))
     names = [donor.name for donor in bench.donors]
     note = dict(zip(names, np.round(losses, 4).tolist(), strict=True)) | {"chosen": names[best]}
-    return Made(bench.donors[best].tensors, CHOICE_SEEDS * len(losses), note)
+    return Made(bench.donors[best].tensors, CHOICE_SEEDS * FITNESS.epochs * len(losses), note)
 
 
 def uniform(bench: Bench) -> Made:
@@ -148,7 +156,7 @@ def greedy(bench: Bench) -> Made:
     """The greedy soup."""
     found = greedy_soup(bench.donors, lambda donor: -bench.validation_loss(donor.tensors))
     members = [bench.donors[number].name for number in found.members]
-    return Made(found.donor.tensors, CHOICE_SEEDS * found.evaluations, members)
+    return Made(found.donor.tensors, CHOICE_SEEDS * FITNESS.epochs * found.evaluations, members)
 
 
 def learned(bench: Bench) -> Made:
@@ -169,7 +177,7 @@ def learned(bench: Bench) -> Made:
 
 def ratatouille(bench: Bench) -> Made:
     """Fine-tunings of all donors on the target, averaged (Ramé et al. 2023, arXiv:2212.10445)."""
-    epochs = POPULATION * (GENERATIONS + 1) // len(bench.donors)
+    epochs = round(FITNESS.epochs * POPULATION * (GENERATIONS + 1)) // len(bench.donors)
     space = genome_space(bench.given[0].spec, len(bench.donors), "block")
     bench.evaluator.sit(Seat(space, [donor.tensors for donor in bench.donors]))
     members = []
@@ -183,10 +191,8 @@ def ratatouille(bench: Bench) -> Made:
     return Made(uniform_soup(members).tensors, epochs * len(members))
 
 
-def searched(
-    kind: type[SearchKind], granularity: str, epochs: float = 1.0, **settings: object
-) -> Callable:
-    """Return an arm: a search with its finals, by evaluations of some epochs."""
+def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Callable:
+    """Return an arm: a search with its finals."""
 
     def arm(bench: Bench) -> Made:
         executor = InProcess(bench.evaluator)
@@ -198,7 +204,7 @@ def searched(
             kind(**{"population": POPULATION, "generations": GENERATIONS, **settings}),
             granularity,
             FINALS,
-            replace(bench.evaluator.setup.fitness, epochs=epochs),
+            FITNESS,
             bench.seed,
         )
         result, lines = run.result, run.rows
@@ -239,9 +245,6 @@ ARMS: Mapping[str, Callable[[Bench], Made]] = {
     "CMA-ES, stage shares": searched(Cma, "stage_share"),
     "genetic search, stage shares": searched(Genetic, "stage_share"),
     "genetic search, stage shares, ridge rung": searched(Genetic, "stage_share", rungs=("ridge",)),
-    "genetic search, stage shares, four epochs": searched(
-        Genetic, "stage_share", epochs=4.0, generations=2
-    ),
     "genetic search, stage shares, niches": searched(Genetic, "stage_share", selection="niches"),
     "ratatouille": ratatouille,
     "greedy soup": greedy,
@@ -260,12 +263,24 @@ def finished() -> list[dict]:
     )
 
 
+def donors_of(
+    target: str, kind: str, made: Mapping[str, Donor], base: Donor, folder: Path
+) -> list[Donor]:
+    """Return the ancestor and its relatives but the target's own; see `RELATIVES` for the kinds."""
+    given = [base]
+    if kind != "objectives":
+        given += [donor for name, donor in made.items() if name != target]
+    if kind != "data sets":
+        given += unlabelled_relatives(target, folder).values()
+    return given
+
+
 def run(options: argparse.Namespace) -> None:
     """Run all arms that the journal has not."""
     keys = ("target", "labels", "seed", "relatives", "arm")
     known = {tuple(row[key] for key in keys) for row in finished()}
     made, base = relatives(options.folder), ancestor()
-    workers = traced(base, RATE)
+    workers = traced(base, FITNESS)
     wanted = itertools.product(options.seeds, options.labels, options.targets)
     for seed, labels, target in wanted:
         key = target, labels, seed, options.relatives
@@ -273,11 +288,7 @@ def run(options: argparse.Namespace) -> None:
         if not arms:
             continue
         data = data_of(target, labels, seed + 1)
-        given = [base]
-        if options.relatives != "objectives":
-            given += [donor for name, donor in made.items() if name != target]
-        if options.relatives != "data sets":
-            given += unlabelled_relatives(target, options.folder).values()
+        given = donors_of(target, options.relatives, made, base, options.folder)
         bench = Bench(data, given, workers.worker(data), seed)
         for arm in arms:
             begun = time.process_time()
@@ -290,7 +301,7 @@ def run(options: argparse.Namespace) -> None:
             }  # fmt: skip
             with JOURNAL.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-            print(target, labels, seed, arm, round(spent, 1), row["one epoch"], flush=True)
+            print(target, labels, seed, arm, round(spent, 1), row["as judged"], flush=True)
 
 
 def main() -> None:

@@ -138,9 +138,9 @@ def _picture(name: str) -> np.ndarray:
     return _PICTURES[name]
 
 
-def traced(donor: Donor, rate: float) -> Traced:
-    """Return a maker of workers that train at a rate."""
-    return Traced(WorkerSetup(donor.spec, donor.conventions, FitnessOptions(learning_rate=rate)))
+def traced(donor: Donor, fitness: FitnessOptions) -> Traced:
+    """Return a maker of workers that evaluate so, by the loss at the best temperature."""
+    return Traced(WorkerSetup(donor.spec, donor.conventions, fitness, is_calibrated=True))
 
 
 def ancestor() -> Donor:
@@ -160,7 +160,7 @@ def relatives(folder: Path) -> Mapping[str, Donor]:
         path = folder / f"{name}.h5"
         if not path.exists():
             data = data_of(name, IMAGES, 0, 200, 400)
-            evaluator = traced(base, RATE).worker(data)
+            evaluator = traced(base, FitnessOptions(learning_rate=RATE)).worker(data)
             evaluator.sit(Seat(genome_space(base.spec, 1, "block"), [base.tensors]))
             recipe = Recipe.genome(evaluator.space.pure(0))
             task = EvaluationTask(recipe, 1, EPOCHS, ("test",), keep_weights=True)

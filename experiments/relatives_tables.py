@@ -8,7 +8,7 @@ from pathlib import Path
 MARK = "<!-- tables -->\n"
 #: Pairs of a search and what it must beat.
 AGAINST = ("best relative", "ancestor", "uniform soup")
-NAMES = ("one epoch", "fine-tuned")
+NAMES = ("as judged", "fine-tuned")
 
 
 def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ def _scores(key: tuple[str, int, str], rows: Sequence[Mapping], arms: Sequence[s
     target, labels, relatives = key
     lines = [
         f"\n### {target}, {labels} labels, relatives: {relatives}\n",
-        "| arm | seeds | epochs spent | evaluations per processor hour | one epoch: accuracy, % | NLL "
+        "| arm | seeds | epochs spent | evaluations per processor hour | two epochs: accuracy, % | NLL "
         "| eight epochs: accuracy, % | NLL |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
@@ -55,7 +55,7 @@ def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
     lines = [
         "\n### Paired differences, over targets and seeds\n",
         "Mean ± standard error; negative NLL means that the first is better.\n",
-        "| first | minus | pairs | one epoch: points | NLL | eight epochs: points | NLL |",
+        "| first | minus | pairs | two epochs: points | NLL | eight epochs: points | NLL |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for arm in [arm for arm in arms if "search" in arm or "CMA" in arm]:

@@ -29,6 +29,7 @@ from selfsup_tables import CONTROLS, tables, title
 from efn_compose.data import load_table
 from efn_compose.data.decoding.decode import resize_images
 from efn_compose.donors import Donor
+from efn_compose.errors import DataError
 from efn_compose.jobs.pretraining.judge import knn_accuracy, ridge_accuracy
 from efn_compose.jobs.pretraining.worker import pooled_features
 from efn_compose.jobs.search.preparation import load_donors
@@ -205,14 +206,23 @@ class Bench:
         if not missing:
             return
         images = images_of(self.source, seed)
-        found, facts = self._made(arm, images, epochs, seed + 1)
+        try:
+            found, facts = self._made(arm, images, epochs, seed + 1)
+        except DataError as refusal:  # a method says that these images cannot teach it
+            for count in missing:
+                said = {"updates": epochs * PER_EPOCH, "refused": str(refusal)}
+                self._note(arm, seed, count, said)
+            return
         for count in missing:
             data = images.data(count)
             scores = judged(found, data, self._trainer(count, data), seed + 1)
-            key = {"source": self.source, "labelled": count, "seed": seed, "arm": arm}
-            with JOURNAL.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({**key, "scores": scores, **facts}) + "\n")
-            print(json.dumps({**key, "scores": scores}), flush=True)
+            self._note(arm, seed, count, {"scores": scores, **facts})
+
+    def _note(self, arm: str, seed: int, count: int, said: dict) -> None:
+        key = {"source": self.source, "labelled": count, "seed": seed, "arm": arm}
+        with JOURNAL.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**key, **said}) + "\n")
+        print(json.dumps({**key, **said}), flush=True)
 
     def _made(self, arm: str, images: Images, epochs: int, seed: int) -> tuple[Donor, dict]:
         if arm == "absorbed":

@@ -55,6 +55,8 @@ def _differences(mine: list[dict], arms: list[str], counts: list[int]) -> Iterab
                 else:
                     cells.append(_change(rows, base, score, scale, digits))
         some = " to ".join(str(n) for n in sorted({min(seeds), max(seeds)}))
+        refused = {r["seed"] for r in mine if title(r) == arm and "refused" in r}
+        some += f", {len(refused)} refused" if refused else ""
         yield f"| {arm} | {some} | " + " | ".join(cells) + " |"
 
 
@@ -63,6 +65,8 @@ def _features(mine: list[dict], arms: list[str], count: int) -> Iterable[str]:
     yield "|" + "---|" * 5
     for arm in arms:
         rows = _by_seed(mine, arm, count)
+        if not rows:
+            continue
         seconds = [r["processor_seconds"] for r in rows.values() if "processor_seconds" in r]
         alarms = [word for row in rows.values() for word in row.get("alarms", ())]
         said = [f"{word} ({alarms.count(word)})" for word in sorted(set(alarms))]
@@ -74,7 +78,9 @@ def _features(mine: list[dict], arms: list[str], count: int) -> Iterable[str]:
 
 
 def _by_seed(mine: list[dict], arm: str, count: int) -> dict[int, dict]:
-    return {r["seed"]: r for r in mine if title(r) == arm and r["labelled"] == count}
+    """Return an arm's lines by seed; a refusal has no scores, and is none of them."""
+    own = (r for r in mine if title(r) == arm and r["labelled"] == count)
+    return {r["seed"]: r for r in own if "scores" in r}
 
 
 def _mean(rows: dict[int, dict], score: str) -> float:

@@ -1,0 +1,188 @@
+"""Which short score of a composition of relatives foretells its fine-tuning?
+
+Purpose: a search is as good as its scale. Donors of one lineage and random compositions of them by share
+         are scored in many short ways, and fine-tuned for eight epochs. A way is good where it ranks them as
+         the fine-tuning does.
+Command: TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python experiments/relatives_instrument.py
+         A composition that the journal has is not scored again; --summary writes the table alone.
+Time:    about 25 processor seconds for a composition
+Result:  experiments/results/relatives_instrument.md
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from measured import measured
+from relatives import TARGETS, Bench, donors_of
+from relatives_data import ancestor, data_of, relatives, traced
+
+from efn_compose.assess.metrics import scores
+from efn_compose.compose import Genome, Recipe, genome_space
+from efn_compose.compose.averaging import Tensors
+from efn_compose.evolve.options import FitnessOptions
+from efn_compose.evolve.workers.evaluator import Evaluator
+from efn_compose.evolve.workers.seat import Seat
+from efn_compose.evolve.workers.tasks import EvaluationTask
+
+JOURNAL = Path(__file__).parent / "results" / "relatives_instrument.jsonl"
+PAGE = JOURNAL.with_suffix(".md")
+#: What people write stands above, what the journal says below.
+MARK = "<!-- Below this line: python experiments/relatives_instrument.py --summary -->\n"
+LABELS, COMPOSITIONS = 320, 14
+#: Course of the rate, epochs and highest rate of each short way.
+WAYS: Sequence[tuple[str, int, float]] = (
+    ("constant", 1, 3e-4), ("constant", 1, 1e-3), ("constant", 1, 3e-3), ("cosine", 1, 1e-3),
+    ("cosine", 1, 3e-3), ("cosine", 2, 1e-3), ("cosine", 2, 3e-3), ("cosine", 4, 1e-3),
+)  # fmt: skip
+WAY_SEEDS = (11, 12)
+#: The fine-tuning that is to be foretold.
+TRUTH, TRUTH_SEEDS = ("cosine", 8, 1e-3), (21, 22, 23)
+PROBES = ("accuracy", "knn", "ridge")
+
+
+def reached(
+    worker: Evaluator, tensors: Tensors, seed: int, epochs: int, factor: float, part: str
+) -> tuple[float, float]:
+    """Return the loss on a part after a training, as it is and at the best temperature."""
+    worker.load(tensors, seed)
+    worker.train(seed, epochs, factor)
+    worker.recalibrate()
+    logits, labels = worker.logits(part), worker.labels(part)
+    return tuple(
+        scores(logits, labels, "accuracy", is_calibrated=is_calibrated)["loss"]
+        for is_calibrated in (False, True)
+    )
+
+
+def scored(
+    workers: Mapping[str, Evaluator], rate: float, tensors: Sequence[Tensors], genome: Genome
+) -> dict[str, object]:
+    """Return what all ways and the fine-tuning say of a genome."""
+    space = genome_space(workers["cosine"].setup.spec, len(tensors), "stage_share")
+    composed = dict(Recipe("genome", genome).compose(space, tensors))
+    worker = workers["cosine"]
+    worker.sit(Seat(space, tensors))
+    begun = time.process_time()
+    probe = EvaluationTask(Recipe.genome(genome), 1, 0.0, ("validation",), probe=True)
+    found = probe.run(worker).scores["validation"]
+    row: dict[str, object] = {"probe": {name: found[name] for name in PROBES}}
+    seconds = {"probe": time.process_time() - begun}
+    for course, epochs, highest in WAYS:
+        begun, name = time.process_time(), way_name(course, epochs, highest)
+        row[name] = [
+            reached(workers[course], composed, seed, epochs, highest / rate, "validation")
+            for seed in WAY_SEEDS
+        ]
+        seconds[name] = (time.process_time() - begun) / len(WAY_SEEDS)
+    course, epochs, highest = TRUTH
+    row["truth"] = [
+        reached(workers[course], composed, seed, epochs, highest / rate, "test")
+        for seed in TRUTH_SEEDS
+    ]
+    return row | {"seconds": {name: round(spent, 2) for name, spent in seconds.items()}}
+
+
+def way_name(course: str, epochs: int, rate: float) -> str:
+    """Return a way as tables name it."""
+    return f"{epochs} epoch{'s' if epochs > 1 else ''}, {rate:g} {course}"
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score everything that the journal has not."""
+    done = {(row["target"], row["genome"]) for row in measured(JOURNAL)}
+    made, base, rate = relatives(options.folder), ancestor(), 1e-3
+    makers = {
+        course: traced(base, FitnessOptions(learning_rate=rate, schedule=course))
+        for course in ("constant", "cosine")
+    }
+    for target in options.targets:
+        data, given = (
+            data_of(target, LABELS, 1),
+            donors_of(target, "all", made, base, options.folder),
+        )
+        workers = {course: maker.worker(data) for course, maker in makers.items()}
+        tensors = [donor.tensors for donor in Bench(data, given, workers["cosine"], 0).donors]
+        space = genome_space(base.spec, len(given), "stage_share")
+        generator = random.Random(7)
+        genomes = {donor.name: space.pure(number) for number, donor in enumerate(given)}
+        genomes |= {f"drawn {n}": space.draw(generator) for n in range(COMPOSITIONS)}
+        for name, genome in genomes.items():
+            if (target, name) in done:
+                continue
+            row = {"target": target, "genome": name, **scored(workers, rate, tensors, genome)}
+            with JOURNAL.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(target, name, row["truth"], flush=True)
+
+
+def summary(rows: Sequence[Mapping]) -> None:
+    """Write how each way ranks against the fine-tuning."""
+    from scipy.stats import spearmanr
+
+    targets = [target for target in TARGETS if any(row["target"] == target for row in rows)]
+    kinds = ("as it is", "best temperature")
+    heads = " | ".join(f"{target}, {kind}" for target in targets for kind in kinds)
+    lines = [
+        f"| way | {heads} | processor s |",
+        f"|---|{'---:|' * (2 * len(targets) + 1)}",
+    ]
+
+    def truth(target: str) -> list[float]:
+        return [
+            statistics.fmean(pair[1] for pair in row["truth"])
+            for row in rows
+            if row["target"] == target
+        ]
+
+    for name in (way_name(*way) for way in WAYS):
+        cells = []
+        for target in targets:
+            own = [row for row in rows if row["target"] == target]
+            for kind in (0, 1):
+                # One seed, as a search has it: the mean over the seeds of its correlation.
+                found = [
+                    spearmanr([row[name][n][kind] for row in own], truth(target))[0]
+                    for n in range(len(WAY_SEEDS))
+                ]
+                cells.append(f"{statistics.fmean(found):.2f}")
+        spent = statistics.median(row["seconds"][name] for row in rows)
+        lines.append(f"| {name} | {' | '.join(cells)} | {spent:.1f} |")
+    for name in PROBES:
+        sign = 1 if name == "ridge" else -1
+        cells = []
+        for target in targets:
+            own = [sign * row["probe"][name] for row in rows if row["target"] == target]
+            found = spearmanr(own, truth(target))[0]
+            cells += ["", f"{found:.2f}"] if name == "ridge" else [f"{found:.2f}", ""]
+        spent = statistics.median(row["seconds"]["probe"] for row in rows)
+        lines.append(f"| no epoch, {name} | {' | '.join(cells)} | {spent:.1f} |")
+    numbers = ", ".join(f"{sum(row['target'] == t for row in rows)} of {t}" for t in targets)
+    lines.append(f"\nCompositions and donors: {numbers}.")
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    PAGE.write_text(
+        text.partition(MARK)[0] + MARK + "\n" + "\n".join(lines) + "\n", encoding="utf-8"
+    )
+
+
+def main() -> None:
+    """Score, or only write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--summary", action="store_true", help="write the table and stop")
+    parser.add_argument("--targets", nargs="*", default=list(TARGETS))
+    parser.add_argument("--folder", type=Path, default=Path("runs/relatives"), help="relatives")
+    options = parser.parse_args()
+    if not options.summary:
+        run(options)
+    summary(measured(JOURNAL))
+
+
+if __name__ == "__main__":
+    main()
