@@ -35,7 +35,7 @@ def timed(donors: Any, data: Any, branches: int, workers: int, optimizer: str) -
     from efn_compose.evolve.workers.executors.ray_executor import RayExecutor
 
     fitness, generations = FitnessOptions(), EPOCHS // branches
-    setup = WorkerSetup(donors[0].spec, donors[0].conventions, fitness, is_calibrated=True)
+    setup = WorkerSetup(donors[0].spec, donors[0].conventions, fitness)
     executor = RayExecutor(setup, data, ExecutorOptions(workers=workers))
     try:
         found = search(

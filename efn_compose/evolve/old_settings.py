@@ -70,8 +70,7 @@ OLD_SETTINGS: tuple[Row, ...] = (
     Removed(
         "fitness.loss",
         "auto",
-        "Losses are taken at the best temperature where search.kind trains on, and as they are "
-        "elsewhere: leave it out.",
+        "Losses are taken at the best temperature: leave it out.",
     ),
     Removed("fitness.label_smoothing", 0.0, _CONSTANT),
     Removed("donors.align_images", 200, _CONSTANT),

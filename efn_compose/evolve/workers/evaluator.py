@@ -39,8 +39,6 @@ class WorkerSetup:
         threads: TensorFlow threads; part of what a result depends on.
         compute: Number formats and compilation.
         statistics_images: Training images that BatchNorm statistics are re-estimated on.
-        is_calibrated: Whether losses are taken at the best temperature: long trainings are too sure
-            of themselves, and one number repairs that.
         final_rate: In the finals, factor of the learning rate for weights that include a trained
             classifier.
         augment: What an evaluation's training images are subjected to.
@@ -53,7 +51,6 @@ class WorkerSetup:
     threads: int = 1
     compute: DeviceOptions = field(default_factory=DeviceOptions)
     statistics_images: int = 1024
-    is_calibrated: bool = False
     final_rate: float = 0.1
     augment: FitnessAugmentOptions = field(default_factory=FitnessAugmentOptions)
 

@@ -331,7 +331,6 @@ def start_workers(
         metric=config.data.metric,
         compute=compute or config.device,
         statistics_images=config.data.statistics_images,
-        is_calibrated=config.kind.trains_on,
         final_rate=config.finals.final_rate,
     )
     return make_executor(setup, prepared.data, prepared.config.executor, note)

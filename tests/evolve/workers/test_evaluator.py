@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import optimize, special
 from worker_setups import AUGMENT, DONORS, MIXED, SEAT, SPACE, nano_data
 
 from efn_compose.arch import HEAD_LAYER, arch_spec
@@ -52,6 +53,18 @@ def test_images_that_are_right_are_as_many_as_the_accuracy_says(worker):
     count = len(worker.data.validation_labels)
     assert bits / count == pytest.approx(answer.scores["validation"]["accuracy"])
     assert EvaluationTask(Recipe.genome(MIXED), 3, 0.5).run(worker).solved == ""
+
+
+@pytest.mark.slow
+def test_a_loss_is_taken_at_the_temperature_that_suits_the_images_best(worker):
+    answer = EvaluationTask(Recipe.genome(MIXED), seed=3, epochs=0.5).run(worker)
+    logits, labels = worker.logits("validation").astype(float), worker.labels("validation")
+
+    def loss(inverse):
+        return -special.log_softmax(inverse * logits, 1)[np.arange(len(labels)), labels].mean()
+
+    best = optimize.minimize_scalar(loss, bounds=(0.02, 20), method="bounded")
+    assert answer.loss == pytest.approx(best.fun, abs=1e-5) != pytest.approx(loss(1), abs=1e-4)
 
 
 @pytest.mark.slow
