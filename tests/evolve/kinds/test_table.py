@@ -93,7 +93,7 @@ def test_settings_of_before_go_to_the_kind_that_is_chosen():
         (["search.mode=steady", 'search.rungs=["probe"]'], '(as genetic.rungs), "random"'),
         (["search.kind=halving", "search.mode=steady"], "search.mode and search.kind say the same"),
         (["search.population=8", "genetic.population=9"], "search.population and genetic.population"),
-        (["fitness.loss=plain"], "Losses are taken at the best temperature where search.kind trains"),
+        (["fitness.loss=plain"], "Losses are taken at the best temperature: leave it out"),
         (["fitness.label_smoothing=0.1"], "fitness.label_smoothing = 0.1"),
         (["donors.absorb_images=64"], "donors.absorb_images = 64"),
         (["executor.hang_factor=3"], "executor.hang_factor = 3"),
