@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -305,9 +305,8 @@ class EvolutionRun:
     def _adopt(self, found: Descendants) -> list[Recipe]:
         """Number the networks of a Lamarckian search after the donors; return its averages."""
         first, self._founded = self.donors[0], self.space
-        origin = {**first.provenance, "trained": "on the run's training images, in this run"}
         self.donors += [
-            first.replace(name=name, tensors=tensors, provenance=origin)
+            first.replace(name=name, tensors=tensors, provenance=self._origin(found.starts.get(name)))
             for name, tensors in found.networks.items()
         ]
         self._sit(genome_space(first.spec, len(self.donors), "stage"), self.donors)
@@ -322,6 +321,15 @@ class EvolutionRun:
         }
         self._rivals = {name: average_of(members, names) for name, members in found.rivals.items()}
         return [average_of(members, names) for _, members in found.candidates]
+
+    def _origin(self, start: Genome | None) -> dict[str, Any]:
+        """Return the provenance of a trained network: of the donor that most of its start is from."""
+        recipe = Recipe.genome(self._founded.pure(0) if start is None else start)
+        origin = dict(self.donors[recipe.host(self._founded)].provenance)
+        if start is not None:
+            used = recipe.donors_used(self._founded)
+            origin["began_as"] = [self.donors[number].name for number in used]
+        return {**origin, "trained": "on the run's training images, in this run"}
 
     def _start_of(self, winner: Recipe) -> DonorMap | None:
         """Return the first recipe of the winner's line; None if it was not trained on."""

@@ -62,11 +62,16 @@ class _Remembering(_Trainer):
         return outcome
 
 
+def _donors():
+    """Donors of which each has a source of its own."""
+    return [donor.replace(provenance={"source": donor.name}) for donor in search_donors(TINY)]
+
+
 def _run(folder, executor=None, **options):
     kind = Halving(**{"population": 6, "generations": 9, **options})
     journal = Journal(folder / "evaluations.jsonl")
     run = EvolutionRun(
-        donors=search_donors(TINY),
+        donors=_donors(),
         options=DonorOptions(siblings=0, align="never", absorb="never"),
         data_fingerprint="none",
         kind=kind,
@@ -235,6 +240,12 @@ def test_what_is_written_names_the_composition_its_line_began_as(plain):
     hosts = result.start.segments
     assert list(hosts.values()) == start
     assert result.flags[-1].startswith("Donors of different lineages") or len(set(start)) == 1
+    donors = _donors()
+    host = donors[max(sorted(set(start)), key=start.count)]
+    for number in result.winner.donors_used(result.space):
+        origin = result.donors[number].provenance
+        assert origin["began_as"] == [donors[gene].name for gene in sorted(set(start))]
+        assert origin["source"] == host.name
 
 
 @pytest.mark.slow
