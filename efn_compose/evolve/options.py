@@ -139,8 +139,8 @@ class ExecutorOptions:
     )
     patience: float = setting(
         900.0,
-        "seconds to wait for a free place and for a worker's first answer; a later answer may take ten "
-        "times the median",
+        "seconds to wait for a free place and for a worker's first answer, twice as many at each further "
+        "attempt; a later answer may take ten times the median",
         minimum=1.0,
         read_when=_RAY,
     )

@@ -306,7 +306,9 @@ class EvolutionRun:
         """Number the networks of a Lamarckian search after the donors; return its averages."""
         first, self._founded = self.donors[0], self.space
         self.donors += [
-            first.replace(name=name, tensors=tensors, provenance=self._origin(found.starts.get(name)))
+            first.replace(
+                name=name, tensors=tensors, provenance=self._origin(found.starts.get(name))
+            )
             for name, tensors in found.networks.items()
         ]
         self._sit(genome_space(first.spec, len(self.donors), "stage"), self.donors)

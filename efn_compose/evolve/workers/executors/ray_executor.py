@@ -268,14 +268,17 @@ class RayExecutor:
     def _collect(self, one: _Running, reference: Any) -> tuple[Outcome | None, str]:
         """Return the outcome, or None and why there is none."""
         if reference is None:
-            return None, f"no answer within {self._allowed(one):.0f} s, worker killed"
+            return (
+                None,
+                f"no answer within {self._allowed(one):.0f} s (see executor.patience), worker killed",
+            )
         try:
             return self._ray.get(reference), ""
         except self._ray.exceptions.RayError as error:
             return None, f"worker died ({type(error).__name__}: {_last_line(error)})"
 
     def _allowed(self, one: _Running) -> float:
-        limit = self._limit.seconds(one.task.pace) if one.task.is_limited else math.inf
+        limit = self._limit.seconds(one.task.pace, one.attempt) if one.task.is_limited else math.inf
         member = self._members[one.number]
         return limit if member.is_warm else limit + _START_SECONDS
 

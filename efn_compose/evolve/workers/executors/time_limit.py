@@ -16,11 +16,13 @@ class TimeLimit:
     """A limit that follows the running median of answers of one pace (`Task.pace`).
 
     Args:
-        first_seconds: The limit until a median is known; ten times the median and half a minute
-            after that.
+        first_seconds: The limit until a median is known, doubled by every further attempt at a
+            task, which may be long and not hang; ten times the median and half a minute after that.
 
     Example:
         >>> limit = TimeLimit(first_seconds=900)
+        >>> [limit.seconds("evaluation", attempt) for attempt in (1, 2, 3)]
+        [900, 1800, 3600]
         >>> for seconds in (6, 6, 6, 7, 20):
         ...     limit.take("evaluation", seconds)
         >>> limit.seconds("evaluation"), limit.seconds("other")
@@ -37,9 +39,9 @@ class TimeLimit:
         """Learn how long an answer took."""
         self._times[pace].append(seconds)
 
-    def seconds(self, pace: Hashable) -> float:
-        """Return the limit for tasks of a pace."""
+    def seconds(self, pace: Hashable, attempt: int = 1) -> float:
+        """Return the limit for an attempt at a task of a pace, from 1."""
         times = self._times[pace]
         if len(times) < _LEAST:
-            return self._first
+            return self._first * 2 ** (attempt - 1)
         return _FLOOR_SECONDS + _FACTOR * statistics.median(times)

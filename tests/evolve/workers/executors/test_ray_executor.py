@@ -89,7 +89,7 @@ def test_failures_of_all_kinds_are_answers(make, tmp_path):
     names = ("hangs", "dies")
     tasks = [Sleeper(str(tmp_path / names[0])), Bomb(str(tmp_path / names[1])), Raiser(), Hoarder()]
     outcomes = dict(executor.run([*tasks, Answer()]))
-    assert "no answer within 3 s, worker killed" in outcomes[0].error
+    assert "no answer within 3 s (see executor.patience), worker killed" in outcomes[0].error
     assert "worker died" in outcomes[1].error
     assert "ValueError" in outcomes[2].error
     assert "MemoryError" in outcomes[3].error
