@@ -122,8 +122,7 @@ class EvaluationTask(Task):
                 if self.per_image and part == "validation":
                     solved = np.packbits(logits.argmax(axis=1) == labels).tobytes().hex()
                 metric = worker.setup.metric
-                # The scale of logits says how long a network trained, on features how large; not
-                # how well it tells classes apart.
+                # The size of logits differs between short trainings for reasons that longer ones remove.
                 found[part] = scores(logits, labels, metric, is_calibrated=True)
         if not math.isfinite(train_loss):
             return Evaluation(
