@@ -9,6 +9,9 @@ from efn_compose.evolve.options import FitnessOptions
 #: (experiments/results/relatives_instrument.md).
 ENOUGH = 0.03
 
+#: The largest rate that was measured.
+_LARGE_RATE = 3e-3
+
 
 def short_evaluation_note(fitness: FitnessOptions, images: int) -> str:
     """Return a note where an evaluation moves the weights too little to rank them; empty otherwise.
@@ -23,15 +26,17 @@ def short_evaluation_note(fitness: FitnessOptions, images: int) -> str:
         >>> short_evaluation_note(FitnessOptions(), 1000)
         ''
     """
-    if not fitness.batch_size or not fitness.epochs:
+    if not (fitness.batch_size and fitness.epochs and fitness.learning_rate):
         return ""
     per_epoch = max(1, images // fitness.batch_size)
     updates = max(1, round(fitness.epochs * per_epoch))
     if updates * fitness.learning_rate >= ENOUGH * (1 - 1e-9):
         return ""
     needed = math.ceil(ENOUGH / fitness.learning_rate / per_epoch - 1e-9)
+    quick = updates * _LARGE_RATE >= ENOUGH * (1 - 1e-9)
+    also = f" So does fitness.learning_rate={_LARGE_RATE:g}, in no more time." if quick else ""
     return (
         f"An evaluation makes {updates} update{'s' if updates > 1 else ''} at a rate of "
         f"{fitness.learning_rate:g}, which is little: so short ones rank candidates worse than longer ones. "
-        f"--set fitness.epochs={needed} mends that."
+        f"--set fitness.epochs={needed} mends that.{also}"
     )

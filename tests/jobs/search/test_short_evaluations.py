@@ -23,8 +23,11 @@ def test_the_epochs_that_a_note_asks_for_are_enough_and_one_fewer_are_not(
     assert (needed - 1) * per_epoch * rate < ENOUGH
     assert not short_evaluation_note(FitnessOptions(needed, batch, rate), images)
     assert short_evaluation_note(FitnessOptions(needed - 1, batch, rate), images) or needed == 1
+    faster = FitnessOptions(epochs, batch, learning_rate=3e-3)
+    assert ("learning_rate=0.003" in note) == (not short_evaluation_note(faster, images))
 
 
 def test_nothing_is_said_where_nobody_knows_the_batch_or_nothing_trains():
     assert not short_evaluation_note(FitnessOptions(batch_size=0), 60)
     assert not short_evaluation_note(FitnessOptions(epochs=0), 60)
+    assert not short_evaluation_note(FitnessOptions(learning_rate=0), 60)
