@@ -12,6 +12,7 @@ from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.draw import any_images, draw_images
 from efn_compose.data.folding.duplicates import pixel_digests
 from efn_compose.data.folding.fold_table import read_fold_table
+from efn_compose.data.folding.grouped import assign_groups
 from efn_compose.data.pixels import once_if_cached, take
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
@@ -33,22 +34,28 @@ class Labelled:
         labels: (image,) int32.
         class_names: One per class.
         judges: (image,) bool, the images of the fold that judges; None: halves are drawn.
+        patients: (image,) patient numbers, of which no half has a part; None where there are none.
     """
 
     images: PixelArray
     labels: np.ndarray
     class_names: tuple[str, ...]
     judges: np.ndarray | None
+    patients: np.ndarray | None = None
 
     def split(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the images that train and of those that judge, under a seed.
 
         Args:
-            seed: Decides the halves; each class is halved.
+            seed: Decides the halves. Each class is halved; whole patients are dealt out so that this
+                holds about.
         """
         if self.judges is not None:
             return np.flatnonzero(~self.judges), np.flatnonzero(self.judges)
         rng = np.random.default_rng([seed, 6])
+        if self.patients is not None:
+            half = assign_groups(self.labels, self.patients, np.array([0.5, 0.5]), rng)
+            return np.flatnonzero(half == 0), np.flatnonzero(half == 1)
         trains = np.zeros(len(self.labels), bool)
         for label in np.unique(self.labels):
             members = rng.permutation(np.flatnonzero(self.labels == label))
@@ -135,8 +142,8 @@ class PretrainImages:
             parts += [self.labelled.images] if with_pixels else []
             parts += [self.labelled.labels]
             digest.update(repr(self.labelled.class_names).encode())
-            if self.labelled.judges is not None:
-                parts.append(self.labelled.judges)
+            optional = (self.labelled.judges, self.labelled.patients)
+            parts += [values for values in optional if values is not None]
         for values in parts:
             for some in in_parts(values):
                 digest.update(np.ascontiguousarray(some).data)
@@ -251,10 +258,25 @@ def _labelled(
             f"{table.name}: a class has {smallest} images, too few to train and to judge. Set "
             "labelled.images to more, or leave the class out."
         )
+    patients = table.groups if judges is None else None
+    if patients is not None:
+        _refuse_lone_patients(table, patients)
     images = config.executor.holding.hold(
         table.images, np.arange(len(table)), config.unlabelled.size, table.name, show_progress
     )
-    return Labelled(images, table.labels, tuple(table.class_names), judges), table
+    return Labelled(images, table.labels, tuple(table.class_names), judges, patients), table
+
+
+def _refuse_lone_patients(table: ImageTable, patients: np.ndarray) -> None:
+    """Raise `DataError` where a class has one patient, who cannot both train and judge."""
+    lone = [
+        f"- class {name!r} is in 1 patient; add patients, or leave the class out"
+        for number, name in enumerate(table.class_names)
+        if len(np.unique(patients[table.labels == number])) < 2
+    ]
+    if lone:
+        what = f"{table.name}: whole patients cannot be halved."
+        raise DataError(describe_problems(what, first_of(lone, _LISTED)))
 
 
 def _shared(

@@ -65,3 +65,22 @@ def test_a_source_without_patients_is_refused(place):
         prepared(place, f"unlabelled.source=npz:{place / 'plain.npz'}")
     with pytest.raises(ConfigError, match=r"pretrain\.positives .*vicreg"):
         prepared(place, "pretrain.positives=patient", "pretrain.methods=rotation")
+
+
+def test_no_patient_trains_and_judges(place):
+    labels = quarters(20, seed=3)[1]
+    for name, patient in (("many", "{} {}"), ("lone", "{}")):
+        lines = ["image,label,patient"]
+        for number, label in enumerate(labels):
+            lines.append(f"{number}.png,{label}," + patient.format(label, number % 3))
+        (place / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    both = "unlabelled.overlap=transductive"
+    labelled = prepared(place, both, f"labelled.source=csv:{place / 'many.csv'}").images.labelled
+    halves = [labelled.split(seed) for seed in range(6)]
+    for train, judge in halves:
+        assert sorted([*train, *judge]) == list(range(20))
+        assert not set(labelled.patients[train]) & set(labelled.patients[judge])
+        assert set(labelled.labels[train]) == set(labelled.labels[judge]) == set(labels.tolist())
+    assert len({tuple(train) for train, _ in halves}) > 1
+    with pytest.raises(DataError, match=r"class '0' is in 1 patient; add patients"):
+        prepared(place, both, f"labelled.source=csv:{place / 'lone.csv'}")
