@@ -78,7 +78,8 @@ class PreparedPipeline:
     @property
     def identity(self) -> dict[str, str]:
         """Hash of all that decides the results; each chapter checks the files it reads."""
-        return {"story": hashlib.sha256(self.story.to_toml().encode()).hexdigest()}
+        deciding = self.story.without("executor")
+        return {"story": hashlib.sha256(deciding.to_toml().encode()).hexdigest()}
 
 
 def prepare_pipeline(

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,21 @@ class Story:
     def __getitem__(self, name: str) -> Chapter:
         """Return a chapter by its name."""
         return next(chapter for chapter in self.chapters if chapter.name == name)
+
+    def without(self, section: str) -> "Story":
+        """Return the story without all settings of one section."""
+        chapters = (
+            replace(
+                chapter,
+                settings={
+                    key: value
+                    for key, value in chapter.settings.items()
+                    if not key.startswith(f"{section}.")
+                },
+            )
+            for chapter in self.chapters
+        )
+        return replace(self, chapters=tuple(chapters))
 
     def to_toml(self) -> str:
         """Return the story with every setting at its place, as a run folder keeps it."""

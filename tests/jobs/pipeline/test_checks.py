@@ -227,6 +227,14 @@ def test_trainings_of_equal_folds_make_an_ensemble(place, tmp_path):
     assert "more" in prepare_pipeline(story, (), tmp_path / "run").checked.work
 
 
+def test_a_story_goes_on_with_other_workers_and_not_with_other_settings(place, tmp_path):
+    def identity(*overrides):
+        return prepare_pipeline(place / "story.toml", overrides, tmp_path).identity
+
+    assert identity("many.executor.kind=ray", "many.executor.workers=3") == identity()
+    assert identity("many.train.epochs=7") != identity()
+
+
 def test_a_search_in_this_process_is_known_before_any_chapter_takes_its_threads(place, tmp_path):
     assert prepare_pipeline(place / "story.toml", (), tmp_path).checked.search_device == ""
     story = tmp_path / "search.toml"
