@@ -166,12 +166,41 @@ def summary(rows: Sequence[Mapping]) -> None:
             cells += ["", f"{found:.2f}"] if name == "ridge" else [f"{found:.2f}", ""]
         spent = statistics.median(row["seconds"]["probe"] for row in rows)
         lines.append(f"| no epoch, {name} | {' | '.join(cells)} | {spent:.1f} |")
+    lines += _choices(rows, targets)
     numbers = ", ".join(f"{sum(row['target'] == t for row in rows)} of {t}" for t in targets)
     lines.append(f"\nCompositions and donors: {numbers}.")
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     PAGE.write_text(
         text.partition(MARK)[0] + MARK + "\n" + "\n".join(lines) + "\n", encoding="utf-8"
     )
+
+
+def _choices(rows: Sequence[Mapping], targets: Sequence[str]) -> list[str]:
+    """Return the fine-tuned losses of what each way would choose, the mean over its seeds."""
+    kinds = ("as it is", "best temperature")
+    heads = " | ".join(f"{target}, {kind}" for target in targets for kind in kinds)
+    lines = [
+        "\nFine-tuned test loss of the start that each way puts first:\n",
+        f"| way | {heads} |",
+        f"|---|{'---:|' * (2 * len(targets))}",
+    ]
+    truth = {
+        (row["target"], row["genome"]): statistics.fmean(pair[1] for pair in row["truth"])
+        for row in rows
+    }
+
+    def chosen(target: str, name: str, kind: int) -> float:
+        own = [row for row in rows if row["target"] == target]
+        firsts = (min(own, key=lambda r: r[name][n][kind]) for n in range(len(WAY_SEEDS)))
+        return statistics.fmean(truth[target, row["genome"]] for row in firsts)
+
+    for name in (way_name(*way) for way in WAYS):
+        cells = [f"{chosen(target, name, kind):.3f}" for target in targets for kind in (0, 1)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for words, pick in (("the best of all", min), ("the mean of all", statistics.fmean)):
+        found = [pick([v for (t, _), v in truth.items() if t == target]) for target in targets]
+        lines.append(f"| {words} | {' | '.join(f'{v:.3f} | {v:.3f}' for v in found)} |")
+    return lines
 
 
 def main() -> None:
