@@ -242,6 +242,8 @@ ARMS: dict[str, Arm] = {
         replace(_FALLING, intervals=(1, 1, 2, 4))
     ),
     "branches, kept, falling, own augmentations": branched(replace(_FALLING, augmented="own")),
+    "branches, averaged once": branched(replace(_LINE, intervals=(8,))),
+    "branches, falling, averaged once": branched(replace(_FALLING, intervals=(8,))),
 }
 #: Arms that read the mean of every epoch's updates.
 WATCHING = ("line, updates averaged",)

@@ -12,6 +12,8 @@ MARK = "<!-- Below this line: python experiments/composition.py --report -->\n"
 PLAIN = "plain"
 #: What other branches are held against, too: a halving search as it is by default.
 DEFAULT = "branches, fresh"
+#: Pairs from which on an arm stands in the tables.
+FEWEST = 4
 
 Rows = Sequence[Mapping[str, Any]]
 Values = dict[str, dict[tuple[str, int], Mapping[str, float]]]
@@ -107,7 +109,8 @@ def write_page(rows: Rows, timed: Rows = ()) -> None:
     rates = best_rates(rows)
     lines = [f"State: {len(rows)} trainings of arms.", ""]
     for phase in ("screening", "confirmation"):
-        values = scored(rows, phase, rates)
+        measured = scored(rows, phase, rates)
+        values = {arm: pairs for arm, pairs in measured.items() if len(pairs) >= FEWEST}
         if not any(arm.startswith(PLAIN) for arm in values):
             continue
         control = best_control(values)
