@@ -77,7 +77,13 @@ class UpdateStep:
 
     def _update(self, pixels: Any, targets: Any, scale: Any) -> Any:
         loss, gradients = self._gradients(pixels, targets, scale)
-        self.optimizer.apply(gradients, self.variables)
+        # What the loss does not read stays: a discriminator may look at the first stages alone.
+        reached = [
+            (gradient, variable)
+            for gradient, variable in zip(gradients, self.variables, strict=True)
+            if gradient is not None
+        ]
+        self.optimizer.apply(*map(list, zip(*reached, strict=True)))
         return loss
 
     def _accumulate(self, pixels: Any, targets: Any, scale: Any) -> Any:

@@ -125,15 +125,29 @@ def test_every_optimizer_of_keras_has_its_name_and_padam_too():
         make_optimizer(TrainOptions(optimizer_settings=("momentums=1",)), 0.1)
 
 
-def dense_step(options, seed=0):
-    """Return an update step of a network in which no image sees another."""
+def dense_step(options, seed=0, further=()):
+    """Return an update step of a network in which no image sees another, and of further variables."""
     keras.utils.set_random_seed(seed)
     image = keras.Input((4, 4, 3))
     x = keras.layers.Dense(8, activation="relu")(keras.layers.Flatten()(image))
     model = keras.Model(image, keras.layers.Dense(3)(x))
     objective = Classification(3, options)
     optimizer = make_optimizer(options, 0.1)
-    return model, UpdateStep(model, objective, optimizer, model.trainable_variables)
+    return model, UpdateStep(model, objective, optimizer, [*further, *model.trainable_variables])
+
+
+def test_what_the_loss_does_not_read_stays_without_a_word():
+    idle = keras.Variable([1.0, -2.0])
+    options = TrainOptions(optimizer="adamw", weight_decay=0.1)
+    model, step = dense_step(options, further=(idle,))
+    before = [np.array(v.numpy()) for v in model.trainable_variables]
+    step.start()
+    pixels, targets = np.ones((6, 4, 4, 3), np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2] * 2]
+    step.run([(tf.constant(pixels), tf.constant(targets))], 0.01)
+    assert idle.numpy().tolist() == [1.0, -2.0]
+    assert all(
+        (v.numpy() != b).any() for v, b in zip(model.trainable_variables, before, strict=True)
+    )
 
 
 def test_accumulated_batches_are_one_large_batch():
