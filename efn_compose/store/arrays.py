@@ -9,6 +9,7 @@ import os
 import tokenize
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -120,6 +121,36 @@ def read_sealed(path: Path) -> np.ndarray:
         return _array(content[:-4])
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error}).") from None
+
+
+class WholeFiles:
+    """Knows which sealed files are whole: each is read once to find that out.
+
+    Example:
+        >>> known = WholeFiles()
+        >>> known.has(Path("absent.npy"), (3, 2))
+        False
+    """
+
+    def __init__(self) -> None:
+        self._paths: set[Path] = set()
+
+    def has(self, path: Path, shape: tuple[int, ...]) -> bool:
+        """Return whether a file is there, undamaged, with an array of a shape.
+
+        Args:
+            path: The file; its array always has the same shape.
+            shape: Of the array.
+        """
+        if path not in self._paths:
+            with suppress(RunError):
+                if read_sealed(path).shape == shape:
+                    self._paths.add(path)
+        return path in self._paths
+
+    def add(self, path: Path) -> None:
+        """Note a file that has just been written whole."""
+        self._paths.add(path)
 
 
 def _crc32(content: bytes) -> bytes:

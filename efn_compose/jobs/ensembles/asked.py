@@ -10,11 +10,10 @@ from efn_compose.assess.prediction_store.blocks import logits_of, probability_of
 from efn_compose.data import ImageTable
 from efn_compose.data.holding import Holding
 from efn_compose.data.table import ChosenImages, ImageSequence
-from efn_compose.errors import RunError
 from efn_compose.jobs.ensembles.columns import Members
 from efn_compose.jobs.predictions.networks import Network
 from efn_compose.jobs.predictions.stream import stream_images
-from efn_compose.store.arrays import read_sealed, seal
+from efn_compose.store.arrays import WholeFiles, read_sealed, seal
 from efn_compose.store.atomic import atomic_path
 from efn_compose.train.tta import TtaOptions
 
@@ -84,8 +83,7 @@ class Asker:
         }
         #: By image size: the table with its images at that size.
         self._sized: dict[int, ImageTable] = {}
-        #: Files that are known to be whole: each is read once to find that out.
-        self._whole: set[Path] = set()
+        self._whole = WholeFiles()
         # One for all networks, so that those of one architecture are traced once.
         self._panel = Panel([], tta)
 
@@ -95,15 +93,7 @@ class Asker:
 
     def is_done(self, network: Network) -> bool:
         """Return whether a network's answers are there, to these images, and not damaged."""
-        path = self.path(network)
-        if path not in self._whole:
-            try:
-                shape = read_sealed(path).shape
-            except RunError:
-                return False
-            if shape == (len(self._table), network.classes):
-                self._whole.add(path)
-        return path in self._whole
+        return self._whole.has(self.path(network), (len(self._table), network.classes))
 
     def ask(self, network: Network, is_late: Callable[[], bool] = lambda: False) -> None:
         """Ask a network about all images, a chunk at a time.

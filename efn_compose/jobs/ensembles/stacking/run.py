@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.assess.prediction_store.blocks import probability_of
-from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.executor import make_executor
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.ensembles.stacking.batch import StackAnswer, StackBatch, StackSetup
 from efn_compose.jobs.ensembles.stacking.inputs import StackData
 from efn_compose.jobs.ensembles.stacking.portfolio import StackModel
-from efn_compose.store.arrays import read_sealed, write_sealed
+from efn_compose.store.arrays import WholeFiles, read_sealed, write_sealed
 from efn_compose.store.journal import Journal
 
 STACK_FOLDER = "stack"
@@ -107,23 +106,12 @@ class _Answers:
     def __init__(self, folder: Path, journal: Journal, shape: tuple[int, int]) -> None:
         self._place, self._journal, self.shape = folder / STACK_FOLDER, journal, shape
         self._place.mkdir(exist_ok=True)
-        #: Files that are known to be whole: each is read once to find that out.
-        self._whole: set[Path] = set()
+        self._whole = WholeFiles()
         self.failed = {r["model"] for r in journal if r.get("phase") == "stack" and r.get("error")}
 
     def is_done(self, model: StackModel) -> bool:
         """Return whether the answer is there, and neither a failure nor damaged."""
-        if model.key in self.failed:
-            return False
-        path = self._file(model)
-        if path not in self._whole:
-            try:
-                shape = read_sealed(path).shape
-            except RunError:
-                return False
-            if shape == self.shape:
-                self._whole.add(path)
-        return path in self._whole
+        return model.key not in self.failed and self._whole.has(self._file(model), self.shape)
 
     def is_known(self, model: StackModel) -> bool:
         """Return whether the model need not be fitted any more."""
