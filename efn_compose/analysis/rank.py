@@ -178,9 +178,7 @@ def check_plot(path: Path) -> None:
     if path.suffix[1:] not in kinds:
         endings = ", ".join(f".{kind}" for kind in kinds)
         raise ConfigError(f"--plot must end in {endings}. Received: {str(path)!r}.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--plot {path}: the folder {path.parent} does not exist.")
-    check_writable(path)
+    check_writable("--plot", path)
 
 
 def plot_rank(records: Sequence[RankRecord]) -> "Figure":

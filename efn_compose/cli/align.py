@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     folder = Path(options.output)
     for file in options.files:
         source = Path(split_entry(file)[1]).expanduser()
-        for donor in donors if source.is_file() else ():
+        for donor in donors:
             refuse_same_file(source, folder / f"{donor.name}.h5")
     images, _ = read_images(options.images, options, output)
     cache = Path(options.cache) if options.cache else folder / ".cache"

@@ -18,6 +18,7 @@ from efn_compose.nesting.plan import tensors_by_name
 from efn_compose.nesting.reducing.calibrate import calibrate_new_channels
 from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.store import WeightFile, WeightHeader, write_weights
+from efn_compose.store.atomic import is_same_file
 
 Source = str | os.PathLike[str] | WeightFile | Donor
 
@@ -175,7 +176,7 @@ def _write_nested(
 
 def refuse_same_file(source: Path, out: str | os.PathLike[str]) -> None:
     """Raise `NestingError` where an output path is the source file, also through links."""
-    if os.path.exists(out) and os.path.samefile(source, out):
+    if is_same_file(source, out):
         raise NestingError(
             f"{out} is the source file; writing there would destroy it. Choose another output path."
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from efn_compose.errors import RunError
+from efn_compose.errors import ConfigError, RunError
 
 #: Of a write by process 77: ".result.json.77.partial".
 _PARTIAL = re.compile(r"\..+\.(\d+)\.partial")
@@ -52,14 +52,26 @@ def check_free_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def check_writable(path: Path) -> None:
-    """Raise `RunError` where a file or folder cannot be made, before anything is computed for it.
+def check_writable(flag: str, path: Path) -> None:
+    """Refuse a place where a file or folder cannot be made, before anything is computed for it.
 
     Args:
-        path: What will be written; its folder exists.
+        flag: What names the path, for the message.
+        path: What will be written.
+
+    Raises:
+        ConfigError: Its folder does not exist.
+        RunError: There is no permission to write.
     """
+    if not path.parent.is_dir():
+        raise ConfigError(f"{flag} {path}: the folder {path.parent} does not exist.")
     if not os.access(path.parent, os.W_OK):
         raise RunError(f"{path}: no permission to write there. Choose another output path.")
+
+
+def is_same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> bool:
+    """Return whether two paths are of one file that is there, also through links."""
+    return os.path.isfile(first) and os.path.isfile(second) and os.path.samefile(first, second)
 
 
 def refuse_to_replace(path: Path, *read: str | os.PathLike[str]) -> None:
@@ -70,7 +82,7 @@ def refuse_to_replace(path: Path, *read: str | os.PathLike[str]) -> None:
         read: What is read; files that are not there are nobody's loss.
     """
     for other in read:
-        if os.path.isfile(path) and os.path.isfile(other) and os.path.samefile(path, other):
+        if is_same_file(path, other):
             raise RunError(
                 f"{path}: would replace a file that is read. Choose another output path."
             )

@@ -178,9 +178,7 @@ def prepare_prediction(
         EfnComposeError: Anything that would stop the prediction later, but for broken images.
     """
     check_table_suffix(output)
-    if not output.parent.is_dir():
-        raise ConfigError(f"-o {output}: the folder {output.parent} does not exist.")
-    check_writable(output)
+    check_writable("-o", output)
     read = [Path(name).expanduser() for name in (submission, data.partition(":")[2]) if name]
     for written in (output, *([output.with_name(SUBMISSION_FILE)] if submission else [])):
         refuse_to_replace(written, *read)

@@ -148,9 +148,7 @@ def predict_masks(
     place = Path(output)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigError(f"-o {place}: masks go to a new folder, and there is something here.")
-    if not place.parent.is_dir():
-        raise ConfigError(f"-o {place}: the folder {place.parent} does not exist.")
-    check_writable(place)
+    check_writable("-o", place)
     table = load_table(data, columns, folder, needs_labels=False)
     asked = [_Asked(unet, unet.tta if tta is None else views_of(tta)) for unet in unets]
     if len({one.classes for one in asked}) > 1:

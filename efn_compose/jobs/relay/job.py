@@ -231,9 +231,7 @@ def _check_parcel(parcel: str | os.PathLike[str] | None, folder: Path) -> None:
         raise ConfigError(
             f"--parcel {path}: lies in the run folder, which is handed on as it is. Name a file elsewhere."
         )
-    if not path.parent.is_dir():
-        raise ConfigError(f"--parcel {path}: the folder {path.parent} does not exist.")
-    check_writable(path)
+    check_writable("--parcel", path)
 
 
 def _open(folder: Path, last: Leg) -> None:
