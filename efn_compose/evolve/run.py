@@ -326,12 +326,13 @@ class EvolutionRun:
 
     def _origin(self, start: Genome | None) -> dict[str, Any]:
         """Return the provenance of a trained network: of the donor that most of its start is from."""
-        recipe = Recipe.genome(self._founded.pure(0) if start is None else start)
-        origin = dict(self.donors[recipe.host(self._founded)].provenance)
-        if start is not None:
-            used = recipe.donors_used(self._founded)
-            origin["began_as"] = [self.donors[number].name for number in used]
-        return {**origin, "trained": "on the run's training images, in this run"}
+        here = {"trained": "on the run's training images, in this run"}
+        if start is None:
+            return {**self.donors[0].provenance, **here}
+        recipe = Recipe.genome(start)
+        host = self.donors[recipe.host(self._founded)]
+        used = [self.donors[number].name for number in recipe.donors_used(self._founded)]
+        return {**host.provenance, "began_as": used, **here}
 
     def _start_of(self, winner: Recipe) -> DonorMap | None:
         """Return the first recipe of the winner's line; None if it was not trained on."""

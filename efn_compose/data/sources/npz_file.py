@@ -14,7 +14,7 @@ from efn_compose.data.table import (
     ImageTable,
     number_labels,
 )
-from efn_compose.errors import DataError, RunError, describe_problems
+from efn_compose.errors import DataError, RunError, describe_problems, first_of
 from efn_compose.store.arrays import array_names, read_arrays
 
 #: Names that a message lists.
@@ -42,7 +42,7 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
     """
     arrays, problems = _read(Path(path))
     problems += [
-        f"- no array {name!r} in the file (it has {_listed(array_names(path))})"
+        f"- no array {name!r} in the file (it has {_listed(array_names(path)) or 'none'})"
         for name in (("images", "labels") if needs_labels else ("images",))
         if name not in arrays and not any(f"{name!r}" in problem for problem in problems)
     ]
@@ -72,8 +72,7 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return (", ".join(names[:_LISTED]) or "none") + more
+    return ", ".join(first_of(names, _LISTED))
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -28,6 +28,7 @@ from efn_compose.jobs.trainings.masks.scores import load_masked_table, stratifie
 from efn_compose.jobs.trainings.options import TrainConfig, ValidationOptions
 from efn_compose.numerics.pixel_array import PixelArray, in_parts
 from efn_compose.train.examples import TrainingData
+from efn_compose.train.semi.options import SemiOptions
 
 #: Duplicates that a message lists.
 _LISTED = 10
@@ -218,11 +219,7 @@ def _unlabelled(
     semi = config.semi
     if semi.method == "none":
         return None, 0, ()
-    if not semi.unlabelled:
-        raise ConfigError(
-            f"semi.method is {semi.method!r} but semi.unlabelled is empty. Name the images without "
-            "labels: folder:PATH, csv:PATH, npz:PATH, digits or fashion_mnist."
-        )
+    require_unlabelled(semi)
     table = load_table(semi.unlabelled, needs_labels=False)
     order = np.random.default_rng([config.run.seed, 5]).permutation(len(table))
     chosen = np.sort(order[: semi.unlabelled_images or len(table)])
@@ -236,6 +233,15 @@ def _unlabelled(
             f"semi.unlabelled: all images of {semi.unlabelled} are among the labelled ones."
         )
     return take(images, is_new), int((~is_new).sum()), table.notes
+
+
+def require_unlabelled(semi: SemiOptions) -> None:
+    """Raise `ConfigError` where a method learns from images without labels, and none are named."""
+    if semi.method != "none" and not semi.unlabelled:
+        raise ConfigError(
+            f"semi.method = {semi.method!r} and semi.unlabelled is empty. Name the images without "
+            "labels: folder:PATH, csv:PATH, npz:PATH, digits or fashion_mnist."
+        )
 
 
 def _folds(table: ImageTable, digests: list[str], options: ValidationOptions, seed: int) -> Folds:

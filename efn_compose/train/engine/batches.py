@@ -3,6 +3,21 @@
 import numpy as np
 
 
+def updates_in(count: int, batch: int, epochs: float = 1.0) -> int:
+    """Return the updates of some epochs: of whole batches only, and at least one.
+
+    Args:
+        count: Number of images, at least 1.
+        batch: Images of an update; all, where there are fewer.
+        epochs: How often each image is seen, about.
+
+    Example:
+        >>> updates_in(320, 32), updates_in(320, 32, 0.25), updates_in(20, 32)
+        (10, 2, 1)
+    """
+    return max(1, round(count // min(batch, count) * epochs))
+
+
 def even_batches(count: int, most: int) -> np.ndarray:
     """Return image numbers (batch, image) int32 in equal batches, each image at most once.
 

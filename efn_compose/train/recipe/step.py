@@ -83,7 +83,7 @@ class UpdateStep:
             for gradient, variable in zip(gradients, self.variables, strict=True)
             if gradient is not None
         ]
-        self.optimizer.apply(*map(list, zip(*reached, strict=True)))
+        self.optimizer.apply([g for g, _ in reached], [variable for _, variable in reached])
         return loss
 
     def _accumulate(self, pixels: Any, targets: Any, scale: Any) -> Any:

@@ -19,6 +19,7 @@ from efn_compose.numerics.class_means import class_mean_head
 from efn_compose.statistics.recalibrate import recalibrate_traced
 from efn_compose.train.augment import AugmentOptions, augment
 from efn_compose.train.engine.adam import FusedAdam
+from efn_compose.train.engine.batches import updates_in
 from efn_compose.train.engine.fresh import fresh_kernel, head_generator, seed_masks
 from efn_compose.train.engine.head_start import classifier_input
 from efn_compose.train.engine.placement import Placement, replica_state
@@ -175,8 +176,8 @@ class ResidentModel:
             int32 array (step, image).
         """
         batch = min(self.settings.batch_size, image_count)
-        steps_per_epoch = image_count // batch
-        steps = max(1, round(steps_per_epoch * epochs))
+        steps_per_epoch = updates_in(image_count, batch)
+        steps = updates_in(image_count, batch, epochs)
         generator = np.random.default_rng([seed, 2])
         orders: list[np.ndarray] = []
         while len(orders) * steps_per_epoch < steps:

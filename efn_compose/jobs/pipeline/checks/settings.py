@@ -23,6 +23,7 @@ from efn_compose.jobs.pretraining.options import PretrainConfig
 from efn_compose.jobs.pretraining.pair import find_pair
 from efn_compose.jobs.search import preparation as searches
 from efn_compose.jobs.trainings import purpose as trainings
+from efn_compose.jobs.trainings.images import require_unlabelled
 from efn_compose.jobs.trainings.options import TrainConfig
 
 #: Verbs whose weights have no classifier.
@@ -70,13 +71,9 @@ def _further_images(
     story: Story, chapter: Chapter, configs: Mapping[str, Any], tables: Tables
 ) -> None:
     config: TrainConfig = configs[chapter.name]
+    require_unlabelled(config.semi)
     if config.semi.method == "none":
         return
-    if not config.semi.unlabelled:
-        raise ConfigError(
-            f"semi.method = {config.semi.method!r} and semi.unlabelled is empty. Name images without "
-            "labels, such as 'folder:photos'."
-        )
     found = read_source(config.semi.unlabelled)
     if isinstance(found, str):
         raise ConfigError(f"semi.unlabelled: {found}")
