@@ -27,7 +27,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from relatives_data import ancestor, data_of, relatives, traced
+from relatives_data import ancestor, answers_after, data_of, relatives, traced
 from relatives_tables import summary
 from relatives_unlabelled import unlabelled_relatives
 from searching import InProcess, search
@@ -97,11 +97,9 @@ class Bench:
         rate: float = FITNESS.learning_rate,
     ) -> Mapping[str, float]:
         """Return the scores on a part after some epochs at a highest rate."""
-        worker = self.evaluator
-        worker.load(tensors, seed)
-        worker.train(seed, epochs, rate / FITNESS.learning_rate)
-        worker.recalibrate()
-        return scores(worker.logits(part), worker.labels(part), "accuracy", is_calibrated=True)
+        factor = rate / FITNESS.learning_rate
+        logits, labels = answers_after(self.evaluator, tensors, seed, epochs, factor, part)
+        return scores(logits, labels, "accuracy", is_calibrated=True)
 
     def validation_loss(self, tensors: Tensors) -> float:
         """Return the validation loss after an evaluation, the mean over seeds."""

@@ -9,13 +9,14 @@ import numpy as np
 from traced import Traced
 
 from efn_compose.compose import Recipe, genome_space
+from efn_compose.compose.averaging import Tensors
 from efn_compose.data import DataSet, load_table
 from efn_compose.data.decoding.decode import resize_images
 from efn_compose.data.split import Split
 from efn_compose.data.table import ImageTable
 from efn_compose.donors import Donor, load_donor
 from efn_compose.evolve.options import FitnessOptions
-from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.evolve.workers.evaluator import Evaluator, WorkerSetup
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 from efn_compose.jobs.search.preparation import load_donors
@@ -141,6 +142,25 @@ def _picture(name: str) -> np.ndarray:
 def traced(donor: Donor, fitness: FitnessOptions) -> Traced:
     """Return a maker of workers that evaluate so, by the loss at the best temperature."""
     return Traced(WorkerSetup(donor.spec, donor.conventions, fitness))
+
+
+def answers_after(
+    worker: Evaluator, tensors: Tensors, seed: int, epochs: float, factor: float, part: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits and labels of a part after a training, statistics re-estimated.
+
+    Args:
+        worker: Trains.
+        tensors: Where it begins.
+        seed: Of head and order.
+        epochs: Passes over the training images.
+        factor: Of the worker's rate.
+        part: "validation" or "test".
+    """
+    worker.load(tensors, seed)
+    worker.train(seed, epochs, factor)
+    worker.recalibrate()
+    return worker.logits(part), worker.labels(part)
 
 
 def ancestor() -> Donor:

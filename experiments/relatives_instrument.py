@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from measured import measured
 from relatives import TARGETS, Bench, donors_of
-from relatives_data import ancestor, data_of, relatives, traced
+from relatives_data import ancestor, answers_after, data_of, relatives, traced
 
 from efn_compose.assess.metrics import scores
 from efn_compose.compose import Genome, Recipe, genome_space
@@ -54,10 +54,7 @@ def reached(
     worker: Evaluator, tensors: Tensors, seed: int, epochs: int, factor: float, part: str
 ) -> tuple[float, float]:
     """Return the loss on a part after a training, as it is and at the best temperature."""
-    worker.load(tensors, seed)
-    worker.train(seed, epochs, factor)
-    worker.recalibrate()
-    logits, labels = worker.logits(part), worker.labels(part)
+    logits, labels = answers_after(worker, tensors, seed, epochs, factor, part)
     return tuple(
         scores(logits, labels, "accuracy", is_calibrated=is_calibrated)["loss"]
         for is_calibrated in (False, True)
@@ -125,82 +122,88 @@ def run(options: argparse.Namespace) -> None:
             print(target, name, row["truth"], flush=True)
 
 
+#: By target, its lines and the fine-tuned loss of each.
+Found = Mapping[str, tuple[Sequence[Mapping], Sequence[float]]]
+
+
 def summary(rows: Sequence[Mapping]) -> None:
-    """Write how each way ranks against the fine-tuning."""
-    from scipy.stats import spearmanr
-
-    targets = [t for t in TARGETS if sum(row["target"] == t for row in rows) >= FEWEST]
-    kinds = ("as it is", "best temperature")
-    heads = " | ".join(f"{target}, {kind}" for target in targets for kind in kinds)
-    lines = [
-        f"| way | {heads} | processor s |",
-        f"|---|{'---:|' * (2 * len(targets) + 1)}",
-    ]
-
-    def truth(target: str) -> list[float]:
-        return [
-            statistics.fmean(pair[1] for pair in row["truth"])
-            for row in rows
-            if row["target"] == target
-        ]
-
-    for name in (way_name(*way) for way in WAYS):
-        cells = []
-        for target in targets:
-            own = [row for row in rows if row["target"] == target]
-            for kind in (0, 1):
-                # One seed, as a search has it: the mean over the seeds of its correlation.
-                found = [
-                    spearmanr([row[name][n][kind] for row in own], truth(target))[0]
-                    for n in range(len(WAY_SEEDS))
-                ]
-                cells.append(f"{statistics.fmean(found):.2f}")
-        spent = statistics.median(row["seconds"][name] for row in rows)
-        lines.append(f"| {name} | {' | '.join(cells)} | {spent:.1f} |")
-    for name in PROBES:
-        sign = 1 if name == "ridge" else -1
-        cells = []
-        for target in targets:
-            own = [sign * row["probe"][name] for row in rows if row["target"] == target]
-            found = spearmanr(own, truth(target))[0]
-            cells += ["", f"{found:.2f}"] if name == "ridge" else [f"{found:.2f}", ""]
-        spent = statistics.median(row["seconds"]["probe"] for row in rows)
-        lines.append(f"| no epoch, {name} | {' | '.join(cells)} | {spent:.1f} |")
-    lines += _choices(rows, targets)
-    numbers = ", ".join(f"{sum(row['target'] == t for row in rows)} of {t}" for t in targets)
-    lines.append(f"\nCompositions and donors: {numbers}.")
+    """Write how each way ranks against the fine-tuning, and what it would choose."""
+    found: dict[str, tuple[Sequence[Mapping], Sequence[float]]] = {}
+    for target in TARGETS:
+        own = [row for row in rows if row["target"] == target]
+        if len(own) >= FEWEST:
+            found[target] = own, [statistics.fmean(p[1] for p in row["truth"]) for row in own]
+    numbers = ", ".join(f"{len(own)} of {target}" for target, (own, _) in found.items())
+    lines = [*_ranks(found), *_choices(found), f"\nCompositions and donors: {numbers}."]
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     PAGE.write_text(
         text.partition(MARK)[0] + MARK + "\n" + "\n".join(lines) + "\n", encoding="utf-8"
     )
 
 
-def _choices(rows: Sequence[Mapping], targets: Sequence[str]) -> list[str]:
+def _ranks(found: Found) -> list[str]:
+    """Return the rank correlation of each way with the fine-tuning, the mean over its seeds."""
+    from scipy.stats import spearmanr
+
+    def seconds(name: str) -> str:
+        return (
+            f"{statistics.median(r['seconds'][name] for own, _ in found.values() for r in own):.1f}"
+        )
+
+    lines = [
+        f"| way | {_heads(found)} | processor s |",
+        f"|---|{'---:|' * (2 * len(found) + 1)}",
+    ]
+    for name in (way_name(*way) for way in WAYS):
+        cells = [
+            statistics.fmean(
+                # One seed at a time, as a search has it.
+                spearmanr([row[name][n][kind] for row in own], truth)[0]
+                for n in range(len(WAY_SEEDS))
+            )
+            for own, truth in found.values()
+            for kind in (0, 1)
+        ]
+        lines.append(f"| {name} | {' | '.join(f'{v:.2f}' for v in cells)} | {seconds(name)} |")
+    for name in PROBES:
+        sign = 1 if name == "ridge" else -1
+        ranks = (
+            f"{spearmanr([sign * row['probe'][name] for row in own], truth)[0]:.2f}"
+            for own, truth in found.values()
+        )
+        # The loss of the ridge classifier is one at its best temperature.
+        cells = [cell for rank in ranks for cell in (("", rank) if sign > 0 else (rank, ""))]
+        lines.append(f"| no epoch, {name} | {' | '.join(cells)} | {seconds('probe')} |")
+    return lines
+
+
+def _choices(found: Found) -> list[str]:
     """Return the fine-tuned losses of what each way would choose, the mean over its seeds."""
-    kinds = ("as it is", "best temperature")
-    heads = " | ".join(f"{target}, {kind}" for target in targets for kind in kinds)
     lines = [
         "\nFine-tuned test loss of the start that each way puts first:\n",
-        f"| way | {heads} |",
-        f"|---|{'---:|' * (2 * len(targets))}",
+        f"| way | {_heads(found)} |",
+        f"|---|{'---:|' * (2 * len(found))}",
     ]
-    truth = {
-        (row["target"], row["genome"]): statistics.fmean(pair[1] for pair in row["truth"])
-        for row in rows
-    }
-
-    def chosen(target: str, name: str, kind: int) -> float:
-        own = [row for row in rows if row["target"] == target]
-        firsts = (min(own, key=lambda r: r[name][n][kind]) for n in range(len(WAY_SEEDS)))
-        return statistics.fmean(truth[target, row["genome"]] for row in firsts)
-
     for name in (way_name(*way) for way in WAYS):
-        cells = [f"{chosen(target, name, kind):.3f}" for target in targets for kind in (0, 1)]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        cells = [
+            statistics.fmean(
+                min((row[name][n][kind], loss) for row, loss in zip(own, truth, strict=True))[1]
+                for n in range(len(WAY_SEEDS))
+            )
+            for own, truth in found.values()
+            for kind in (0, 1)
+        ]
+        lines.append(f"| {name} | {' | '.join(f'{v:.3f}' for v in cells)} |")
     for words, pick in (("the best of all", min), ("the mean of all", statistics.fmean)):
-        found = [pick([v for (t, _), v in truth.items() if t == target]) for target in targets]
-        lines.append(f"| {words} | {' | '.join(f'{v:.3f} | {v:.3f}' for v in found)} |")
+        twice = [f"{pick(truth):.3f} | {pick(truth):.3f}" for _, truth in found.values()]
+        lines.append(f"| {words} | {' | '.join(twice)} |")
     return lines
+
+
+def _heads(found: Found) -> str:
+    """Return the heads of two columns per target."""
+    kinds = ("as it is", "best temperature")
+    return " | ".join(f"{target}, {kind}" for target in found for kind in kinds)
 
 
 def main() -> None:
