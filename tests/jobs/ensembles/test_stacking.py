@@ -209,10 +209,11 @@ def test_a_killed_level_goes_on_and_ends_with_the_same_bytes(data, models, tmp_p
     late = fit("late", is_late=lambda: next(turns))
     assert 0 < len(late.models) < 10 and late.missing == 10 - len(late.models)
     # As a kill between file and line leaves it: the file is there, the line is not.
-    reads = []
-    monkeypatch.setattr(
-        run, "read_sealed", lambda path: reads.append(path.name) or arrays.read_sealed(path)
-    )
+    reads, read_sealed = [], arrays.read_sealed
+    for place in (arrays, run):
+        monkeypatch.setattr(
+            place, "read_sealed", lambda path: reads.append(path.name) or read_sealed(path)
+        )
     lines = (tmp_path / "late" / "evaluations.jsonl").read_bytes().splitlines(keepends=True)
     (tmp_path / "late" / "evaluations.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
     done = fit("late")
