@@ -104,11 +104,12 @@ def simulate(mode: str, workers: int, evaluations: int, population: int, path: P
         donor_names=tuple("abcdef"),
         generations=kind.generations,
         size=lambda generation: kind.size(generation, DONORS),
+        ending=lambda generation: 0,
         epochs=1.0,
         seed=1,
         noise=(2.5e-5, 4),
         ledger=ledger,
-        budget=Budget(BudgetOptions(), ledger.clock, ending=0, workers=workers),
+        budget=Budget(BudgetOptions(), ledger.clock, workers=workers),
         watcher=watcher,
     )
     wall, processor = time.perf_counter(), time.process_time()

@@ -39,7 +39,7 @@ _FLAGS = {
         "budget.hours", "H",
         "stop within H hours, finals and test included; with --parcel, hand the run on by then",
     ),
-    "evaluations": ("budget.evaluations", "N", "make at most N evaluations, finals and test included"),
+    "evaluations": ("budget.evaluations", "N", "make at most N evaluations, all phases included"),
     "until-no-better": (
         "budget.until_no_better", "N", "end the search after N evaluations without a new best"
     ),

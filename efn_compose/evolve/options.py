@@ -209,7 +209,7 @@ class ExecutorOptions:
 class BudgetOptions:
     """[budget]: when the search ends; any of these replaces the number of generations.
 
-    Finals and test come after the search and are kept free of it: the whole run, not
+    Averages, finals and test come after the search and are kept free of it: the whole run, not
     only its search, stays within hours and evaluations. A resumed run may be given
     another budget; what the journal already decided stays decided.
     """
@@ -217,7 +217,11 @@ class BudgetOptions:
     hours: float = setting(
         0.0, "most hours of the whole run, pauses left out; 0: no limit", minimum=0.0
     )
-    evaluations: int = setting(0, "most evaluations of the whole run; 0: no limit", minimum=0)
+    evaluations: int = setting(
+        0,
+        "most evaluations of the whole run, scores of averages without training among them; 0: no limit",
+        minimum=0,
+    )
     until_no_better: int = setting(
         0, "evaluations without a new best that end the search; 0: it goes on", minimum=0
     )

@@ -272,18 +272,14 @@ class EvolutionRun:
     def _loop(self, noise: Noise) -> SearchLoop:
         count = len(self.donors)
         phases = self._kind.plan(self._finals_options, count, budget=self._budget).phases
-        budget = Budget(
-            self._budget,
-            self._ledger.clock,
-            ending=phases["final"] + phases["test"],
-            workers=self._executor.workers,
-        )
+        budget = Budget(self._budget, self._ledger.clock, workers=self._executor.workers)
         self._watcher.on_phase("search", 0 if budget.is_open else phases["search"])
         return SearchLoop(
             seat=self.seat,
             donor_names=tuple(donor.name for donor in self.donors),
             generations=self._kind.generations,
             size=lambda generation: self._kind.size(generation, count),
+            ending=lambda last: self._kind.ending(self._finals_options, last, count).evaluations,
             epochs=self._fitness.epochs,
             seed=self._seed,
             noise=noise.of_comparison,
@@ -352,8 +348,9 @@ class EvolutionRun:
             watcher=self._watcher,
             rivals=self._rivals,
         )
-        is_whole = self._contestants == len(self.donors)
-        return finals.decide(finalists, with_average=is_whole, control=self._control)
+        # What trains on puts up averages of trained networks; one with raw donors is none of them.
+        with_average = not self._kind.trains_on
+        return finals.decide(finalists, with_average=with_average, control=self._control)
 
     def _finish(self, winner: Recipe) -> dict[str, np.ndarray]:
         """Return the tensors to write: composed, statistics re-estimated where mixed."""

@@ -111,7 +111,7 @@ def test_an_installed_wheel_runs_from_an_empty_folder(wheel, tmp_path):
     few += ["data.train_images=48", "data.validation_images=30", "data.test_images=30"]
     few += ["halving.population=2", "finals.noise_repeats=2", "finals.finalists=1"]
     few += ["finals.final_seeds=2", "executor.kind=serial"]
-    run("evolve", quickstart, "--evaluations=9", "--size=32", "--set", *few)
+    run("evolve", quickstart, "--evaluations=17", "--size=32", "--set", *few)
     run("report", "runs/quickstart")
     assert (folder / "runs/quickstart/efn_magic_weights.h5").is_file()
     assert (folder / "runs/quickstart/report.html").is_file()

@@ -71,7 +71,8 @@ def goes_on(loop: SearchLoop, generation: int, phases: Container[str] = ("search
 
 
 def _ending(loop: SearchLoop, generation: int) -> dict[str, Any] | None:
-    event = loop.budget.ending_of_search(loop.ledger.count, loop.size(generation + 1))
+    coming = generation + 1
+    event = loop.budget.ending_of_search(loop.ledger.count, loop.size(coming), loop.ending(coming))
     if event is not None:
         loop.watcher.on_note(f"The search ends: {event['timing']['words']}.")
         return {**event, "generation": generation}

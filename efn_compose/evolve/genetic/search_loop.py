@@ -22,6 +22,7 @@ class SearchLoop:
         donor_names: By donor number.
         generations: After the first.
         size: Returns the most evaluations that a generation makes.
+        ending: Returns the most evaluations that follow a search whose last generation has that number.
         epochs: Per evaluation.
         seed: The run's seed.
         noise: Variance of a score over seeds and its degrees of freedom.
@@ -34,6 +35,7 @@ class SearchLoop:
     donor_names: tuple[str, ...]
     generations: int
     size: Callable[[int], int]
+    ending: Callable[[int], int]
     epochs: float
     seed: int
     noise: tuple[float, int]

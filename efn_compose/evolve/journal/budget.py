@@ -21,19 +21,18 @@ class Budget:
     Args:
         options: The allowed hours and evaluations.
         clock: The time used, and how long an evaluation takes.
-        ending: Evaluations that come after the search: finals and test.
         workers: Number of workers.
 
     Example:
-        >>> budget = Budget(BudgetOptions(evaluations=100), RunClock(), ending=30, workers=2)
-        >>> budget.ending_of_search(count=60, coming=10) is None
+        >>> budget = Budget(BudgetOptions(evaluations=100), RunClock(), workers=2)
+        >>> budget.ending_of_search(count=60, coming=10, ending=30) is None
         True
-        >>> budget.ending_of_search(count=64, coming=10)["limit"]
+        >>> budget.ending_of_search(count=64, coming=10, ending=30)["limit"]
         'evaluations'
     """
 
-    def __init__(self, options: BudgetOptions, clock: RunClock, ending: int, workers: int) -> None:
-        self.options, self.clock, self._ending, self.workers = options, clock, ending, workers
+    def __init__(self, options: BudgetOptions, clock: RunClock, workers: int) -> None:
+        self.options, self.clock, self.workers = options, clock, workers
         self._best: Genome | None = None
         self._best_since = 0
 
@@ -54,39 +53,44 @@ class Budget:
             return None
         return max(0.0, self.options.hours * 3600 - self.clock.seconds)
 
-    def reserve_seconds(self) -> float:
-        """Return the time to keep for finals and test, at the latest evaluations' pace."""
+    def reserve_seconds(self, ending: int) -> float:
+        """Return the time to keep for what follows the search, at the latest evaluations' pace."""
         each = self.clock.seconds_per_evaluation or 0.0
         # All workers are waited for four times: finalists, rivals, test, pictures.
-        ending = self._ending + _AFTERWARDS
-        return _MARGIN * each * (ending / self.workers + 4 * (self.workers > 1))
+        after = ending + _AFTERWARDS
+        return _MARGIN * each * (after / self.workers + 4 * (self.workers > 1))
 
     def believed(self, best: Genome | None, count: int) -> None:
         """Learn which genome is believed best after a number of evaluations."""
         if best != self._best:
             self._best, self._best_since = best, count
 
-    def ending_of_search(self, count: int, coming: int) -> dict[str, Any] | None:
+    def ending_of_search(self, count: int, coming: int, ending: int) -> dict[str, Any] | None:
         """Return the event that ends the search here, None where it goes on.
 
         Args:
             count: Evaluations so far.
             coming: Evaluations that going on would make before the next decision.
+            ending: Evaluations that would follow the search if it ended there.
         """
         options = self.options
-        if options.evaluations and count + coming + self._ending > options.evaluations:
-            words = f"{count} evaluations made, {self._ending} kept for finals and test"
+        if options.evaluations and count + coming + ending > options.evaluations:
+            words = (
+                f"{count} evaluations made; {coming} more, and {ending} for all that follows the search, "
+                f"would be more than {options.evaluations}"
+            )
             return _event("evaluations", words)
         if options.until_no_better and count - self._best_since >= options.until_no_better:
             return _event("no better", f"nothing better in {count - self._best_since} evaluations")
         left = self.seconds_left
         if left is not None:
             each = self.clock.seconds_per_evaluation or 0.0
-            needed = each * math.ceil(coming / self.workers) + self.reserve_seconds()
+            reserve = self.reserve_seconds(ending)
+            needed = each * math.ceil(coming / self.workers) + reserve
             if needed > left:
                 words = (
                     f"{self.clock.seconds / 3600:.2f} of {options.hours:g} h used, about "
-                    f"{self.reserve_seconds() / 60:.1f} min kept for finals and test"
+                    f"{reserve / 60:.1f} min kept for finals and test"
                 )
                 return _event("hours", words)
         return None

@@ -25,8 +25,9 @@ from efn_compose.donors import Donor
 from efn_compose.evolve.genetic.breeding import few_switches
 from efn_compose.evolve.genetic.generational import goes_on
 from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.journal.planning import Ending
 from efn_compose.evolve.kinds.kind import Found, SearchKind, Workplace
-from efn_compose.evolve.lines.descendants import DEPTHS, Descendants, Scoring
+from efn_compose.evolve.lines.descendants import Descendants, Scoring, depths_within
 from efn_compose.evolve.lines.generations import TRAINING, Generations
 from efn_compose.evolve.lines.population import (
     MEMORY,
@@ -35,7 +36,7 @@ from efn_compose.evolve.lines.population import (
     most_kept,
     population_folder,
 )
-from efn_compose.evolve.options import BudgetOptions
+from efn_compose.evolve.options import BudgetOptions, FinalsOptions
 from efn_compose.evolve.verdict.verdict import LATEST_STATE
 from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.tasks import EvaluationTask
@@ -61,7 +62,6 @@ class Halving(SearchKind):
 
     name: ClassVar[str] = "halving"
     trains_on: ClassVar[bool] = True
-    rivals: ClassVar[int] = 1  # the best line's latest state
 
     lines: int = setting(1, "trainings that go on to the end", minimum=1)
     branches: int = setting(
@@ -113,6 +113,14 @@ class Halving(SearchKind):
         """Return the most evaluations that a generation makes."""
         first = max(self.population, donor_count)
         return self.lines_left(first, generation) * self.branches_in(first, generation)
+
+    def ending(self, finals: FinalsOptions, generation: int, donor_count: int) -> Ending:
+        """Return the most that follows a search."""
+        lines = self.lines_left(max(self.population, donor_count), generation + 1)
+        averages = max(1, lines * len(depths_within(generation + 1)))
+        # Donors, and the best line's latest state.
+        finalists, rivals = min(finals.finalists, averages), donor_count + 1
+        return Ending(averages, finalists, rivals, finals.final_seeds)
 
     def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
         """Train lines until generations or budget are used up."""
@@ -361,8 +369,7 @@ class HalvingSearch(Generations):
                 starts[name] = start
             averages |= {
                 f"line{line}_average_of_{depth}": tuple(names[:depth])
-                for depth in DEPTHS
-                if 1 < depth <= len(names)
+                for depth in depths_within(len(names))
             }
         if not averages:
             averages = {"line0_latest": (LATEST_STATE,)}

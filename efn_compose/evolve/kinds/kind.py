@@ -12,7 +12,13 @@ from efn_compose.compose import Recipe
 from efn_compose.donors import Donor
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.search_loop import SearchLoop
-from efn_compose.evolve.journal.planning import Plan, plan_phases, rounds_of_rest
+from efn_compose.evolve.journal.planning import (
+    Ending,
+    Plan,
+    last_generation_within,
+    noise_evaluations,
+    rounds_of_rest,
+)
 from efn_compose.evolve.lines.descendants import Descendants
 from efn_compose.evolve.options import BudgetOptions, FinalsOptions
 from efn_compose.evolve.workers.executor import Executor
@@ -55,7 +61,7 @@ class Found:
 class SearchKind(ABC):
     """A way to search. Its fields are its section of the configuration.
 
-    A subclass gives the size of its generations and the search; the cost follows.
+    A subclass gives the size of its generations, what follows them and the search; the cost follows.
     """
 
     #: Its name: of its section, and the value of `search.kind`.
@@ -66,8 +72,6 @@ class SearchKind(ABC):
     mixes_untrained: ClassVar[bool] = True
     #: Whether all that is written descends from one donor.
     keeps_one_lineage: ClassVar[bool] = False
-    #: Contestants of the finals besides finalists, donors and the donors' average.
-    rivals: ClassVar[int] = 0
 
     population: int = setting(16, "genomes that a generation keeps", minimum=1)
     generations: int = setting(6, "generations after the first", minimum=0)
@@ -80,6 +84,18 @@ class SearchKind(ABC):
             generation: Its number, from 0.
             donor_count: Donors of the run, siblings included.
         """
+
+    def ending(self, finals: FinalsOptions, generation: int, donor_count: int) -> Ending:
+        """Return the most that follows a search.
+
+        Args:
+            finals: Repeats, finalists, seeds.
+            generation: Number of its last generation, from 0.
+            donor_count: Donors of the run, siblings included.
+        """
+        # Donors and their average. The control has finalists of its own, and its best is tested.
+        rivals = donor_count + 1 + self.has_control * (finals.finalists + 1)
+        return Ending(0, finals.finalists, rivals, finals.final_seeds)
 
     @abstractmethod
     def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
@@ -113,17 +129,35 @@ class SearchKind(ABC):
             budget: When the search ends; by its number of generations by default.
         """
         budget = budget or BudgetOptions()
-        sizes = [self.size(number, donor_count) for number in range(self.generations + 1)]
-        # The control has finalists of its own, and the best of them is tested.
-        rivals = self.rivals + self.has_control * (finals.finalists + 1)
-        phases = plan_phases(finals, donor_count, rivals, sizes, budget)
+        noise = noise_evaluations(finals, donor_count)
+
+        def size(generation: int) -> int:
+            return self.size(generation, donor_count)
+
+        def ending_after(generation: int) -> Ending:
+            return self.ending(finals, generation, donor_count)
+
+        limit = budget.evaluations
+        if limit:
+            ending = ending_after(last_generation_within(limit, noise, size, ending_after))
+            # A generation that turns out smaller may leave room for one more.
+            search = max(size(0), limit - noise - ending.evaluations)
+        else:
+            ending = ending_after(self.generations)
+            search = sum(size(number) for number in range(self.generations + 1))
+        phases = {"noise": noise, "search": search, **ending.phases}
         return Plan(
             phases=phases,
-            rounds=self.rounds(donor_count, phases["search"], workers),
-            rounds_of_rest=rounds_of_rest(finals, phases, workers),
+            rounds=self.rounds(donor_count, search, workers),
+            rounds_of_rest=rounds_of_rest(ending, noise, workers),
             networks=self.kept_networks(donor_count, budget),
             note=self.idle_note(donor_count, workers, budget),
         )
+
+    def least_evaluations(self, finals: FinalsOptions, donor_count: int) -> int:
+        """Return the evaluations of a run whose search ends after its first generation, at most."""
+        noise, first = noise_evaluations(finals, donor_count), self.size(0, donor_count)
+        return noise + first + self.ending(finals, 0, donor_count).evaluations
 
     def rounds(self, donor_count: int, evaluations: int, workers: int) -> float:
         """Return the wall time of a search, in units of one evaluation.

@@ -25,8 +25,9 @@ from efn_compose.evolve.genetic.crossover.two_point import TwoPoint
 from efn_compose.evolve.genetic.generational import goes_on
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.genetic.selection.tournament import Tournament
+from efn_compose.evolve.journal.planning import Ending
 from efn_compose.evolve.kinds.kind import Found, SearchKind, Workplace
-from efn_compose.evolve.lines.descendants import Descendants, descendants
+from efn_compose.evolve.lines.descendants import Descendants, descendants, scores_of_averages
 from efn_compose.evolve.lines.generations import TRAINING, Generations
 from efn_compose.evolve.lines.population import (
     MEMORY,
@@ -35,7 +36,7 @@ from efn_compose.evolve.lines.population import (
     most_kept,
     population_folder,
 )
-from efn_compose.evolve.options import BudgetOptions
+from efn_compose.evolve.options import BudgetOptions, FinalsOptions
 from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.tasks import EvaluationTask
 
@@ -60,13 +61,20 @@ class Lamarck(SearchKind):
     trains_on: ClassVar[bool] = True
     mixes_untrained: ClassVar[bool] = False
     keeps_one_lineage: ClassVar[bool] = True
-    rivals: ClassVar[int] = 2  # one network trained plainly, and the average of its states
 
     def size(self, generation: int, donor_count: int) -> int:
         """Return the most evaluations that a generation makes."""
         if generation == 0:
             return max(self.population, donor_count)
         return self.population + 1  # and the network that is trained plainly
+
+    def ending(self, finals: FinalsOptions, generation: int, donor_count: int) -> Ending:
+        """Return the most that follows a search."""
+        members = self.population if generation else self.size(0, donor_count)
+        averages, candidates = scores_of_averages(generation, members)
+        # Donors, the network that is trained plainly, and the average of its states.
+        rivals = donor_count + min(generation, 2)
+        return Ending(averages, min(finals.finalists, candidates), rivals, finals.final_seeds)
 
     def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
         """Train generations until their number or the budget is used up."""

@@ -85,7 +85,7 @@ class _Asker:
             has_ended = self._asked >= self._planned
             return {"event": "end_of_search", "limit": "generations"} if has_ended else None
         count = self._loop.ledger.count + self._asked - self._told
-        event = budget.ending_of_search(count, coming=1)
+        event = budget.ending_of_search(count, coming=1, ending=self._loop.ending(0))
         if event is not None:
             self._loop.watcher.on_note(f"The search ends: {event['timing']['words']}.")
         return event

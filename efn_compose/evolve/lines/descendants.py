@@ -24,6 +24,16 @@ SCORING = "soup"
 DEPTHS = tuple(2**n for n in range(MEMORY.bit_length()))
 
 
+def depths_within(states: int) -> tuple[int, ...]:
+    """Return the depths of the averages along a line with so many states.
+
+    Example:
+        >>> depths_within(1), depths_within(9), depths_within(40)
+        ((), (2, 4, 8), (2, 4, 8, 16))
+    """
+    return tuple(depth for depth in DEPTHS if 1 < depth <= states)
+
+
 class Lineage(Protocol):
     """The networks of a Lamarckian search, by generation and number."""
 
@@ -87,7 +97,7 @@ def descendants(search: Lineage) -> Descendants:
     score = Scoring(search, networks)
     best_first = sorted(names, key=lambda name: search.losses[last][numbers[names.index(name)]])
     averages: dict[str, tuple[str, ...]] = {"best_member": (best_first[0],)}
-    for depth in (depth for depth in DEPTHS if depth <= last + 1):
+    for depth in (1, *depths_within(last + 1)):
         means = [f"generation{generation}_mean" for generation in earlier[: depth - 1]]
         # Members count once each, an earlier generation's mean as often as it had members.
         average = (*names, *(means * len(names)))
@@ -105,6 +115,26 @@ def descendants(search: Lineage) -> Descendants:
     ranked = sorted((n for n in averages if found[n] < float("inf")), key=found.__getitem__)
     candidates = [(name, averages[name]) for name in ranked]
     return Descendants(networks, candidates, _plain_average(states, score))
+
+
+def scores_of_averages(last: int, members: int) -> tuple[int, int]:
+    """Return the most scores that `descendants` asks for, and the most candidates that it returns.
+
+    Args:
+        last: Number of the last generation.
+        members: Its members, the plain network left out.
+
+    Example:
+        >>> scores_of_averages(0, 4), scores_of_averages(3, 4)
+        ((5, 3), (9, 6))
+    """
+    plain = len(
+        depths_within(last)
+    )  # of the plain network's states, one per generation but the first
+    candidates = (
+        3 + len(depths_within(last + 1)) + plain
+    )  # the best member, all members, the greedy one
+    return candidates - 1 + members - 1 + plain, candidates
 
 
 class Searched(Protocol):
@@ -137,9 +167,7 @@ class Scoring:
 def _plain_average(states: Sequence[str], score: Scoring) -> dict[str, tuple[str, ...]]:
     """Return the average of the plain network's last states that validates best."""
     trials = {
-        f"{PLAIN_AVERAGE}_{depth}": tuple(states[:depth])
-        for depth in DEPTHS
-        if 1 < depth <= len(states)
+        f"{PLAIN_AVERAGE}_{depth}": tuple(states[:depth]) for depth in depths_within(len(states))
     }
     if not trials:
         return {}

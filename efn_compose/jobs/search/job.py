@@ -96,7 +96,7 @@ def _run(
     folder.write_text("split.json", prepared.data.split.to_json())
     folder.write_json("data.json", describe_data(prepared.data))
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
-    left = Budget(config.budget, clock, 0, 1)
+    left = Budget(config.budget, clock, 1)
     console = Console(quiet=quiet, stderr=True)
     for words in prepared.data.notes:
         console.print(words)

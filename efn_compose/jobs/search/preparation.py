@@ -130,6 +130,14 @@ def check_settings(config: RunConfig) -> None:
             f"{config.kind.share_setting} moves shares. Received search.granularity = "
             f"{granularity!r}; set it to 'stage_share' or 'block_share'."
         )
+    limit = config.budget.evaluations
+    least = config.kind.least_evaluations(config.finals, count)
+    if 0 < limit < least:
+        raise ConfigError(
+            f"budget.evaluations = {limit} is too few: the noise, one generation, the finals and the test "
+            f"make up to {least}. Allow {least} or more, 0 for no limit, or make them smaller: "
+            f"{config.kind.name}.population, finals.noise_repeats, finals.finalists, finals.final_seeds."
+        )
     if config.augment.grid and config.data.size % config.augment.grid_cells:
         raise ConfigError(
             f"augment.grid_cells = {config.augment.grid_cells} must divide data.size. Received: "

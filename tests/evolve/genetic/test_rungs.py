@@ -71,11 +71,12 @@ def _search(path, executor, kind=Genetic, rung="probe"):
         donor_names=("a", "b", "c"),
         generations=options.generations,
         size=lambda generation: options.size(generation, 3),
+        ending=lambda generation: 0,
         epochs=1.0,
         seed=1,
         noise=(0.0, 0),
         ledger=ledger,
-        budget=Budget(BudgetOptions(), clock, 0, 1),
+        budget=Budget(BudgetOptions(), clock, 1),
         watcher=watcher,
     )
     search = search_generations(loop, options, options.rungs)

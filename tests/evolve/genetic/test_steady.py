@@ -132,12 +132,13 @@ def loop_on(path, executor, kind, budget=None):
     """Return a search loop over a large space, with everything it needs."""
     watcher = QuietWatcher()
     ledger = Ledger(Journal(path), executor, watcher)
-    limits = Budget(budget or BudgetOptions(), ledger.clock, ending=0, workers=executor.workers)
+    limits = Budget(budget or BudgetOptions(), ledger.clock, workers=executor.workers)
     return SearchLoop(
         seat=Seat(SPACE, [{}] * SPACE.donor_count),
         donor_names=("a", "b", "c"),
         generations=kind.generations,
         size=lambda generation: kind.size(generation, 3),
+        ending=lambda generation: 0,
         epochs=1.0,
         seed=1,
         noise=(0.0, 0),

@@ -168,3 +168,15 @@ def test_a_search_over_shares_refuses_donors_without_an_ancestor(
     config = write_nano_experiment(tmp_path, kind=kind)
     with pytest.raises(error, match=words):
         prepare(config, ["search.granularity=block_share", *overrides])
+
+
+@pytest.mark.parametrize("kind", ["genetic", "halving", "lamarck"])
+def test_a_limit_that_no_run_can_keep_is_refused_before_anything_is_made(tmp_path, kind):
+    config = write_nano_experiment(tmp_path, kind=kind, population=2)
+    # One generation, of two donors and a sibling of each, is the least.
+    single = load_config(config, [f"{kind}.generations=0"])
+    least = single.kind.plan(single.finals, 4).evaluations
+    with pytest.raises(ConfigError, match=rf"budget.evaluations = {least - 1} .* {least} or more"):
+        prepare(config, [f"budget.evaluations={least - 1}"])
+    assert prepare(config, [f"budget.evaluations={least}"]).config.budget.evaluations == least
+    assert not (tmp_path / "run").exists()
