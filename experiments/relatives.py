@@ -20,14 +20,14 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from relatives_data import ancestor, answers_after, data_of, relatives, traced
+from relatives_data import PICTURES_OF, TILED, ancestor, answers_after, data_of, relatives, traced
 from relatives_tables import summary
 from relatives_unlabelled import unlabelled_relatives
 from searching import InProcess, search
@@ -53,17 +53,19 @@ from efn_compose.statistics.absorb import absorb_statistics
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "relatives.jsonl"
-TARGETS = ("garments", "digits", "textures")
+TARGETS = ("garments", "digits", TILED, "textures")
 #: Of which relatives the donors are: fine-tunings on other data sets, objectives without labels, or both.
 RELATIVES = ("all", "data sets", "objectives")
 #: An evaluation: short, at a rate that moves the weights as far as a fine-tuning would.
 FITNESS = FitnessOptions(epochs=2.0, learning_rate=3e-3, schedule="cosine")
+#: Labelled images for which epochs are stated here. Fewer images have more epochs, for equal updates.
+LABELS = 320
 #: Evaluations of a search: of its first generation, and of each further one.
 POPULATION, GENERATIONS = 12, 7
 FINALS = FinalsOptions(noise_repeats=3, finalists=3, final_seeds=3)
 #: Seeds that a choice among given networks is made on.
 CHOICE_SEEDS = 3
-#: Epochs, highest rate and seeds of the endpoints.
+#: Epochs of `LABELS` images, highest rate and seeds of the endpoints.
 ENDPOINTS = {"as judged": (2.0, 3e-3, 4), "fine-tuned": (8.0, 1e-3, 4)}
 
 
@@ -76,12 +78,19 @@ class Bench:
         given: The ancestor and its relatives, as they are.
         evaluator: Trains and scores.
         seed: Of the pipeline.
+        stretch: Epochs in place of one of `LABELS` images.
     """
 
     data: DataSet
     given: Sequence[Donor]
     evaluator: Evaluator
     seed: int
+    stretch: int = 1
+
+    @property
+    def fitness(self) -> FitnessOptions:
+        """What an evaluation does."""
+        return replace(FITNESS, epochs=FITNESS.epochs * self.stretch)
 
     @cached_property
     def donors(self) -> list[Donor]:
@@ -96,8 +105,8 @@ class Bench:
         epochs: float = FITNESS.epochs,
         rate: float = FITNESS.learning_rate,
     ) -> Mapping[str, float]:
-        """Return the scores on a part after some epochs at a highest rate."""
-        factor = rate / FITNESS.learning_rate
+        """Return the scores on a part after some epochs of `LABELS` images at a highest rate."""
+        factor, epochs = rate / FITNESS.learning_rate, epochs * self.stretch
         logits, labels = answers_after(self.evaluator, tensors, seed, epochs, factor, part)
         return scores(logits, labels, "accuracy", is_calibrated=True)
 
@@ -142,7 +151,7 @@ def best_relative(bench: Bench) -> Made:
     best = int(np.argmin(losses))
     names = [donor.name for donor in bench.donors]
     note = dict(zip(names, np.round(losses, 4).tolist(), strict=True)) | {"chosen": names[best]}
-    return Made(bench.donors[best].tensors, CHOICE_SEEDS * FITNESS.epochs * len(losses), note)
+    return Made(bench.donors[best].tensors, CHOICE_SEEDS * bench.fitness.epochs * len(losses), note)
 
 
 def uniform(bench: Bench) -> Made:
@@ -154,14 +163,14 @@ def greedy(bench: Bench) -> Made:
     """The greedy soup."""
     found = greedy_soup(bench.donors, lambda donor: -bench.validation_loss(donor.tensors))
     members = [bench.donors[number].name for number in found.members]
-    return Made(found.donor.tensors, CHOICE_SEEDS * FITNESS.epochs * found.evaluations, members)
+    return Made(found.donor.tensors, CHOICE_SEEDS * bench.fitness.epochs * found.evaluations, members)
 
 
 def learned(bench: Bench) -> Made:
     """The soup whose weights per segment are learnt on the training images."""
     space = genome_space(bench.given[0].spec, len(bench.donors), "block")
     tensors = [donor.tensors for donor in bench.donors]
-    model, epochs = bench.evaluator.network, 8
+    model, epochs = bench.evaluator.network, 8 * bench.stretch
     model.load(tensors[0], bench.seed)
     learner = SoupLearner(
         model.model, space.spec, bench.given[0].conventions, bench.data.classes, tensors
@@ -175,7 +184,7 @@ def learned(bench: Bench) -> Made:
 
 def ratatouille(bench: Bench) -> Made:
     """Fine-tunings of all donors on the target, averaged (Ramé et al. 2023, arXiv:2212.10445)."""
-    epochs = round(FITNESS.epochs * POPULATION * (GENERATIONS + 1)) // len(bench.donors)
+    epochs = round(bench.fitness.epochs * POPULATION * (GENERATIONS + 1)) // len(bench.donors)
     space = genome_space(bench.given[0].spec, len(bench.donors), "block")
     bench.evaluator.sit(Seat(space, [donor.tensors for donor in bench.donors]))
     members = []
@@ -202,7 +211,7 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
             kind(**{"population": POPULATION, "generations": GENERATIONS, **settings}),
             granularity,
             FINALS,
-            FITNESS,
+            bench.fitness,
             bench.seed,
         )
         result, lines = run.result, run.rows
@@ -265,11 +274,11 @@ def donors_of(
     target: str, kind: str, made: Mapping[str, Donor], base: Donor, folder: Path
 ) -> list[Donor]:
     """Return the ancestor and its relatives but the target's own; see `RELATIVES` for the kinds."""
-    given = [base]
+    given, own = [base], PICTURES_OF.get(target, target)
     if kind != "objectives":
-        given += [donor for name, donor in made.items() if name != target]
+        given += [donor for name, donor in made.items() if name != own]
     if kind != "data sets":
-        given += unlabelled_relatives(target, folder).values()
+        given += unlabelled_relatives(own, folder).values()
     return given
 
 
@@ -287,7 +296,8 @@ def run(options: argparse.Namespace) -> None:
             continue
         data = data_of(target, labels, seed + 1)
         given = donors_of(target, options.relatives, made, base, options.folder)
-        bench = Bench(data, given, workers.worker(data), seed)
+        stretch = round(max(1, LABELS / labels))
+        bench = Bench(data, given, workers.worker(data), seed, stretch)
         for arm in arms:
             begun = time.process_time()
             found = ARMS[arm](bench)
@@ -307,7 +317,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--summary", action="store_true", help="write the tables and stop")
     parser.add_argument("--targets", nargs="*", default=list(TARGETS))
-    parser.add_argument("--labels", nargs="*", type=int, default=[320])
+    parser.add_argument("--labels", nargs="*", type=int, default=[LABELS])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--relatives", choices=RELATIVES, default=RELATIVES[0])

@@ -32,6 +32,9 @@ PICTURES = {
     "microscopy": ("cell", "ihc", "retina", "microaneurysms"),
 }  # fmt: skip
 SETS = ("garments", "digits", *PICTURES)
+#: A target of the same pictures as a set, whose validation crops are distributed like the test's.
+TILED = "tiled textures"
+PICTURES_OF = {**{name: name for name in PICTURES}, TILED: "textures"}
 #: Images of a target that nobody has labelled, at most; those of pictures are crops of the training part.
 UNLABELLED = {"garments": 1000, "digits": 400}
 #: Side of the crops in pixels, before they are resized.
@@ -46,17 +49,17 @@ def data_of(
     Crops for training, validation and test come from different parts of each picture.
 
     Args:
-        name: One of `SETS`.
+        name: One of `SETS`, or `TILED`.
         labels: Number of training images.
         seed: Draws them.
         validation: Number of validation images.
         test: The most test images; fewer where a set has no more.
     """
     counts = (labels, validation, test)
-    rng = np.random.default_rng([seed, SETS.index(name), 5])
-    if name in PICTURES:
+    rng = np.random.default_rng([seed, (*SETS, TILED).index(name), 5])
+    if name in PICTURES_OF:
         parts = [crops(name, part, count, rng) for part, count in enumerate(counts)]
-        names = PICTURES[name]
+        names = PICTURES[PICTURES_OF[name]]
     else:
         table, kept = _table(name)
         order = kept[_alternating(table.labels[kept], rng)]
@@ -103,19 +106,39 @@ def _alternating(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def crops(
     name: str, part: int, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return crops of one part of each picture: its left half, or an upper or lower right quarter."""
+    """Return crops of one part of each picture, and their labels; see `_region`."""
+    pictures = PICTURES[PICTURES_OF[name]]
     images, labels = [], []
     for number in range(count):
-        label = number % len(PICTURES[name])
-        picture = _picture(PICTURES[name][label])
-        height, width = picture.shape[:2]
-        rows = ((0, height), (0, height // 2), (height // 2, height))[part]
-        columns = ((0, width // 2), (width // 2, width), (width // 2, width))[part]
-        side = min(CROP, rows[1] - rows[0], columns[1] - columns[0])
-        top, left = (int(rng.integers(a, b - side + 1)) for a, b in (rows, columns))
-        images.append(picture[top : top + side, left : left + side])
+        label = number % len(pictures)
+        picture = _picture(pictures[label])
+        (top, bottom), (left, right) = _region(picture, part, name == TILED, rng)
+        side = min(CROP, bottom - top, right - left)
+        ranges = ((top, bottom), (left, right))
+        y, x = (int(rng.integers(start, stop - side + 1)) for start, stop in ranges)
+        images.append(picture[y : y + side, x : x + side])
         labels.append(label)
     return resize_images(images, np.arange(count), SIZE, False), np.array(labels)
+
+
+def _region(
+    picture: np.ndarray, part: int, is_tiled: bool, rng: np.random.Generator
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return rows and columns that a crop may come from.
+
+    Training has the left half. Validation and test have the right half: its upper and its lower
+    half, or the black and the white of its eight tiles, one of which is drawn.
+    """
+    height, width = picture.shape[:2]
+    if part == 0:
+        return (0, height), (0, width // 2)
+    if not is_tiled:
+        return ((0, height // 2), (height // 2, height))[part - 1], (width // 2, width)
+    row = int(rng.integers(4))
+    column = (row + part) % 2
+    rows, columns = height // 4, (width - width // 2) // 2
+    left = width // 2 + column * columns
+    return (row * rows, (row + 1) * rows), (left, left + columns)
 
 
 _PICTURES: dict[str, np.ndarray] = {}

@@ -33,8 +33,8 @@ def _scores(key: tuple[str, int, str], rows: Sequence[Mapping], arms: Sequence[s
     target, labels, relatives = key
     lines = [
         f"\n### {target}, {labels} labels, relatives: {relatives}\n",
-        "| arm | seeds | epochs spent | evaluations per processor hour | two epochs: accuracy, % | NLL "
-        "| eight epochs: accuracy, % | NLL |",
+        "| arm | seeds | epochs spent | evaluations per processor hour | as judged: accuracy, % | NLL "
+        "| fine-tuned: accuracy, % | NLL |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for arm in arms:
@@ -56,7 +56,7 @@ def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
     lines = [
         "\n### Paired differences, over targets and seeds\n",
         "Mean ± standard error; negative NLL means that the first is better.\n",
-        "| first | minus | pairs | two epochs: points | NLL | eight epochs: points | NLL |",
+        "| first | minus | pairs | as judged: points | NLL | fine-tuned: points | NLL |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for arm in [arm for arm in arms if "search" in arm or "CMA" in arm]:
