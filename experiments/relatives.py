@@ -163,7 +163,9 @@ def greedy(bench: Bench) -> Made:
     """The greedy soup."""
     found = greedy_soup(bench.donors, lambda donor: -bench.validation_loss(donor.tensors))
     members = [bench.donors[number].name for number in found.members]
-    return Made(found.donor.tensors, CHOICE_SEEDS * bench.fitness.epochs * found.evaluations, members)
+    return Made(
+        found.donor.tensors, CHOICE_SEEDS * bench.fitness.epochs * found.evaluations, members
+    )
 
 
 def learned(bench: Bench) -> Made:

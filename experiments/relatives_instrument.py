@@ -5,7 +5,8 @@ Purpose: a search is as good as its scale. Donors of one lineage and random comp
          the fine-tuning does.
 Command: TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 python experiments/relatives_instrument.py
          A composition that the journal has is not scored again; --summary writes the table alone.
-Time:    about 25 processor seconds for a composition
+         --labels 1600 does so with more images.
+Time:    about 25 processor seconds for a composition and 320 labels
 Result:  experiments/results/relatives_instrument.md
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from measured import measured
-from relatives import TARGETS, Bench, donors_of
+from relatives import LABELS, TARGETS, Bench, donors_of
 from relatives_data import ancestor, answers_after, data_of, relatives, traced
 
 from efn_compose.assess.metrics import scores
@@ -36,7 +37,7 @@ JOURNAL = Path(__file__).parent / "results" / "relatives_instrument.jsonl"
 PAGE = JOURNAL.with_suffix(".md")
 #: What people write stands above, what the journal says below.
 MARK = "<!-- Below this line: python experiments/relatives_instrument.py --summary -->\n"
-LABELS, COMPOSITIONS = 320, 14
+COMPOSITIONS = 14
 #: Donors and compositions that a correlation rests on.
 FEWEST = 8
 #: Course of the rate, epochs and highest rate of each short way.
@@ -96,7 +97,7 @@ def way_name(course: str, epochs: int, rate: float) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Score everything that the journal has not."""
-    done = {(row["target"], row["genome"]) for row in measured(JOURNAL)}
+    done = {(row["target"], row["labels"], row["genome"]) for row in measured(JOURNAL)}
     made, base, rate = relatives(options.folder), ancestor(), 1e-3
     makers = {
         course: traced(base, FitnessOptions(learning_rate=rate, schedule=course))
@@ -104,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
     }
     for target in options.targets:
         data, given = (
-            data_of(target, LABELS, 1),
+            data_of(target, options.labels, 1),
             donors_of(target, "all", made, base, options.folder),
         )
         workers = {course: maker.worker(data) for course, maker in makers.items()}
@@ -114,25 +115,33 @@ def run(options: argparse.Namespace) -> None:
         genomes = {donor.name: space.pure(number) for number, donor in enumerate(given)}
         genomes |= {f"drawn {n}": space.draw(generator) for n in range(COMPOSITIONS)}
         for name, genome in genomes.items():
-            if (target, name) in done:
+            if (target, options.labels, name) in done:
                 continue
-            row = {"target": target, "genome": name, **scored(workers, rate, tensors, genome)}
+            row = {
+                "target": target,
+                "labels": options.labels,
+                "genome": name,
+                **scored(workers, rate, tensors, genome),
+            }
             with JOURNAL.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(target, name, row["truth"], flush=True)
 
 
-#: By target, its lines and the fine-tuned loss of each.
+#: By target and number of labels, the lines and the fine-tuned loss of each.
 Found = Mapping[str, tuple[Sequence[Mapping], Sequence[float]]]
 
 
 def summary(rows: Sequence[Mapping]) -> None:
     """Write how each way ranks against the fine-tuning, and what it would choose."""
     found: dict[str, tuple[Sequence[Mapping], Sequence[float]]] = {}
-    for target in TARGETS:
-        own = [row for row in rows if row["target"] == target]
+    settings = sorted({(TARGETS.index(row["target"]), row["labels"]) for row in rows})
+    for number, labels in settings:
+        target = TARGETS[number]
+        own = [row for row in rows if (row["target"], row["labels"]) == (target, labels)]
         if len(own) >= FEWEST:
-            found[target] = own, [statistics.fmean(p[1] for p in row["truth"]) for row in own]
+            name = target if labels == LABELS else f"{target} with {labels} labels"
+            found[name] = own, [statistics.fmean(p[1] for p in row["truth"]) for row in own]
     numbers = ", ".join(f"{len(own)} of {target}" for target, (own, _) in found.items())
     lines = [*_ranks(found), *_choices(found), f"\nCompositions and donors: {numbers}."]
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
@@ -211,6 +220,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--summary", action="store_true", help="write the table and stop")
     parser.add_argument("--targets", nargs="*", default=list(TARGETS))
+    parser.add_argument("--labels", type=int, default=LABELS, help="training images")
     parser.add_argument("--folder", type=Path, default=Path("runs/relatives"), help="relatives")
     options = parser.parse_args()
     if not options.summary:
