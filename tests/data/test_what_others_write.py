@@ -1,6 +1,7 @@
 """Images and tables as cameras, spreadsheets and other programs write them: nothing is lost unsaid."""
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from efn_compose.data import load_table
-from efn_compose.data.decoding.decode import decode_file
+from efn_compose.data.decoding.decode import _take_large_images_quietly, decode_file
+from efn_compose.data.table import ImageError
 from efn_compose.errors import DataError
 
 
@@ -75,6 +77,22 @@ def test_a_text_chunk_too_long_for_pillow_costs_no_image(tmp_path):
     with pytest.raises(ValueError, match="too large"), Image.open(path) as opened:
         opened.load()
     assert np.array_equal(decode_file(path), pixels_of(0))
+
+
+def test_large_images_are_decoded_quietly_and_larger_ones_are_refused_in_plain_words(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    for side in (10, 11):
+        Image.new("RGB", (side, side), "red").save(tmp_path / f"{side}.png")
+    with pytest.warns(Image.DecompressionBombWarning), Image.open(tmp_path / "10.png"):
+        pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _take_large_images_quietly.cache_clear()
+        assert decode_file(tmp_path / "10.png").shape == (10, 10, 3)
+    with pytest.raises(ImageError, match=r"11\.png: too large: more than 100 pixels$"):
+        decode_file(tmp_path / "11.png")
 
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"iTXt", b"eXIf", b"acTL", b"tIME"])

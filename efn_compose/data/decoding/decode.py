@@ -5,9 +5,11 @@ import os
 import struct
 import sys
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
@@ -104,17 +106,27 @@ def _opened(
     """Return what is read of an image; its metadata are neither needed nor rewritten."""
     from PIL import Image, UnidentifiedImageError
 
+    _take_large_images_quietly()
     try:
         return _read_open(source, read)
     except UnidentifiedImageError:
         raise ImageError(f"{printable(name)}: not an image that Pillow knows") from None
     except FileNotFoundError:
         raise ImageError(f"{printable(name)}: no such file") from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{printable(name)}: too large ({error})") from None
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ImageError(f"{printable(name)}: too large: more than {most:,} pixels") from None
     # Pillow's decoders raise these for damaged files, SyntaxError among them.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
         raise ImageError(f"{printable(name)}: {error or type(error).__name__}") from None
+
+
+@cache
+def _take_large_images_quietly() -> None:
+    """Let Pillow not warn of what it decodes all the same; from twice that size it refuses."""
+    from PIL import Image
+
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def _read_open(
