@@ -27,7 +27,16 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from relatives_data import PICTURES_OF, TILED, ancestor, answers_after, data_of, relatives, traced
+from relatives_data import (
+    CLIP_ART,
+    PICTURES_OF,
+    TILED,
+    ancestor,
+    answers_after,
+    data_of,
+    relatives,
+    traced,
+)
 from relatives_tables import summary
 from relatives_unlabelled import unlabelled_relatives
 from searching import InProcess, search
@@ -53,7 +62,7 @@ from efn_compose.statistics.absorb import absorb_statistics
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "relatives.jsonl"
-TARGETS = ("garments", "digits", TILED, "textures")
+TARGETS = ("garments", "digits", CLIP_ART, TILED, "textures")
 #: Of which relatives the donors are: fine-tunings on other data sets, objectives without labels, or both.
 RELATIVES = ("all", "data sets", "objectives")
 #: An evaluation: short, at a rate that moves the weights as far as a fine-tuning would.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from clip_art import clip_art
 from traced import Traced
 
 from efn_compose.compose import Recipe, genome_space
@@ -35,8 +36,11 @@ SETS = ("garments", "digits", *PICTURES)
 #: A target of the same pictures as a set, whose validation crops are distributed like the test's.
 TILED = "tiled textures"
 PICTURES_OF = {**{name: name for name in PICTURES}, TILED: "textures"}
+#: A target that no relative learnt from.
+CLIP_ART = "clip art"
+ALL = (*SETS, TILED, CLIP_ART)
 #: Images of a target that nobody has labelled, at most; those of pictures are crops of the training part.
-UNLABELLED = {"garments": 1000, "digits": 400}
+UNLABELLED = {"garments": 1000, "digits": 400, CLIP_ART: 600}
 #: Side of the crops in pixels, before they are resized.
 CROP = 64
 
@@ -49,14 +53,14 @@ def data_of(
     Crops for training, validation and test come from different parts of each picture.
 
     Args:
-        name: One of `SETS`, or `TILED`.
+        name: One of `ALL`.
         labels: Number of training images.
         seed: Draws them.
         validation: Number of validation images.
         test: The most test images; fewer where a set has no more.
     """
     counts = (labels, validation, test)
-    rng = np.random.default_rng([seed, (*SETS, TILED).index(name), 5])
+    rng = np.random.default_rng([seed, ALL.index(name), 5])
     if name in PICTURES_OF:
         parts = [crops(name, part, count, rng) for part, count in enumerate(counts)]
         names = PICTURES[PICTURES_OF[name]]
@@ -64,6 +68,9 @@ def data_of(
         table, kept = _table(name)
         order = kept[_alternating(table.labels[kept], rng)]
         labels = min(labels, len(order) - validation - validation)
+        if name == CLIP_ART:
+            # Its smallest classes would be used up before the test images.
+            order[labels:] = rng.permutation(order[labels:])
         stops = np.minimum(np.cumsum((labels, validation, test)), len(order))
         numbers = np.split(order[: stops[-1]], stops[:-1])
         parts = [(resize_images(table.images, n, SIZE, False), table.labels[n]) for n in numbers]
@@ -80,7 +87,7 @@ def unlabelled_of(name: str) -> np.ndarray:
     Crops of pictures are drawn anew from the parts that training images come from.
     """
     if name in PICTURES:
-        return crops(name, 0, 1000, np.random.default_rng([SETS.index(name), 6]))[0]
+        return crops(name, 0, 1000, np.random.default_rng([ALL.index(name), 6]))[0]
     table, kept = _table(name)
     others = np.setdiff1d(np.arange(len(table.labels)), kept)
     return resize_images(table.images, others, SIZE, False)
@@ -88,8 +95,9 @@ def unlabelled_of(name: str) -> np.ndarray:
 
 def _table(name: str) -> tuple[ImageTable, np.ndarray]:
     """Return a table, and the numbers of its images that may be labelled."""
-    table = load_table({"garments": "fashion_mnist"}.get(name, name))
-    order = np.random.default_rng([SETS.index(name), 6]).permutation(len(table.labels))
+    known = {"garments": "fashion_mnist"}.get(name, name)
+    table = clip_art(SIZE) if name == CLIP_ART else load_table(known)
+    order = np.random.default_rng([ALL.index(name), 6]).permutation(len(table.labels))
     return table, np.sort(order[UNLABELLED[name] :])
 
 
