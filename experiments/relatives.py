@@ -47,7 +47,6 @@ from efn_compose.compose.averaging import Tensors
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
-from efn_compose.evolve.genetic.rungs import rank_correlation
 from efn_compose.evolve.kinds.cma import Cma
 from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.kind import SearchKind
@@ -236,23 +235,10 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
             "validation": None if found is None else [found.mean, found.standard_error],
             "evaluations": len(lines),
             "genes": values,
-            "rung": _rung(lines),
         }
         return Made(tensors, executor.epochs, note)
 
     return arm
-
-
-def _rung(lines: Sequence[Mapping]) -> float | None:
-    """Return the rank correlation of a rung's ridge score with the loss in the first generation."""
-    first = [line for line in lines if line.get("generation") == 0]
-    score: dict[str, dict[tuple, float]] = {"rung": {}, "search": {}}
-    for line in first:
-        if line["phase"] in score:
-            part = line["scores"]["validation"]
-            loss = part["ridge"] if line["phase"] == "rung" else part["loss"]
-            score[line["phase"]][tuple(line["recipe"]["values"])] = loss
-    return rank_correlation([(score["rung"][g], score["search"][g]) for g in score["rung"]])
 
 
 ARMS: Mapping[str, Callable[[Bench], Made]] = {
@@ -262,7 +248,6 @@ ARMS: Mapping[str, Callable[[Bench], Made]] = {
     "random search, stage shares": searched(Random, "stage_share"),
     "CMA-ES, stage shares": searched(Cma, "stage_share"),
     "genetic search, stage shares": searched(Genetic, "stage_share"),
-    "genetic search, stage shares, ridge rung": searched(Genetic, "stage_share", rungs=("ridge",)),
     "genetic search, stage shares, niches": searched(Genetic, "stage_share", selection="niches"),
     "ratatouille": ratatouille,
     "greedy soup": greedy,

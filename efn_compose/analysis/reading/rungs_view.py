@@ -7,7 +7,6 @@ import numpy as np
 
 from efn_compose.analysis.reading.evaluation_view import EvaluationView
 from efn_compose.analysis.reading.journal_view import RunView
-from efn_compose.evolve.genetic.rungs import SCORES
 
 #: Genomes that a correlation needs; the search needs this many before it trusts a rung.
 FEWEST = 6
@@ -50,13 +49,12 @@ def rungs_view(run: RunView) -> list[RungView]:
 
 
 def _rung(name: str, cheap: Sequence[EvaluationView], full: Sequence[EvaluationView]) -> RungView:
-    score = SCORES.get(name, "loss")
     first = {e.values: e.loss for e in full if e.generation == 0 and e.loss is not None}
     pairs = np.array(
         [
-            (e.score("validation", score), first[e.values])
+            (e.loss, first[e.values])
             for e in cheap
-            if e.generation == 0 and e.score("validation", score) is not None and e.values in first
+            if e.generation == 0 and e.loss is not None and e.values in first
         ]
     ).reshape(-1, 2)
     correlation, interval = spearman(pairs)

@@ -3,8 +3,8 @@
 The worth of a cheap score differs from task to task, so a run measures it: in the
 first generation every genome stands on every rung, and a rung whose order agrees too
 little with the full evaluation's is not used again. A trusted rung rejects the worst of
-a larger brood. The rung "ridge" may choose, too: where its order agrees well enough, it
-picks the few best of a brood many times as large.
+a larger brood. No rung picks a few of many: no score without training foretold a
+fine-tuning well enough (experiments/results/relatives_instrument.md).
 """
 
 import math
@@ -18,17 +18,9 @@ from efn_compose.evolve.journal.ledger import Purpose
 #: Journal phase of cheap evaluations.
 PHASE = "rung"
 #: Share of an evaluation's epochs by rung; 0 is a probe of untrained features.
-SHARES = {"probe": 0.0, "ridge": 0.0, "quarter": 0.25}
-#: The score that a rung orders by, where it is not the loss.
-SCORES = {"ridge": "ridge"}
+SHARES = {"probe": 0.0, "quarter": 0.25}
 #: Share of a brood that a trusted rung lets through.
 KEEP = 0.5
-#: The same for a rung that may choose and has earned it.
-CHOICE = 1 / 16
-#: Rungs that may choose.
-CHOOSING = ("ridge",)
-#: Rank correlation with the full evaluation from which on they do.
-CHOOSES = 0.75
 #: Rank correlation with the full evaluation from which on a rung is trusted.
 TRUSTED = 0.5
 #: Genomes that a correlation must rest on.
@@ -44,14 +36,12 @@ class RungTrust:
         correlation: Spearman's rank correlation; None where too few genomes stood on both.
         genomes: How many did.
         is_trusted: Whether it rejects from now on.
-        keep: Share of a brood that it lets through.
     """
 
     rung: str
     correlation: float | None
     genomes: int
     is_trusted: bool
-    keep: float = KEEP
 
 
 class Sieve:
@@ -71,7 +61,7 @@ class Sieve:
     @property
     def brood_factor(self) -> float:
         """How many newcomers are needed per one that is to be fully evaluated."""
-        return 1 / math.prod(rung.keep for rung in self._trusted)
+        return KEEP ** -len(self._trusted)
 
     @property
     def _trusted(self) -> list[RungTrust]:
@@ -92,12 +82,9 @@ class Sieve:
             ]
             found = rank_correlation(pairs)
             is_trusted = found is not None and found >= TRUSTED
-            chooses = rung in CHOOSING and found is not None and found >= CHOOSES
-            keep = CHOICE if chooses else KEEP
-            self.trust.append(RungTrust(rung, found, len(pairs), is_trusted, keep))
+            self.trust.append(RungTrust(rung, found, len(pairs), is_trusted))
             words = "unknown" if found is None else f"{found:+.2f}"
             verdict = "rejects from now on" if is_trusted else "is not used"
-            verdict = f"chooses one of {1 / keep:.0f} from now on" if chooses else verdict
             self._loop.watcher.on_note(
                 f"Rung {rung}: rank correlation with the full evaluation {words} over "
                 f"{len(pairs)} genomes; it {verdict} (limit {TRUSTED:g})."
@@ -113,8 +100,8 @@ class Sieve:
         """
         left = list(newcomers)
         for number, rung in enumerate(self._trusted):
-            rest = math.prod(later.keep for later in self._trusted[number + 1 :])
-            count = math.ceil(wanted / rest)
+            later = len(self._trusted) - number - 1
+            count = math.ceil(wanted / KEEP**later)
             if len(left) <= count:
                 continue
             losses = self._evaluate(rung.rung, left, generation)
@@ -129,9 +116,8 @@ class Sieve:
         tasks = [self._loop.task(genome, generation, SHARES[rung]) for genome in genomes]
         purpose, names = Purpose(PHASE, generation), [rung] * len(tasks)
         found = self._loop.ledger.evaluate(purpose, tasks, self._loop.seat, names)
-        score = SCORES.get(rung, "loss")
         return {
-            genome: e.scores["validation"][score] if e.scores else None
+            genome: e.scores["validation"]["loss"] if e.scores else None
             for genome, e in zip(genomes, found, strict=True)
         }
 

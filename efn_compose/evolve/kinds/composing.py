@@ -11,14 +11,14 @@ from efn_compose.evolve.genetic.breeding import Breeder, GeneticBreeder
 from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.mutation.base import Mutation
-from efn_compose.evolve.genetic.rungs import CHOICE, CHOOSING, KEEP
+from efn_compose.evolve.genetic.rungs import KEEP
 from efn_compose.evolve.genetic.search import GeneticSearch
 from efn_compose.evolve.genetic.selection.base import Selection
 from efn_compose.evolve.kinds.kind import Found, SearchKind
 from efn_compose.settings.declare import setting
 
 #: Cheap looks that a search may ask for; `evolve/genetic/rungs.py` says what they are.
-Rung = Literal["probe", "ridge", "quarter"]
+Rung = Literal["probe", "quarter"]
 #: The operator that suits the genes.
 AUTO = "auto"
 
@@ -46,8 +46,8 @@ class ComposingKind(SearchKind):
             return first * (1 + looks) + self.has_control * (first - donor_count)
         # Each trusted rung sees a brood from which the next takes its share.
         broods, brood = 0, float(self.population)
-        for rung in reversed(self.cheap_looks):
-            brood /= CHOICE if rung in CHOOSING else KEEP
+        for _ in self.cheap_looks:
+            brood /= KEEP
             broods += math.ceil(brood)
         fresh = max(self.population, self.elites + 2)
         return fresh + broods + self.has_control * (fresh - 1)
@@ -117,7 +117,7 @@ def rungs_setting() -> Any:
     return setting(
         (),
         "cheap tests of newcomers before they are trained; a test that orders the first generation as "
-        "training does may reject newcomers; ridge may then choose the best of 16",
+        "training does may reject newcomers",
     )
 
 

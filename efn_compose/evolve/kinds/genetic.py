@@ -29,8 +29,8 @@ class Genetic(Controlled, BreedingKind):
         crossover: Name of a file in `evolve/genetic/crossover`.
         mutation: Of one in `evolve/genetic/mutation`.
         selection: Of one in `evolve/genetic/selection`.
-        rungs: Cheap looks at newcomers: "probe" scores untrained features and rejects; "ridge" does
-            so by a finer score and may choose; "quarter" trains a quarter of an evaluation.
+        rungs: Cheap looks at newcomers: "probe" scores untrained features; "quarter" trains a quarter
+            of an evaluation.
         control: Whether as many random genomes are evaluated, for comparison.
     """
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from efn_compose.assess.metrics import best_temperature, cross_entropy
 from efn_compose.assess.transfer_scores import NEIGHBOURS
 from efn_compose.nesting.heads import fit_ridge
 
@@ -28,9 +27,7 @@ def probe_scores(
 
     Returns:
         "accuracy" of a ridge classifier; "knn", the mean share of the image's class among its
-        5 nearest training images by cosine; "loss", the mean of what both miss, in [0, 1];
-        "ridge", the cross-entropy of the ridge classifier at its best temperature, in nats, which
-        tells networks apart that are right about the same images.
+        5 nearest training images by cosine; "loss", the mean of what both miss, in [0, 1].
 
     Example:
         >>> corners = np.eye(2)[[0, 1, 0, 1, 0, 1]]
@@ -43,12 +40,11 @@ def probe_scores(
     )
     outputs = features @ kernel + bias
     accuracy = float((outputs.argmax(axis=1) == labels).mean())
-    ridge = cross_entropy(outputs / best_temperature(outputs, labels), labels)
     similarity = _unit(features) @ _unit(train_features).T
     neighbours = min(NEIGHBOURS, len(train_labels))
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]
     knn = float((train_labels[nearest] == labels[:, None]).mean())
-    return {"loss": 1 - (accuracy + knn) / 2, "accuracy": accuracy, "knn": knn, "ridge": ridge}
+    return {"loss": 1 - (accuracy + knn) / 2, "accuracy": accuracy, "knn": knn}
 
 
 def _unit(features: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ import pytest
 from fake_executor import FakeExecutor
 from scipy.stats import t as student
 from search_runs import QuietWatcher
-from sklearn.metrics import log_loss
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
@@ -24,7 +23,6 @@ from efn_compose.evolve.options import BudgetOptions, FinalsOptions
 from efn_compose.evolve.verdict.racing import still_racing
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
-from efn_compose.nesting.heads import fit_ridge
 from efn_compose.store.journal import Journal
 from efn_compose.train.resident.probe import probe_scores
 
@@ -38,8 +36,6 @@ class _Landscape(FakeExecutor):
         super().__init__()
         self._knows = knows
         self.sign = 1
-        #: Whether the probe's truth is in its "ridge" score, and not in its "loss".
-        self.is_fine = False
 
     def answer(self, task: EvaluationTask) -> Outcome:
         self.asked.append(task)
@@ -47,8 +43,6 @@ class _Landscape(FakeExecutor):
         if task.probe and not self._knows:
             truth = random.Random(f"{task.recipe.values}").random()
         part = {"loss": truth, "accuracy": 0.5}
-        if task.probe:
-            part |= {"loss": 0.5, "ridge": truth} if self.is_fine else {"ridge": 0.5}
         return Outcome(Evaluation({"validation": part}, 1.0), None, 0, 0.01)
 
 
@@ -61,8 +55,8 @@ class _Watcher(QuietWatcher):
         self.notes.append(text)
 
 
-def _search(path, executor, kind=Genetic, rung="probe"):
-    options = kind(population=12, generations=3, rungs=(rung,))
+def _search(path, executor, kind=Genetic):
+    options = kind(population=12, generations=3, rungs=("probe",))
     watcher, clock = _Watcher(), RunClock()
     journal = Journal(path)
     ledger = Ledger(journal, executor, watcher, clock=clock)
@@ -109,33 +103,6 @@ def test_a_rung_that_knows_rejects_the_worse_half(tmp_path):
 
 def test_a_rung_that_knows_nothing_is_not_used_again(tmp_path):
     _, records, watcher, _ = _search(tmp_path / "j.jsonl", _Landscape(False))
-    assert {r["generation"] for r in records if r["phase"] == PHASE} == {0}
-    assert "is not used" in watcher.notes[0]
-
-
-def test_a_rung_that_has_earned_it_chooses(tmp_path):
-    executor = _Landscape(True)
-    executor.is_fine = True
-    _, records, watcher, options = _search(tmp_path / "j.jsonl", executor, rung="ridge")
-    assert "chooses one of 16 from now on" in watcher.notes[0]
-    for generation in range(1, options.generations + 1):
-        mine = [r for r in records if r["generation"] == generation]
-        looked = {
-            tuple(r["recipe"]["values"]): r["scores"]["validation"]["ridge"]
-            for r in mine
-            if r["phase"] == PHASE
-        }
-        full = {tuple(r["recipe"]["values"]) for r in mine if r["phase"] == "search"}
-        chosen = [looked[genome] for genome in full & set(looked)]
-        assert len(looked) == pytest.approx(16 * len(chosen), abs=16)
-        assert max(chosen) <= min(s for genome, s in looked.items() if genome not in full)
-    assert len(records) <= options.plan(FinalsOptions(), donor_count=3).phases["search"]
-
-
-def test_a_rung_that_knows_nothing_does_not_choose(tmp_path):
-    executor = _Landscape(False)
-    executor.is_fine = True
-    _, records, watcher, _ = _search(tmp_path / "j.jsonl", executor, rung="ridge")
     assert {r["generation"] for r in records if r["phase"] == PHASE} == {0}
     assert "is not used" in watcher.notes[0]
 
@@ -204,13 +171,6 @@ def test_probe_tells_separable_features_from_noise():
     nothing = probe_scores(noise[:90], labels[:90], noise[90:], labels[90:], 3)
     assert found["accuracy"] == found["knn"] == 1.0
     assert found["loss"] == 0.0
-    # The smallest cross-entropy over temperatures, by scikit-learn and brute force.
-    kernel, bias = fit_ridge(noise[:90], np.eye(3)[labels[:90]])
-    outputs = (noise[90:] @ kernel + bias)[None] / np.geomspace(0.05, 50, 2000)[:, None, None]
-    chances = np.exp(outputs) / np.exp(outputs).sum(axis=-1, keepdims=True)
-    least = min(log_loss(labels[90:], chance) for chance in chances[::4])
-    assert nothing["ridge"] == pytest.approx(least, abs=1e-5)
-    assert found["ridge"] < 0.01
     # Chance is a third; 30 images scatter by 0.09.
     assert abs(nothing["accuracy"] - 1 / 3) < 0.3
     assert nothing["loss"] > 0.4
