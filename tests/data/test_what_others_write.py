@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from efn_compose.data import load_table
-from efn_compose.data.decoding.decode import _take_large_images_quietly, decode_file
+from efn_compose.data.decoding.decode import decode_file
+from efn_compose.data.decoding.opening import take_large_images_quietly
 from efn_compose.data.table import ImageError
 from efn_compose.errors import DataError
 
@@ -89,7 +90,7 @@ def test_large_images_are_decoded_quietly_and_larger_ones_are_refused_in_plain_w
         pass
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        _take_large_images_quietly.cache_clear()
+        take_large_images_quietly.cache_clear()
         assert decode_file(tmp_path / "10.png").shape == (10, 10, 3)
     with pytest.raises(ImageError, match=r"11\.png: too large: more than 100 pixels$"):
         decode_file(tmp_path / "11.png")

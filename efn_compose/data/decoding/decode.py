@@ -1,31 +1,26 @@
 """Image files to RGB pixels, and any images to one size."""
 
-import io
 import os
-import struct
 import sys
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from efn_compose.data.decoding.opening import read_image, to_rgb, upright, upright_shape
 from efn_compose.data.identity import file_identity
 from efn_compose.data.path_list import PathList
-from efn_compose.data.table import ChosenImages, ImageError, ImageSequence, printable
+from efn_compose.data.table import ChosenImages, ImageError, ImageSequence
 from efn_compose.errors import DataError, describe_problems, first_of
 from efn_compose.store.environment import usable_cores
 
 if TYPE_CHECKING:
     from PIL import Image
 
-#: What is read of an open image.
-Read = TypeVar("Read")
 #: Seconds of decoding after which a progress bar appears on a terminal.
 PROGRESS_AFTER_SECONDS = 2.0
 #: Images that wait for a thread at a time, and those that it takes in one go: to hand over one costs a
@@ -93,120 +88,13 @@ def shape_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
         >>> shape_of_file("lesion.jpg")  # doctest: +SKIP
         (480, 640)
     """
-    return _opened(path, path, _upright_shape)
+    return read_image(path, path, upright_shape)
 
 
 def _decode(source: str | os.PathLike[str] | bytes, name: object, size: int = 0) -> np.ndarray:
-    return _opened(source, name, lambda image: np.asarray(_resized(_to_rgb(_upright(image)), size)))
-
-
-def _opened(
-    source: str | os.PathLike[str] | bytes, name: object, read: "Callable[[Image.Image], Read]"
-) -> "Read":
-    """Return what is read of an image; its metadata are neither needed nor rewritten."""
-    from PIL import Image, UnidentifiedImageError
-
-    _take_large_images_quietly()
-    try:
-        return _read_open(source, read)
-    except UnidentifiedImageError:
-        raise ImageError(f"{printable(name)}: not an image that Pillow knows") from None
-    except FileNotFoundError:
-        raise ImageError(f"{printable(name)}: no such file") from None
-    except Image.DecompressionBombError:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ImageError(f"{printable(name)}: too large: more than {most:,} pixels") from None
-    # Pillow's decoders raise these for damaged files, SyntaxError among them.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
-        raise ImageError(f"{printable(name)}: {error or type(error).__name__}") from None
-
-
-@cache
-def _take_large_images_quietly() -> None:
-    """Let Pillow not warn of what it decodes all the same; from twice that size it refuses."""
-    from PIL import Image
-
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-
-
-def _read_open(
-    source: str | os.PathLike[str] | bytes, read: "Callable[[Image.Image], Read]"
-) -> "Read":
-    from PIL import Image, UnidentifiedImageError
-
-    from efn_compose.data.decoding.png_metadata import without_metadata
-
-    try:
-        # Not by its path: Pillow 12 maps a plain TIFF of a path and mixes its rows up where the image
-        # lies on its side.
-        with _open(source) as file, Image.open(file) as opened:
-            return read(opened)
-    except (ValueError, UnidentifiedImageError):
-        # Pillow gives an image up for a text chunk that is too long, or has a wrong checksum.
-        plain = without_metadata(source)
-        if plain is None:
-            raise
-        with Image.open(plain) as opened:
-            return read(opened)
-
-
-def _open(source: str | os.PathLike[str] | bytes) -> IO[bytes]:
-    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
-
-
-#: What turns an image upright, by the EXIF orientation it was stored with.
-_TURNS = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
-_SWAP_SIDES = ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
-_ORIENTATION = 0x0112
-
-
-def _upright(image: "Image.Image") -> "Image.Image":
-    from PIL import Image
-
-    # A TIFF is turned by Pillow when it is loaded, and has no orientation after that.
-    image.load()
-    turn = _turn(image)
-    return image.transpose(Image.Transpose[turn]) if turn else image
-
-
-def _upright_shape(image: "Image.Image") -> tuple[int, int]:
-    # Pillow states a TIFF's size as it will be when it is turned.
-    lies = image.format != "TIFF" and _turn(image) in _SWAP_SIDES
-    return image.size if lies else image.size[::-1]
-
-
-def _turn(image: "Image.Image") -> str | None:
-    try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
-    # An EXIF block that cannot be read says nothing of how the pixels are to be turned.
-    except (SyntaxError, ValueError, TypeError, KeyError, LookupError, struct.error, OSError):
-        return None
-    return _TURNS.get(orientation) if isinstance(orientation, int) else None
-
-
-def _to_rgb(image: "Image.Image") -> "Image.Image":
-    from PIL import Image
-
-    if image.mode.startswith("I"):
-        pixels = np.asarray(image).astype(np.int64)
-        if pixels.size and (pixels.min() < 0 or pixels.max() > 65535):
-            raise ValueError("32-bit integer pixels outside 0-65535; save it as 8 or 16 bit")
-        image = Image.fromarray(np.rint(pixels / 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no fixed range; save it as 8 or 16 bit")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    return read_image(
+        source, name, lambda image: np.asarray(_resized(to_rgb(upright(image)), size))
+    )
 
 
 class ImageFiles:
