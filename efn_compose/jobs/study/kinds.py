@@ -24,7 +24,7 @@ METHODS = (
 
 
 def fill_axes(options: StudyOptions, donors: dict[str, Donor], size: int) -> StudyOptions:
-    """Return the options with the axes of their kind, where they name none.
+    """Return the options with the axes and the design of their kind, where they name none.
 
     Args:
         options: As given.
@@ -34,11 +34,13 @@ def fill_axes(options: StudyOptions, donors: dict[str, Donor], size: int) -> Stu
     Raises:
         ConfigError: The kind needs other donors.
     """
+    fills_in_methods = options.kind == "methods" and not options.factors
+    if options.design == "auto":
+        options = dataclasses.replace(options, design="fraction" if fills_in_methods else "full")
+    if fills_in_methods:
+        return dataclasses.replace(options, factors=METHODS)
     if options.kind == "scaling":
         return _scaling(options, donors, size)
-    if options.kind == "methods" and not options.factors:
-        design = "fraction" if options.design == "full" else options.design
-        return dataclasses.replace(options, factors=METHODS, design=design)
     if options.kind == "backbones" and (options.widths or options.depths):
         raise ConfigError(
             "study backbones takes donors as they are. Remove study.widths and study.depths, or "

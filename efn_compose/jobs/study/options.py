@@ -11,7 +11,7 @@ from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
 
 Kind = Literal["grid", "scaling", "methods", "backbones"]
-Design = Literal["full", "sample", "fraction"]
+Design = Literal["auto", "full", "sample", "fraction"]
 Start = Literal["donor", "random"]
 
 
@@ -35,8 +35,9 @@ class StudyOptions:
             "train.mixup=0|0.2".
         starts: What a network starts from: its donor, cut and nested to the network, or random
             weights.
-        design: All combinations, a random sample of them, or the fraction of two-level axes that a
-            Hadamard matrix chooses.
+        design: All combinations ("full"), a random sample of them, or the fraction of two-level axes
+            that a Hadamard matrix chooses. "auto" is the fraction where "methods" fills in its own
+            settings, and all combinations otherwise.
         points: Combinations of a sample, or of a fraction (0: as many as keep main effects clear
             of effects of two axes together). Each is trained on every data set.
         equal: What all trainings on a data set have in common: "epochs"; "multiply-adds" in all; or
@@ -46,7 +47,7 @@ class StudyOptions:
 
     Example:
         >>> StudyOptions(widths=(0.5, 1.0)).design
-        'full'
+        'auto'
     """
 
     kind: Kind = setting("grid", "grid, scaling, methods or backbones")
@@ -58,7 +59,9 @@ class StudyOptions:
     sources: tuple[str, ...] = setting((), "data sets; empty: data.source")
     factors: tuple[str, ...] = setting((), 'settings and levels: "train.mixup=0|0.2"')
     starts: tuple[Start, ...] = setting(("donor",), "donor, random, or both")
-    design: Design = setting("full", "full, sample or fraction")
+    design: Design = setting(
+        "auto", "auto: fraction for methods without factors, else full; full, sample or fraction"
+    )
     points: int = setting(0, "combinations of a sample or a fraction", minimum=0)
     equal: Literal["epochs", "multiply-adds", "seconds"] = setting(
         "epochs", "budget that all trainings have alike"

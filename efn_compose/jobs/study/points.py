@@ -52,7 +52,7 @@ def choose_points(axes: Sequence[Axis], options: StudyOptions, seed: int) -> lis
     total = math.prod(counts)
     if options.design == "fraction":
         return _fraction(axes, options.points)
-    if options.design == "full":
+    if options.design in ("auto", "full"):
         if options.points:
             raise ConfigError(
                 "study.points belongs to study.design = 'sample' or 'fraction'. Received: "
