@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.search.preparation import STORED, Prepared, start_workers
+from efn_compose.jobs.search.short_evaluations import evaluation_note
 from efn_compose.store.environment import free_memory
 
 #: Steps that an epoch keeps.
@@ -34,7 +35,9 @@ class BatchSize:
 
 
 def with_batch_size(prepared: Prepared, resume: bool = False) -> tuple[Prepared, str]:
-    """Return a run's preparation with its batch size settled, and a note; writes nothing.
+    """Return a run's preparation with its batch size settled, and notes; writes nothing.
+
+    The notes say what the batch size is, and whether it makes evaluations too short.
 
     Args:
         prepared: Configuration, donors and data.
@@ -55,8 +58,11 @@ def with_batch_size(prepared: Prepared, resume: bool = False) -> tuple[Prepared,
         found = find_batch_size(prepared)
     fitness = dataclasses.replace(prepared.config.fitness, batch_size=found.images)
     config = dataclasses.replace(prepared.config, fitness=fitness)
-    note = f"Batch size {found.images}: {found.words}."
-    return dataclasses.replace(prepared, config=config), note
+    notes = (
+        f"Batch size {found.images}: {found.words}.",
+        evaluation_note(config, len(prepared.data.train_labels)),
+    )
+    return dataclasses.replace(prepared, config=config), " ".join(filter(None, notes))
 
 
 def find_batch_size(prepared: Prepared) -> BatchSize:

@@ -26,7 +26,7 @@ from efn_compose.errors import (
 )
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
-from efn_compose.jobs.search.short_evaluations import short_evaluation_note
+from efn_compose.jobs.search.short_evaluations import evaluation_note
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weights.weight_file import is_weight_file
@@ -94,8 +94,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, donors, 0).check("fitness.batch_size")
     data = load_data(config.data, config.run.seed, holding=config.executor.holding)
-    if not config.kind.trains_on:
-        notes = (*notes, short_evaluation_note(config.fitness, len(data.train_labels)))
+    notes = (*notes, evaluation_note(config, len(data.train_labels)))
     data = dataclasses.replace(data, notes=(*data.notes, *filter(None, notes)))
     folder = config.run.folder(config_path, "evolve")
     return Prepared(config, donors, data, folder)

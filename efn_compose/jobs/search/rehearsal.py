@@ -54,7 +54,9 @@ def measure_noise(
 
     if seeds < 2:
         raise ConfigError(f"A spread needs at least 2 seeds. Received: {seeds}.")
-    prepared, _ = with_batch_size(prepared)
+    prepared, batch_note = with_batch_size(prepared)
+    if batch_note:
+        note(batch_note)
     config = prepared.config
     donors = list(prepared.donors[:1])
     space = genome_space(donors[0].spec, 1, config.search.granularity)

@@ -3,6 +3,7 @@
 import math
 
 from efn_compose.evolve.options import FitnessOptions
+from efn_compose.evolve.run_config import RunConfig
 from efn_compose.train.engine.batches import updates_in
 
 #: Updates times their rate. From here on evaluations agreed with a fine-tuning of eight epochs by rank
@@ -16,11 +17,22 @@ _LARGE_RATE = 3e-3
 _ROUNDING = 1e-9
 
 
+def evaluation_note(config: RunConfig, images: int) -> str:
+    """Return what a search's evaluations are too short for; empty where they are long enough.
+
+    Args:
+        config: Of the search.
+        images: Training images.
+    """
+    return "" if config.kind.trains_on else short_evaluation_note(config.fitness, images)
+
+
 def short_evaluation_note(fitness: FitnessOptions, images: int) -> str:
     """Return a note where an evaluation moves the weights too little to rank them; empty otherwise.
 
     Args:
-        fitness: Of the search; a batch size of 0, which nobody knows yet, is passed over.
+        fitness: Of the search; a batch size of 0, which nobody knows yet, is passed over. Once the
+            number is found, `evaluation_note` is asked again.
         images: Training images.
 
     Example:

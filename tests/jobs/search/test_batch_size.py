@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from efn_compose.arch import arch_spec
 from efn_compose.config import RunConfig, dump_toml, load_config
-from efn_compose.jobs.search.batch_size import with_batch_size
+from efn_compose.jobs.search import batch_size
+from efn_compose.jobs.search.batch_size import BatchSize, with_batch_size
 from efn_compose.jobs.search.preparation import Prepared
 from efn_compose.models.memory import inference_batch, largest_batch
 
@@ -56,10 +57,36 @@ def test_a_resumed_run_keeps_the_number_found_when_it_began(tmp_path):
         dump_toml(load_config(overrides=["fitness.batch_size=48"], schema=RunConfig))
     )
     config = load_config(overrides=["fitness.batch_size=0"])
-    prepared = Prepared(config, [], SimpleNamespace(), tmp_path)
+    prepared = Prepared(config, [], SimpleNamespace(train_labels=range(960)), tmp_path)
     found, note = with_batch_size(prepared, resume=True)
     assert found.config.fitness.batch_size == 48
     assert "Batch size 48" in note
+
+
+@pytest.mark.parametrize(
+    ("images", "found", "words"),
+    [
+        # 0.03 of updates times rate are enough: 30 of the usual rate.
+        (960, 32, ""),
+        (960, 64, "makes 15 updates at a rate of 0.001"),
+        (200, 8, "makes 25 updates at a rate of 0.001"),
+    ],
+)
+def test_short_evaluations_are_said_once_the_batch_size_is_found(
+    tmp_path, monkeypatch, images, found, words
+):
+    answer = BatchSize(found, "as measured")
+    monkeypatch.setattr(batch_size, "find_batch_size", lambda prepared: answer)
+    config = load_config(overrides=["fitness.batch_size=0"])
+    prepared = Prepared(config, [], SimpleNamespace(train_labels=range(images)), tmp_path)
+    settled, note = with_batch_size(prepared)
+    assert settled.config.fitness.batch_size == found
+    assert note.startswith(f"Batch size {found}: as measured.")
+    assert (words in note) if words else note.endswith("measured.")
+    # A search that trains on ranks by longer and longer trainings.
+    kind = load_config(overrides=["fitness.batch_size=0", "search.kind=halving"])
+    _, alone = with_batch_size(Prepared(kind, [], prepared.data, tmp_path))
+    assert alone == f"Batch size {found}: as measured."
 
 
 def test_batches_without_gradients_follow_from_network_and_size_alone():
