@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from efn_compose.analysis.charts.chart_monitors import Curve, monitor_figure
 from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.page.pretraining_monitors import last_epochs, monitor_curves
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import section, table
 from efn_compose.errors import RunError
@@ -25,26 +25,6 @@ _PICTURES = (
         "Synthetic images",
         "Images, and below them synthetic ones: nobody took these pictures.",
     ),
-)
-#: What is drawn: key of a journal line's monitors, title, and what it means.
-_MONITORS = (
-    (
-        "loss",
-        "Loss",
-        "The method's own loss of the training images; methods cannot be compared by it.",
-    ),
-    ("spread", "Spread", "1: outputs point everywhere. Below 0.3 they collapse."),
-    (
-        "rank_share",
-        "Effective rank, share of the donor's",
-        "How many dimensions the features use. An alarm is raised below 0.1, and when it halves.",
-    ),
-    (
-        "neighbours",
-        "Neighbours that are the donor's",
-        "It falls slowly. Below 0.1 the donor's knowledge is lost.",
-    ),
-    ("knn", "Labels that neighbours tell", "Of the watched images that have a label."),
 )
 _SCORES = ("loss", "accuracy", "ridge", "knn")
 
@@ -96,12 +76,12 @@ def _page(folder: Path, records: Sequence[Mapping[str, Any]], result: Mapping[st
     ]
     sections: list[tuple[str, str, Sequence[Html | None]]] = [
         ("verdict", "Verdict", [_verdict_table(verdicts), _notes(result)]),
-        ("monitors", "Monitors", _figures(records)),
+        ("monitors", "Monitors", monitor_curves(records)),
         *(
             (file.partition(".")[0], title, _pictures(folder, file, words))
             for file, title, words in _PICTURES
         ),
-        ("epochs", "Last epochs", [_epoch_table(records)]),
+        ("epochs", "Last epochs", [last_epochs(records)]),
     ]
     body = [
         element(
@@ -145,35 +125,19 @@ def _verdict_table(verdicts: Mapping[str, Mapping[str, Any]]) -> Html | None:
         [arm, *(cell(verdict, score) for score in _SCORES)] for arm, verdict in verdicts.items()
     ]
     return table(
-        ["pretraining", "loss", "accuracy, points", "ridge probe, points", "neighbours, points"],
+        [
+            "pretraining",
+            "loss, nats",
+            "accuracy, points",
+            "ridge probe, points",
+            "neighbours, points",
+        ],
         rows,
         numeric=range(1, 5),
         caption="Pretrained minus the donor absorbed on the same images, paired over fresh seeds, "
         "± 1 standard error. Loss and accuracy are of a short training; a negative loss is better.",
         row_classes=["winner" if verdict["is_ahead"] else "" for verdict in verdicts.values()],
     )
-
-
-def _figures(records: Sequence[Mapping[str, Any]]) -> list[Html | None]:
-    epochs = [record for record in records if "epoch" in record]
-    names = list(dict.fromkeys(record["training"] for record in epochs))
-    found: list[Html | None] = []
-    for key, title, words in _MONITORS:
-        curves = []
-        for training in names:
-            points = [
-                (record["epoch"], value)
-                for record in epochs
-                if record["training"] == training and (value := _value(record, key)) is not None
-            ]
-            if points:
-                curves.append(Curve(training, points))
-        found.append(monitor_figure(title, curves, words) if curves else None)
-    return found
-
-
-def _value(record: Mapping[str, Any], key: str) -> float | None:
-    return record["loss"] if key == "loss" else record["monitors"].get(key)
 
 
 def _pictures(folder: Path, file: str, words: str) -> list[Html]:
@@ -194,23 +158,3 @@ def _pictures(folder: Path, file: str, words: str) -> list[Html]:
         for method, path in sorted(paths.items())
         if path.is_file()
     ]
-
-
-def _epoch_table(records: Sequence[Mapping[str, Any]]) -> Html | None:
-    last = {record["training"]: record for record in records if "epoch" in record}
-    if not last:
-        return None
-    keys = list(dict.fromkeys(key for record in last.values() for key in record["monitors"]))
-    rows = [
-        [
-            training,
-            str(record["epoch"]),
-            f"{record['loss']:.4f}",
-            *(
-                f"{record['monitors'][key]:.3f}" if key in record["monitors"] else ""
-                for key in keys
-            ),
-        ]
-        for training, record in last.items()
-    ]
-    return table(["pretraining", "epoch", "loss", *keys], rows, numeric=range(1, 3 + len(keys)))
