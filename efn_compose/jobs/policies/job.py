@@ -22,6 +22,7 @@ from efn_compose.jobs.policies.preparation import STORED, PreparedPolicy, prepar
 from efn_compose.jobs.policies.search import POPULATION, search_policies
 from efn_compose.jobs.policies.verdict import PolicyVerdict, give_verdict
 from efn_compose.jobs.policies.worker import FreshTraining
+from efn_compose.jobs.trainings.unfinished import STATES_FOLDER, forget_states
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.store import RunFolder
 from efn_compose.store.run_folder import RESULT_FILE
@@ -140,7 +141,7 @@ def _run(prepared: PreparedPolicy, folder: RunFolder, quiet: bool) -> PolicySumm
     from rich.console import Console
 
     options = prepared.config.policy
-    states = prepared.folder / "unfinished"
+    states = prepared.folder / STATES_FOLDER
     states.mkdir(exist_ok=True)
     units = -(-options.evaluations // POPULATION) + 2 * options.seeds
     with (
@@ -153,7 +154,7 @@ def _run(prepared: PreparedPolicy, folder: RunFolder, quiet: bool) -> PolicySumm
         found, scored = find(prepared, measurements, progress)
         policy_words = policy_text(found)
         tasks = prepared.fresh_trainings(policy_words)
-        scores = _fresh_scores(tasks, folder, answer, progress)
+        scores = _fresh_scores(tasks, folder, answer, progress, states)
         measurements.measure([(NOTHING, NOTHING)])
         parts = expected(found, measurements.of)
         mean = Measured(
@@ -196,11 +197,16 @@ def _workers(
 
 
 def _fresh_scores(
-    tasks: Sequence[FreshTraining], folder: RunFolder, answer: Answering, progress: TrainingProgress
+    tasks: Sequence[FreshTraining],
+    folder: RunFolder,
+    answer: Answering,
+    progress: TrainingProgress,
+    states: Path,
 ) -> dict[str, dict[str, float]]:
     """Return the scores of fresh trainings by name: from the journal, or made now."""
     known = {r["training"]: r for r in folder.journal if r.get("error", 0) is None}
     scores = {task.name: known[task.name]["scores"] for task in tasks if task.name in known}
+    forget_states(states, scores)
     for name in scores:
         progress.finish(f"{name}, made before")
     for task, outcome in in_order(answer, [task for task in tasks if task.name not in scores]):
@@ -209,6 +215,7 @@ def _fresh_scores(
         folder.journal.append({**record, "timing": {"wall_seconds": round(outcome.seconds, 3)}})
         if outcome.error is not None:
             raise EvaluationError(f"{task.name} failed: {outcome.error}")
+        forget_states(states, [task.name])
         scores[task.name] = dict(outcome.value)
         words = "  ".join(f"{name} {value:.4f}" for name, value in outcome.value.items())
         progress.finish(f"{task.name}  {words}")

@@ -21,6 +21,7 @@ from efn_compose.jobs.predictions.networks import Network, find_networks
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.images import FoldedImages
 from efn_compose.jobs.trainings.preparation import PreparedTrainings, prepare_trainings
+from efn_compose.jobs.trainings.unfinished import STATES_FOLDER
 from efn_compose.store.run_folder import CONFIG_FILE, stored_identity
 
 STORED = StoredConfig(PolicyConfig, free=("run", "executor"))
@@ -92,7 +93,7 @@ class PreparedPolicy:
             train=train,
             augment=run.augment,
             seed=self.config.run.seed,
-            folder=str((self.folder / "unfinished").resolve()),
+            folder=str((self.folder / STATES_FOLDER).resolve()),
         )
 
     def fresh_trainings(self, policy: str) -> list[FreshTraining]:

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from efn_compose.evolve.workers.task import Task
 from efn_compose.evolve.workers.worker import Worker
 from efn_compose.jobs.policies.expected import Measured, Pair
 from efn_compose.jobs.trainings.images import FoldedImages
+from efn_compose.jobs.trainings.unfinished import state_of
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
 
@@ -146,11 +146,10 @@ class FreshTraining(Task):
             validation_labels=data.validation_labels[judging],
         )
         augment = dataclasses.replace(setup.augment, auto=self.policy)
-        state = Path(setup.folder) / f"{self.name}.npz"
+        state = state_of(setup.folder, self.name)
         trainer = worker.trainer
         fitted = fit(
             setup.donor, data, augment=augment, seed=self.seed, state_file=state, trainer=trainer
         )
-        state.unlink(missing_ok=True)
         nothing = np.zeros((0, data.classes), np.float32)
         return CellResult.of(fitted, setup.train.keep, judging[:0], nothing).scores

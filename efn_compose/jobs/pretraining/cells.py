@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from efn_compose.evolve.workers.task import Task
+from efn_compose.jobs.trainings.unfinished import STATE_FILE
 from efn_compose.train.selfsup.monitors import alarms
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from efn_compose.jobs.pretraining.worker import PretrainWorker
     from efn_compose.train.recipe import History
 
-#: What a killed pretraining goes on from.
-STATE_FILE = "state.npz"
 #: Provenance key of the pretrainings of a network, one after another.
 PRETRAINED_KEY = "pretrained"
 
@@ -60,13 +59,12 @@ class PretrainCell(Task):
         data = images.data_of(self.method)
         if self.method in TWO_VIEWS:
             write_views(folder, data, setup, self.seed)
-        state = folder / STATE_FILE
         fitted = fit(
             setup.donor.without_head(),
             data,
             augment=setup.augment,
             seed=self.seed,
-            state_file=state,
+            state_file=folder / STATE_FILE,
             watcher=FolderWatcher(folder, self.name, setup.watch(self.name), draws=False),
             trainer=trainer,
         )
@@ -91,8 +89,6 @@ class PretrainCell(Task):
         trainer.put(fitted.last)
         write_painted(folder, trainer.objective, images.unlabelled)
         write_synthetic(folder, trainer.objective, images, options.synthetic_images)
-        for done in folder.glob(f"{state.stem}*{state.suffix}"):
-            done.unlink()
         return PretrainResult.of(fitted.history, per_epoch)
 
 

@@ -21,6 +21,7 @@ from efn_compose.jobs.pretraining.preparation import (
     prepare_pretraining,
 )
 from efn_compose.jobs.pretraining.verdict import ABSORBED, SCORES, ArmVerdict, give_verdicts
+from efn_compose.jobs.trainings.unfinished import forget_state
 from efn_compose.store import RunFolder, atomic_path
 from efn_compose.store.run_folder import RESULT_FILE
 
@@ -94,6 +95,9 @@ def _run(prepared: PreparedPretraining, folder: RunFolder, quiet: bool) -> Pretr
 
     done = _done(folder)
     cells = [cell for cell in prepared.cells if not _is_finished(prepared, done, cell)]
+    for cell in prepared.cells:
+        if cell not in cells:
+            forget_state(prepared.folders[cell.name])
     judgements = [task for task in prepared.judgements if task.name not in done]
     with PretrainProgress(len(cells), prepared, Console(quiet=quiet, stderr=True)) as progress:
         for note in prepared.notes:
@@ -102,6 +106,7 @@ def _run(prepared: PreparedPretraining, folder: RunFolder, quiet: bool) -> Pretr
             for task, outcome in answer(cells):
                 _keep_pretraining(folder, task, outcome.value, outcome.error)
                 if outcome.value is not None:
+                    forget_state(prepared.folders[task.name])
                     _put_on_board(prepared.folder, task, outcome.value)
                 progress.ended(task, outcome.value, outcome.error)
             failed = {r.get("training") for r in folder.journal if r.get("error")}

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from efn_compose.data.pixels import take
 from efn_compose.evolve.workers.task import Task
+from efn_compose.jobs.trainings.unfinished import state_of
 
 if TYPE_CHECKING:
     from efn_compose.jobs.study.worker import StudyWorker
@@ -56,18 +56,16 @@ class StudyCell(Task):
         data, numbers = worker.data[plan.source, plan.side].part(self.fold)
         donor = worker.start(plan, self.fold, self.seed)
         trainer = worker.trainer(plan, donor, data.classes)
-        state = Path(worker.setup.folder) / f"{self.name}.npz"
         watch = EpochClock(clock)
         fitted = fit(
             donor,
             data,
             augment=plan.augment,
             seed=self.seed,
-            state_file=state,
+            state_file=state_of(worker.setup.folder, self.name),
             watcher=watch,
             trainer=trainer,
         )
-        state.unlink(missing_ok=True)
         nothing = np.zeros((0, data.classes), np.float32)
         result = CellResult.of(fitted, trainer.options.keep, numbers[:0], nothing)
         trained = len(fitted.history.epochs) * len(data.train_images)

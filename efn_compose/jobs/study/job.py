@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ from efn_compose.jobs.study.cells import FreeScores, StudyCell
 from efn_compose.jobs.study.pacing.paces import CLOCKS, StudyPace, paces_json, read_paces, rounded
 from efn_compose.jobs.study.pacing.probe import PaceProbe
 from efn_compose.jobs.study.preparation import STORED, PreparedStudy, prepare_study
+from efn_compose.jobs.trainings.unfinished import STATES_FOLDER, forget_states
 from efn_compose.store import RunFolder
 from efn_compose.store.study_files import PACES_FILE, STUDY_FILE, TABLE_FILE, TIMES_FILE
 
@@ -178,17 +180,23 @@ def _run(prepared: PreparedStudy, folder: RunFolder, quiet: bool) -> None:
     done = {record["training"] for record in folder.journal if record["error"] is None}
     tasks: list[StudyCell | FreeScores] = [*prepared.free, *prepared.cells]
     waiting = [task for task in tasks if task.name not in done]
+    states = prepared.folder / STATES_FOLDER
+    forget_states(states, done)
     with TrainingProgress(len(waiting), Console(quiet=quiet, stderr=True)) as progress:
         for words in prepared.warnings:
             progress.note(words)
         for task, outcome in _outcomes(prepared, waiting, progress):
             record = _record(task, outcome)
             folder.journal.append(record)
+            if record["error"] is None:
+                forget_states(states, [task.name])
             words = "  ".join(f"{name} {value:.4f}" for name, value in record["scores"].items())
             plan = prepared.plans[task.point]
             where = f"{task.name}  {plan.network} {plan.side} px"
             error = record["error"]
             progress.finish(f"{where}  {words}" if error is None else f"{where} failed: {error}")
+    with suppress(OSError):  # there is none, or a state is left
+        states.rmdir()
 
 
 def _record(task: StudyCell | FreeScores, outcome: Outcome) -> dict[str, Any]:
@@ -214,7 +222,7 @@ def _outcomes(
         return
     from efn_compose.jobs.study.worker import StudySetup
 
-    states = prepared.folder / "unfinished"
+    states = prepared.folder / STATES_FOLDER
     states.mkdir(exist_ok=True)
     setup = StudySetup(
         donors=prepared.donors,
@@ -232,5 +240,3 @@ def _outcomes(
         alone=dataclasses.replace(setup, threads=0),
     ) as answer:
         yield from answer(tasks)
-    if not any(states.iterdir()):
-        states.rmdir()

@@ -9,13 +9,11 @@ import numpy as np
 
 from efn_compose.evolve.workers.task import Task
 from efn_compose.jobs.trainings.answers import write_answers
+from efn_compose.jobs.trainings.unfinished import STATE_FILE
 
 if TYPE_CHECKING:
     from efn_compose.jobs.trainings.worker import TrainingWorker
     from efn_compose.train.recipe import FittedModel
-
-#: What a killed training goes on from.
-STATE_FILE = "state.npz"
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,6 @@ class Cell(Task):
         folder.mkdir(parents=True, exist_ok=True)
         donor = setup.donors[self.variant]
         data, numbers = worker.data.part(self.fold)
-        state = folder / STATE_FILE
         trainer = worker.trainer(self.variant, data)
         fitted = fit_with_unlabelled(
             donor,
@@ -61,7 +58,7 @@ class Cell(Task):
             trainer,
             setup.augment,
             seed=self.seed,
-            state_file=state,
+            state_file=folder / STATE_FILE,
             watcher=FolderWatcher(folder, self.name, setup.watch(self.name)),
         )
         views = make_views(setup.tta, setup.augment, self.seed)
@@ -70,8 +67,6 @@ class Cell(Task):
         )
         write_answers(folder, numbers, probability)
         write_weights(folder, fitted, donor, data)
-        for done in folder.glob(f"{state.stem}*{state.suffix}"):
-            done.unlink()
         return CellResult.of(fitted, setup.train.keep, numbers, probability)
 
 

@@ -23,6 +23,7 @@ from efn_compose.jobs.trainings.leaderboard import (
     rank_networks,
 )
 from efn_compose.jobs.trainings.preparation import STORED, PreparedTrainings, prepare_trainings
+from efn_compose.jobs.trainings.unfinished import forget_state
 from efn_compose.store import RunFolder
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def _run(
         if cell.name in done
     }
     answers = {name: found for name, found in kept.items() if found is not None}
+    for name in answers:
+        forget_state(prepared.folders[name])
     waiting = [cell for cell in prepared.cells if cell.name not in answers]
     console = Console(quiet=quiet, stderr=True)
     with TrainingProgress(len(waiting), console, deadline) as progress:
@@ -135,6 +138,7 @@ def _run(
                 continue
             answers[cell.name] = (result.numbers, result.probability)
             folder.journal.append(result.to_record(cell))
+            forget_state(prepared.folders[cell.name])
             words = "  ".join(f"{name} {value:.4f}" for name, value in result.scores.items())
             progress.finish(f"{cell.name}  {words}")
     return _end(prepared, folder, answers)

@@ -124,11 +124,13 @@ def test_a_search_killed_twice_goes_on_to_the_same_bytes(undisturbed, place, mon
             patch.setattr(Journal, "append", interrupt)
             assert main([*words, *more]) == 130
         assert lines(folder) == whole[:stop_at]
+    # The second training had ended before its line was written.
+    assert [path.stem for path in (folder / "unfinished").iterdir()] == [whole[second]["training"]]
     assert main(words) == 1
     assert main([*words, "--resume"]) == 0
     for name in ("policy.toml", "result.json"):
         assert (folder / name).read_bytes() == (undisturbed.folder / name).read_bytes()
-    assert lines(folder) == whole
+    assert lines(folder) == whole and not (folder / "unfinished").exists()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from killed_at_the_line import count_epochs, kill_after_the_line, kill_before_the_line
 from tiny_recipe import quarters, tiny_donor
 from traced_trainers import share_pretrainers, spoil
 
@@ -12,7 +13,7 @@ from efn_compose import lineages, load_donor
 from efn_compose.analysis.page.pretraining_page import write_pretraining_report
 from efn_compose.cli.shared.command import main
 from efn_compose.errors import ConfigError, DataError, RunError
-from efn_compose.jobs.pretraining import cells
+from efn_compose.jobs.pretraining import cells, job
 from efn_compose.jobs.pretraining.cells import PretrainCell, PretrainResult
 from efn_compose.jobs.pretraining.job import _keep_pretraining, pretrain
 from efn_compose.jobs.pretraining.preparation import prepare_pretraining
@@ -129,6 +130,27 @@ def test_a_killed_run_goes_on_to_the_same_bytes(place, run, traced, monkeypatch)
             pretrain(overrides=overrides, quiet=True)
     assert lines(place / "killed") == []
     spoil(traced.values())
+    found = pretrain(overrides=overrides, resume=True, quiet=True)
+    assert found.weights.read_bytes() == run.weights.read_bytes()
+    assert lines(found.folder) == lines(run.folder)
+    assert not list(found.folder.glob("state*"))
+
+
+def test_a_pretraining_that_ended_is_never_made_again(place, run, traced, monkeypatch):
+    monkeypatch.setattr(PretrainWorker, "trainer", lambda self, name, make: traced[name])
+    overrides = settings(place, "at_the_line")
+    with monkeypatch.context() as patch:
+        kill_before_the_line(patch)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(overrides=overrides, quiet=True)
+    assert lines(place / "at_the_line") == [] and (place / "at_the_line/state.npz").exists()
+    spoil(traced.values())
+    with monkeypatch.context() as patch:
+        made = count_epochs(patch)
+        kill_after_the_line(patch, job, "forget_state")
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(overrides=overrides, resume=True, quiet=True)
+    assert not made and (place / "at_the_line/state.npz").exists()
     found = pretrain(overrides=overrides, resume=True, quiet=True)
     assert found.weights.read_bytes() == run.weights.read_bytes()
     assert lines(found.folder) == lines(run.folder)

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from executor_kinds import keep_ray
+from killed_at_the_line import count_epochs, kill_after_the_line, kill_before_the_line
 from page_checks import Page
 from random_donors import TINY
 from tiny_study import settings, study_place
@@ -22,6 +23,7 @@ from efn_compose.arch.cost import cost
 from efn_compose.cli import main
 from efn_compose.data.cache.images import CachedImages
 from efn_compose.errors import ConfigError, ResumeMismatchError
+from efn_compose.jobs.study import job as study_job
 from efn_compose.jobs.study.job import study
 from efn_compose.jobs.study.pacing import estimate
 from efn_compose.jobs.study.pacing.paces import StudyPace, read_paces
@@ -116,6 +118,28 @@ def test_a_killed_study_goes_on_and_ends_with_the_same_table(
     assert (place / "killed" / "table.csv").read_bytes() == rows_of_24
     names = [r["training"] for r in read_journal(place / "killed/evaluations.jsonl").records]
     assert len(names) == len(set(names)) == 4
+
+
+@pytest.mark.slow
+def test_a_training_that_ended_is_never_made_again(rows_of_24, place, traced, monkeypatch):
+    words = settings(place, "at_the_line", study__resolutions="24")
+    arguments = ["study", "grid", "--quiet", "--set", *words]
+    states = place / "at_the_line/unfinished"
+    share_study_trainers(monkeypatch, traced)
+    with monkeypatch.context() as patch:
+        kill_before_the_line(patch)
+        assert main(arguments) == 130
+    assert len(list(states.iterdir())) == 1
+    spoil(traced.values())
+    made = count_epochs(monkeypatch)
+    with monkeypatch.context() as patch:
+        kill_after_the_line(patch, study_job, "forget_states")
+        assert main([*arguments, "--resume"]) == 130
+    assert len(list(states.iterdir())) == 1 and not made
+    assert main([*arguments, "--resume"]) == 0
+    # Of the three that are left, one can be made.
+    assert made == [0] and not states.exists()
+    assert (place / "at_the_line" / "table.csv").read_bytes() == rows_of_24
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import statistics
 import numpy as np
 import pytest
 from executor_kinds import keep_ray
+from killed_at_the_line import count_epochs, kill_after_the_line, kill_before_the_line
 from PIL import Image
 from tiny_recipe import quarters, tiny_donor
 from traced_trainers import share_trainers, spoil
@@ -17,6 +18,7 @@ from efn_compose.data import ImageTable
 from efn_compose.data.draw import draw_images
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.errors import ConfigError, DataError
+from efn_compose.jobs.trainings import job
 from efn_compose.jobs.trainings.endings import end_classes
 from efn_compose.jobs.trainings.job import train
 from efn_compose.jobs.trainings.leaderboard import leaderboard_text, rank_networks
@@ -117,6 +119,30 @@ def test_an_interrupted_matrix_goes_on_and_ends_the_same(undisturbed, place, tra
         assert twin.read_bytes() == path.read_bytes(), path
     name = undisturbed.predictions.name
     assert (place / "interrupted" / name).read_bytes() == undisturbed.predictions.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_training_that_ended_is_never_made_again(undisturbed, place, traced, monkeypatch):
+    """Killed before the line of the first one, then between its line and the end of its state."""
+    arguments = ["train", "--quiet", "--set", *settings(place, "at_the_line")]
+    folder = place / "at_the_line"
+    share_trainers(monkeypatch, traced)
+    with monkeypatch.context() as patch:
+        kill_before_the_line(patch)
+        assert main(arguments) == 130
+    assert len(list(folder.rglob("state.npz"))) == 1
+    assert not read_journal(folder / "evaluations.jsonl").records
+    spoil(traced.values())
+    made = count_epochs(monkeypatch)
+    with monkeypatch.context() as patch:
+        kill_after_the_line(patch, job, "forget_state")
+        assert main([*arguments, "--resume"]) == 130
+    assert len(list(folder.rglob("state.npz"))) == 1 and not made
+    assert main([*arguments, "--resume"]) == 0
+    assert made == 3 * [0, 1] and not list(folder.rglob("state.npz"))
+    for path in sorted([*undisturbed.folder.rglob("*.h5"), *undisturbed.folder.rglob("*.csv")]):
+        twin = folder / path.relative_to(undisturbed.folder)
+        assert twin.read_bytes() == path.read_bytes(), path
 
 
 @pytest.mark.slow
