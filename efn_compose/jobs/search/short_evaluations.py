@@ -1,7 +1,8 @@
-"""Whether the evaluations of a search are long enough to rank its candidates."""
+"""Whether the evaluations of a search are long enough: to rank compositions, or to train a network."""
 
 import math
 
+from efn_compose.evolve.kinds.kind import SearchKind
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.train.engine.batches import updates_in
@@ -24,7 +25,10 @@ def evaluation_note(config: RunConfig, images: int) -> str:
         config: Of the search.
         images: Training images.
     """
-    return "" if config.kind.trains_on else short_evaluation_note(config.fitness, images)
+    if not config.kind.trains_on:
+        return short_evaluation_note(config.fitness, images)
+    # A budget of time decides the number of generations later.
+    return "" if config.budget.is_set else short_line_note(config.fitness, config.kind, images)
 
 
 def short_evaluation_note(fitness: FitnessOptions, images: int) -> str:
@@ -55,7 +59,51 @@ def short_evaluation_note(fitness: FitnessOptions, images: int) -> str:
     large = f" So does fitness.learning_rate={_LARGE_RATE:g}, in no more time."
     also = large if is_enough(_LARGE_RATE) else ""
     return (
-        f"An evaluation makes {updates} update{'s' if updates > 1 else ''} at a rate of "
+        f"An evaluation makes {_updates(updates)} at a rate of "
         f"{fitness.learning_rate:g}, which is little: so short ones rank candidates worse than longer ones. "
         f"--set fitness.epochs={needed} mends that.{also}"
     )
+
+
+def short_line_note(fitness: FitnessOptions, kind: SearchKind, images: int) -> str:
+    """Return a note where a whole search trains its networks too little; empty otherwise.
+
+    With few images an epoch may be a single update. Then all generations together may move the
+    weights less than one evaluation has to, so that what wins is hardly trained.
+
+    Args:
+        fitness: Of the search; a batch size of 0, which nobody knows yet, is passed over.
+        kind: A search that trains on.
+        images: Training images.
+
+    Example:
+        >>> from efn_compose.evolve.kinds.halving import Halving
+        >>> short_line_note(FitnessOptions(), Halving(), 20)[:76]
+        'An epoch of 20 images is 1 update. All 7 generations together train a networ'
+        >>> short_line_note(FitnessOptions(), Halving(), 320)
+        ''
+    """
+    if not (fitness.batch_size and fitness.epochs and fitness.learning_rate):
+        return ""
+    generations = kind.generations + 1
+    updates = generations * updates_in(images, fitness.batch_size, fitness.epochs)
+    if updates * fitness.learning_rate >= ENOUGH - _ROUNDING:
+        return ""
+    per_epoch = updates_in(images, fitness.batch_size)
+    needed = math.ceil(ENOUGH / fitness.learning_rate / per_epoch / generations - _ROUNDING)
+    enough = math.ceil(ENOUGH / fitness.learning_rate - _ROUNDING)
+    return (
+        f"An epoch of {images:,} images is {_updates(per_epoch)}. {_together(generations)} a network by "
+        f"{_updates(updates)}, at a rate of {fitness.learning_rate:g} or less. One evaluation needs {enough} "
+        "of them to rank compositions, so this search trains next to nothing. "
+        f"--set fitness.epochs={needed} mends that."
+    )
+
+
+def _updates(count: int) -> str:
+    return "1 update" if count == 1 else f"{count} updates"
+
+
+def _together(generations: int) -> str:
+    one = generations == 1
+    return "The one generation trains" if one else f"All {generations} generations together train"
