@@ -79,6 +79,7 @@ def load_data(
     options: DataOptions,
     seed: int,
     *,
+    table: ImageTable | None = None,
     saved_split: Split | None = None,
     holding: Holding | None = None,
     show_progress: bool = True,
@@ -91,6 +92,7 @@ def load_data(
     Args:
         options: The `[data]` section.
         seed: Decides the split.
+        table: The source's images, where they are listed already.
         saved_split: Use this split, of an earlier run, instead of drawing one.
         holding: Where decoded images are; in memory unless two copies take half of it.
         show_progress: Show a bar on a terminal when decoding takes long.
@@ -102,7 +104,8 @@ def load_data(
         >>> load_data(DataOptions("digits", size=32), seed=1).train_images.shape
         (1079, 32, 32, 3)
     """
-    table = load_table(options.source, options.columns, options.folder)
+    if table is None:
+        table = load_table(options.source, options.columns, options.folder)
     left_out: Sequence[Unreadable] = ()
     if options.unreadable_share:
         table, left_out = skip_unreadable(

@@ -77,8 +77,9 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         config_path = QUICKSTART
     config: RunConfig = load_config(config_path, overrides)
     notes: tuple[str, ...] = ()
+    table = None
     if config_path is not None and Path(config_path).resolve() == QUICKSTART.resolve():
-        config, notes = fitted_to_images(config)
+        config, notes, table = fitted_to_images(config)
     donors = load_donors(config.donors.files, config.donors.variant)
     for donor in donors:
         donor.refuse_parts("a search")
@@ -93,7 +94,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     if not config.executor.address:
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, donors, 0).check("fitness.batch_size")
-    data = load_data(config.data, config.run.seed, holding=config.executor.holding)
+    data = load_data(config.data, config.run.seed, table=table, holding=config.executor.holding)
     notes = (*notes, evaluation_note(config, len(data.train_labels)))
     data = dataclasses.replace(data, notes=(*data.notes, *filter(None, notes)))
     folder = config.run.folder(config_path, "evolve")

@@ -11,6 +11,8 @@ from random_donors import TINY, random_donor
 from efn_compose.arch import PREPROCESSINGS
 from efn_compose.cli import main
 from efn_compose.config import load_config
+from efn_compose.data import dataset
+from efn_compose.data.sources import load_table
 from efn_compose.errors import (
     AmbiguousCheckpointError,
     ConfigError,
@@ -19,7 +21,7 @@ from efn_compose.errors import (
     ResumeMismatchError,
 )
 from efn_compose.evolve.kinds.table import SearchOptions
-from efn_compose.jobs.search import job
+from efn_compose.jobs.search import job, quickstart
 from efn_compose.jobs.search.preparation import QUICKSTART, load_entry, prepare
 from efn_compose.store import RunFolder
 
@@ -132,6 +134,25 @@ def test_the_quickstart_takes_what_other_images_there_are(
     found = tuple(len(getattr(data, f"{part}_labels")) for part in ("train", "validation", "test"))
     assert found == expected
     assert len(data.notes) == (expected[0] != 320)
+
+
+def test_the_quickstart_lists_other_images_once(tmp_path, monkeypatch):
+    images = np.zeros((60, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "own.npz", images=images, labels=np.arange(60) % 3)
+    for number in (0, 1):
+        random_donor(TINY, number, classes=None).save(tmp_path / f"{number}.h5")
+    listed = []
+
+    def counted(source, *others, **more):
+        listed.append(source)
+        return load_table(source, *others, **more)
+
+    for module in (quickstart, dataset):
+        monkeypatch.setattr(module, "load_table", counted)
+    donors = f'donors.files=["{tmp_path}/0.h5", "{tmp_path}/1.h5"]'
+    source = f"data.source=npz:{tmp_path}/own.npz"
+    prepare(QUICKSTART, [source, "data.size=8", "donors.variant=", donors])
+    assert listed == [f"npz:{tmp_path}/own.npz"]
 
 
 @pytest.mark.parity
