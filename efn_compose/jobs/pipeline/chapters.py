@@ -186,6 +186,7 @@ def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
         table,
         columns=options.columns,
         folder=options.folder,
+        size=options.size,
         tta=options.tta or None,
         submission=options.template,
     )

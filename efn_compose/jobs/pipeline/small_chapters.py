@@ -59,6 +59,7 @@ class PredictOptions(NamedSource):
         source: Images of any source.
         columns: "image=NAME", "patient=NAME" each: the columns of a csv, tfrecord, parquet or tar source.
         folder: A folder that the image paths of a csv source may start from.
+        size: Height and width of the images in pixels.
         tta: Views of each image.
         template: A competition's CSV to fill.
     """
@@ -73,6 +74,7 @@ class PredictOptions(NamedSource):
     folder: str = setting(
         "", "csv: a folder that image paths may start from", read_when=of_table("predict.source")
     )
+    size: int = setting(0, "pixels; 0: what each network was trained at", minimum=0, maximum=2048)
     tta: int = setting(0, "views of each image; 0: each training's", minimum=0, maximum=256)
     template: str = setting("", "a competition's CSV to fill")
 

@@ -186,8 +186,6 @@ def prepare_prediction(
         raise ConfigError(
             f"-o {output}: the filled template will have this name. Give the table another one."
         )
-    if size and size < 8:
-        raise ConfigError(f"--size must be 8 or more. Received: {size}.")
     views = views_of(tta) if isinstance(tta, int) else tta
     networks = find_networks(entries, size)
     merges = {(views or network.tta).merge for network in networks}

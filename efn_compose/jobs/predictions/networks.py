@@ -86,6 +86,8 @@ def find_networks(entries: Sequence[str], size: int = 0) -> list[Network]:
         >>> [network.name for network in find_networks(["runs/photos"])]  # doctest: +SKIP
         ['b0_fold0_seed1', 'b0_fold1_seed1']
     """
+    if size and size < 8:
+        raise ConfigError(f"size: allowed 8 or more pixels. Received: {size}.")
     found: list[Network] = []
     problems: list[str] = []
     for entry in entries:
@@ -215,7 +217,9 @@ def _from_elsewhere(entry: str, size: int) -> Network:
         )
     said = TrainedFor.of(donor.provenance, donor.classes or 0)
     if not (size or said.size):
-        raise ConfigError("nobody wrote down its image size. Name the pixels: --size N.")
+        raise ConfigError(
+            "nobody wrote down its image size. Name the pixels: --size N, in a story predict.size = N."
+        )
     return Network(
         donor.name,
         donor.spec,

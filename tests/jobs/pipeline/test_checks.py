@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from random_donors import TINY, random_donor
 from tiny_story import write_story
 
 from efn_compose.errors import ConfigError
@@ -218,6 +219,32 @@ def test_what_a_verb_would_refuse_later_is_refused_before_the_first_chapter(refu
     )
     assert "magic: donors.files names one donor and donors.siblings is 0" in words
     assert "last: predict.networks reads {magic}, whose weights have no classifier" in words
+
+
+FRESH = """
+[fresh]
+verb = "convert"
+convert.file = "{place}/classifier.h5"
+[last]
+verb = "predict"
+predict.networks = ["{fresh}"]
+predict.source = "npz:{place}/images.npz"
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "overrides", "said"),
+    [
+        ("classifier.h5", [], "nobody wrote down its image size"),
+        ("classifier.h5", ["last.predict.size=7"], "size: allowed 8 or more pixels. Received: 7"),
+        ("tiny.h5", ["last.predict.size=16"], "it has no classifier"),
+    ],
+)
+def test_a_converted_network_that_cannot_answer_is_refused(place, refusal, file, overrides, said):
+    random_donor(TINY, 0, classes=4).save(place / "classifier.h5")
+    words = refusal(more=FRESH.replace("classifier.h5", file), overrides=overrides)
+    assert "last: predict.networks reads {fresh}" in words
+    assert said in words and ": 1 problem; nothing was written" in words
 
 
 def test_trainings_of_equal_folds_make_an_ensemble(place, tmp_path):

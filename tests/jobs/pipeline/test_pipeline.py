@@ -11,8 +11,10 @@ import time
 from itertools import starmap
 from pathlib import Path
 
+import numpy as np
 import pytest
 from forked_commands import start_command
+from random_donors import TINY, random_donor
 from tiny_story import write_story
 from traced_trainers import share_trainers
 
@@ -321,3 +323,22 @@ def test_killed_at_random_points_and_resumed_it_ends_the_same(undisturbed, place
     assert start().result().returncode == 0
     for name in FILES:
         assert (output / name).read_bytes() == (undisturbed.folder / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_a_converted_network_predicts_at_the_size_that_its_chapter_names(tmp_path):
+    random_donor(TINY, 0, classes=4).save(tmp_path / "classifier.h5")
+    np.savez(tmp_path / "images.npz", images=np.zeros((5, 16, 16, 3), np.uint8))
+    story = f"""
+    [fresh]
+    verb = "convert"
+    convert.file = "{tmp_path}/classifier.h5"
+    [last]
+    verb = "predict"
+    predict.networks = ["{{fresh}}"]
+    predict.source = "npz:{tmp_path}/images.npz"
+    predict.size = 16
+    """
+    (tmp_path / "story.toml").write_text(story)
+    ended = pipeline(tmp_path / "story.toml", output=tmp_path / "run")
+    assert len(ended.submission.read_text().splitlines()) == 1 + 5

@@ -1,4 +1,4 @@
-"""What would stop a chapter later on account of its network: nestings, BatchNorm."""
+"""What would stop a chapter later on account of its network: nestings, BatchNorm, what it answers."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,14 +6,17 @@ from typing import Any
 from efn_compose.arch import ArchSpec, arch_spec
 from efn_compose.donors.group_norm import needs_batch_norm
 from efn_compose.errors import EfnComposeError
-from efn_compose.jobs.pipeline.chapters import CHAPTER_VERBS
+from efn_compose.jobs.pipeline.chapters import CHAPTER_VERBS, stand_ins, writers_before
 from efn_compose.jobs.pipeline.story import Chapter, Story, as_reference
 from efn_compose.jobs.pipeline.work import Counted
+from efn_compose.jobs.predictions.networks import find_networks
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.nesting.plan import plan_nesting
 
 #: Verbs that refuse weights with GroupNorm, and what the refusal calls their work.
 _NEEDS_BATCH_NORM = {"pretrain": "a pretraining", "evolve": "a search", "nest": "nesting"}
+#: Verbs whose weights answer as those that they read: the same classes, at the same size.
+_KEEPS_ANSWERS = {"convert", "nest"}
 
 
 def impossible_nestings(counted: Counted) -> Iterator[str]:
@@ -45,6 +48,24 @@ def impossible_nestings(counted: Counted) -> Iterator[str]:
                         plan_nesting([spec], arch_spec(target))
                 except EfnComposeError as error:
                     yield f"- {chapter.name}: {error}"
+
+
+def impossible_answers(story: Story, configs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield each prediction by weights that no chapter trains, where they cannot answer."""
+    for chapter in story.chapters:
+        if chapter.verb != "predict":
+            continue
+        files = stand_ins(story, chapter)["predict.networks"]
+        for entry, file in zip(chapter.settings["predict.networks"], files, strict=True):
+            reference = as_reference(entry)
+            if reference is None:
+                continue
+            writer = story[reference.chapter]
+            if {one.verb for one in (writer, *writers_before(story, writer))} <= _KEEPS_ANSWERS:
+                try:
+                    find_networks([file], configs[chapter.name].predict.size)
+                except EfnComposeError as error:
+                    yield f"- {chapter.name}: predict.networks reads {reference}: {error}"
 
 
 def wrong_normalisation(

@@ -104,7 +104,7 @@ def _ensemble(story: Story, chapter: Chapter, configs: Mapping[str, Any], tables
 
 def _networks(story: Story, chapter: Chapter, configs: Mapping[str, Any], tables: Tables) -> None:
     if entries := _there(chapter, "predict.networks"):
-        find_networks(entries)
+        find_networks(entries, configs[chapter.name].predict.size)
 
 
 def _read(story: Story, chapter: Chapter, configs: Mapping[str, Any], tables: Tables) -> None:

@@ -24,7 +24,11 @@ from efn_compose.jobs.pipeline.chapters import (
     stand_ins,
 )
 from efn_compose.jobs.pipeline.checks.images import NEEDED_SOURCES, wrong_images
-from efn_compose.jobs.pipeline.checks.networks import impossible_nestings, wrong_normalisation
+from efn_compose.jobs.pipeline.checks.networks import (
+    impossible_answers,
+    impossible_nestings,
+    wrong_normalisation,
+)
 from efn_compose.jobs.pipeline.checks.settings import wrong_settings
 from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.jobs.pipeline.work import Counted, Work
@@ -91,7 +95,7 @@ def check_story(story: Story, folder: Path) -> Checked:
     images = {key: len(table) for key, table in tables.items() if isinstance(table, ImageTable)}
     if not problems:
         counted = Counted(story, configs, specs, images, Machine.here())
-        problems += impossible_nestings(counted)
+        problems += [*impossible_nestings(counted), *impossible_answers(story, configs)]
     if not problems:
         for chapter in story.chapters:
             try:
