@@ -101,14 +101,15 @@ def measure_folds(
         >>> quality.rate_variation, quality.leaked
         ((0.0, 0.0), 0)
     """
-    numbers = range(int(fold.max()) + 1)
-    classes = range(len(class_names))
-    patients, sizes = np.unique(groups, return_counts=True)
+    numbers, classes = range(int(fold.max()) + 1), len(class_names)
+    patients, patient_of_image, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     homes = {int(number): np.unique(groups[fold == number]) for number in numbers}
-    class_images = np.array([[np.sum(labels[fold == f] == c) for c in classes] for f in numbers])
-    class_patients = np.array(
-        [[len(np.unique(groups[(fold == f) & (labels == c)])) for c in classes] for f in numbers]
-    )
+    # One pass over the images, however many classes there are.
+    is_counted = (fold >= 0) & (labels >= 0)
+    cell = fold[is_counted].astype(np.int64) * classes + labels[is_counted]
+    class_images = _table_of(cell, len(numbers), classes)
+    with_patient = np.unique(cell * len(patients) + patient_of_image[is_counted])
+    class_patients = _table_of(with_patient // len(patients), len(numbers), classes)
     images = class_images.sum(axis=1)
     distances = [
         kolmogorov_distance(sizes[np.isin(patients, homes[f])], sizes[~np.isin(patients, homes[f])])
@@ -140,6 +141,11 @@ def kolmogorov_distance(one: np.ndarray, other: np.ndarray) -> float:
     values = np.union1d(one, other)
     shares = [np.searchsorted(np.sort(x), values, side="right") / len(x) for x in (one, other)]
     return float(np.abs(shares[0] - shares[1]).max())
+
+
+def _table_of(cells: np.ndarray, folds: int, classes: int) -> np.ndarray:
+    """Return how often each cell occurs, (fold, class)."""
+    return np.bincount(cells, minlength=folds * classes).reshape(folds, classes)
 
 
 def _variation(values: np.ndarray) -> tuple[float, ...]:

@@ -7,11 +7,14 @@ block goes where is a linear assignment, solved again and again, block by block,
 until class counts and image counts of the folds cannot be brought nearer to equal.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
+from efn_compose.data.folding.class_counts import ClassCounts
 from efn_compose.data.folding.fold_quality import FoldQuality, measure_folds
+from efn_compose.data.folding.summation import add_up, additions
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
 
@@ -72,8 +75,7 @@ def make_folds(
     table.all_labelled()
     groups = np.arange(len(table)) if table.groups is None else table.groups
     _, patient_of_image = np.unique(groups, return_inverse=True)
-    counts = np.zeros((patient_of_image.max(initial=-1) + 1, len(table.class_names)))
-    np.add.at(counts, (patient_of_image, table.labels), 1)
+    counts = ClassCounts.of(patient_of_image, table.labels, len(table.class_names))
     _check(table, counts, count)
     fold_of_patient = _assign(counts, count, np.random.default_rng([seed, 0xF01D]))
     fold = fold_of_patient[patient_of_image]
@@ -90,8 +92,8 @@ def make_folds(
     return Folds(fold, quality)
 
 
-def _check(table: ImageTable, counts: np.ndarray, count: int) -> None:
-    patients = (counts > 0).sum(axis=0)
+def _check(table: ImageTable, counts: ClassCounts, count: int) -> None:
+    patients = counts.class_patients
     unit = "image" if table.groups is None else "patient"
     problems = [
         f"- class {name!r} is in {number} {unit}{'' if number == 1 else 's'}; {count} folds need {count}"
@@ -113,38 +115,84 @@ def _check(table: ImageTable, counts: np.ndarray, count: int) -> None:
         )
 
 
-def _assign(counts: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the fold of each patient, from the patients' class counts (patient, class)."""
+def _assign(counts: ClassCounts, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the fold of each patient, from the patients' class counts."""
     from scipy.optimize import linear_sum_assignment
 
-    sizes = counts.sum(axis=1)
-    _, signature = np.unique(counts > 0, axis=0, return_inverse=True)
-    signature = signature.reshape(-1)
-    # To be made equal: each class's images, all images, patients of each kind, patients.
-    kinds = np.eye(signature.max() + 1)[signature]
-    measures = np.column_stack([counts, sizes, counts > 0, kinds, np.ones(len(counts))])
-    measures = measures / np.maximum(measures.sum(axis=0), 1) * folds
-    order = np.lexsort((rng.random(len(counts)), counts.argmax(axis=1), sizes, signature))
-    blocks = [
-        members[start : start + folds]
-        for number in range(signature.max() + 1)
-        if len(members := order[signature[order] == number])
-        for start in range(0, len(members), folds)
-    ]
-    blocks.sort(key=lambda block: -measures[block].std(axis=0).sum())
-    filled = np.zeros((folds, measures.shape[1]))
-    fold = np.full(len(counts), -1)
+    kinds = counts.kinds()
+    order = np.lexsort((rng.random(counts.patients), counts.commonest(), counts.sizes, kinds))
+    blocks = _blocks(counts, kinds, order, folds)
+    # A block's rows of one kind differ little, but to the last bit their spread decides who is first.
+    blocks.sort(key=lambda block: -add_up(block.rows.std(axis=0), block.additions))
+    filled = np.zeros((folds, _width(counts, kinds)))
+    fold = np.full(counts.patients, -1)
     for _ in range(_ROUNDS):
         before = fold.copy()
         for block in blocks:
-            if fold[block[0]] >= 0:
-                np.subtract.at(filled, fold[block], measures[block])
-            rows = measures[block]
+            members, columns, rows = block.patients, block.columns, block.rows
+            if fold[members[0]] >= 0:
+                filled[fold[members][:, None], columns] -= rows
             # The growth of the squared distance from equal shares; each fold gets one at most.
-            growth = ((2 * (filled[None] - filled.mean(0)) + rows[:, None]) * rows[:, None]).sum(2)
+            present = filled.take(columns, axis=1)
+            excess = (2 * (present - present.mean(0))).T[:, None]
+            mass = rows.T[:, :, None]
+            growth = add_up((excess + mass) * mass, block.additions)
             chosen, places = linear_sum_assignment(growth)
-            fold[block[chosen]] = places
-            np.add.at(filled, fold[block], rows)
+            fold[members[chosen]] = places
+            filled[fold[members][:, None], columns] += rows
         if (fold == before).all():
             break
     return fold
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Patients of one kind, of whom each fold gets one, and what they add to the folds.
+
+    Args:
+        patients: (row,) their numbers.
+        columns: Which measures of a fold they add to, ascending.
+        rows: (row, column) how much.
+        additions: The order in which a sum over all measures is taken.
+    """
+
+    patients: np.ndarray
+    columns: np.ndarray
+    rows: np.ndarray
+    additions: list[tuple[int, int]]
+
+
+def _width(counts: ClassCounts, kinds: np.ndarray) -> int:
+    """Return the number of measures that folds are to be equal in."""
+    return 2 * counts.classes + 2 + int(kinds.max()) + 1
+
+
+def _blocks(counts: ClassCounts, kinds: np.ndarray, order: np.ndarray, folds: int) -> list[_Block]:
+    """Return the blocks, kind by kind; `order` has the patients of each kind together."""
+    starts, classes, sizes = counts.starts, counts.classes, counts.sizes
+    width = _width(counts, kinds)
+    ends = np.searchsorted(kinds[order], np.arange(kinds.max() + 2))
+    of_class = np.maximum(counts.class_sizes, 1)
+    with_class = np.maximum(counts.class_patients, 1)
+    found = []
+    for kind, (begin, end) in enumerate(itertools.pairwise(ends)):
+        first = starts[order[begin]]
+        labels = counts.label[first : starts[order[begin] + 1]]
+        # To be made equal: each class's images, all images, patients with each class, patients of each
+        # kind, patients.
+        columns = np.concatenate(
+            [labels, [classes], classes + 1 + labels, [2 * classes + 1 + kind, width - 1]]
+        )
+        totals = np.concatenate(
+            [of_class[labels], [sizes.sum()], with_class[labels], [end - begin, counts.patients]]
+        )
+        in_turn = additions(columns.tolist(), width)
+        for start in range(begin, end, folds):
+            members = order[start : min(start + folds, end)]
+            values = np.ones((len(members), len(columns)))
+            values[:, : len(labels)] = counts.images[
+                starts[members][:, None] + np.arange(len(labels))
+            ]
+            values[:, len(labels)] = sizes[members]
+            found.append(_Block(members, columns, values / totals * folds, in_turn))
+    return found

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from efn_compose.data.folding.class_counts import ClassCounts
+
 #: Random starts; the best one is kept.
 STARTS = 8
 
@@ -33,40 +35,41 @@ def assign_groups(
         True
     """
     _, group_of_image = np.unique(groups, return_inverse=True)
-    counts = np.zeros((group_of_image.max() + 1, labels.max() + 1))
-    np.add.at(counts, (group_of_image, labels), 1)
+    counts = ClassCounts.of(group_of_image, labels, int(labels.max()) + 1)
     # In units of the class's own size, so that a rare class weighs as much as a common one.
-    relative = counts / np.maximum(counts.sum(axis=0), 1)
-    starts = (_assign_greedily(relative, counts, weights, rng) for _ in range(STARTS))
+    relative = counts.relative()
+    spread = counts.spread()
+    starts = (_assign_greedily(relative, spread, weights, rng) for _ in range(STARTS))
     tried = (_improve(relative, start, weights) for start in starts)
     best = min(tried, key=lambda assigned: _cost(relative, assigned, weights))
     return best[group_of_image]
 
 
 def _assign_greedily(
-    relative: np.ndarray, counts: np.ndarray, weights: np.ndarray, rng: np.random.Generator
+    relative: ClassCounts, spread: np.ndarray, weights: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    order = rng.permutation(len(counts))
-    order = order[np.argsort(-counts[order].std(axis=1), kind="stable")]
-    filled = np.zeros((len(weights), relative.shape[1]))
-    assigned = np.empty(len(counts), np.int64)
+    order = rng.permutation(relative.patients)
+    order = order[np.argsort(-spread[order], kind="stable")]
+    filled = np.zeros((len(weights), relative.classes))
+    assigned = np.empty(relative.patients, np.int64)
     for group in order:
+        row = relative.dense(group, group + 1)[0]
         # Growth of sum((filled/weight - 1)^2 * weight), constant terms left out.
-        growth = ((2 * filled + relative[group]) * relative[group]).sum(axis=1) / weights
+        growth = ((2 * filled + row) * row).sum(axis=1) / weights
         part = int(np.argmin(growth))
         assigned[group] = part
-        filled[part] += relative[group]
+        filled[part] += row
     return assigned
 
 
-def _improve(relative: np.ndarray, assigned: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _improve(relative: ClassCounts, assigned: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Move single groups while the cost falls; at most ten sweeps."""
     assigned = assigned.copy()
     filled = _filled(relative, assigned, len(weights))
     for _ in range(10):
         has_moved = False
-        for group, row in enumerate(relative):
-            here = assigned[group]
+        for group in range(relative.patients):
+            row, here = relative.dense(group, group + 1)[0], assigned[group]
             costs = np.empty(len(weights))
             for there in range(len(weights)):
                 moved = filled.copy()
@@ -84,13 +87,13 @@ def _improve(relative: np.ndarray, assigned: np.ndarray, weights: np.ndarray) ->
     return assigned
 
 
-def _filled(relative: np.ndarray, assigned: np.ndarray, part_count: int) -> np.ndarray:
-    filled = np.zeros((part_count, relative.shape[1]))
-    np.add.at(filled, assigned, relative)
+def _filled(relative: ClassCounts, assigned: np.ndarray, part_count: int) -> np.ndarray:
+    filled = np.zeros((part_count, relative.classes))
+    np.add.at(filled, (assigned[relative.patient], relative.label), relative.images)
     return filled
 
 
-def _cost(relative: np.ndarray, assigned: np.ndarray, weights: np.ndarray) -> float:
+def _cost(relative: ClassCounts, assigned: np.ndarray, weights: np.ndarray) -> float:
     return _cost_of(_filled(relative, assigned, len(weights)), weights)
 
 
