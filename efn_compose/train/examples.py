@@ -9,6 +9,7 @@ from efn_compose.data.masks.masks import IGNORED
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.numerics.pixel_array import PixelArray
+from efn_compose.train.one_hot import OneHot
 
 Part = Literal["train", "validation"]
 
@@ -134,17 +135,19 @@ class TrainingData:
         return int(self.train_images.shape[1])
 
     @property
-    def targets(self) -> np.ndarray:
-        """The training labels as float32 shares (image, class); all 0 where there is no label."""
+    def targets(self) -> np.ndarray | OneHot:
+        """The training labels as float32 shares (image, class); all 0 where there is no label.
+
+        Of class numbers only the rows that are asked for are made.
+        """
         if self.train_labels.ndim == 2:
             return np.asarray(self.train_labels, np.float32)
-        shares = np.zeros((len(self.train_labels), self.classes), np.float32)
-        known = np.flatnonzero(self.train_labels != UNLABELLED)
-        shares[known, self.train_labels[known]] = 1
-        return shares
+        return OneHot(self.train_labels, self.classes)
 
     def unlabelled(self, part: Part) -> int:
         """Return how many images of a part have no label."""
         if part == "validation":
             return int((self.validation_labels == UNLABELLED).sum())
-        return int((self.targets.sum(axis=1) == 0).sum())
+        if self.train_labels.ndim == 1:
+            return int((self.train_labels == UNLABELLED).sum())
+        return int((np.asarray(self.targets).sum(axis=1) == 0).sum())

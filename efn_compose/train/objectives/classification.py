@@ -24,6 +24,7 @@ from efn_compose.train.objectives.linear_head import (
 )
 from efn_compose.train.objectives.losses import class_weights, image_losses
 from efn_compose.train.objectives.objective import Deciding, Objective, Predict, Seen
+from efn_compose.train.one_hot import OneHot
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.tta.predict import predict_views
 from efn_compose.train.tta.views import View, as_it_is
@@ -126,7 +127,7 @@ class Classification(Objective):
         if self.metric == "auc" and len(data.validation_labels):
             require_every_class("validation", data.validation_labels, data.class_names)
 
-    def targets(self, data: TrainingData) -> np.ndarray:
+    def targets(self, data: TrainingData) -> np.ndarray | OneHot:
         """Return the labels as float32 shares (image, class)."""
         return data.targets
 

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from efn_compose.errors import ConfigError
+from efn_compose.train.one_hot import OneHot
 from efn_compose.train.options import TrainOptions
 
 
@@ -40,7 +41,7 @@ def image_losses(
     return -tf.reduce_sum(targets * others**focal_gamma * logs, axis=1)
 
 
-def class_weights(options: TrainOptions, targets: np.ndarray) -> np.ndarray:
+def class_weights(options: TrainOptions, targets: np.ndarray | OneHot) -> np.ndarray:
     """Return the weight of each class, scaled so that training images weigh 1 on average.
 
     Args:

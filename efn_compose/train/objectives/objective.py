@@ -16,6 +16,7 @@ from efn_compose.store.weights.parts import Part
 from efn_compose.train.engine.fresh import seed_masks
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.backbone import build_backbone, precision_of, start_backbone
+from efn_compose.train.one_hot import OneHot
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.tta.views import View
 
@@ -196,7 +197,7 @@ class Objective(ABC):
         """
 
     @abstractmethod
-    def targets(self, data: TrainingData) -> np.ndarray:
+    def targets(self, data: TrainingData) -> np.ndarray | OneHot:
         """Return the target of each training image, (image, ...)."""
 
     @property

@@ -264,5 +264,5 @@ def test_what_masks_cannot_do_is_refused():
 def test_images_without_a_label_have_no_share_of_any_class():
     labels = np.array([1, -1, 0])
     data = TrainingData(("a", "b"), quarters(3)[0], labels, quarters(3)[0], labels)
-    assert data.targets.tolist() == [[0, 1], [0, 0], [1, 0]]
+    assert np.asarray(data.targets).tolist() == [[0, 1], [0, 0], [1, 0]]
     assert (data.unlabelled("train"), data.unlabelled("validation")) == (1, 1)
