@@ -2,7 +2,8 @@
 
 Data and seats go into the object store once per node and are read there without
 copying; tasks travel, weights do not. Workers come and go: a dead one is replaced,
-and where their number is left open new nodes get workers as they join.
+and where their number is left open new nodes get workers as they join. A node whose
+workers fail where others do not gets no tasks (`node_trust.py`).
 """
 
 import math
@@ -10,16 +11,21 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.devices import Device
+from efn_compose.evolve.workers.executors.members import Member, Running
+from efn_compose.evolve.workers.executors.memory_growth import MemoryGrowth
+from efn_compose.evolve.workers.executors.node_trust import Asked, NodeTrust
 from efn_compose.evolve.workers.executors.ray_session import (
     actor_options,
     choose_device,
+    last_line,
     start_ray,
+    try_ray_out,
     words,
     worker_count,
 )
@@ -38,39 +44,10 @@ from efn_compose.evolve.workers.worker import Setup
 _START_SECONDS = 600.0
 #: What an idle worker may take to end by itself.
 _END_SECONDS = 5.0
-#: What a first answer may take where nothing else is asked.
-_TRIAL_SECONDS = 100.0
 #: How often the cluster is looked at for nodes that joined or left.
 _LOOK_SECONDS = 5.0
 #: Workers that die in a row before any of them stands up: starting more is pointless.
 _MOST_START_FAILURES = 5
-#: Growth, over its memory after the first answer, allowed to a worker that begins above the limit.
-_GROWTH = 1.5
-
-
-@dataclass
-class _Member:
-    """One worker as the driver sees it."""
-
-    actor: Any
-    since: float
-    #: Whether it has said what it runs, and whether it has answered a task.
-    is_known: bool = False
-    is_warm: bool = False
-    is_reported: bool = False
-    #: Memory after its first answer.
-    first_mb: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Running:
-    """One task on its way."""
-
-    position: int
-    task: Task
-    attempt: int
-    number: int
-    since: float
 
 
 class RayExecutor:
@@ -112,12 +89,15 @@ class RayExecutor:
         self._setup = ray.put(setup)
         self._stored: StoredSeat | None = None
         self._limit = TimeLimit(options.patience)
-        self._members: dict[int, _Member] = {}
+        self._members: dict[int, Member] = {}
         self._hellos: dict[Any, int] = {}
         self._idle: deque[int] = deque()
-        self._start_failures = 0
+        self._start_failures = self._given_up = self._wanted = 0
+        # By way of the attribute, which others set later.
+        self._trust = NodeTrust(lambda text: self.note(text))
+        self._growth = MemoryGrowth(options.memory_limit_mb, lambda text: self.note(text))
         self._looked = self._born = time.monotonic()
-        self._has_stood = self._is_large_reported = False
+        self._has_stood = False
         self._top_up(resources)
 
     @staticmethod
@@ -127,20 +107,7 @@ class RayExecutor:
         Raises:
             RunError: Ray cannot be started, or gives no right answer in time.
         """
-        is_ours = start_ray(ExecutorOptions())
-        import ray
-
-        try:
-            question = ray.remote(lambda: 6 * 7).options(num_cpus=0).remote()
-            found = ray.get(question, timeout=_TRIAL_SECONDS)
-            if found != 42:
-                raise RunError(f"Ray answered 6 * 7 = {found}.")
-            return f"{ray.__version__}, offers {words(ray.cluster_resources())}"
-        except ray.exceptions.RayError as error:
-            raise RunError(f"Ray gives no answer: {_last_line(error)}.") from None
-        finally:
-            if is_ours:
-                ray.shutdown()
+        return try_ray_out()
 
     @property
     def workers(self) -> int:
@@ -156,26 +123,34 @@ class RayExecutor:
         """
         stored: StoredSeat | None = None
         source = enumerate(tasks)
-        again: deque[tuple[int, Task, int]] = deque()
-        running: dict[Any, _Running] = {}
+        again: deque[Asked] = deque()
+        running: dict[Any, Running] = {}
         is_drained = False
+        self._trust.begin()
+
+        def chosen() -> tuple[Asked, int] | None:
+            """Return the next task for a free worker; None where no task and worker go together."""
+            nonlocal is_drained
+            for place, asked in enumerate(again):
+                if (number := self._free_for(asked)) is not None:
+                    del again[place]
+                    return asked, number
+            if is_drained or (number := self._free_for(None)) is None:
+                return None
+            found = next(source, None)
+            is_drained = found is None
+            return None if found is None else (Asked(*found), number)
+
         self._top_up(self._ray.cluster_resources())
         try:
             while True:
-                while self._idle and not (is_drained and not again):
-                    if again:
-                        position, task, attempt = again.popleft()
-                    else:
-                        found = next(source, None)
-                        if found is None:
-                            is_drained = True
-                            break
-                        (position, task), attempt = found, 1
+                while (found := chosen()) is not None:
+                    asked, number = found
                     if seat is not None and stored is None:
                         stored = self._store(seat)
-                    number = self._idle.popleft()
-                    reference = self._members[number].actor.answer.remote(task, stored)
-                    running[reference] = _Running(position, task, attempt, number, time.monotonic())
+                    self._idle.remove(number)
+                    reference = self._members[number].actor.answer.remote(asked.task, stored)
+                    running[reference] = Running(asked, number, time.monotonic())
                 # With everybody busy, or nobody there yet, more may be wanted: only a look tells.
                 if is_drained and not running and not again:
                     return
@@ -225,47 +200,52 @@ class RayExecutor:
         return done
 
     def _settle(
-        self, one: _Running, reference: Any, again: deque[tuple[int, Task, int]]
+        self, one: Running, reference: Any, again: deque[Asked]
     ) -> Iterator[tuple[int, Outcome]]:
         """Take the result of a task: an answer, or another attempt."""
         outcome, reason = self._collect(one, reference)
+        asked, member, nodes = one.asked, self._members[one.number], self._nodes()
+        repeated: Asked | None = None
         if outcome is None:
             self._replace(one.number)
-            if one.attempt <= self._options.retries:
-                again.append((one.position, one.task, one.attempt + 1))
+            if asked.deaths < self._options.retries:
+                again.append(self._trust.died(asked, member.node, reason, nodes))
                 return
-            outcome = Outcome(None, f"{reason}, {one.attempt} times", one.number, 0.0)
+            self._trust.close(asked)
+            outcome = Outcome(None, f"{reason}, {asked.deaths + 1} times", one.number, 0.0)
         else:
-            self._members[one.number].is_warm = True
-            self._limit.take(one.task.pace, outcome.seconds)
-            if self._has_outgrown(one.number, outcome.memory_mb):
+            first_mb = member.first_mb = member.first_mb or outcome.memory_mb
+            if self._growth.is_too_much(first_mb, outcome.memory_mb):
                 self._replace(one.number)
             else:
                 self._idle.append(one.number)
-        yield one.position, replace(outcome, attempts=one.attempt)
+            if outcome.error is None:
+                self._limit.take(asked.task.pace, outcome.seconds)
+                self._trust.answered(asked, member.node, nodes)
+            elif member.is_good:
+                # It works: the failure is the task's.
+                self._trust.close(asked)
+            else:
+                repeated = self._trust.doubted(asked, member.node, outcome, nodes)
+            member.is_warm, member.is_good = True, outcome.error is None
+        if repeated is not None:
+            again.append(repeated)
+        else:
+            yield asked.position, replace(outcome, attempts=asked.attempt)
 
-    def _has_outgrown(self, number: int, memory_mb: float) -> bool:
-        """Return whether a worker has outgrown its memory.
+    def _nodes(self) -> set[str]:
+        """Return the nodes that have workers."""
+        return {member.node for member in self._members.values() if member.is_known}
 
-        A worker that starts above the limit needs that memory, for many images for example.
-        Replacing it would not help, so it is kept.
-        """
-        limit, member = self._options.memory_limit_mb, self._members[number]
-        if not limit:
-            return False
-        is_first = not member.first_mb
-        member.first_mb = member.first_mb or memory_mb
-        if member.first_mb <= limit:
-            return memory_mb > limit
-        if is_first and not self._is_large_reported:
-            self._is_large_reported = True
-            self.note(
-                f"Workers begin with {memory_mb:,.0f} MB, more than executor.memory_limit_mb = "
-                f"{limit:,}. They are kept until they have grown to {_GROWTH:g} times as much."
-            )
-        return memory_mb > _GROWTH * member.first_mb
+    def _free_for(self, asked: Asked | None) -> int | None:
+        """Return the first free worker on a node that may take a task; None for a new task."""
+        nodes = self._nodes() if self._idle else set()
+        return next(
+            (n for n in self._idle if self._trust.may_take(self._members[n].node, asked, nodes)),
+            None,
+        )
 
-    def _collect(self, one: _Running, reference: Any) -> tuple[Outcome | None, str]:
+    def _collect(self, one: Running, reference: Any) -> tuple[Outcome | None, str]:
         """Return the outcome, or None and why there is none."""
         if reference is None:
             return (
@@ -275,14 +255,15 @@ class RayExecutor:
         try:
             return self._ray.get(reference), ""
         except self._ray.exceptions.RayError as error:
-            return None, f"worker died ({type(error).__name__}: {_last_line(error)})"
+            return None, f"worker died ({type(error).__name__}: {last_line(error)})"
 
-    def _allowed(self, one: _Running) -> float:
-        limit = self._limit.seconds(one.task.pace, one.attempt) if one.task.is_limited else math.inf
+    def _allowed(self, one: Running) -> float:
+        task, attempt = one.asked.task, one.asked.deaths + 1
+        limit = self._limit.seconds(task.pace, attempt) if task.is_limited else math.inf
         member = self._members[one.number]
         return limit if member.is_warm else limit + _START_SECONDS
 
-    def _hanging(self, running: dict[Any, _Running], done: list[Any]) -> list[Any]:
+    def _hanging(self, running: dict[Any, Running], done: list[Any]) -> list[Any]:
         """Return the references of tasks that exceed their time."""
         now = time.monotonic()
         return [
@@ -295,7 +276,7 @@ class RayExecutor:
         """Ask for one more worker; it counts once it has said hello."""
         number = next(n for n in range(len(self._members) + 1) if n not in self._members)
         actor: Any = self._ray.remote(WorkerProcess).options(**self._actor_options).remote(number)
-        self._members[number] = _Member(actor, time.monotonic())
+        self._members[number] = Member(actor, time.monotonic())
         self._hellos[actor.hello.remote()] = number
 
     def _greet(self, reference: Any) -> None:
@@ -309,12 +290,16 @@ class RayExecutor:
             theirs = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             self._start_failures += 1
-            if "ModuleNotFoundError" in str(error) or self._start_failures >= _MOST_START_FAILURES:
+            is_hopeless = self._start_failures >= _MOST_START_FAILURES
+            if "ModuleNotFoundError" in str(error) or (is_hopeless and not self._nodes()):
                 raise RunError(
-                    f"A worker cannot start: {_last_line(error)}. Is the same efn_compose "
+                    f"A worker cannot start: {last_line(error)}. Is the same efn_compose "
                     "installed on every node? Nothing is lost: mend it and resume the run."
                 ) from None
-            self._replace(number)
+            if is_hopeless:
+                self._give_up(number, last_line(error))
+            else:
+                self._replace(number)
             return
         found = differences(self._ours, theirs)
         if found:
@@ -322,8 +307,20 @@ class RayExecutor:
         self._start_failures = 0
         member = self._members[number]
         member.is_known = self._has_stood = True
+        member.node = theirs["node"]
         member.actor.begin.remote(self._setup, self._data, self._device)
         self._idle.append(number)
+
+    def _give_up(self, number: int, reason: str) -> None:
+        """Go on without a worker that dies wherever it is started; other nodes have room for no more."""
+        self._drop(number)
+        self._start_failures = 0
+        if not self._given_up:
+            self.note(
+                f"A worker died {_MOST_START_FAILURES} times as it started ({reason}). "
+                "The run goes on with the others, until nodes join or leave."
+            )
+        self._given_up += 1
 
     def _replace(self, number: int) -> None:
         self._drop(number)
@@ -372,6 +369,9 @@ class RayExecutor:
     def _top_up(self, resources: dict[str, float]) -> None:
         """Start or end workers until there are enough; workers that wait for a place end first."""
         wanted = worker_count(self._options, self._device.kind, resources)
+        if wanted != self._wanted:
+            self._wanted, self._given_up = wanted, 0
+        wanted -= self._given_up
         for _ in range(wanted - len(self._members)):
             self._start()
         waiting = [n for n, member in self._members.items() if not member.is_known]
@@ -382,8 +382,3 @@ class RayExecutor:
         names = {"num_cpus": "CPU", "num_gpus": "GPU"}
         plain = {names[k]: v for k, v in self._actor_options.items() if k in names}
         return plain | self._actor_options.get("resources", {})
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [""])[-1][:300]

@@ -8,6 +8,8 @@ from efn_compose.errors import RunError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.store.environment import usable_cores
 
+#: What a first answer may take where nothing else is asked.
+_TRIAL_SECONDS = 100.0
 #: Ray's name for a switch that works everywhere.
 _CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -61,6 +63,34 @@ def start_ray(options: ExecutorOptions) -> bool:
             "Try --set executor.kind=serial, or check the address with 'ray status'."
         ) from None
     return True
+
+
+def try_ray_out() -> str:
+    """Start Ray as a run does, let it answer once, and say what it offers.
+
+    Raises:
+        RunError: Ray cannot be started, or gives no right answer in time.
+    """
+    is_ours = start_ray(ExecutorOptions())
+    import ray
+
+    try:
+        question = ray.remote(lambda: 6 * 7).options(num_cpus=0).remote()
+        found = ray.get(question, timeout=_TRIAL_SECONDS)
+        if found != 42:
+            raise RunError(f"Ray answered 6 * 7 = {found}.")
+        return f"{ray.__version__}, offers {words(ray.cluster_resources())}"
+    except ray.exceptions.RayError as error:
+        raise RunError(f"Ray gives no answer: {last_line(error)}.") from None
+    finally:
+        if is_ours:
+            ray.shutdown()
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of what an error says, cut where it is long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [""])[-1][:300]
 
 
 def _keep_to_loopback() -> None:

@@ -1,5 +1,6 @@
 """What runs in the process of each of Ray's workers."""
 
+import platform
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +46,11 @@ class WorkerProcess:
         self._worker = Worker()
 
     def hello(self) -> dict[str, str]:
-        """Say what this process runs."""
-        return describe_process()
+        """Say what this process runs, and on which node."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        return {**describe_process(), "node": f"{platform.node()} (Ray's {node[:8]})"}
 
     def begin(self, setup: Setup, data: Any, device: Device) -> None:
         """Make the worker."""
