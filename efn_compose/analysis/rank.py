@@ -1,21 +1,19 @@
 """Rank donors for a data set without training: labels read from frozen features, and cost."""
 
 import dataclasses
-import importlib.util
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from efn_compose.analysis.plot_file import require_matplotlib
 from efn_compose.arch.cost import cost
 from efn_compose.assess.transfer_scores import cosine_neighbours, h_score, log_me
 from efn_compose.donors import Donor
-from efn_compose.errors import ConfigError, DataError
+from efn_compose.errors import DataError
 from efn_compose.numerics.pixel_array import PixelArray
-from efn_compose.store.atomic import check_writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -160,34 +158,13 @@ def rank_table(records: Sequence[RankRecord]) -> str:
     )
 
 
-def check_plot(path: Path) -> None:
-    """Refuse a place where no picture can be written, before anything is ranked.
-
-    Args:
-        path: Of the picture; its ending says of which kind.
-
-    Raises:
-        ConfigError: The folder does not exist, or matplotlib writes no such kind.
-        DataError: matplotlib is not installed.
-        RunError: There is no permission to write.
-    """
-    _require_matplotlib()
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    kinds = FigureCanvasBase.get_supported_filetypes()
-    if path.suffix[1:] not in kinds:
-        endings = ", ".join(f".{kind}" for kind in kinds)
-        raise ConfigError(f"--plot must end in {endings}. Received: {str(path)!r}.")
-    check_writable("--plot", path)
-
-
 def plot_rank(records: Sequence[RankRecord]) -> "Figure":
     """Return a figure of score against cost; marker area shows parameters.
 
     Raises:
         DataError: matplotlib is not installed.
     """
-    _require_matplotlib()
+    require_matplotlib()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -202,13 +179,6 @@ def plot_rank(records: Sequence[RankRecord]) -> "Figure":
     axes.set_ylabel("same class among the 5 nearest (%)")
     axes.grid(alpha=0.3)
     return figure
-
-
-def _require_matplotlib() -> None:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise DataError(
-            'Plots need matplotlib: pip install "efn_compose[plots]". The table needs nothing.'
-        )
 
 
 def _check(images: PixelArray, labels: np.ndarray) -> None:

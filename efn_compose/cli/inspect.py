@@ -9,19 +9,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from efn_compose.analysis.plot_file import check_plot
 from efn_compose.analysis.weights.description import describe_weight_file
 from efn_compose.analysis.weights.weight_comparison import compare_weights
 from efn_compose.cli.shared.checkpoint_options import add_checkpoint_options, checkpoint_options
 from efn_compose.cli.shared.output import Output
 from efn_compose.donors import Donor, load_donor
-from efn_compose.errors import ConfigError
 from efn_compose.store.atomic import atomic_path
 from efn_compose.store.weights.weight_file import is_weight_file
 
 EXAMPLE = "efn-compose inspect efn_magic_weights.h5 b0.h5 --plot weights.png"
-
-#: What pictures may be written as.
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Describe the file, and its differences to a second one."""
-    if options.plot and Path(options.plot).suffix not in PICTURES:
-        raise ConfigError(f"--plot must end in {', '.join(PICTURES)}. Received: {options.plot!r}.")
+    if options.plot:
+        check_plot(options.plot)
     files = [options.file] if options.other is None else [options.file, options.other]
     if options.other is None:
         fields, text = _described(options)

@@ -37,12 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the draw, default: %(default)s"
     )
-    parser.add_argument("--plot", metavar="FILE", help="write score against cost as a picture")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="write score against cost as a picture (.png, .svg or .pdf)"
+    )
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rank the donors, of any networks and any source, and print the table."""
-    from efn_compose.analysis.rank import check_plot, plot_rank, rank, rank_table
+    from efn_compose.analysis.plot_file import check_plot
+    from efn_compose.analysis.rank import plot_rank, rank, rank_table
     from efn_compose.data.draw import any_images
     from efn_compose.data.holding import Holding
     from efn_compose.jobs.search.preparation import load_donors
@@ -54,7 +57,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
             f"Received: {options.size}, {options.image_count}."
         )
     if options.plot:
-        check_plot(Path(options.plot))
+        check_plot(options.plot)
     table = read_table(options.data, options, output)
     chosen = any_images(len(table), options.image_count, options.seed)
     images = Holding(copies=1).hold(

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efn_compose.analysis.html.palette import DONORS_LIGHT, LIGHT
+from efn_compose.analysis.plot_file import require_matplotlib
 from efn_compose.analysis.weights.weight_comparison import compare_weights
 from efn_compose.arch import HEAD_LAYER, inventory
 from efn_compose.arch.layer_names import STEM_CONV
 from efn_compose.donors import Donor
-from efn_compose.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,12 +47,9 @@ def plot_weights(first: Donor, second: Donor | None = None) -> "Figure":
     Example:
         >>> plot_weights(load_donor("a.h5"), load_donor("b.h5")).savefig("ab.png")  # doctest: +SKIP
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise DataError(
-            'Plots need matplotlib: pip install "efn_compose[plots]". The words need nothing.'
-        ) from None
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     donors = [first] if second is None else [first, second]
     filters = max(-(-_stem(donor).shape[-1] // _PER_ROW) for donor in donors)
     stem_height = 0.62 * filters * len(donors) + 0.3 * len(donors)
