@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from efn_compose.data.decoding.opening import read_image, to_rgb, upright, upright_shape
+from efn_compose.data.decoding.bands import resized, rgb_pixels, room_for
+from efn_compose.data.decoding.opening import read_image, upright, upright_shape
 from efn_compose.data.identity import file_identity
 from efn_compose.data.path_list import PathList
 from efn_compose.data.table import ChosenImages, ImageError, ImageSequence
@@ -92,9 +93,11 @@ def shape_of_file(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def _decode(source: str | os.PathLike[str] | bytes, name: object, size: int = 0) -> np.ndarray:
-    return read_image(
-        source, name, lambda image: np.asarray(_resized(to_rgb(upright(image)), size))
-    )
+    def read(image: "Image.Image") -> np.ndarray:
+        with room_for(image):
+            return rgb_pixels(upright(image), size)
+
+    return read_image(source, name, read)
 
 
 class ImageFiles:
@@ -257,15 +260,7 @@ def resize_image(pixels: np.ndarray, size: int) -> np.ndarray:
 
     if pixels.shape == (size, size, 3):
         return pixels
-    return np.asarray(_resized(Image.fromarray(pixels), size))
-
-
-def _resized(image: "Image.Image", size: int) -> "Image.Image":
-    from PIL import Image
-
-    if not size or image.size == (size, size):
-        return image
-    return image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(resized(Image.fromarray(pixels), size))
 
 
 def with_progress(items: Iterable[None], count: int, show: bool) -> Generator[None]:
