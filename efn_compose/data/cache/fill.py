@@ -26,7 +26,7 @@ from efn_compose.data.cache.layout import (
     write_image,
     write_line,
 )
-from efn_compose.data.cache.place import FINISHED, UNFINISHED, make_room, no_space
+from efn_compose.data.cache.place import FINISHED, UNFINISHED, cannot_use, make_room, no_space
 from efn_compose.data.cache.write_out import PART_BYTES, begin_writing
 from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.identity import identities
@@ -211,7 +211,13 @@ def _only_filler(finished: Path, show_progress: bool) -> Iterator[int | None]:
 def lock_unfinished(finished: Path) -> int | None:
     """Return the unfinished file, open and locked; None where another process holds it."""
     partial = finished.with_suffix(UNFINISHED)
-    file = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        # A group that shares the folder under its own umask may go on with one another's files.
+        file = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        if not partial.exists():
+            raise
+        raise cannot_use(partial, "go on with") from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Renamed or removed between opening and locking: another time.

@@ -8,6 +8,7 @@ import warnings
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,16 @@ from efn_compose.data.cache.layout import (
     read_table,
 )
 from efn_compose.data.cache.order import FillOrder, ShareOut
-from efn_compose.data.cache.place import FINISHED, FOLDER_VARIABLE, NOTES, cache_folder
+from efn_compose.data.cache.place import (
+    FINISHED,
+    FOLDER_VARIABLE,
+    NOTES,
+    cache_folder,
+    cannot_use,
+)
 from efn_compose.data.decoding.decode import undecodable
 from efn_compose.data.table import ImageError, ImageSequence, printable
-from efn_compose.errors import CacheWarning, DataError
+from efn_compose.errors import CacheWarning, DataError, RunError
 from efn_compose.numerics.pixel_array import aligned_pixels
 from efn_compose.store.atomic import write_text
 
@@ -68,7 +75,9 @@ class CacheFile:
         self._is_checked = np.zeros(self.header.count, bool)
         #: Places of images that cannot be decoded.
         self.unreadable = np.flatnonzero(table["state"] == UNREADABLE)
-        os.utime(path)
+        # Another user's file, or one on a disk that is read-only, keeps the time of its owner's use.
+        with suppress(OSError):
+            os.utime(path)
 
     def read(self, places: np.ndarray) -> np.ndarray:
         """Return images (image, size, size, 3) uint8; each is checked once per process.
@@ -227,7 +236,9 @@ class CachedImages:
         except (OSError, ValueError):
             notes = {}
         found = answer()
-        write_text(path, json.dumps(notes | {question: found}))
+        # Where another user keeps the cache, the answer is worked out again next time.
+        with suppress(OSError, RunError):
+            write_text(path, json.dumps(notes | {question: found}))
         return found
 
     @property
@@ -317,7 +328,7 @@ def _open_or_fill(
         path = fill(source, numbers, header, folder, show_progress, tolerates=tolerates)
         opened = open_file(path, header.key)
         if opened is None:
-            raise DataError(f"{path}: filled, but it cannot be read back. Is the disk in order?")
+            raise cannot_use(path, "read")
         return opened
 
 
@@ -344,7 +355,10 @@ def open_file(path: Path, key: str) -> CacheFile | None:
             CacheWarning,
             stacklevel=5,
         )
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            raise cannot_use(path, "replace") from None
         return None
     _open_files[str(path)] = opened
     return opened

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pwd
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,6 +111,32 @@ def no_space(folder: Path, wanted: int, free: int) -> DataError:
     )
 
 
+def cannot_use(path: Path, verb: str) -> DataError:
+    """Return the error for a file of the cache that this user may not touch, or whose disk fails.
+
+    Args:
+        path: The file.
+        verb: What this user wants to do with it, such as "read".
+    """
+    try:
+        owner = os.stat(path).st_uid
+    except OSError:
+        owner = os.getuid()
+    if owner == os.getuid():
+        return DataError(f"{path}: it is there, but one cannot {verb} it. Is the disk in order?")
+    return DataError(
+        f"{path}: it belongs to {_user_name(owner)}, and you may not {verb} it. Its owner can allow "
+        f"that (chmod) or remove it. Or name a folder of your own with {FOLDER_VARIABLE}=FOLDER."
+    )
+
+
+def _user_name(number: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:  # of another machine, or none of a container's
+        return f"user number {number}"
+
+
 def _entries(folder: Path) -> Iterator[CacheEntry]:
     for path in [*folder.glob(f"*{FINISHED}"), *folder.glob(f"*{UNFINISHED}")]:
         try:
@@ -139,16 +166,23 @@ def _can_lock(file: int) -> bool:
 
 
 def _remove(entry: CacheEntry) -> bool:
-    """Remove a file unless a process uses it, and the notes on it; return whether it is gone."""
+    """Remove a file and the notes on it; return whether it is gone.
+
+    It stays where a process uses it, or where it is another user's.
+    """
     try:
         file = os.open(entry.path, os.O_RDONLY)
     except FileNotFoundError:
         return True
+    except PermissionError:
+        return False
     try:
         if not _can_lock(file):
             return False
         entry.path.unlink(missing_ok=True)
         entry.path.with_suffix(NOTES).unlink(missing_ok=True)
         return True
+    except OSError:  # another user's, or on a disk that is read-only
+        return False
     finally:
         os.close(file)
