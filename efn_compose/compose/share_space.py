@@ -37,14 +37,15 @@ _SPREAD = 0.25
 class ShareGenomeSpace(GenomeSpace):
     """All genomes with a share per relative and part of the network.
 
-    Parts are the segments ("block_share"), or stem, stages and top ("stage_share"). Genes stand in
-    network order; within a part one per relative, in the order of donors. Gene g is the share
-    g / 32 - 0.5, so that 16 is nothing and 48 is the relative itself.
+    Parts are the segments ("block_share"), or stem, stages and top ("stage_share"), or the whole
+    network is one ("network_share"). Genes stand in network order; within a part one per relative,
+    in the order of donors. Gene g is the share g / 32 - 0.5, so that 16 is nothing and 48 is the
+    relative itself.
 
     Args:
         spec: The network all donors share.
         donor_count: Number of donors, the ancestor included.
-        granularity: "stage_share" or "block_share".
+        granularity: "network_share", "stage_share" or "block_share".
         lineages: Per donor, the number of its lineage; all are equal. Empty where unknown.
         ancestor: Number of the donor that all others descend from.
 
@@ -58,7 +59,7 @@ class ShareGenomeSpace(GenomeSpace):
         (18, 'stem_share2', {16})
     """
 
-    granularities: ClassVar[tuple[str, ...]] = ("stage_share", "block_share")
+    granularities: ClassVar[tuple[str, ...]] = ("network_share", "stage_share", "block_share")
 
     granularity: Granularity = "stage_share"
     ancestor: int = 0
@@ -83,6 +84,8 @@ class ShareGenomeSpace(GenomeSpace):
     @cached_property
     def parts(self) -> tuple[Locus, ...]:
         """The parts of the network that have shares of their own, in network order."""
+        if self.granularity == "network_share":
+            return (Locus("network", segments(self.spec)),)
         if self.granularity == "block_share":
             return tuple(Locus(name, (name,)) for name in segments(self.spec))
         return GenomeSpace(self.spec, 1, "stage").loci
@@ -130,6 +133,17 @@ class ShareGenomeSpace(GenomeSpace):
         cuts = [generator.expovariate(1.0) for _ in range(self.donor_count)]
         levels = [cuts[number] / sum(cuts) for number in self.relatives] * len(self.parts)
         return self.nearest([level + generator.gauss(0.0, _SPREAD) for level in levels])
+
+    def mean(self, genomes: Sequence[Genome]) -> Genome | None:
+        """Return the genome of the mean shares; None of no genomes.
+
+        Example:
+            >>> from efn_compose.arch import arch_spec
+            >>> space = ShareGenomeSpace(arch_spec("lite0"), 2, "stage_share")
+            >>> set(space.mean([space.pure(0), space.pure(1)]))
+            {32}
+        """
+        return self.nearest(np.mean([self.shares(g) for g in genomes], axis=0)) if genomes else None
 
     @staticmethod
     def nearest(shares: Sequence[float] | np.ndarray) -> Genome:

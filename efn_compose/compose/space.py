@@ -15,7 +15,9 @@ from efn_compose.arch.layer_names import expanded_of
 from efn_compose.errors import InvalidGenomeError
 
 Genome = tuple[int, ...]
-Granularity = Literal["stage", "block", "unit", "filter", "stage_share", "block_share"]
+Granularity = Literal[
+    "stage", "block", "unit", "filter", "network_share", "stage_share", "block_share"
+]
 
 STEM = "stem"
 TOP = "top"
@@ -292,6 +294,10 @@ class GenomeSpace:
     def canonical(self, genome: Sequence[int]) -> Genome:
         """Return the simplest genome that decodes to the same donor map; here itself."""
         return self.check(genome)
+
+    def mean(self, genomes: Sequence[Genome]) -> Genome | None:
+        """Return the genome in the middle of others; None where genes are choices, which have none."""
+        return None
 
     def decode(self, genome: Sequence[int]) -> DonorMap:
         """Return the explicit donor map of a genome.

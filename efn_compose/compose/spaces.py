@@ -24,7 +24,7 @@ def genome_space(
     Args:
         spec: The network all donors share.
         donor_count: Number of donors.
-        granularity: "stage", "block", "unit", "filter", "stage_share" or "block_share".
+        granularity: One of `Granularity`.
         saliency: For "unit", per donor: contributions (unit,) by expanded group. Without it
             all units count alike: hosts and shares decode rightly, the chosen units do not.
         lineages: Per donor, the number of its lineage; see `donors.lineage.lineage_numbers`.

@@ -20,10 +20,11 @@ class Control:
 
     Args:
         loop: Space, journal and seed of the search.
+        parents: How many of the best a mean is taken of, as the search does.
     """
 
-    def __init__(self, loop: SearchLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: SearchLoop, parents: int) -> None:
+        self._loop, self._parents = loop, parents
         self._generator = random.Random(derive_seed(loop.seed, "control"))
         #: By genome, luck of the seed removed; infinite after a failure.
         self._losses: dict[Genome, float] = {}
@@ -47,6 +48,8 @@ class Control:
             self._losses[genome] = float("inf") if loss is None else loss - effect
 
     def finalists(self, count: int) -> list[Genome]:
-        """Return the genomes that did best, best first."""
+        """Return the genomes that did best, best first; where genes allow it, their mean before."""
         alive = [genome for genome, loss in self._losses.items() if loss < float("inf")]
-        return sorted(alive, key=lambda genome: (self._losses[genome], genome))[:count]
+        ranked = sorted(alive, key=lambda genome: (self._losses[genome], genome))
+        found = [self._loop.space.mean(ranked[: self._parents]), *ranked]
+        return [genome for genome in dict.fromkeys(found) if genome is not None][:count]

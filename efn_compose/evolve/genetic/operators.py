@@ -8,7 +8,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Sequence
-from typing import ClassVar, Protocol, Self
+from typing import Protocol, Self
 
 from efn_compose.compose import Genome, ShareGenomeSpace
 from efn_compose.errors import ConfigError
@@ -47,9 +47,6 @@ class GeneSpace(Protocol):
 class Operator:
     """Base of the classes in the `base.py` files."""
 
-    #: Whether genes must be shares.
-    needs_shares: ClassVar[bool] = False
-
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return the names of all operators of this kind, in alphabetical order.
@@ -57,7 +54,7 @@ class Operator:
         Example:
             >>> from efn_compose.evolve.genetic.crossover.base import Crossover
             >>> Crossover.names()
-            ('share_blend', 'two_point', 'uniform_stages')
+            ('two_point', 'uniform_stages')
         """
         folder, _, own = cls.__module__.rpartition(".")
         paths = importlib.import_module(folder).__path__

@@ -111,9 +111,10 @@ class GeneticSearch:
         return min(alive, key=lambda genome: (found[genome].mean if genome in found else 0, genome))
 
     def finalists(self, count: int) -> list[Genome]:
-        """Return the best genomes that mix donors, best first."""
-        leaders = self.table.leaders(count + len(self.pure))
-        return [genome for genome in leaders if genome not in self.pure][:count]
+        """Return the best genomes that mix donors, best first; where genes allow it, their mean before."""
+        leaders = list(self.table.leaders(max(self.settings.population, count + len(self.pure))))
+        found = [self.space.mean(leaders[: self.settings.population]), *leaders]
+        return [g for g in dict.fromkeys(found) if g is not None and g not in self.pure][:count]
 
     def standing(self) -> Standing:
         """Return how the search stands."""

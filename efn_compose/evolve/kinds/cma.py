@@ -52,6 +52,6 @@ class Cma(Controlled, ComposingKind):
         """
         space = shares_of(loop.space, self.share_setting)
         search = CmaSearch(space, self, loop.search_seed, loop.noise)
-        control = Control(loop) if self.control else None
+        control = Control(loop, self.population) if self.control else None
         search_generations(loop, self, search=search, control=control)
         return found_by(search, finalists, control)

@@ -4,10 +4,11 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from efn_compose.compose import GenomeSpace, Recipe, ShareGenomeSpace
-from efn_compose.evolve.genetic.breeding import Breeder, GeneticBreeder
+from efn_compose.compose.space import Granularity
+from efn_compose.evolve.genetic.breeding import Breeder, GeneticBreeder, MeanBreeder
 from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.mutation.base import Mutation
@@ -15,12 +16,15 @@ from efn_compose.evolve.genetic.rungs import KEEP
 from efn_compose.evolve.genetic.search import GeneticSearch
 from efn_compose.evolve.genetic.selection.base import Selection
 from efn_compose.evolve.kinds.kind import Found, SearchKind
-from efn_compose.settings.declare import setting
+from efn_compose.settings.declare import When, setting
 
 #: Cheap looks that a search may ask for; `evolve/genetic/rungs.py` says what they are.
 Rung = Literal["probe", "quarter"]
-#: The operator that suits the genes.
-AUTO = "auto"
+#: Where genes are choices. Shares are bred around their mean, without operators.
+_CHOICES = When(
+    "search.granularity",
+    tuple(g for g in get_args(Granularity) if g not in ShareGenomeSpace.granularities),
+)
 
 
 @dataclass(frozen=True)
@@ -58,47 +62,36 @@ class BreedingKind(ComposingKind):
     """A search that breeds newcomers by operators named in the configuration."""
 
     crossover: str = setting(
-        AUTO,
-        "auto: share_blend for shares, else two_point; two_point: a stretch of the second parent; "
-        "uniform_stages: each stage by a coin; share_blend: between the parents' shares",
-        choices=(AUTO, *Crossover.names()),
+        "two_point",
+        "two_point: a stretch of the second parent; uniform_stages: each stage by a coin",
+        choices=Crossover.names(),
+        read_when=_CHOICES,
     )
     mutation: str = setting(
-        AUTO,
-        "auto: share_step for shares, else heavy_tailed; heavy_tailed: a stage, a block, or mostly few "
-        "genes; fixed_rate: one gene on average; share_step: a relative, a part, or few shares",
-        choices=(AUTO, *Mutation.names()),
+        "heavy_tailed",
+        "heavy_tailed: a stage, a block, or mostly few genes; fixed_rate: one gene on average",
+        choices=Mutation.names(),
+        read_when=_CHOICES,
     )
     selection: str = setting(
         "tournament",
         "tournament: the best of three; ranking: chances fall evenly with the rank; niches: by the "
         "images that few others get right",
         choices=Selection.names(),
+        read_when=_CHOICES,
     )
 
     def breeder(self, space: GenomeSpace) -> Breeder:
         """Return where newcomers of a genome space come from."""
-        moves_shares = isinstance(space, ShareGenomeSpace)
-        mutation = "share_step" if moves_shares else "heavy_tailed"
+        if isinstance(space, ShareGenomeSpace):
+            return MeanBreeder()
         return GeneticBreeder(
-            self.crossing(moves_shares=moves_shares),
-            Mutation.named(mutation if self.mutation == AUTO else self.mutation),
-            Selection.named(self.selection),
+            self.crossing(), Mutation.named(self.mutation), Selection.named(self.selection)
         )
 
-    def crossing(self, *, moves_shares: bool = False) -> Crossover:
+    def crossing(self) -> Crossover:
         """Return what makes children of two parents."""
-        usual = "share_blend" if moves_shares else "two_point"
-        return Crossover.named(usual if self.crossover == AUTO else self.crossover)
-
-    @property
-    def share_setting(self) -> str:
-        """The setting that needs genes to be shares; empty where none does."""
-        for key, operators in (("crossover", Crossover), ("mutation", Mutation)):
-            name = getattr(self, key)
-            if name != AUTO and operators.named(name).needs_shares:
-                return f"{self.name}.{key} = {name!r}"
-        return ""
+        return Crossover.named(self.crossover)
 
 
 def found_by(search: GeneticSearch, finalists: int, control: Control | None = None) -> Found:

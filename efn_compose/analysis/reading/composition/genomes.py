@@ -15,6 +15,7 @@ NUMBERS_DONORS = ("", "stage", "block", "filter")
 _MIXING: dict[str, Granularity] = {
     "unit": "unit",
     "filter": "filter",
+    "network_share": "network_share",
     "stage_share": "stage_share",
     "block_share": "block_share",
 }
