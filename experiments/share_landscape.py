@@ -26,16 +26,10 @@ from efn_compose.evolve.kinds.random import Random
 
 SPACE = ShareGenomeSpace(arch_spec("lite0"), 5, "stage_share")
 SEEDS, POPULATION, FINALISTS = 20, 12, 3
-SEARCHES: Mapping[str, tuple[type[ComposingKind], Mapping[str, str]]] = {
-    "random draws": (Random, {}),
-    "genetic, operators of donors": (
-        Genetic,
-        {"mutation": "heavy_tailed", "crossover": "two_point"},
-    ),
-    "genetic, share_step alone": (Genetic, {"crossover": "two_point"}),
-    "genetic, share_blend alone": (Genetic, {"mutation": "heavy_tailed"}),
-    "genetic, both (default)": (Genetic, {}),
-    "CMA-ES": (Cma, {}),
+SEARCHES: Mapping[str, type[ComposingKind]] = {
+    "random draws": Random,
+    "genetic": Genetic,
+    "CMA-ES": Cma,
 }
 
 
@@ -49,8 +43,8 @@ def target(seed: int) -> np.ndarray:
 
 def found(name: str, generations: int, noise: float, seed: int) -> float:
     """Return the distance of the best of three finalists."""
-    kind, settings = SEARCHES[name]
-    options = kind(population=POPULATION, generations=generations, **settings)
+    kind = SEARCHES[name]
+    options = kind(population=POPULATION, generations=generations)
     search = (CmaSearch if kind is Cma else GeneticSearch)(SPACE, options, seed)
     best, luck = target(seed), random.Random(seed)
 

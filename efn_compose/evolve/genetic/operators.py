@@ -96,7 +96,7 @@ def shares_of(space: GeneSpace, what: str) -> ShareGenomeSpace:
     """
     if not isinstance(space, ShareGenomeSpace):
         raise ConfigError(
-            f"{what} moves shares. Received search.granularity = {space.granularity!r}; set it to "
-            "'stage_share' or 'block_share'."
+            f"{what} moves shares. Received search.granularity = {space.granularity!r}; set it to one "
+            f"of {', '.join(ShareGenomeSpace.granularities)}."
         )
     return space

@@ -128,7 +128,7 @@ def check_settings(config: RunConfig) -> None:
     elif config.kind.share_setting:
         raise ConfigError(
             f"{config.kind.share_setting} moves shares. Received search.granularity = "
-            f"{granularity!r}; set it to 'stage_share' or 'block_share'."
+            f"{granularity!r}; set it to one of {', '.join(ShareGenomeSpace.granularities)}."
         )
     limit = config.budget.evaluations
     least = config.kind.least_evaluations(config.finals, count)

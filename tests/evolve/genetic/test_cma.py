@@ -93,5 +93,7 @@ def test_a_search_over_shares_killed_anywhere_ends_like_one_never_stopped(tmp_pa
 
 
 def test_blocks_have_no_shares_to_move(tmp_path):
-    with pytest.raises(ConfigError, match="set it to 'stage_share' or 'block_share'"):
+    with pytest.raises(
+        ConfigError, match="set it to one of network_share, stage_share, block_share"
+    ):
         run_search(tmp_path, FakeExecutor(), kind=KIND)

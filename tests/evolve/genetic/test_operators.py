@@ -24,9 +24,7 @@ from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.steady import Steady
 
 SPACE = GenomeSpace(arch_spec("lite0"), 3, "block")
-#: Operators of donor numbers; those of shares are tested in test_share_operators.py.
-CROSSOVER_NAMES = [n for n in Crossover.names() if not Crossover.named(n).needs_shares]
-MUTATION_NAMES = [n for n in Mutation.names() if not Mutation.named(n).needs_shares]
+CROSSOVER_NAMES, MUTATION_NAMES = Crossover.names(), Mutation.names()
 CROSSOVERS = [Crossover.named(name) for name in CROSSOVER_NAMES]
 MUTATIONS = [Mutation.named(name) for name in MUTATION_NAMES]
 SELECTIONS = [Selection.named(name) for name in Selection.names()]
@@ -205,9 +203,7 @@ def test_operators_are_chosen_by_name(kind):
 
 
 def test_a_name_that_is_no_operator_is_refused_with_those_that_are():
-    with pytest.raises(
-        ConfigError, match='allowed "auto", "share_blend", "two_point", "uniform_stages"'
-    ):
+    with pytest.raises(ConfigError, match='allowed "two_point", "uniform_stages"'):
         load_config(None, ["genetic.crossover=one_point"])
 
 

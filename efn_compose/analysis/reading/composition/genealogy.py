@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.analysis.reading.journal_view import RunView
+from efn_compose.compose import ShareGenomeSpace
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.crossover.two_point import TwoPoint
 
@@ -80,10 +81,10 @@ def ancestry(run: RunView, genome: Sequence[float]) -> list[Ancestor]:
     Args:
         run: The run.
         genome: A genome that the search evaluated; anything else gives an empty list, and so does
-            a search that crosses nobody.
+            a search that crosses nobody, as none over shares does.
     """
     crossover = TwoPoint() if run.kind is None else run.kind.crossing()
-    if crossover is None:
+    if crossover is None or run.genomes.granularity in ShareGenomeSpace.granularities:
         return []
     borders = run.genomes.stage_borders
     pool, generations, indices, losses = _first_evaluations(run)
