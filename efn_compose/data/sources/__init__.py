@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from efn_compose.data.decoding.grey_depth import dark_note
 from efn_compose.data.sources.csv_file import load_csv
 from efn_compose.data.sources.digits import load_digits
 from efn_compose.data.sources.fashion_mnist import load_fashion_mnist
@@ -68,7 +69,8 @@ def load_table(
         1797
     """
     table = _load(source, columns, folder, needs_labels, needs_masks)
-    return replace(table, notes=table.notes + alike_note(table.class_names))
+    notes = alike_note(table.class_names) + dark_note(table.images)
+    return replace(table, notes=table.notes + notes)
 
 
 def _load(
