@@ -30,11 +30,13 @@ class StoredConfig(Generic[Config]):
         schema: The configuration's dataclass, with its attribute `renamed`.
         free: Sections that never change a result, so that a resumed run may change them.
         nullable: "section.key" of the settings that were None in version 0.1, for its hash.
+        later: Parts of the identity that runs of earlier revisions lack; there they are not compared.
     """
 
     schema: type[Config]
     free: Collection[str]
     nullable: Collection[str] = ()
+    later: Collection[str] = ()
 
     def hash(self, text: str) -> str:
         """Return the hash of all settings that decide results.
@@ -95,6 +97,12 @@ class StoredConfig(Generic[Config]):
             is_unedited = self.hash(stored) == stored_identity(folder).get("config")
         except (OSError, ValueError, RunError):
             return identity  # whoever opens the folder says what is wrong with it
+        known = stored_identity(folder)
+        identity = {
+            part: value
+            for part, value in identity.items()
+            if part in known or part not in self.later
+        }
         if not is_unedited or self._fixed(self.in_todays_words(stored)) != self._fixed(text):
             return identity
         return {**identity, "config": self.hash(stored)}

@@ -3,13 +3,14 @@
 import csv
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from efn_compose.data.content import CONTENT_FILE, differing, read_content
 from efn_compose.data.folding.fold_table import COLUMNS
 from efn_compose.errors import DataError, describe_problems
 
@@ -26,6 +27,7 @@ class RowTable:
         label: (row,) int64 class numbers.
         fold: (row,) int64.
         class_names: One per class.
+        content: Digests of some rows' pixels (`content_digests`); none in stores of earlier versions.
     """
 
     image: tuple[str, ...]
@@ -33,6 +35,7 @@ class RowTable:
     label: np.ndarray
     fold: np.ndarray
     class_names: tuple[str, ...]
+    content: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image)
@@ -97,7 +100,7 @@ def read_rows(path: str | os.PathLike[str]) -> RowTable:
     if tuple(header) != COLUMNS:
         raise DataError(f"{path}: expected the columns {', '.join(COLUMNS)}. Received: {header}.")
     try:
-        return _from_rows(rows)
+        return replace(_from_rows(rows), content=read_content(path.with_name(CONTENT_FILE)))
     except (ValueError, IndexError) as error:
         raise DataError(f"{path}: not a table of folds ({error}).") from None
 
@@ -129,6 +132,7 @@ def refuse_other_rows(expected: RowTable, received: RowTable, what: str) -> None
         what: Its name.
     """
     if expected.digest == received.digest:
+        _refuse_other_pixels(expected, received, what)
         return
     problems = []
     if expected.class_names != received.class_names:
@@ -158,4 +162,16 @@ def refuse_other_rows(expected: RowTable, received: RowTable, what: str) -> None
             problems,
             "All models need one fold table: train with validation.file = FOLDS.csv.",
         )
+    )
+
+
+def _refuse_other_pixels(expected: RowTable, received: RowTable, what: str) -> None:
+    odd = differing(expected.content, received.content)
+    if not odd:
+        return
+    compared = len(expected.content.keys() & received.content.keys())
+    shown = ", ".join(expected.image[number] for number in odd[:_LISTED])
+    raise DataError(
+        f"{what}: made on other images of the same names: {len(odd)} of {compared} that were compared "
+        f"differ in their pixels, such as {shown}. All models need the same images: train this one again."
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -98,13 +99,15 @@ class StoreWriter(AbstractContextManager["StoreWriter"]):
         if kind is not None:
             return
         rows = self.rows
-        fields = {
+        fields: dict[str, Any] = {
             "image": rows.image,
             "patient": rows.patient,
             "label": rows.label.tolist(),
             "fold": rows.fold.tolist(),
             "class_names": rows.class_names,
         }
+        if rows.content:
+            fields["content"] = rows.content
         write_text(self.folder / ROWS_FILE, json.dumps(fields, ensure_ascii=False))
         columns = [column.to_json() for column in self._columns]
         text = json.dumps({"rows": rows.digest, "columns": columns}, indent=1, ensure_ascii=False)
@@ -136,9 +139,10 @@ class PredictionStore:
                 np.array(fields["label"], np.int64),
                 np.array(fields["fold"], np.int64),
                 tuple(fields["class_names"]),
+                {int(number): text for number, text in fields.get("content", {}).items()},
             )
             self.columns = tuple(Column.from_json(column) for column in stated["columns"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{self.folder}: no prediction store ({error}).") from None
         self._blocks = BlockReader(self.folder / LOGITS_FILE)
         digests = {self.rows.digest, stated["rows"], self._blocks.heading["rows"]}

@@ -189,6 +189,10 @@ class CachedImages:
         number = int(self._numbers[self._places[index]])
         return str(getattr(self._source, "name_of", str)(number))
 
+    def source_of(self, index: int) -> tuple[ImageSequence, int]:
+        """Return the source that an image was decoded from, and its number there."""
+        return self._source, int(self._numbers[self._places[index]])
+
     def identities(self, numbers: np.ndarray) -> Iterator[bytes]:
         """Yield what each image is known by; no pixel is read."""
         for place in self._places[numbers].tolist():

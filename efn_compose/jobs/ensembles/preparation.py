@@ -11,6 +11,7 @@ import numpy as np
 from efn_compose.assess.prediction_store.blocks import require_parquet
 from efn_compose.config import dump_toml, load_config
 from efn_compose.data import ImageTable, load_table
+from efn_compose.data.content import content_digests
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.ensembles.columns import Members, read_members
@@ -25,7 +26,7 @@ from efn_compose.jobs.predictions.submission import Template, read_template
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.train.tta import TtaOptions
 
-STORED = StoredConfig(EnsembleConfig, free=("run", "executor", "budget"))
+STORED = StoredConfig(EnsembleConfig, free=("run", "executor", "budget"), later=("pixels",))
 _LISTED = 5
 
 
@@ -82,6 +83,7 @@ class PreparedEnsemble:
             "models": hashlib.sha256(repr([m.key for m in self.models]).encode()).hexdigest(),
             "bodies": " ".join(body.fingerprint for body in self.bodies),
             "data": images.hexdigest(),
+            "pixels": hashlib.sha256(repr(content_digests(self.table.images)).encode()).hexdigest(),
         }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from efn_compose.data.content import CONTENT_FILE, write_content
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.errors import EvaluationError
 from efn_compose.jobs.executing import answering
@@ -147,6 +148,7 @@ def _run(
 def _write_data(prepared: PreparedTrainings, folder: RunFolder) -> None:
     images = prepared.images
     write_fold_table(images.table, images.folded.fold, prepared.folder / "folds.csv")
+    write_content(images.table.images, prepared.folder / CONTENT_FILE)
     folder.write_text("folds.txt", f"{images.folds.quality}\n")
     if images.unreadable:
         reasons = [(image.image, image.reason) for image in images.unreadable]

@@ -135,3 +135,16 @@ def test_the_fold_table_of_a_run_is_read(tmp_path):
     (tmp_path / "short.csv").write_text("\n".join(",".join(row) for row in [header, *lines[1:]]))
     with pytest.raises(DataError, match="not 0, 1, 2"):
         read_rows(tmp_path / "short.csv")
+
+
+def test_other_pixels_under_the_same_names_are_refused_and_unknown_ones_are_not(tmp_path):
+    ours = rows_of(content={0: "4x6 a", 30: "4x6 b", 59: "4x6 c"})
+    with StoreWriter(tmp_path / "s", ours) as writer:
+        writer.add(Column("one"), stated(ours, 1))
+    kept = PredictionStore(tmp_path / "s").rows
+    assert kept.content == ours.content and kept.digest == rows_of().digest
+    refuse_other_rows(kept, rows_of(content={0: "4x6 a", 59: "4x6 c"}), "run")
+    # A store of an earlier version knows no pixels.
+    refuse_other_rows(kept, rows_of(), "run")
+    with pytest.raises(DataError, match=r"run: .* 1 of 2 that were compared .* i30\.png"):
+        refuse_other_rows(kept, rows_of(content={0: "4x6 a", 30: "4x6 x"}), "run")

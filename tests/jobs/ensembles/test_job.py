@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ import efn_compose
 from efn_compose.arch import HEAD_LAYER
 from efn_compose.assess.prediction_store import PredictionStore
 from efn_compose.cli import main
-from efn_compose.errors import ConfigError, DataError
+from efn_compose.data.content import write_content
+from efn_compose.errors import ConfigError, DataError, ResumeMismatchError
+from efn_compose.jobs.ensembles.job import run_ensemble
+from efn_compose.jobs.ensembles.preparation import prepare_ensemble
 from efn_compose.jobs.hours import hours_until
 from efn_compose.nesting.running.forward import NumpyNetwork
 from efn_compose.nesting.running.weight_source import WeightSource
@@ -223,6 +227,47 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(pla
     # The surest mistakes come with their pictures, which the page holds itself.
     pictures = page.find("img")
     assert pictures and all(p["src"].startswith("data:image/png;base64,") for p in pictures)
+
+
+@pytest.mark.slow
+def test_members_of_other_images_of_the_same_names_are_refused(place, tmp_path):
+    shutil.copytree(place / "run", tmp_path / "other")
+    (known,) = place.glob("run/content.json")
+    with np.load(place / "images.npz") as archive:
+        write_content(archive["images"], tmp_path / "same.json")
+        write_content(255 - archive["images"], tmp_path / "other" / "content.json")
+    assert json.loads(known.read_text()) == json.loads((tmp_path / "same.json").read_text())
+    runs = f"ensemble.runs={place / 'run'},{tmp_path / 'other'}"
+    source = f"data.source=npz:{place / 'new.npz'}"
+    with pytest.raises(DataError, match="other images of the same names: 48 of 48"):
+        prepare_ensemble(None, [runs, source])
+    # Of a run of an earlier version nothing is known, and nothing is refused.
+    (tmp_path / "other" / "content.json").unlink()
+    assert len(prepare_ensemble(None, [runs, source]).members.members) == 4
+
+
+@pytest.mark.slow
+def test_an_ensemble_goes_on_with_the_same_new_images_only(undisturbed, place, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    images, _ = quarters(NEW, seed=5)
+    settings = [f"ensemble.runs={place / 'run'}", f"run.path={tmp_path / 'run'}"]
+    settings += ["ensemble.measure=accuracy", f"data.source=npz:{place / 'new.npz'}"]
+    prepared = prepare_ensemble(None, settings)
+    assert prepared.identity["pixels"] == _stored(undisturbed)["pixels"]
+    other = replace(prepared.table, images=255 - images)
+    with pytest.raises(ResumeMismatchError, match="pixels: the run has"):
+        run_ensemble(replace(prepared, table=other), resume=True)
+    # The folder of an earlier revision, which kept names alone.
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    del environment["identity"]["pixels"]
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
+    run_ensemble(prepared, resume=True)
+    written = (tmp_path / "run" / "submission.csv").read_bytes()
+    assert written == (undisturbed / "submission.csv").read_bytes()
+
+
+def _stored(folder):
+    return json.loads((folder / "environment.json").read_text())["identity"]
 
 
 @pytest.mark.slow
