@@ -20,6 +20,7 @@ from efn_compose.cli.shared.arguments import SOURCES
 from efn_compose.cli.shared.command import VERBS, Verb
 from efn_compose.data import options as data_options
 from efn_compose.donors import load_donor
+from efn_compose.jobs.pipeline import job as pipelines
 from efn_compose.store import RunFolder
 
 NANO, WIDE = "b-w0.5-d0.3", "b-w1.4-d0.3"
@@ -306,6 +307,15 @@ def test_ctrl_c_before_a_verb_is_at_work_is_one_line(tmp_path, monkeypatch, caps
     monkeypatch.setitem(VERBS, "train", Verb("stopped_while_imported", ""))
     assert main(["train"]) == 130
     assert capsys.readouterr().err == "efn-compose: stopped.\n"
+
+
+def test_a_stopped_dry_run_sends_nobody_to_a_run_folder(monkeypatch, capsys):
+    def interrupted(*words, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipelines, "prepare_pipeline", interrupted)
+    assert main(["pipeline", "story.toml", "-o", "none", "--dry-run"]) == 130
+    assert capsys.readouterr().err == "efn-compose: stopped. Nothing was written.\n"
 
 
 def test_python_dash_m_evolve_is_the_verb():

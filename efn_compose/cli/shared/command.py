@@ -181,7 +181,10 @@ def _run_safely(
         output.error(type(error).__name__, f"{where}{error.strerror or error}.")
         return EXIT_FAILED
     except KeyboardInterrupt:
-        output.error("Interrupted", getattr(options, "on_interrupt", "stopped."))
+        words = getattr(options, "on_interrupt", "stopped.")
+        if getattr(options, "dry_run", False):
+            words = "stopped. Nothing was written."
+        output.error("Interrupted", words)
         return EXIT_INTERRUPTED
 
 
