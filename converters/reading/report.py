@@ -89,7 +89,7 @@ class ConversionReport:
             value = getattr(conventions, field.name)
             source = self.resolved.sources.get(field.name, "default of the network's family")
             if field.name == "preprocessing":
-                value = f"(pixel - [{_rounded(value.mean)}]) / [{_rounded(value.std)}]"
+                value = value.formula
             lines.append(f"  {field.name}: {value}  [{source}]")
         return "\n".join(lines)
 
@@ -100,7 +100,3 @@ def by_reason(mapping: MappingReport) -> dict[str, int]:
     for _, reason in mapping.ignored:
         counts[reason] = counts.get(reason, 0) + 1
     return counts
-
-
-def _rounded(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value + 0.0:g}" for value in values)  # no -0

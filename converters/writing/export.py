@@ -101,8 +101,7 @@ def export(
     for name, fields in target.sidecars(donor, plan).items():
         if folder is not None:
             write_text(folder / name, json.dumps(fields, indent=2) + "\n")
-    scaling = donor.conventions.preprocessing
-    note = f"RGB pixels as (x - {list(scaling.mean)}) / {list(scaling.std)}, by the caller"
+    note = f"RGB, {donor.conventions.preprocessing.formula}, done by the caller"
     return ExportReport(
         path, to, target.load(donor, plan, path), note, tuple(folded), lines, error, count
     )

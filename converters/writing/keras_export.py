@@ -181,8 +181,7 @@ def _loading(donor: Donor, path: Path, target: str) -> tuple[str, str]:
     own_scaling = PREPROCESSINGS[FAMILIES[spec.family].preprocessing]
     if is_v2(spec) and not _nearly_equal(donor.conventions.preprocessing, own_scaling):
         arguments.append("include_preprocessing=False")
-        scaling = donor.conventions.preprocessing
-        note = f"(pixels - {list(scaling.mean)}) / {list(scaling.std)}, done by the caller"
+        note = f"RGB, {donor.conventions.preprocessing.formula}, done by the caller"
     name = class_name(spec.variant)
     if name is not None:
         return f"{package}.applications.{name}({', '.join(arguments)})", note

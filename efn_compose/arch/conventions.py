@@ -46,6 +46,19 @@ class Preprocessing:
         pairs = zip((*self.mean, *self.std), (*other.mean, *other.std), strict=True)
         return all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6) for a, b in pairs)
 
+    @property
+    def formula(self) -> str:
+        """The scaling as a formula over RGB pixels.
+
+        Example:
+            >>> PREPROCESSINGS["imagenet"].formula
+            '(pixels - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]'
+        """
+        # Plus 0: no scaling has a mean of -0.
+        rows = (self.mean, self.std)
+        mean, std = (", ".join(f"{value + 0.0:.6g}" for value in row) for row in rows)
+        return f"(pixels - [{mean}]) / [{std}]"
+
     def __str__(self) -> str:
         """Return the name the field gives this scaling, and its numbers.
 

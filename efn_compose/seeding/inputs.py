@@ -87,17 +87,6 @@ def without_options(text: str) -> str:
     return "\n".join(kept)
 
 
-def describe(scaling: Preprocessing) -> str:
-    """Return a scaling as a formula over RGB pixels.
-
-    Example:
-        >>> describe(PREPROCESSINGS["lite"])
-        '(pixels - [127, 127, 127]) / [128, 128, 128]'
-    """
-    mean, std = (", ".join(f"{value:.6g}" for value in row) for row in (scaling.mean, scaling.std))
-    return f"(pixels - [{mean}]) / [{std}]"
-
-
 def nearly_equal(one: Preprocessing, other: Preprocessing) -> bool:
     """Return whether two scalings differ by rounding only."""
     return bool(np.allclose((one.mean, one.std), (other.mean, other.std), rtol=1e-5, atol=1e-3))

@@ -23,7 +23,6 @@ from efn_compose.errors import (
 from efn_compose.nesting import NestFill, nest
 from efn_compose.seeding.inputs import (
     InputScaling,
-    describe,
     find_scaling,
     nearly_equal,
     without_options,
@@ -198,8 +197,8 @@ def _obstacles(
     elif found.fixed is not None and not nearly_equal(found.fixed, wanted.preprocessing):
         if scaling == "check":
             problems.append(
-                f"≠ input: {found.where or 'the model'} computes {describe(found.fixed)}, the "
-                f"weights want {describe(wanted.preprocessing)}; scaling='fold' folds the "
+                f"≠ input: {found.where or 'the model'} computes {found.fixed.formula}, the "
+                f"weights want {wanted.preprocessing.formula}; scaling='fold' folds the "
                 "difference into the stem, or build the model without its scaling layers"
             )
         else:
@@ -252,7 +251,7 @@ def _adapted(
         rules = dataclasses.replace(donor.conventions, preprocessing=found.fixed)
         if not nearly_equal(found.fixed, donor.conventions.preprocessing):
             reference = donor.replace(conventions=rules)
-            folded.append(f"{describe(donor.conventions.preprocessing)} to {describe(found.fixed)}")
+            folded.append(f"{donor.conventions.preprocessing.formula} to {found.fixed.formula}")
     adapted = harmonise([reference, donor], fold_preprocessing=True, bn_epsilon=epsilon)[1]
     return adapted, folded
 
@@ -279,9 +278,9 @@ def _set_scaling(
                     setattr(container, name, None)
         return f"RGB pixels 0-255; layer {found.layer!r} was set to what the weights want"
     if scaling == "ignore":
-        return f"not checked; the weights want {describe(wanted.preprocessing)}"
+        return f"not checked; the weights want {wanted.preprocessing.formula}"
     if found.fixed is None:
-        return f"scale it yourself: {describe(wanted.preprocessing)} of RGB pixels 0-255"
+        return f"scale it yourself: {wanted.preprocessing.formula} of RGB pixels 0-255"
     by = f"{found.where} scales" if found.where else "the model scales"
     return f"RGB pixels 0-255; {by} them"
 
