@@ -45,7 +45,7 @@ def chance() -> random.Random:
 
 @pytest.fixture(scope="module", autouse=True)
 def _seeded() -> None:
-    """Seed TensorFlow for each file: after a deterministic training, a process refuses other draws."""
+    """Seed TensorFlow for each file: what tests draw does not depend on the files before."""
     if "tensorflow" in sys.modules:
         sys.modules["tensorflow"].random.set_seed(0)
 

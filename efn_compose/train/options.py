@@ -74,7 +74,7 @@ class TrainOptions:
         monitor: The validation score that chooses the best epoch; which there are, the objective says.
         keep: Which epoch's weights a training returns. The best epoch's score flatters, since
             it was chosen by the images it is scored on.
-        deterministic: TensorFlow's deterministic kernels, for the whole process: equal bits
+        deterministic: TensorFlow's deterministic kernels, while this training lasts: equal bits
             from run to run, on several threads and on a GPU too. Another number of threads
             still rounds otherwise.
         frozen_backbone: For comparison: only the head learns.

@@ -154,11 +154,22 @@ def fit_inputs(
     """
     if inputs.objective is not trainer.objective:
         raise ConfigError("These inputs were made for another objective than the trainer.")
+    with trainer.kernels():
+        return _fitted(donor, inputs, trainer, state_file, watcher or Silent())
+
+
+def _fitted(
+    donor: Donor,
+    inputs: Inputs,
+    trainer: Trainer,
+    state_file: str | os.PathLike[str] | None,
+    watcher: FitWatcher,
+) -> FittedModel:
     chosen = trainer.options
     begun = starting_weights(donor, inputs, chosen)
     updates = chosen.all_epochs * inputs.updates_per_epoch
     trainer.start(begun, inputs.seed, inputs.data, updates)
-    training = _Training(trainer, inputs, watcher or Silent())
+    training = _Training(trainer, inputs, watcher)
     if state_file is None:
         training.run(None, {})
     else:

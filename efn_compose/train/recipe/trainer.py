@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import keras
@@ -16,6 +17,7 @@ from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.recalibrate import passes_in_training_mode, recalibrate
 from efn_compose.statistics.standardise import with_standardised_kernels
 from efn_compose.store.weights.parts import refuse_parts
+from efn_compose.train.engine.determinism import deterministic_kernels
 from efn_compose.train.engine.forward import Forward
 from efn_compose.train.engine.head_start import classifier_input, head_numbers
 from efn_compose.train.examples import TrainingData
@@ -74,8 +76,6 @@ class Trainer:
 
     def __init__(self, donor: Donor, objective: Objective) -> None:
         options = objective.options
-        if options.deterministic:
-            tf.config.experimental.enable_op_determinism()
         donor = starting_network(donor, options)
         self.spec, self.conventions = donor.spec, donor.conventions
         self.objective, self.options = objective, options
@@ -103,6 +103,10 @@ class Trainer:
         self._statistics = traced_once(lambda x: self.model(x, training=True), PIXELS)
         #: The features that the classifier reads, traced where a head begins with them.
         self._features: Any = None
+
+    def kernels(self) -> AbstractContextManager[None]:
+        """Let TensorFlow compute, within a `with` block, as the options want; as before after it."""
+        return deterministic_kernels(self.options.deterministic)
 
     def start(self, donor: Donor, seed: int, data: TrainingData, updates: int) -> None:
         """Begin a training; nothing is left of the one before.
@@ -228,12 +232,13 @@ class Trainer:
         Args:
             images: uint8 (image, side, side, 3), two or more.
         """
-        recalibrate(
-            self.model,
-            images,
-            batch_size=self.pass_size(int(images.shape[1])),
-            forward=lambda batch: self._statistics(self.scaled(batch)),
-        )
+        with self.kernels():
+            recalibrate(
+                self.model,
+                images,
+                batch_size=self.pass_size(int(images.shape[1])),
+                forward=lambda batch: self._statistics(self.scaled(batch)),
+            )
 
     def pass_size(self, side: int) -> int:
         """Return how many images of a side pass at once where no gradient is needed."""
@@ -250,4 +255,5 @@ class Trainer:
             images: RGB (image, height, width, 3), values 0-255.
             batch_size: Images per pass; 0: a number that suits their size.
         """
-        return self._forward(images, batch_size)
+        with self.kernels():
+            return self._forward(images, batch_size)
