@@ -138,7 +138,8 @@ def join(
 
     Example:
         >>> joint = join([load_donor("a.h5"), load_donor("b.h5")], classes=9)  # doctest: +SKIP
-        >>> joint.model.compile("adam", "sparse_categorical_crossentropy")  # doctest: +SKIP
+        >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # doctest: +SKIP
+        >>> joint.model.compile("adam", loss)  # doctest: +SKIP
     """
     from efn_compose.models.ensemble import Member, build_joint
 
