@@ -18,6 +18,7 @@ def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
         own = [row for row in rows if _setting(row) == key]
         lines += _scores(key, own, [arm for arm in arms if any(r["arm"] == arm for r in own)])
     lines += _differences(rows, arms)
+    lines += _by_target(rows, arms)
     text = page.read_text(encoding="utf-8") if page.exists() else ""
     tables = "\n".join(lines)
     page.write_text(text.partition(MARK)[0] + MARK + tables + "\n", encoding="utf-8")
@@ -80,6 +81,50 @@ def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
                     cells.append(_with_error(found, 1 if factor == 100 else 3))
             lines.append(f"| {arm} | {other} | {len(keys)} | {' | '.join(cells)} |")
     return lines
+
+
+def _by_target(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
+    """Return paired differences of losses, a column per target."""
+    settings = sorted({_setting(row) for row in rows})
+    lines = []
+    for name in NAMES:
+        heads = [f"{target}, {labels} labels" for target, labels, _ in settings]
+        lines += [
+            f"\n### Paired differences by target: NLL, {name}\n",
+            "Mean ± standard error; in brackets how many of the seeds have a smaller loss.\n",
+            f"| first | minus | {' | '.join(heads)} |",
+            f"|---|---|{'---:|' * len(heads)}",
+        ]
+        for arm, other in _compared(arms):
+            pairs = [_found(rows, arm, other, name, setting) for setting in settings]
+            if any(pairs):
+                cells = (
+                    f"{_with_error(p, 3)} ({sum(v < 0 for v in p)} of {len(p)})" if p else "–"
+                    for p in pairs
+                )
+                lines.append(f"| {arm} | {other} | {' | '.join(cells)} |")
+    return lines
+
+
+def _compared(arms: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of arms whose difference is shown, target by target."""
+    found = [("best relative", "ancestor"), ("uniform soup", "ancestor")]
+    for arm in [arm for arm in arms if "search" in arm or "CMA" in arm]:
+        control = f"random search, {arm.split(', ')[1]}"
+        found += [(arm, "ancestor"), (arm, "best relative")]
+        found += [(arm, control)] if arm != control else []
+    return found
+
+
+def _found(
+    rows: Sequence[Mapping], arm: str, other: str, name: str, setting: tuple[str, int, str]
+) -> list[float]:
+    """Return the paired differences of one setting, a seed each."""
+    keys = sorted(key for key in _keys(rows, arm) & _keys(rows, other) if key[:3] == setting)
+    return [
+        _value(rows, arm, key, name, "loss") - _value(rows, other, key, name, "loss")
+        for key in keys
+    ]
 
 
 def _with_error(values: Sequence[float], digits: int) -> str:
