@@ -24,11 +24,6 @@ class _Asking(Silent):
         self.found.append(config.is_op_determinism_enabled())
 
 
-@pytest.fixture(scope="module")
-def trainer():
-    return Trainer(tiny_donor(), Classification(4, OPTIONS))
-
-
 @pytest.fixture
 def undetermined():
     """Let a test begin as a process does, whatever it or another one leaves behind."""
@@ -50,10 +45,10 @@ def _trained():
 
 @pytest.mark.slow
 def test_a_search_trains_to_the_same_bits_before_and_after_a_deterministic_training(
-    undetermined, trainer
+    undetermined,
 ):
     alone = _trained()
-    watcher = _Asking()
+    trainer, watcher = Trainer(tiny_donor(), Classification(4, OPTIONS)), _Asking()
     fitted = fit(tiny_donor(), tiny_data(), trainer=trainer, watcher=watcher)
     assert watcher.found == [True] * 6
     fitted.predict(quarters()[0])
@@ -65,8 +60,9 @@ def test_a_search_trains_to_the_same_bits_before_and_after_a_deterministic_train
 
 @pytest.mark.slow
 def test_an_interrupted_training_leaves_nothing_behind_and_one_inside_another_changes_nothing(
-    undetermined, trainer
+    undetermined,
 ):
+    trainer = Trainer(tiny_donor(), Classification(4, OPTIONS))
     with pytest.raises(KeyboardInterrupt):
         fit(tiny_donor(), tiny_data(), trainer=trainer, watcher=KilledHalfWay())
     assert not config.is_op_determinism_enabled()
