@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,17 +167,20 @@ def for_each_image(
         work(place, pixels)
 
     # Pillow lets go of the interpreter lock while it decodes and resizes.
-    with ThreadPoolExecutor(cores := usable_cores()) as pool:
-        done = _visited(pool, visit, len(numbers), cores)
-        with closing(with_progress(done, len(numbers), show_progress)) as ticks:
-            for _ in ticks:
-                pass
+    with (
+        ThreadPoolExecutor(cores := usable_cores()) as pool,
+        # Closed before the pool waits for its threads: after an interruption nothing new begins.
+        closing(_visited(pool, visit, len(numbers), cores)) as done,
+        closing(with_progress(done, len(numbers), show_progress)) as ticks,
+    ):
+        for _ in ticks:
+            pass
     return sorted(failures)
 
 
 def _visited(
     pool: ThreadPoolExecutor, visit: Callable[[int], None], count: int, threads: int
-) -> Iterator[None]:
+) -> Generator[None]:
     """Visit all places in a pool, a part at a time: millions of waiting calls are gigabytes."""
     each = min(_GROUP, max(1, count // (threads * _GROUPS_EACH)))
 
@@ -189,8 +192,17 @@ def _visited(
     for first in range(0, count, _PART):
         last = min(first + _PART, count)
         starts = range(first, last, each)
-        for visited in pool.map(visit_group, starts, [*starts[1:], last]):
-            yield from [None] * visited
+        groups = [
+            pool.submit(visit_group, start, end)
+            for start, end in zip(starts, [*starts[1:], last], strict=True)
+        ]
+        try:
+            # As they end: a large image holds up the count of its own group alone.
+            for group in as_completed(groups):
+                yield from [None] * group.result()
+        finally:
+            for group in groups:
+                group.cancel()
 
 
 def undecodable(failures: Sequence[tuple[int, str]], total: int, what: str = "images") -> DataError:
