@@ -284,7 +284,10 @@ def with_progress(items: Iterable[None], count: int, show: bool) -> Generator[No
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    # The pace of all so far: images end in groups, and between two of them lies a wait.
+    progress = Progress(
+        *columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600.0
+    )
     task = progress.add_task("Reading images", total=count)
     began = time.monotonic()
     is_shown = False
