@@ -46,7 +46,7 @@ def test_commands_leave_the_files_that_the_page_lists(place, monkeypatch, capsys
         assert main([*shlex.split(command)[1:], "--set", "train.epochs=2"]) == 0
     files = SECTIONS.partition("## Many trainings")[0]
     names = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.*?) \|", files, re.M)))
-    assert "history.jsonl" in names and len(names) == 13
+    assert "history.jsonl" in names and len(names) == 14
     names.remove(".csv")
     for name in names:
         assert (place / "runs" / "first" / name).stat().st_size > 0, name

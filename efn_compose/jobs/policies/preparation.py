@@ -17,7 +17,7 @@ from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.jobs.policies.options import PolicyConfig
 from efn_compose.jobs.policies.space import PolicySpace
 from efn_compose.jobs.policies.worker import FreshTraining, PolicySetup
-from efn_compose.jobs.predictions.networks import Network, find_networks
+from efn_compose.jobs.predictions.networks import LEAST_SIZE, Network, find_networks
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.images import FoldedImages
 from efn_compose.jobs.trainings.preparation import PreparedTrainings, prepare_trainings
@@ -231,7 +231,8 @@ def _networks_of(file: str) -> set[Path]:
     if not path.is_file():
         return set()
     try:
-        return {network.run for network in find_networks([file], 1) if network.run}
+        # Of any size: the run alone is asked for.
+        return {network.run for network in find_networks([file], LEAST_SIZE) if network.run}
     except EfnComposeError:
         return set()
 

@@ -23,6 +23,8 @@ from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.tta.options import TtaOptions
 
+#: Smallest height and width of images, in pixels.
+LEAST_SIZE = 8
 #: Kernel and bias of the layers behind the pooling, by layer and role.
 Head = Mapping[str, np.ndarray]
 
@@ -86,8 +88,8 @@ def find_networks(entries: Sequence[str], size: int = 0) -> list[Network]:
         >>> [network.name for network in find_networks(["runs/photos"])]  # doctest: +SKIP
         ['b0_fold0_seed1', 'b0_fold1_seed1']
     """
-    if size and size < 8:
-        raise ConfigError(f"size: allowed 8 or more pixels. Received: {size}.")
+    if size and size < LEAST_SIZE:
+        raise ConfigError(f"size: allowed {LEAST_SIZE} or more pixels. Received: {size}.")
     found: list[Network] = []
     problems: list[str] = []
     for entry in entries:
