@@ -115,7 +115,8 @@ def _notes(options: argparse.Namespace, found: "FoldedTable") -> list[str]:
     if options.duplicates == "join":
         notes.append(f"{found.joined} pairs of equal images were kept together")
     how = "pixels or features" if options.weights else "pixels"
-    notes.append(f"{len(found.across)} pairs of images with equal {how} in two folds")
+    hint = "; --duplicates join keeps them together" if found.across else ""
+    notes.append(f"{len(found.across)} pairs of images with equal {how} in two folds{hint}")
     return notes
 
 

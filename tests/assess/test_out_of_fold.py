@@ -230,7 +230,7 @@ def test_the_summary_is_what_scikit_learn_says_of_the_same_rows():
     value, error = row.mean_and_error("auc")
     assert value == pytest.approx(row.by_fold["auc"].mean())
     assert error == pytest.approx(row.by_fold["auc"].mean(axis=0).std(ddof=1) / np.sqrt(3))
-    assert "b4: 3 folds x 3 seeds" in str(found) and "mean of 3 seeds" in str(found)
+    assert "b4: 3 folds, 3 seeds" in str(found) and "mean of 3 seeds" in str(found)
     json.dumps(found.to_json(), allow_nan=False)
 
 

@@ -83,8 +83,10 @@ def _head(run: RunView) -> str:
         "license": licence.name.lower() if " " not in licence.name else "other",
         "license_name": licence.name,
         "tags": ["efficientnet", "efn_compose", clean(run.variant) or "unknown"],
-        "datasets": [clean(run.data.get("name", "unknown"))],
     }
+    # A folder or a file of the user's is no data set that others can look up.
+    if ":" not in run.data.get("name", ":"):
+        fields["datasets"] = [clean(run.data["name"])]
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in fields.items()]
     return "\n".join(["---", *lines, "---", ""])
 

@@ -1,6 +1,6 @@
 """The monitors of pretrainings on their page: curves over the epochs, and the last epochs in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,36 +32,80 @@ _CURVES = (
 
 @dataclass(frozen=True)
 class _Row:
-    """How a monitor is shown: its name in words, its unit, what is shown for 1, and its digits."""
+    """How a monitor is shown: its name in words, its unit, what is shown for 1, and its digits.
+
+    `short` is its name in a line of a terminal, where there is no room for the words.
+    """
 
     words: str
     unit: str = ""
     scale: float = 1.0
     digits: int = 3
+    short: str = ""
+
+    def number(self, value: float) -> str:
+        """Return a value without its unit."""
+        return f"{self.scale * value:.{self.digits}f}"
 
 
-def _percent(words: str) -> _Row:
-    return _Row(words, "%", 100.0, 1)
+def _percent(words: str, short: str = "") -> _Row:
+    return _Row(words, "%", 100.0, 1, short)
 
 
 #: By the key in the journal, in the order of the table.
 _ROWS = {
     "loss": _Row("the method's own loss of the training images", digits=4),
-    "spread": _Row("spread of the outputs"),
-    "std": _Row("standard deviation of the outputs"),
-    "rank": _Row("effective rank of the features", "dimensions", digits=1),
-    "rank_share": _percent("effective rank, share of the donor's"),
-    "neighbours": _percent("neighbours that are the donor's"),
-    "knn": _percent("labels that neighbours tell"),
-    "knn_gain": _Row("labels that neighbours tell, minus the donor's", "points", 100.0, 1),
-    "teacher_moved": _Row("way of the teacher, share of its length", "%", 100.0, 3),
+    "spread": _Row("spread of the outputs", short="spread"),
+    "std": _Row("standard deviation of the outputs", short="deviation"),
+    "rank": _Row("effective rank of the features", "dimensions", digits=1, short="rank"),
+    "rank_share": _percent("effective rank, share of the donor's", "of the donor's rank"),
+    "neighbours": _percent("neighbours that are the donor's", "of the donor's neighbours"),
+    "knn": _percent("labels that neighbours tell", "labels by neighbours"),
+    "knn_gain": _Row(
+        "labels that neighbours tell, minus the donor's", "points", 100.0, 1, "gain on the donor"
+    ),
+    "teacher_moved": _Row(
+        "way of the teacher, share of its length", "%", 100.0, 3, "way of the teacher"
+    ),
     "rotation": _percent("turns that are told right"),
     "perplexity_share": _percent("codes in use"),
-    "target_share": _percent("changed images that are taken for the new class"),
-    "cycle": _percent("distance of images from their way there and back, share of the range"),
-    "critic_gap": _Row("what the critic says of images, minus of generated ones"),
-    "penalty": _Row("gradient penalty of the critic"),
+    "target_share": _percent(
+        "changed images that are taken for the new class", "taken for the new class"
+    ),
+    "cycle": _percent(
+        "distance of images from their way there and back, share of the range", "there and back"
+    ),
+    "critic_gap": _Row(
+        "what the critic says of images, minus of generated ones", short="gap of the critic"
+    ),
+    "penalty": _Row("gradient penalty of the critic", short="penalty"),
 }
+
+
+def monitor_line(monitors: Mapping[str, float]) -> str:
+    """Return the monitors of an epoch in one line, in the order of the page's table.
+
+    Args:
+        monitors: Values by their keys in the journal.
+
+    Example:
+        >>> monitor_line({"neighbours": 0.881, "rank": 45.23})
+        'rank 45.2 dimensions, of the donor\'s neighbours 88.1 %'
+    """
+    return ", ".join(
+        " ".join(filter(None, (row.short or row.words, row.number(monitors[key]), row.unit)))
+        for key, row in _rows_of(monitors)
+    )
+
+
+def _rows_of(there: Iterable[str]) -> list[tuple[str, _Row]]:
+    """Return the keys that are there, with their rows, in the order of the table.
+
+    A monitor without a row, such as a method's own that was added to the code, keeps its key.
+    """
+    given = list(there)
+    keys = [key for key in _ROWS if key in given] + [key for key in given if key not in _ROWS]
+    return [(key, _ROWS.get(key, _Row(key))) for key in keys]
 
 
 def monitor_curves(records: Sequence[Mapping[str, Any]]) -> list[Html | None]:
@@ -99,14 +143,9 @@ def last_epochs(records: Sequence[Mapping[str, Any]]) -> Html | None:
         return None
     values = [_values(record) for record in last.values()]
     there = list(dict.fromkeys(key for found in values for key in found))
-    # A monitor without a row, such as a method's own that was added to the code, keeps its key.
-    keys = [key for key in _ROWS if key in there] + [key for key in there if key not in _ROWS]
     rows = [["epoch", "", *(str(record["epoch"]) for record in last.values())]]
-    for key in keys:
-        row = _ROWS.get(key, _Row(key))
-        cells = [
-            f"{row.scale * found[key]:.{row.digits}f}" if key in found else "" for found in values
-        ]
+    for key, row in _rows_of(there):
+        cells = [row.number(found[key]) if key in found else "" for found in values]
         rows.append([row.words, row.unit, *cells])
     return table(
         ["monitor", "unit", *last],

@@ -70,7 +70,8 @@ class OutOfFoldSummary:
                 "{} {:.4f} ± {:.4f}".format(name, *row.mean_and_error(name)) for name in row.by_fold
             )
             lines.append(
-                f"{row.variant or 'training'}: {row.folds} folds x {row.seeds} seeds; by fold "
+                f"{row.variant or 'training'}: {row.folds} folds, {row.seeds} "
+                f"{'seed' if row.seeds == 1 else 'seeds'}; by fold "
                 f"(mean ± SE over folds): {means}"
             )
             shown = row.ensemble or row.pooled[0]

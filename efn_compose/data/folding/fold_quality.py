@@ -56,31 +56,37 @@ class FoldQuality:
         return found
 
     def __str__(self) -> str:
-        """Return the table as lines for people."""
-        lines = ["fold  images  patients  share of images by class / patients that have it"]
+        """Return the table as lines for people; patients where one has several images."""
+        has_patients = sum(self.patients) < sum(self.images)
+        head = "fold  images  patients  " if has_patients else "fold  images  "
+        lines = [f"{head}share of images by class{' / patients that have it' * has_patients}"]
         for number, images in enumerate(self.images):
-            shares = [
-                f"{name} {n / max(images, 1):.2%} / {p}"
-                for name, n, p in zip(
-                    self.class_names,
-                    self.class_images[number],
-                    self.class_patients[number],
-                    strict=True,
-                )
-            ]
+            shares = self._shares(number, has_patients)
             if len(shares) > _LISTED_CLASSES:
                 order = np.argsort(self.class_images[number], kind="stable")
                 ends = f"{shares[order[0]]}  to  {shares[order[-1]]}"
                 shares = [f"{len(shares)} classes:", ends]
-            lines.append(
-                f"{number:>4}  {images:>6}  {self.patients[number]:>8}  {'  '.join(shares)}"
-            )
-        lines.append(
-            f"variation over folds: class share {max(self.rate_variation):.4f}, patients with a "
-            f"class {max(self.patient_variation):.4f}, images {self.image_variation:.4f}; images "
-            f"per patient, Kolmogorov distance {self.size_distance:.4f}"
-        )
+            counts = f"{images:>6}  {self.patients[number]:>8}" if has_patients else f"{images:>6}"
+            lines.append(f"{number:>4}  {counts}  {'  '.join(shares)}")
+        said = [f"class share {max(self.rate_variation):.4f}"]
+        if has_patients:
+            said.append(f"patients with a class {max(self.patient_variation):.4f}")
+        said.append(f"images {self.image_variation:.4f}")
+        lines.append(f"variation over folds: {', '.join(said)}")
+        if has_patients:
+            lines[-1] += f"; images per patient, Kolmogorov distance {self.size_distance:.4f}"
         return "\n".join(lines)
+
+    def _shares(self, number: int, has_patients: bool) -> list[str]:
+        images = max(self.images[number], 1)
+        shares = [
+            f"{name} {n / images:.2%}"
+            for name, n in zip(self.class_names, self.class_images[number], strict=True)
+        ]
+        if not has_patients:
+            return shares
+        patients = self.class_patients[number]
+        return [f"{share} / {p}" for share, p in zip(shares, patients, strict=True)]
 
 
 def measure_folds(

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from efn_compose.analysis.page.pretraining_monitors import monitor_line
 from efn_compose.jobs.pretraining.cells import PretrainCell, PretrainResult
 from efn_compose.jobs.pretraining.judge import JudgeTask
+from efn_compose.jobs.pretraining.verdict import SCORES
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.train.recipe.history import History
 from efn_compose.train.selfsup.monitors import alarms
@@ -38,7 +40,7 @@ class PretrainProgress(TrainingProgress):
     def on_epoch(self, history: History) -> None:
         """An epoch is over: say its monitors and its alarms."""
         record = history.epochs[-1]
-        monitors = "  ".join(f"{name} {value:.3g}" for name, value in record.validation.items())
+        monitors = monitor_line(record.validation)
         seconds = sum(record.seconds.values())
         self.note(
             f"  {self._name}  epoch {record.epoch:>3}  loss {record.train_loss:.4f}  {monitors}  "
@@ -60,7 +62,9 @@ class PretrainProgress(TrainingProgress):
 
     def judged(self, task: JudgeTask, scores: dict[str, float] | None, error: str | None) -> None:
         """A judgement is over."""
-        words = "  ".join(f"{name} {value:.4f}" for name, value in (scores or {}).items())
+        words = ", ".join(
+            f"{SCORES[name][0]} {value:.4f}" for name, value in (scores or {}).items()
+        )
         self.note(f"  {task.name}  {words or f'failed: {error}'}")
 
     def _say(self, text: str) -> None:

@@ -57,6 +57,14 @@ def test_card_has_a_head_that_machines_read(finished):
     assert head["datasets"] == ["digits"]
 
 
+def test_a_folder_of_the_users_is_not_called_a_public_data_set(finished):
+    run = read_run(finished[1])
+    own = dataclasses.replace(run, data={**run.data, "name": "folder:photos"})
+    head, _ = html_of(render_card(own))
+    assert "datasets" not in head
+    assert head["library_name"] == "keras"
+
+
 def test_scores_are_means_and_standard_errors_over_seeds(finished):
     made, folder = finished
     card = write_card(folder).read_text(encoding="utf-8")

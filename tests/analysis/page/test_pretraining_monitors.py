@@ -6,7 +6,11 @@ import re
 import pytest
 from repository import ROOT
 
-from efn_compose.analysis.page.pretraining_monitors import last_epochs, monitor_curves
+from efn_compose.analysis.page.pretraining_monitors import (
+    last_epochs,
+    monitor_curves,
+    monitor_line,
+)
 
 SELFSUP = ROOT / "efn_compose" / "train" / "selfsup"
 
@@ -40,6 +44,7 @@ def test_every_monitor_of_every_method_is_said_in_words():
     assert len(rows) == len(keys) + 3  # the titles, the epoch, the loss
     assert not {*keys, "loss"} & set(rows)
     assert not [words for words in rows if "_" in words]
+    assert "_" not in monitor_line(dict.fromkeys(keys, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,11 @@ def test_pretrainings_stand_side_by_side_by_their_last_epoch():
     assert rows["epoch"] == ["", "2", "1"]
     assert rows["spread of the outputs"] == ["", "0.200", ""]
     assert rows["own"] == ["", "", "0.300"], "a monitor that nobody has named keeps its key"
+
+
+def test_a_line_of_a_terminal_has_words_and_units():
+    line = monitor_line({"knn_gain": -0.031, "rank_share": 0.9, "own": 0.3})
+    assert line == "of the donor's rank 90.0 %, gain on the donor -3.1 points, own 0.300"
 
 
 def test_without_an_epoch_there_is_nothing_to_show():

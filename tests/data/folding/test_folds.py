@@ -103,7 +103,19 @@ def test_of_many_classes_a_fold_shows_the_rarest_and_the_most_frequent():
     labels = [*list(range(30)) * 4, 7, 7]
     lines = str(make_folds(table_of(labels, None, 30), 2).quality).splitlines()
     for line in lines[1:3]:
-        assert "30 classes:  0 3.28% / 2  to  7 4.92% / 3" in line
+        assert "30 classes:  0 3.28%  to  7 4.92%" in line
+
+
+def test_patients_are_shown_where_one_has_several_images():
+    labels = [0, 1] * 6
+    alone, shared = (
+        str(make_folds(table_of(labels, groups, 2), 2).quality)
+        for groups in (None, [n // 4 for n in range(12)])
+    )
+    assert "patient" not in alone
+    assert "0 50.00%  1 50.00%" in alone
+    assert "0 50.00% / 1  1 50.00% / 1" in shared, "one of three patients is alone in a fold"
+    assert "images per patient, Kolmogorov distance 0.0000" in shared
 
 
 def test_leaks_and_empty_classes_of_any_folds_are_reported():
