@@ -42,7 +42,7 @@ class PretrainCell(Task):
         """Make the pretraining, or what is left of it, and write its folder."""
         from efn_compose.jobs.pretraining.pictures import write_painted, write_views
         from efn_compose.jobs.pretraining.synthetic import write_synthetic
-        from efn_compose.jobs.trainings.cell_folder import FolderWatcher
+        from efn_compose.jobs.trainings.cell_folder import FolderWatcher, write_history
         from efn_compose.train.recipe import fit
         from efn_compose.train.selfsup.options import TWO_VIEWS
         from efn_compose.train.selfsup.table import make_objective
@@ -68,6 +68,7 @@ class PretrainCell(Task):
             watcher=FolderWatcher(folder, self.name, setup.watch(self.name), draws=False),
             trainer=trainer,
         )
+        write_history(folder, fitted.history)
         count = len(data.train_images)
         per_epoch = count // options.batch_size
         seen = {

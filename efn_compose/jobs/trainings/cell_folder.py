@@ -36,8 +36,7 @@ class FolderWatcher:
 
     def on_epoch(self, history: History) -> None:
         """Write and draw the history."""
-        lines = [to_line(record.to_json()).decode() for record in history.epochs]
-        write_text(self._folder / "history.jsonl", "".join(lines))
+        write_history(self._folder, history)
         if self._draws:
             draw_history(history, self._folder / "curve.png", self._name)
         self._watcher.on_epoch(history)
@@ -47,6 +46,16 @@ class FolderWatcher:
         write_text(self._folder / "range_test.csv", curve.to_csv())
         draw_rates(curve, self._folder / "range_test.png")
         self._watcher.on_rates(curve)
+
+
+def write_history(folder: Path, history: History) -> None:
+    """Write all epochs of a training, a line each.
+
+    Also once a training has ended: one that was killed after its last state, and before that
+    epoch's line, has no epoch left in which a watcher would write it.
+    """
+    lines = [to_line(record.to_json()).decode() for record in history.epochs]
+    write_text(folder / "history.jsonl", "".join(lines))
 
 
 def write_weights(folder: Path, fitted: FittedModel, donor: Donor, data: TrainingData) -> None:

@@ -40,7 +40,11 @@ class Cell(Task):
 
     def run(self, worker: "TrainingWorker") -> "CellResult":
         """Make the training, or what is left of it, write its folder, and return its scores."""
-        from efn_compose.jobs.trainings.cell_folder import FolderWatcher, write_weights
+        from efn_compose.jobs.trainings.cell_folder import (
+            FolderWatcher,
+            write_history,
+            write_weights,
+        )
         from efn_compose.train.semi.fit import fit_with_unlabelled
         from efn_compose.train.tta import make_views
 
@@ -61,6 +65,7 @@ class Cell(Task):
             state_file=folder / STATE_FILE,
             watcher=FolderWatcher(folder, self.name, setup.watch(self.name)),
         )
+        write_history(folder, fitted.history)
         views = make_views(setup.tta, setup.augment, self.seed)
         probability = trainer.objective.answers(
             fitted.predict, data.validation_images, views, setup.tta.merge

@@ -132,12 +132,17 @@ def test_a_training_that_ended_is_never_made_again(undisturbed, place, traced, m
         assert main(arguments) == 130
     assert len(list(folder.rglob("state.npz"))) == 1
     assert not read_journal(folder / "evaluations.jsonl").records
+    # As if it had been killed between the last epoch's state and that epoch's line, too.
+    (history,) = folder.rglob("history.jsonl")
+    whole = history.read_text()
+    history.write_text(whole.splitlines(keepends=True)[0])
     spoil(traced.values())
     made = count_epochs(monkeypatch)
     with monkeypatch.context() as patch:
         kill_after_the_line(patch, job, "forget_state")
         assert main([*arguments, "--resume"]) == 130
     assert len(list(folder.rglob("state.npz"))) == 1 and not made
+    assert history.read_text() == whole
     assert main([*arguments, "--resume"]) == 0
     assert made == 3 * [0, 1] and not list(folder.rglob("state.npz"))
     for path in sorted([*undisturbed.folder.rglob("*.h5"), *undisturbed.folder.rglob("*.csv")]):

@@ -56,11 +56,18 @@ def start_ray(options: ExecutorOptions) -> bool:
                 f"Ray would listen on {listening}, where other machines reach it. "
                 f"Unset {_CLUSTER_SWITCH}, or start Ray yourself and give --address."
             )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except RunError:
+        raise
+    except Exception as error:  # of a start that takes too long, Ray raises no class of its own
         where = options.address or "this machine"
+        advice = (
+            "check the address with 'ray status'"
+            if options.address
+            else ("try again when the machine is less busy")
+        )
         raise RunError(
-            f"Ray cannot be started or reached on {where}: {error}. "
-            "Try --set executor.kind=serial, or check the address with 'ray status'."
+            f"Ray cannot be started or reached on {where}: {str(error).rstrip('.')}. "
+            f"Try --set executor.kind=serial, or {advice}."
         ) from None
     return True
 
