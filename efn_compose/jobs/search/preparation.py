@@ -26,6 +26,7 @@ from efn_compose.errors import (
 )
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
+from efn_compose.jobs.search.relatives import relatives_note, require_relatives
 from efn_compose.jobs.search.short_evaluations import evaluation_note
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
@@ -87,7 +88,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     if config.search.granularity == "filter" and config.donors.align == "never":
         _require_one_basis(donors)
     if config.search.granularity in ShareGenomeSpace.granularities:
-        _require_relatives(config, donors)
+        require_relatives(config, donors)
     if config.output.nest_into:
         # Found out now, not after a night of search.
         plan_nesting([donors[0].spec], arch_spec(config.output.nest_into))
@@ -95,7 +96,11 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, donors, 0).check("fitness.batch_size")
     data = load_data(config.data, config.run.seed, table=table, holding=config.executor.holding)
-    notes = (*notes, evaluation_note(config, len(data.train_labels)))
+    notes = (
+        *notes,
+        relatives_note(config, donors),
+        evaluation_note(config, len(data.train_labels)),
+    )
     data = dataclasses.replace(data, notes=(*data.notes, *filter(None, notes)))
     folder = config.run.folder(config_path, "evolve")
     return Prepared(config, donors, data, folder)
@@ -142,26 +147,6 @@ def check_settings(config: RunConfig) -> None:
         raise ConfigError(
             f"augment.grid_cells = {config.augment.grid_cells} must divide data.size. Received: "
             f"{config.data.size}."
-        )
-
-
-def _require_relatives(config: RunConfig, donors: Sequence[Donor]) -> None:
-    """Refuse donors that have no common ancestor."""
-    granularity, ancestor = config.search.granularity, config.donors.ancestor
-    names = [donor.name for donor in donors]
-    if ancestor and ancestor not in names:
-        raise ConfigError(
-            f"donors.ancestor = {ancestor!r} names no donor. Allowed: {', '.join(names)}, or nothing "
-            "for the donor that lies nearest to all others."
-        )
-    if len(groups := lineages(donors)) > 1:
-        raise IncompatibleDonorsError(
-            describe_problems(
-                f"A search over shares (search.granularity = {granularity!r}) needs donors that "
-                f"descend from one training. These are of {len(groups)} lineages:",
-                ["- " + ", ".join(repr(names[number]) for number in group) for group in groups],
-                "Give donors of one lineage, or search another granularity.",
-            )
         )
 
 

@@ -191,6 +191,28 @@ def test_a_search_over_shares_refuses_donors_without_an_ancestor(
         prepare(config, ["search.granularity=block_share", *overrides])
 
 
+@pytest.mark.parametrize(
+    ("kind", "overrides", "is_said"),
+    [
+        ("genetic", [], True),
+        ("random", ["search.granularity=stage"], True),
+        ("genetic", ["search.granularity=stage_share"], False),
+        ("halving", [], False),
+    ],
+)
+def test_donors_of_one_lineage_are_told_of_shares(tmp_path, kind, overrides, is_said):
+    config = write_nano_experiment(tmp_path, kind=kind)
+    assert "lineage" not in " ".join(prepare(config, overrides[:0]).data.notes), (
+        "these are strangers"
+    )
+    first = random_donor(TINY, 1, name="donor1", classes=None)
+    near = {name: values + np.float32(1e-3) for name, values in first.tensors.items()}
+    first.replace(tensors=near).save(config.parent / "donor2.h5")
+    said = " ".join(prepare(config, overrides).data.notes)
+    assert ("search.granularity=network_share" in said) is is_said
+    assert ("All 2 donors are of one lineage" in said) is is_said
+
+
 @pytest.mark.parametrize("kind", ["genetic", "halving", "lamarck"])
 def test_a_limit_that_no_run_can_keep_is_refused_before_anything_is_made(tmp_path, kind):
     config = write_nano_experiment(tmp_path, kind=kind, population=2)
