@@ -20,7 +20,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -94,6 +94,7 @@ class Bench:
     evaluator: Evaluator
     seed: int
     stretch: int = 1
+    _known: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
 
     @property
     def fitness(self) -> FitnessOptions:
@@ -123,6 +124,13 @@ class Bench:
         seeds = range(1000 * self.seed + 7, 1000 * self.seed + 7 + CHOICE_SEEDS)
         return statistics.fmean(self.evaluate(tensors, n, "validation")["loss"] for n in seeds)
 
+    def endpoints_of(self, name: str) -> dict[str, dict[str, list[float]]]:
+        """Return the endpoints of a donor, measured once."""
+        if name not in self._known:
+            (donor,) = (donor for donor in self.donors if donor.name == name)
+            self._known[name] = self.endpoints(donor.tensors)
+        return self._known[name]
+
     def endpoints(self, tensors: Tensors) -> dict[str, dict[str, list[float]]]:
         """Return test loss and accuracy by endpoint, one per seed."""
         found: dict[str, dict[str, list[float]]] = {}
@@ -141,16 +149,18 @@ class Made:
         tensors: By canonical name.
         epochs: Passes over the training images that they cost.
         note: What is worth keeping.
+        donor: The donor that these are; of a search, the one that it wrote in their place.
     """
 
     tensors: Tensors
     epochs: float
     note: object = None
+    donor: str = ""
 
 
 def ancestor_alone(bench: Bench) -> Made:
     """The common ancestor."""
-    return Made(bench.donors[0].tensors, 0)
+    return Made(bench.donors[0].tensors, 0, donor=bench.donors[0].name)
 
 
 def best_relative(bench: Bench) -> Made:
@@ -159,7 +169,8 @@ def best_relative(bench: Bench) -> Made:
     best = int(np.argmin(losses))
     names = [donor.name for donor in bench.donors]
     note = dict(zip(names, np.round(losses, 4).tolist(), strict=True)) | {"chosen": names[best]}
-    return Made(bench.donors[best].tensors, CHOICE_SEEDS * bench.fitness.epochs * len(losses), note)
+    spent = CHOICE_SEEDS * bench.fitness.epochs * len(losses)
+    return Made(bench.donors[best].tensors, spent, note, names[best])
 
 
 def uniform(bench: Bench) -> Made:
@@ -229,14 +240,21 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
         tested = [line for line in lines if line.get("phase") == "test"]
         values = tested[-1]["recipe"]["values"] if tested else result.winner.values
         tensors = Recipe("genome", tuple(values)).compose(run.seat.space, run.seat.donors)
-        found = result.verdict.validation
+        found, winner = result.verdict.validation, result.verdict.winner
         note = {
-            "written": result.verdict.winner,
+            "written": winner,
             "validation": None if found is None else [found.mean, found.standard_error],
             "evaluations": len(lines),
             "genes": values,
+            # Every look: generation, genes, loss. What another end of the search would have put up
+            # can be told from them.
+            "looks": [
+                [line["generation"], line["recipe"]["values"], line["scores"]["validation"]["loss"]]
+                for line in lines
+                if line.get("phase") == "search" and line["scores"]
+            ],
         }
-        return Made(tensors, executor.epochs, note)
+        return Made(tensors, executor.epochs, note, "" if winner == "composed" else winner)
 
     return arm
 
@@ -300,11 +318,13 @@ def run(options: argparse.Namespace) -> None:
             begun = time.process_time()
             found = ARMS[arm](bench)
             spent = time.process_time() - begun
+            reached = bench.endpoints(found.tensors)
             row = {
                 "target": target, "labels": labels, "seed": seed, "relatives": options.relatives, "arm": arm,
-                "epochs": found.epochs, "seconds": round(spent, 1), "note": found.note,
-                **bench.endpoints(found.tensors),
+                "epochs": found.epochs, "seconds": round(spent, 1), "note": found.note, **reached,
             }  # fmt: skip
+            if "search" in arm or "CMA" in arm:
+                row["written"] = bench.endpoints_of(found.donor) if found.donor else reached
             with JOURNAL.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(target, labels, seed, arm, round(spent, 1), row["as judged"], flush=True)

@@ -31,6 +31,8 @@ LOWEST, HIGHEST = -0.5, 1.5
 NOTHING, WHOLE, LAST = (int((share - LOWEST) * STEPS) for share in (0, 1, HIGHEST))
 #: Standard deviation of a part's share around the network's, in a genome drawn at random.
 _SPREAD = 0.25
+#: Genomes of a mean that a search puts up in the end, in populations.
+_MEANS = (1, 2, 1 / 2, 4, 1 / 4)
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,22 @@ class ShareGenomeSpace(GenomeSpace):
         levels = [cuts[number] / sum(cuts) for number in self.relatives] * len(self.parts)
         return self.nearest([level + generator.gauss(0.0, _SPREAD) for level in levels])
 
-    def mean(self, genomes: Sequence[Genome]) -> Genome | None:
-        """Return the genome of the mean shares; None of no genomes.
+    def finalists(self, ranked: Sequence[Genome], population: int) -> list[Genome]:
+        """Return means of the best genomes and no single one, whose rank is luck for the most part.
+
+        What single genomes have wrong differs, and a mean loses it. How many the best mean has
+        depends on the noise, so there are several: of a population, of twice and half as many, of
+        four times and a quarter.
+
+        Args:
+            ranked: All genomes that were evaluated, best first by one noisy loss each.
+            population: Genomes of a generation.
+        """
+        sizes = [max(2, round(population * factor)) for factor in _MEANS]
+        return [self.mean(ranked[:size]) for size in sizes] if ranked else []
+
+    def mean(self, genomes: Sequence[Genome]) -> Genome:
+        """Return the genome of the mean shares of one genome or more.
 
         Example:
             >>> from efn_compose.arch import arch_spec
@@ -143,7 +159,7 @@ class ShareGenomeSpace(GenomeSpace):
             >>> set(space.mean([space.pure(0), space.pure(1)]))
             {32}
         """
-        return self.nearest(np.mean([self.shares(g) for g in genomes], axis=0)) if genomes else None
+        return self.nearest(np.mean([self.shares(g) for g in genomes], axis=0))
 
     @staticmethod
     def nearest(shares: Sequence[float] | np.ndarray) -> Genome:

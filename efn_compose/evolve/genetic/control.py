@@ -48,8 +48,7 @@ class Control:
             self._losses[genome] = float("inf") if loss is None else loss - effect
 
     def finalists(self, count: int) -> list[Genome]:
-        """Return the genomes that did best, best first; where genes allow it, their mean before."""
+        """Return what the genome space puts up of all genomes, best guess first."""
         alive = [genome for genome, loss in self._losses.items() if loss < float("inf")]
         ranked = sorted(alive, key=lambda genome: (self._losses[genome], genome))
-        found = [self._loop.space.mean(ranked[: self._parents]), *ranked]
-        return [genome for genome in dict.fromkeys(found) if genome is not None][:count]
+        return list(dict.fromkeys(self._loop.space.finalists(ranked, self._parents)))[:count]

@@ -111,10 +111,12 @@ class GeneticSearch:
         return min(alive, key=lambda genome: (found[genome].mean if genome in found else 0, genome))
 
     def finalists(self, count: int) -> list[Genome]:
-        """Return the best genomes that mix donors, best first; where genes allow it, their mean before."""
-        leaders = list(self.table.leaders(max(self.settings.population, count + len(self.pure))))
-        found = [self.space.mean(leaders[: self.settings.population]), *leaders]
-        return [g for g in dict.fromkeys(found) if g is not None and g not in self.pure][:count]
+        """Return what the genome space puts up of all genomes, without pure donors, best guess first."""
+        population = self.settings.population
+        # As many as the largest mean of a space has, or as are wanted beside pure donors.
+        ranked = list(self.table.leaders(max(4 * population, count + len(self.pure))))
+        found = self.space.finalists(ranked, population)
+        return [genome for genome in dict.fromkeys(found) if genome not in self.pure][:count]
 
     def standing(self) -> Standing:
         """Return how the search stands."""

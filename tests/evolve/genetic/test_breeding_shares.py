@@ -53,7 +53,8 @@ def test_breeding_suits_the_genes(kind):
 
 
 def test_blocks_have_no_mean():
-    assert BLOCKS.mean([BLOCKS.pure(0), BLOCKS.pure(1)]) is None
+    ranked = [BLOCKS.pure(2), BLOCKS.pure(0)]
+    assert BLOCKS.finalists(ranked, 1) == ranked
     parents = {BLOCKS.pure(0): 1.0}
     with pytest.raises(ConfigError, match="A search around a mean moves shares"):
         MeanBreeder().children(parents, (), 1, BLOCKS, random.Random(0))
@@ -81,12 +82,31 @@ def _searched(search, optimum, noise, seed, generations=8):
 
 
 @pytest.mark.parametrize(("kind", "make"), [(Genetic, GeneticSearch), (Random, GeneticSearch)])
-def test_the_first_finalist_is_the_mean_of_the_best(kind, make):
+def test_means_of_the_best_are_put_up_and_no_single_genome(kind, make):
     finals, search, loss = _searched(make(SPACE, kind(population=12), 1), 0.3, 0.03, 1)
-    best = list(search.table.leaders(12))
-    assert search.finalists(3)[0] == SPACE.mean(best)
+    ranked = list(search.table.leaders(48))
+    sizes = (12, 24, 6, 48, 3)
+    assert search.finalists(9) == [SPACE.mean(ranked[:size]) for size in sizes]
+    assert search.finalists(2) == search.finalists(9)[:2]
     # Jensen: where losses are convex, a mean is no worse than its members are on average.
-    assert finals[0] <= statistics.fmean(map(loss, best)) + 1e-3
+    for size, found in zip(sizes, finals, strict=False):
+        assert found <= statistics.fmean(map(loss, ranked[:size])) + 1e-3
+
+
+def test_a_choice_among_means_is_nearer_to_the_optimum_than_one_among_single_genomes():
+    found = {"means": [], "single": []}
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        optimum = np.tile(rng.dirichlet(np.ones(4))[1:], 9) + rng.normal(0, 0.25, 27)
+        search = GeneticSearch(SPACE, Genetic(population=12), seed)
+        _, search, loss = _searched(search, optimum, 0.05, seed)
+        # Finals judge with noise, too.
+        for name, genomes in (
+            ("means", search.finalists(3)),
+            ("single", list(search.table.leaders(3))),
+        ):
+            found[name].append(loss(min(genomes, key=lambda g: loss(g) + rng.normal(0, 0.03))))
+    assert statistics.fmean(found["means"]) < 0.8 * statistics.fmean(found["single"])
 
 
 def test_breeding_around_the_mean_comes_nearer_to_the_optimum_than_random_draws_and_cma_es():
