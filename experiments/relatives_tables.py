@@ -9,6 +9,8 @@ MARK = "<!-- tables -->\n"
 #: Pairs of a search and what it must beat.
 AGAINST = ("best relative", "ancestor", "uniform soup")
 NAMES = ("as judged", "fine-tuned")
+#: Of a search: what it wrote, which is a donor where its verdict was for one; of all others the same weights.
+WRITTEN = "fine-tuned, as written"
 
 
 def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
@@ -87,7 +89,7 @@ def _by_target(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
     """Return paired differences of losses, a column per target."""
     settings = sorted({_setting(row) for row in rows})
     lines = []
-    for name in NAMES:
+    for name in (*NAMES, WRITTEN):
         heads = [f"{target}, {labels} labels" for target, labels, _ in settings]
         lines += [
             f"\n### Paired differences by target: NLL, {name}\n",
@@ -144,4 +146,6 @@ def _keys(rows: Sequence[Mapping], arm: str) -> set[tuple]:
 
 def _value(rows: Sequence[Mapping], arm: str, key: tuple, name: str, metric: str) -> float:
     (row,) = [r for r in rows if r["arm"] == arm and (*_setting(r), r["seed"]) == key]
+    if name == WRITTEN:
+        row, name = row.get("written", row), "fine-tuned"
     return statistics.fmean(row[name][metric])
