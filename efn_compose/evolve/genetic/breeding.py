@@ -106,10 +106,10 @@ class GeneticBreeder:
 
 
 class MeanBreeder:
-    """Draws newcomers around the mean of all parents, far from it: their best halves meet near the optimum.
+    """Draws newcomers around the mean of all parents, weighed by rank, far from it.
 
     What single newcomers have wrong differs, and a mean loses it: the "genetic repair" of evolution
-    strategies (Beyer 1995, Evolutionary Computation 3(1)). So it is their mean that a search puts up
+    strategies (Beyer 1995, Evolutionary Computation 3(1)). So it is a mean that a search puts up
     in the end, and no newcomer has to be good.
     """
 
@@ -132,7 +132,8 @@ class MeanBreeder:
             ConfigError: Genes are not shares.
         """
         shares = shares_of(space, "A search around a mean")
-        centre = np.mean([shares.shares(genome) for genome in losses], axis=0)
+        ranked = sorted(losses, key=lambda genome: (losses[genome], genome))
+        centre = shares.centre(ranked)
         children: list[Genome] = []
         for _ in range(_TRIES * count):
             if len(children) == count:

@@ -114,7 +114,7 @@ class GeneticSearch:
         """Return what the genome space puts up of all genomes, without pure donors, best guess first."""
         population = self.settings.population
         # As many as the largest mean of a space has, or as are wanted beside pure donors.
-        ranked = list(self.table.leaders(max(4 * population, count + len(self.pure))))
+        ranked = list(self.table.leaders(max(2 * population, count + len(self.pure))))
         found = self.space.finalists(ranked, population)
         return [genome for genome in dict.fromkeys(found) if genome not in self.pure][:count]
 

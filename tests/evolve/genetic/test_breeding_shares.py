@@ -5,6 +5,7 @@ import statistics
 
 import numpy as np
 import pytest
+from deap.cma import Strategy
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace, ShareGenomeSpace
@@ -28,8 +29,9 @@ def test_newcomers_are_normal_around_the_mean_of_all_parents_a_relatives_shares_
     children = MeanBreeder().children(parents, set(parents), 4000, SPACE, random.Random(0))
     assert len(set(children)) == 4000
     found = np.array([SPACE.shares(child) for child in children]).reshape(4000, -1, 3)
-    # Each relative is one of four parents, so that its mean share is a quarter.
-    assert found.mean(axis=(0, 1)) == pytest.approx([0.25] * 3, abs=0.01)
+    # Donor 0 is the best, donor 1 the next; donor 2 is the ancestor. The normal is cut at -0.5.
+    weights = Strategy([0.0], 1.0, lambda_=8, mu=4).weights
+    assert found.mean(axis=(0, 1)) == pytest.approx(weights[[0, 1, 3]], abs=0.015)
     # Variances add: 0.25 of each share, and 0.1 of all shares of a relative; steps of 1/32 add a little.
     # Shares are cut at -0.5, three deviations away.
     assert found[:, 0].std(axis=0) == pytest.approx([(0.25**2 + 0.1**2) ** 0.5] * 3, rel=0.03)
@@ -84,13 +86,22 @@ def _searched(search, optimum, noise, seed, generations=8):
 @pytest.mark.parametrize(("kind", "make"), [(Genetic, GeneticSearch), (Random, GeneticSearch)])
 def test_means_of_the_best_are_put_up_and_no_single_genome(kind, make):
     finals, search, loss = _searched(make(SPACE, kind(population=12), 1), 0.3, 0.03, 1)
-    ranked = list(search.table.leaders(48))
-    sizes = (12, 24, 6, 48, 3)
-    assert search.finalists(9) == [SPACE.mean(ranked[:size]) for size in sizes]
+    ranked = list(search.table.leaders(24))
+    sizes = (12, 6, 24, 3)
+    for size, genome in zip(sizes, search.finalists(9), strict=True):
+        assert genome == SPACE.nearest(SPACE.centre(ranked[:size]))
     assert search.finalists(2) == search.finalists(9)[:2]
-    # Jensen: where losses are convex, a mean is no worse than its members are on average.
+    # Jensen: where losses are convex, a mean is no worse than its members are by the same weights.
     for size, found in zip(sizes, finals, strict=False):
-        assert found <= statistics.fmean(map(loss, ranked[:size])) + 1e-3
+        best = np.array(list(map(loss, ranked[:size])))
+        assert found <= Strategy([0.0], 1.0, lambda_=2 * size, mu=size).weights @ best + 1e-3
+
+
+def test_the_centre_has_the_weights_of_deaps_cma_es():
+    ranked = [SPACE.draw(random.Random(seed)) for seed in range(12)]
+    shares = np.array([SPACE.shares(genome) for genome in ranked])
+    weights = Strategy([0.0], 1.0, lambda_=24, mu=12).weights
+    assert SPACE.centre(ranked) == pytest.approx(weights @ shares)
 
 
 def test_a_choice_among_means_is_nearer_to_the_optimum_than_one_among_single_genomes():
