@@ -51,6 +51,5 @@ def relatives_note(config: RunConfig, donors: Sequence[Donor]) -> str:
         return ""
     return (
         f"All {len(donors)} donors are of one lineage. --set search.granularity=network_share searches "
-        "how far to go from their ancestor towards each of them. Its results were ahead of the best "
-        "relative (experiments/results/relatives.md)."
+        "how far to go from their ancestor towards each of them (docs/howto/which_search.md)."
     )
