@@ -89,8 +89,8 @@ def monitor_line(monitors: Mapping[str, float]) -> str:
         monitors: Values by their keys in the journal.
 
     Example:
-        >>> monitor_line({"neighbours": 0.881, "rank": 45.23})
-        'rank 45.2 dimensions, of the donor\'s neighbours 88.1 %'
+        >>> print(monitor_line({"neighbours": 0.881, "rank": 45.23}))
+        rank 45.2 dimensions, of the donor's neighbours 88.1 %
     """
     return ", ".join(
         " ".join(filter(None, (row.short or row.words, row.number(monitors[key]), row.unit)))
