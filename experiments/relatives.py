@@ -37,7 +37,7 @@ from relatives_data import (
     relatives,
     traced,
 )
-from relatives_tables import summary
+from relatives_tables import is_search, summary
 from relatives_unlabelled import unlabelled_relatives
 from searching import InProcess, search
 
@@ -318,12 +318,16 @@ def run(options: argparse.Namespace) -> None:
             begun = time.process_time()
             found = ARMS[arm](bench)
             spent = time.process_time() - begun
-            reached = bench.endpoints(found.tensors)
+            # An arm that is a donor has that donor's weights; a search has found others.
+            is_donor = found.donor and not is_search(arm)
+            reached = (
+                bench.endpoints_of(found.donor) if is_donor else bench.endpoints(found.tensors)
+            )
             row = {
                 "target": target, "labels": labels, "seed": seed, "relatives": options.relatives, "arm": arm,
                 "epochs": found.epochs, "seconds": round(spent, 1), "note": found.note, **reached,
             }  # fmt: skip
-            if "search" in arm or "CMA" in arm:
+            if is_search(arm):
                 row["written"] = bench.endpoints_of(found.donor) if found.donor else reached
             with JOURNAL.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")

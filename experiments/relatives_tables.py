@@ -27,6 +27,11 @@ def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
     print(tables)
 
 
+def is_search(arm: str) -> bool:
+    """Return whether an arm is a search, with a verdict and a control."""
+    return "search" in arm or "CMA" in arm
+
+
 def _setting(row: Mapping) -> tuple[str, int, str]:
     """Return target, labels and kind of relatives."""
     return row["target"], row["labels"], row["relatives"]
@@ -62,7 +67,7 @@ def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
         "| first | minus | pairs | as judged: points | NLL | fine-tuned: points | NLL |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
-    for arm in [arm for arm in arms if "search" in arm or "CMA" in arm]:
+    for arm in filter(is_search, arms):
         encoding = arm.split(", ")[1]
         control = f"random search, {encoding}"
         for other in (*AGAINST, *((control,) if arm != control else ())):
@@ -111,7 +116,7 @@ def _by_target(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
 def _compared(arms: Sequence[str]) -> list[tuple[str, str]]:
     """Return the pairs of arms whose difference is shown, target by target."""
     found = [("best relative", "ancestor"), ("uniform soup", "ancestor")]
-    for arm in [arm for arm in arms if "search" in arm or "CMA" in arm]:
+    for arm in filter(is_search, arms):
         control = f"random search, {arm.split(', ')[1]}"
         found += [(arm, "ancestor"), (arm, "best relative")]
         found += [(arm, control)] if arm != control else []
