@@ -60,11 +60,11 @@ def start_ray(options: ExecutorOptions) -> bool:
         raise
     except Exception as error:  # of a start that takes too long, Ray raises no class of its own
         where = options.address or "this machine"
-        advice = (
-            "check the address with 'ray status'"
-            if options.address
-            else ("try again when the machine is less busy")
+        busy, address = (
+            "try again when the machine is less busy",
+            "check the address with 'ray status'",
         )
+        advice = address if options.address else busy
         raise RunError(
             f"Ray cannot be started or reached on {where}: {str(error).rstrip('.')}. "
             f"Try --set executor.kind=serial, or {advice}."
