@@ -39,7 +39,7 @@ from relatives_data import (
 )
 from relatives_tables import is_search, summary
 from relatives_unlabelled import unlabelled_relatives
-from searching import InProcess, search
+from searching import Answers, InProcess, search
 
 from efn_compose.assess.metrics import scores
 from efn_compose.compose import Recipe, genome_space
@@ -87,6 +87,7 @@ class Bench:
         evaluator: Trains and scores.
         seed: Of the pipeline.
         stretch: Epochs in place of one of `LABELS` images.
+        answers: Of earlier searches with the same data and donors.
     """
 
     data: DataSet
@@ -94,6 +95,7 @@ class Bench:
     evaluator: Evaluator
     seed: int
     stretch: int = 1
+    answers: Answers | None = None
     _known: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
 
     @property
@@ -150,12 +152,14 @@ class Made:
         epochs: Passes over the training images that they cost.
         note: What is worth keeping.
         donor: The donor that these are; of a search, the one that it wrote in their place.
+        saved: Seconds of evaluations whose answers were known.
     """
 
     tensors: Tensors
     epochs: float
     note: object = None
     donor: str = ""
+    saved: float = 0.0
 
 
 def ancestor_alone(bench: Bench) -> Made:
@@ -223,7 +227,7 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
     """Return an arm: a search with its finals."""
 
     def arm(bench: Bench) -> Made:
-        executor = InProcess(bench.evaluator)
+        executor = InProcess(bench.evaluator, bench.answers)
         run = search(
             executor,
             bench.data,
@@ -254,7 +258,9 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
                 if line.get("phase") == "search" and line["scores"]
             ],
         }
-        return Made(tensors, executor.epochs, note, "" if winner == "composed" else winner)
+        return Made(
+            tensors, executor.epochs, note, "" if winner == "composed" else winner, executor.saved
+        )
 
     return arm
 
@@ -313,11 +319,13 @@ def run(options: argparse.Namespace) -> None:
         data = data_of(target, labels, seed + 1)
         given = donors_of(target, options.relatives, made, base, options.folder)
         stretch = round(max(1, LABELS / labels))
-        bench = Bench(data, given, workers.worker(data), seed, stretch)
+        name = "_".join(map(str, key))
+        answers = Answers(options.folder / "answers" / f"{name}.pickle")
+        bench = Bench(data, given, workers.worker(data), seed, stretch, answers)
         for arm in arms:
             begun = time.process_time()
             found = ARMS[arm](bench)
-            spent = time.process_time() - begun
+            spent = time.process_time() - begun + found.saved
             # An arm that is a donor has that donor's weights; a search has found others.
             is_donor = found.donor and not is_search(arm)
             reached = (

@@ -1,5 +1,6 @@
 """A whole search inside an experiment: over an evaluator that the experiment uses, too."""
 
+import pickle
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,20 +15,56 @@ from efn_compose.evolve.kinds.kind import SearchKind
 from efn_compose.evolve.options import FinalsOptions, FitnessOptions
 from efn_compose.evolve.run import EvolutionRun, RunResult
 from efn_compose.evolve.workers.evaluator import Evaluator
-from efn_compose.evolve.workers.executor import Executor, answer
+from efn_compose.evolve.workers.executor import Executor, Outcome, answer
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.store.journal import Journal
 
 
+class Answers:
+    """What evaluations of the same data and donors answered, kept in a file.
+
+    Searches ask for donors under the same seeds, and two ends of one search for the same candidates:
+    what was trained once is not trained again. Delete the file where trainings have changed.
+
+    Args:
+        path: Of the file; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[str, Outcome] = {}
+        if path.exists():
+            with path.open("rb") as file:
+                while file.peek(1):
+                    self._known |= pickle.load(file)
+
+    def get(self, key: str) -> Outcome | None:
+        """Return an answer, None where there is none yet."""
+        return self._known.get(key)
+
+    def add(self, key: str, outcome: Outcome) -> None:
+        """Keep an answer."""
+        self._known[key] = outcome
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            pickle.dump({key: outcome}, file)
+
+
 class InProcess:
-    """An executor over an evaluator that others use too; the traced model is shared."""
+    """An executor over an evaluator that others use too; the traced model is shared.
+
+    Args:
+        evaluator: Answers tasks.
+        answers: Answers of earlier searches; none by default.
+    """
 
     workers = 1
     device = "cpu"
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
-        self.epochs = 0.0
+    def __init__(self, evaluator: Evaluator, answers: Answers | None = None) -> None:
+        self.evaluator, self.answers = evaluator, answers
+        #: Epochs that the tasks train for, and seconds that known answers had taken.
+        self.epochs, self.saved = 0.0, 0.0
 
     def note(self, text: str) -> None:
         """Say nothing."""
@@ -37,7 +74,20 @@ class InProcess:
         for position, task in enumerate(tasks):
             is_sibling = hasattr(task, "share_count")
             self.epochs += 1 / task.share_count if is_sibling else getattr(task, "epochs", 0.0)
-            yield position, answer(self.evaluator, task, 0, seat)
+            yield position, self._answer(task, seat)
+
+    def _answer(self, task: Any, seat: Seat | None) -> Outcome:
+        if self.answers is None or seat is None:
+            return answer(self.evaluator, task, 0, seat)
+        key = f"{seat.space.fingerprint} {task}"
+        known = self.answers.get(key)
+        if known is not None:
+            self.saved += known.seconds
+            return known
+        outcome = answer(self.evaluator, task, 0, seat)
+        if outcome.error is None:
+            self.answers.add(key, outcome)
+        return outcome
 
     def close(self) -> None:
         """Nothing to stop."""
