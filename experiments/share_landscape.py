@@ -17,8 +17,8 @@ import numpy as np
 
 from efn_compose.arch import arch_spec
 from efn_compose.compose import Genome, ShareGenomeSpace
-from efn_compose.evolve.genetic.cma_search import CmaSearch
 from efn_compose.evolve.genetic.search import GeneticSearch
+from efn_compose.evolve.genetic.shares.cma_search import CmaSearch
 from efn_compose.evolve.kinds.cma import Cma
 from efn_compose.evolve.kinds.composing import ComposingKind
 from efn_compose.evolve.kinds.genetic import Genetic

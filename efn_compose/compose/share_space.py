@@ -31,8 +31,6 @@ LOWEST, HIGHEST = -0.5, 1.5
 NOTHING, WHOLE, LAST = (int((share - LOWEST) * STEPS) for share in (0, 1, HIGHEST))
 #: Standard deviation of a part's share around the network's, in a genome drawn at random.
 _SPREAD = 0.25
-#: Genomes of a mean that a search puts up in the end, in populations.
-_MEANS = (1, 1 / 2, 2, 1 / 4)
 
 
 @dataclass(frozen=True)
@@ -135,41 +133,6 @@ class ShareGenomeSpace(GenomeSpace):
         cuts = [generator.expovariate(1.0) for _ in range(self.donor_count)]
         levels = [cuts[number] / sum(cuts) for number in self.relatives] * len(self.parts)
         return self.nearest([level + generator.gauss(0.0, _SPREAD) for level in levels])
-
-    def finalists(self, ranked: Sequence[Genome], population: int) -> list[Genome]:
-        """Return means of the best genomes and no single one, whose rank is luck for the most part.
-
-        What single genomes have wrong differs, and a mean loses it. How many the best mean has
-        depends on the noise, so there are several: of a population, of half of it, of two and of a
-        quarter.
-
-        Args:
-            ranked: All genomes that were evaluated, best first by one noisy loss each.
-            population: Genomes of a generation.
-        """
-        sizes = [max(2, round(population * factor)) for factor in _MEANS]
-        return [self.nearest(self.centre(ranked[:size])) for size in sizes] if ranked else []
-
-    def centre(self, ranked: Sequence[Genome]) -> np.ndarray:
-        """Return the mean shares (locus,) of genomes, weighed by rank as in CMA-ES, float64.
-
-        The weight of place i among n is log(n + 1/2) - log(i) (Hansen and Ostermeier 2001,
-        Evolutionary Computation 9(2)): the first ones count most, and all count.
-
-        Args:
-            ranked: One genome or more, best first.
-
-        Example:
-            >>> from efn_compose.arch import arch_spec
-            >>> space = ShareGenomeSpace(arch_spec("lite0"), 2, "network_share")
-            >>> space.centre([space.pure(1), space.pure(0)]).round(2).tolist()
-            [0.8]
-        """
-        count = len(ranked)
-        weights = np.log(count + 0.5) - np.log(np.arange(1, count + 1))
-        shares = np.array([self.shares(genome) for genome in ranked], np.float64)
-        centre: np.ndarray = weights @ shares / weights.sum()
-        return centre
 
     @staticmethod
     def nearest(shares: Sequence[float] | np.ndarray) -> Genome:

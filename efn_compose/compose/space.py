@@ -295,15 +295,6 @@ class GenomeSpace:
         """Return the simplest genome that decodes to the same donor map; here itself."""
         return self.check(genome)
 
-    def finalists(self, ranked: Sequence[Genome], population: int) -> list[Genome]:
-        """Return what a search should judge again in the end, the best guess first.
-
-        Args:
-            ranked: All genomes that were evaluated, best first by one noisy loss each.
-            population: Genomes of a generation.
-        """
-        return list(ranked)
-
     def decode(self, genome: Sequence[int]) -> DonorMap:
         """Return the explicit donor map of a genome.
 

@@ -12,16 +12,13 @@ from efn_compose.compose import Genome, GenomeSpace, ShareGenomeSpace
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.mutation.base import Mutation
 from efn_compose.evolve.genetic.mutation.heavy_tailed import HeavyTailed
-from efn_compose.evolve.genetic.operators import GeneSpace, shares_of
+from efn_compose.evolve.genetic.operators import GeneSpace
 from efn_compose.evolve.genetic.selection.base import Selection
 
 #: Draws per genome wanted before a space counts as exhausted.
 _TRIES = 100
 #: Share of children with two parents.
 _CROSSOVER_RATE = 0.8
-#: Standard deviations around the mean of the parents: of each share, and of all shares of a relative
-#: together. Of 0.1 to 0.4 the best on made-up losses (experiments/share_landscape.py).
-_SHARE_STEP, _LEVEL_STEP = 0.25, 0.1
 #: Of the mutation that half of the drawn genomes get, where genes say more than a donor.
 _FIRST_MUTATION = HeavyTailed(expected_changes=1.0)
 
@@ -105,47 +102,6 @@ class GeneticBreeder:
         return children
 
 
-class MeanBreeder:
-    """Draws newcomers around the mean of all parents, weighed by rank, far from it.
-
-    What single newcomers have wrong differs, and a mean loses it: the "genetic repair" of evolution
-    strategies (Beyer 1995, Evolutionary Computation 3(1)). So it is a mean that a search puts up
-    in the end, and no newcomer has to be good.
-    """
-
-    needs_images = False
-
-    def note(self, genome: Genome, solved: str) -> None:
-        """Take nothing."""
-
-    def children(
-        self,
-        losses: Mapping[Genome, float],
-        known: Container[Genome],
-        count: int,
-        space: GenomeSpace,
-        generator: random.Random,
-    ) -> list[Genome]:
-        """Return newcomers; see `Breeder`.
-
-        Raises:
-            ConfigError: Genes are not shares.
-        """
-        shares = shares_of(space, "A search around a mean")
-        ranked = sorted(losses, key=lambda genome: (losses[genome], genome))
-        centre = shares.centre(ranked)
-        children: list[Genome] = []
-        for _ in range(_TRIES * count):
-            if len(children) == count:
-                break
-            levels = [generator.gauss(0, _LEVEL_STEP) for _ in shares.relatives]
-            own = [generator.gauss(0, _SHARE_STEP) for _ in centre]
-            child = shares.nearest(centre + np.tile(levels, len(shares.parts)) + own)
-            if child not in known and child not in children:
-                children.append(child)
-        return children
-
-
 class RandomBreeder:
     """Draws genomes with few switches of donor along depth; parents play no part."""
 
@@ -212,3 +168,13 @@ def few_switches(space: GenomeSpace, generator: random.Random) -> Genome:
     if space.clusters and generator.random() < 0.5:
         genome = _FIRST_MUTATION.mutate(genome, space, generator)
     return space.canonical(genome)
+
+
+class Known:
+    """Genomes that are not to be tried again, looked up where they are kept anyway."""
+
+    def __init__(self, *places: Container[Genome]) -> None:
+        self._places = places
+
+    def __contains__(self, genome: object) -> bool:
+        return any(genome in place for place in self._places)

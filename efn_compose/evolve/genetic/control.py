@@ -1,9 +1,12 @@
 """The control of a search: as many genomes of the same encoding, drawn at random beside it."""
 
 import random
+from collections.abc import Mapping
 
 from efn_compose.compose import Genome
-from efn_compose.evolve.genetic.breeding import draw
+from efn_compose.evolve.genetic.breeding import Known, draw
+from efn_compose.evolve.genetic.estimates import FitnessTable
+from efn_compose.evolve.genetic.finalists import finalists
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.journal.ledger import Purpose
 from efn_compose.evolve.journal.seeds import derive_seed
@@ -20,35 +23,33 @@ class Control:
 
     Args:
         loop: Space, journal and seed of the search.
-        parents: How many of the best a mean is taken of, as the search does.
     """
 
-    def __init__(self, loop: SearchLoop, parents: int) -> None:
-        self._loop, self._parents = loop, parents
+    def __init__(self, loop: SearchLoop) -> None:
+        self._loop = loop
         self._generator = random.Random(derive_seed(loop.seed, "control"))
-        #: By genome, luck of the seed removed; infinite after a failure.
-        self._losses: dict[Genome, float] = {}
+        self._table = FitnessTable()
 
-    def evaluate(self, count: int, generation: int, effect: float) -> None:
+    def evaluate(
+        self, count: int, generation: int, effect: float, donors: Mapping[Genome, float | None]
+    ) -> None:
         """Draw genomes and evaluate them under a generation's seed.
 
         Args:
             count: Newcomers of the search in this generation.
             generation: Its number.
             effect: Estimated luck of its seed.
+            donors: Losses of pure donors under that seed, which cost nothing more.
         """
         loop = self._loop
         pure = {loop.space.pure(number) for number in range(loop.space.donor_count)}
-        genomes = draw(loop.space, pure | set(self._losses), count, self._generator)
+        genomes = draw(loop.space, Known(pure, self._table), count, self._generator)
         tasks = [loop.task(genome, generation) for genome in genomes]
         names = [PHASE] * len(tasks)
         found = loop.ledger.evaluate(Purpose(PHASE, generation), tasks, loop.seat, names)
-        for genome, evaluation in zip(genomes, found, strict=True):
-            loss = evaluation.loss
-            self._losses[genome] = float("inf") if loss is None else loss - effect
+        losses = {genome: e.loss for genome, e in zip(genomes, found, strict=True)}
+        self._table.add_generation({**donors, **losses}, effect)
 
     def finalists(self, count: int) -> list[Genome]:
-        """Return what the genome space puts up of all genomes, best guess first."""
-        alive = [genome for genome, loss in self._losses.items() if loss < float("inf")]
-        ranked = sorted(alive, key=lambda genome: (self._losses[genome], genome))
-        return list(dict.fromkeys(self._loop.space.finalists(ranked, self._parents)))[:count]
+        """Return what to put up in the finals, best guess first."""
+        return finalists(self._loop.space, self._table, count)

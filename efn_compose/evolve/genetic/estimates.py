@@ -11,6 +11,7 @@ import statistics
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,20 @@ from efn_compose.evolve.genetic.packed_genomes import pack, unpack
 _LEAST_SIGNAL = 0.1
 #: Keeps a division by zero from being tried where its result is not used.
 _TINY = 1e-300
+
+
+class Look(NamedTuple):
+    """One evaluation.
+
+    Args:
+        genome: What was evaluated.
+        generation: Whose seed was used; its number, from 0.
+        loss: As it came, luck of the seed included.
+    """
+
+    genome: Genome
+    generation: int
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,9 @@ class FitnessTable:
         self._counts = array("d")
         #: Single runs of those that were run more than once, by their number.
         self._runs: dict[int, list[float]] = {}
+        #: Number of the genome, generation and loss of every evaluation.
+        self._looked_at, self._look_generations = array("L"), array("L")
+        self._look_losses = array("d")
         #: Estimated luck of each generation's seed, the first being 0.
         self.generation_effects: list[float] = []
 
@@ -106,7 +124,9 @@ class FitnessTable:
         """Return the number of genomes ever scored, failures included."""
         return len(self._genomes) + sum(packed not in self._numbers for packed in self._failed)
 
-    def add_generation(self, losses: dict[Genome, float | None]) -> None:
+    def add_generation(
+        self, losses: dict[Genome, float | None], effect: float | None = None
+    ) -> None:
         """Add the losses of one generation, all run under one seed; None is a failure.
 
         The generation's effect is how much worse the genomes that link it to earlier
@@ -116,14 +136,16 @@ class FitnessTable:
 
         Args:
             losses: By genome; genomes of earlier generations link this one to them.
+            effect: Of the generation, where it is known from elsewhere.
         """
         finite = {genome: loss for genome, loss in losses.items() if loss is not None}
         self._fail(set(losses) - set(finite))
-        believed = self.estimates(finite)
-        links = [loss - believed[g].shrunk for g, loss in finite.items() if g in believed]
-        effect = _mean(links) if links else 0.0
+        if effect is None:
+            believed = self.estimates(finite)
+            links = [loss - believed[g].shrunk for g, loss in finite.items() if g in believed]
+            effect = _mean(links) if links else 0.0
         self.generation_effects.append(effect)
-        self._add(finite, effect)
+        self._add(finite, len(self.generation_effects) - 1)
 
     def add_to_generation(self, number: int, losses: dict[Genome, float | None]) -> None:
         """Add late losses to a generation whose effect is already known.
@@ -134,12 +156,27 @@ class FitnessTable:
         """
         finite = {genome: loss for genome, loss in losses.items() if loss is not None}
         self._fail(set(losses) - set(finite))
-        self._add(finite, self.generation_effects[number])
+        self._add(finite, number)
 
-    def _add(self, losses: dict[Genome, float], effect: float) -> None:
+    def looks(self) -> list[Look]:
+        """Return all evaluations of genomes that never failed, in the order they came."""
+        genomes = [unpack(packed) for packed in self._genomes]
+        return [
+            Look(genomes[number], generation, loss)
+            for number, generation, loss in zip(
+                self._looked_at, self._look_generations, self._look_losses, strict=True
+            )
+            if self._counts[number]
+        ]
+
+    def _add(self, losses: dict[Genome, float], generation: int) -> None:
+        effect = self.generation_effects[generation]
         for genome, loss in losses.items():
             packed = pack(genome)
             number = self._numbers.setdefault(packed, len(self._numbers))
+            self._looked_at.append(number)
+            self._look_generations.append(generation)
+            self._look_losses.append(loss)
             if number == len(self._genomes):
                 self._genomes.append(packed)
                 self._means.append(loss - effect)

@@ -55,7 +55,8 @@ def search_generations(
         if generation == 0:
             sieve.learn(losses)
         if control is not None:
-            control.evaluate(fresh, generation, search.table.generation_effects[-1])
+            donors = {genome: losses[genome] for genome in search.pure if genome in losses}
+            control.evaluate(fresh, generation, search.table.generation_effects[-1], donors)
         loop.watcher.on_generation(generation, search.standing())
         loop.budget.believed(search.best(), loop.ledger.count)
         if not goes_on(loop, generation):

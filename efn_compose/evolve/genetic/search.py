@@ -2,12 +2,13 @@
 
 import math
 import random
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from efn_compose.compose import Genome, GenomeSpace
-from efn_compose.evolve.genetic.breeding import Breeder, draw
+from efn_compose.evolve.genetic.breeding import Breeder, Known, draw
 from efn_compose.evolve.genetic.estimates import FitnessTable
+from efn_compose.evolve.genetic.finalists import finalists
 from efn_compose.evolve.journal.watcher import Place, Standing
 
 
@@ -22,8 +23,8 @@ class Breeds(Protocol):
     def elites(self) -> int:
         """Best genomes run again in every generation."""
 
-    def breeder(self, space: GenomeSpace) -> Breeder:
-        """Return where newcomers of a genome space come from."""
+    def breeder(self, space: GenomeSpace, table: FitnessTable) -> Breeder:
+        """Return where newcomers of a genome space come from, given the table of all evaluations."""
 
 
 class GeneticSearch:
@@ -57,8 +58,8 @@ class GeneticSearch:
         seed: int,
         noise: tuple[float, int] = (0.0, 0),
     ) -> None:
-        self.space, self.settings, self.breeder = space, settings, settings.breeder(space)
-        self.table = FitnessTable(*noise)
+        self.space, self.settings, self.table = space, settings, FitnessTable(*noise)
+        self.breeder = settings.breeder(space, self.table)
         self.generation = 0
         self._generator = random.Random(seed)
         self.pure = [space.pure(donor) for donor in range(space.donor_count)]
@@ -111,12 +112,8 @@ class GeneticSearch:
         return min(alive, key=lambda genome: (found[genome].mean if genome in found else 0, genome))
 
     def finalists(self, count: int) -> list[Genome]:
-        """Return what the genome space puts up of all genomes, without pure donors, best guess first."""
-        population = self.settings.population
-        # As many as the largest mean of a space has, or as are wanted beside pure donors.
-        ranked = list(self.table.leaders(max(2 * population, count + len(self.pure))))
-        found = self.space.finalists(ranked, population)
-        return [genome for genome in dict.fromkeys(found) if genome not in self.pure][:count]
+        """Return what to put up in the finals, best guess first, without pure donors."""
+        return finalists(self.space, self.table, count)
 
     def standing(self) -> Standing:
         """Return how the search stands."""
@@ -141,13 +138,3 @@ class GeneticSearch:
         """Return all pure donors, then genomes with few switches of donor along depth."""
         missing = max(self.settings.population, len(self.pure)) - len(self.pure)
         return [*self.pure, *draw(self.space, set(self.pure), missing, self._generator)]
-
-
-class Known:
-    """Genomes that are not to be tried again, looked up where they are kept anyway."""
-
-    def __init__(self, *places: Container[Genome]) -> None:
-        self._places = places
-
-    def __contains__(self, genome: object) -> bool:
-        return any(genome in place for place in self._places)

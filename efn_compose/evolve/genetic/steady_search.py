@@ -11,8 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from efn_compose.compose import Genome, GenomeSpace
-from efn_compose.evolve.genetic.breeding import draw
-from efn_compose.evolve.genetic.search import Breeds, GeneticSearch, Known
+from efn_compose.evolve.genetic.breeding import Known, draw
+from efn_compose.evolve.genetic.search import Breeds, GeneticSearch
 
 #: Beliefs are formed anew after this share of new answers: rarely once there are many.
 _NEWS = 0.01

@@ -5,11 +5,12 @@ from typing import ClassVar
 
 from efn_compose.compose import GenomeSpace
 from efn_compose.evolve.genetic.breeding import Breeder, RandomBreeder
-from efn_compose.evolve.genetic.cma_search import CmaSearch, samples_of
 from efn_compose.evolve.genetic.control import Control
+from efn_compose.evolve.genetic.estimates import FitnessTable
 from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.operators import shares_of
 from efn_compose.evolve.genetic.search_loop import SearchLoop
+from efn_compose.evolve.genetic.shares.cma_search import CmaSearch, samples_of
 from efn_compose.evolve.kinds.composing import ComposingKind, Controlled, control_setting, found_by
 from efn_compose.evolve.kinds.kind import Found, Workplace
 
@@ -40,7 +41,7 @@ class Cma(Controlled, ComposingKind):
         known = donor_count if generation == 0 else self.elites + 1
         return samples_of(self) * (1 + self.control) + known
 
-    def breeder(self, space: GenomeSpace) -> Breeder:
+    def breeder(self, space: GenomeSpace, table: FitnessTable) -> Breeder:
         """Return where newcomers come from before anything is known; the distribution draws them."""
         return RandomBreeder()
 
@@ -52,6 +53,6 @@ class Cma(Controlled, ComposingKind):
         """
         space = shares_of(loop.space, self.share_setting)
         search = CmaSearch(space, self, loop.search_seed, loop.noise)
-        control = Control(loop, self.population) if self.control else None
+        control = Control(loop) if self.control else None
         search_generations(loop, self, search=search, control=control)
         return found_by(search, finalists, control)

@@ -8,19 +8,21 @@ from typing import Any, Literal, get_args
 
 from efn_compose.compose import GenomeSpace, Recipe, ShareGenomeSpace
 from efn_compose.compose.space import Granularity
-from efn_compose.evolve.genetic.breeding import Breeder, GeneticBreeder, MeanBreeder
+from efn_compose.evolve.genetic.breeding import Breeder, GeneticBreeder
 from efn_compose.evolve.genetic.control import Control
 from efn_compose.evolve.genetic.crossover.base import Crossover
+from efn_compose.evolve.genetic.estimates import FitnessTable
 from efn_compose.evolve.genetic.mutation.base import Mutation
 from efn_compose.evolve.genetic.rungs import KEEP
 from efn_compose.evolve.genetic.search import GeneticSearch
 from efn_compose.evolve.genetic.selection.base import Selection
+from efn_compose.evolve.genetic.shares.surrogate_breeding import SurrogateBreeder
 from efn_compose.evolve.kinds.kind import Found, SearchKind
 from efn_compose.settings.declare import When, setting
 
 #: Cheap looks that a search may ask for; `evolve/genetic/rungs.py` says what they are.
 Rung = Literal["probe", "quarter"]
-#: Where genes are choices. Shares are bred around their mean, without operators.
+#: Where genes are choices. Shares are drawn by a surrogate, without operators.
 _CHOICES = When(
     "search.granularity",
     tuple(g for g in get_args(Granularity) if g not in ShareGenomeSpace.granularities),
@@ -34,7 +36,7 @@ class ComposingKind(SearchKind):
     elites: int = setting(2, "best genomes that are run again in every generation", minimum=1)
 
     @abstractmethod
-    def breeder(self, space: GenomeSpace) -> Breeder:
+    def breeder(self, space: GenomeSpace, table: FitnessTable) -> Breeder:
         """Return where newcomers of a genome space come from."""
 
     @property
@@ -81,10 +83,10 @@ class BreedingKind(ComposingKind):
         read_when=_CHOICES,
     )
 
-    def breeder(self, space: GenomeSpace) -> Breeder:
+    def breeder(self, space: GenomeSpace, table: FitnessTable) -> Breeder:
         """Return where newcomers of a genome space come from."""
         if isinstance(space, ShareGenomeSpace):
-            return MeanBreeder()
+            return SurrogateBreeder(table)
         return GeneticBreeder(
             self.crossing(), Mutation.named(self.mutation), Selection.named(self.selection)
         )

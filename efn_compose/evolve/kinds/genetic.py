@@ -47,6 +47,6 @@ class Genetic(Controlled, BreedingKind):
 
     def search(self, loop: SearchLoop, workplace: Workplace, finalists: int) -> Found:
         """Run generations until their number or the budget is used up."""
-        control = Control(loop, self.population) if self.control else None
+        control = Control(loop) if self.control else None
         search = search_generations(loop, self, self.rungs, control=control)
         return found_by(search, finalists, control)

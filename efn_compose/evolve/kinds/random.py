@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from efn_compose.compose import GenomeSpace
 from efn_compose.evolve.genetic.breeding import Breeder, RandomBreeder
+from efn_compose.evolve.genetic.estimates import FitnessTable
 from efn_compose.evolve.genetic.generational import search_generations
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.kinds.composing import ComposingKind, Rung, found_by, rungs_setting
@@ -32,7 +33,7 @@ class Random(ComposingKind):
         """Rungs on which newcomers may be rejected."""
         return self.rungs
 
-    def breeder(self, space: GenomeSpace) -> Breeder:
+    def breeder(self, space: GenomeSpace, table: FitnessTable) -> Breeder:
         """Return where newcomers of a genome space come from."""
         return RandomBreeder()
 

@@ -15,8 +15,11 @@ from efn_compose.evolve.verdict.verdict import COMPOSED, CONTROL, Arm, give_verd
 KINDS = [
     (Genetic(population=6, generations=2, control=True), "block"),
     (Cma(population=8, generations=2, control=True), "stage_share"),
+    (Genetic(population=6, generations=2, control=True), "network_share"),
 ]
-each_kind = pytest.mark.parametrize(("kind", "granularity"), KINDS, ids=["genetic", "cma"])
+each_kind = pytest.mark.parametrize(
+    ("kind", "granularity"), KINDS, ids=["genetic", "cma", "shares"]
+)
 RELATIVES = [BASE, *DONORS[:2]]
 
 

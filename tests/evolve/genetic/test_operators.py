@@ -14,6 +14,7 @@ from efn_compose.evolve.genetic.breeding import GeneticBreeder
 from efn_compose.evolve.genetic.crossover.base import Crossover
 from efn_compose.evolve.genetic.crossover.two_point import TwoPoint
 from efn_compose.evolve.genetic.crossover.uniform_stages import UniformStages
+from efn_compose.evolve.genetic.estimates import FitnessTable
 from efn_compose.evolve.genetic.mutation.base import Mutation
 from efn_compose.evolve.genetic.mutation.fixed_rate import FixedRate
 from efn_compose.evolve.genetic.mutation.heavy_tailed import HeavyTailed
@@ -192,11 +193,11 @@ def test_children_are_new_and_distinct(crossover, mutation, selection):
 @pytest.mark.parametrize("kind", [Genetic, Steady])
 def test_operators_are_chosen_by_name(kind):
     breeder = kind(crossover="uniform_stages", mutation="fixed_rate", selection="ranking").breeder(
-        SPACE
+        SPACE, FitnessTable()
     )
     kinds = [type(part) for part in (breeder.crossover, breeder.mutation, breeder.selection)]
     assert kinds == [UniformStages, FixedRate, Ranking]
-    usual = kind().breeder(SPACE)
+    usual = kind().breeder(SPACE, FitnessTable())
     kinds = [type(part) for part in (usual.crossover, usual.mutation, usual.selection)]
     assert kinds == [TwoPoint, HeavyTailed, Tournament]
     assert type(kind(crossover="uniform_stages").crossing()) is UniformStages

@@ -12,7 +12,7 @@ from search_runs import lines_without_timing, run_search
 from efn_compose.compose import ShareGenomeSpace
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.genetic.breeding import draw
-from efn_compose.evolve.genetic.cma_search import CmaSearch
+from efn_compose.evolve.genetic.shares.cma_search import CmaSearch
 from efn_compose.evolve.kinds.cma import Cma
 from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.random import Random

@@ -1,0 +1,94 @@
+"""Newcomers of a search over shares: those of many that a model of all evaluations believes in."""
+
+import random
+from collections.abc import Container, Mapping
+
+import numpy as np
+
+from efn_compose.compose import Genome, GenomeSpace, ShareGenomeSpace
+from efn_compose.evolve.genetic.breeding import draw
+from efn_compose.evolve.genetic.estimates import FitnessTable
+from efn_compose.evolve.genetic.operators import shares_of
+from efn_compose.evolve.genetic.shares.surrogate import CAUTIONS, Surrogate
+
+#: Standard deviations around the minimum of a surrogate: of each share, and of all shares of a relative
+#: together. Of 0.15 and 0.25 the better on made-up losses (experiments/share_landscape.py).
+_SHARE_STEP, _LEVEL_STEP = 0.25, 0.1
+#: Genomes that a surrogate chooses newcomers from, at least in all, and for each newcomer; and the share
+#: of them around its minimum. The share is the better of 0.1, 0.5 and 1 there.
+_POOL, _POOL_PER_NEWCOMER, _NEAR = 200, 10, 0.1
+#: More evaluations than at the last fit, as a factor, that are worth another one.
+_REFIT = 1.1
+
+
+class SurrogateBreeder:
+    """Takes those of many drawn genomes that may be best, by a model of all evaluations so far.
+
+    Most are drawn as the first generation is, some around the model's minimum. Each newcomer is the
+    best of them all in losses drawn from the model (Thompson sampling: Russo et al. 2018,
+    arXiv:1707.02038): where the model is sure, newcomers are good, and elsewhere they teach it.
+
+    Args:
+        table: The evaluations.
+    """
+
+    needs_images = False
+
+    def __init__(self, table: FitnessTable) -> None:
+        self._table = table
+        self._surrogate: Surrogate | None = None
+        self._fitted = self._known = 0
+
+    def note(self, genome: Genome, solved: str) -> None:
+        """Take nothing."""
+
+    def children(
+        self,
+        losses: Mapping[Genome, float],
+        known: Container[Genome],
+        count: int,
+        space: GenomeSpace,
+        generator: random.Random,
+    ) -> list[Genome]:
+        """Return newcomers; see `Breeder`.
+
+        Raises:
+            ConfigError: Genes are not shares.
+        """
+        shares = shares_of(space, "A search by a surrogate")
+        surrogate = self._model(shares)
+        size = max(_POOL, _POOL_PER_NEWCOMER * count)
+        near = self._around(surrogate.minimum(CAUTIONS[0]), round(_NEAR * size), shares, generator)
+        pool = draw(space, known, size - len(near), generator)
+        pool = list(dict.fromkeys([*pool, *(genome for genome in near if genome not in known)]))
+        if not pool:
+            return []
+        points = np.array([shares.shares(genome) for genome in pool])
+        luck = np.random.default_rng(generator.getrandbits(64))
+        children: dict[Genome, None] = {}
+        for sample in surrogate.samples(points, min(count, len(pool)), luck):
+            order = np.argsort(sample, kind="stable")
+            children[next(pool[place] for place in order if pool[place] not in children)] = None
+        return list(children)
+
+    def _model(self, space: ShareGenomeSpace) -> Surrogate:
+        """Return the model of all evaluations; its scales are fitted anew after a tenth more of them."""
+        looks = self._table.looks()
+        if self._surrogate is None or len(looks) != self._known:
+            is_due = self._surrogate is None or len(looks) > _REFIT * self._fitted
+            scales = None if self._surrogate is None or is_due else self._surrogate.scales
+            self._surrogate, self._known = Surrogate.of(space, looks, scales), len(looks)
+            self._fitted = len(looks) if is_due else self._fitted
+        return self._surrogate
+
+    @staticmethod
+    def _around(
+        centre: np.ndarray, count: int, space: ShareGenomeSpace, generator: random.Random
+    ) -> list[Genome]:
+        """Return genomes around a centre (locus,)."""
+        drawn = []
+        for _ in range(count):
+            levels = [generator.gauss(0, _LEVEL_STEP) for _ in space.relatives]
+            own = [generator.gauss(0, _SHARE_STEP) for _ in centre]
+            drawn.append(space.nearest(centre + np.tile(levels, len(space.parts)) + own))
+        return drawn
