@@ -4,7 +4,7 @@ Purpose: 36 shares (nine stages of Lite0, four relatives). The best genome is a 
          five donors, stretched by 0.5 to 1.5, plus some distance in each stage. The loss of a genome is
          its mean squared distance to it. A generation has a common luck of 0.1; noise is each run's own.
 Command: python experiments/share_landscape.py
-Time:    a minute
+Time:    two minutes
 Result:  experiments/results/relatives.md, "Made-up losses"
 """
 
