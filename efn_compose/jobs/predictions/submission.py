@@ -129,13 +129,16 @@ def match_images(ids: Sequence[str], images: Sequence[str]) -> tuple[list[int], 
     found = [known.get(name, set()) for name in ids]
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     problems = []
-    for what, names in (
-        ("ids have no image", [n for n, places in zip(ids, found, strict=True) if not places]),
-        ("ids fit several images", [n for n, at in zip(ids, found, strict=True) if len(at) > 1]),
-        ("ids stand in several rows", repeated),
+    without = [name for name, places in zip(ids, found, strict=True) if not places]
+    unclear = [name for name, places in zip(ids, found, strict=True) if len(places) > 1]
+    for one, several, names in (
+        ("id has no image", "ids have no image", without),
+        ("id fits several images", "ids fit several images", unclear),
+        ("id stands in several rows", "ids stand in several rows", repeated),
     ):
         if names:
-            problems.append(f"- {len(names)} {what}, such as {', '.join(names[:_LISTED])}")
+            what, listed = one if len(names) == 1 else several, ", ".join(names[:_LISTED])
+            problems.append(f"- {len(names)} {what}, such as {listed}")
     if problems:
         problems.append(f"  images are called {', '.join(map(str, images[:2]))}, …")
     return [min(places, default=-1) for places in found], problems

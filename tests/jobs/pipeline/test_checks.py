@@ -197,7 +197,7 @@ def test_what_a_verb_would_refuse_later_is_refused_before_the_first_chapter(refu
         (["answer.ensemble.method=rank_mean"], "answer: ensemble.method = 'rank_mean'"),
         (["answer.stack.portfolio=none.toml"], "answer: none.toml: no portfolio there"),
         (["answer.stack.portfolio=default", "answer.stack.table=none.csv"], "answer: none.csv:"),
-        ([f"answer.ensemble.template={place}/template.csv"], "ids have no image, such as nobody"),
+        ([f"answer.ensemble.template={place}/template.csv"], "id has no image, such as nobody"),
         (["answer.ensemble.against=none"], "answer: none: no finished ensemble"),
         (["many.validation.file=none.csv"], "many: none.csv: no such file"),
         (["many.semi.method=noisy-student"], "many: semi.method = 'noisy-student'"),

@@ -215,8 +215,8 @@ def test_what_cannot_predict_is_named_before_anything_is_written(place, folds, s
     with pytest.raises(DataError) as caught:
         efn_compose.predict(folds, source, table, submission=tmp_path / "template.csv")
     for words in (
-        "1 ids have no image, such as ISIC_1",
-        "1 ids stand in several rows",
+        "1 id has no image, such as ISIC_1",
+        "1 id stands in several rows",
         "columns 9",
     ):
         assert words in str(caught.value)
