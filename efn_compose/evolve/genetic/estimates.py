@@ -158,6 +158,11 @@ class FitnessTable:
         self._fail(set(losses) - set(finite))
         self._add(finite, number)
 
+    @property
+    def look_count(self) -> int:
+        """Number of evaluations that did not fail."""
+        return len(self._look_losses)
+
     def looks(self) -> list[Look]:
         """Return all evaluations of genomes that never failed, in the order they came."""
         genomes = [unpack(packed) for packed in self._genomes]

@@ -140,7 +140,7 @@ class Surrogate:
         from scipy.optimize import minimize
 
         with _one_thread():
-            mean, _ = self._posterior(self._points * self._unit)
+            mean = self._alike(self._points, self._points) @ self._weights
             best = self._points[np.argsort(mean, kind="stable")]
             starts = [*best[:_STARTS], best[:_MEAN_OF].mean(axis=0)]
             bounds = [(LOWEST / self._unit, HIGHEST / self._unit)] * best.shape[1]
@@ -176,13 +176,10 @@ class Surrogate:
 
     def _covariance(self, scales: Scales) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the covariance of all evaluations, and its slopes along the logarithms of the scales."""
-        points = self._points
-        distances = _distances(points, points)
-        bend = scales.bend**2 * np.exp(-distances / (2 * scales.length**2))
-        slope = scales.slope**2 * points @ points.T
+        distances, bend, slope = _terms(scales, self._points, self._points)
         luck = scales.luck**2 * (self._generations[:, None] == self._generations[None])
-        noise = scales.noise**2 * np.eye(len(points))
-        whole = bend + slope + luck + noise + _LEVEL + _JITTER * np.eye(len(points))
+        noise = scales.noise**2 * np.eye(len(distances))
+        whole = bend + slope + luck + noise + _LEVEL + _JITTER * np.eye(len(distances))
         return whole, [
             bend * distances / scales.length**2,
             2 * bend,
@@ -200,10 +197,8 @@ class Surrogate:
 
     def _alike(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return the covariance of true losses at scaled points."""
-        scales = self.scales
-        distances = _distances(one, other)
-        bend = scales.bend**2 * np.exp(-distances / (2 * scales.length**2))
-        alike: np.ndarray = bend + scales.slope**2 * one @ other.T + _LEVEL
+        _, bend, slope = _terms(self.scales, one, other)
+        alike: np.ndarray = bend + slope + _LEVEL
         return alike
 
     def _cautious(self, point: np.ndarray, caution: float) -> tuple[float, np.ndarray]:
@@ -230,12 +225,15 @@ def _nearest_to_best(points: np.ndarray, losses: np.ndarray) -> np.ndarray:
     return np.sort(np.argsort(distances, kind="stable")[:_MOST])
 
 
-def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the squared distances (one, other) of points (point, locus)."""
+def _terms(
+    scales: Scales, one: np.ndarray, other: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return squared distances of points (point, locus), and the covariances of bend and of slope."""
     from scipy.spatial.distance import cdist
 
-    squares: np.ndarray = cdist(one, other, "sqeuclidean")
-    return squares
+    distances = cdist(one, other, "sqeuclidean")
+    bend = scales.bend**2 * np.exp(-distances / (2 * scales.length**2))
+    return distances, bend, scales.slope**2 * one @ other.T
 
 
 def _one_thread() -> AbstractContextManager[object]:

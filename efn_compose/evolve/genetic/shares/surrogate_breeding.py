@@ -74,13 +74,15 @@ class SurrogateBreeder:
 
     def _model(self, space: ShareGenomeSpace) -> Surrogate:
         """Return the model of all evaluations; its scales are fitted anew after a tenth more of them."""
-        looks = self._table.looks()
-        if self._surrogate is None or len(looks) != self._known:
-            is_due = self._surrogate is None or len(looks) > _REFIT * self._fitted
-            scales = None if self._surrogate is None or is_due else self._surrogate.scales
-            self._surrogate, self._known = Surrogate.of(space, looks, scales), len(looks)
-            self._fitted = len(looks) if is_due else self._fitted
-        return self._surrogate
+        count, model = self._table.look_count, self._surrogate
+        if model is not None and count == self._known:
+            return model
+        scales = None if model is None or count > _REFIT * self._fitted else model.scales
+        if scales is None:
+            self._fitted = count
+        model = Surrogate.of(space, self._table.looks(), scales)
+        self._surrogate, self._known = model, count
+        return model
 
     @staticmethod
     def _around(

@@ -60,11 +60,9 @@ def start_ray(options: ExecutorOptions) -> bool:
         raise
     except Exception as error:  # of a start that takes too long, Ray raises no class of its own
         where = options.address or "this machine"
-        busy, address = (
-            "try again when the machine is less busy",
-            "check the address with 'ray status'",
-        )
-        advice = address if options.address else busy
+        advice = "try again when the machine is less busy"
+        if options.address:
+            advice = "check the address with 'ray status'"
         raise RunError(
             f"Ray cannot be started or reached on {where}: {str(error).rstrip('.')}. "
             f"Try --set executor.kind=serial, or {advice}."
