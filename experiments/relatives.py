@@ -39,11 +39,12 @@ from relatives_data import (
 )
 from relatives_tables import is_search, summary
 from relatives_unlabelled import unlabelled_relatives
-from searching import Answers, InProcess, search
+from searching import Answers, InProcess, Searched, search
 
 from efn_compose.assess.metrics import scores
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.compose.averaging import Tensors
+from efn_compose.compose.space import Granularity
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
@@ -223,22 +224,29 @@ def ratatouille(bench: Bench) -> Made:
     return Made(uniform_soup(members).tensors, epochs * len(members))
 
 
-def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Callable:
-    """Return an arm: a search with its finals."""
+def run_search(
+    bench: Bench, executor: InProcess, kind: type[SearchKind], granularity: Granularity
+) -> Searched:
+    """Run a search with its finals."""
+    return search(
+        executor,
+        bench.data,
+        bench.given,
+        DonorOptions(absorb="body", ancestor=bench.given[0].name),
+        kind(population=POPULATION, generations=GENERATIONS),
+        granularity,
+        FINALS,
+        bench.fitness,
+        bench.seed,
+    )
+
+
+def searched(kind: type[SearchKind], granularity: Granularity) -> Callable[[Bench], Made]:
+    """Return an arm: what a search found in its finals."""
 
     def arm(bench: Bench) -> Made:
         executor = InProcess(bench.evaluator, bench.answers)
-        run = search(
-            executor,
-            bench.data,
-            bench.given,
-            DonorOptions(absorb="body", ancestor=bench.given[0].name),
-            kind(**{"population": POPULATION, "generations": GENERATIONS, **settings}),
-            granularity,
-            FINALS,
-            bench.fitness,
-            bench.seed,
-        )
+        run = run_search(bench, executor, kind, granularity)
         result, lines = run.result, run.rows
         # What the search found, whether or not the verdict wrote it.
         tested = [line for line in lines if line.get("phase") == "test"]
@@ -265,11 +273,37 @@ def searched(kind: type[SearchKind], granularity: str, **settings: object) -> Ca
     return arm
 
 
+def best_draw(bench: Bench) -> Made:
+    """The best of random draws over shares, as in a textbook: without a surrogate.
+
+    Draws and their evaluations are those of the random search; the best few are evaluated again.
+    """
+    executor = InProcess(bench.evaluator, bench.answers)
+    run = run_search(bench, executor, Random, "network_share")
+    space, tensors = run.seat.space, run.seat.donors
+    pure = {space.pure(number) for number in range(space.donor_count)}
+    looks = [row for row in run.rows if row.get("phase") == "search" and row["scores"]]
+    looks.sort(key=lambda row: row["scores"]["validation"]["loss"])
+    genomes = dict.fromkeys(tuple(row["recipe"]["values"]) for row in looks)
+    best = [genome for genome in genomes if genome not in pure][: FINALS.finalists]
+    made = [Recipe.genome(genome).compose(space, tensors) for genome in best]
+    losses = [bench.validation_loss(composed) for composed in made]
+    chosen = int(np.argmin(losses))
+    note = {
+        "genes": best[chosen],
+        "losses": np.round(losses, 4).tolist(),
+        "evaluations": len(looks),
+    }
+    epochs = (len(looks) + CHOICE_SEEDS * len(best)) * bench.fitness.epochs
+    return Made(made[chosen], epochs, note, saved=executor.saved)
+
+
 ARMS: Mapping[str, Callable[[Bench], Made]] = {
     "ancestor": ancestor_alone,
     "best relative": best_relative,
     "uniform soup": uniform,
     "random search, network shares": searched(Random, "network_share"),
+    "random search, network shares, no surrogate": best_draw,
     "CMA-ES, network shares": searched(Cma, "network_share"),
     "genetic search, network shares": searched(Genetic, "network_share"),
     "random search, stage shares": searched(Random, "stage_share"),

@@ -68,9 +68,7 @@ def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for arm in filter(is_search, arms):
-        encoding = arm.split(", ")[1]
-        control = f"random search, {encoding}"
-        for other in (*AGAINST, *((control,) if arm != control else ())):
+        for other in (*AGAINST, *_controls(arm)):
             keys = sorted(_keys(rows, arm) & _keys(rows, other))
             if not keys:
                 continue
@@ -117,10 +115,15 @@ def _compared(arms: Sequence[str]) -> list[tuple[str, str]]:
     """Return the pairs of arms whose difference is shown, target by target."""
     found = [("best relative", "ancestor"), ("uniform soup", "ancestor")]
     for arm in filter(is_search, arms):
-        control = f"random search, {arm.split(', ')[1]}"
-        found += [(arm, "ancestor"), (arm, "best relative")]
-        found += [(arm, control)] if arm != control else []
+        found += [(arm, other) for other in ("ancestor", "best relative", *_controls(arm))]
     return found
+
+
+def _controls(arm: str) -> list[str]:
+    """Return the random searches of the same encoding: as it is, and without a surrogate."""
+    control = f"random search, {arm.split(', ')[1]}"
+    found = [control, f"{control}, no surrogate"]
+    return [] if arm == found[1] else [other for other in found if other != arm]
 
 
 def _found(
