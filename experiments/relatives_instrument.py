@@ -44,6 +44,7 @@ FEWEST = 8
 WAYS: Sequence[tuple[str, int, float]] = (
     ("constant", 1, 3e-4), ("constant", 1, 1e-3), ("constant", 1, 3e-3), ("cosine", 1, 1e-3),
     ("cosine", 1, 3e-3), ("cosine", 2, 1e-3), ("cosine", 2, 3e-3), ("cosine", 4, 1e-3),
+    ("constant", 3, 1e-3),
 )  # fmt: skip
 WAY_SEEDS = (11, 12)
 #: The fine-tuning that is to be foretold.
@@ -63,31 +64,55 @@ def reached(
 
 
 def scored(
-    workers: Mapping[str, Evaluator], rate: float, tensors: Sequence[Tensors], genome: Genome
+    workers: Mapping[str, Evaluator],
+    rate: float,
+    tensors: Sequence[Tensors],
+    genome: Genome,
+    known: Mapping[str, object],
 ) -> dict[str, object]:
-    """Return what all ways and the fine-tuning say of a genome."""
+    """Return what the ways that are not known yet, and the fine-tuning, say of a genome."""
     space = genome_space(workers["cosine"].setup.spec, len(tensors), "stage_share")
     composed = dict(Recipe("genome", genome).compose(space, tensors))
     worker = workers["cosine"]
     worker.sit(Seat(space, tensors))
-    begun = time.process_time()
-    probe = EvaluationTask(Recipe.genome(genome), 1, 0.0, ("validation",), probe=True)
-    found = probe.run(worker).scores["validation"]
-    row: dict[str, object] = {"probe": {name: found[name] for name in PROBES}}
-    seconds = {"probe": time.process_time() - begun}
+    row: dict[str, object] = {}
+    seconds = {}
+    if "probe" not in known:
+        begun = time.process_time()
+        probe = EvaluationTask(Recipe.genome(genome), 1, 0.0, ("validation",), probe=True)
+        found = probe.run(worker).scores["validation"]
+        row["probe"] = {name: found[name] for name in PROBES}
+        seconds["probe"] = time.process_time() - begun
     for course, epochs, highest in WAYS:
-        begun, name = time.process_time(), way_name(course, epochs, highest)
+        if (name := way_name(course, epochs, highest)) in known:
+            continue
+        begun = time.process_time()
         row[name] = [
             reached(workers[course], composed, seed, epochs, highest / rate, "validation")
             for seed in WAY_SEEDS
         ]
         seconds[name] = (time.process_time() - begun) / len(WAY_SEEDS)
-    course, epochs, highest = TRUTH
-    row["truth"] = [
-        reached(workers[course], composed, seed, epochs, highest / rate, "test")
-        for seed in TRUTH_SEEDS
-    ]
+    if "truth" not in known:
+        course, epochs, highest = TRUTH
+        row["truth"] = [
+            reached(workers[course], composed, seed, epochs, highest / rate, "test")
+            for seed in TRUTH_SEEDS
+        ]
     return row | {"seconds": {name: round(spent, 2) for name, spent in seconds.items()}}
+
+
+def is_whole(row: Mapping) -> bool:
+    """Return whether a line has all ways and the fine-tuning."""
+    return {"truth", "probe", *(way_name(*way) for way in WAYS)} <= set(row)
+
+
+def merged(rows: Sequence[Mapping]) -> list[dict]:
+    """Return one line per target, number of labels and genome; later lines add ways to earlier ones."""
+    found: dict[tuple, dict] = {}
+    for row in rows:
+        known = found.setdefault((row["target"], row["labels"], row["genome"]), {})
+        known |= {**row, "seconds": known.get("seconds", {}) | row["seconds"]}
+    return list(found.values())
 
 
 def way_name(course: str, epochs: int, rate: float) -> str:
@@ -97,7 +122,7 @@ def way_name(course: str, epochs: int, rate: float) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Score everything that the journal has not."""
-    done = {(row["target"], row["labels"], row["genome"]) for row in measured(JOURNAL)}
+    done = {(row["target"], row["labels"], row["genome"]): row for row in merged(measured(JOURNAL))}
     made, base, rate = relatives(options.folder), ancestor(), 1e-3
     makers = {
         course: traced(base, FitnessOptions(learning_rate=rate, schedule=course))
@@ -115,17 +140,18 @@ def run(options: argparse.Namespace) -> None:
         genomes = {donor.name: space.pure(number) for number, donor in enumerate(given)}
         genomes |= {f"drawn {n}": space.draw(generator) for n in range(COMPOSITIONS)}
         for name, genome in genomes.items():
-            if (target, options.labels, name) in done:
+            known = done.get((target, options.labels, name), {})
+            if is_whole(known):
                 continue
             row = {
                 "target": target,
                 "labels": options.labels,
                 "genome": name,
-                **scored(workers, rate, tensors, genome),
+                **scored(workers, rate, tensors, genome, known),
             }
             with JOURNAL.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-            print(target, name, row["truth"], flush=True)
+            print(target, name, *row, flush=True)
 
 
 #: By target and number of labels, the lines and the fine-tuned loss of each.
@@ -134,6 +160,7 @@ Found = Mapping[str, tuple[Sequence[Mapping], Sequence[float]]]
 
 def summary(rows: Sequence[Mapping]) -> None:
     """Write how each way ranks against the fine-tuning, and what it would choose."""
+    rows = [row for row in rows if is_whole(row)]
     found: dict[str, tuple[Sequence[Mapping], Sequence[float]]] = {}
     settings = sorted({(TARGETS.index(row["target"]), row["labels"]) for row in rows})
     for number, labels in settings:
@@ -222,7 +249,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.summary:
         run(options)
-    summary(measured(JOURNAL))
+    summary(merged(measured(JOURNAL)))
 
 
 if __name__ == "__main__":
