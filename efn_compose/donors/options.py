@@ -46,5 +46,7 @@ class DonorOptions:
     ancestor: str = setting(
         "",
         "name of the donor that all others descend from; empty: the donor nearest to all others",
-        read_when=When("search.granularity", ("network_share", "stage_share", "block_share")),
+        read_when=When(
+            "search.granularity", ("auto", "network_share", "stage_share", "block_share")
+        ),
     )

@@ -25,7 +25,7 @@ Rung = Literal["probe", "quarter"]
 #: Where genes are choices. Shares are drawn by a surrogate, without operators.
 _CHOICES = When(
     "search.granularity",
-    tuple(g for g in get_args(Granularity) if g not in ShareGenomeSpace.granularities),
+    ("auto", *(g for g in get_args(Granularity) if g not in ShareGenomeSpace.granularities)),
 )
 
 

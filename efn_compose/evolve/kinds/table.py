@@ -1,8 +1,10 @@
 """The kinds of search there are, one row each, and `[search]`, which chooses between them."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from efn_compose.compose.space import Granularity
+from efn_compose.errors import ConfigError
 from efn_compose.evolve.kinds.cma import Cma
 from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.halving import Halving
@@ -48,7 +50,21 @@ class SearchOptions:
         "trains on; lamarck: trained candidates become donors",
         choices=tuple(KINDS),
     )
-    granularity: Granularity = setting(
-        "block",
-        "part of the network that one gene moves; shares: how far that part goes towards a relative",
+    granularity: Literal["auto", Granularity] = setting(
+        "auto",
+        "part of the network that one gene moves; shares: how far that part goes towards a relative; "
+        "auto: network_share for three donors or more of one lineage, otherwise block",
     )
+
+    @property
+    def part(self) -> Granularity:
+        """The part of the network that one gene moves.
+
+        Raises:
+            ConfigError: It follows from donors that are not known yet.
+        """
+        if self.granularity == "auto":
+            raise ConfigError(
+                "search.granularity = 'auto' is decided once donors are loaded. Received no donors."
+            )
+        return self.granularity

@@ -76,7 +76,7 @@ def find_batch_size(prepared: Prepared) -> BatchSize:
     from efn_compose.evolve.workers.tasks import BatchSizeTask
 
     most = max(1, len(prepared.data.train_labels) // LEAST_STEPS)
-    granularity = prepared.config.search.granularity
+    granularity = prepared.config.search.part
     space = genome_space(prepared.donors[0].spec, len(prepared.donors), granularity)
     seat = Seat(space, [donor.tensors for donor in prepared.donors])
     executor = start_workers(prepared)

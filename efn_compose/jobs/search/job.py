@@ -127,7 +127,7 @@ def _run(
                 options=config.donors,
                 data_fingerprint=prepared.data.fingerprint,
                 kind=config.kind,
-                granularity=config.search.granularity,
+                granularity=config.search.part,
                 finals=config.finals,
                 fitness=config.fitness,
                 seed=config.run.seed,

@@ -26,7 +26,7 @@ from efn_compose.errors import (
 )
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
-from efn_compose.jobs.search.relatives import relatives_note, require_relatives
+from efn_compose.jobs.search.relatives import require_relatives, with_granularity
 from efn_compose.jobs.search.short_evaluations import evaluation_note
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
@@ -85,6 +85,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     for donor in donors:
         donor.refuse_parts("a search")
     check_settings(config)
+    config, relatives_note = with_granularity(config, donors)
     if config.search.granularity == "filter" and config.donors.align == "never":
         _require_one_basis(donors)
     if config.search.granularity in ShareGenomeSpace.granularities:
@@ -98,7 +99,7 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     data = load_data(config.data, config.run.seed, table=table, holding=config.executor.holding)
     notes = (
         *notes,
-        relatives_note(config, donors),
+        relatives_note,
         evaluation_note(config, len(data.train_labels)),
     )
     data = dataclasses.replace(data, notes=(*data.notes, *filter(None, notes)))
@@ -130,7 +131,7 @@ def check_settings(config: RunConfig) -> None:
                 f"no ancestor among the donors. Received search.granularity = {granularity!r}; choose "
                 "a search over compositions, such as --set search.kind=genetic, or another granularity."
             )
-    elif config.kind.share_setting:
+    elif config.kind.share_setting and granularity != "auto":
         raise ConfigError(
             f"{config.kind.share_setting} moves shares. Received search.granularity = "
             f"{granularity!r}; set it to one of {', '.join(ShareGenomeSpace.granularities)}."

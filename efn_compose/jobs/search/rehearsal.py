@@ -59,7 +59,7 @@ def measure_noise(
         note(batch_note)
     config = prepared.config
     donors = list(prepared.donors[:1])
-    space = genome_space(donors[0].spec, 1, config.search.granularity)
+    space = genome_space(donors[0].spec, 1, config.search.part)
     recipe = Recipe.genome(space.pure(0))
     tasks = [
         EvaluationTask(recipe, derive_seed(config.run.seed, "noise", number), config.fitness.epochs)
@@ -107,11 +107,11 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     prepared, batch_note = with_batch_size(prepared)
     config = prepared.config
     donor_count = len(prepared.donors) * (1 + config.donors.siblings)
-    space = genome_space(prepared.donors[0].spec, donor_count, config.search.granularity)
+    space = genome_space(prepared.donors[0].spec, donor_count, config.search.part)
     began = time.perf_counter()
     executor = start_workers(prepared)
     try:
-        first = genome_space(space.spec, len(prepared.donors), config.search.granularity)
+        first = genome_space(space.spec, len(prepared.donors), config.search.part)
         seat = Seat(first, [donor.tensors for donor in prepared.donors])
         task = EvaluationTask(Recipe.genome(first.pure(0)), 1, config.fitness.epochs)
         pace = _measure_pace(executor, task, seat, began, note)

@@ -17,7 +17,6 @@ from efn_compose.errors import (
     AmbiguousCheckpointError,
     ConfigError,
     DataError,
-    IncompatibleDonorsError,
     ResumeMismatchError,
 )
 from efn_compose.evolve.kinds.table import SearchOptions
@@ -98,7 +97,9 @@ def test_two_files_and_images_need_no_configuration_file(tmp_path, monkeypatch):
     assert scalings == {PREPROCESSINGS["imagenet"]}  # folded, as the page of questions says
     assert "preprocessing" in prepared.donors[1].provenance["harmonised"]
     assert (prepared.config.budget.hours, str(prepared.folder)) == (2, "runs/mine")
-    assert prepared.config.search == SearchOptions()  # the defaults, not the quickstart's
+    assert prepared.config.search == SearchOptions(
+        granularity="block"
+    )  # the defaults, not the quickstart's
 
 
 def test_the_quickstart_is_there_for_a_run_without_a_configuration():
@@ -168,49 +169,6 @@ def test_a_question_about_a_donor_says_which_verb_has_the_options_that_answer_it
         load_entry(str(tmp_path / "m.pth"))
     assert "--arch" in str(caught.value)
     assert f"efn-compose convert {tmp_path / 'm.pth'} OPTION -o FILE.h5" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("kind", "overrides", "error", "words"),
-    [
-        ("cma", [], IncompatibleDonorsError, r"2 lineages:\n  - 'donor1'\n  - 'donor2'"),
-        (
-            "genetic",
-            ["donors.ancestor=nobody"],
-            ConfigError,
-            "'nobody' names no donor. Allowed: donor1",
-        ),
-        ("halving", [], ConfigError, "'halving' makes donors of trained candidates"),
-    ],
-)
-def test_a_search_over_shares_refuses_donors_without_an_ancestor(
-    tmp_path, kind, overrides, error, words
-):
-    config = write_nano_experiment(tmp_path, kind=kind)
-    with pytest.raises(error, match=words):
-        prepare(config, ["search.granularity=block_share", *overrides])
-
-
-@pytest.mark.parametrize(
-    ("kind", "overrides", "is_said"),
-    [
-        ("genetic", [], True),
-        ("random", ["search.granularity=stage"], True),
-        ("genetic", ["search.granularity=stage_share"], False),
-        ("halving", [], False),
-    ],
-)
-def test_donors_of_one_lineage_are_told_of_shares(tmp_path, kind, overrides, is_said):
-    config = write_nano_experiment(tmp_path, kind=kind)
-    assert "lineage" not in " ".join(prepare(config, overrides[:0]).data.notes), (
-        "these are strangers"
-    )
-    first = random_donor(TINY, 1, name="donor1", classes=None)
-    near = {name: values + np.float32(1e-3) for name, values in first.tensors.items()}
-    first.replace(tensors=near).save(config.parent / "donor2.h5")
-    said = " ".join(prepare(config, overrides).data.notes)
-    assert ("search.granularity=network_share" in said) is is_said
-    assert ("All 2 donors are of one lineage" in said) is is_said
 
 
 @pytest.mark.parametrize("kind", ["genetic", "halving", "lamarck"])
