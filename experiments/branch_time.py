@@ -34,7 +34,7 @@ def timed(donors: Any, data: Any, branches: int, workers: int, optimizer: str) -
     from efn_compose.evolve.workers.evaluator import WorkerSetup
     from efn_compose.evolve.workers.executors.ray_executor import RayExecutor
 
-    fitness, generations = FitnessOptions(), EPOCHS // branches
+    fitness, generations = FitnessOptions(epochs=1.0), EPOCHS // branches
     setup = WorkerSetup(donors[0].spec, donors[0].conventions, fitness)
     executor = RayExecutor(setup, data, ExecutorOptions(workers=workers))
     try:

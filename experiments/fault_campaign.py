@@ -120,7 +120,7 @@ def drive(folder: Path, mode: str, size: Size, address: str) -> None:
                 kind=KINDS[mode](population=size.population, generations=size.generations),
                 granularity="block",
                 finals=FinalsOptions(),
-                fitness=FitnessOptions(),
+                fitness=FitnessOptions(epochs=1.0),
                 seed=1,
                 executor=executor,
                 journal=run_folder.journal,

@@ -102,7 +102,7 @@ class Bench:
     @property
     def fitness(self) -> FitnessOptions:
         """What an evaluation does."""
-        return replace(FITNESS, epochs=FITNESS.epochs * self.stretch)
+        return replace(FITNESS, epochs=FITNESS.passes * self.stretch)
 
     @cached_property
     def donors(self) -> list[Donor]:
@@ -114,7 +114,7 @@ class Bench:
         tensors: Tensors,
         seed: int,
         part: str,
-        epochs: float = FITNESS.epochs,
+        epochs: float = FITNESS.passes,
         rate: float = FITNESS.learning_rate,
     ) -> Mapping[str, float]:
         """Return the scores on a part after some epochs of `LABELS` images at a highest rate."""
@@ -174,7 +174,7 @@ def best_relative(bench: Bench) -> Made:
     best = int(np.argmin(losses))
     names = [donor.name for donor in bench.donors]
     note = dict(zip(names, np.round(losses, 4).tolist(), strict=True)) | {"chosen": names[best]}
-    spent = CHOICE_SEEDS * bench.fitness.epochs * len(losses)
+    spent = CHOICE_SEEDS * bench.fitness.passes * len(losses)
     return Made(bench.donors[best].tensors, spent, note, names[best])
 
 
@@ -188,7 +188,7 @@ def greedy(bench: Bench) -> Made:
     found = greedy_soup(bench.donors, lambda donor: -bench.validation_loss(donor.tensors))
     members = [bench.donors[number].name for number in found.members]
     return Made(
-        found.donor.tensors, CHOICE_SEEDS * bench.fitness.epochs * found.evaluations, members
+        found.donor.tensors, CHOICE_SEEDS * bench.fitness.passes * found.evaluations, members
     )
 
 
@@ -210,7 +210,7 @@ def learned(bench: Bench) -> Made:
 
 def ratatouille(bench: Bench) -> Made:
     """Fine-tunings of all donors on the target, averaged (Ramé et al. 2023, arXiv:2212.10445)."""
-    epochs = round(bench.fitness.epochs * POPULATION * (GENERATIONS + 1)) // len(bench.donors)
+    epochs = round(bench.fitness.passes * POPULATION * (GENERATIONS + 1)) // len(bench.donors)
     space = genome_space(bench.given[0].spec, len(bench.donors), "block")
     bench.evaluator.sit(Seat(space, [donor.tensors for donor in bench.donors]))
     members = []
@@ -294,7 +294,7 @@ def best_draw(bench: Bench) -> Made:
         "losses": np.round(losses, 4).tolist(),
         "evaluations": len(looks),
     }
-    epochs = (len(looks) + CHOICE_SEEDS * len(best)) * bench.fitness.epochs
+    epochs = (len(looks) + CHOICE_SEEDS * len(best)) * bench.fitness.passes
     return Made(made[chosen], epochs, note, saved=executor.saved)
 
 

@@ -220,7 +220,7 @@ def _search(
             bench.seed,
         )
     verdict = sum(r["epochs"] for r in found.rows if r["phase"] in ("final", "test"))
-    verdict += PICTURES * fitness.epochs
+    verdict += PICTURES * fitness.passes
     note = {"written": found.result.verdict.winner, "evaluations": len(found.rows)}
     weights = copy.deepcopy(dict(found.result.weights))
     return Start([weights], executor.epochs - verdict, note, verdict)

@@ -27,6 +27,7 @@ class Kitchen:
     weights: tuple[float, ...] = ()
     limit: int | None = None
     note: Optional[str] = None  # noqa: UP045
+    timer: float | Literal["auto"] = field(default="auto", metadata={"minimum": 0.0})
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def test_a_file_overrides_defaults_and_set_overrides_the_file(tmp_path):
         ("kitchen.weights=1,2.5", "weights", (1.0, 2.5)),
         ("kitchen.limit=none", "limit", None),
         ("kitchen.limit=3", "limit", 3),
+        ("kitchen.timer=auto", "timer", "auto"),
+        ("kitchen.timer=3", "timer", 3.0),
     ],
 )
 def test_overrides_are_read_in_the_type_of_the_setting(override, key, expected):
@@ -116,6 +119,12 @@ def test_overrides_are_read_in_the_type_of_the_setting(override, key, expected):
         ('[kitchen]\nspices = "salt"', "kitchen.spices: allowed a list, each item a text"),
         ('[kitchen]\nspices = ["a", 2]', 'Received: ["a", 2].'),
         ('[kitchen]\nlimit = "many"', 'kitchen.limit: allowed a whole number, or "none".'),
+        (
+            '[kitchen]\ntimer = "soon"',
+            'kitchen.timer: allowed a number, 0.0 or more, or "auto". Received: "soon".',
+        ),
+        ("[kitchen]\ntimer = -1", 'allowed a number, 0.0 or more, or "auto". Received: -1.'),
+        ('[kitchen]\ntimer = "none"', 'Received: "none".'),
         ("[kitchen]\ncook = 1979-05-27", "Received: datetime.date(1979, 5, 27)."),
         ("[kitchen.burners]\nx = 1", "kitchen.burners: allowed a whole number"),
     ],
@@ -191,6 +200,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
         weights=st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=3).map(tuple),
         limit=st.none() | st.integers(-(2**62), 2**62),
         note=st.none() | TEXTS.filter(lambda text: text != "none"),
+        timer=st.just("auto") | st.floats(0, allow_infinity=False),
     ),
     with_help=st.booleans(),
 )

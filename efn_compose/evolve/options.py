@@ -49,7 +49,7 @@ class FitnessOptions:
     """`[fitness]`: what one evaluation does with a set of weights.
 
     Args:
-        epochs: Passes over the training images.
+        epochs: Passes over the training images; "auto" is decided once their number is known.
         batch_size: Images per step; 0 finds the largest that fits, once.
         learning_rate: Of Adam.
         schedule: Of the rate over the epoch.
@@ -59,7 +59,12 @@ class FitnessOptions:
         refit: Before the epoch, fit the project convolutions of mixed blocks to their host's outputs.
     """
 
-    epochs: float = setting(1.0, "passes over the training images in one evaluation", minimum=0.0)
+    epochs: float | Literal["auto"] = setting(
+        "auto",
+        "passes over the training images in one evaluation; auto: one, and more where so few images "
+        "leave the weights nearly where they began",
+        minimum=0.0,
+    )
     batch_size: int = setting(
         32, "images per step; 0: the largest number that fits, measured once", minimum=0
     )
@@ -79,6 +84,20 @@ class FitnessOptions:
             'search.kind = "genetic", "steady", "random", "cma" or "halving"',
         ),
     )
+
+    @property
+    def passes(self) -> float:
+        """Passes over the training images in one evaluation.
+
+        Raises:
+            ConfigError: They follow from images that are not known yet.
+        """
+        if self.epochs == "auto":
+            raise ConfigError(
+                "fitness.epochs = 'auto' is decided once images are loaded. Received no images; set a "
+                "number."
+            )
+        return self.epochs
 
 
 @dataclass(frozen=True)

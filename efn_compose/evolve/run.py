@@ -188,7 +188,7 @@ class EvolutionRun:
         weights = self._timed("finish", lambda: self._finish(finals.winner))
         predictions = self._timed(
             "predictions",
-            lambda: predict_test(finals, self._fitness.epochs, self._executor, self.seat),
+            lambda: predict_test(finals, self._fitness.passes, self._executor, self.seat),
         )
         return RunResult(
             donors=tuple(self.donors),
@@ -216,7 +216,7 @@ class EvolutionRun:
             EvaluationTask(
                 Recipe.genome(self.space.pure(n)),
                 derive_seed(self._seed, "noise", repeat),
-                self._fitness.epochs,
+                self._fitness.passes,
             )
             for n in numbers
             for repeat in range(repeats)
@@ -280,7 +280,7 @@ class EvolutionRun:
             generations=self._kind.generations,
             size=lambda generation: self._kind.size(generation, count),
             ending=lambda last: self._kind.ending(self._finals_options, last, count).evaluations,
-            epochs=self._fitness.epochs,
+            epochs=self._fitness.passes,
             seed=self._seed,
             noise=noise.of_comparison,
             ledger=self._ledger,
@@ -341,7 +341,7 @@ class EvolutionRun:
         finals = Finals(
             seat=self.seat,
             donor_names=[donor.name for donor in self.donors[: self._contestants]],
-            epochs=self._fitness.epochs,
+            epochs=self._fitness.passes,
             seed=self._seed,
             seeds=self._finals_options.final_seeds,
             ledger=self._ledger,

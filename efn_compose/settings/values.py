@@ -33,10 +33,11 @@ def fit(kind: object, value: object) -> tuple[Any, bool]:
     """Return a value in a setting's type, and whether it is of that type."""
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
-        inner = [item for item in typing.get_args(kind) if item is not types.NoneType]
-        if value is None or value == NONE_WORD:
+        members = typing.get_args(kind)
+        if types.NoneType in members and (value is None or value == NONE_WORD):
             return None, True
-        return fit(inner[0], value)
+        found = [fit(member, value) for member in members if member is not types.NoneType]
+        return next((answer for answer in found if answer[1]), (value, False))
     if origin is typing.Literal:
         # By type too: True == 1, but is not the same setting.
         choices = typing.get_args(kind)
@@ -57,8 +58,10 @@ def describe(kind: Any, bounds: Mapping[str, Any]) -> str:
     if kind is str and "choices" in bounds:
         return ", ".join(map(show, bounds["choices"]))
     if origin in (typing.Union, types.UnionType):
-        inner = next(item for item in typing.get_args(kind) if item is not types.NoneType)
-        return f'{describe(inner, bounds)}, or "{NONE_WORD}"'
+        return ", or ".join(
+            show(NONE_WORD) if member is types.NoneType else describe(member, bounds)
+            for member in typing.get_args(kind)
+        )
     if origin is typing.Literal:
         return ", ".join(show(choice) for choice in typing.get_args(kind))
     if origin is tuple:

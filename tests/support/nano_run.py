@@ -55,6 +55,7 @@ kind = "{kind}"
 {finals}
 [fitness]
 batch_size = 12
+epochs = 1
 [executor]
 kind = "serial"
 """

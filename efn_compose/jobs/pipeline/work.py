@@ -21,6 +21,7 @@ from efn_compose.jobs.pipeline.chapters import (
 )
 from efn_compose.jobs.pipeline.story import Chapter, Story, as_reference
 from efn_compose.jobs.pretraining.options import PretrainConfig
+from efn_compose.jobs.search.evaluation_length import enough_epochs
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.train.selfsup.options import TWO_VIEWS
 
@@ -222,7 +223,8 @@ def _evolve(counted: Counted, chapter: Chapter) -> Work:
     workers = _workers(demand, donors)
     plan = config.kind.plan(config.finals, donors, workers or 1, config.budget)
     tasks = (plan.rounds + plan.rounds_of_rest) * (workers or 1)
-    load = Load(spec, data.size, tasks * fitness.epochs * learnt, tasks * scored, workers)
+    epochs = enough_epochs(config, learnt) if fitness.epochs == "auto" else fitness.epochs
+    load = Load(spec, data.size, tasks * epochs * learnt, tasks * scored, workers)
     return Work(
         (load,),
         _FILES_PER_TRAINING * _file_bytes(spec) * _KEPT_BY_SEARCH,

@@ -11,8 +11,8 @@ import os
 from dataclasses import dataclass
 
 from efn_compose.errors import ConfigError
+from efn_compose.jobs.search.evaluation_length import with_epochs
 from efn_compose.jobs.search.preparation import STORED, Prepared, start_workers
-from efn_compose.jobs.search.short_evaluations import evaluation_note
 from efn_compose.store.environment import free_memory
 
 #: Steps that an epoch keeps.
@@ -37,7 +37,7 @@ class BatchSize:
 def with_batch_size(prepared: Prepared, resume: bool = False) -> tuple[Prepared, str]:
     """Return a run's preparation with its batch size settled, and notes; writes nothing.
 
-    The notes say what the batch size is, and whether it makes evaluations too short.
+    The notes say what the batch size is, and how long evaluations are for it.
 
     Args:
         prepared: Configuration, donors and data.
@@ -58,10 +58,8 @@ def with_batch_size(prepared: Prepared, resume: bool = False) -> tuple[Prepared,
         found = find_batch_size(prepared)
     fitness = dataclasses.replace(prepared.config.fitness, batch_size=found.images)
     config = dataclasses.replace(prepared.config, fitness=fitness)
-    notes = (
-        f"Batch size {found.images}: {found.words}.",
-        evaluation_note(config, len(prepared.data.train_labels)),
-    )
+    config, length_note = with_epochs(config, len(prepared.data.train_labels))
+    notes = (f"Batch size {found.images}: {found.words}.", length_note)
     return dataclasses.replace(prepared, config=config), " ".join(filter(None, notes))
 
 

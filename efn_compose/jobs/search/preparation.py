@@ -25,9 +25,9 @@ from efn_compose.errors import (
     problem_of,
 )
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
+from efn_compose.jobs.search.evaluation_length import with_epochs
 from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
 from efn_compose.jobs.search.relatives import require_relatives, with_granularity
-from efn_compose.jobs.search.short_evaluations import evaluation_note
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weights.weight_file import is_weight_file
@@ -97,11 +97,8 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, donors, 0).check("fitness.batch_size")
     data = load_data(config.data, config.run.seed, table=table, holding=config.executor.holding)
-    notes = (
-        *notes,
-        relatives_note,
-        evaluation_note(config, len(data.train_labels)),
-    )
+    config, length_note = with_epochs(config, len(data.train_labels))
+    notes = (*notes, relatives_note, length_note)
     data = dataclasses.replace(data, notes=(*data.notes, *filter(None, notes)))
     folder = config.run.folder(config_path, "evolve")
     return Prepared(config, donors, data, folder)

@@ -62,7 +62,7 @@ def measure_noise(
     space = genome_space(donors[0].spec, 1, config.search.part)
     recipe = Recipe.genome(space.pure(0))
     tasks = [
-        EvaluationTask(recipe, derive_seed(config.run.seed, "noise", number), config.fitness.epochs)
+        EvaluationTask(recipe, derive_seed(config.run.seed, "noise", number), config.fitness.passes)
         for number in range(seeds)
     ]
     executor = start_workers(prepared)
@@ -113,7 +113,7 @@ def dry_run(prepared: Prepared, note: Callable[[str], None] = _silent) -> dict[s
     try:
         first = genome_space(space.spec, len(prepared.donors), config.search.part)
         seat = Seat(first, [donor.tensors for donor in prepared.donors])
-        task = EvaluationTask(Recipe.genome(first.pure(0)), 1, config.fitness.epochs)
+        task = EvaluationTask(Recipe.genome(first.pure(0)), 1, config.fitness.passes)
         pace = _measure_pace(executor, task, seat, began, note)
         workers = executor.workers
     finally:

@@ -77,7 +77,7 @@ def _run(folder, executor=None, **options):
         kind=kind,
         granularity="block",
         finals=FINALS,
-        fitness=FitnessOptions(),
+        fitness=FitnessOptions(epochs=1.0),
         seed=1,
         executor=executor or _Trainer(),
         journal=journal,
