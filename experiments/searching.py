@@ -1,5 +1,6 @@
 """A whole search inside an experiment: over an evaluator that the experiment uses, too."""
 
+import contextlib
 import pickle
 import tempfile
 from collections.abc import Callable, Sequence
@@ -34,9 +35,14 @@ class Answers:
         self.path = path
         self._known: dict[str, Outcome] = {}
         if path.exists():
-            with path.open("rb") as file:
-                while file.peek(1):
-                    self._known |= pickle.load(file)
+            with path.open("r+b") as file:
+                whole = 0
+                # What a kill has torn is cut off, so that what is added can be read.
+                with contextlib.suppress(EOFError, pickle.UnpicklingError):
+                    while True:
+                        self._known |= pickle.load(file)
+                        whole = file.tell()
+                file.truncate(whole)
 
     def get(self, key: str) -> Outcome | None:
         """Return an answer, None where there is none yet."""
