@@ -64,16 +64,12 @@ def test_a_resumed_run_keeps_the_number_found_when_it_began(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("images", "found", "words"),
-    [
-        # 0.03 of updates times rate are enough: 30 of the usual rate.
-        (960, 32, ""),
-        (960, 64, "makes 15 updates at a rate of 0.001"),
-        (200, 8, "makes 25 updates at a rate of 0.001"),
-    ],
+    ("images", "found", "epochs"),
+    # 0.03 of updates times rate are enough: 30 of the usual rate.
+    [(960, 32, 1), (960, 64, 2), (200, 8, 2)],
 )
-def test_short_evaluations_are_said_once_the_batch_size_is_found(
-    tmp_path, monkeypatch, images, found, words
+def test_epochs_are_decided_once_the_batch_size_is_found(
+    tmp_path, monkeypatch, images, found, epochs
 ):
     answer = BatchSize(found, "as measured")
     monkeypatch.setattr(batch_size, "find_batch_size", lambda prepared: answer)
@@ -82,7 +78,8 @@ def test_short_evaluations_are_said_once_the_batch_size_is_found(
     settled, note = with_batch_size(prepared)
     assert settled.config.fitness.batch_size == found
     assert note.startswith(f"Batch size {found}: as measured.")
-    assert (words in note) if words else note.endswith("measured.")
+    assert settled.config.fitness.passes == epochs
+    assert note.endswith("measured.") == (epochs == 1)
     # A search that trains on ranks by longer and longer trainings.
     kind = load_config(overrides=["fitness.batch_size=0", "search.kind=halving"])
     _, alone = with_batch_size(Prepared(kind, [], prepared.data, tmp_path))
