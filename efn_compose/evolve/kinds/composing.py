@@ -26,6 +26,7 @@ Rung = Literal["probe", "quarter"]
 _CHOICES = When(
     "search.granularity",
     ("auto", *(g for g in get_args(Granularity) if g not in ShareGenomeSpace.granularities)),
+    'search.granularity = "stage", "block", "unit" or "filter"',
 )
 
 
