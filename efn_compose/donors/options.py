@@ -47,6 +47,8 @@ class DonorOptions:
         "",
         "name of the donor that all others descend from; empty: the donor nearest to all others",
         read_when=When(
-            "search.granularity", ("auto", "network_share", "stage_share", "block_share")
+            "search.granularity",
+            ("auto", "network_share", "stage_share", "block_share"),
+            'search.granularity = "network_share", "stage_share" or "block_share"',
         ),
     )
