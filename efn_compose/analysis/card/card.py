@@ -184,7 +184,7 @@ def _scores(run: RunView, board: Scoreboard) -> str:
         )
     seeds = max(len(arm.validation_loss) for arm in board.arms)
     epochs = run.setting("fitness", "epochs", 1)
-    passes = "one epoch" if epochs == 1 else f"{epochs} epochs"
+    passes = "one epoch" if epochs == 1 else f"{epochs:g} epochs"
     lines += [
         "",
         f"Each contestant was trained for {passes} from its weights as they are, with a fresh "

@@ -43,7 +43,7 @@ _WORDS = {
     "compose": "Compose the candidate's weights",
     "assign": "Assign them, reset head and optimizer",
     "bn": "Re-estimate BatchNorm statistics",
-    "epoch": "Train the epoch",
+    "epoch": "Train",
     "score": "Score",
     "other": "Everything else in the worker",
 }

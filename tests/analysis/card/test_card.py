@@ -57,6 +57,16 @@ def test_card_has_a_head_that_machines_read(finished):
     assert head["datasets"] == ["digits"]
 
 
+@pytest.mark.parametrize(
+    ("epochs", "words"), [(1.0, "one epoch"), (3.0, "3 epochs"), (0.5, "0.5 epochs")]
+)
+def test_the_length_of_an_evaluation_is_said(finished, epochs, words):
+    run = read_run(finished[1])
+    config = run.config | {"fitness": {"epochs": epochs}}
+    card = render_card(dataclasses.replace(run, config=config))
+    assert f"was trained for {words} from its weights" in card
+
+
 def test_a_folder_of_the_users_is_not_called_a_public_data_set(finished):
     run = read_run(finished[1])
     own = dataclasses.replace(run, data={**run.data, "name": "folder:photos"})
