@@ -196,7 +196,7 @@ def prepare_prediction(
         )
     table = load_table(data, columns, folder, needs_labels=False)
     class_names, notes = _class_names(networks, table)
-    notes = [*table.notes, *notes]
+    notes = [*table.notes, *notes, *_other_sizes(networks)]
     temperatures = fitted_temperatures(networks) if temperature else []
     if temperatures:
         shown = ", ".join(f"{value:.3f}" for value in dict.fromkeys(temperatures))
@@ -227,6 +227,16 @@ def prepare_prediction(
         networks, table, class_names, output, views, temperatures, level, template, tuple(notes),
         setup, executor,
     )  # fmt: skip
+
+
+def _other_sizes(networks: Sequence[Network]) -> list[str]:
+    """Return a note for each size of training that is not the size of the question."""
+    sizes = sorted({(one.trained_size, one.size) for one in networks if one.trained_size})
+    return [
+        f"images are asked about at {asked} pixels; the training was at {trained}"
+        for trained, asked in sizes
+        if trained != asked
+    ]
 
 
 def write_prediction(

@@ -48,6 +48,7 @@ class Network:
         fold: The fold that its training left out, None for a file from elsewhere.
         seed: Of its training, and of drawn views.
         run: The run folder of its training, None for a file from elsewhere.
+        trained_size: Height and width of the images of its training; 0 where nobody wrote it down.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Network:
     fold: int | None = None
     seed: int = 0
     run: Path | None = None
+    trained_size: int = 0
 
     @property
     def classes(self) -> int:
@@ -206,6 +208,7 @@ def _trained(file: Path, training: _Ended, size: int) -> Network:
         fold=training.fold,
         seed=training.seed,
         run=run,
+        trained_size=config.data.size,
     )
 
 
@@ -230,6 +233,7 @@ def _from_elsewhere(entry: str, size: int) -> Network:
         lambda: (donor, head),
         size or said.size,
         said.class_names or None,
+        trained_size=said.size,
     )
 
 

@@ -17,6 +17,7 @@ from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import ConfigError, DataError, RunError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.jobs.predictions import batch, stream
+from efn_compose.jobs.predictions.job import prepare_prediction
 from efn_compose.jobs.predictions.submission import read_template
 from efn_compose.jobs.trainings.answers import read_answers
 
@@ -192,6 +193,13 @@ def test_a_file_that_was_copied_away_knows_its_size_and_its_classes(place, folds
     donor.replace(provenance=TrainedFor(16, names).added_to({})).save(tmp_path / "named.h5")
     efn_compose.predict(tmp_path / "named.h5", source, tmp_path / "named.csv")
     assert _rows(tmp_path / "named.csv")[0][1:5] == list(names)
+    # Another size than the training's is said, whoever wrote it down.
+    for file in (original, tmp_path / "named.h5"):
+        same, other = (
+            prepare_prediction([str(file)], source, tmp_path / "o.csv", size=n) for n in (16, 24)
+        )
+        words = "images are asked about at 24 pixels; the training was at 16"
+        assert words in other.notes and words not in same.notes
     # Whatever classifier comes next, its classes are others.
     assert donor.without_head().provenance == tiny_donor().provenance
     with_new_head = random_donor(TINY, 1, classes=3).replace(provenance=donor.provenance)
