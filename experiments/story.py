@@ -60,18 +60,18 @@ def change(chapter: Chapter, **settings: Any) -> Chapter:
     return dataclasses.replace(chapter, settings={**chapter.settings, **changed})
 
 
-def without_pretraining(story: Story, chain: Path) -> list[Chapter]:
-    """Compose the donors alone."""
-    magic = story["magic"]
-    donors = [entry for entry in magic.settings["donors.files"] if not entry.startswith("{")]
-    return [change(magic, donors__files=donors), *(story[name] for name in LATER)]
-
-
 def without_composition(story: Story, chain: Path) -> list[Chapter]:
-    """Train the pretrained relative of the first donor, not a composition."""
-    donor = str(chain / "relative1" / "last.h5")
-    networks = change(story["networks"], weights__file=donor)
-    larger = change(story["larger"], nest__file=donor)
+    """Train the donor that the search found best in its finals, not a composition."""
+    name = json.loads((chain / "magic" / RESULT_FILE).read_text("utf-8"))["best_donor"]
+    relative = chain / name / "last.h5"
+    entry = str(relative) if relative.is_file() else story["magic"].settings["donors.files"][0]
+    return from_weights(story, entry)
+
+
+def from_weights(story: Story, entry: str) -> list[Chapter]:
+    """Return the chapters after the composition, which begin with other weights."""
+    networks = change(story["networks"], weights__file=entry)
+    larger = change(story["larger"], nest__file=entry)
     return [networks, larger, *(story[name] for name in LATER[2:])]
 
 
@@ -99,20 +99,18 @@ def one_donor(story: Story, chain: Path) -> list[Chapter]:
     return [Chapter("networks", "train", settings), story["first"]]
 
 
-def absorbed(story: Story, chain: Path) -> list[Chapter]:
-    """Train the first donor with the unlabelled images' statistics, which is no learning from them."""
+def without_pretraining(story: Story, chain: Path) -> list[Chapter]:
+    """Train the donor with the unlabelled images' statistics, which is no learning from them."""
     file = chain.parent / "absorbed.h5"
     if not file.is_file():
-        relative = story["relative1"].settings
+        relative = story["views"].settings
         table = load_table(relative["unlabelled.source"], needs_labels=False)
         numbers = np.random.default_rng(relative["run.seed"]).permutation(len(table))[:STATISTICS]
         images = Holding("memory").hold(
             table.images, numbers, relative["unlabelled.size"], "", False
         )
         absorb_statistics(load_entry(relative["weights.file"]).without_head(), images).save(file)
-    networks = change(story["networks"], weights__file=str(file))
-    larger = change(story["larger"], nest__file=str(file))
-    return [networks, larger, *(story[name] for name in LATER[2:])]
+    return from_weights(story, str(file))
 
 
 def ten_of_one(story: Story, chain: Path) -> list[Chapter]:
@@ -130,12 +128,11 @@ def ten_of_one(story: Story, chain: Path) -> list[Chapter]:
 
 ARMS: Mapping[str, Callable[[Story, Path], list[Chapter]]] = {
     CHAIN: lambda story, chain: list(story.chapters),
-    "without pretraining": without_pretraining,
     "without composition": without_composition,
+    "without pretraining and composition": without_pretraining,
     "without nesting": without_nesting,
     "without ensemble": without_ensemble,
     "one donor, default training": one_donor,
-    "absorbed, not pretrained nor composed": absorbed,
     "five more of Lite1, not nested": ten_of_one,
 }
 
