@@ -160,7 +160,7 @@ def _composed(story: Story, chapter: Chapter, folder: Path) -> Iterator[Worth]:
     difference = result["test_difference"]
     if difference is None:
         return
-    best, judged = f"the best donor, {result['best_donor']}", "loss after an epoch, test split"
+    best, judged = f"the best donor, {result['best_donor']}", "loss after an evaluation, test split"
     if result["winner"] == result["best_donor"]:
         yield Worth(chapter.name, f"{best}, which it wrote", judged, 0.0, 0.0)
     else:
