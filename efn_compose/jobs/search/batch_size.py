@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.search.evaluation_length import with_epochs
-from efn_compose.jobs.search.preparation import STORED, Prepared, start_workers
+from efn_compose.jobs.search.preparation import Prepared, start_workers
 from efn_compose.store.environment import free_memory
 
 #: Steps that an epoch keeps.
@@ -34,28 +34,20 @@ class BatchSize:
     words: str
 
 
-def with_batch_size(prepared: Prepared, resume: bool = False) -> tuple[Prepared, str]:
+def with_batch_size(prepared: Prepared) -> tuple[Prepared, str]:
     """Return a run's preparation with its batch size settled, and notes; writes nothing.
 
     The notes say what the batch size is, and how long evaluations are for it.
 
     Args:
         prepared: Configuration, donors and data.
-        resume: Take the number that the run folder's configuration already holds.
 
     Raises:
         ConfigError: Not even the smallest batch fits.
     """
     if prepared.config.fitness.batch_size:
         return prepared, ""
-    stored = prepared.folder / "config.toml"
-    if resume and stored.exists():
-        found = BatchSize(
-            STORED.read(stored.read_text(encoding="utf-8")).fitness.batch_size,
-            "found when the run began",
-        )
-    else:
-        found = find_batch_size(prepared)
+    found = find_batch_size(prepared)
     fitness = dataclasses.replace(prepared.config.fitness, batch_size=found.images)
     config = dataclasses.replace(prepared.config, fitness=fitness)
     config, length_note = with_epochs(config, len(prepared.data.train_labels))

@@ -66,7 +66,7 @@ def evolve(
         >>> evolve("experiments/quickstart.toml", ["halving.generations=2"])  # doctest: +SKIP
     """
     clock = RunClock()
-    prepared, note = with_batch_size(prepare(config_path, overrides), resume)
+    prepared, note = with_batch_size(prepare(config_path, overrides, resume=resume))
     with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         ended = finished_result(folder.path, prepared.config.output.nest_into) if resume else None
         if ended is not None:

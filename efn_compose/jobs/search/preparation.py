@@ -21,6 +21,7 @@ from efn_compose.errors import (
     ConfigError,
     EfnComposeError,
     IncompatibleDonorsError,
+    RunError,
     describe_problems,
     problem_of,
 )
@@ -30,6 +31,7 @@ from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
 from efn_compose.jobs.search.relatives import require_relatives, with_granularity
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
+from efn_compose.store.run_folder import CONFIG_FILE
 from efn_compose.store.weights.weight_file import is_weight_file
 from efn_compose.train.engine.options import DeviceOptions
 
@@ -63,13 +65,19 @@ class Prepared:
         }
 
 
-def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str] = ()) -> Prepared:
+def prepare(
+    config_path: str | os.PathLike[str] | None,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool = False,
+) -> Prepared:
     """Load and check configuration, donors and data; writes nothing.
 
     Args:
         config_path: A TOML file. None: the defaults where the overrides name donors, otherwise
             the quickstart experiment.
         overrides: "section.key=value" each.
+        resume: Take what the configuration leaves open from the run that its folder holds.
 
     Raises:
         EfnComposeError: Anything that would stop the run later.
@@ -77,6 +85,9 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     if config_path is None and not any(word.startswith("donors.files=") for word in overrides):
         config_path = QUICKSTART
     config: RunConfig = load_config(config_path, overrides)
+    folder = config.run.folder(config_path, "evolve")
+    if resume:
+        config = _as_begun(config, folder)
     notes: tuple[str, ...] = ()
     table = None
     if config_path is not None and Path(config_path).resolve() == QUICKSTART.resolve():
@@ -100,8 +111,23 @@ def prepare(config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
     config, length_note = with_epochs(config, len(data.train_labels))
     notes = (*notes, relatives_note, length_note)
     data = dataclasses.replace(data, notes=(*data.notes, *filter(None, notes)))
-    folder = config.run.folder(config_path, "evolve")
     return Prepared(config, donors, data, folder)
+
+
+def _as_begun(config: RunConfig, folder: Path) -> RunConfig:
+    """Return a configuration that leaves open nothing that the run in a folder has decided."""
+    try:
+        begun = STORED.read((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RunError):
+        return config  # whoever opens the folder says what is wrong with it
+    search, fitness = config.search, config.fitness
+    if search.granularity == "auto":
+        search = dataclasses.replace(search, granularity=begun.search.granularity)
+    if fitness.epochs == "auto":
+        fitness = dataclasses.replace(fitness, epochs=begun.fitness.epochs)
+    if not fitness.batch_size:
+        fitness = dataclasses.replace(fitness, batch_size=begun.fitness.batch_size)
+    return dataclasses.replace(config, search=search, fitness=fitness)
 
 
 def check_settings(config: RunConfig) -> None:

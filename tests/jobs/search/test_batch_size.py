@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from efn_compose.arch import arch_spec
-from efn_compose.config import RunConfig, dump_toml, load_config
+from efn_compose.config import load_config
 from efn_compose.jobs.search import batch_size
 from efn_compose.jobs.search.batch_size import BatchSize, with_batch_size
 from efn_compose.jobs.search.preparation import Prepared
@@ -50,17 +50,6 @@ def test_a_refusal_ends_the_trial():
 def test_no_more_than_leaves_an_epoch_its_steps():
     memory = Memory(each=10, fixed=0)
     assert list(largest_batch(memory.step, memory.peak, 1e9, 20, bytes_each=1))[-1][0] == 16
-
-
-def test_a_resumed_run_keeps_the_number_found_when_it_began(tmp_path):
-    (tmp_path / "config.toml").write_text(
-        dump_toml(load_config(overrides=["fitness.batch_size=48"], schema=RunConfig))
-    )
-    config = load_config(overrides=["fitness.batch_size=0"])
-    prepared = Prepared(config, [], SimpleNamespace(train_labels=range(960)), tmp_path)
-    found, note = with_batch_size(prepared, resume=True)
-    assert found.config.fitness.batch_size == 48
-    assert "Batch size 48" in note
 
 
 @pytest.mark.parametrize(

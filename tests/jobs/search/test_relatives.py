@@ -5,6 +5,7 @@ import pytest
 from nano_run import write_nano_experiment
 from random_donors import TINY, random_donor
 
+from efn_compose.config import dump_toml, load_config
 from efn_compose.errors import ConfigError, IncompatibleDonorsError
 from efn_compose.jobs.search.preparation import check_settings, prepare
 
@@ -109,20 +110,26 @@ def test_an_operator_that_shares_do_not_read_is_not_ignored(family):
     assert kept.config.genetic.crossover == "uniform_stages"
 
 
-def test_what_is_decided_stays_decided_when_the_stored_configuration_is_read(family, tmp_path):
-    from efn_compose.config import dump_toml
-
+def test_a_resumed_run_keeps_all_that_was_decided_when_it_began(family, tmp_path):
     config, overrides = family()
-    prepared = prepare(config, overrides)
-    again = tmp_path / "again.toml"
-    again.write_text(dump_toml(prepared.config))
-    assert prepare(again).identity == prepared.identity
+    left_open = [*overrides, "fitness.epochs=auto", "fitness.batch_size=0"]
+    decided = ["search.granularity=stage_share", "fitness.epochs=7", "fitness.batch_size=6"]
+    folder = tmp_path / "run"
+    folder.mkdir()
+    begun = prepare(config, [*overrides, *decided])
+    (folder / "config.toml").write_text(dump_toml(begun.config))
+    again = prepare(config, left_open, resume=True)
+    assert again.config == begun.config
+    assert again.identity == begun.identity
+    assert prepare(config, left_open).config.search.granularity == "network_share"
+    # What somebody asks for is not taken from the run, which then refuses it.
+    assert prepare(config, [*overrides, "fitness.epochs=2"], resume=True).config.fitness.passes == 2
+    (folder / "config.toml").write_text("no = toml = at all")
+    assert prepare(config, left_open, resume=True).config.search.granularity == "network_share"
 
 
 def test_a_search_by_cma_needs_no_granularity_before_donors_are_known(family):
     config, overrides = family("cma")
-    from efn_compose.config import load_config
-
     check_settings(load_config(config, overrides))
     with pytest.raises(ConfigError, match="moves shares"):
         check_settings(load_config(config, [*overrides, "search.granularity=block"]))
