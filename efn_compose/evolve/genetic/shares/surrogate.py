@@ -23,7 +23,7 @@ _MOST = 400
 #: Genes at which a distance counts as it is; with more of them, distances are longer by themselves.
 _GENES = 8
 #: Logarithms of typical scales, in the order of `Scales`, and their standard deviations.
-_LOGS, _WIDTHS = np.log([0.8, 1.0, 0.5, 0.5, 0.2]), np.array([0.5, 0.7, 0.7, 0.7, 0.7])
+_LOGS, _WIDTHS = np.log([0.8, 1.0, 0.5, 0.2]), np.array([0.5, 0.7, 0.7, 0.7])
 #: Variance of the level of all losses, and what keeps a matrix from being singular.
 _LEVEL, _JITTER = 10.0, 1e-6
 #: Where a search for a minimum begins: the best evaluated points, and the mean of more of them.
@@ -36,23 +36,22 @@ class Scales:
 
     Args:
         length: Distance over which losses are alike, in shares.
-        bend: Standard deviation of what is not linear; this and all below in that of the losses.
-        slope: Of a linear trend, per share.
+        bend: Standard deviation of true losses; this and all below in that of the evaluations.
         noise: Of a single evaluation.
         luck: Of what all evaluations of a generation have in common.
     """
 
     length: float
     bend: float
-    slope: float
     noise: float
     luck: float
 
 
 class Surrogate:
-    """A Gaussian process of losses over shares: a linear trend, a smooth rest, luck and noise.
+    """A Gaussian process of losses over shares: a level, what is smooth, luck and noise.
 
-    Rasmussen and Williams (2006, Gaussian Processes for Machine Learning, chapters 2 and 5). All
+    Rasmussen and Williams (2006, Gaussian Processes for Machine Learning, chapters 2 and 5). There is no
+    trend: one that goes on where nothing was evaluated promises the most far away from all donors. All
     evaluations of a generation share a seed, whose luck is a term of its own. Scales are the most
     probable ones under weak beliefs about them. Of very many evaluations the 400 nearest to the
     best take part. One thread computes, so that the result does not depend on their number.
@@ -176,17 +175,11 @@ class Surrogate:
 
     def _covariance(self, scales: Scales) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the covariance of all evaluations, and its slopes along the logarithms of the scales."""
-        distances, bend, slope = _terms(scales, self._points, self._points)
+        distances, bend = _terms(scales, self._points, self._points)
         luck = scales.luck**2 * (self._generations[:, None] == self._generations[None])
         noise = scales.noise**2 * np.eye(len(distances))
-        whole = bend + slope + luck + noise + _LEVEL + _JITTER * np.eye(len(distances))
-        return whole, [
-            bend * distances / scales.length**2,
-            2 * bend,
-            2 * slope,
-            2 * noise,
-            2 * luck,
-        ]
+        whole = bend + luck + noise + _LEVEL + _JITTER * np.eye(len(distances))
+        return whole, [bend * distances / scales.length**2, 2 * bend, 2 * noise, 2 * luck]
 
     def _posterior(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean (point,) and covariance (point, point) of scaled losses, luck and noise left out."""
@@ -197,8 +190,8 @@ class Surrogate:
 
     def _alike(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return the covariance of true losses at scaled points."""
-        _, bend, slope = _terms(self.scales, one, other)
-        alike: np.ndarray = bend + slope + _LEVEL
+        _, bend = _terms(self.scales, one, other)
+        alike: np.ndarray = bend + _LEVEL
         return alike
 
     def _cautious(self, point: np.ndarray, caution: float) -> tuple[float, np.ndarray]:
@@ -206,12 +199,11 @@ class Surrogate:
         scales = self.scales
         away = self._points - point
         bend = scales.bend**2 * np.exp(-(away**2).sum(axis=1) / (2 * scales.length**2))
-        known = bend + scales.slope**2 * self._points @ point + _LEVEL
-        slopes = bend[:, None] * away / scales.length**2 + scales.slope**2 * self._points
+        known = bend + _LEVEL
+        slopes = bend[:, None] * away / scales.length**2
         solved = self._inverse @ known
-        prior = scales.bend**2 + scales.slope**2 * point @ point + _LEVEL
-        deviation = math.sqrt(max(prior - known @ solved, 1e-10))
-        steeper = (scales.slope**2 * point - slopes.T @ solved) / deviation
+        deviation = math.sqrt(max(scales.bend**2 + _LEVEL - known @ solved, 1e-10))
+        steeper = -slopes.T @ solved / deviation
         value = known @ self._weights + caution * deviation
         return float(value), slopes.T @ self._weights + caution * steeper
 
@@ -225,15 +217,12 @@ def _nearest_to_best(points: np.ndarray, losses: np.ndarray) -> np.ndarray:
     return np.sort(np.argsort(distances, kind="stable")[:_MOST])
 
 
-def _terms(
-    scales: Scales, one: np.ndarray, other: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return squared distances of points (point, locus), and the covariances of bend and of slope."""
+def _terms(scales: Scales, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return squared distances of points (point, locus), and covariances without the level."""
     from scipy.spatial.distance import cdist
 
     distances = cdist(one, other, "sqeuclidean")
-    bend = scales.bend**2 * np.exp(-distances / (2 * scales.length**2))
-    return distances, bend, scales.slope**2 * one @ other.T
+    return distances, scales.bend**2 * np.exp(-distances / (2 * scales.length**2))
 
 
 def _one_thread() -> AbstractContextManager[object]:
