@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import types
 import typing
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -76,6 +77,8 @@ def _conditions(item: dataclasses.Field) -> str:
 
 
 def _values(setting: dataclasses.Field, kind: object) -> str:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " or ".join(_values(setting, member) for member in typing.get_args(kind))
     is_list = typing.get_origin(kind) is tuple
     if is_list:
         kind = typing.get_args(kind)[0]
