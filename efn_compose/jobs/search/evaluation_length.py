@@ -56,12 +56,17 @@ def enough_epochs(config: RunConfig, images: int) -> int:
         >>> enough_epochs(RunConfig(), 320), enough_epochs(RunConfig(), 1000)
         (3, 1)
     """
-    fitness = config.fitness
-    is_open = config.kind.trains_on and config.budget.is_set
-    if is_open or not (fitness.batch_size and fitness.learning_rate):
+    if _is_open(config):
         return 1
+    fitness = config.fitness
     per_epoch = updates_in(images, fitness.batch_size) * _trainings(config)
     return max(1, math.ceil(ENOUGH / fitness.learning_rate / per_epoch - _ROUNDING))
+
+
+def _is_open(config: RunConfig) -> bool:
+    """Return whether nobody can say how far a network is trained: by no rate, or by time alone."""
+    is_timed = config.kind.trains_on and config.budget.is_set
+    return is_timed or not (config.fitness.batch_size and config.fitness.learning_rate)
 
 
 def _trainings(config: RunConfig) -> int:
@@ -85,8 +90,7 @@ def _longer_note(config: RunConfig, images: int, epochs: int) -> str:
 def _too_short_note(config: RunConfig, images: int) -> str:
     """Return what evaluations are too short for; empty where they are long enough."""
     fitness = config.fitness
-    is_open = config.kind.trains_on and config.budget.is_set
-    if is_open or not (fitness.batch_size and fitness.passes and fitness.learning_rate):
+    if _is_open(config) or not fitness.passes:
         return ""
     trainings = _trainings(config)
     updates = trainings * updates_in(images, fitness.batch_size, fitness.passes)

@@ -29,7 +29,8 @@ def test_epochs_are_enough_and_one_fewer_are_not(kind, images, batch, rate):
     epochs = decided.fitness.passes
     assert epochs * per_epoch * rate >= ENOUGH - 1e-12
     assert epochs == 1 or (epochs - 1) * per_epoch * rate < ENOUGH
-    assert (f"An evaluation is {epochs:g} epochs" in note) == (epochs > 1)
+    updates = epochs * (images // min(batch, images))
+    assert (f"An evaluation is {epochs:g} epochs, {updates:,g} update" in note) == (epochs > 1)
     # One that is decided is as good as one that somebody asks for.
     assert with_epochs(decided, images) == (decided, "")
     if epochs > 1:
@@ -38,6 +39,8 @@ def test_epochs_are_enough_and_one_fewer_are_not(kind, images, batch, rate):
         assert kept.fitness.passes == epochs - 1
         assert "--set fitness.epochs=auto mends that" in warning
         assert ("rank candidates worse" in warning) == (kind == "genetic")
+        assert ("next to nothing" in warning) == (kind != "genetic")
+        assert f" {(epochs - 1) * per_epoch:,g} update" in warning
 
 
 def test_many_images_are_seen_once():
