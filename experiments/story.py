@@ -50,8 +50,8 @@ IMAGES = "runs/story_images"
 CHAIN = "the chain"
 #: Images whose statistics are absorbed.
 STATISTICS = 1024
-#: Chapters of the chain without its last one, from the weights on.
-LATER = ("networks", "larger", "larger_networks", "answer")
+#: The last chapters of the chain, which do not name the weights that all begin with.
+LATER = ("larger_networks", "answer")
 
 
 def change(chapter: Chapter, **settings: Any) -> Chapter:
@@ -72,7 +72,7 @@ def from_weights(story: Story, entry: str) -> list[Chapter]:
     """Return the chapters after the composition, which begin with other weights."""
     networks = change(story["networks"], weights__file=entry)
     larger = change(story["larger"], nest__file=entry)
-    return [networks, larger, *(story[name] for name in LATER[2:])]
+    return [networks, larger, *(story[name] for name in LATER)]
 
 
 def without_nesting(story: Story, chain: Path) -> list[Chapter]:
