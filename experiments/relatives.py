@@ -292,7 +292,8 @@ def best_draw(bench: Bench) -> Made:
     note = {
         "genes": best[chosen],
         "losses": np.round(losses, 4).tolist(),
-        "evaluations": len(looks),
+        # All that the seconds are of: the run has finals, too, which are not asked.
+        "evaluations": len(run.rows) + CHOICE_SEEDS * len(best),
     }
     epochs = (len(looks) + CHOICE_SEEDS * len(best)) * bench.fitness.passes
     return Made(made[chosen], epochs, note, saved=executor.saved)
