@@ -26,7 +26,12 @@ _BARS = 150
 
 
 def diversity_figure(run: RunView, search: SearchView) -> Html | None:
-    """Return the figure of diversity over generations; None for fewer than two generations."""
+    """Return the figure of diversity over generations; None for fewer than two, and for shares.
+
+    Shares are numbers: two of them hardly ever agree, and no donor holds one.
+    """
+    if run.genomes.share_space is not None:
+        return None
     generations = [g for g in search.generations if g.distance is not None]
     if len(generations) < 2:
         return None

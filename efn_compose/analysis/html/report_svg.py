@@ -177,6 +177,12 @@ def polyline(points: Iterable[tuple[float, float]], class_: str) -> Html:
     return element("polyline", points=path, class_=class_)
 
 
+def polygon(points: Iterable[tuple[float, float]], class_: str) -> Html:
+    """Return an area within points."""
+    path = " ".join(f"{short(x)},{short(y)}" for x, y in points)
+    return element("polygon", points=path, class_=class_)
+
+
 def dots(points: Iterable[tuple[float, float]], class_: str) -> Html:
     """Return many dots as one path of points with round caps: about 11 bytes each."""
     return element("path", d=_moves(points, "h0"), class_=f"dots {class_}")

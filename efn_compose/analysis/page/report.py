@@ -22,6 +22,7 @@ from efn_compose.analysis.charts.chart_noise import noise_figure
 from efn_compose.analysis.charts.chart_predictions import predictions_section
 from efn_compose.analysis.charts.chart_rungs import rungs_section
 from efn_compose.analysis.charts.chart_scores import scores_figure
+from efn_compose.analysis.charts.chart_shares import shares_section
 from efn_compose.analysis.charts.chart_time import phase_table, time_figure, time_table, time_words
 from efn_compose.analysis.charts.figures import count, date_text
 from efn_compose.analysis.html.markup import Html, element, escape, join, name
@@ -98,6 +99,7 @@ def render_report(run: RunView, *, refresh_seconds: int = 0) -> str:
         ("scoreboard", "Scoreboard", [scores_figure(run, board), scoreboard_table(run, board)]),
         ("search", "Search", [fitness_figure(run, search, noise)]),
         ("map", "Donor map", _maps(run, search)),
+        ("shares", "Shares", shares_section(run, search)),
         ("predictions", "Predictions", _predictions(run)),
         ("diversity", "Diversity", [diversity_figure(run, search)]),
         ("noise", "Noise", [*noise_words(noise, search), noise_figure(noise)]),

@@ -128,17 +128,22 @@ def donor_maps(
     return maps
 
 
+def shown_genome(run: RunView, search: SearchView) -> tuple[float, ...]:
+    """Return the composed genome of the last map that `donor_maps` draws; empty if there is none."""
+    recipe = run.result.get("recipe")
+    if isinstance(recipe, dict) and recipe.get("kind") == "genome":
+        written = tuple(v for v in Recipe.stored_values(recipe) if isinstance(v, int))
+        if written and run.genomes.pure_donor(written) is None:
+            return written
+    return _candidate_genome(run, search)[0]
+
+
 def mixed_genome(run: RunView, search: SearchView) -> tuple[float, ...]:
-    """Return the genes of the last map that `donor_maps` draws, where each is a part's donor.
+    """Return the genes of `shown_genome`, where each is a part's donor.
 
     Empty for an average, a pure donor, and where genes say more than a donor.
     """
-    recipe = run.result.get("recipe")
-    found: tuple[float, ...] = ()
-    if isinstance(recipe, dict) and recipe.get("kind") == "genome":
-        found = tuple(v for v in Recipe.stored_values(recipe) if isinstance(v, int))
-    if len(set(found)) < 2:
-        found, _ = _candidate_genome(run, search)
+    found = shown_genome(run, search)
     return found if len(set(found)) > 1 and run.genomes.genes_are_donors else ()
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from efn_compose.arch import ArchSpec
-from efn_compose.compose import DonorMap, GenomeSpace, genome_space
+from efn_compose.compose import DonorMap, GenomeSpace, ShareGenomeSpace, genome_space
 from efn_compose.compose.space import Granularity
 from efn_compose.errors import InvalidGenomeError
 
@@ -62,6 +62,11 @@ class GenomeReader:
             )
         except InvalidGenomeError:
             return None
+
+    @property
+    def share_space(self) -> ShareGenomeSpace | None:
+        """The genome space, where genes are shares; None elsewhere and where they cannot be read."""
+        return self._space if isinstance(self._space, ShareGenomeSpace) else None
 
     @property
     def stage_borders(self) -> tuple[int, ...]:
