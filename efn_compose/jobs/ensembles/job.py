@@ -288,7 +288,7 @@ class _Job:
         )
         self.say(
             f"second level: {len(found.models)} models fitted, {found.failed} failed, "
-            f"{found.missing} not begun for want of time"
+            f"{found.missing} not fitted yet"
         )
         return found
 

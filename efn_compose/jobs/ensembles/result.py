@@ -75,7 +75,7 @@ class EnsembleResult:
         images: Number of test images.
         asked: Networks asked.
         networks: Networks there are.
-        stack: The second level: models fitted, failed and not begun, and their scores by name; None
+        stack: The second level: models fitted, failed and not fitted yet, and their scores by name; None
             without one.
     """
 
@@ -196,6 +196,6 @@ def _stack_json(stack: "StackColumns", labels: np.ndarray, measure: Measure) -> 
     return {
         "fitted": len(stack.models),
         "failed": stack.failed,
-        "not_begun": stack.missing,
+        "not_fitted": stack.missing,
         "best": best,
     }

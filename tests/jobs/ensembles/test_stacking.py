@@ -11,8 +11,9 @@ from made_up_models import fitted_models
 from efn_compose.assess.prediction_store.blocks import probability_of
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.workers.task import Outcome
 from efn_compose.jobs.ensembles.stacking import run
-from efn_compose.jobs.ensembles.stacking.batch import fit_and_ask
+from efn_compose.jobs.ensembles.stacking.batch import StackBatch, StackWorker, fit_and_ask
 from efn_compose.jobs.ensembles.stacking.inputs import Further, Scaler, Seen, StackData
 from efn_compose.jobs.ensembles.stacking.kinds import KINDS
 from efn_compose.jobs.ensembles.stacking.portfolio import load_portfolio
@@ -225,6 +226,86 @@ def test_a_killed_level_goes_on_and_ends_with_the_same_bytes(data, models, tmp_p
         assert path.read_bytes() == (tmp_path / "late" / "stack" / path.name).read_bytes()
     records = read_journal(tmp_path / "late" / "evaluations.jsonl").records
     assert len({record["model"] for record in records}) == len(records) == 9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not KINDS["lightgbm"].is_there, reason="needs the extra stacking")
+def test_a_model_that_its_library_refuses_leaves_the_others_of_its_batch(data, tmp_path):
+    path = tmp_path / "refused.toml"
+    path.write_text('[[model]]\nkind = "ridge"\n[[model]]\nkind = "lightgbm"\nleaves = [1, 7]')
+    models, _ = load_portfolio(str(path))
+    # As a worker fits them: all in one batch.
+    answers = StackBatch(models).run(StackWorker(data))
+    assert [answer.logits is not None for answer in answers] == [True, False, True]
+    assert answers[1].error.startswith("LightGBMError") and not answers[1].is_lost
+    for _ in range(2):
+        with closing(Journal(tmp_path / "evaluations.jsonl")) as journal:
+            found = fit_portfolio(models, data, tmp_path, journal, SERIAL)
+        assert (len(found.models), found.failed, found.missing) == (2, 1, 0)
+    # The model's own error is an answer: the second time nothing was left to do.
+    records = read_journal(tmp_path / "evaluations.jsonl").records
+    assert [bool(record["error"]) for record in records] == [False, True, False]
+
+
+class Death(BaseException):
+    """What no worker survives."""
+
+
+class DyingExecutor:
+    """Answers in this process; a worker that dies is an outcome with an error, as on Ray."""
+
+    workers = 1
+
+    def __init__(self, setup, data, *_):
+        self.worker = setup.make_worker(data, None)
+
+    def run(self, tasks):
+        for position, task in enumerate(tasks):
+            try:
+                yield position, Outcome(task.run(self.worker), None, 0, 0.0)
+            except Death:
+                yield position, Outcome(None, "worker died, 3 times", 0, 0.0)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.slow
+def test_only_the_model_that_takes_its_worker_along_is_fitted_again_by_resume(
+    data, tmp_path, monkeypatch
+):
+    path = tmp_path / "deadly.toml"
+    strengths = ", ".join(str(n) for n in range(1, 25))
+    path.write_text(
+        f'[[model]]\nkind = "ridge"\nstrength = [{strengths}]\n[[model]]\nkind = "ridge"\nlevel = 2'
+    )
+    models, _ = load_portfolio(str(path))
+    ridge, deadly = KINDS["ridge"], {5.0: Death, 17.0: MemoryError}
+
+    def fit_or_die(x, y, parameters, seed):
+        if parameters["strength"] in deadly:
+            raise deadly[parameters["strength"]]
+        return ridge.fit(x, y, parameters, seed)
+
+    def fit(name):
+        (tmp_path / name).mkdir(exist_ok=True)
+        with closing(Journal(tmp_path / name / "evaluations.jsonl")) as journal:
+            return fit_portfolio(models, data, tmp_path / name, journal, SERIAL)
+
+    whole = fit("whole")
+    monkeypatch.setitem(KINDS, "ridge", dataclasses.replace(ridge, fit=fit_or_die))
+    monkeypatch.setattr(run, "make_executor", DyingExecutor)
+    # 22 of 24 answer. Two do not, nor does the model above that would stand on all of them.
+    found = fit("deadly")
+    assert (len(found.models), found.failed, found.missing) == (22, 0, 3)
+    deadly.clear()
+    found = fit("deadly")
+    assert (len(found.models), found.failed, found.missing) == (25, 0, 0)
+    assert np.array_equal(found.probability, whole.probability)
+    records = read_journal(tmp_path / "deadly" / "evaluations.jsonl").records
+    lost = [(r["strength"], r["error"]) for r in records if r["phase"] == "stack lost"]
+    assert lost == [(17.0, "MemoryError: "), (5.0, "worker died, 3 times")]
+    assert len({r["model"] for r in records if r["phase"] == "stack"}) == len(records) - 2 == 25
 
 
 def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):

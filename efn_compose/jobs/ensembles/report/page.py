@@ -118,7 +118,7 @@ def _stack(result: EnsembleResult) -> Html:
         [[model, _number(value)] for model, value in found.get("best", {}).items()],
         numeric=(1,),
         caption=f"{found.get('fitted')} models fitted, {found.get('failed')} failed, "
-        f"{found.get('not_begun')} not begun; the best of them.",
+        f"{found.get('not_fitted')} not fitted yet; the best of them.",
     )
 
 

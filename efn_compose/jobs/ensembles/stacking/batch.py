@@ -49,12 +49,14 @@ class StackAnswer:
             fitted to all rows. None where it failed.
         error: Why there are none.
         seconds: It took.
+        is_lost: Whether the machine failed and not the model: the same model may be fitted another time.
     """
 
     key: str
     logits: np.ndarray | None
     error: str
     seconds: float
+    is_lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,13 @@ class StackBatch(Task):
 
 def _answer(model: StackModel, data: StackData) -> StackAnswer:
     begun = time.perf_counter()
+    found, error, is_lost = None, "", False
     try:
-        found, error = fit_and_ask(model, data), ""
-    except (ValueError, ArithmeticError, np.linalg.LinAlgError, ImportError) as problem:
-        found, error = None, f"{type(problem).__name__}: {problem}"
-    return StackAnswer(model.key, found, error, time.perf_counter() - begun)
+        found = fit_and_ask(model, data)
+    except Exception as problem:  # each library of models has errors of its own
+        error = f"{type(problem).__name__}: {problem}"
+        is_lost = isinstance(problem, MemoryError)
+    return StackAnswer(model.key, found, error, time.perf_counter() - begun, is_lost)
 
 
 def fit_and_ask(model: StackModel, data: StackData) -> np.ndarray:

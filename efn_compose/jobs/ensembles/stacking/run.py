@@ -9,8 +9,9 @@ import numpy as np
 
 from efn_compose.assess.prediction_store.blocks import probability_of
 from efn_compose.evolve.options import ExecutorOptions
-from efn_compose.evolve.workers.executor import make_executor
+from efn_compose.evolve.workers.executor import Executor, make_executor
 from efn_compose.evolve.workers.table import EXECUTORS
+from efn_compose.evolve.workers.task import Outcome
 from efn_compose.jobs.ensembles.stacking.batch import StackAnswer, StackBatch, StackSetup
 from efn_compose.jobs.ensembles.stacking.inputs import StackData
 from efn_compose.jobs.ensembles.stacking.portfolio import StackModel
@@ -31,7 +32,8 @@ class StackColumns:
         probability: (model, row, class) float32, out of fold.
         test: (model, image, class) float32.
         failed: Number of models that failed.
-        missing: Number of models that were not fitted, for want of time.
+        missing: Number of models that are still to be fitted: time or memory ran out, or their worker
+            died.
     """
 
     models: tuple[StackModel, ...]
@@ -52,7 +54,9 @@ def fit_portfolio(
 ) -> StackColumns:
     """Fit every model that has no answer yet, level by level, and return all answers.
 
-    A level begins when all models before it have answered, so that it is the same after a kill.
+    A level begins when all models before it have answered, so that it is the same after a kill. A
+    model that fails has answered. One whose worker died, or had no memory left, has not: it is fitted
+    when the job is resumed.
 
     Args:
         models: The portfolio.
@@ -118,9 +122,12 @@ class _Answers:
         return model.key in self.failed or self.is_done(model)
 
     def keep(self, model: StackModel, answer: StackAnswer, say: Callable[[str], None]) -> None:
-        """Write an answer, then its line."""
+        """Write an answer, then its line; a lost one gets a line that does not count."""
         record = {"phase": "stack", "model": model.key, **model.to_json(), "error": None}
-        if answer.logits is None:
+        if answer.is_lost:
+            record |= {"phase": "stack lost", "error": answer.error}
+            say(f"{model.name} is not fitted ({answer.error}); --resume tries again")
+        elif answer.logits is None:
             record["error"] = answer.error
             self.failed.add(model.key)
             say(f"{model.name} failed: {answer.error}")
@@ -149,20 +156,39 @@ def _answers(
     if EXECUTORS[options.chosen].is_in_process:
         options = dataclasses.replace(options, workers=1)
     executor = make_executor(StackSetup(), data, options, say)
-    size = max(1, min(_MOST, len(models) // (_TASKS_EACH * executor.workers)))
-
-    def batches() -> Iterator[StackBatch]:
-        for start in range(0, len(models), size):
-            if is_late():
-                return
-            yield StackBatch(tuple(models[start : start + size]))
-
     try:
-        for position, outcome in executor.run(batches()):
+        size = max(1, min(_MOST, len(models) // (_TASKS_EACH * executor.workers)))
+        lost: list[StackModel] = []
+        for batch, outcome in _outcomes(models, size, executor, is_late):
             if outcome.value is not None:
                 yield from outcome.value
-                continue
-            for model in models[position * size : (position + 1) * size]:
-                yield StackAnswer(model.key, None, outcome.error or "no answer", outcome.seconds)
+            elif len(batch) > 1:
+                say(f"no answer of {len(batch)} models ({outcome.error}); each is fitted alone")
+                lost += batch
+            else:
+                yield _lost(batch[0], outcome)
+        # One model may have taken its worker along, and with it all the others of its batch.
+        for (model,), outcome in _outcomes(lost, 1, executor, is_late):
+            yield from outcome.value or [_lost(model, outcome)]
     finally:
         executor.close()
+
+
+def _outcomes(
+    models: Sequence[StackModel], size: int, executor: Executor, is_late: Callable[[], bool]
+) -> Iterator[tuple[Sequence[StackModel], Outcome]]:
+    """Yield batches of so many models with their outcomes, in the order they finish."""
+    batches = [tuple(models[start : start + size]) for start in range(0, len(models), size)]
+
+    def tasks() -> Iterator[StackBatch]:
+        for batch in batches:
+            if is_late():
+                return
+            yield StackBatch(batch)
+
+    for position, outcome in executor.run(tasks()):
+        yield batches[position], outcome
+
+
+def _lost(model: StackModel, outcome: Outcome) -> StackAnswer:
+    return StackAnswer(model.key, None, outcome.error or "no answer", outcome.seconds, is_lost=True)
