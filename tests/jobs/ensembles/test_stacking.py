@@ -11,6 +11,7 @@ from made_up_models import fitted_models
 from efn_compose.assess.prediction_store.blocks import probability_of
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.evolve.workers.executors.time_limit import TimeLimit
 from efn_compose.evolve.workers.task import Outcome
 from efn_compose.jobs.ensembles.stacking import run
 from efn_compose.jobs.ensembles.stacking.batch import StackBatch, StackWorker, fit_and_ask
@@ -245,6 +246,17 @@ def test_a_model_that_its_library_refuses_leaves_the_others_of_its_batch(data, t
     # The model's own error is an answer: the second time nothing was left to do.
     records = read_journal(tmp_path / "evaluations.jsonl").records
     assert [bool(record["error"]) for record in records] == [False, True, False]
+
+
+def test_a_slow_kind_of_model_does_not_count_as_hanging_after_many_fast_ones(models):
+    ridges, trees = models[:2], models[-1:]
+    limit = TimeLimit(first_seconds=900)
+    for _ in range(20):
+        limit.take(StackBatch(ridges).pace, 0.05)
+    # Half a minute for what has always taken no time, and all patience for what is not known.
+    assert limit.seconds(StackBatch(models[2:4]).pace) < 40
+    assert limit.seconds(StackBatch(trees).pace) == 900
+    assert limit.seconds(StackBatch(models).pace) == 900
 
 
 class Death(BaseException):
