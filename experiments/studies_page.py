@@ -17,6 +17,11 @@ RELATIVES = (
     "The donors {names} are Lite0 from ImageNet, trained on for four epochs on 2,000 crops of pictures "
     "of these kinds at 32 px, as `experiments/relatives.py` makes them in its folder, `runs/relatives`."
 )
+#: What a page says of a study with a single fold.
+ONE_SPLIT = (
+    " All are judged on the same images: errors and intervals are those over seeds, and other images may "
+    "say otherwise."
+)
 
 
 def study_page(kind: str, command: str, made: Sequence[str], parts: dict[str, StudyView]) -> str:
@@ -90,7 +95,8 @@ def _part(title: str, view: StudyView, told: str) -> str:
     repeats = len(view.design["blocks"])
     lines = [
         f"## {title.capitalize()}\n",
-        f"{images}; a fifth validates; {repeats} trainings per combination and data set.\n",
+        f"{images}; a fifth validates; {repeats} trainings per combination and data "
+        f"set.{'' if view.has_folds else ONE_SPLIT}\n",
         *(f"- {words}" for words in budget_lines(view)[:1]),
         *([] if _answer(view) == told else [f"- {_answer(view)}"]),
         *_by_accuracy(view),

@@ -55,7 +55,7 @@ def growths(view: StudyView, score: str, data: int | None = None) -> list[Growth
     design = np.column_stack([np.ones(len(logs)), logs])
     # Doublings of multiply-adds for each doubling of a level.
     doublings = np.linalg.lstsq(design, np.log2(view.multiply_adds), rcond=None)[0][1:]
-    scores = view.matrix(score)
+    scores = view.in_blocks(view.matrix(score))
     if data is not None:
         scores = scores[:, view.block_data == data]
     rows, blocks = np.nonzero(np.isfinite(scores))
@@ -105,6 +105,7 @@ def compounds(view: StudyView, score: str) -> list[Compound]:
         score: Name of the score: the metric, or "accuracy".
     """
     found = []
+    columns = (view.training_data, view.training_block)
     for level in range(1, min(len(levels) for _, levels in view.axes)):
         (number,) = np.flatnonzero((view.levels == level).all(axis=1))
         rivals = np.flatnonzero(view.multiply_adds <= view.multiply_adds[number]).tolist()
@@ -114,8 +115,8 @@ def compounds(view: StudyView, score: str) -> list[Compound]:
             Compound(
                 int(number),
                 rivals,
-                find_lead(scores, view.block_data, lower_is_better=better),
-                find_leads(scores, view.block_data, lower_is_better=better),
+                find_lead(scores, *columns, lower_is_better=better),
+                find_leads(scores, *columns, lower_is_better=better),
             )
         )
     return found

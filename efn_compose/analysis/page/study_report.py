@@ -111,8 +111,17 @@ def _how_told_apart(study: StudyView) -> str:
     words = (
         "A combination counts as best only where it is ahead of each other one by more than a "
         "standard error of the paired difference, by Holm's rule for all comparisons together. "
-        "Folds share training images, so standard errors over folds are a guide."
     )
+    if study.has_folds:
+        words += (
+            "Seeds of a fold share its images and are averaged, so that errors are those over folds. "
+            "Folds share training images, so these errors are a guide."
+        )
+    else:
+        words += (
+            "There is one fold: errors are those over seeds, and the luck of the images that judge is "
+            "in none of them. Several folds cover it."
+        )
     if study.is_of_several:
         words += (
             " Differences are taken on the same data set, fold and seed. Over all data sets the "
@@ -218,9 +227,12 @@ def _mean(study: StudyView, combination: int) -> str:
 
 
 def _on_data(study: StudyView, combination: int, data: int) -> list[str]:
-    values = _known(study.scores[combination, study.block_data == data])
+    values = study.in_blocks(study.scores)[combination, study.block_data == data]
     standing = _standing(study.leads[data], combination)
-    return [mean_and_error(values), f" {standing}" if standing in ("best", "tied") else ""]
+    return [
+        mean_and_error([float(value) for value in values[np.isfinite(values)]]),
+        f" {standing}" if standing in ("best", "tied") else "",
+    ]
 
 
 def _standing(lead: Lead, combination: int) -> str:
@@ -229,10 +241,6 @@ def _standing(lead: Lead, combination: int) -> str:
     if combination in lead.tied:
         return "tied"
     return "behind" if np.isfinite(lead.probability[combination]) else "not compared"
-
-
-def _known(values: np.ndarray) -> list[float]:
-    return [float(value) for value in values[np.isfinite(values)]]
 
 
 def _by_data(study: StudyView) -> Html | None:
@@ -312,8 +320,8 @@ def _failures(study: StudyView) -> list[Html | None]:
     rows = [
         [
             name(study.point_name(row.point)),
-            f"fold {study.design['blocks'][row.block]['fold']}",
-            f"seed {study.design['blocks'][row.block]['seed']}",
+            f"fold {study.design['blocks'][row.repeat]['fold']}",
+            f"seed {study.design['blocks'][row.repeat]['seed']}",
             name(row.error),
         ]
         for row in failed[:_LISTED]

@@ -1,4 +1,8 @@
-"""Blocks: what every combination meets alike, which are a data set, a fold and a seed.
+"""Blocks: what every combination meets alike, a data set and a fold; its seeds are averaged.
+
+Seeds of a fold share its images, and with them what the images do to a combination. Taken as
+blocks of their own they would make every error too small. Where a data set has a single fold,
+nothing else is there, and each seed is a block: the luck of the images is in no error then.
 
 Scores of different data sets differ by how hard the data are. They are compared within a block,
 and put together only as differences.
@@ -8,13 +12,14 @@ import numpy as np
 
 
 def centred(scores: np.ndarray) -> np.ndarray:
-    """Return scores less the mean of their block, (combination, block).
+    """Return scores less the mean of their column, (combination, training).
 
-    The mean is that of the combinations with a score in every block, so that a failed training
-    moves no other score. Where there is none, it is that of all scores of the block.
+    The mean is that of the combinations with a score in every column, so that a failed training
+    moves no other score. Where there is none, it is that of all scores of the column.
 
     Args:
-        scores: (combination, block) float64; NaN where a training failed.
+        scores: (combination, training) float64; NaN where a training failed. A column is a data
+            set, a fold and a seed.
 
     Example:
         >>> centred(np.array([[0.1, 1.1], [0.3, 1.5]])).round(2).tolist()
@@ -37,6 +42,21 @@ def known_means(values: np.ndarray, axis: int) -> np.ndarray:
     """
     counts = np.isfinite(values).sum(axis=axis)
     return np.where(counts, np.nansum(values, axis=axis) / np.maximum(counts, 1), np.nan)
+
+
+def block_means(values: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """Return the mean of what is known of each block, (combination, block); NaN where nothing is.
+
+    Args:
+        values: (combination, training) float64; NaN where a training failed.
+        blocks: (training,) numbers; the blocks come out in their order.
+
+    Example:
+        >>> block_means(np.array([[1.0, 3.0, 5.0, np.nan]]), np.array([0, 0, 1, 1])).tolist()
+        [[2.0, 5.0]]
+    """
+    columns = [known_means(values[:, blocks == number], axis=1) for number in np.unique(blocks)]
+    return np.stack(columns, axis=1)
 
 
 def means_by_data_set(scores: np.ndarray, data_sets: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def main_effects(
     Args:
         levels: (combination, factor) numbers of levels.
         counts: Levels of each factor.
-        scores: (combination, block) float64; NaN where a training failed.
+        scores: (combination, block) float64, seeds of a fold averaged; NaN where there is none.
 
     Returns:
         A list per factor with an `Effect` per level.

@@ -23,7 +23,7 @@ def interaction_probabilities(
     Args:
         levels: (combination, factor) numbers of levels.
         counts: Levels of each factor.
-        scores: (combination, block) float64; NaN where a training failed.
+        scores: (combination, block) float64, seeds of a fold averaged; NaN where there is none.
         data_sets: (block,) number of each block's data set.
 
     Returns:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.assess.studies.blocks import block_weights, mean_with_error
+from efn_compose.assess.studies.blocks import block_means, block_weights, mean_with_error
 
 #: One-sided probability of a standard normal beyond one standard error.
 ONE_ERROR = 0.15865525393145707
@@ -33,13 +33,18 @@ class Lead:
 
 
 def find_lead(
-    scores: np.ndarray, data_sets: np.ndarray | None = None, *, lower_is_better: bool = True
+    scores: np.ndarray,
+    data_sets: np.ndarray | None = None,
+    blocks: np.ndarray | None = None,
+    *,
+    lower_is_better: bool = True,
 ) -> Lead:
     """Return the leader over all data sets, and what it is not ahead of by a standard error.
 
-    The leader has the best mean of the combinations that have a score in every block. Each other
-    one is compared with it over the blocks that both have, a block being a data set, a fold and a
-    seed: a paired t-test, one-sided, of the differences of all blocks. Every data set has the same
+    The leader has the best mean of the combinations that have a score of every training. Each other
+    one is compared with it over the trainings that both have. Their differences are averaged within
+    a block first, since the seeds of a fold share its images. Then comes a paired t-test, one-sided,
+    of the differences of all blocks. Every data set has the same
     share in the mean. The scatter of the differences includes that between data sets, so the
     standard error of their mean is not too small for these data sets as long as all have as many
     blocks, and a lead that one data set alone shows is rarely told apart. For data sets that were
@@ -50,8 +55,9 @@ def find_lead(
     as often. With fewer than two common blocks nothing is told apart.
 
     Args:
-        scores: (combination, block) float64; NaN where a training failed.
-        data_sets: (block,) number of each block's data set; None: all are of one.
+        scores: (combination, training) float64; NaN where a training failed.
+        data_sets: (training,) number of each column's data set; None: all are of one.
+        blocks: (training,) number of each column's block, of one data set; None: each is its own.
         lower_is_better: The direction of the score.
 
     Example:
@@ -60,28 +66,33 @@ def find_lead(
     """
     groups = np.zeros(scores.shape[1], int) if data_sets is None else data_sets
     values = scores if lower_is_better else -scores
-    leader = _leader(values)
-    return _lead(values, groups, leader, holm(_not_ahead(values, groups, leader)))
+    behind = _behind(values, groups, blocks)
+    return _lead(behind, holm(_not_ahead(behind)))
 
 
 def find_leads(
-    scores: np.ndarray, data_sets: np.ndarray, *, lower_is_better: bool = True
+    scores: np.ndarray,
+    data_sets: np.ndarray,
+    blocks: np.ndarray | None = None,
+    *,
+    lower_is_better: bool = True,
 ) -> list[Lead]:
     """Return the lead on each data set alone; Holm's steps go over all their comparisons together.
 
     Args:
         scores: As for `find_lead`.
-        data_sets: (block,) number of each block's data set.
+        data_sets: (training,) number of each column's data set.
+        blocks: As for `find_lead`.
         lower_is_better: The direction of the score.
     """
     values = scores if lower_is_better else -scores
-    parts = [values[:, data_sets == number] for number in range(int(data_sets.max(initial=-1)) + 1)]
-    leaders = [_leader(part) for part in parts]
-    # Within a part all blocks are of one data set.
-    groups = [np.zeros(part.shape[1], int) for part in parts]
-    raw = [_not_ahead(*both) for both in zip(parts, groups, leaders, strict=True)]
+    parts = [
+        _behind(values[:, own], data_sets[own], None if blocks is None else blocks[own])
+        for own in (data_sets == number for number in range(int(data_sets.max(initial=-1)) + 1))
+    ]
+    raw = [_not_ahead(part) for part in parts]
     adjusted = np.split(holm(np.concatenate(raw)), np.cumsum([len(one) for one in raw])[:-1])
-    return [_lead(*all_of) for all_of in zip(parts, groups, leaders, adjusted, strict=True)]
+    return [_lead(*both) for both in zip(parts, adjusted, strict=True)]
 
 
 def holm(probabilities: np.ndarray) -> np.ndarray:
@@ -102,33 +113,51 @@ def holm(probabilities: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _leader(values: np.ndarray) -> int | None:
+@dataclass(frozen=True)
+class _Behind:
+    """By how much combinations are behind the leader.
+
+    Args:
+        leader: Its number, or None.
+        differences: (combination, block), lower is better; NaN where a pair has no training.
+        groups: (block,) number of each block's data set.
+    """
+
+    leader: int | None
+    differences: np.ndarray
+    groups: np.ndarray
+
+
+def _behind(values: np.ndarray, groups: np.ndarray, blocks: np.ndarray | None) -> _Behind:
+    numbers = np.arange(values.shape[1]) if blocks is None else blocks
+    own = groups[np.unique(numbers, return_index=True)[1]]
     complete = np.flatnonzero(np.isfinite(values).all(axis=1))
-    return int(complete[values[complete].mean(axis=1).argmin()]) if len(complete) else None
+    if not len(complete):
+        return _Behind(None, np.full((len(values), len(own)), np.nan), own)
+    leader = int(complete[values[complete].mean(axis=1).argmin()])
+    return _Behind(leader, block_means(values - values[leader], numbers), own)
 
 
-def _lead(values: np.ndarray, groups: np.ndarray, leader: int | None, found: np.ndarray) -> Lead:
-    if leader is None:
+def _lead(behind: _Behind, found: np.ndarray) -> Lead:
+    if behind.leader is None:
         return Lead(None, (), found)
-    tied = [leader, *(int(p) for p in np.flatnonzero(found > ONE_ERROR))]
-    behind = []
-    for point in tied:
-        difference = values[point] - values[leader]
-        known = np.isfinite(difference)
-        behind.append(float(block_weights(groups[known]) @ difference[known]))
-    return Lead(leader, tuple(tied[n] for n in np.argsort(behind, kind="stable")), found)
-
-
-def _not_ahead(values: np.ndarray, groups: np.ndarray, leader: int | None) -> np.ndarray:
-    """Return by combination the one-sided probability of its differences if there were none."""
-    found = np.full(len(values), np.nan)
-    if leader is None:
-        return found
-    wanted = set(groups)
-    for point, row in enumerate(values):
+    tied = [behind.leader, *(int(p) for p in np.flatnonzero(found > ONE_ERROR))]
+    means = []
+    for row in behind.differences[tied]:
         known = np.isfinite(row)
-        if point != leader and set(groups[known]) == wanted:
-            found[point] = _probability((row - values[leader])[known], groups[known])
+        means.append(float(block_weights(behind.groups[known]) @ row[known]))
+    return Lead(behind.leader, tuple(tied[n] for n in np.argsort(means, kind="stable")), found)
+
+
+def _not_ahead(behind: _Behind) -> np.ndarray:
+    """Return by combination the one-sided probability of its differences if there were none."""
+    found = np.full(len(behind.differences), np.nan)
+    wanted = set(behind.groups)
+    for point, row in enumerate(behind.differences):
+        known = np.isfinite(row)
+        has_all = behind.leader is not None and set(behind.groups[known]) == wanted
+        if point != behind.leader and has_all:
+            found[point] = _probability(row[known], behind.groups[known])
     return found
 
 

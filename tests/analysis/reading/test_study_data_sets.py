@@ -10,6 +10,7 @@ from planted_study import write_planted
 from efn_compose.analysis.page.study_report import render_study
 from efn_compose.analysis.reading.study.folder import read_study
 from efn_compose.analysis.reading.study.words import (
+    ONE_FOLD,
     data_verdicts,
     interaction_lines,
     to_json,
@@ -60,7 +61,8 @@ def test_the_best_over_all_and_on_each_data_set_are_those_planted(view):
 
 def test_a_lead_over_all_data_sets_says_where_it_is_none(view):
     assert verdict(view) == (
-        "Best over 2 data sets: width 0.5, resolution 64. On easy another one is ahead of it."
+        "Best over 2 data sets: width 0.5, resolution 64. On easy another one is ahead of it. "
+        f"{ONE_FOLD}"
     )
     found = to_json(view)
     assert found["leader"] == view.lead.leader and len(found["combinations"]) == 6
@@ -82,7 +84,7 @@ def test_a_combination_that_is_better_everywhere_is_best_over_all(tmp_path):
         return loss(levels, seed) - (levels["width"] == 0.5 and levels["resolution"] == 64) * 0.4
 
     view = read_study(write_planted(tmp_path / "study", AXES, better))
-    assert verdict(view) == "Best over 2 data sets: width 0.5, resolution 64."
+    assert verdict(view) == f"Best over 2 data sets: width 0.5, resolution 64. {ONE_FOLD}"
 
 
 def test_what_two_data_sets_contradict_is_a_tie_over_both(tmp_path):
@@ -96,9 +98,8 @@ def test_what_two_data_sets_contradict_is_a_tie_over_both(tmp_path):
     assert {view.name(number) for number in view.lead.tied} >= {
         "width 0.5, resolution 32", "width 0.5, resolution 64",
     }  # fmt: skip
-    assert (
-        verdict(view)
-        == f"{len(view.lead.tied)} of 6 combinations are tied for the lead over 2 data sets."
+    assert verdict(view) == (
+        f"{len(view.lead.tied)} of 6 combinations are tied for the lead over 2 data sets. {ONE_FOLD}"
     )
     assert [view.name(lead.leader)[-2:] for lead in view.leads] == ["32", "64"]
     assert all(lead.is_alone for lead in view.leads)
@@ -111,7 +112,7 @@ def test_designs_of_earlier_versions_with_other_combinations_per_data_set_are_re
         return (levels["width"] == 0.5) == (levels["data"] == "easy")
 
     view = read_study(write_planted(tmp_path / "study", AXES, loss, chosen=chosen))
-    assert verdict(view) == "No combination has a score in every block of every data set."
+    assert verdict(view) == ("No combination has a score of every fold and seed of every data set.")
     assert data_verdicts(view) == [
         "On easy: best is width 0.5, resolution 32.",
         "On hard: best is width 1, resolution 64.",

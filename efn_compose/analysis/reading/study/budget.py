@@ -42,9 +42,9 @@ def spreads(view: StudyView) -> list[Spread]:
         view: The study.
     """
     found = []
-    spent = view.spent_by_block
+    spent = view.spent_by_training
     for number, data in enumerate(view.data_sets):
-        means = known_means(spent[:, view.block_data == number], axis=1)
+        means = known_means(spent[:, view.training_data == number], axis=1)
         means = means[np.isfinite(means)]
         if len(means) > 1:
             variation = float(means.std() / means.mean())

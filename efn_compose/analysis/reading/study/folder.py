@@ -24,8 +24,8 @@ def read_study(path: str | os.PathLike[str]) -> StudyView:
     """
     folder = Path(path)
     design = read_design(folder)
-    blocks = design["blocks"]
-    place = {(block["fold"], block["seed"]): number for number, block in enumerate(blocks)}
+    repeats = design["blocks"]
+    place = {(repeat["fold"], repeat["seed"]): number for number, repeat in enumerate(repeats)}
     found: dict[tuple[int, int], Row] = {}
     free: dict[tuple[int, int], list[tuple[int, str, float]]] = {}
     for record in read_journal(folder / JOURNAL_FILE).records:
@@ -34,12 +34,12 @@ def read_study(path: str | os.PathLike[str]) -> StudyView:
             scores = record["scores"].items()
             free[point, fold] = [(point, name, value) for name, value in scores]
         elif (fold, seed) in place:
-            block = place[fold, seed]
-            found[point, block] = _row(point, block, record)
+            repeat = place[fold, seed]
+            found[point, repeat] = _row(point, repeat, record)
     rows = [
-        found.get((point, block), Row(point, block))
+        found.get((point, repeat), Row(point, repeat))
         for point in range(len(design["points"]))
-        for block in range(len(blocks))
+        for repeat in range(len(repeats))
     ]
     return StudyView(folder, design, rows, [entry for key in sorted(free) for entry in free[key]])
 
@@ -67,12 +67,12 @@ def read_design(folder: Path) -> dict[str, Any]:
     return design
 
 
-def _row(point: int, block: int, record: Mapping[str, Any]) -> Row:
+def _row(point: int, repeat: int, record: Mapping[str, Any]) -> Row:
     timing = record.get("timing", {})
     spent = timing.get("epochs") if record["scores"] else None
     return Row(
         point,
-        block,
+        repeat,
         record["scores"],
         record["error"] or "",
         sum(timing.get("seconds", {}).values()) if record["scores"] else float("nan"),

@@ -17,7 +17,7 @@ def table_csv(view: StudyView) -> str:
     head = ["point", "fold", "seed", *axes, "trained_network", "parameters", "multiply_adds"]
     lines: list[list[Any]] = [[*head, "epochs", *names, "error"]]
     for row in view.rows:
-        point, block = view.design["points"][row.point], view.design["blocks"][row.block]
+        point, repeat = view.design["points"][row.point], view.design["blocks"][row.repeat]
         chosen = [
             "" if axis["levels"][n] is None else level_text(axis["levels"][n])
             for axis, n in zip(view.design["axes"], point["levels"], strict=True)
@@ -25,7 +25,7 @@ def table_csv(view: StudyView) -> str:
         costs = [point[key] for key in ("network", "parameters", "multiply_adds", "epochs")]
         scores = [repr(row.scores[name]) if name in row.scores else "" for name in names]
         lines.append(
-            [row.point, block["fold"], block["seed"], *chosen]
+            [row.point, repeat["fold"], repeat["seed"], *chosen]
             + ["" if value is None else value for value in costs]
             + [*scores, row.error]
         )
@@ -37,10 +37,10 @@ def times_csv(view: StudyView) -> str:
     lines: list[list[Any]] = [["point", "fold", "seed", "seconds", "seconds_per_image"]]
     lines[0].append(f"{view.clock}_seconds_of_epochs")
     for row in view.rows:
-        block = view.design["blocks"][row.block]
+        repeat = view.design["blocks"][row.repeat]
         times = [f"{row.seconds:.3f}", f"{row.per_image:.6f}"] if row.scores else ["", ""]
         times.append(f"{row.spent:.3f}" if np.isfinite(row.spent) else "")
-        lines.append([row.point, block["fold"], block["seed"], *times])
+        lines.append([row.point, repeat["fold"], repeat["seed"], *times])
     return _csv(lines)
 
 

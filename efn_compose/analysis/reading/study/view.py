@@ -1,19 +1,26 @@
 """A study as values: scores by combination and block, who leads, effects, fronts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from efn_compose.assess.studies.blocks import centred, known_means, means_by_data_set
+from efn_compose.assess.studies.blocks import (
+    block_means,
+    centred,
+    known_means,
+    means_by_data_set,
+)
 from efn_compose.assess.studies.effects import Effect, main_effects
 from efn_compose.assess.studies.front import pareto_front
 from efn_compose.assess.studies.interactions import TOLD_APART, interaction_probabilities
 from efn_compose.assess.studies.lead import Lead, find_lead, find_leads
 from efn_compose.store.study_files import DATA_AXIS
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Row:
 
     Args:
         point: Number of the point.
-        block: Number of the fold and seed.
+        repeat: Number of the fold and seed.
         scores: By name; empty where it failed, or was not made yet.
         error: Why it failed, or "".
         seconds: Of training, statistics and scoring; NaN where unknown.
@@ -33,7 +40,7 @@ class Row:
     """
 
     point: int
-    block: int
+    repeat: int
     scores: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     seconds: float = float("nan")
@@ -110,25 +117,60 @@ class StudyView:
         found = [[points[own[0]]["levels"][n] for n in self._varied] for own in self.points]
         return np.array(found, int).reshape(len(self.points), len(self._varied))
 
+    @property
+    def has_folds(self) -> bool:
+        """Whether each data set has several folds, so that the luck of the images is covered."""
+        return len({repeat["fold"] for repeat in self.design["blocks"]}) > 1
+
     @cached_property
-    def block_data(self) -> np.ndarray:
-        """Number of the data set of every block, (block,)."""
+    def training_data(self) -> np.ndarray:
+        """Number of the data set of every column of `scores`, (training,)."""
         return np.repeat(np.arange(len(self.data_sets)), len(self.design["blocks"]))
 
     @cached_property
+    def training_block(self) -> np.ndarray:
+        """Number of the block of every column of `scores`, (training,): a data set and a fold.
+
+        With a single fold each column is a block.
+        """
+        if not self.has_folds:
+            return np.arange(len(self.training_data))
+        folds = np.array([repeat["fold"] for repeat in self.design["blocks"]])
+        own = self.training_data * (folds.max() + 1) + np.tile(folds, len(self.data_sets))
+        return np.unique(own, return_inverse=True)[1]
+
+    @cached_property
+    def block_data(self) -> np.ndarray:
+        """Number of the data set of every block, (block,)."""
+        first = np.unique(self.training_block, return_index=True)[1]
+        return np.asarray(self.training_data[first])
+
+    @cached_property
     def scores(self) -> np.ndarray:
-        """The metric (combination, block), NaN where there is none."""
+        """The metric (combination, training), NaN where there is none."""
         return self.matrix(self.metric)
 
     def matrix(self, score: str) -> np.ndarray:
-        """Return a score (combination, block), NaN where there is none."""
+        """Return a score (combination, training), NaN where there is none."""
         return self._matrix([row.scores.get(score, np.nan) for row in self.rows])
+
+    def in_blocks(self, scores: np.ndarray) -> np.ndarray:
+        """Return means over the seeds of each block, (combination, block).
+
+        Args:
+            scores: (combination, training), NaN where there is none.
+        """
+        return block_means(scores, self.training_block)
+
+    @cached_property
+    def differences(self) -> np.ndarray:
+        """Scores less the mean of their data set, fold and seed, (combination, block)."""
+        return self.in_blocks(centred(self.scores))
 
     @cached_property
     def compared(self) -> np.ndarray:
-        """What is compared (combination, block): scores, less their block's mean for several data
-        sets."""
-        return centred(self.scores) if self.is_of_several else self.scores
+        """What is compared (combination, block): differences for several data sets, else scores."""
+        return self.differences if self.is_of_several else self.in_blocks(self.scores)
 
     @cached_property
     def means(self) -> np.ndarray:
@@ -155,11 +197,11 @@ class StudyView:
     @cached_property
     def spent(self) -> np.ndarray:
         """Mean seconds of a combination's epochs by their own clock, (combination,)."""
-        return known_means(self.spent_by_block, axis=1)
+        return known_means(self.spent_by_training, axis=1)
 
     @cached_property
-    def spent_by_block(self) -> np.ndarray:
-        """Seconds of a training's epochs by their own clock, (combination, block)."""
+    def spent_by_training(self) -> np.ndarray:
+        """Seconds of a training's epochs by their own clock, (combination, training)."""
         return self._matrix([row.spent for row in self.rows])
 
     @property
@@ -199,30 +241,32 @@ class StudyView:
     @cached_property
     def lead(self) -> Lead:
         """Who leads over all data sets, and who is tied."""
-        return find_lead(self.scores, self.block_data, lower_is_better=self.sign > 0)
+        return self._find(find_lead)
 
     @cached_property
     def leads(self) -> list[Lead]:
         """The same on each data set alone."""
-        return find_leads(self.scores, self.block_data, lower_is_better=self.sign > 0)
+        return self._find(find_leads)
 
     @cached_property
     def effects(self) -> list[list[Effect]]:
         """Main effects by axis and level."""
-        return main_effects(self.levels, self._counts, self.scores)
+        return main_effects(self.levels, self._counts, self.differences)
 
     @cached_property
     def effects_by_data(self) -> list[list[list[Effect]]]:
         """Main effects on each data set alone, by axis and level."""
         return [
-            main_effects(self.levels, self._counts, self.scores[:, self.block_data == data])
+            main_effects(self.levels, self._counts, self.differences[:, self.block_data == data])
             for data in range(len(self.data_sets))
         ]
 
     @cached_property
     def interactions(self) -> np.ndarray:
         """By axis, the p-value after Holm's steps of its differences between data sets, (axis,)."""
-        return interaction_probabilities(self.levels, self._counts, self.scores, self.block_data)
+        return interaction_probabilities(
+            self.levels, self._counts, self.differences, self.block_data
+        )
 
     @property
     def dependent(self) -> list[int]:
@@ -247,10 +291,15 @@ class StudyView:
         return self.name(combination) + end
 
     def point_scores(self, point: int) -> np.ndarray:
-        """Return the scores of a point that there are, (fold and seed,)."""
+        """Return the scores of a point that there are, (block,)."""
         combination, data = self.places[point]
-        found = self.scores[combination, self.block_data == data]
+        found = self.in_blocks(self.scores)[combination, self.block_data == data]
         return np.asarray(found[np.isfinite(found)])
+
+    def _find(self, find: Callable[..., Found]) -> Found:
+        """Return the answer of `find_lead` or `find_leads`."""
+        better = self.sign > 0
+        return find(self.scores, self.training_data, self.training_block, lower_is_better=better)
 
     @property
     def _data(self) -> int:
@@ -266,11 +315,11 @@ class StudyView:
         return [len(levels) for _, levels in self.axes]
 
     def _matrix(self, values: Sequence[float]) -> np.ndarray:
-        """Return values of all rows as (combination, block)."""
+        """Return values of all rows as (combination, training)."""
         repeats = len(self.design["blocks"])
         found = np.full((len(self.points), len(self.data_sets), repeats), np.nan)
         for row, value in zip(self.rows, values, strict=True):
-            found[(*self.places[row.point], row.block)] = value
+            found[(*self.places[row.point], row.repeat)] = value
         return found.reshape(len(self.points), -1)
 
 

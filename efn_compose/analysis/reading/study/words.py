@@ -13,6 +13,8 @@ from efn_compose.assess.studies.lead import Lead
 
 #: Combinations that a sentence names; with more of them it says how many there are.
 _NAMED = 3
+#: What a verdict adds where each data set has a single fold.
+ONE_FOLD = "One fold judged: the luck of its images is not covered."
 
 
 def verdict(view: StudyView) -> str:
@@ -23,10 +25,14 @@ def verdict(view: StudyView) -> str:
         end = f" {count(view.waiting, 'training is', 'trainings are')} still to be made."
     if lead.leader is None:
         where = " of every data set" if several else ""
-        return f"No combination has a score in every block{where}{' yet' if end else ''}.{end}"
+        return (
+            f"No combination has a score of every fold and seed{where}{' yet' if end else ''}.{end}"
+        )
     if len(view.points) == 1:
         return f"One combination was trained.{end}"
     over = f"over {len(view.data_sets)} data sets"
+    if len(lead.tied) < len(view.points) and not view.has_folds:
+        end = f" {ONE_FOLD}{end}"
     if lead.is_alone:
         best = f"Best{f' {over}' if several else ''}: {view.name(lead.leader)}."
         return f"{best}{_where_behind(view, lead.leader)}{end}"
@@ -53,7 +59,7 @@ def data_verdicts(view: StudyView) -> list[str]:
 
 def _standing(view: StudyView, lead: Lead) -> str:
     if lead.leader is None:
-        return "no combination has a score in every block"
+        return "no combination has a score of every fold and seed"
     compared = 1 + int(np.isfinite(lead.probability).sum())
     if compared == 1:
         return "one combination has scores"
