@@ -1,6 +1,7 @@
 """The verdict: does anything beat the best donor, by how much, and how sure is that?"""
 
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,21 @@ RIVALS = {
     PLAIN_AVERAGE: "the average along the best donor plainly trained",
     LATEST_STATE: "the latest state of their own training",
 }
+#: Contestants, finalists, siblings, and trained networks that stand among the donors.
+_MADE_IN_A_RUN = re.compile(
+    rf"{COMPOSED}|{AVERAGE}|{CONTROL}\d*|finalist\d+|.+_sibling\d+|{PLAIN_AVERAGE}|{LATEST_STATE}"
+    rf"|{PLAIN_NETWORK}(_generation\d+)?|line\d+_generation\d+|generation\d+_(mean|member\d+)"
+)
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether a search gives a name to something that it makes, so that no donor may have it.
+
+    Example:
+        >>> is_reserved("composed"), is_reserved("line0_generation3"), is_reserved("lite1")
+        (True, True, False)
+    """
+    return _MADE_IN_A_RUN.fullmatch(name) is not None
 
 
 def reference_kind(name: str) -> str:

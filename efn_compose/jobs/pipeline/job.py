@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
 from efn_compose.jobs.pipeline.attempts import Attempt, attempting
@@ -30,6 +31,7 @@ from efn_compose.jobs.pipeline.early import (
 from efn_compose.jobs.pipeline.outcome import Outcome
 from efn_compose.jobs.pipeline.products import check_products, fingerprint
 from efn_compose.jobs.pipeline.story import Chapter, Reference, Story, read_story
+from efn_compose.jobs.search.preparation import free_name
 from efn_compose.store import RunFolder
 from efn_compose.store.run_folder import ENVIRONMENT_FILE, REPORT_FILE
 
@@ -243,7 +245,8 @@ class _Pipeline:
         kind = product_kind(self.story[found.chapter], key, found.product)
         path = str(self.place / self.outcome.done[found.chapter]["products"][kind])
         # Donors are called what their chapters are called, in reports and on the card.
-        return [f"{found.chapter}={path}" if key == "donors.files" else path]
+        name = free_name(found.chapter, (), is_reserved)
+        return [f"{name}={path}" if key == "donors.files" else path]
 
     def _keep(self, chapter: Chapter, ended: Ended, attempt: Attempt) -> None:
         root, timing = self.folder.path, attempt.timing()

@@ -2,9 +2,10 @@
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from efn_compose.errors import (
     describe_problems,
     problem_of,
 )
+from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.search.evaluation_length import with_epochs
 from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
@@ -92,7 +94,7 @@ def prepare(
     table = None
     if config_path is not None and Path(config_path).resolve() == QUICKSTART.resolve():
         config, notes, table = fitted_to_images(config)
-    donors = load_donors(config.donors.files, config.donors.variant)
+    donors = load_donors(config.donors.files, config.donors.variant, is_reserved)
     for donor in donors:
         donor.refuse_parts("a search")
     check_settings(config)
@@ -209,7 +211,14 @@ def _require_one_basis(donors: Sequence[Donor]) -> None:
     )
 
 
-def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
+def no_name(name: str) -> bool:
+    """Return False: no name is reserved."""
+    return False
+
+
+def load_donors(
+    files: Sequence[str], variant: str = "", reserved: Callable[[str], bool] = no_name
+) -> list[Donor]:
     """Load donors from any file the converters read, nest them into one network, harmonise them.
 
     Input scalings that differ from the first donor's are folded into the stem; each donor's
@@ -218,6 +227,8 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
     Args:
         files: Each "FILE", "package:NAME", or either with "LABEL=" before it.
         variant: The network all donors are nested into; empty where they agree.
+        reserved: Whether a donor may not have a name; a label with such a name is refused, and a
+            name that comes from a file gets a number.
 
     Returns:
         Headless donors of one network with equal conventions and distinct names.
@@ -238,27 +249,27 @@ def load_donors(files: Sequence[str], variant: str = "") -> list[Donor]:
     loaded, problems = [], []
     for entry in files:
         try:
-            loaded.append(load_entry(entry))
+            loaded.append(load_entry(entry, reserved))
         except EfnComposeError as error:
             problems.append(problem_of(entry, error))
     if problems:
         raise ConfigError(
             describe_problems(f"{len(problems)} of {len(files)} donors cannot be used.", problems)
         )
-    loaded = distinct_names(loaded)
     target = variant or loaded[0].spec.variant
     different = sorted({donor.spec.variant for donor in loaded})
     if not variant and len(different) > 1:
         raise IncompatibleDonorsError(
             describe_problems(
                 f"Donors are of different networks: {', '.join(different)}.",
-                [f"- {donor.name}: {donor.spec.variant}" for donor in loaded],
+                [f"- {e}: {found.spec.variant}" for e, found in zip(files, loaded, strict=True)],
                 "Set donors.variant to the largest one: smaller donors of the same family are "
                 "nested into it exactly.",
             )
         )
     nested = [donor if donor.spec.variant == target else nest(donor, target) for donor in loaded]
-    alike = harmonise(nested, fold_preprocessing=True)
+    # Nesting gives names, too.
+    alike = harmonise(distinct_names(nested, reserved), fold_preprocessing=True)
     return [donor.without_head() for donor in alike]
 
 
@@ -280,11 +291,12 @@ def split_entry(entry: str) -> tuple[str, str]:
     return label, source
 
 
-def load_entry(entry: str) -> Donor:
+def load_entry(entry: str, reserved: Callable[[str], bool] = no_name) -> Donor:
     """Load one donor; our own files directly, everything else through the converters.
 
     Args:
         entry: "FILE", "package:NAME", or either with "LABEL=" before it.
+        reserved: Whether a label is refused.
 
     Raises:
         EfnComposeError: It cannot be used.
@@ -294,6 +306,11 @@ def load_entry(entry: str) -> Donor:
         'small'
     """
     label, source = split_entry(entry)
+    if label and reserved(label):
+        raise ConfigError(
+            f"{label!r} is the name of something that is made here, and results go by name. Give this "
+            f"donor another one: {free_name(label, (), reserved)}={source}"
+        )
     path = Path(source).expanduser()
     if is_weight_file(path):
         donor = load_donor(path)
@@ -316,15 +333,38 @@ def _with_its_verb(error: EfnComposeError, source: str) -> EfnComposeError:
     )
 
 
-def distinct_names(donors: Sequence[Donor]) -> list[Donor]:
-    """Return donors of which no two have one name: the second one of a name gets "_2"."""
-    seen: dict[str, int] = {}
+def distinct_names(
+    donors: Sequence[Donor], reserved: Callable[[str], bool] = no_name
+) -> list[Donor]:
+    """Return donors of which no two have one name, and none a reserved one.
+
+    The first donor of a name keeps it. Others get the next number that makes a free name.
+
+    Args:
+        donors: Of any names.
+        reserved: Whether a donor may not have a name.
+    """
+    own = {donor.name for donor in donors}
+    taken: set[str] = set()
     named = []
     for donor in donors:
-        seen[donor.name] = seen.get(donor.name, 0) + 1
-        suffix = f"_{seen[donor.name]}" if seen[donor.name] > 1 else ""
-        named.append(donor.replace(name=donor.name + suffix))
+        name = donor.name
+        if name in taken or reserved(name):
+            name = free_name(name, own | taken, reserved)
+        taken.add(name)
+        named.append(donor.replace(name=name))
     return named
+
+
+def free_name(name: str, taken: Collection[str], reserved: Callable[[str], bool] = no_name) -> str:
+    """Return a name, or where it is taken or reserved the first of NAME_2, NAME_3, … that is not.
+
+    Example:
+        >>> free_name("a", {"b"}), free_name("a", {"a", "a_2"})
+        ('a', 'a_3')
+    """
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(found for found in names if found not in taken and not reserved(found))
 
 
 def start_workers(

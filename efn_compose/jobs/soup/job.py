@@ -12,7 +12,7 @@ from efn_compose.donors.lineage import ALIGNED_KEY, LINEAGE_KEY
 from efn_compose.donors.trained_for import TRAINED_KEY
 from efn_compose.jobs.soup.judge import Answers, Judge
 from efn_compose.jobs.soup.methods import MIX, Mixture, Say
-from efn_compose.jobs.soup.preparation import Ingredients, Method, prepare_soup
+from efn_compose.jobs.soup.preparation import SOUP, Ingredients, Method, prepare_soup
 from efn_compose.jobs.soup.verdict import SoupVerdict, give_soup_verdict
 from efn_compose.store import WeightHeader, write_weights
 
@@ -138,11 +138,11 @@ def cook(ingredients: Ingredients, say: Say | None = None) -> Soup:
             donor, answers = judge.re_estimated(donor)
             batch_norm = f"re-estimated on {judge.statistics_images} training images"
         alone = {d.name: judge.better_of_both(d) for d in ingredients.donors}
-        scores = {name: _score(found) for name, found in {**alone, "soup": answers}.items()}
+        scores = {name: _score(found) for name, found in {**alone, SOUP: answers}.items()}
         verdict = give_soup_verdict(answers, alone, data.test_labels)
     classifier = "none" if judge is None else "own" if judge.uses_own_classifier else "ridge"
     return Soup(
-        donor.replace(name="soup", provenance=_provenance(ingredients, mixture)),
+        donor.replace(name=SOUP, provenance=_provenance(ingredients, mixture)),
         ingredients.method,
         tuple(member.name for member in mixture.members),
         tuple(mixture.overall()),

@@ -22,6 +22,8 @@ from efn_compose.jobs.search.preparation import distinct_names, load_entry
 
 Method = Literal["uniform", "greedy", "learned", "stock"]
 METHODS: tuple[str, ...] = get_args(Method)
+#: The name of the average beside its members.
+SOUP = "soup"
 #: Methods that choose or learn, and so need images.
 _NEED_DATA = ("greedy", "learned")
 
@@ -74,7 +76,7 @@ def prepare_soup(
         EfnComposeError: Anything that would stop the soup later.
     """
     _check_request(method, len(donors), data, ancestor)
-    loaded = distinct_names(_load_all(donors))
+    loaded = distinct_names(_load_all(donors), _is_the_soups)
     for donor in loaded:
         donor.refuse_parts("a soup")
     loaded = harmonise(loaded)
@@ -116,11 +118,15 @@ def _named(donors: Sequence[str | os.PathLike[str] | Donor]) -> list[str | Donor
     ]
 
 
+def _is_the_soups(name: str) -> bool:
+    return name == SOUP
+
+
 def _load_all(donors: Sequence[str | os.PathLike[str] | Donor]) -> list[Donor]:
     loaded, problems = [], []
     for entry in _named(donors):
         try:
-            loaded.append(entry if isinstance(entry, Donor) else load_entry(os.fspath(entry)))
+            loaded.append(entry if isinstance(entry, Donor) else load_entry(entry, _is_the_soups))
         except EfnComposeError as error:
             problems.append(problem_of(entry, error))
     if problems:

@@ -1,6 +1,7 @@
 """What would stop a chapter later, said before the first one; no network is built."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,11 @@ from random_donors import TINY, random_donor
 from tiny_story import write_story
 
 from efn_compose.errors import ConfigError
+from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.jobs.pipeline.estimate import estimate_time
-from efn_compose.jobs.pipeline.job import prepare_pipeline
+from efn_compose.jobs.pipeline.job import _Pipeline, prepare_pipeline
+from efn_compose.jobs.pipeline.story import Reference
+from efn_compose.jobs.search.preparation import load_entry
 
 SEARCH = """
 [magic]
@@ -288,3 +292,21 @@ def test_a_dry_run_without_the_gpu_of_its_chapters_says_that_no_time_is_known(pl
     assert prepared.checked.work["many"].device == "gpu"
     found = estimate_time(prepared.checked.work)
     assert not found.seconds and "GPU" in found.words
+
+
+def test_a_donor_may_not_be_called_as_what_a_search_makes_but_a_chapter_may(
+    refusal, place, tmp_path
+):
+    first = f'"composed={place}/tiny.h5"'
+    search = SEARCH.replace("donors.files = [", f"donors.files = [{first}, ")
+    assert "magic: donors.files: 'composed' is the name of something" in refusal(more=search)
+    file = tmp_path / "story.toml"
+    text = (place / "story.toml").read_text() + SEARCH
+    file.write_text(text.replace("relative", "composed"))
+    story = prepare_pipeline(file, (), tmp_path / "run").story
+    products = {"weights": "tiny.h5"}
+    begun = SimpleNamespace(
+        story=story, place=place, outcome=SimpleNamespace(done={"composed": {"products": products}})
+    )
+    (entry,) = _Pipeline._files(begun, "donors.files", Reference("composed"))
+    assert load_entry(entry, is_reserved).name == "composed_2"

@@ -259,3 +259,14 @@ def test_the_command_plans_writes_and_refuses(files, options, tmp_path, capsys):
     assert main(["soup", *map(str, files), "-o", str(files[0])]) == 2
     assert main(["soup", *map(str, files), "-o", str(tmp_path / "absent" / "soup.h5")]) == 2
     assert files[0].read_bytes() == before
+
+
+def test_a_network_in_a_file_called_soup_keeps_a_row_of_its_own(files, few, tmp_path):
+    copied = [tmp_path / "soup.h5", tmp_path / "other.h5"]
+    for source, target in zip(files, copied, strict=False):
+        target.write_bytes(source.read_bytes())
+    found = soup(copied, data=few, seed=3)
+    assert found.members == ("soup_2", "other")
+    assert list(found.scores) == ["soup_2", "other", "soup"]
+    with pytest.raises(ConfigError, match=r"soup_2=.*soup\.h5"):
+        soup([f"soup={copied[0]}", copied[1]])

@@ -13,6 +13,7 @@ from efn_compose.data.cache.place import FOLDER_VARIABLE, cache_folder, list_cac
 from efn_compose.donors.licences import licences_of
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
 from efn_compose.evolve.run_config import RunConfig
+from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.evolve.workers.table import EXECUTORS
 from efn_compose.jobs.memory_plan import Machine
 from efn_compose.jobs.pipeline.chapters import (
@@ -32,7 +33,7 @@ from efn_compose.jobs.pipeline.checks.networks import (
 from efn_compose.jobs.pipeline.checks.settings import wrong_settings
 from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.jobs.pipeline.work import Counted, Work
-from efn_compose.jobs.search.preparation import load_entry
+from efn_compose.jobs.search.preparation import load_entry, no_name
 from efn_compose.store.atomic import existing_folder, free_bytes
 
 
@@ -160,7 +161,7 @@ def _wrong_weights(
             for entry in value if isinstance(value, list) else [value]:
                 if entry not in specs and entry not in wrong:
                     try:
-                        donor = load_entry(entry)
+                        donor = load_entry(entry, is_reserved if key == "donors.files" else no_name)
                         specs[entry] = donor.spec
                         licences[entry] = licences_of(donor.provenance)
                     except EfnComposeError as error:
