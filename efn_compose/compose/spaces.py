@@ -11,6 +11,21 @@ from efn_compose.compose.space import GenomeSpace, Granularity, expanded_groups
 from efn_compose.compose.unit_space import UnitGenomeSpace
 
 
+def _space_class(granularity: Granularity) -> type[GenomeSpace]:
+    classes = (ShareGenomeSpace, FilterGenomeSpace, UnitGenomeSpace)
+    return next((found for found in classes if granularity in found.granularities), GenomeSpace)
+
+
+def most_donors(granularity: Granularity) -> int:
+    """Return the most donors that genomes of a granularity can number.
+
+    Example:
+        >>> most_donors("block"), most_donors("unit")
+        (255, 254)
+    """
+    return _space_class(granularity).most_donors
+
+
 def genome_space(
     spec: ArchSpec,
     donor_count: int,

@@ -150,6 +150,26 @@ class Halving(SearchKind):
             kept += 2 * max(sum(sizes[n : n + WHOLE + 1]) for n in range(count))
         return kept
 
+    def numbered_networks(self, donor_count: int, budget: BudgetOptions) -> dict[str, int]:
+        """Return the most networks that genomes choose from, by what these are.
+
+        Example:
+            >>> Halving(population=300).numbered_networks(2, BudgetOptions())["trainings of a generation"]
+            300
+        """
+        first = max(self.population, donor_count)
+        # The last generation is nobody's parent. A budget may end the search after any other one, and
+        # no line ends any more from generation `first` on.
+        parents = (0, first) if budget.is_set else range(self.generations)
+        ends = range(MEMORY) if budget.is_set else [self.generations]
+        sizes = [self.size(n, donor_count) for n in parents]
+        states = max(self.lines_left(first, n + 1) * min(n + 1, MEMORY) for n in ends)
+        return {
+            **super().numbered_networks(donor_count, budget),
+            "trainings of a generation": max(sizes, default=0),
+            "donors, and the latest states of all lines that are left": donor_count + states,
+        }
+
     def idle_note(self, donor_count: int, workers: int, budget: BudgetOptions) -> str:
         """Return a note on workers left idle, and on branches that never begin.
 

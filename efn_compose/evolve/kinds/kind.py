@@ -213,6 +213,15 @@ class SearchKind(ABC):
         """Return the most trained networks that lie on disk at once."""
         return 0
 
+    def numbered_networks(self, donor_count: int, budget: BudgetOptions) -> dict[str, int]:
+        """Return the most networks that genomes choose from, by what these are.
+
+        Args:
+            donor_count: Donors of the run, siblings included.
+            budget: When the search ends; its number of generations counts where it is not set.
+        """
+        return {"donors, siblings included": donor_count}
+
     def idle_note(self, donor_count: int, workers: int, budget: BudgetOptions) -> str:
         """Return a note on workers that will have nothing to do; empty if all have work."""
         return ""

@@ -27,7 +27,12 @@ from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.genetic.selection.tournament import Tournament
 from efn_compose.evolve.journal.planning import Ending
 from efn_compose.evolve.kinds.kind import Found, SearchKind, Workplace
-from efn_compose.evolve.lines.descendants import Descendants, descendants, scores_of_averages
+from efn_compose.evolve.lines.descendants import (
+    Descendants,
+    descendants,
+    networks_of,
+    scores_of_averages,
+)
 from efn_compose.evolve.lines.generations import TRAINING, Generations
 from efn_compose.evolve.lines.population import (
     MEMORY,
@@ -87,6 +92,25 @@ class Lamarck(SearchKind):
         count = max(self.generations + 1, 2 * MEMORY if budget.is_set else 0)
         sizes = [self.size(n, donor_count) for n in range(count)]
         return most_kept(sizes, [2] * count, sizes)  # a mean and the plain network
+
+    def numbered_networks(self, donor_count: int, budget: BudgetOptions) -> dict[str, int]:
+        """Return the most networks that genomes choose from, by what these are.
+
+        Example:
+            >>> Lamarck(population=300).numbered_networks(2, BudgetOptions())["trainings of a generation"]
+            301
+        """
+        # The last generation is nobody's parent; a budget may end the search after any other one.
+        last = MEMORY if budget.is_set else self.generations
+        sizes = [self.size(n, donor_count) for n in range(min(last, 2))]
+        ends = range(MEMORY + 1) if budget.is_set else [last]
+        members = {n: self.population if n else self.size(0, donor_count) for n in ends}
+        found = max(networks_of(n, size) for n, size in members.items())
+        return {
+            **super().numbered_networks(donor_count, budget),
+            "trainings of a generation": max(sizes, default=0),
+            "donors, the last generation, and earlier means and states": donor_count + found,
+        }
 
 
 class LamarckianSearch(Generations):

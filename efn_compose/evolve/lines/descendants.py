@@ -137,6 +137,22 @@ def scores_of_averages(last: int, members: int) -> tuple[int, int]:
     return candidates - 1 + members - 1 + plain, candidates
 
 
+def networks_of(last: int, members: int) -> int:
+    """Return the most networks that `descendants` returns.
+
+    Args:
+        last: Number of the last generation.
+        members: Its members, the plain network left out.
+
+    Example:
+        >>> networks_of(0, 4), networks_of(3, 4)
+        (4, 10)
+    """
+    earlier = min(last, MEMORY - 1)
+    # Of each earlier generation the mean, and of each but the first the plain network.
+    return members + earlier + min(last, MEMORY)
+
+
 class Searched(Protocol):
     """What scoring needs of a search."""
 

@@ -29,6 +29,7 @@ from efn_compose.errors import (
 from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.search.evaluation_length import with_epochs
+from efn_compose.jobs.search.network_count import require_numbers
 from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
 from efn_compose.jobs.search.relatives import require_relatives, with_granularity
 from efn_compose.jobs.stored_run import StoredConfig
@@ -161,6 +162,7 @@ def check_settings(config: RunConfig) -> None:
             f"{config.kind.share_setting} moves shares. Received search.granularity = "
             f"{granularity!r}; set it to one of {', '.join(ShareGenomeSpace.granularities)}."
         )
+    require_numbers(config)
     limit = config.budget.evaluations
     least = config.kind.least_evaluations(config.finals, count)
     if 0 < limit < least:

@@ -1,4 +1,7 @@
-"""Whole searches of every kind make the evaluations that were planned, and never more than allowed."""
+"""Whole searches of every kind make the evaluations that were planned, and never more than allowed.
+
+So do they number the networks that were foretold, and never more.
+"""
 
 import dataclasses
 import itertools
@@ -10,6 +13,8 @@ from fake_executor import FakeExecutor
 from random_donors import TINY, search_donors
 from search_runs import FINALS, lines_without_timing, run_search
 
+from efn_compose.compose import GenomeSpace
+from efn_compose.errors import InvalidGenomeError
 from efn_compose.evolve.kinds.cma import Cma
 from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.halving import Halving
@@ -128,3 +133,43 @@ def test_a_limit_is_used_as_far_as_whole_generations_go(tmp_path, kind):
             folder.mkdir()
             made = _made(folder, kind, budget=BudgetOptions(evaluations=budget))
             assert made.total() == limit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind", [*TRAINED, Halving(population=9, generations=1), Lamarck(7, 2)], ids=_shape
+)
+def test_a_search_that_trains_on_needs_exactly_the_numbers_that_were_foretold(
+    tmp_path, kind, monkeypatch
+):
+    needed = max(kind.numbered_networks(len(DONORS), BudgetOptions()).values())
+    for limit in (needed, needed - 1):
+        (tmp_path / str(limit)).mkdir()
+        monkeypatch.setattr(GenomeSpace, "most_donors", limit)
+        if limit == needed:
+            _made(tmp_path / str(limit), kind)
+        else:
+            with pytest.raises(InvalidGenomeError, match=f"1 to {limit} donors"):
+                _made(tmp_path / str(limit), kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind",
+    [Halving(population=8, lines=2, branches=2), Halving(population=8), Lamarck(population=2)],
+    ids=_shape,
+)
+def test_a_limited_search_needs_the_numbers_that_were_foretold_and_no_more(tmp_path, kind):
+    numbers = []
+
+    class Counting(_Trainer):
+        def run(self, tasks, seat=None):
+            numbers.append(seat.space.donor_count)
+            return super().run(tasks, seat)
+
+    least = kind.least_evaluations(FINALS, len(DONORS))
+    for more in (0, 8, 30, 60):
+        (tmp_path / str(more)).mkdir()
+        budget = BudgetOptions(evaluations=least + more)
+        run_search(tmp_path / str(more), Counting(), kind=kind, donors=DONORS, budget=budget)
+    assert max(numbers) == max(kind.numbered_networks(len(DONORS), budget).values())

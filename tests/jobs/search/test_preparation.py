@@ -181,3 +181,30 @@ def test_a_limit_that_no_run_can_keep_is_refused_before_anything_is_made(tmp_pat
         prepare(config, [f"budget.evaluations={least - 1}"])
     assert prepare(config, [f"budget.evaluations={least}"]).config.budget.evaluations == least
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "said"),
+    [
+        ("halving", {"population": 256}, ["trainings of a generation: 256", "halving.population = 256"]),
+        ("halving", {"lines": 18, "population": 18, "generations": 14}, ["are left: 274"]),
+        ("halving", {"lines": 64, "branches": 4, "population": 64}, ["of a generation: 256"]),
+        ("lamarck", {"population": 255, "generations": 2}, ["of a generation: 256", "states: 263"]),
+        ("genetic", {}, ["donors, siblings included: 258", "donors.siblings = 128"]),
+    ],
+)  # fmt: skip
+def test_more_networks_than_genomes_can_number_are_refused_before_anything_is_paid(
+    tmp_path, kind, shape, said
+):
+    config = write_nano_experiment(tmp_path, kind=kind, **shape)
+    siblings = 128 if kind == "genetic" else 1
+    with pytest.raises(ConfigError, match="can number 255 networks") as caught:
+        prepare(config, [f"donors.siblings={siblings}"])
+    for words in said:
+        assert words in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_as_many_networks_as_genomes_can_number_are_taken(tmp_path):
+    config = write_nano_experiment(tmp_path, kind="halving", population=255)
+    assert prepare(config).config.kind.population == 255
