@@ -8,6 +8,8 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from efn_compose.settings.home import with_home
+
 #: How a setting that is None stands in a file; TOML has no null.
 NONE_WORD = "none"
 
@@ -49,6 +51,8 @@ def fit(kind: object, value: object) -> tuple[Any, bool]:
         return tuple(item for item, _ in items), all(fits for _, fits in items)
     if kind is float and type(value) is int:
         return float(value), True
+    if kind is str and isinstance(value, str):
+        return with_home(value), True
     return value, type(value) is kind
 
 
@@ -90,12 +94,12 @@ def parse_word(word: str, kind: object) -> Any:
     """Read a command-line value: as TOML where that fits the type, else as plain text."""
     try:
         value = tomllib.loads(f"value = {word}")["value"]
-        if fit(kind, value)[1]:
-            return value
     except tomllib.TOMLDecodeError:
         value = word
-    if fit(kind, word)[1]:
-        return word
+    for written in (value, word):
+        found, fits = fit(kind, written)
+        if fits:
+            return found
     if typing.get_origin(kind) is tuple and not word.startswith("["):
         item = typing.get_args(kind)[0]
         return [parse_word(part.strip(), item) for part in word.split(",") if part.strip()]

@@ -149,6 +149,15 @@ def test_nest_inspect_and_direct_sum_from_file_to_file(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_tilde_that_the_shell_leaves_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    random_donor(NANO, 1, classes=5).save(tmp_path / "nano.h5")
+    assert main(["inspect", "~/nano.h5", "--quiet"]) == 0
+    assert main(["nest", "~/nano.h5", "--into", WIDE, "--output=~/wide.h5", "--quiet"]) == 0
+    assert load_donor(tmp_path / "wide.h5").spec.variant == WIDE
+
+
+@pytest.mark.slow
 def test_shrink_undoes_the_size_of_a_nested_network(tmp_path):
     donor = random_donor(NANO, 1, classes=5)
     donor.save(tmp_path / "nano1.h5")

@@ -18,6 +18,7 @@ from efn_compose.cli.shared.any_terminal import print_anywhere
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import CacheWarning, ConfigError, EfnComposeError, UncheckedFileWarning
 from efn_compose.quiet_import import import_tensorflow_quietly
+from efn_compose.settings.home import with_home
 from efn_compose.settings.renamed import OldSettingWarning
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -125,7 +126,7 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         sys.stdout.write(f"efn-compose {efn_compose.__version__}\n")
         return EXIT_DONE
-    name, *rest = arguments
+    name, *rest = map(with_home, arguments)
     if name not in VERBS:
         sys.stderr.write(_unknown_verb(name))
         return EXIT_USAGE

@@ -87,7 +87,7 @@ def read_members(runs: Sequence[str]) -> Members:
     """
     if not runs:
         raise ConfigError("ensemble.runs is empty. Name run folders of `efn-compose train`.")
-    folders = [Path(run).expanduser() for run in runs]
+    folders = [Path(run) for run in runs]
     again = [str(folder) for folder in dict.fromkeys(folders) if folders.count(folder) > 1]
     problems = [f"- {folder}: named more than once" for folder in again]
     rows: RowTable | None = None

@@ -106,10 +106,10 @@ def check_settings(config: EnsembleConfig) -> None:
     if config.stack.is_asked:
         load_portfolio(config.stack.portfolio)
         if config.stack.table:
-            read_table(Path(config.stack.table).expanduser())
+            read_table(Path(config.stack.table))
     load_bodies(config.stack.features, options.runs)
     if options.against:
-        read_method(Path(options.against).expanduser())
+        read_method(Path(options.against))
 
 
 def prepare_ensemble(
@@ -141,9 +141,7 @@ def prepare_ensemble(
     template = None
     if options.template:
         names = [table.image_name(number) for number in range(len(table))]
-        template = read_template(
-            Path(options.template).expanduser(), names, members.rows.class_names
-        )
+        template = read_template(Path(options.template), names, members.rows.class_names)
         if template.foreign:
             notes.append(
                 f"{len(template.foreign)} images are not in the template, such as "
@@ -151,9 +149,7 @@ def prepare_ensemble(
             )
     folder = config.run.folder(config_path, "ensemble")
     models, further = _second_level(config, members, table, notes)
-    other = (
-        read_other(Path(options.against).expanduser(), members.rows) if options.against else None
-    )
+    other = read_other(Path(options.against), members.rows) if options.against else None
     bodies = load_bodies(config.stack.features, options.runs)
     labelled = labelled_images(members.rows, options.runs) if bodies else None
     if bodies and labelled is None:
@@ -184,7 +180,7 @@ def _second_level(
     further = None
     if config.stack.table:
         images = [table.image_name(number) for number in range(len(table))]
-        path = Path(config.stack.table).expanduser()
+        path = Path(config.stack.table)
         further = read_further(path, members.rows.image, images, members.rows.label)
         notes += further.notes
     has_categories = further is not None and bool(further.categories)

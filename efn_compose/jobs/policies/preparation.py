@@ -227,7 +227,7 @@ def _trained_on(prepared: PreparedPolicy, run: Path) -> list[str]:
 
 def _networks_of(file: str) -> set[Path]:
     """Return the run of trainings that a weight file is of, if any."""
-    path = Path(file).expanduser()
+    path = Path(file)
     if not path.is_file():
         return set()
     try:

@@ -96,7 +96,7 @@ def run_leg(
     settings = load_config(config, overrides, job.stored.schema)
     if not settings.run.path:
         raise ConfigError("A leg needs a run folder of its own name: -o FOLDER.")
-    folder = Path(settings.run.path).expanduser()
+    folder = Path(settings.run.path)
     _check_parcel(parcel, folder)
     if parcel is not None:
         _check_inputs(job, settings)
@@ -274,7 +274,7 @@ def _check_inputs(job: RelayedJob, settings: Any) -> None:
     """Refuse weights of several files, which no parcel holds, before hours are spent."""
     for name, entries in _named_files(job, settings).items():
         for file in (split_entry(entry)[1] for entry in entries if entry):
-            path = Path(file).expanduser()
+            path = Path(file)
             if path.is_dir() or (not path.exists() and Path(f"{path}.index").exists()):
                 raise ConfigError(
                     f"{name}: {file} is no single file, and a parcel holds single files. Convert it: "
@@ -291,11 +291,11 @@ def _pack(verb: str, job: RelayedJob, folder: Path, path: Path, legs: Sequence[L
         entries = []
         for entry in named:
             label, file = split_entry(entry)
-            if not entry or not Path(file).expanduser().is_file():
+            if not entry or not Path(file).is_file():
                 entries.append(entry)  # empty, or package:NAME, which is installed there
                 continue
             inside = f"{len(inputs)}/{Path(file).name}"
-            inputs[inside] = Path(file).expanduser()
+            inputs[inside] = Path(file)
             entries.append(f"{label}={INPUTS}/{inside}" if label else f"{INPUTS}/{inside}")
         moved[name] = entries
     manifest = {

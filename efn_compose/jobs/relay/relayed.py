@@ -136,7 +136,7 @@ def _evolve() -> RelayedJob:
 
 def _without(home: str, name: str) -> str:
     """Return an image's name without the folder that all images lie in, which is another one there."""
-    folder = Path(home).expanduser()
+    folder = Path(home)
     for start in (folder, folder.parent):
         if start.is_dir() and Path(name).is_relative_to(start):
             return Path(name).relative_to(start).as_posix()

@@ -230,6 +230,18 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(pla
 
 
 @pytest.mark.slow
+def test_everything_that_an_ensemble_reads_may_lie_in_the_home_folder(place, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    lines = [f"{number},{number % 7}" for number in range(48)]
+    (place / "sizes.csv").write_text("\n".join(["image,size", *lines]))
+    settings = ["ensemble.runs=~/run", "data.source=npz:~/new.npz", f"run.path={tmp_path / 'run'}"]
+    settings += ["stack.portfolio=default", "stack.table=~/sizes.csv", "stack.features=~/tiny.h5"]
+    prepared = prepare_ensemble(None, settings)
+    assert prepared.further.numbers == ("size",) and len(prepared.bodies) == 1
+    assert len(prepared.labelled) == 48
+
+
+@pytest.mark.slow
 def test_members_of_other_images_of_the_same_names_are_refused(place, tmp_path):
     shutil.copytree(place / "run", tmp_path / "other")
     (known,) = place.glob("run/content.json")

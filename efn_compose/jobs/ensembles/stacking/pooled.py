@@ -28,9 +28,9 @@ def load_bodies(files: Sequence[str], runs: Sequence[str]) -> tuple[Donor, ...]:
         ConfigError: A file cannot be read, or lies in one of the runs; all are listed.
     """
     found, problems = [], []
-    homes = [Path(run).expanduser().resolve() for run in runs]
+    homes = [Path(run).resolve() for run in runs]
     for file in files:
-        path = Path(file).expanduser()
+        path = Path(file)
         if any(home in path.resolve().parents for home in homes):
             problems.append(
                 f"- {file}: trained on these labels, so its features of labelled rows know them. Give "

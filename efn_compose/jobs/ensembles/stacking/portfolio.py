@@ -129,7 +129,7 @@ def load_portfolio(
             for kind in absent
         )
         return _expand(there, "the default portfolio"), notes
-    path = Path(place).expanduser()
+    path = Path(place)
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

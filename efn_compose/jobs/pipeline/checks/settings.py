@@ -139,7 +139,7 @@ def _template(story: Story, chapter: Chapter, configs: Mapping[str, Any], tables
     asked = getattr(configs[chapter.name], chapter.verb)
     if not asked.template:
         return
-    path = Path(asked.template).expanduser()
+    path = Path(asked.template)
     images = tables.get(f"{chapter.name} {ASKED[chapter.verb]}")
     learnt = [tables.get(f"{found.chapter} data.source") for _, found in chapter.references]
     known = next((table for table in learnt if isinstance(table, ImageTable)), None)
