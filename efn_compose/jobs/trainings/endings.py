@@ -1,6 +1,6 @@
 """What is written when all trainings of a run have ended: assessments of classes, or of masks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ import numpy as np
 
 from efn_compose.errors import DataError
 from efn_compose.jobs.trainings.images import PreparedImages, table_of
-from efn_compose.jobs.trainings.leaderboard import Standing
+from efn_compose.jobs.trainings.leaderboard import Standing, folds_text
 from efn_compose.jobs.trainings.masks.page import MaskPicture, chosen_places, mask_page
 from efn_compose.jobs.trainings.masks.scores import (
     COLUMNS,
@@ -71,11 +71,18 @@ def end_classes(
     if config.validation.folds > 1 and not any(row.failed for row in standings):
         summary = summarise(predictions, len(table))
         return Ending(str(summary), summary.to_json(), path)
-    # The first seed that was trained: another one may have failed.
-    first = next(one for one in predictions.trainings() if one[0] == standings[0].variant)
-    best = predictions.of_training(*first)
+    best = max(
+        (
+            predictions.of_training(*one)
+            for one in predictions.trainings()
+            if one[0] == standings[0].variant
+        ),
+        # The first seed that has most folds: others may have failed.
+        key=lambda rows: len(set(rows.fold)),
+    )
     found = assess(best.label, best.probability, best.class_names)
-    return Ending(str(found), found.to_json(), path)
+    words, values = _with_gaps(prepared, set(best.fold), str(found), found.to_json())
+    return Ending(words, values, path)
 
 
 def end_masks(
@@ -97,15 +104,29 @@ def end_masks(
     ]
     path = prepared.folder / "masks.csv"
     write_text(path, table_of(rows, COLUMNS))
-    best = [one for one in judged if one.variant == standings[0].variant]
-    best = [one for one in best if one.seed == best[0].seed]
+    own = [one for one in judged if one.variant == standings[0].variant]
+    seeds = [one.seed for one in own]
+    # The first seed that has most folds: others may have failed.
+    best = [one for one in own if one.seed == max(seeds, key=seeds.count)]
     found = assess_masks(best, masks, images.folded.mask_names)
-    words = assessment_text(found)
+    folds = {one.fold for one in best}
+    words, found = _with_gaps(prepared, folds, assessment_text(found), found)
     title = f"{prepared.folder.name}: masks of {best[0].variant}"
     summary = f"{words}\n{_outlines(found)}" if "threshold" in found else words
     page = mask_page(title, summary, _pictures(best, images, names))
     write_text(prepared.folder / "masks.html", page)
     return Ending(words, found, path)
+
+
+def _with_gaps(
+    prepared: "PreparedTrainings", folds: Iterable[int], words: str, values: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return an assessment that says which folds are not in it, because their trainings failed."""
+    missing = sorted(set(range(prepared.config.validation.folds)).difference(map(int, folds)))
+    if not missing:
+        return words, values
+    head = f"No images of {folds_text(missing)} are in this assessment: trainings failed."
+    return f"{head}\n{words}", values | {"missing_folds": missing}
 
 
 def _outlines(found: Mapping[str, Any]) -> str:

@@ -246,12 +246,60 @@ def test_leaderboard_averages_seeds_and_errs_over_folds():
     records.append(records[0] | {"training": "b1", "variant": "b1", "scores": {"accuracy": 0.9}})
     records.append(records[0] | {"training": "b2", "variant": "b2", "error": "no", "scores": {}})
     best, second, last = rank_networks(records, "accuracy")
-    assert (best.variant, second.variant, last.variant) == ("b1", "b0", "b2")
-    assert second.means["accuracy"] == pytest.approx(0.7)
+    # That of b1 is of one fold alone.
+    assert (best.variant, second.variant, last.variant) == ("b0", "b1", "b2")
+    assert best.means["accuracy"] == pytest.approx(0.7)
     # Folds: 0.6, 0.8, 0.7.
-    assert second.errors["accuracy"] == pytest.approx(0.1 / 3**0.5)
+    assert best.errors["accuracy"] == pytest.approx(0.1 / 3**0.5)
     assert "0.7000 ± 0.0577" in leaderboard_text([best, second, last])
-    assert best.errors["accuracy"] is None and last.failed == 1
+    assert second.errors["accuracy"] is None and last.failed == 1
+
+
+def matrix(scores):
+    """Records of scores by network, a loss per fold; None is a training that failed."""
+    return [
+        {"training": f"{variant}{fold}", "variant": variant, "fold": fold, "seed": 1,
+         "scores": {} if loss is None else {"loss": loss}, "error": "no" if loss is None else None}
+        for variant, losses in scores.items()
+        for fold, loss in enumerate(losses)
+    ]  # fmt: skip
+
+
+def test_a_network_whose_hard_fold_failed_does_not_win():
+    standings = rank_networks(matrix({"b2": (0.35, None), "b0": (0.3, 0.9)}), "loss")
+    assert [row.variant for row in standings] == ["b0", "b2"]
+    assert [row.missing for row in standings] == [(), (1,)]
+    assert "b2: no score on fold 1" in leaderboard_text(standings)
+    # None is complete: what is easy is nobody's advantage. b1 is better wherever both were scored.
+    losses = {"b0": (0.2, 0.5, None), "b1": (None, 0.4, 0.9), "b2": (0.19, None, 1.2)}
+    assert rank_networks(matrix(losses), "loss")[0].variant == "b1"
+    # The order of complete networks is that of their means.
+    rng = np.random.default_rng(0)
+    losses = {f"b{n}": tuple(row) for n, row in enumerate(rng.normal(size=(6, 4)))}
+    order = [row.variant for row in rank_networks(matrix(losses), "loss")]
+    assert order == sorted(losses, key=lambda variant: np.mean(losses[variant]))
+
+
+@pytest.mark.slow
+def test_an_assessment_says_which_folds_are_not_in_it(place):
+    prepared = prepare_trainings(None, settings(place, "gap", validation__folds=3))
+    fold, classes = prepared.images.folded.fold, len(prepared.images.table.class_names)
+    answers, records = {}, []
+    for cell in prepared.cells:
+        # Of the first seed one fold was trained, of the second two.
+        is_lost = cell.fold == 1 or (cell.fold == 2 and cell.seed == prepared.cells[0].seed)
+        records.append(
+            {"training": cell.name, "variant": cell.variant, "fold": cell.fold, "seed": cell.seed,
+             "error": "diverged" if is_lost else None, "scores": {} if is_lost else {"loss": 1.0}}
+        )  # fmt: skip
+        if not is_lost:
+            numbers = np.flatnonzero(fold == cell.fold)
+            answers[cell.name] = numbers, np.full((len(numbers), classes), 1 / classes)
+    prepared.folder.mkdir()
+    ending = end_classes(prepared, answers, rank_networks(records, "loss"))
+    assert ending.words.startswith("No images of fold 1 are in this assessment")
+    assert ending.values["missing_folds"] == [1]
+    assert ending.values["images"] == np.isin(fold, [0, 2]).sum()
 
 
 @pytest.mark.slow
