@@ -9,6 +9,7 @@ import numpy as np
 
 from efn_compose.data.pixels import take
 from efn_compose.evolve.workers.task import Task
+from efn_compose.jobs.study.starts import spread_numbers
 from efn_compose.jobs.trainings.unfinished import state_of
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class FreeScores(Task):
         clock_name, clock = device_clock()
         begun, counted = time.perf_counter(), clock()
         data = worker.data[plan.source, plan.side]
-        known = np.flatnonzero(data.fold != self.fold)[:FREE_IMAGES]
+        known = free_numbers(data.labels, np.flatnonzero(data.fold != self.fold))
         asked = np.flatnonzero(data.fold == self.fold)
         donor, labels = worker.start(plan, self.fold, 0), data.labels[known]
         features, _ = pooled_features(donor, data.images[known])
@@ -124,3 +125,23 @@ class FreeScores(Task):
         seconds = {"all": time.perf_counter() - begun}
         timing = {"seconds": seconds, "clock": clock_name, "whole": clock() - counted}
         return {"scores": found, "timing": timing}
+
+
+def free_numbers(labels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Return the training images that scores without training look at, classes in proportion.
+
+    A folder's images come class by class, so that its first ones are of a few classes alone.
+
+    Args:
+        labels: (image,) of the whole table.
+        numbers: Those of the images that train.
+
+    Returns:
+        At most `FREE_IMAGES` of them, ascending.
+
+    Example:
+        >>> free_numbers(np.zeros(3, int), np.array([0, 2])).tolist()
+        [0, 2]
+    """
+    by_class = numbers[np.argsort(labels[numbers], kind="stable")]
+    return np.sort(spread_numbers(by_class, FREE_IMAGES))

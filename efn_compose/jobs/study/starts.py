@@ -68,13 +68,18 @@ def check_start(donor: Donor, spec: ArchSpec) -> None:
         plan_nesting([middle], spec)
 
 
-def cut_numbers(numbers: np.ndarray) -> np.ndarray:
-    """Return which of some images a cut is fitted on: at most `CUT_IMAGES`, evenly spaced.
+def spread_numbers(numbers: np.ndarray, most: int) -> np.ndarray:
+    """Return at most so many of some images, evenly spaced.
 
     Args:
         numbers: (image,) of the images that may be looked at.
+        most: Images wanted.
+
+    Example:
+        >>> spread_numbers(np.arange(10), 4).tolist()
+        [0, 3, 6, 9]
     """
-    places = np.linspace(0, len(numbers) - 1, min(CUT_IMAGES, len(numbers)))
+    places = np.linspace(0, len(numbers) - 1, min(most, len(numbers)))
     return numbers[places.round().astype(int)]
 
 

@@ -15,7 +15,7 @@ from efn_compose.jobs.study.functions import (
     pixel_donor,
 )
 from efn_compose.jobs.study.plans import Plan
-from efn_compose.jobs.study.starts import cut_numbers, donor_start, random_start
+from efn_compose.jobs.study.starts import CUT_IMAGES, donor_start, random_start, spread_numbers
 from efn_compose.jobs.trainings.images import FoldedImages
 from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.recipe import Trainer
@@ -90,7 +90,7 @@ class StudyWorker(Worker):
         key = (plan.weights, plan.spec, plan.source, plan.side, fold)
         if self._start is None or self._start[0] != key:
             data = self.data[plan.source, plan.side]
-            chosen = cut_numbers(np.flatnonzero(data.fold != fold))
+            chosen = spread_numbers(np.flatnonzero(data.fold != fold), CUT_IMAGES)
             self._start = (key, donor_start(donor, plan.architecture, data.images[chosen]))
         return self._start[1]
 
