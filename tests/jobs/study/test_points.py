@@ -12,9 +12,9 @@ from efn_compose.jobs.study.options import StudyOptions
 from efn_compose.jobs.study.points import Axis, choose_points
 from efn_compose.jobs.study.starts import (
     check_start,
-    cut_numbers,
     donor_start,
     random_start,
+    spread_numbers,
     target_spec,
 )
 
@@ -87,12 +87,12 @@ def test_a_network_starts_from_the_donor_cut_and_nested():
 
 def test_a_cut_looks_at_few_images_from_the_first_to_the_last():
     numbers = np.arange(5, 2005, 2)
-    found = cut_numbers(numbers)
+    found = spread_numbers(numbers, CUT_IMAGES)
     gaps = np.diff(np.searchsorted(numbers, found))
     assert len(found) == 64 and (found[0], found[-1]) == (5, 2003) and np.isin(found, numbers).all()
     # A thousand images with 63 gaps: 15.9 each.
     assert set(gaps.tolist()) == {15, 16}
-    assert np.array_equal(cut_numbers(numbers[:7]), numbers[:7])
+    assert np.array_equal(spread_numbers(numbers[:7], CUT_IMAGES), numbers[:7])
 
 
 def test_random_weights_hang_on_their_seed():
