@@ -11,6 +11,7 @@ from efn_compose.errors import ConfigError, NestingError
 from efn_compose.jobs.study.options import StudyOptions
 from efn_compose.jobs.study.points import Axis, choose_points
 from efn_compose.jobs.study.starts import (
+    CUT_IMAGES,
     check_start,
     donor_start,
     random_start,
