@@ -11,7 +11,8 @@ Result:   experiments/results/composition.md
 
 Each (phase, data, seed, rate, arm) is one line of results/composition.jsonl. Pairs of the screening
 and of the confirmation have different seeds. The rate of an arm is decided by the validation losses
-of the first pairs of the screening, which have both; all others have this rate alone.
+of the first six pairs of the screening, which have both; all others have this rate alone. An arm that
+is behind the best plain training over these six, as it is and fine-tuned, is not screened further.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from composition_page import best_rates, write_page
+from composition_page import best_rates, going_on, write_page
 from measured import measured
 from traced import Traced
 
@@ -51,14 +52,17 @@ def pending(
         for source in data:
             rows = measured(JOURNAL)
             done = {(r["phase"], r["data"], r["seed"], r["rate"], r["arm"]) for r in rows}
-            chosen = {} if phase == "screening" and seed in TRIAL else best_rates(rows)
+            is_trial = phase == "screening" and seed in TRIAL
+            chosen = {} if is_trial else best_rates(rows)
+            left_in = going_on(rows, TRIAL) if phase == "screening" and not is_trial else set(arms)
             left = [
                 (
                     rate,
                     [
                         arm
                         for arm in arms
-                        if chosen.get(arm, rate) == rate
+                        if arm in left_in
+                        and chosen.get(arm, rate) == rate
                         and (phase, source, seed, rate, arm) not in done
                     ],
                 )

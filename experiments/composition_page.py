@@ -88,6 +88,27 @@ def best_control(values: Values) -> str:
     )
 
 
+def going_on(rows: Rows, trial: Sequence[int]) -> set[str]:
+    """Return the arms that are measured beyond the trial: the control, and all that may be ahead of it.
+
+    An arm stops where it is behind on average over the pairs of the trial, as it is and fine-tuned.
+
+    Args:
+        rows: The journal.
+        trial: Seeds of the trial.
+    """
+    rates = best_rates(rows)
+    values = scored([row for row in rows if row["seed"] in trial], "screening", rates)
+    control = best_control(values)
+    found = {control}
+    for arm, pairs in values.items():
+        both = set(pairs) & set(values[control])
+        for score in ("as is", "fine-tuned"):
+            if sum(pairs[pair][score] - values[control][pair][score] for pair in both) < 0:
+                found.add(arm)
+    return found
+
+
 def times(rows: Rows) -> list[str]:
     """Return the table of wall times, against one worker that trains one line."""
     one = next((r for r in rows if (r["workers"], r["branches"]) == (1, 1)), None)
