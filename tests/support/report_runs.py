@@ -177,7 +177,9 @@ class MadeUpRun:
     def result(self) -> dict[str, Any]:
         """Return result.json."""
         donors = [self.arms[name] for name in self.names]
-        verdict = give_verdict(self.arms["composed"], self.arms["uniform_average"], donors)
+        verdict = give_verdict(
+            self.arms["composed"], donors, [self.arms["composed"], self.arms["uniform_average"]]
+        )
         genome = self.best[0]
         if verdict.winner in self.names:
             genome = self.space.pure(self.names.index(verdict.winner))

@@ -143,7 +143,8 @@ def _from_result(run: RunView) -> list[ArmView]:
 
 def _final_seeds(run: RunView) -> tuple[int, ...]:
     finals = run.by_phase.get("final", ())
-    return tuple(dict.fromkeys(evaluation.seed for evaluation in finals))
+    judged = (evaluation.seed for evaluation in finals if "test" in evaluation.scores)
+    return tuple(dict.fromkeys(judged))
 
 
 def _from_journal(run: RunView) -> list[ArmView]:

@@ -93,8 +93,9 @@ class SearchKind(ABC):
             generation: Number of its last generation, from 0.
             donor_count: Donors of the run, siblings included.
         """
-        # Donors and their average. The control has finalists of its own, and its best is tested.
-        rivals = donor_count + 1 + self.has_control * (finals.finalists + 1)
+        # Donors; their average, which races and is judged. The control has finalists of its own, and
+        # its best is tested.
+        rivals = donor_count + 2 + self.has_control * (finals.finalists + 1)
         return Ending(0, finals.finalists, rivals, finals.final_seeds)
 
     @abstractmethod

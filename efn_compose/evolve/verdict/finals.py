@@ -1,7 +1,8 @@
 """Finals: finalists against every donor and the average on fresh seeds, and the verdict."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from efn_compose.compose import Recipe
 from efn_compose.errors import EvaluationError
@@ -31,7 +32,7 @@ class FinalResult:
         arms: All contestants by name, in table order.
         verdict: Who won, and in words.
         recipes: Of all arms.
-        seed: The first of the fresh seeds.
+        seed: The first of the seeds that judge.
     """
 
     winner: Recipe
@@ -47,15 +48,16 @@ class Finals:
 
     Weights that bring their classifier are trained at `finals.final_rate` of the rate.
 
-    The choice among finalists is made on search-validation; only the chosen one is
-    then scored on test, beside the contestants that were never chosen.
+    The choice among finalists, the average among them, is made on seeds of its own: the chosen one
+    was lucky there, so that it is judged on further seeds, beside donors and rivals. All of this is
+    decided on search-validation. Test is scored once, of those that are judged.
 
     Args:
         seat: All donors, and the space of their genomes.
         donor_names: Of the contestants to beat, by donor number; donors beyond are parts.
         epochs: Per evaluation.
         seed: The run's seed.
-        seeds: Number of fresh seeds per contestant.
+        seeds: Number of fresh seeds of the choice, and of the judgement.
         ledger: Answers evaluation tasks.
         watcher: Told about phases.
         rivals: Further recipes to beat, by name.
@@ -87,42 +89,45 @@ class Finals:
         Raises:
             EvaluationError: No donor survived, or too many failures in a row.
         """
-        recipes = {f"finalist{n + 1}": recipe for n, recipe in enumerate(finalists)}
+        runners = {f"finalist{n + 1}": recipe for n, recipe in enumerate(finalists)}
         rivals = {
             name: Recipe.genome(self.seat.space.pure(number))
             for number, name in enumerate(self.donor_names)
         } | dict(self.rivals)
+        mean, place = Recipe.average(len(self.donor_names)), f"finalist{len(finalists) + 1}"
         if with_average:
-            rivals[AVERAGE] = Recipe.average(len(self.donor_names))
+            rivals[AVERAGE] = runners[place] = mean
         drawn = {f"{CONTROL}{n + 1}": recipe for n, recipe in enumerate(control)}
-        self.watcher.on_phase("final", (len(recipes) + len(rivals) + len(drawn)) * self.seeds)
-        found = self._race(recipes)
+        self.watcher.on_phase("final", (len(runners) + len(rivals) + len(drawn)) * self.seeds)
+        raced = {arm.name: arm for arm in self._race(runners)}
         known = self._run(Purpose("final"), rivals, "validation", "test")
-        chosen = choose_challenger(found)
+        entered = {AVERAGE: raced.pop(place)} if with_average and place in raced else {}
+        found = choose_challenger(list(raced.values()))
         best_drawn = choose_challenger(self._race(drawn)) if drawn else None
-        self.watcher.on_phase("test", self.seeds if chosen else 0)
-        composed = None
-        if chosen is not None:
-            recipes = {COMPOSED: recipes[chosen.name]}
-            composed = self._run(Purpose("test"), recipes, "validation", "test")[COMPOSED]
-        random = None
-        if best_drawn is not None:
-            picked = {CONTROL: drawn[best_drawn.name]}
-            random = self._run(Purpose("test"), picked, "validation", "test")[CONTROL]
-            rivals |= picked
-        average = known.pop(AVERAGE, None)
+        self.watcher.on_phase("test", self.seeds if found else 0)
+        judged: dict[str, Arm | None] = {AVERAGE: known.pop(AVERAGE, None)}
+        for title, chosen, recipes in ((COMPOSED, found, runners), (CONTROL, best_drawn, drawn)):
+            if chosen is not None:
+                entered[title] = chosen
+                rivals[title] = recipes[chosen.name]
+                picked = {title: rivals[title]}
+                judged |= self._run(Purpose("test"), picked, "validation", "test")
         donors = {name: arm for name, arm in known.items() if arm is not None}
         if not donors:
             raise EvaluationError(
                 "No donor survived the finals on all seeds; there is nothing to compare with. "
                 "The journal says why each failed."
             )
-        verdict = give_verdict(composed, average, list(donors.values()), random)
-        listed = (composed, *donors.values(), average, random)
+        made = {name: arm for name, arm in judged.items() if arm is not None}
+        able = [replace(arm, name=name) for name, arm in entered.items() if name in made]
+        challenger = choose_challenger(able)
+        verdict = give_verdict(
+            challenger and made[challenger.name], list(donors.values()), list(made.values())
+        )
+        listed = (made.get(COMPOSED), *donors.values(), made.get(AVERAGE), made.get(CONTROL))
         arms = {arm.name: arm for arm in listed if arm is not None}
-        known_recipes = rivals | recipes
         return FinalResult(
-            known_recipes[verdict.winner], arms, verdict, known_recipes, self._seeds()[0]
+            rivals[verdict.winner], arms, verdict, rivals, self._seeds("judgement")[0]
         )
 
     def _race(self, recipes: dict[str, Recipe]) -> list[Arm]:
@@ -133,7 +138,7 @@ class Finals:
         """
         left = dict(recipes)
         evaluations: dict[str, list[Evaluation]] = {name: [] for name in recipes}
-        for seed in self._seeds():
+        for seed in self._seeds("choice"):
             tasks = [
                 EvaluationTask(recipe, seed, self.epochs, gentle=True) for recipe in left.values()
             ]
@@ -152,8 +157,8 @@ class Finals:
     def _run(
         self, purpose: Purpose, recipes: dict[str, Recipe], *parts: str
     ) -> dict[str, Arm | None]:
-        """Evaluate recipes on all fresh seeds, seed by seed; None for an arm that failed."""
-        pairs = [(name, seed) for seed in self._seeds() for name in recipes]
+        """Evaluate recipes on the seeds that judge, one by one; None for an arm that failed."""
+        pairs = [(name, seed) for seed in self._seeds("judgement") for name in recipes]
         tasks = [
             EvaluationTask(recipes[name], seed, self.epochs, parts, gentle=True)
             for name, seed in pairs
@@ -164,8 +169,9 @@ class Finals:
             by_name[name].append(evaluation)
         return {name: arm_of(name, evaluations) for name, evaluations in by_name.items()}
 
-    def _seeds(self) -> list[int]:
-        return [derive_seed(self.seed, "final", number) for number in range(self.seeds)]
+    def _seeds(self, use: Literal["judgement", "choice"]) -> list[int]:
+        first = self.seeds if use == "choice" else 0
+        return [derive_seed(self.seed, "final", first + number) for number in range(self.seeds)]
 
 
 def arm_of(name: str, evaluations: Sequence[Evaluation]) -> Arm | None:

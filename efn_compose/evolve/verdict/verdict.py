@@ -149,26 +149,21 @@ def standard_error(values: Sequence[float]) -> float:
 
 
 def give_verdict(
-    composed: Arm | None,
-    average: Arm | None,
-    donors: Sequence[Arm],
-    control: Arm | None = None,
+    challenger: Arm | None, donors: Sequence[Arm], made: Sequence[Arm] = ()
 ) -> Verdict:
     """Return the verdict over finished arms, test losses included.
 
-    Decided on the search-validation split alone, on seeds the search never used:
-    the better challenger must beat the best donor by more than one standard
-    error. The test split is only reported.
+    Decided on the search-validation split alone: the challenger must beat the best donor by more
+    than one standard error, on seeds that neither the search nor its choice used. The test split
+    is only reported.
 
     Args:
-        composed: The best finalist; None if there was none.
-        average: The uniform average of all donors; None if it failed.
+        challenger: The best of what was made of the donors, by other seeds; None if none survived.
         donors: All pure donors that did not fail, at least one.
-        control: The best of as many random compositions; None if there were none.
+        made: All that was made of the donors, the challenger among them: the best finalist, the
+            uniform average of all donors, the best of as many random compositions.
     """
     best = min(donors, key=lambda arm: (arm.mean, arm.name))
-    challengers = [arm for arm in (composed, average, control) if arm is not None]
-    challenger = choose_challenger(challengers)
     if challenger is None:
         words = (
             f"No composed candidate survived, so {_title(best)} was written. "
@@ -180,9 +175,12 @@ def give_verdict(
     test = paired_difference(challenger.test_loss, best.test_loss) if has_test else None
     winner = challenger if validation.is_clearly_better else best
     words = _words(challenger, best, validation, test)
-    others = [arm for arm in (composed, average) if arm is not None and arm is not challenger]
-    if composed is not None and control is not None:
-        words += _control_words(composed, control)
+    by_name = {arm.name: arm for arm in made}
+    others = [
+        by_name[name] for name in (COMPOSED, AVERAGE) if name in by_name and name != challenger.name
+    ]
+    if COMPOSED in by_name and CONTROL in by_name:
+        words += _control_words(by_name[COMPOSED], by_name[CONTROL])
     if best.name in RIVALS:
         real = [arm for arm in donors if arm.name not in RIVALS]
         others += sorted(real, key=lambda arm: (arm.mean, arm.name))[:1]

@@ -291,9 +291,9 @@ def test_unfinished_run_says_what_is_to_come(copy):
     journal = copy / "evaluations.jsonl"
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:100]))
-    # 2 donors x 5 for the noise; 16 and 8 x 16 in the search; (4 finalists + 6 donors + average) x 5 seeds;
-    # 5 for the test.
-    planned = 10 + 16 + 8 * 16 + 11 * 5 + 5
+    # 2 donors x 5 for the noise; 16 and 8 x 16 in the search; 4 finalists and the average on 5 seeds,
+    # 6 donors and the average on 5 more; 5 for the test.
+    planned = 10 + 16 + 8 * 16 + 12 * 5 + 5
     assert f"of at most {planned} planned" in Page(render_report(read_run(copy))).text
 
 

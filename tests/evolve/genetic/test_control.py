@@ -71,10 +71,10 @@ def test_the_verdict_states_the_difference_and_writes_whichever_is_better():
     donor = Arm("a", (1.0, 1.1, 0.9), (1.0, 1.1, 0.9))
     found = Arm(COMPOSED, (0.8, 0.9, 0.7), (0.9, 1.0, 0.8))
     drawn = Arm(CONTROL, (0.7, 0.8, 0.6), (0.7, 0.8, 0.6))
-    verdict = give_verdict(found, None, [donor], drawn)
+    verdict = give_verdict(drawn, [donor], [found, drawn])
     assert verdict.winner == CONTROL
     assert (
         "loss +0.1000 ± 0.0000 on search-validation and +0.2000 ± 0.0000 on test" in verdict.words
     )
     assert verdict.words.startswith("The best random composition beat the best donor, a, on")
-    assert give_verdict(found, None, [donor]).winner == COMPOSED
+    assert give_verdict(found, [donor]).winner == COMPOSED

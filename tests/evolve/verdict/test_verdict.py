@@ -29,36 +29,36 @@ def test_paired_difference_agrees_with_scipy():
 
 
 def test_a_clear_win_writes_the_composition():
-    verdict = give_verdict(_arm(COMPOSED, (0.5, 0.6, 0.4)), None, DONORS)
+    verdict = give_verdict(_arm(COMPOSED, (0.5, 0.6, 0.4)), DONORS)
     assert (verdict.winner, verdict.best_donor) == (COMPOSED, "b")
     assert "confirms" in verdict.words
 
 
 def test_a_win_within_one_standard_error_writes_the_donor_and_says_so():
-    verdict = give_verdict(_arm(COMPOSED, (0.2, 1.4, 0.7)), None, DONORS)
+    verdict = give_verdict(_arm(COMPOSED, (0.2, 1.4, 0.7)), DONORS)
     assert verdict.winner == "b"
     assert "Nothing beat the best donor" in verdict.words
 
 
 def test_the_test_split_never_decides():
     good_on_test = _arm(COMPOSED, (0.9, 1.0, 0.8), (0.0, 0.0, 0.0))
-    assert give_verdict(good_on_test, None, DONORS).winner == "b"
+    assert give_verdict(good_on_test, DONORS).winner == "b"
     bad_on_test = _arm(COMPOSED, (0.5, 0.6, 0.4), (2.0, 2.1, 1.9))
-    verdict = give_verdict(bad_on_test, None, DONORS)
+    verdict = give_verdict(bad_on_test, DONORS)
     assert verdict.winner == COMPOSED
     assert "contradicts" in verdict.words
 
 
 def test_the_average_can_win():
     average = _arm(AVERAGE, (0.1, 0.2, 0.05))
-    verdict = give_verdict(_arm(COMPOSED, (0.5, 0.6, 0.4)), average, DONORS)
+    verdict = give_verdict(average, DONORS, [_arm(COMPOSED, (0.5, 0.6, 0.4)), average])
     assert verdict.winner == AVERAGE
 
 
 @pytest.mark.parametrize(("losses", "wins"), [((0.1, 0.2, 0.05), True), ((0.3, 0.4, 0.2), False)])
 def test_what_was_trained_on_is_compared_with_its_own_like_and_with_the_best_donor(losses, wins):
     rival = _arm("latest_state", (0.3, 0.35, 0.25))
-    verdict = give_verdict(_arm(COMPOSED, losses), None, [*DONORS, rival])
+    verdict = give_verdict(_arm(COMPOSED, losses), [*DONORS, rival])
     assert verdict.winner == (COMPOSED if wins else "latest_state")
     like, donor = "the latest state of their own training", "the best donor, b"
     first = f"The composed weights beat {like} on" if wins else f"Nothing beat {like} by more"
@@ -69,7 +69,7 @@ def test_what_was_trained_on_is_compared_with_its_own_like_and_with_the_best_don
 
 
 def test_no_survivor_writes_the_best_donor():
-    verdict = give_verdict(None, None, DONORS)
+    verdict = give_verdict(None, DONORS)
     assert (verdict.winner, verdict.validation) == ("b", None)
 
 
