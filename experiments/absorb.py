@@ -31,7 +31,7 @@ import scoreboard
 from scoreboard_bench import Bench
 from seeding import data_set
 
-from efn_compose.assess.metrics import scores
+from efn_compose.assess.metrics import best_temperature, scores
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.donors import Donor
 from efn_compose.donors.alignment.align import align
@@ -113,7 +113,12 @@ def measure_frozen(bench: Bench, donor: Donor) -> list[tuple[float, float]]:
         model.fit(inputs, data.train_labels, batch_size=batch, verbose=0)
         if epoch + 1 in EPOCHS:
             logits = model.predict(donor.preprocess(data.test_images), verbose=0)
-            result = scores(logits, data.test_labels, "accuracy", is_calibrated=True)
+            result = scores(
+                logits,
+                data.test_labels,
+                "accuracy",
+                temperature=best_temperature(logits, data.test_labels),
+            )
             found.append((result["accuracy"], result["loss"]))
     return found
 

@@ -192,7 +192,7 @@ def evaluate(
     common: Mapping[str, np.ndarray], seed: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Evaluate a candidate in a way; seconds are the processor's."""
-    from efn_compose.assess.metrics import scores
+    from efn_compose.assess.metrics import best_temperature, scores
     from efn_compose.train.resident.probe import probe_scores
     from efn_compose.train.resident.resident import batches
 
@@ -224,9 +224,9 @@ def evaluate(
     spent = time.process_time()
     found = {}
     for part in ("validation", "test"):
-        found[part] = scores(
-            worker.logits(part), worker.labels(part), "accuracy", is_calibrated=True
-        )
+        logits, labels = worker.logits(part), worker.labels(part)
+        heat = best_temperature(logits, labels)
+        found[part] = scores(logits, labels, "accuracy", temperature=heat)
     scored = time.process_time() - spent
     return {
         "seconds": round(spent - begun, 3),

@@ -41,7 +41,7 @@ from relatives_tables import is_search, summary
 from relatives_unlabelled import unlabelled_relatives
 from searching import Answers, InProcess, Searched, search
 
-from efn_compose.assess.metrics import scores
+from efn_compose.assess.metrics import best_temperature, scores
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.compose.averaging import Tensors
 from efn_compose.compose.space import Granularity
@@ -120,7 +120,8 @@ class Bench:
         """Return the scores on a part after some epochs of `LABELS` images at a highest rate."""
         factor, epochs = rate / FITNESS.learning_rate, epochs * self.stretch
         logits, labels = answers_after(self.evaluator, tensors, seed, epochs, factor, part)
-        return scores(logits, labels, "accuracy", is_calibrated=True)
+        heat = best_temperature(logits, labels)
+        return scores(logits, labels, "accuracy", temperature=heat)
 
     def validation_loss(self, tensors: Tensors) -> float:
         """Return the validation loss after an evaluation, the mean over seeds."""

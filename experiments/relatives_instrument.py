@@ -25,7 +25,7 @@ from measured import measured
 from relatives import LABELS, TARGETS, Bench, donors_of
 from relatives_data import ancestor, answers_after, data_of, relatives, traced
 
-from efn_compose.assess.metrics import scores
+from efn_compose.assess.metrics import best_temperature, scores
 from efn_compose.compose import Genome, Recipe, genome_space
 from efn_compose.compose.averaging import Tensors
 from efn_compose.evolve.options import FitnessOptions
@@ -58,8 +58,8 @@ def reached(
     """Return the loss on a part after a training, as it is and at the best temperature."""
     logits, labels = answers_after(worker, tensors, seed, epochs, factor, part)
     return tuple(
-        scores(logits, labels, "accuracy", is_calibrated=is_calibrated)["loss"]
-        for is_calibrated in (False, True)
+        scores(logits, labels, "accuracy", temperature=temperature)["loss"]
+        for temperature in (1.0, best_temperature(logits, labels))
     )
 
 

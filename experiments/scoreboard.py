@@ -92,15 +92,15 @@ def measure(bench: Any, networks: Sequence[Mapping[str, np.ndarray]]) -> dict[st
     is scored as it is only.
     """
     from efn_compose.arch import HEAD_LAYER
-    from efn_compose.assess.metrics import scores
+    from efn_compose.assess.metrics import best_temperature, scores
 
     row: dict[str, Any] = {}
     first = networks[0]
     if f"{HEAD_LAYER}/kernel" in first:
-        logits = np.mean([bench.probabilities(network) for network in networks], axis=0)
-        row["as_is"] = scores(
-            np.log(logits + 1e-12), bench.data.test_labels, "accuracy", is_calibrated=True
-        )
+        mean = np.mean([bench.probabilities(network) for network in networks], axis=0)
+        logits, labels = np.log(mean + 1e-12), bench.data.test_labels
+        heat = best_temperature(logits, labels)
+        row["as_is"] = scores(logits, labels, "accuracy", temperature=heat)
     if len(networks) > 1:
         return row
     tuned = {rate: fine_tune(bench, first, rate) for rate in bench.config["fine_tune_rates"]}

@@ -18,7 +18,7 @@ SETTINGS = (("digits", 48, "lite1"), ("fashion_mnist", 32, "lite0"))
 
 def main() -> None:
     """Train a few networks and score each with statistics of three ways to make batches."""
-    from efn_compose.assess.metrics import scores
+    from efn_compose.assess.metrics import best_temperature, scores
     from efn_compose.evolve.options import FitnessOptions
     from efn_compose.evolve.workers.evaluator import WorkerSetup
     from efn_compose.jobs.search.preparation import load_donors
@@ -47,9 +47,9 @@ def main() -> None:
                 found = []
                 for name, order in orders.items():
                     network.recalibrate(worker.images["train"], order)
-                    one = scores(
-                        worker.logits("test"), worker.labels("test"), "accuracy", is_calibrated=True
-                    )
+                    logits, labels = worker.logits("test"), worker.labels("test")
+                    heat = best_temperature(logits, labels)
+                    one = scores(logits, labels, "accuracy", temperature=heat)
                     found.append(f"{name} {one['loss']:.3f} {100 * one['accuracy']:.1f} %")
                 print(source, seed, f"{epochs:g} epochs at {rate:g}:", "; ".join(found), flush=True)
 

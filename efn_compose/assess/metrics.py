@@ -90,7 +90,7 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def scores(
-    logits: np.ndarray, labels: np.ndarray, metric: str, *, is_calibrated: bool = False
+    logits: np.ndarray, labels: np.ndarray, metric: str, *, temperature: float = 1.0
 ) -> dict[str, float]:
     """Return loss, accuracy and, where `metric` is "auc", the area under the curve.
 
@@ -98,10 +98,9 @@ def scores(
         logits: (image, class).
         labels: int (image,).
         metric: "accuracy" or "auc".
-        is_calibrated: Take the loss at the temperature that suits these images best: a network
-            that trained long is too sure of itself, and one number repairs that.
+        temperature: Divisor of the logits whose loss is taken, such as `best_temperature` of other
+            images: a network that trained long is too sure of itself, and one number repairs that.
     """
-    temperature = best_temperature(logits, labels) if is_calibrated else 1.0
     loss = cross_entropy(logits / temperature, labels)
     found = {"loss": loss, "accuracy": accuracy(logits, labels)}
     if metric == "auc":

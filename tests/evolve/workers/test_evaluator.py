@@ -56,15 +56,26 @@ def test_images_that_are_right_are_as_many_as_the_accuracy_says(worker):
 
 
 @pytest.mark.slow
-def test_a_loss_is_taken_at_the_temperature_that_suits_the_images_best(worker):
-    answer = EvaluationTask(Recipe.genome(MIXED), seed=3, epochs=0.5).run(worker)
-    logits, labels = worker.logits("validation").astype(float), worker.labels("validation")
+def test_losses_are_taken_at_the_temperature_that_suits_the_validation_images(worker):
+    parts = ("validation", "test")
+    answer = EvaluationTask(Recipe.genome(MIXED), seed=3, epochs=0.5, parts=parts).run(worker)
 
-    def loss(inverse):
+    def loss(inverse, part):
+        logits, labels = worker.logits(part).astype(float), worker.labels(part)
         return -special.log_softmax(inverse * logits, 1)[np.arange(len(labels)), labels].mean()
 
-    best = optimize.minimize_scalar(loss, bounds=(0.02, 20), method="bounded")
-    assert answer.loss == pytest.approx(best.fun, abs=1e-5) != pytest.approx(loss(1), abs=1e-4)
+    best = {
+        part: optimize.minimize_scalar(loss, bounds=(0.02, 20), method="bounded", args=(part,))
+        for part in parts
+    }
+    found = {part: answer.scores[part]["loss"] for part in parts}
+    chosen = best["validation"].fun
+    assert found["validation"] == pytest.approx(chosen, abs=1e-5)
+    assert found["validation"] != pytest.approx(loss(1, "validation"), abs=1e-4)
+    # Test images have no say in the temperature.
+    expected = loss(best["validation"].x, "test")
+    assert found["test"] == pytest.approx(expected, abs=1e-4)
+    assert found["test"] > best["test"].fun + 1e-4
 
 
 @pytest.mark.slow

@@ -106,9 +106,7 @@ def test_a_search_of_version_0_1_replays_and_goes_on_to_finals_of_today(runs, ki
 @pytest.mark.parametrize("kind", ["genetic", "halving"])
 def test_finals_that_version_0_1_began_are_refused_with_a_way_out(runs, kind):
     (runs / kind / "result.json").unlink()
-    with pytest.raises(
-        (ResumeMismatchError, EvaluationError), match=r"another version|made again"
-    ):
+    with pytest.raises((ResumeMismatchError, EvaluationError), match=r"another version|made again"):
         _resume(kind)
 
 

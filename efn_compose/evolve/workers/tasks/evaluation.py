@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from efn_compose.assess.metrics import scores
+from efn_compose.assess.metrics import best_temperature, scores
 from efn_compose.compose import Recipe
 from efn_compose.evolve.workers.task import Task
 
@@ -109,7 +109,7 @@ class EvaluationTask(Task):
         with clock.phase("bn"):
             # Once is enough: training reads batch statistics, and this replaces the moving ones.
             worker.recalibrate()
-        found, solved = {}, ""
+        found, solved, temperature = {}, "", None
         with clock.phase("score"):
             for part in self.parts:
                 logits, labels = worker.logits(part), worker.labels(part)
@@ -122,8 +122,10 @@ class EvaluationTask(Task):
                 if self.per_image and part == "validation":
                     solved = np.packbits(logits.argmax(axis=1) == labels).tobytes().hex()
                 metric = worker.setup.metric
-                # The size of logits differs between short trainings for reasons that longer ones remove.
-                found[part] = scores(logits, labels, metric, is_calibrated=True)
+                # The size of logits differs between short trainings for reasons that longer ones
+                # remove. Test images have no say in it: validation comes first.
+                temperature = temperature or best_temperature(logits, labels)
+                found[part] = scores(logits, labels, metric, temperature=temperature)
         if not math.isfinite(train_loss):
             return Evaluation(
                 error=f"training diverged: training loss is {train_loss}", seconds=clock.seconds
