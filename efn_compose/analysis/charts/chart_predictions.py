@@ -10,6 +10,7 @@ from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.html.report_svg import shortened
 from efn_compose.analysis.page.report_parts import table
 from efn_compose.analysis.reading.predictions_view import PredictionsView, SampleView
+from efn_compose.analysis.reading.scoreboard import contestant_title
 from efn_compose.evolve.verdict.verdict import reference_kind
 
 #: Classes up to which the whole matrix is drawn; above, the commonest confusions are listed.
@@ -44,8 +45,7 @@ def predictions_section(view: PredictionsView | None, classes: Sequence[str]) ->
     if view is None:
         return []
     donor, challenger = (view.confusion[n] for n in (view.best_donor, view.challenger))
-    titles = {"composed": "Composed", "uniform_average": "Uniform average"}
-    names = [titles.get(n, n) for n in (view.best_donor, view.challenger)]
+    names = [contestant_title(n) for n in (view.best_donor, view.challenger)]
     kind = reference_kind(view.best_donor)
     words = element(
         "p",

@@ -25,17 +25,23 @@ from efn_compose.analysis.reading.scoreboard import ArmView, Scoreboard
 from efn_compose.analysis.reading.search_view import SearchView
 from efn_compose.analysis.reading.timing import Timing
 from efn_compose.donors.licences import licences_of, resulting_licence
-from efn_compose.evolve.verdict.verdict import RIVALS, Difference
+from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED, CONTROL, RIVALS, Difference
 
 #: Characters of a failure's reason; the journal has all of it.
 _REASON = 600
 PARTS = ("train", "validation", "test")
+#: Who may win, as the beginning of a sentence.
+_CHALLENGERS = {
+    COMPOSED: "Composed weights beat",
+    AVERAGE: "The average of all donors beats",
+    CONTROL: "The best random composition beats",
+}
 
 
 def headline(run: RunView, board: Scoreboard, search: SearchView) -> str:
     """Return the verdict in one line."""
     if run.result:
-        if board.winner in ("composed", "uniform_average"):
+        if board.winner in _CHALLENGERS:
             return _victory(board)
         return f"Nothing beat {board.rival_title}."
     if not run.evaluations:
@@ -53,9 +59,7 @@ def headline(run: RunView, board: Scoreboard, search: SearchView) -> str:
 def _victory(board: Scoreboard) -> str:
     """Return the gain, and whether the test split agrees."""
     arm = board.arm(board.winner)
-    who = (
-        "Composed weights beat" if board.winner == "composed" else "The average of all donors beats"
-    )
+    who = _CHALLENGERS[board.winner]
     if board.best_donor in RIVALS:
         who += " every donor, and"
     found = board.difference(arm, "test") if arm is not None else None

@@ -19,6 +19,21 @@ ArmKind = Literal["composed", "average", "control", "donor"]
 Part = Literal["test", "validation"]
 
 
+def contestant_title(name: str) -> str:
+    """Return the name of a contestant as people read it.
+
+    Example:
+        >>> contestant_title("random_search"), contestant_title("lite1")
+        ('Best random composition', 'lite1')
+    """
+    titles = {
+        COMPOSED: "Composed",
+        AVERAGE: "Uniform average",
+        CONTROL: "Best random composition",
+    }
+    return titles.get(name, name)
+
+
 @dataclass(frozen=True)
 class ArmView:
     """One contestant, run on the same fresh seeds as all others.
@@ -42,12 +57,7 @@ class ArmView:
     @property
     def title(self) -> str:
         """The name as people read it."""
-        titles = {
-            "composed": "Composed",
-            "average": "Uniform average",
-            "control": "Best random composition",
-        }
-        return titles.get(self.kind, self.name)
+        return contestant_title(self.name)
 
     def losses(self, part: str) -> tuple[float, ...]:
         """Return the losses on "validation" or "test"."""

@@ -111,6 +111,16 @@ def test_headline_says_whether_the_test_agrees(copy, shift, words):
     assert words in page.text.split("Scoreboard")[0]
 
 
+def test_random_compositions_that_won_are_the_headline(copy):
+    result = json.loads((copy / "result.json").read_text())
+    # As a run writes it whose control won: the arm, and the search's own a little behind.
+    result["arms"]["random_search"] = result["arms"]["composed"]
+    (copy / "result.json").write_text(json.dumps({**result, "winner": "random_search"}))
+    first = Page(render_report(read_run(copy))).text.split("Scoreboard")[0]
+    assert "The best random composition beats the best donor, lite1." in first
+    assert "Nothing beat" not in first
+
+
 def test_every_donor_is_named_with_its_origin(finished):
     made, folder = finished
     text = Page(render_report(read_run(folder))).text
