@@ -22,6 +22,7 @@ from efn_compose.cli.shared.arguments import (
 from efn_compose.cli.shared.images import add_table_arguments, table_settings
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
+from efn_compose.settings.build import override_name
 
 if TYPE_CHECKING:
     from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     if options.runs:
         overrides.append(f"ensemble.runs={json.dumps(options.runs)}")
     if options.until:
-        if any(word.startswith("budget.hours=") for word in overrides):
+        if "budget.hours" in map(override_name, overrides):
             raise ConfigError("--until and --hours exclude each other.")
         overrides.append(f"budget.hours={hours_until(options.until)}")
     prepared = prepare_ensemble(options.config, overrides)

@@ -65,6 +65,16 @@ def parse_override(
     return section, key, parse_word(value, types_of(types_of(schema)[section])[key])
 
 
+def override_name(text: str) -> str:
+    """Return the setting that an override names, as `parse_override` understands it.
+
+    Example:
+        >>> override_name("donors.files = a.h5,b.h5")
+        'donors.files'
+    """
+    return text.partition("=")[0].strip()
+
+
 def find_unknown(schema: type, section: str, key: str | None = None) -> str:
     """Return the message about an unknown section or key, with a suggestion; empty if it is known."""
     sections = types_of(schema)

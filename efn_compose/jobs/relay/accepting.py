@@ -13,7 +13,7 @@ from efn_compose.errors import ConfigError, DataError, RunError, describe_proble
 from efn_compose.jobs.relay.parcel import IMAGES_FILE, INPUTS, read_entry, unpack
 from efn_compose.jobs.relay.relayed import RelayedJob
 from efn_compose.jobs.search.preparation import split_entry
-from efn_compose.settings.build import parse_override
+from efn_compose.settings.build import override_name, parse_override
 from efn_compose.store import write_text
 from efn_compose.store.environment import package_versions
 from efn_compose.store.run_folder import CONFIG_FILE, ENVIRONMENT_FILE
@@ -69,7 +69,7 @@ def moved_config(
         kept = _get(config, name)
         changes[name] = placed[0] if isinstance(kept, str) else tuple(placed)
     for override in overrides:
-        name = override.partition("=")[0].strip()
+        name = override_name(override)
         if name.partition(".")[0] not in job.stored.free and name not in job.sources:
             raise ConfigError(
                 f"{override}: would change the run, or is none of its settings. A relay may change "

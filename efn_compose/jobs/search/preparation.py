@@ -34,6 +34,7 @@ from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
 from efn_compose.jobs.search.relatives import require_relatives, with_granularity
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import nest, plan_nesting
+from efn_compose.settings.build import override_name
 from efn_compose.store.run_folder import CONFIG_FILE
 from efn_compose.store.weights.weight_file import is_weight_file
 from efn_compose.train.engine.options import DeviceOptions
@@ -85,7 +86,7 @@ def prepare(
     Raises:
         EfnComposeError: Anything that would stop the run later.
     """
-    if config_path is None and not any(word.startswith("donors.files=") for word in overrides):
+    if config_path is None and "donors.files" not in map(override_name, overrides):
         config_path = QUICKSTART
     config: RunConfig = load_config(config_path, overrides)
     folder = config.run.folder(config_path, "evolve")

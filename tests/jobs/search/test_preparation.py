@@ -208,3 +208,15 @@ def test_more_networks_than_genomes_can_number_are_refused_before_anything_is_pa
 def test_as_many_networks_as_genomes_can_number_are_taken(tmp_path):
     config = write_nano_experiment(tmp_path, kind="halving", population=255)
     assert prepare(config).config.kind.population == 255
+
+
+@pytest.mark.parametrize("spaces", ["", " "])
+def test_donors_alone_are_a_run_of_their_own_however_they_are_written(tmp_path, spaces):
+    write_nano_experiment(tmp_path)
+    files = f'["{tmp_path}/donor1.h5", "{tmp_path}/donor2.h5"]'
+    settings = {"donors.files": files, "data.source": f"npz:{tmp_path}/images.npz", "data.size": 32}
+    found = prepare(None, [f"{key}{spaces}={spaces}{value}" for key, value in settings.items()])
+    assert [donor.name for donor in found.donors] == ["donor1", "donor2"]
+    # The quickstart has settings of its own for all three.
+    assert found.config.finals == load_config(None).finals
+    assert found.config.donors.variant == "" and found.config.genetic == load_config(None).genetic
