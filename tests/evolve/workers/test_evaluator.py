@@ -58,7 +58,7 @@ def test_images_that_are_right_are_as_many_as_the_accuracy_says(worker):
 @pytest.mark.slow
 def test_losses_are_taken_at_the_temperature_that_suits_the_validation_images(worker):
     parts = ("validation", "test")
-    answer = EvaluationTask(Recipe.genome(MIXED), seed=3, epochs=0.5, parts=parts).run(worker)
+    answer = EvaluationTask(Recipe.genome(MIXED), seed=3, epochs=4, parts=parts).run(worker)
 
     def loss(inverse, part):
         logits, labels = worker.logits(part).astype(float), worker.labels(part)
@@ -75,7 +75,7 @@ def test_losses_are_taken_at_the_temperature_that_suits_the_validation_images(wo
     # Test images have no say in the temperature.
     expected = loss(best["validation"].x, "test")
     assert found["test"] == pytest.approx(expected, abs=1e-4)
-    assert found["test"] > best["test"].fun + 1e-4
+    assert found["test"] > best["test"].fun + 1e-3
 
 
 @pytest.mark.slow
