@@ -33,6 +33,19 @@ WEIGHTS_FILE = "efn_magic_weights.h5"
 _LEFTOVERS = (LOCK_FILE, CONFIG_FILE, JOURNAL_FILE)
 
 
+def named_folder(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a folder that has a name, for titles and for names of other folders.
+
+    "." and ".." have none, and are resolved; other paths stay as somebody wrote them.
+
+    Example:
+        >>> named_folder("runs/mine").as_posix(), named_folder(".") == Path.cwd()
+        ('runs/mine', True)
+    """
+    folder = Path(path)
+    return folder.resolve() if folder.name in ("", "..") else folder
+
+
 class RunFolder:
     """A locked run folder; make one with `create` or `resume`, use it in a `with` block.
 

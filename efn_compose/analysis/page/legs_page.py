@@ -7,7 +7,7 @@ from efn_compose.analysis.html.markup import element, name
 from efn_compose.analysis.page.report import page
 from efn_compose.analysis.page.report_parts import section
 from efn_compose.store import write_text
-from efn_compose.store.run_folder import LEGS_PAGE
+from efn_compose.store.run_folder import LEGS_PAGE, named_folder
 
 
 def write_legs_page(folder: Path) -> Path:
@@ -16,6 +16,7 @@ def write_legs_page(folder: Path) -> Path:
     Args:
         folder: The run folder.
     """
+    folder = named_folder(folder)
     body = element(
         "div",
         element("header", element("h1", "Legs of ", name(folder.name))),

@@ -14,7 +14,13 @@ from efn_compose.analysis.page.report_parts import section, table
 from efn_compose.errors import RunError
 from efn_compose.store import write_text
 from efn_compose.store.journal import read_journal
-from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, REPORT_FILE, RESULT_FILE
+from efn_compose.store.run_folder import (
+    CONFIG_FILE,
+    JOURNAL_FILE,
+    REPORT_FILE,
+    RESULT_FILE,
+    named_folder,
+)
 
 #: Files of pictures, their section's title, and what they show from above to below.
 _PICTURES = (
@@ -52,7 +58,7 @@ def write_pretraining_report(run_path: str | os.PathLike[str], output: str = "")
         >>> write_pretraining_report("runs/pretrained")  # doctest: +SKIP
         PosixPath('runs/pretrained/report.html')
     """
-    folder = Path(run_path)
+    folder = named_folder(run_path)
     records = read_journal(folder / JOURNAL_FILE).records
     if not records:
         raise RunError(f"{folder}: no pretraining to report.")

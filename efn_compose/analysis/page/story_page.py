@@ -16,7 +16,13 @@ from efn_compose.analysis.reading.story_lines import chapter_of, ended_chapters
 from efn_compose.errors import RunError
 from efn_compose.store import write_text
 from efn_compose.store.journal import read_journal
-from efn_compose.store.run_folder import CONFIG_FILE, JOURNAL_FILE, REPORT_FILE, RESULT_FILE
+from efn_compose.store.run_folder import (
+    CONFIG_FILE,
+    JOURNAL_FILE,
+    REPORT_FILE,
+    RESULT_FILE,
+    named_folder,
+)
 
 #: What trainings have in place of a report.
 _LEADERBOARD = "leaderboard.md"
@@ -52,7 +58,7 @@ def write_story_page(run_path: str | os.PathLike[str], output: str = "") -> Path
         >>> write_story_page("runs/story")  # doctest: +SKIP
         PosixPath('runs/story/report.html')
     """
-    folder = Path(run_path)
+    folder = named_folder(run_path)
     try:
         chapters = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         result = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))

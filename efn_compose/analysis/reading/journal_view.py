@@ -35,6 +35,7 @@ from efn_compose.store.run_folder import (
     JOURNAL_FILE,
     LOCK_FILE,
     RESULT_FILE,
+    named_folder,
 )
 
 DONORS_FILE = "donors.json"
@@ -119,7 +120,7 @@ class RunView:
     @property
     def name(self) -> str:
         """Name of the run folder."""
-        return self.path.resolve().name
+        return self.path.name
 
     @property
     def status(self) -> Status:
@@ -200,7 +201,7 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
         >>> read_run("runs/quickstart").status  # doctest: +SKIP
         'finished'
     """
-    path = Path(path)
+    path = named_folder(path)
     if not path.is_dir():
         raise RunError(f"{path}: no such run folder.")
     known = (CONFIG_FILE, ENVIRONMENT_FILE, JOURNAL_FILE, RESULT_FILE, DONORS_FILE)

@@ -20,7 +20,7 @@ from efn_compose.errors import (
 )
 from efn_compose.jobs.predictions.networks import Network, find_networks
 from efn_compose.jobs.trainings.options import TrainConfig
-from efn_compose.store.run_folder import CONFIG_FILE
+from efn_compose.store.run_folder import CONFIG_FILE, named_folder
 
 _LISTED = 5
 #: How far an image's probabilities may sum from 1: half precision.
@@ -181,7 +181,7 @@ def _distinct(members: Sequence[Member], several_runs: bool) -> tuple[Member, ..
     names: dict[str, int] = {}
     found = []
     for member in members:
-        base = f"{Path(member.column.source).name}/{member.column.name}"
+        base = f"{named_folder(member.column.source).name}/{member.column.name}"
         names[base] = names.get(base, 0) + 1
         name = base if names[base] == 1 else f"{base}#{names[base]}"
         found.append(replace(member, column=replace(member.column, name=name)))

@@ -11,6 +11,7 @@ from efn_compose.assess.ensembles import Judged
 from efn_compose.assess.prediction_store import Column, PredictionStore, RowTable, StoreWriter
 from efn_compose.assess.prediction_store.rows import refuse_other_rows
 from efn_compose.errors import DataError
+from efn_compose.store.run_folder import named_folder
 
 #: A prediction store with a column per method.
 HONEST_FOLDER = "honest"
@@ -71,4 +72,6 @@ def read_other(folder: Path, rows: RowTable) -> OtherEnsemble:
     names = [column.name for column in store.columns]
     if method not in names:
         raise DataError(f"{folder}: {HONEST_FOLDER}/ has no {method}; the folder is damaged.")
-    return OtherEnsemble(folder.name, method, store.probability([names.index(method)])[0])
+    return OtherEnsemble(
+        named_folder(folder).name, method, store.probability([names.index(method)])[0]
+    )

@@ -19,6 +19,7 @@ from efn_compose.jobs.trainings.masks.scores import (
     image_scores,
 )
 from efn_compose.store import write_text
+from efn_compose.store.run_folder import named_folder
 
 if TYPE_CHECKING:
     from efn_compose.jobs.trainings.preparation import PreparedTrainings
@@ -111,7 +112,7 @@ def end_masks(
     found = assess_masks(best, masks, images.folded.mask_names)
     folds = {one.fold for one in best}
     words, found = _with_gaps(prepared, folds, assessment_text(found), found)
-    title = f"{prepared.folder.name}: masks of {best[0].variant}"
+    title = f"{named_folder(prepared.folder).name}: masks of {best[0].variant}"
     summary = f"{words}\n{_outlines(found)}" if "threshold" in found else words
     page = mask_page(title, summary, _pictures(best, images, names))
     write_text(prepared.folder / "masks.html", page)

@@ -9,7 +9,7 @@ from typing import Any
 from efn_compose.analysis.reading.study.view import Row, StudyView
 from efn_compose.errors import RunError
 from efn_compose.store import read_journal
-from efn_compose.store.run_folder import JOURNAL_FILE
+from efn_compose.store.run_folder import JOURNAL_FILE, named_folder
 from efn_compose.store.study_files import DATA_AXIS, STUDY_FILE
 
 
@@ -22,7 +22,7 @@ def read_study(path: str | os.PathLike[str]) -> StudyView:
     Raises:
         RunError: No study there, or its design is damaged.
     """
-    folder = Path(path)
+    folder = named_folder(path)
     design = read_design(folder)
     repeats = design["blocks"]
     place = {(repeat["fold"], repeat["seed"]): number for number, repeat in enumerate(repeats)}

@@ -15,6 +15,7 @@ from efn_compose.jobs.ensembles.report.beside import side_by_side
 from efn_compose.jobs.ensembles.report.mistakes import mistakes
 from efn_compose.jobs.ensembles.result import EnsembleResult
 from efn_compose.store import write_text
+from efn_compose.store.run_folder import named_folder
 
 REPORT_FILE = "report.html"
 #: Columns that the table of agreement shows.
@@ -30,7 +31,7 @@ def write_page(
     images = _labelled(prepared)
     body = element(
         "div",
-        element("header", element("h1", "Ensemble ", name(prepared.folder.name))),
+        element("header", element("h1", "Ensemble ", name(named_folder(prepared.folder).name))),
         element(
             "main",
             element("p", headline, class_="lead", id="verdict"),
