@@ -48,12 +48,12 @@ def answering(
     from efn_compose.evolve.workers.executor import make_executor
     from efn_compose.evolve.workers.table import EXECUTORS
 
-    # One task needs one worker, also where the number of workers was left open (0).
-    workers = 1 if most == 1 else min(options.workers, most)
-    options = dataclasses.replace(options, workers=workers)
+    if most == 1:
+        # One task needs no further process.
+        options = dataclasses.replace(options, workers=1)
     if EXECUTORS[options.chosen].is_in_process and alone is not None:
         setup = alone
-    executor = make_executor(setup, data, options, note)
+    executor = make_executor(setup, data, options, note, most)
 
     def run(tasks: Sequence[Task]) -> Iterator[tuple[Any, Outcome]]:
         for position, outcome in executor.run(tasks):

@@ -58,6 +58,7 @@ class ExecutorClass(Protocol):
         data: Any,
         options: ExecutorOptions,
         note: Callable[[str], None] | None = None,
+        most: int | None = None,
     ) -> Executor:
         """Return an executor with its workers on their way.
 
@@ -66,6 +67,8 @@ class ExecutorClass(Protocol):
             data: What the workers work on.
             options: Number of workers, device, limits.
             note: Told what a person should know; a warning by default.
+            most: Tasks that can run side by side; no more workers than that are started, also where
+                their number is left open. None: nobody knows.
 
         Raises:
             RunError: There is nothing to run on.
@@ -94,6 +97,7 @@ def make_executor(
     data: Any,
     options: ExecutorOptions,
     note: Callable[[str], None] | None = None,
+    most: int | None = None,
 ) -> Executor:
     """Return the executor that the options ask for, its workers on their way.
 
@@ -102,11 +106,12 @@ def make_executor(
         data: What the workers work on.
         options: The `[executor]` section.
         note: Told what a person should know; a warning by default.
+        most: Tasks that can run side by side; None: nobody knows.
 
     Raises:
         RunError: There is nothing to run on.
     """
-    return executor_class(options.chosen)(setup, data, options, note)
+    return executor_class(options.chosen)(setup, data, options, note, most)
 
 
 def answer(worker: Worker, task: Task, number: int, seat: Ticket | None = None) -> Outcome:

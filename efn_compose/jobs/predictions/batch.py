@@ -106,11 +106,11 @@ def ask_workers(
     Raises:
         EvaluationError: A worker cannot answer.
     """
-    executor = make_executor(setup, table, options, note)
     tasks = [
         PredictionTask(start, min(start + CHUNK, len(table)))
         for start in range(0, len(table), CHUNK)
     ]
+    executor = make_executor(setup, table, options, note, max(1, len(tasks)))
     waiting: dict[int, Outcome] = {}
     failures: list[tuple[int, str]] = []
     following = 0

@@ -58,6 +58,7 @@ class RayExecutor:
         data: What the workers work on; put in the object store once.
         options: Workers, device, address, retries, limits.
         note: Called with messages for people; a warning by default.
+        most: No more workers than that are started; None: no such bound.
 
     Raises:
         RunError: Ray cannot be reached, or offers none of the devices asked for.
@@ -72,9 +73,10 @@ class RayExecutor:
         data: Any,
         options: ExecutorOptions,
         note: Callable[[str], None] | None = None,
+        most: int | None = None,
     ) -> None:
         self.note = note or (lambda text: warnings.warn(text, stacklevel=3))
-        self._options = options
+        self._options, self._most = options, most
         self._owns_ray = start_ray(options)
         import ray
 
@@ -368,7 +370,7 @@ class RayExecutor:
 
     def _top_up(self, resources: dict[str, float]) -> None:
         """Start or end workers until there are enough; workers that wait for a place end first."""
-        wanted = worker_count(self._options, self._device.kind, resources)
+        wanted = worker_count(self._options, self._device.kind, resources, self._most)
         if wanted != self._wanted:
             self._wanted, self._given_up = wanted, 0
         wanted -= self._given_up

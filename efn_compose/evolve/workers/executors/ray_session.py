@@ -126,15 +126,20 @@ def choose_device(device: str, resources: dict[str, float]) -> str:
     return device
 
 
-def worker_count(options: ExecutorOptions, device: str, resources: dict[str, float]) -> int:
-    """Return the number of workers: as asked, or one per core or accelerator.
+def worker_count(
+    options: ExecutorOptions, device: str, resources: dict[str, float], most: int | None = None
+) -> int:
+    """Return the number of workers: as asked, or one per core or accelerator, and at most `most`.
 
     Example:
         >>> worker_count(ExecutorOptions(), "cpu", {"CPU": 8.0})
         8
+        >>> worker_count(ExecutorOptions(), "cpu", {"CPU": 8.0}, most=3)
+        3
     """
     per_device = options.workers_per_gpu if device == "gpu" else 1
-    return options.workers or max(1, int(resources.get(device.upper(), 1)) * per_device)
+    found = options.workers or max(1, int(resources.get(device.upper(), 1)) * per_device)
+    return found if most is None else min(found, most)
 
 
 def actor_options(device: str, options: ExecutorOptions) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class SerialExecutor:
         data: What the worker works on.
         options: The device; "auto" is the processor.
         note: Told what a person should know; a warning by default.
+        most: As of all executors; here tasks never run side by side.
 
     Example:
         >>> executor = SerialExecutor(setup, data, ExecutorOptions())  # doctest: +SKIP
@@ -35,6 +36,7 @@ class SerialExecutor:
         data: Any,
         options: ExecutorOptions,
         note: Callable[[str], None] | None = None,
+        most: int | None = None,
     ) -> None:
         self.note = note or (lambda text: warnings.warn(text, stacklevel=3))
         self.device = "cpu" if options.device == "auto" else options.device

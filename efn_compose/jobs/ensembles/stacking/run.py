@@ -155,7 +155,7 @@ def _answers(
         return
     if EXECUTORS[options.chosen].is_in_process:
         options = dataclasses.replace(options, workers=1)
-    executor = make_executor(StackSetup(), data, options, say)
+    executor = make_executor(StackSetup(), data, options, say, len(models))
     try:
         size = max(1, min(_MOST, len(models) // (_TASKS_EACH * executor.workers)))
         lost: list[StackModel] = []

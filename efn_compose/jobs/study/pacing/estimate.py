@@ -77,7 +77,7 @@ def estimate_hours(prepared: PreparedStudy) -> Estimate:
     seconds += _seconds(prepared, times)
     # Of an accelerator the seconds are those of the wall anyway.
     is_processor = all(pace.clock == "processor" for pace in paces.values())
-    workers = prepared.config.executor.expected_workers
+    workers = min(prepared.config.executor.expected_workers, len(prepared.cells))
     per_image = np.full(len(prepared.plans), np.nan)
     for number, pace in times.items():
         per_image[number] = pace.train

@@ -49,6 +49,16 @@ def make(ray):
         executor.close()
 
 
+def test_no_more_workers_are_started_than_tasks_can_run_side_by_side(ray):
+    for workers in (0, 2):
+        executor = RayExecutor(PlainSetup(), None, ExecutorOptions(workers=workers), most=1)
+        try:
+            assert executor.workers == 1
+            assert sorted(position for position, _ in executor.run([Answer(), Answer()])) == [0, 1]
+        finally:
+            executor.close()
+
+
 @pytest.fixture(scope="class")
 def two(ray):
     executor = RayExecutor(PlainSetup(), None, ExecutorOptions(workers=2))
