@@ -101,7 +101,7 @@ def _pretrain() -> RelayedJob:
     return RelayedJob(
         stored=STORED,
         files=("weights.file", "labelled.folds"),
-        sources=("unlabelled.source", "labelled.source", "labelled.folder"),
+        sources=("unlabelled.source", "unlabelled.folder", "labelled.source", "labelled.folder"),
         images=images,
         run=run,
     )

@@ -1,11 +1,12 @@
 """Searches and pretrainings handed on: the same end as undisturbed, in another folder."""
 
+import dataclasses
 import itertools
 import sys
 
-import numpy as np
 import pytest
 from nano_run import write_nano_experiment
+from PIL import Image
 from tiny_recipe import quarters, tiny_donor
 from traced_trainers import share_pretrainers, share_search_workers, spoil
 
@@ -57,15 +58,31 @@ def test_a_search_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeypatch)
     assert "Legs" in (second.folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("verb", ["train", "pretrain", "evolve"])
+def test_every_place_of_images_may_be_another_one_on_the_next_machine(verb):
+    job = relayed_job(verb)
+    places = {
+        f"{section.name}.{setting.name}"
+        for section in dataclasses.fields(job.stored.schema)
+        for setting in dataclasses.fields(section.default_factory)
+        if setting.name in ("source", "folder", "masks", "unlabelled")
+    }
+    assert places == set(job.sources)
+
+
 @pytest.mark.slow
 def test_a_pretraining_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeypatch):
     tiny_donor().save(tmp_path / "tiny.h5")
-    images, labels = quarters(64, seed=3)
-    np.savez(tmp_path / "unlabelled.npz", images=images, labels=labels)
+    images, _ = quarters(64, seed=3)
+    (tmp_path / "photos").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / "photos" / f"{number:02}.png")
+    table = ["image", *(f"{number:02}.png" for number in range(64))]
+    (tmp_path / "images.csv").write_text("\n".join(table))
     words = [
         f"weights.file={tmp_path / 'tiny.h5'}", "unlabelled.size=16", "pretrain.epochs=3",
-        f"unlabelled.source=npz:{tmp_path / 'unlabelled.npz'}", "pretrain.batch_size=16",
-        "pretrain.width=32", "executor.kind=serial",
+        f"unlabelled.source=csv:{tmp_path / 'images.csv'}", "pretrain.batch_size=16",
+        f"unlabelled.folder={tmp_path / 'photos'}", "pretrain.width=32", "executor.kind=serial",
     ]  # fmt: skip
     counter = itertools.count(1)
 
@@ -86,12 +103,15 @@ def test_a_pretraining_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeyp
     wrong = ["weights.file=none.h5", "unlabelled.source=folder:none", f"run.path={tmp_path / 'x'}"]
     with pytest.raises(ConfigError, match=r"none\.h5"):
         run_leg("pretrain", None, wrong, parcel=tmp_path / "x.efn", quiet=True)
-    np.savez(tmp_path / "few.npz", images=images[:5], labels=labels[:5])
-    with pytest.raises(DataError, match=r"59 missing here(.|\n)*--set unlabelled\.source=SOURCE\."):
-        accept(parcel, tmp_path / "other", [f"unlabelled.source=npz:{tmp_path / 'few.npz'}"])
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    (tmp_path / "few.csv").write_text("\n".join(table[:6]))
+    moved = f"unlabelled.folder={tmp_path / 'moved'}"
+    ask = r"--set unlabelled\.source=SOURCE unlabelled\.folder=SOURCE\."
+    with pytest.raises(DataError, match=rf"59 missing here(.|\n)*{ask}"):
+        accept(parcel, tmp_path / "x", [moved, f"unlabelled.source=csv:{tmp_path / 'few.csv'}"])
     share_pretrainers(monkeypatch, traced)
     spoil(traced.values())
-    second = accept(parcel, tmp_path / "second", quiet=True)
+    second = accept(parcel, tmp_path / "second", [moved], quiet=True)
     ours, theirs = (leg.result.weights for leg in (second, whole))
     assert ours.read_bytes() == theirs.read_bytes()
 
