@@ -46,7 +46,7 @@ class ColumnRow:
         name: Of the column.
         score: Out of fold.
         error: Its standard error.
-        weight: In the challenger; None where it has no weights.
+        weight: In the asked method; None where it has no weights.
         flattery: Why its score flatters, empty where nothing says so.
         suspicion: Why it looks as if it had leaked, empty where it does not.
     """
@@ -68,7 +68,9 @@ class EnsembleResult:
         measure: What was compared.
         methods: Ways to combine.
         columns: What was combined.
-        behind: Columns that the challenger left out for their score.
+        asked_method: `ensemble.method`, whose weights the columns have. The second level has no weights
+            for columns.
+        behind: Columns that this method left out for their score.
         doubles: Columns that it left out as doubles.
         told_apart: How well out-of-fold rows are told from test rows; None where not all were asked.
         rows: Number of labelled rows.
@@ -83,6 +85,7 @@ class EnsembleResult:
     measure: str
     methods: tuple[MethodRow, ...]
     columns: tuple[ColumnRow, ...]
+    asked_method: str
     behind: int
     doubles: int
     told_apart: float | None
@@ -117,7 +120,8 @@ class EnsembleResult:
             )
             for name, one in judged.items()
         ]
-        combination = judged[prepared.config.ensemble.method].combination
+        asked_method = prepared.config.ensemble.method
+        combination = judged[asked_method].combination
         suspicions = {suspect.column: suspect.reason for suspect in suspects}
         columns = []
         for number, member in enumerate(members.members):
@@ -138,6 +142,7 @@ class EnsembleResult:
             measure,
             tuple(methods),
             tuple(columns),
+            asked_method,
             combination.behind,
             combination.doubles,
             apart,

@@ -178,7 +178,9 @@ def test_a_template_is_filled_by_every_file(place):
 
 
 @pytest.mark.slow
-def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(place, undisturbed):
+def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(
+    place, undisturbed, monkeypatch
+):
     (place / "models.toml").write_text(
         '[[model]]\nkind = "ridge"\nstrength = [1, 10]\n[[model]]\nkind = "neighbours"\n'
     )
@@ -227,6 +229,20 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(pla
     # The surest mistakes come with their pictures, which the page holds itself.
     pictures = page.find("img")
     assert pictures and all(p["src"].startswith("data:image/png;base64,") for p in pictures)
+    # A second level that wins weighs models; the weights of columns are still those of the first level.
+    monkeypatch.setattr(
+        "efn_compose.jobs.ensembles.job.raise_level",
+        lambda verdict, stack, *_: replace(verdict, winner=stack.method, challenger=stack.method),
+    )
+    words = _words(
+        place, "stacked", "--quiet", "--stack", place / "models.toml", "--resume",
+        "--table", place / "columns.csv", "--set", "executor.kind=serial",
+        "--against", undisturbed, "--set", f'stack.features=["{place / "tiny.h5"}"]',
+    )  # fmt: skip
+    assert run_verb(*words) == 0
+    page = Page((place / "stacked" / "report.html").read_text())
+    assert "stack is submitted" in page.text and "Weights of stack" not in page.text
+    assert "Weights of bagged_climb. It left out" in page.text
 
 
 @pytest.mark.slow

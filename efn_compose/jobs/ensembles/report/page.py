@@ -107,7 +107,7 @@ def _columns(result: EnsembleResult) -> Html:
             for row in sorted(result.columns, key=lambda row: -row.score)
         ],
         numeric=(1, 2, 3),
-        caption=f"Weights of {result.verdict.challenger}. It left out {result.behind} columns for "
+        caption=f"Weights of {result.asked_method}. It left out {result.behind} columns for "
         f"their score and {result.doubles} as doubles.",
     )
 
