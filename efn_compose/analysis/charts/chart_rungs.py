@@ -28,15 +28,12 @@ def rungs_section(run: RunView) -> list[Html | None]:
     rungs = rungs_view(run)
     if not rungs:
         return []
-    limit = run.setting("search", "rung_correlation", TRUSTED)
     words = (
-        "A rung looks at newcomers cheaply and can reject them; ridge may choose, too. In the first "
-        "generation every "
-        "genome stands on every rung and is evaluated fully as well; a rung whose order agrees too "
-        "little with that is not used again"
+        "A rung looks at newcomers cheaply and can reject them. In the first generation every genome "
+        "stands on every rung and is evaluated fully as well. A rung whose order agrees too little "
+        f"with that is not used again (rank correlation below {TRUSTED:g})."
     )
-    words += f" (rank correlation below {limit:g})." if isinstance(limit, int | float) else "."
-    return [element("p", words), _figure(rungs), _table(rungs, limit)]
+    return [element("p", words), _figure(rungs), _table(rungs)]
 
 
 def _figure(rungs: list[RungView]) -> Html | None:
@@ -87,15 +84,15 @@ def _correlation_words(rung: RungView) -> str:
     return f"rank correlation {rung.correlation:+.2f}"
 
 
-def _table(rungs: list[RungView], limit: object) -> Html:
+def _table(rungs: list[RungView]) -> Html:
     rows = []
     for rung in rungs:
         interval = NOTHING
         if rung.interval is not None:
             interval = f"{rung.interval[0]:+.2f} to {rung.interval[1]:+.2f}"
         trusted = NOTHING
-        if rung.correlation is not None and isinstance(limit, int | float):
-            trusted = "yes" if rung.correlation >= limit else "no"
+        if rung.correlation is not None:
+            trusted = "yes" if rung.correlation >= TRUSTED else "no"
         share = f"{rung.seconds / rung.full_seconds:.2f}" if rung.full_seconds else NOTHING
         rows.append(
             [

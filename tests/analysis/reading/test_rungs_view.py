@@ -13,6 +13,7 @@ from efn_compose.analysis.reading.journal_view import read_run
 from efn_compose.analysis.reading.rungs_view import rungs_view, spearman
 from efn_compose.analysis.reading.search_view import search_view
 from efn_compose.compose import Recipe
+from efn_compose.evolve.genetic.rungs import TRUSTED
 
 HOSTILE = "<b>probe</b>"
 
@@ -33,10 +34,7 @@ def run(tmp_path_factory):
     for number in range(3):
         genome = tuple([number] * 5 + [5 - number] * (len(made.space.loci) - 5))
         made.evaluate("rung", Recipe.genome(genome), 5001, generation=1, arm="quarter")
-    folder = made.finals().write(tmp_path_factory.mktemp("rungs") / "run")
-    config = folder / "config.toml"
-    config.write_text(config.read_text().replace("[fitness]", "rung_correlation = 0.5\n[fitness]"))
-    return read_run(folder)
+    return read_run(made.finals().write(tmp_path_factory.mktemp("rungs") / "run"))
 
 
 def test_correlations_are_scipys(run):
@@ -64,6 +62,10 @@ def test_the_page_shows_rungs_and_keeps_their_losses_out_of_the_search(run):
     page = Page(render_report(run)).check()
     assert "rungs" in page.ids
     assert HOSTILE in page.text and "rank correlation +1.00" in page.text
+    # What the search does: a rung rejects, and none chooses.
+    section = page.text.split("A rung looks at newcomers")[1]
+    assert section.startswith(" cheaply and can reject them. In the first generation")
+    assert f"not used again (rank correlation below {TRUSTED})." in section
     # A rung's loss is another quantity: as many dots as without rungs, and the same best.
     scored = [e for e in run.evaluations if e.loss is not None and e.phase != "rung"]
     labels = [f["aria-label"] for f in page.find("svg") if "aria-label" in f]

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from page_checks import Page
 from report_runs import MadeUpRun
 
 from efn_compose.analysis.page.report import render_report
@@ -11,6 +12,7 @@ from efn_compose.analysis.reading.composition.shares import shares_view
 from efn_compose.analysis.reading.journal_view import read_run
 from efn_compose.analysis.reading.search_view import search_view
 from efn_compose.compose.share_space import STEPS
+from efn_compose.evolve.genetic.shares import surrogate
 
 NANO = "lite-w0.25-d0.3"
 #: Shares of the two relatives that have the least loss.
@@ -49,6 +51,15 @@ def test_curves_have_their_minimum_where_the_loss_has(tmp_path):
         rise = curve.means[near] - curve.means.min()
         assert rise == pytest.approx((curve.shares[near] - best) ** 2, abs=0.05)
         assert (curve.deviations > 0).all()
+
+
+def test_the_caption_counts_the_evaluations_that_the_model_has(tmp_path, monkeypatch):
+    run = read_run(made(tmp_path / "run"))
+    # A fit takes 400 at most; as many evaluations would make this test a slow one.
+    monkeypatch.setattr(surrogate, "_MOST", 30)
+    assert len(run.by_phase["search"]) > 60
+    text = Page(render_report(run)).text
+    assert "What a model of 30 evaluations believes" in text
 
 
 def test_the_composition_is_marked_at_its_shares(tmp_path):

@@ -43,7 +43,7 @@ class SharesView:
     """A search over shares.
 
     Args:
-        evaluations: Number of evaluations that the model is of.
+        evaluations: Number of evaluations that the model is of, which are not all of very many.
         curves: One per relative, in the order of donors; the shares of all others stay as found.
         generations: Numbers of the generations.
         levels: Mean share of each relative in each generation, (generation, relative).
@@ -66,7 +66,7 @@ def shares_view(run: RunView, search: SearchView) -> SharesView | None:
     of_relative = np.tile(np.arange(len(space.relatives)), len(space.parts))
     generations = tuple(sorted({e.generation for e in scored}))
     return SharesView(
-        evaluations=len(scored),
+        evaluations=model.evaluations,
         curves=tuple(
             _curve(model, donor, centre, of_relative == number)
             for number, donor in enumerate(space.relatives)

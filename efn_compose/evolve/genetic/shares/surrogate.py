@@ -87,6 +87,11 @@ class Surrogate:
             self._inverse = np.linalg.inv(covariance)
             self._weights = self._inverse @ self._losses
 
+    @property
+    def evaluations(self) -> int:
+        """Number of evaluations that take part."""
+        return len(self._points)
+
     @classmethod
     def of(
         cls, space: ShareGenomeSpace, looks: Sequence[Look], scales: Scales | None = None
