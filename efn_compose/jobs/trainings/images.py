@@ -186,7 +186,7 @@ def prepare_images(
     digests = pixel_digests(images, show_progress)
     folds = _folds(table, digests, config.validation, config.run.seed)
     duplicates = equal_across(digests, folds.fold)
-    if duplicates and config.validation.duplicates == "refuse":
+    if duplicates and config.validation.duplicates != "list":
         lines = (
             f"- {table.image_name(pair.first)} and {table.image_name(pair.second)}"
             for pair in duplicates
@@ -196,7 +196,7 @@ def prepare_images(
                 f"{table.name}: {len(duplicates)} pairs of equal images are in different folds, so "
                 "that validation would test images that training has seen.",
                 first_of(lines, _LISTED),
-                "Remove one of each, or set validation.duplicates = 'join'.",
+                _advice(config.validation),
             )
         )
     unlabelled, known, more_notes = _unlabelled(config, set(digests), show_progress)
@@ -210,6 +210,14 @@ def prepare_images(
         images, no_labels, (), folds.fold, masks=read.masks, mask_names=read.names
     )
     return PreparedImages(table, folded, folds, unreadable, duplicates, known, read.note, notes)
+
+
+def _advice(options: ValidationOptions) -> str:
+    """Return what to do about equal images in different folds."""
+    if options.file:
+        cut = "efn-compose folds --duplicates join"
+        return f"The folds are those of {options.file}: remove one of each, or cut them again with {cut}."
+    return "Remove one of each, or set validation.duplicates = 'join'."
 
 
 def _unlabelled(

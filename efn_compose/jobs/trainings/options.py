@@ -34,8 +34,10 @@ class WeightOptions:
     variants: tuple[str, ...] = field(
         default=(), metadata={"help": "networks to train; empty: that of the weight file"}
     )
-    fill: Literal["he", "replicate", "zero"] = field(
-        default="he", metadata={"help": "start of the channels that a larger network has more"}
+    fill: Literal["he", "replicate", "zero"] = setting(
+        "he",
+        "start of the channels that a larger network has more",
+        read_when=When("variants"),
     )
 
 
@@ -66,7 +68,7 @@ class ValidationOptions:
         folds: Folds that validate in turn; 1: one split, a fifth validates.
         seeds: Trainings of each network and fold; their seeds count up from `run.seed`.
         duplicates: Equal images in different folds are listed in `duplicates.csv`, stop the
-            run, or are joined, so that no fold parts them.
+            run, or are joined, so that no fold parts them; folds of `file` that do are refused.
         file: Folds of `efn-compose folds -o FILE` to take instead of cutting new ones; `folds`
             is then their number, or 1 for the first alone.
     """

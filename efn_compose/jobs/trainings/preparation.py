@@ -18,7 +18,7 @@ from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.cells import Cell
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images
-from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.jobs.trainings.options import TrainConfig, WeightOptions
 from efn_compose.jobs.trainings.purpose import check_purpose
 from efn_compose.nesting import nest, plan_nesting
 from efn_compose.store.weights.parts import refuse_parts
@@ -96,6 +96,12 @@ def prepare_trainings(
         if target != source.spec.variant:
             # Found out now, not after the first network's trainings.
             plan_nesting([source.spec], arch_spec(target))
+    if config.weights.fill != WeightOptions.fill and set(targets) == {source.spec.variant}:
+        raise ConfigError(
+            f"weights.fill = {config.weights.fill!r} has no effect: it is the start of what a larger network "
+            f"has more, and {source.spec.variant} is that of the weight file. Remove weights.fill, or name a "
+            "larger network in weights.variants."
+        )
     specs = [
         source.spec if target == source.spec.variant else arch_spec(target) for target in targets
     ]

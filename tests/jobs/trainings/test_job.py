@@ -198,6 +198,11 @@ def test_what_cannot_be_trained_is_said_before_anything_is_written(place, capsys
             "two views",
         ),
         ({"weights__file": ""}, "Name a weight file"),
+        ({"weights__fill": "zero"}, 'weights.fill = "zero" has no effect'),
+        (
+            {"weights__fill": "zero", "weights__variants": tiny_donor().spec.variant},
+            "is that of the weight file. Remove weights.fill",
+        ),
     ]
     for changes, words in wrong:
         code = main(["train", "--set", *settings(place, "wrong", **changes)])
@@ -349,6 +354,13 @@ def test_damaged_images_and_duplicates_are_listed_or_refused(place, tmp_path):
     write_fold_table(joined.images.table, joined.images.folded.fold, tmp_path / "folds.csv")
     again = prepare_trainings(None, [*words, f"validation.file={tmp_path / 'folds.csv'}"])
     assert (again.images.folded.fold == joined.images.folded.fold).all()
+    # Joined they may not be parted by a file either: what was asked for is there, or is refused.
+    kept = [*words, f"validation.file={tmp_path / 'folds.csv'}", "validation.duplicates=join"]
+    assert not prepare_trainings(None, kept).images.duplicates
+    write_fold_table(prepared.images.table, prepared.images.folded.fold, tmp_path / "parted.csv")
+    parted = [*words, f"validation.file={tmp_path / 'parted.csv'}", "validation.duplicates=join"]
+    with pytest.raises(DataError, match=r"parted\.csv: .* efn-compose folds --duplicates join"):
+        prepare_trainings(None, parted)
 
 
 def test_a_class_that_a_fold_cannot_show_is_named_before_any_training(place, tmp_path):
