@@ -1,8 +1,9 @@
 """Settings of the version before: understood for one version, each with a word on its new name.
 
 What became of a setting is a row of a table: it has another name (`Moved`), several became one
-(`Merged`), or it is gone (`Removed`). A gone setting that stands at its old default asks for nothing
-and is left out; at any other value it is refused, since the result would be another.
+(`Merged`), a value has another name (`Reworded`), or it is gone (`Removed`). A gone setting that stands
+at its old default asks for nothing and is left out; at any other value it is refused, since the result
+would be another.
 """
 
 import dataclasses
@@ -73,7 +74,20 @@ class Removed:
     reason: str
 
 
-Row = Moved | Merged | Removed
+@dataclass(frozen=True)
+class Reworded:
+    """A setting of which values have other names.
+
+    Args:
+        name: "section.key".
+        values: Today's value by the old one.
+    """
+
+    name: str
+    values: Mapping[str, str]
+
+
+Row = Moved | Merged | Reworded | Removed
 
 
 @dataclass
@@ -95,6 +109,8 @@ def old_types(rows: Sequence[Row], schema: type) -> dict[str, Any]:
     """Return the types of all old settings by name, for values that are typed as words."""
     found: dict[str, Any] = {}
     for row in rows:
+        if isinstance(row, Reworded):
+            continue  # its name is today's
         if isinstance(row, Merged):
             found |= {name: type(default) for name, default in row.old.items()}
         elif isinstance(row.default, tuple):
@@ -130,6 +146,8 @@ def translate(
         for row in rows:
             if isinstance(row, Removed):
                 _remove(row, layer, found)
+            elif isinstance(row, Reworded):
+                _reword(row, layer, found)
             elif isinstance(row, Moved):
                 _move(row, layer, settled, found, is_stored=is_stored)
     for layer in layers:
@@ -236,6 +254,14 @@ def _move(
         found.notes.append(f"{row.old} is {new} now. {_WORD}")
 
 
+def _reword(row: Reworded, layer: Tables, found: Translation) -> None:
+    value = _get(layer, row.name)
+    if isinstance(value, str) and value in row.values:
+        new = row.values[value]
+        _put(layer, row.name, new)
+        found.notes.append(f"{row.name} = {show(value)} is {show(new)} now. {_VALUE_WORD}")
+
+
 def _remove(row: Removed, layer: Tables, found: Translation) -> None:
     if _get(layer, row.old) is None:
         return
@@ -247,6 +273,7 @@ def _remove(row: Removed, layer: Tables, found: Translation) -> None:
 
 
 _WORD = "The old name works in this version only."
+_VALUE_WORD = "The old value works in this version only."
 
 
 def _both(old: str, new: str) -> str:

@@ -1,11 +1,13 @@
 """The `[study]` section, and all sections of a study together."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from efn_compose.evolve.options import ExecutorOptions
+from efn_compose.jobs.trainings.old_settings import OLD_VALIDATION_SETTINGS
 from efn_compose.jobs.trainings.options import ImageOptions, ValidationOptions
 from efn_compose.settings.declare import setting
+from efn_compose.settings.renamed import Row
 from efn_compose.store.options import RunOptions
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.options import TrainOptions
@@ -71,6 +73,8 @@ class StudyOptions:
 @dataclass(frozen=True)
 class StudyConfig:
     """Everything a study is told; the fields are the sections of its TOML file."""
+
+    renamed: ClassVar[tuple[Row, ...]] = OLD_VALIDATION_SETTINGS
 
     run: RunOptions = field(default_factory=RunOptions)
     study: StudyOptions = field(default_factory=StudyOptions)

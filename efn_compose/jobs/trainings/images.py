@@ -186,7 +186,7 @@ def prepare_images(
     digests = pixel_digests(images, show_progress)
     folds = _folds(table, digests, config.validation, config.run.seed)
     duplicates = equal_across(digests, folds.fold)
-    if duplicates and config.validation.duplicates != "list":
+    if duplicates and config.validation.duplicates != "report":
         lines = (
             f"- {table.image_name(pair.first)} and {table.image_name(pair.second)}"
             for pair in duplicates

@@ -67,8 +67,8 @@ class ValidationOptions:
     Args:
         folds: Folds that validate in turn; 1: one split, a fifth validates.
         seeds: Trainings of each network and fold; their seeds count up from `run.seed`.
-        duplicates: Equal images in different folds are listed in `duplicates.csv`, stop the
-            run, or are joined, so that no fold parts them; folds of `file` that do are refused.
+        duplicates: Equal images in different folds are listed in `duplicates.csv`, are joined, so
+            that no fold parts them (folds of `file` that do are refused), or stop the run.
         file: Folds of `efn-compose folds -o FILE` to take instead of cutting new ones; `folds`
             is then their number, or 1 for the first alone.
     """
@@ -81,8 +81,8 @@ class ValidationOptions:
         },
     )
     seeds: int = field(default=1, metadata={"minimum": 1, "help": "trainings per network and fold"})
-    duplicates: Literal["list", "refuse", "join"] = field(
-        default="list", metadata={"help": "treatment of equal images in different folds"}
+    duplicates: Literal["report", "join", "refuse"] = field(
+        default="report", metadata={"help": "treatment of equal images in different folds"}
     )
     file: str = field(default="", metadata={"help": "folds.csv of `efn-compose folds`"})
 

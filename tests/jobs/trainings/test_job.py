@@ -199,10 +199,6 @@ def test_what_cannot_be_trained_is_said_before_anything_is_written(place, capsys
         ),
         ({"weights__file": ""}, "Name a weight file"),
         ({"weights__fill": "zero"}, 'weights.fill = "zero" has no effect'),
-        (
-            {"weights__fill": "zero", "weights__variants": tiny_donor().spec.variant},
-            "is that of the weight file. Remove weights.fill",
-        ),
     ]
     for changes, words in wrong:
         code = main(["train", "--set", *settings(place, "wrong", **changes)])
@@ -231,6 +227,9 @@ def test_larger_networks_start_with_the_weights_nested(place):
     prepared = prepare_trainings(None, settings(place, "nested", **changes))
     assert list(prepared.donors) == ["b-w0.1-d0.3", "b-w0.1-d0.6"]
     assert len(prepared.cells) == 8
+    changes |= {"weights__fill": "zero", "weights__variants": "b-w0.1-d0.3"}
+    with pytest.raises(ConfigError, match=r"is that of the weight file\. Remove weights\.fill"):
+        prepare_trainings(None, settings(place, "nested", **changes))
     from efn_compose.models.stepwise import StepwiseNetwork
 
     one, two = (

@@ -7,6 +7,7 @@ import pytest
 
 from efn_compose.config import dump_toml, load_config
 from efn_compose.errors import ConfigError, ResumeMismatchError
+from efn_compose.jobs.study.options import StudyConfig
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.jobs.trainings.preparation import STORED
 from efn_compose.settings.renamed import OldSettingWarning
@@ -40,6 +41,17 @@ def test_a_training_of_version_0_1_with_a_setting_that_is_gone_is_left_to_its_ve
     stored = (KEPT / "config.toml").read_text(encoding="utf-8")
     with pytest.raises(ResumeMismatchError, match=r"validation\.worst_rate = 0\.1 cannot be had"):
         STORED.read(stored.replace('worst_rate = "none"', "worst_rate = 0.1"))
+
+
+@pytest.mark.parametrize("schema", [TrainConfig, StudyConfig])
+def test_equal_images_are_listed_by_the_word_of_the_folds_verb_and_by_the_old_one(schema):
+    with pytest.warns(OldSettingWarning, match='duplicates = "list" is "report" now'):
+        config = load_config(None, ["validation.duplicates=list"], schema)
+    assert config.validation.duplicates == "report" == schema().validation.duplicates
+    # Both write down the same, so that a run of the other word goes on.
+    assert dump_toml(config) == dump_toml(schema())
+    with pytest.raises(ConfigError, match=r"report.*join.*refuse"):
+        load_config(None, ["validation.duplicates=lists"], schema)
 
 
 @pytest.mark.parametrize(
