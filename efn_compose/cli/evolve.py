@@ -37,11 +37,16 @@ _FLAGS = {
     "output": ("run.path", "FOLDER", "run folder; default: runs/ and the configuration's name"),
     "hours": (
         "budget.hours", "H",
-        "stop within H hours, finals and test included; with --parcel, hand the run on by then",
+        "stop within H hours, finals and test included, in place of the number of generations; with "
+        "--parcel, hand the run on by then",
     ),
-    "evaluations": ("budget.evaluations", "N", "make at most N evaluations, all phases included"),
+    "evaluations": (
+        "budget.evaluations", "N",
+        "make at most N evaluations, all phases included, in place of the number of generations",
+    ),
     "until-no-better": (
-        "budget.until_no_better", "N", "end the search after N evaluations without a new best"
+        "budget.until_no_better", "N",
+        "end the search after N evaluations without a new best, in place of the number of generations",
     ),
     "address": ADDRESS,
 }  # fmt: skip

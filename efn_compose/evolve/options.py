@@ -234,15 +234,21 @@ class BudgetOptions:
     """
 
     hours: float = setting(
-        0.0, "most hours of the whole run, pauses left out; 0: no limit", minimum=0.0
+        0.0,
+        "most hours of the whole run, pauses left out, in place of the number of generations; 0: no limit",
+        minimum=0.0,
     )
     evaluations: int = setting(
         0,
-        "most evaluations of the whole run, scores of averages without training among them; 0: no limit",
+        "most evaluations of the whole run, scores of averages without training among them, in place of "
+        "the number of generations; 0: no limit",
         minimum=0,
     )
     until_no_better: int = setting(
-        0, "evaluations without a new best that end the search; 0: it goes on", minimum=0
+        0,
+        "evaluations without a new best that end the search, in place of the number of generations; "
+        "0: it goes on",
+        minimum=0,
     )
 
     @property

@@ -74,7 +74,9 @@ class SearchKind(ABC):
     keeps_one_lineage: ClassVar[bool] = False
 
     population: int = setting(16, "genomes that a generation keeps", minimum=1)
-    generations: int = setting(6, "generations after the first", minimum=0)
+    generations: int = setting(
+        6, "generations after the first, where nothing of [budget] is set", minimum=0
+    )
 
     @abstractmethod
     def size(self, generation: int, donor_count: int) -> int:
