@@ -2,8 +2,8 @@
 
 Training replaces the stored statistics of a checkpoint by those of each batch. If your images look
 different from the checkpoint's, this alone undoes much of its knowledge. A rewritten donor keeps
-its function, also when training begins. Give some hundred images, without labels, at the size of
-later trainings.
+its function, also when training begins. The last BatchNorm stays as it is unless --all is given, as
+in searches and trainings. Give some hundred images, without labels, at the size of later trainings.
 """
 
 import argparse
@@ -19,10 +19,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("file", metavar="FILE", help="a weight file or package:NAME")
     add_image_arguments(parser, "take their statistics", count=320, is_required=True)
-    parser.add_argument(
-        "--body",
-        action="store_true",
-        help="leave the last BatchNorm as it is: better for a fresh classifier",
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument(
+        "--all",
+        dest="part",
+        action="store_const",
+        const="all",
+        default="body",
+        help="rewrite the last BatchNorm, too: for a classifier that stays; a fresh one may learn slowly",
+    )
+    # What happens anyway; scripts of 0.1.0 say so.
+    part.add_argument(
+        "--body", dest="part", action="store_const", const="body", help=argparse.SUPPRESS
     )
     add_output(parser, "the .h5 file to write", required=True)
 
@@ -30,13 +38,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rewrite the donor and describe the written file."""
     from efn_compose.jobs.search.preparation import load_entry
-    from efn_compose.statistics.absorb import Part, absorb_statistics
+    from efn_compose.statistics.absorb import absorb_statistics
 
     donor = load_entry(options.file)
     images, _ = read_images(options.images, options, output)
-    part: Part = "body" if options.body else "all"
-    absorb_statistics(donor, images, part).save(options.output)
-    fields = {"file": str(options.output), "donor": donor.name, "images": len(images), "part": part}
-    output.result(
-        fields, f"{options.output}: {donor.name}, the statistics of {len(images)} images absorbed"
-    )
+    absorb_statistics(donor, images, options.part).save(options.output)
+    fields = {
+        "file": str(options.output),
+        "donor": donor.name,
+        "images": len(images),
+        "part": options.part,
+    }
+    kept = ", the last BatchNorm as it was" if options.part == "body" else ""
+    words = f"{donor.name}, the statistics of {len(images)} images absorbed{kept}"
+    output.result(fields, f"{options.output}: {words}")

@@ -114,6 +114,28 @@ def test_only_batchnorm_changes_and_the_provenance_says_so(donor):
     assert absorbed.provenance["absorbed"] == {"images": 20, "size": [32, 32], "part": "all"}
 
 
+@pytest.mark.slow
+def test_the_verb_leaves_the_last_batchnorm_unless_told_otherwise(tmp_path):
+    np.savez(tmp_path / "photos.npz", images=dimmed(12, seed=1), labels=np.arange(12) % 2)
+    before = tiny_donor()
+    before.save(tmp_path / "tiny.h5")
+    words = ["absorb", f"{tmp_path}/tiny.h5", "--images", f"npz:{tmp_path}/photos.npz"]
+    words += ["--size", "16", "--image-count", "12", "-o"]
+    files = {name: tmp_path / f"{name}.h5" for name in ("plain", "--body", "--all")}
+    for name, file in files.items():
+        assert main([*words, str(file), *([] if name == "plain" else [name])]) == 0
+    assert files["plain"].read_bytes() == files["--body"].read_bytes()
+    changed = {
+        name: {n for n, v in load_donor(file).tensors.items() if (v != before.tensors[n]).any()}
+        for name, file in files.items()
+    }
+    norms = {name for name in before.tensors if "_bn/moving" in name}
+    last = {name for name in norms if name.startswith("top_bn/")}
+    assert norms & changed["plain"] == norms - last and norms & changed["--all"] == norms
+    with pytest.raises(SystemExit):
+        main([*words, f"{tmp_path}/x.h5", "--all", "--body"])
+
+
 def test_one_image_is_refused(donor):
     with pytest.raises(DataError, match="at least 2 images"):
         absorb_statistics(donor, dimmed(1, seed=1))
