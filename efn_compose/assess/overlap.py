@@ -139,12 +139,10 @@ class ThresholdChoice:
     Args:
         threshold: Probability of class 1.
         iou: Pooled over these images: it flatters, since they chose it.
-        iou_at_half: The same at 0.5.
     """
 
     threshold: float
     iou: float
-    iou_at_half: float
 
 
 def best_threshold(
@@ -166,7 +164,7 @@ def best_threshold(
         threshold: float(
             iou_of(count_overlaps(to_masks(probability, threshold), true, 2).sum(0))[0]
         )
-        for threshold in dict.fromkeys([*thresholds, 0.5])
+        for threshold in thresholds
     }
     chosen = max(thresholds, key=lambda threshold: (of[threshold], -abs(threshold - 0.5)))
-    return ThresholdChoice(chosen, of[chosen], of[0.5])
+    return ThresholdChoice(chosen, of[chosen])

@@ -35,8 +35,8 @@ class Recipe:
             segment, one segment after another.
 
     Example:
-        >>> Recipe.average(4).key
-        'average:0.25,0.25,0.25,0.25'
+        >>> Recipe.average(4).values
+        (0.25, 0.25, 0.25, 0.25)
     """
 
     kind: Literal["genome", "average", "segments"]
@@ -86,11 +86,6 @@ class Recipe:
             weights: (segment, donor), each row summing to 1; segments in network order.
         """
         return cls("segments", tuple(float(weight) for weight in np.ravel(weights)))
-
-    @property
-    def key(self) -> str:
-        """A short text that tells recipes apart."""
-        return f"{self.kind}:{','.join(f'{value:g}' for value in self.values)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values; a long genome as `runs`, (gene, how often in a row)."""

@@ -31,7 +31,6 @@ def greedy_soup(
     donors: Sequence[Donor],
     evaluate: Callable[[Donor], float],
     *,
-    tolerance: float = 0.0,
     allow_unrelated: bool = False,
 ) -> GreedySoup:
     """Add donors from best to worst while the average does not get worse.
@@ -43,7 +42,6 @@ def greedy_soup(
         donors: Harmonised donors of one lineage.
         evaluate: Score of a donor, higher is better; it should re-estimate
             BatchNorm statistics first. NaN counts as worst.
-        tolerance: How much worse an addition may be and still be kept.
         allow_unrelated: Average across lineages too.
 
     Raises:
@@ -59,7 +57,7 @@ def greedy_soup(
         require_one_lineage(donors, "A greedy soup")
     scores = [_score(evaluate, donor) for donor in donors]
     order = sorted(range(len(donors)), key=lambda number: -scores[number])
-    members, best, reached = [order[0]], scores[order[0]], scores[order[0]]
+    members, best = [order[0]], scores[order[0]]
     soup, evaluations = donors[order[0]], len(donors)
     for number in order[1:]:
         tried = [*members, number]
@@ -68,11 +66,10 @@ def greedy_soup(
         )
         score = _score(evaluate, candidate)
         evaluations += 1
-        if score >= best - tolerance:
-            # What additions are measured by never falls, or many small losses would add up.
-            members, best, reached, soup = tried, max(score, best), score, candidate
+        if score >= best:
+            members, best, soup = tried, score, candidate
     return GreedySoup(
-        soup.replace(name="greedy_soup"), tuple(members), reached, tuple(scores), evaluations
+        soup.replace(name="greedy_soup"), tuple(members), best, tuple(scores), evaluations
     )
 
 

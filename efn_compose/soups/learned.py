@@ -91,7 +91,6 @@ class SoupLearner:
         *,
         seed: int = 0,
         rate: float = SOUP_RATE,
-        head_rate: float = HEAD_RATE,
     ) -> LearnedSoup:
         """Take one step of Adam per batch, from equal weights on.
 
@@ -104,13 +103,12 @@ class SoupLearner:
             order: Image numbers (step, image).
             seed: Decides a fresh classifier.
             rate: Of the free numbers behind the weights.
-            head_rate: Of a fresh classifier.
         """
         logits = np.zeros((self.segment_count, len(self.donors)))
         head = self._fresh_head(seed) if self.learns_head else {}
         images = tf.convert_to_tensor(images)
         soup_step = _Adam({"logits": logits}, rate)
-        head_step = _Adam(head, head_rate)
+        head_step = _Adam(head, HEAD_RATE)
         losses = []
         for numbers in order:
             loss, gradients = self.gradients(

@@ -19,11 +19,10 @@ from efn_compose.assess.prediction_store.blocks import (
 from efn_compose.assess.prediction_store.column import Column
 from efn_compose.assess.prediction_store.rows import RowTable
 from efn_compose.errors import DataError, describe_problems
-from efn_compose.store.arrays import read_sealed, write_sealed
 from efn_compose.store.atomic import atomic_path, write_text
 
 ROWS_FILE, COLUMNS_FILE = "rows.json", "columns.json"
-LOGITS_FILE, FEATURES_FOLDER = "out_of_fold.parquet", "features"
+LOGITS_FILE = "out_of_fold.parquet"
 #: How far an image's probabilities may sum from 1: half precision.
 _SUM_TOLERANCE = 5e-3
 
@@ -51,15 +50,12 @@ class StoreWriter(AbstractContextManager["StoreWriter"]):
             self._place.__enter__(), len(rows.class_names), {"rows": rows.digest}
         )
 
-    def add(
-        self, column: Column, probability: np.ndarray, features: np.ndarray | None = None
-    ) -> None:
+    def add(self, column: Column, probability: np.ndarray) -> None:
         """Append a model.
 
         Args:
             column: What it is.
             probability: (row, class) out of fold.
-            features: (row, feature) pooled, out of fold too; kept as float16 where given.
 
         Raises:
             DataError: A name again, other rows or classes, or no probabilities.
@@ -76,15 +72,9 @@ class StoreWriter(AbstractContextManager["StoreWriter"]):
             problems.append(f"- {len(bad)} rows are not finite, such as {self.rows.image[bad[0]]}")
         elif (np.abs(given.sum(axis=1) - 1) > _SUM_TOLERANCE).any() or (given < 0).any():
             problems.append("- rows are no probabilities: below 0, or not summing to 1")
-        if features is not None and len(features) != len(self.rows):
-            problems.append(f"- features of {len(features)} rows, expected {len(self.rows)}")
         if problems:
             raise DataError(describe_problems(f"{column.name}: cannot join the store.", problems))
         self._writer.write(logits_of(given))
-        if features is not None:
-            (self.folder / FEATURES_FOLDER).mkdir(exist_ok=True)
-            path = self.folder / FEATURES_FOLDER / f"{len(self._columns)}.npy"
-            write_sealed(path, np.asarray(features, np.float16))
         self._columns.append(column)
 
     def __exit__(
@@ -162,15 +152,3 @@ class PredictionStore:
         """Return probabilities of some models, float32 (model, row, class); default all."""
         chosen = range(len(self.columns)) if columns is None else columns
         return np.stack([probability_of(self.logits(number)) for number in chosen])
-
-    def features(self, column: int) -> np.ndarray | None:
-        """Return a model's pooled features, float16 (row, feature); None where none were kept.
-
-        Args:
-            column: Number of the model.
-
-        Raises:
-            RunError: Damaged.
-        """
-        path = self.folder / FEATURES_FOLDER / f"{column}.npy"
-        return read_sealed(path) if path.is_file() else None

@@ -18,6 +18,9 @@ from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 from efn_compose.store.journal import Journal
 
+#: Failures of one kind in a row that stop a run with a diagnosis.
+_MOST_FAILURES = 10
+
 
 class Watcher(Protocol):
     """Told about every evaluation as it becomes known."""
@@ -59,7 +62,6 @@ class Ledger:
         journal: The run's journal.
         executor: Answers the tasks that the journal does not know.
         watcher: Told about every record.
-        max_consecutive_failures: Failures of one kind in a row that stop the run with a diagnosis.
         clock: Counts the time used; made anew by default.
     """
 
@@ -68,14 +70,13 @@ class Ledger:
         journal: Journal,
         executor: Executor,
         watcher: Watcher,
-        max_consecutive_failures: int = 10,
         clock: RunClock | None = None,
     ) -> None:
         self._journal, self._executor, self._watcher = journal, executor, watcher
         #: Failures that the journal ended with.
         self.asked_again = journal.drop_last(lambda record: bool(record.get("error")))
         self._recorded = _Recorded(journal)
-        self._failures = FailureCount(max_consecutive_failures)
+        self._failures = FailureCount(_MOST_FAILURES)
         self.clock = clock if clock is not None else RunClock()
         #: Number of evaluations so far, replayed ones included.
         self.count = 0

@@ -39,7 +39,6 @@ class TrainSettings:
         batch_size: Images per step.
         learning_rate: Peak rate of Adam.
         schedule: Of the rate, see `engine.schedules`.
-        label_smoothing: 0 to 1.
         dropout: Rate before the classifier, 0 to 1.
         augment: Random changes to each training image; None for none. Its draws depend on the
             candidate's seed, the epoch and the image's number alone.
@@ -48,7 +47,6 @@ class TrainSettings:
     batch_size: int = 32
     learning_rate: float = 1e-3
     schedule: Schedule = "constant"
-    label_smoothing: float = 0.0
     dropout: float = 0.2
     augment: AugmentOptions | None = None
 
@@ -60,7 +58,7 @@ class ResidentModel:
         spec: The network.
         conventions: How the weights want to be run; its preprocessing is applied here.
         classes: Width of the classifier.
-        settings: Batch size, learning rate, smoothing, dropout.
+        settings: Batch size, learning rate, dropout.
         size: Height and width of all images in pixels, where they are known: small maps
             train faster then. None leaves them open.
         placement: Device, precision, compilation; one processor by default.
@@ -322,8 +320,6 @@ class ResidentModel:
         def step_of(number: tf.Tensor, loss_sum: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             numbers = order[number]
             target = tf.one_hot(tf.gather(labels, numbers), self.classes)
-            smoothing = self.settings.label_smoothing
-            target = target * (1 - smoothing) + smoothing / self.classes
             step = tf.convert_to_tensor(self._step)
             epoch = tf.cast(step, tf.int32) // per_epoch
             pixels = self._augmented(images, places[number], numbers, epoch)

@@ -15,7 +15,7 @@ from efn_compose.assess.prediction_store import (
 from efn_compose.assess.prediction_store.rows import refuse_other_rows
 from efn_compose.data import load_table
 from efn_compose.data.folding.fold_table import write_fold_table
-from efn_compose.errors import DataError, RunError
+from efn_compose.errors import DataError
 
 
 def rows_of(count=60, classes=3, folds=4, **changes):
@@ -40,23 +40,14 @@ def test_probabilities_come_back_to_half_precision(tmp_path):
     rows = rows_of()
     columns = [Column("one"), Column("two", variant="b1", seed=4, keep="best")]
     given = [stated(rows, 1), stated(rows, 2, sharpness=5)]
-    features = np.random.default_rng(0).normal(size=(60, 7))
     with StoreWriter(tmp_path / "s", rows) as writer:
-        for column, probability, kept in zip(columns, given, (None, features), strict=True):
-            writer.add(column, probability, kept)
+        for column, probability in zip(columns, given, strict=True):
+            writer.add(column, probability)
     store = PredictionStore(tmp_path / "s")
     assert store.columns == tuple(columns) and store.rows.digest == rows.digest
     # float16 has 11 bits: a logit below 16 is exact to 2**-8 = 0.004, a probability to a quarter of it.
     assert store.probability() == pytest.approx(np.stack(given), abs=1e-3)
     assert store.logits(1, classes=[2]).shape == (60, 1)
-    assert store.features(0) is None
-    assert store.features(1) == pytest.approx(features, abs=2e-3)
-    kept = tmp_path / "s" / "features" / "1.npy"
-    content = bytearray(kept.read_bytes())
-    content[-60] ^= 1
-    kept.write_bytes(content)
-    with pytest.raises(RunError, match="checksum"):
-        store.features(1)
     assert store.columns[0].flattery == "" and "epoch was chosen" in store.columns[1].flattery
 
 

@@ -15,7 +15,8 @@ from efn_compose.store.journal import Journal
 
 #: Nobody composes anything here.
 SEAT = Seat(GenomeSpace(arch_spec("lite0"), 2, "block"), [{}, {}])
-TASKS = [EvaluationTask(Recipe.genome((n, 0)), seed=7) for n in range(6)]
+MANY_TASKS = [EvaluationTask(Recipe.genome((n, 0)), seed=7) for n in range(12)]
+TASKS = MANY_TASKS[:6]
 
 
 class QuietWatcher:
@@ -59,8 +60,8 @@ def _lines(path):
 
 @pytest.fixture
 def ledger_on(tmp_path):
-    def make(executor, name="j.jsonl", **options):
-        return Ledger(Journal(tmp_path / name), executor, QuietWatcher(), **options)
+    def make(executor, name="j.jsonl"):
+        return Ledger(Journal(tmp_path / name), executor, QuietWatcher())
 
     return make
 
@@ -124,23 +125,23 @@ def test_a_failure_is_recorded_with_its_reason_and_replayed(ledger_on, tmp_path)
 
 
 def test_many_failures_in_a_row_stop_the_run_with_a_diagnosis(ledger_on, tmp_path):
-    ledger = ledger_on(ShuffledExecutor(fails=range(6)), max_consecutive_failures=4)
-    with pytest.raises(EvaluationError, match=r"4 evaluations failed in a row.*worker died"):
-        ledger.evaluate(Purpose("search"), TASKS, SEAT)
-    assert len(_lines(tmp_path / "j.jsonl")) == 4
+    ledger = ledger_on(ShuffledExecutor(fails=range(12)))
+    with pytest.raises(EvaluationError, match=r"10 evaluations failed in a row.*worker died"):
+        ledger.evaluate(Purpose("search"), MANY_TASKS, SEAT)
+    assert len(_lines(tmp_path / "j.jsonl")) == 10
 
 
-@pytest.mark.parametrize("failing", [range(6), [4, 5]])
+@pytest.mark.parametrize("failing", [range(12), [10, 11]])
 def test_a_mended_run_ends_like_one_that_never_failed(ledger_on, tmp_path, failing):
     """What stopped a run says to mend the cause and to resume: replayed failures would stop it again."""
-    ledger_on(ShuffledExecutor(), "whole.jsonl").evaluate(Purpose("search"), TASKS, SEAT)
-    broken = ledger_on(ShuffledExecutor(fails=failing), max_consecutive_failures=4)
+    ledger_on(ShuffledExecutor(), "whole.jsonl").evaluate(Purpose("search"), MANY_TASKS, SEAT)
+    broken = ledger_on(ShuffledExecutor(fails=failing))
     with contextlib.suppress(EvaluationError):
-        broken.evaluate(Purpose("search"), TASKS, SEAT)
-    mended = ledger_on(ShuffledExecutor(), max_consecutive_failures=4)
-    found = mended.evaluate(Purpose("search"), TASKS, SEAT)
-    assert [evaluation.loss for evaluation in found] == [1.0 / (1 + n) for n in range(6)]
-    assert mended.asked_again == (4 if len(failing) == 6 else 2)
+        broken.evaluate(Purpose("search"), MANY_TASKS, SEAT)
+    mended = ledger_on(ShuffledExecutor())
+    found = mended.evaluate(Purpose("search"), MANY_TASKS, SEAT)
+    assert [evaluation.loss for evaluation in found] == [1.0 / (1 + n) for n in range(12)]
+    assert mended.asked_again == min(len(failing), 10)
     assert _lines(tmp_path / "j.jsonl") == _lines(tmp_path / "whole.jsonl")
 
 
