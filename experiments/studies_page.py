@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from lab.study_answers import compound_answer, free_answer, free_verdicts, growths, scaling_answer
 
-from efn_compose.analysis.charts.figures import mean_and_error
+from efn_compose.analysis.reading.figures import mean_and_error
 from efn_compose.analysis.reading.study.budget import budget_lines, spreads
 from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text

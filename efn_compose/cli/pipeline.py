@@ -146,7 +146,7 @@ def _describe(prepared: "PreparedPipeline", output: Output) -> None:
 
 def _about(seconds: float) -> str:
     """Return an estimate in words, no finer than it is."""
-    from efn_compose.analysis.charts.figures import duration
+    from efn_compose.analysis.reading.figures import duration
 
     step = 1 if seconds < 60 else 60
     return duration(step * round(seconds / step))

@@ -78,7 +78,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _describe(prepared: "PreparedPolicy", output: Output) -> None:
-    from efn_compose.analysis.charts.figures import duration
+    from efn_compose.analysis.reading.figures import duration
     from efn_compose.jobs.policies.estimate import estimate_hours
 
     estimate = estimate_hours(prepared)

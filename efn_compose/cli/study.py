@@ -110,7 +110,7 @@ def _epochs(prepared: "PreparedStudy", epochs: Sequence[int | None]) -> str:
 
 
 def _describe(prepared: "PreparedStudy", output: Output) -> None:
-    from efn_compose.analysis.charts.figures import duration
+    from efn_compose.analysis.reading.figures import duration
     from efn_compose.analysis.reading.study.view import level_text
     from efn_compose.config import dump_toml
     from efn_compose.jobs.study.pacing.estimate import estimate_hours

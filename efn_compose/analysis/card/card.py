@@ -8,7 +8,12 @@ from typing import Any
 
 from efn_compose.analysis.card.card_loading import has_classifier, loading
 from efn_compose.analysis.card.card_text import code, inline
-from efn_compose.analysis.charts.figures import (
+from efn_compose.analysis.html.markup import clean
+from efn_compose.analysis.html.palette import letter
+from efn_compose.analysis.page.commands import reproduce_command
+from efn_compose.analysis.reading.composition.donor_map import DonorMapView, donor_maps
+from efn_compose.analysis.reading.composition.origins import origin_words
+from efn_compose.analysis.reading.figures import (
     count,
     difference_text,
     interval_text,
@@ -16,11 +21,6 @@ from efn_compose.analysis.charts.figures import (
     mean_and_error,
     percent,
 )
-from efn_compose.analysis.html.markup import clean
-from efn_compose.analysis.html.palette import letter
-from efn_compose.analysis.page.commands import reproduce_command
-from efn_compose.analysis.reading.composition.donor_map import DonorMapView, donor_maps
-from efn_compose.analysis.reading.composition.origins import origin_words
 from efn_compose.analysis.reading.journal_view import RunView, read_run
 from efn_compose.analysis.reading.noise import noise_of
 from efn_compose.analysis.reading.scoreboard import Scoreboard, scoreboard

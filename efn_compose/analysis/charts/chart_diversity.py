@@ -3,7 +3,6 @@
 import itertools
 
 from efn_compose.analysis.charts.chart_fitness import chip
-from efn_compose.analysis.charts.figures import percent
 from efn_compose.analysis.html.markup import Html, element
 from efn_compose.analysis.html.palette import donor_class, letter
 from efn_compose.analysis.html.report_svg import (
@@ -18,6 +17,7 @@ from efn_compose.analysis.html.report_svg import (
     x_axis,
     y_axis,
 )
+from efn_compose.analysis.reading.figures import percent
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.search_view import GenerationView, SearchView
 

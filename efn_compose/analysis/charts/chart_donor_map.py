@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from efn_compose.analysis.charts.chart_fitness import chip
-from efn_compose.analysis.charts.figures import count, percent
 from efn_compose.analysis.html.markup import Html, element, short
 from efn_compose.analysis.html.palette import donor_class, letter
 from efn_compose.analysis.reading.composition.donor_map import DonorMapView, SegmentView
+from efn_compose.analysis.reading.figures import count, percent
 from efn_compose.analysis.reading.journal_view import RunView
 
 #: Strips of a tile whose filters come from several donors; more could not be told apart.

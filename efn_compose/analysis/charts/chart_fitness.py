@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import count, loss_text
 from efn_compose.analysis.html.markup import Html, element
 from efn_compose.analysis.html.palette import donor_class, letter
 from efn_compose.analysis.html.report_svg import (
@@ -29,6 +28,7 @@ from efn_compose.analysis.html.report_svg import (
     y_axis,
 )
 from efn_compose.analysis.reading.evaluation_view import EvaluationView
+from efn_compose.analysis.reading.figures import count, loss_text
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.noise import Noise
 from efn_compose.analysis.reading.search_view import SearchView

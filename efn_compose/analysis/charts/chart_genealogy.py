@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from efn_compose.analysis.charts.chart_fitness import chip
-from efn_compose.analysis.charts.figures import count, loss_text
 from efn_compose.analysis.html.markup import Html, element
 from efn_compose.analysis.html.palette import donor_class, letter
 from efn_compose.analysis.html.report_svg import dots, figure, rectangle, svg, text
 from efn_compose.analysis.reading.composition.genealogy import Ancestor
+from efn_compose.analysis.reading.figures import count, loss_text
 from efn_compose.analysis.reading.journal_view import RunView
 
 STYLE = """

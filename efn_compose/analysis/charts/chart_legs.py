@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from efn_compose.analysis.charts.figures import duration
 from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.html.report_parts import fingerprint, table
 from efn_compose.analysis.html.report_svg import Frame, figure, rectangle, shortened, svg, text
-from efn_compose.analysis.page.report_parts import fingerprint, table
+from efn_compose.analysis.reading.figures import duration
 from efn_compose.store.run_folder import LEGS_FILE
 
 _ROW = 26.0

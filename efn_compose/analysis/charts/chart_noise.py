@@ -1,6 +1,5 @@
 """The noise measurement as a picture: one donor, one mark per seed."""
 
-from efn_compose.analysis.charts.figures import loss_text
 from efn_compose.analysis.html.markup import Html
 from efn_compose.analysis.html.report_svg import (
     Frame,
@@ -12,6 +11,7 @@ from efn_compose.analysis.html.report_svg import (
     svg,
     x_axis,
 )
+from efn_compose.analysis.reading.figures import loss_text
 from efn_compose.analysis.reading.noise import Noise
 
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import count, percent
 from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.html.report_parts import table
 from efn_compose.analysis.html.report_svg import shortened
-from efn_compose.analysis.page.report_parts import table
+from efn_compose.analysis.reading.figures import count, percent
 from efn_compose.analysis.reading.predictions_view import PredictionsView, SampleView
 from efn_compose.analysis.reading.scoreboard import contestant_title
 from efn_compose.evolve.verdict.verdict import reference_kind

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import NOTHING, count, duration
 from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.html.report_parts import table
 from efn_compose.analysis.html.report_svg import (
     Frame,
     dots,
@@ -14,7 +14,7 @@ from efn_compose.analysis.html.report_svg import (
     x_axis,
     y_axis,
 )
-from efn_compose.analysis.page.report_parts import table
+from efn_compose.analysis.reading.figures import NOTHING, count, duration
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.rungs_view import RungView, rungs_view
 from efn_compose.evolve.genetic.rungs import TRUSTED

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from efn_compose.analysis.charts.figures import count, difference_text, interval_factor, signed
 from efn_compose.analysis.html.markup import Html, element
 from efn_compose.analysis.html.palette import letter
 from efn_compose.analysis.html.report_svg import (
@@ -17,6 +16,7 @@ from efn_compose.analysis.html.report_svg import (
     text,
     tick_text,
 )
+from efn_compose.analysis.reading.figures import count, difference_text, interval_factor, signed
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.scoreboard import ArmView, Scoreboard
 

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 
 from efn_compose.analysis.charts.chart_fitness import chip
-from efn_compose.analysis.charts.figures import count, loss_text
 from efn_compose.analysis.html.markup import Html, element
 from efn_compose.analysis.html.palette import letter
 from efn_compose.analysis.html.report_svg import (
@@ -25,6 +24,7 @@ from efn_compose.analysis.html.report_svg import (
     y_axis,
 )
 from efn_compose.analysis.reading.composition.shares import ShareCurve, SharesView, shares_view
+from efn_compose.analysis.reading.figures import count, loss_text
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.search_view import SearchView
 from efn_compose.compose.share_space import HIGHEST, LOWEST

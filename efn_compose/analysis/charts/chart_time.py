@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from efn_compose.analysis.charts.figures import NOTHING, count, duration, percent
 from efn_compose.analysis.html.markup import Html, element, short
+from efn_compose.analysis.html.report_parts import table
 from efn_compose.analysis.html.report_svg import (
     Frame,
     figure,
@@ -13,7 +13,7 @@ from efn_compose.analysis.html.report_svg import (
     text,
     x_axis,
 )
-from efn_compose.analysis.page.report_parts import table
+from efn_compose.analysis.reading.figures import NOTHING, count, duration, percent
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.search_view import SearchView
 from efn_compose.analysis.reading.timing import Interval, Timing

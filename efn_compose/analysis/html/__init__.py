@@ -1,4 +1,4 @@
-"""Markup, colours, style and SVG that charts and pages are made of.
+"""Markup, colours, style, tables and SVG that charts and pages are made of.
 
-Begin at `markup.py`; nothing here knows runs.
+Begin at `markup.py` and `report_parts.py`; nothing here knows runs.
 """

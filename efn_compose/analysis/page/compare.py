@@ -7,15 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from efn_compose.analysis.charts.figures import (
-    NOTHING,
-    count,
-    difference_text,
-    duration,
-    mean_and_error,
-)
 from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.html.palette import donor_class
+from efn_compose.analysis.html.report_parts import section, table
 from efn_compose.analysis.html.report_svg import (
     Frame,
     figure,
@@ -29,7 +23,13 @@ from efn_compose.analysis.html.report_svg import (
     y_axis,
 )
 from efn_compose.analysis.page.report import page
-from efn_compose.analysis.page.report_parts import section, table
+from efn_compose.analysis.reading.figures import (
+    NOTHING,
+    count,
+    difference_text,
+    duration,
+    mean_and_error,
+)
 from efn_compose.analysis.reading.journal_view import RunView, read_run
 from efn_compose.analysis.reading.scoreboard import ArmView, Scoreboard, scoreboard
 from efn_compose.analysis.reading.search_view import SearchView, search_view

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from efn_compose.analysis.charts.chart_legs import legs_section
 from efn_compose.analysis.html.markup import element, name
+from efn_compose.analysis.html.report_parts import section
 from efn_compose.analysis.page.report import page
-from efn_compose.analysis.page.report_parts import section
 from efn_compose.store import write_text
 from efn_compose.store.run_folder import LEGS_PAGE, named_folder
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from efn_compose.analysis.charts.chart_monitors import Curve, monitor_figure
 from efn_compose.analysis.html.markup import Html
-from efn_compose.analysis.page.report_parts import table
+from efn_compose.analysis.html.report_parts import table
 
 #: What is drawn: key of a journal line's monitors, title, and what it means.
 _CURVES = (

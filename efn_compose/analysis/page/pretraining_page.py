@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.html.report_parts import section, table
 from efn_compose.analysis.page.pretraining_monitors import last_epochs, monitor_curves
 from efn_compose.analysis.page.report import page
-from efn_compose.analysis.page.report_parts import section, table
 from efn_compose.errors import RunError
 from efn_compose.store import write_text
 from efn_compose.store.journal import read_journal

@@ -24,10 +24,9 @@ from efn_compose.analysis.charts.chart_rungs import rungs_section
 from efn_compose.analysis.charts.chart_scores import scores_figure
 from efn_compose.analysis.charts.chart_shares import shares_section
 from efn_compose.analysis.charts.chart_time import phase_table, time_figure, time_table, time_words
-from efn_compose.analysis.charts.figures import count, date_text
 from efn_compose.analysis.html.markup import Html, element, escape, join, name
+from efn_compose.analysis.html.report_parts import section
 from efn_compose.analysis.html.report_style import style_sheet
-from efn_compose.analysis.page.report_parts import section
 from efn_compose.analysis.page.sections import (
     commands,
     data,
@@ -44,6 +43,7 @@ from efn_compose.analysis.page.sections import (
 from efn_compose.analysis.reading.composition.donor_map import donor_maps, mixed_genome
 from efn_compose.analysis.reading.composition.genealogy import ancestry
 from efn_compose.analysis.reading.composition.segment_saliency import segment_saliency
+from efn_compose.analysis.reading.figures import count, date_text
 from efn_compose.analysis.reading.journal_view import RunView, read_run
 from efn_compose.analysis.reading.noise import noise_of
 from efn_compose.analysis.reading.predictions_view import read_predictions

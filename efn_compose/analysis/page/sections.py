@@ -3,7 +3,12 @@
 from typing import Any
 
 from efn_compose.analysis.charts.chart_fitness import chip
-from efn_compose.analysis.charts.figures import (
+from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.html.report_parts import facts, fingerprint, folded, table
+from efn_compose.analysis.html.report_svg import shortened
+from efn_compose.analysis.page.commands import report_command, reproduce_command, resume_command
+from efn_compose.analysis.reading.composition.origins import origin_words
+from efn_compose.analysis.reading.figures import (
     NOTHING,
     count,
     difference_text,
@@ -13,11 +18,6 @@ from efn_compose.analysis.charts.figures import (
     mean_and_error,
     percent,
 )
-from efn_compose.analysis.html.markup import Html, element, name
-from efn_compose.analysis.html.report_svg import shortened
-from efn_compose.analysis.page.commands import report_command, reproduce_command, resume_command
-from efn_compose.analysis.page.report_parts import facts, fingerprint, folded, table
-from efn_compose.analysis.reading.composition.origins import origin_words
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.noise import Noise
 from efn_compose.analysis.reading.plan import outlook

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.analysis.charts.chart_chain import Link, chain_figure
-from efn_compose.analysis.charts.figures import duration, signed
 from efn_compose.analysis.html.markup import Html, element, join, name
+from efn_compose.analysis.html.report_parts import facts, folded, section, table
 from efn_compose.analysis.page.report import page
-from efn_compose.analysis.page.report_parts import facts, folded, section, table
+from efn_compose.analysis.reading.figures import duration, signed
 from efn_compose.analysis.reading.story_lines import chapter_of, ended_chapters
 from efn_compose.errors import RunError
 from efn_compose.store import write_text

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import (
+from efn_compose.analysis.charts.study import effects, heat_maps, parallel
+from efn_compose.analysis.charts.study.costs import cost_figure
+from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.html.report_parts import facts, folded, section, table
+from efn_compose.analysis.page.report import page
+from efn_compose.analysis.reading.figures import (
     NOTHING,
     count,
     duration,
@@ -15,11 +20,6 @@ from efn_compose.analysis.charts.figures import (
     mean_and_error,
     signed,
 )
-from efn_compose.analysis.charts.study import effects, heat_maps, parallel
-from efn_compose.analysis.charts.study.costs import cost_figure
-from efn_compose.analysis.html.markup import Html, element, name
-from efn_compose.analysis.page.report import page
-from efn_compose.analysis.page.report_parts import facts, folded, section, table
 from efn_compose.analysis.reading.study.budget import budget_lines
 from efn_compose.analysis.reading.study.folder import read_study
 from efn_compose.analysis.reading.study.free_scores import FREE_NAMES, free_ranks

@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import loss_text
 from efn_compose.analysis.html.markup import Html, element
 from efn_compose.analysis.html.report_svg import figure, shortened, svg, text, told_apart
+from efn_compose.analysis.reading.figures import loss_text
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 
 STYLE = ".heat{fill:var(--accent);stroke:var(--rule);stroke-width:1}"

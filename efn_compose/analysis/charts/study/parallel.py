@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import loss_text
 from efn_compose.analysis.html.markup import Html
 from efn_compose.analysis.html.report_svg import (
     figure,
@@ -13,6 +12,7 @@ from efn_compose.analysis.html.report_svg import (
     text,
     told_apart,
 )
+from efn_compose.analysis.reading.figures import loss_text
 from efn_compose.analysis.reading.study.view import StudyView, level_text
 
 STYLE = (

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from efn_compose.analysis.charts.figures import count
+from efn_compose.analysis.reading.figures import count
 from efn_compose.analysis.reading.study.budget import budget_lines
 from efn_compose.analysis.reading.study.free_scores import free_ranks
 from efn_compose.analysis.reading.study.view import StudyView, level_text

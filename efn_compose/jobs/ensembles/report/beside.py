@@ -3,7 +3,7 @@
 import numpy as np
 
 from efn_compose.analysis.html.markup import Html, element
-from efn_compose.analysis.page.report_parts import table
+from efn_compose.analysis.html.report_parts import table
 from efn_compose.assess.ensembles import Judged, compare, score
 from efn_compose.data import ImageTable
 from efn_compose.jobs.ensembles.other import OtherEnsemble

@@ -7,7 +7,7 @@ import numpy as np
 
 from efn_compose.analysis.charts.chart_predictions import confusion
 from efn_compose.analysis.html.markup import Html, element, name
-from efn_compose.analysis.page.report_parts import table
+from efn_compose.analysis.html.report_parts import table
 from efn_compose.assess.ensembles import Judged
 from efn_compose.assess.prediction_store import RowTable
 from efn_compose.data import ImageTable

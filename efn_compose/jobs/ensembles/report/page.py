@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from efn_compose.analysis.html.markup import Html, element, name
+from efn_compose.analysis.html.report_parts import facts, section, table
 from efn_compose.analysis.page.report import page
-from efn_compose.analysis.page.report_parts import facts, section, table
 from efn_compose.assess.ensembles import Judged
 from efn_compose.data import ImageTable
 from efn_compose.jobs.ensembles.labelled import labelled_images

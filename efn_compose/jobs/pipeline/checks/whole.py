@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from efn_compose.analysis.charts.figures import count
+from efn_compose.analysis.reading.figures import count
 from efn_compose.arch import ArchSpec
 from efn_compose.config import check_config
 from efn_compose.data import ImageTable

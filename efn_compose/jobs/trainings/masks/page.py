@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from efn_compose.analysis.html.markup import Html, element, join, name
+from efn_compose.analysis.html.report_parts import section
 from efn_compose.analysis.page.report import page
-from efn_compose.analysis.page.report_parts import section
 
 #: Outlines: what is true, and what was found. Both are told apart without colour by their captions.
 TRUE_COLOUR, FOUND_COLOUR = (47, 158, 79), (230, 92, 0)

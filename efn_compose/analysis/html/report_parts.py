@@ -1,4 +1,4 @@
-"""Small pieces that every section of the page is made of."""
+"""Small pieces that sections of a page, and the tables of charts, are made of."""
 
 from collections.abc import Iterable, Sequence
 
