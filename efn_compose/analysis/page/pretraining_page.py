@@ -141,7 +141,8 @@ def _verdict_table(verdicts: Mapping[str, Mapping[str, Any]]) -> Html | None:
         rows,
         numeric=range(1, 5),
         caption="Pretrained minus the donor absorbed on the same images, paired over fresh seeds, "
-        "± 1 standard error. Loss and accuracy are of a short training; a negative loss is better.",
+        "± 1 standard error. Loss and accuracy are of a short training; a negative loss is better. "
+        "Coloured: ahead; of several pretrainings by Holm's rule, since the luckiest would often be.",
         row_classes=["winner" if verdict["is_ahead"] else "" for verdict in verdicts.values()],
     )
 

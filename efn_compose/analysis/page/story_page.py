@@ -140,7 +140,8 @@ def _worth(result: Mapping[str, Any]) -> list[Html]:
             "p",
             "A gain above 0 says that the chapter is better than what would stand in its place. ± is the "
             "standard error of the paired difference. A chapter pays where its gain is more than two of "
-            "them, may pay where it is more than one, and is not told apart otherwise.",
+            "them, may pay where it is more than one, and is not told apart otherwise. A pretraining "
+            "that was chosen among several needs more, by Holm's rule.",
         ),
         table(
             ["chapter", "gain", *([f"{measure} without it"] if has_scores else []), "in its place"],

@@ -30,6 +30,8 @@ class Worth:
         error: Standard error of the paired difference.
         scores: Of what there is, and of what would stand in the chapter's place, where the measure is the
             answer's; a loss is below 0.
+        counts_as: Standard errors that a gain counts as which was the largest of several; None: as many as
+            it is.
     """
 
     chapter: str
@@ -38,6 +40,7 @@ class Worth:
     gain: float
     error: float
     scores: tuple[float, float] | None = None
+    counts_as: float | None = None
 
     @property
     def words(self) -> str:
@@ -49,9 +52,12 @@ class Worth:
         """
         if self.gain == self.error == 0:
             return "adds nothing"
-        if abs(self.gain) <= self.error:
+        errors = abs(self.gain) / self.error if self.error else float("inf")
+        if self.gain > 0 and self.counts_as is not None:
+            errors = self.counts_as
+        if errors <= 1:
             return "not told apart"
-        if abs(self.gain) <= 2 * self.error:
+        if errors <= 2:
             return "may pay" if self.gain > 0 else "may cost"
         return "pays" if self.gain > 0 else "costs"
 
@@ -152,6 +158,7 @@ def _pretrained(story: Story, chapter: Chapter, folder: Path) -> Iterator[Worth]
             "loss after a short training",
             -loss["mean"],
             loss["standard_error"],
+            counts_as=verdict.get("counts_as"),
         )
 
 
