@@ -35,6 +35,7 @@ class DataSet:
         split: The image numbers behind each part, counted without those left out.
         left_out: Images that cannot be decoded and were left out by choice.
         notes: Sentences about what the source holds beside these images.
+        test_groups: (image,) numbers of the patients of the test images; None where none are known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class DataSet:
     split: Split
     left_out: tuple[Unreadable, ...] = ()
     notes: tuple[str, ...] = ()
+    test_groups: np.ndarray | None = None
 
     @property
     def classes(self) -> int:
@@ -155,4 +157,6 @@ def take_data(
         place = slice(end - len(getattr(parts, part)), end)
         fields[f"{part}_images"] = take(images, place)
         fields[f"{part}_labels"] = table.labels[together[place]]
+    if table.groups is not None:
+        fields["test_groups"] = table.groups[parts.test]
     return DataSet(name=table.name, class_names=table.class_names, split=parts, **fields)

@@ -139,7 +139,7 @@ def cook(ingredients: Ingredients, say: Say | None = None) -> Soup:
             batch_norm = f"re-estimated on {judge.statistics_images} training images"
         alone = {d.name: judge.better_of_both(d) for d in ingredients.donors}
         scores = {name: _score(found) for name, found in {**alone, SOUP: answers}.items()}
-        verdict = give_soup_verdict(answers, alone, data.test_labels)
+        verdict = give_soup_verdict(answers, alone, data.test_labels, data.test_groups)
     classifier = "none" if judge is None else "own" if judge.uses_own_classifier else "ridge"
     return Soup(
         donor.replace(name=SOUP, provenance=_provenance(ingredients, mixture)),
