@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.config import dump_toml, load_config
+from efn_compose.data.folding.grouped import assign_groups
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
 from efn_compose.evolve.journal.seeds import derive_seed
@@ -25,7 +26,7 @@ from efn_compose.jobs.trainings.unfinished import STATES_FOLDER
 from efn_compose.store.run_folder import CONFIG_FILE, stored_identity
 
 STORED = StoredConfig(PolicyConfig, free=("run", "executor"))
-#: Held-out images of a fold, at least: half of them find, the others judge.
+#: Held-out images of a fold, at least: half of them find, the others judge; whole patients.
 LEAST_IMAGES = 8
 
 
@@ -62,15 +63,24 @@ class PreparedPolicy:
 
     @cached_property
     def halves(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """By fold, the numbers of the images that find a policy, and of those that judge it."""
+        """By fold, the numbers of the images that find a policy, and of those that judge it.
+
+        No patient is in both, where patients are known.
+        """
         found = {}
+        patients = self.trainings.images.table.groups
         most = self.config.policy.images
         for place, fold in enumerate(self.folds):
             held_out = np.flatnonzero(self.data.fold == fold)
-            order = np.random.default_rng([self.config.run.seed, fold]).permutation(held_out)
-            half = len(order) // 2
-            room = half if not most else max(1, (most + place) // len(self.folds))
-            found[fold] = np.sort(order[:half][:room]), np.sort(order[half:])
+            rng = np.random.default_rng([self.config.run.seed, fold])
+            order = rng.permutation(held_out)
+            finding, judging = np.split(order, [len(order) // 2])
+            if patients is not None:
+                shares = np.array([0.5, 0.5])
+                half = assign_groups(self.data.labels[order], patients[order], shares, rng)
+                finding, judging = order[half == 0], order[half == 1]
+            room = len(finding) if not most else max(1, (most + place) // len(self.folds))
+            found[fold] = np.sort(finding[:room]), np.sort(judging)
         return found
 
     @property
@@ -239,8 +249,8 @@ def _networks_of(file: str) -> set[Path]:
 
 def _too_few(prepared: PreparedPolicy) -> list[str]:
     return [
-        f"- fold {fold} has {len(finding) + len(judging)} images; {LEAST_IMAGES} are needed, half "
-        "of which find a policy and half judge it"
+        f"- fold {fold}: {len(finding)} images find a policy and {len(judging)} judge it; "
+        f"{LEAST_IMAGES // 2} of either are needed, and no patient is in both"
         for fold, (finding, judging) in prepared.halves.items()
-        if len(judging) < LEAST_IMAGES // 2
+        if len(judging) < LEAST_IMAGES // 2 or not len(finding)
     ]
