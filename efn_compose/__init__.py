@@ -26,6 +26,7 @@ if (
     from efn_compose.jobs.cache import cache as cache
     from efn_compose.jobs.decoders import attach as attach
     from efn_compose.jobs.decoders import detach as detach
+    from efn_compose.jobs.donor_entries import load_donors as load_donors
     from efn_compose.jobs.ensembles.job import ensemble as ensemble
     from efn_compose.jobs.ensembles.joint import join as join
     from efn_compose.jobs.ensembles.joint import load_joint as load_joint
@@ -35,7 +36,6 @@ if (
     from efn_compose.jobs.predictions.masks import predict_masks as predict_masks
     from efn_compose.jobs.pretraining.job import pretrain as pretrain
     from efn_compose.jobs.search.job import evolve as evolve
-    from efn_compose.jobs.search.preparation import load_donors as load_donors
     from efn_compose.jobs.soup.job import soup as soup
     from efn_compose.jobs.study.job import study as study
     from efn_compose.jobs.trainings.job import train as train
@@ -69,7 +69,7 @@ _PUBLIC = {
     "lineages": "efn_compose.donors.lineage",
     "load_donor": "efn_compose.donors",
     "load_joint": "efn_compose.jobs.ensembles.joint",
-    "load_donors": "efn_compose.jobs.search.preparation",
+    "load_donors": "efn_compose.jobs.donor_entries",
     "nest": "efn_compose.nesting",
     "policy": "efn_compose.jobs.policies.job",
     "predict": "efn_compose.jobs.predictions.job",

@@ -39,7 +39,7 @@ from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import FinishTask
-from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.donor_entries import load_donors
 
 HERE = Path(__file__).parent
 RATE = 1e-3

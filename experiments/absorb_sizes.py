@@ -27,7 +27,7 @@ from seeding import data_set
 
 from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers.evaluator import WorkerSetup
-from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.donor_entries import load_donors
 from efn_compose.store import Journal, read_journal
 
 HERE = Path(__file__).parent

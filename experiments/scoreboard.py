@@ -62,7 +62,7 @@ def run(config: Mapping[str, Any], options: argparse.Namespace) -> None:
 
     from efn_compose.evolve.options import FitnessOptions
     from efn_compose.evolve.workers.evaluator import WorkerSetup
-    from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.jobs.donor_entries import load_donors
 
     traced: dict[Any, Traced] = {}
     for seed, setting, source, arms in pending(config, options):

@@ -30,9 +30,9 @@ from efn_compose.data import load_table
 from efn_compose.data.decoding.decode import resize_images
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
+from efn_compose.jobs.donor_entries import load_donors
 from efn_compose.jobs.pretraining.judge import knn_accuracy, ridge_accuracy
 from efn_compose.jobs.pretraining.worker import pooled_features
-from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.train.examples import TrainingData

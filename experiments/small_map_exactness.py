@@ -22,7 +22,7 @@ import tensorflow as tf  # noqa: E402
 from keras import layers  # noqa: E402
 
 from efn_compose.donors import Donor  # noqa: E402
-from efn_compose.jobs.search.preparation import load_donors  # noqa: E402
+from efn_compose.jobs.donor_entries import load_donors  # noqa: E402
 from efn_compose.models import build_model, model_variables  # noqa: E402
 from efn_compose.models.fast_layers import LayerKinds  # noqa: E402
 from efn_compose.models.small_maps import SmallMapDepthwise  # noqa: E402

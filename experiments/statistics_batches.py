@@ -21,7 +21,7 @@ def main() -> None:
     from efn_compose.assess.metrics import best_temperature, scores
     from efn_compose.evolve.options import FitnessOptions
     from efn_compose.evolve.workers.evaluator import WorkerSetup
-    from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.jobs.donor_entries import load_donors
     from efn_compose.statistics.absorb import absorb_statistics
     from efn_compose.train.engine.batches import even_batches
     from efn_compose.train.resident.resident import batches

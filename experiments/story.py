@@ -30,10 +30,10 @@ from efn_compose.assess.ensembles import compare, score
 from efn_compose.data import load_table
 from efn_compose.data.holding import Holding
 from efn_compose.evolve.verdict.verdict import paired_difference
+from efn_compose.jobs.donor_entries import load_entry
 from efn_compose.jobs.pipeline.chapters import SCHEMAS
 from efn_compose.jobs.pipeline.job import pipeline
 from efn_compose.jobs.pipeline.story import Chapter, Story, read_story
-from efn_compose.jobs.search.preparation import load_entry
 from efn_compose.statistics.absorb import absorb_statistics
 from efn_compose.store import read_journal
 from efn_compose.store.run_folder import (

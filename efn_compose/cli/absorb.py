@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Rewrite the donor and describe the written file."""
-    from efn_compose.jobs.search.preparation import load_entry
+    from efn_compose.jobs.donor_entries import load_entry
     from efn_compose.statistics.absorb import absorb_statistics
 
     donor = load_entry(options.file)

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Align and write the donors."""
     from efn_compose.donors.alignment.align import align
-    from efn_compose.jobs.search.preparation import load_donors, split_entry
+    from efn_compose.jobs.donor_entries import load_donors, split_entry
     from efn_compose.nesting.to_file import refuse_same_file
 
     donors = load_donors(options.files, options.variant)

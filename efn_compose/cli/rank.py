@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.analysis.rank import plot_rank, rank, rank_table
     from efn_compose.data.draw import any_images
     from efn_compose.data.holding import Holding
-    from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.jobs.donor_entries import load_donors
     from efn_compose.store.atomic import atomic_path
 
     if options.size < 8 or options.image_count < 4:

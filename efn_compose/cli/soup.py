@@ -114,7 +114,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 def _check_output(options: argparse.Namespace) -> None:
     """Refuse to overwrite an input file, before anything is computed."""
-    from efn_compose.jobs.search.preparation import split_entry
+    from efn_compose.jobs.donor_entries import split_entry
 
     target = Path(options.output).resolve()
     read = [split_entry(file)[1] for file in [*options.files, options.ancestor or ""]]

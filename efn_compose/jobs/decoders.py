@@ -14,7 +14,7 @@ from efn_compose.arch import DecoderSpec, TensorSpec
 from efn_compose.donors import Donor
 from efn_compose.donors.unet import DECODER, attached
 from efn_compose.errors import FurtherPartError
-from efn_compose.jobs.search.preparation import load_entry
+from efn_compose.jobs.donor_entries import load_entry
 from efn_compose.nesting.to_file import refuse_same_file
 from efn_compose.store import WeightFile, write_weights
 from efn_compose.store.weights.parts import Part, part_names

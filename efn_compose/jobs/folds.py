@@ -178,7 +178,7 @@ def _similar_pairs(
 ) -> list[Duplicate]:
     """Return pairs of images whose features are nearly equal, whatever their folds will be."""
     from efn_compose.analysis.rank import pooled_features
-    from efn_compose.jobs.search.preparation import load_donors
+    from efn_compose.jobs.donor_entries import load_donors
 
     donor = load_donors([weights])[0]
     every = np.arange(len(table))

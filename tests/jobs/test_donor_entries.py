@@ -12,13 +12,14 @@ from random_donors import TINY, random_donor, search_donors
 from search_runs import lines_without_timing, run_search
 
 from efn_compose import load_donors
-from efn_compose.errors import ConfigError
+from efn_compose.errors import AmbiguousCheckpointError, ConfigError
 from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.halving import Halving
 from efn_compose.evolve.kinds.lamarck import Lamarck
 from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.evolve.workers.tasks import Outcome
-from efn_compose.jobs.search.preparation import distinct_names, prepare
+from efn_compose.jobs.donor_entries import distinct_names, load_entry
+from efn_compose.jobs.search.preparation import prepare
 
 DONOR = random_donor(TINY, 0, classes=None)
 
@@ -129,3 +130,18 @@ def test_a_sibling_of_an_earlier_run_is_told_from_a_new_one(tmp_path):
     names = [donor.name for donor in prepare(config, [files]).donors]
     siblings = [f"{name}_sibling1" for name in names]
     assert max(Counter(names + siblings).values()) == 1
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+def test_a_question_about_a_donor_says_which_verb_has_the_options_that_answer_it(tmp_path):
+    from converters.oracles.torch_models import declare_torchvision_operators
+
+    torch = pytest.importorskip("torch")
+    declare_torchvision_operators()
+    timm = pytest.importorskip("timm")
+    torch.save(timm.create_model("efficientnet_b0", num_classes=3).state_dict(), tmp_path / "m.pth")
+    with pytest.raises(AmbiguousCheckpointError) as caught:
+        load_entry(str(tmp_path / "m.pth"))
+    assert "--arch" in str(caught.value)
+    assert f"efn-compose convert {tmp_path / 'm.pth'} OPTION -o FILE.h5" in str(caught.value)

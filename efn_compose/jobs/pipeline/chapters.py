@@ -197,7 +197,7 @@ def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
 
 def _convert(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     from efn_compose.config import load_config
-    from efn_compose.jobs.search.preparation import load_entry
+    from efn_compose.jobs.donor_entries import load_entry
 
     config = load_config(None, overrides, ConvertChapter)
     donor = load_entry(config.convert.file)
@@ -210,7 +210,7 @@ def _convert(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
 
 def _nest(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     from efn_compose.config import load_config
-    from efn_compose.jobs.search.preparation import load_entry
+    from efn_compose.jobs.donor_entries import load_entry
     from efn_compose.nesting import nest
 
     config = load_config(None, overrides, NestChapter)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.evolve.workers.devices import Device, prepare_device
+from efn_compose.jobs.donor_entries import free_name
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
 from efn_compose.jobs.pipeline.attempts import Attempt, attempting
 from efn_compose.jobs.pipeline.chapters import (
@@ -31,7 +32,6 @@ from efn_compose.jobs.pipeline.early import (
 from efn_compose.jobs.pipeline.outcome import Outcome
 from efn_compose.jobs.pipeline.products import check_products, fingerprint
 from efn_compose.jobs.pipeline.story import Chapter, Reference, Story, read_story
-from efn_compose.jobs.search.preparation import free_name
 from efn_compose.store import RunFolder
 from efn_compose.store.run_folder import ENVIRONMENT_FILE, REPORT_FILE
 

@@ -13,7 +13,7 @@ from efn_compose.config import load_config
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import ConfigError, EfnComposeError, describe_problems, problem_of
-from efn_compose.jobs.search.preparation import load_entry
+from efn_compose.jobs.donor_entries import load_entry
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.store import WeightFile
 from efn_compose.store.arrays import read_arrays

@@ -11,12 +11,12 @@ from efn_compose.data.decoding.unreadable import Unreadable
 from efn_compose.donors import Donor
 from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.errors import ConfigError
+from efn_compose.jobs.donor_entries import load_donors
 from efn_compose.jobs.pretraining.cells import PretrainCell
 from efn_compose.jobs.pretraining.images import PretrainImages, prepare_images
 from efn_compose.jobs.pretraining.judge import JudgeTask
 from efn_compose.jobs.pretraining.options import PretrainConfig
 from efn_compose.jobs.pretraining.verdict import ABSORBED
-from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
 
 #: Seeds of the verdict lie this far above the run's, so that no pretraining has one of them.

@@ -10,9 +10,9 @@ from typing import Any
 
 from efn_compose.config import dump_toml
 from efn_compose.errors import ConfigError, DataError, RunError, describe_problems
+from efn_compose.jobs.donor_entries import split_entry
 from efn_compose.jobs.relay.parcel import IMAGES_FILE, INPUTS, read_entry, unpack
 from efn_compose.jobs.relay.relayed import RelayedJob
-from efn_compose.jobs.search.preparation import split_entry
 from efn_compose.settings.build import override_name, parse_override
 from efn_compose.store import write_text
 from efn_compose.store.environment import package_versions

@@ -13,6 +13,7 @@ from typing import Any
 from efn_compose.analysis.page.legs_page import write_legs_page
 from efn_compose.config import load_config
 from efn_compose.errors import ConfigError, RunError, describe_problems
+from efn_compose.jobs.donor_entries import split_entry
 from efn_compose.jobs.relay.accepting import check_images, check_versions, moved_config, settle
 from efn_compose.jobs.relay.deadline import Deadline, TimeIsUp
 from efn_compose.jobs.relay.legs import (
@@ -36,7 +37,6 @@ from efn_compose.jobs.relay.parcel import (
     write_parcel,
 )
 from efn_compose.jobs.relay.relayed import RelayedJob, relayed_job
-from efn_compose.jobs.search.preparation import split_entry
 from efn_compose.store import read_journal, write_text
 from efn_compose.store.atomic import check_writable, remove_partial_files
 from efn_compose.store.environment import describe_environment

@@ -18,7 +18,7 @@ from efn_compose.errors import (
     describe_problems,
     problem_of,
 )
-from efn_compose.jobs.search.preparation import distinct_names, load_entry
+from efn_compose.jobs.donor_entries import distinct_names, load_entry
 
 Method = Literal["uniform", "greedy", "learned", "stock"]
 METHODS: tuple[str, ...] = get_args(Method)

@@ -13,7 +13,7 @@ from efn_compose.config import dump_toml, load_config
 from efn_compose.data import ImageTable, load_table
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError, describe_problems
-from efn_compose.jobs.search.preparation import load_donors
+from efn_compose.jobs.donor_entries import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.study.cells import FreeScores, StudyCell
 from efn_compose.jobs.study.kinds import fill_axes

@@ -13,8 +13,8 @@ from efn_compose.config import dump_toml, load_config
 from efn_compose.donors import Donor
 from efn_compose.donors.unet import DECODER
 from efn_compose.errors import ConfigError
+from efn_compose.jobs.donor_entries import load_donors
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
-from efn_compose.jobs.search.preparation import load_donors
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.cells import Cell
 from efn_compose.jobs.trainings.images import PreparedImages, prepare_images

@@ -10,10 +10,10 @@ from tiny_story import write_story
 
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.verdict.verdict import is_reserved
+from efn_compose.jobs.donor_entries import load_entry
 from efn_compose.jobs.pipeline.estimate import estimate_time
 from efn_compose.jobs.pipeline.job import _Pipeline, prepare_pipeline
 from efn_compose.jobs.pipeline.story import Reference
-from efn_compose.jobs.search.preparation import load_entry
 
 SEARCH = """
 [magic]

@@ -14,14 +14,13 @@ from efn_compose.config import load_config
 from efn_compose.data import dataset
 from efn_compose.data.sources import load_table
 from efn_compose.errors import (
-    AmbiguousCheckpointError,
     ConfigError,
     DataError,
     ResumeMismatchError,
 )
 from efn_compose.evolve.kinds.table import SearchOptions
 from efn_compose.jobs.search import job, quickstart
-from efn_compose.jobs.search.preparation import QUICKSTART, load_entry, prepare
+from efn_compose.jobs.search.preparation import QUICKSTART, prepare
 from efn_compose.store import RunFolder
 
 
@@ -154,21 +153,6 @@ def test_the_quickstart_lists_other_images_once(tmp_path, monkeypatch):
     source = f"data.source=npz:{tmp_path}/own.npz"
     prepare(QUICKSTART, [source, "data.size=8", "donors.variant=", donors])
     assert listed == [f"npz:{tmp_path}/own.npz"]
-
-
-@pytest.mark.parity
-@pytest.mark.slow
-def test_a_question_about_a_donor_says_which_verb_has_the_options_that_answer_it(tmp_path):
-    from converters.oracles.torch_models import declare_torchvision_operators
-
-    torch = pytest.importorskip("torch")
-    declare_torchvision_operators()
-    timm = pytest.importorskip("timm")
-    torch.save(timm.create_model("efficientnet_b0", num_classes=3).state_dict(), tmp_path / "m.pth")
-    with pytest.raises(AmbiguousCheckpointError) as caught:
-        load_entry(str(tmp_path / "m.pth"))
-    assert "--arch" in str(caught.value)
-    assert f"efn-compose convert {tmp_path / 'm.pth'} OPTION -o FILE.h5" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["genetic", "halving", "lamarck"])

@@ -15,6 +15,7 @@ from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.evolve.workers.table import EXECUTORS
+from efn_compose.jobs.donor_entries import load_entry, no_name
 from efn_compose.jobs.memory_plan import Machine
 from efn_compose.jobs.pipeline.chapters import (
     CHAPTER_VERBS,
@@ -33,7 +34,6 @@ from efn_compose.jobs.pipeline.checks.networks import (
 from efn_compose.jobs.pipeline.checks.settings import wrong_settings
 from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.jobs.pipeline.work import Counted, Work
-from efn_compose.jobs.search.preparation import load_entry, no_name
 from efn_compose.store.atomic import existing_folder, free_bytes
 
 
