@@ -1,7 +1,6 @@
 """The files of a finished run: the magic weights and the machine-readable result."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from efn_compose.donors.licences import resulting_licence
 from efn_compose.evolve.run import RunResult
 from efn_compose.evolve.verdict.verdict import Difference
 from efn_compose.store import WeightHeader, write_weights
+from efn_compose.store.file_hash import file_sha256
 
 RESULT_SCHEMA = 1
 
@@ -152,15 +152,6 @@ def _shares(donor_map: DonorMap | None) -> dict[str, Any]:
     """Return the shares of each segment that is made of them; nothing where there is none."""
     found = described_shares(donor_map)
     return {"shares": found} if found else {}
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _difference(difference: Difference | None) -> dict[str, float] | None:

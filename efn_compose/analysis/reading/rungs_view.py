@@ -7,6 +7,7 @@ import numpy as np
 
 from efn_compose.analysis.reading.evaluation_view import EvaluationView
 from efn_compose.analysis.reading.journal_view import RunView
+from efn_compose.numerics.ranks import rank_correlation
 
 #: Genomes that a correlation needs; the search needs this many before it trusts a rung.
 FEWEST = 6
@@ -87,23 +88,9 @@ def spearman(pairs: np.ndarray) -> tuple[float | None, tuple[float, float] | Non
     if len(pairs) < FEWEST or any(len(np.unique(side)) < 2 for side in pairs.T):
         return None, None
     draws = np.random.default_rng(0).integers(0, len(pairs), (_RESAMPLINGS, len(pairs)))
-    found = [_correlation(pairs[draw]) for draw in draws]
+    found = [rank_correlation(*pairs[draw].T) for draw in draws]
     low, high = np.nanpercentile(found, (2.5, 97.5))
-    return round(_correlation(pairs), 12), (float(low), float(high))
-
-
-def _correlation(pairs: np.ndarray) -> float:
-    one, other = (_ranks(side) for side in pairs.T)
-    one, other = one - one.mean(), other - other.mean()
-    length = float(np.sqrt((one**2).sum() * (other**2).sum()))
-    return float((one * other).sum() / length) if length else float("nan")
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks from 0, ties sharing their mean."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts + 1) / 2)[place]
+    return rank_correlation(*pairs.T), (float(low), float(high))
 
 
 def _median(evaluations: Sequence[EvaluationView]) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from efn_compose.assess.evaluation.ranking import midranks
+from efn_compose.numerics.ranks import midranks
 
 #: From probabilities (model, row, class) to (row, class).
 Combine = Callable[[np.ndarray], np.ndarray]

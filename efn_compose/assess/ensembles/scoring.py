@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from efn_compose.assess.evaluation.ranking import area_components, midranks
+from efn_compose.assess.evaluation.ranking import area_components
 from efn_compose.errors import ConfigError
+from efn_compose.numerics.ranks import midranks
 
 #: "auc": mean area of each class against all others (of two classes: the second one's); "loss":
 #: mean cross-entropy in nats; "accuracy": share of right answers.

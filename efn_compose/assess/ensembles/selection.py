@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from efn_compose.assess.ensembles.scoring import Judge, Measure
+from efn_compose.numerics.ranks import midranks
 
 #: Points below the median column's score at which a column is left out, by measure.
 _BEHIND = {"auc": 0.1, "accuracy": 0.1, "loss": 0.5}
@@ -59,12 +60,10 @@ def select(probability: np.ndarray, labels: np.ndarray, measure: Measure) -> Sel
 
 def _standard_ranks(probability: np.ndarray) -> np.ndarray:
     """Return (model, row and class) ranks whose products are mean rank correlations over classes."""
-    from scipy.stats import rankdata
-
     parts = []
     classes = [1] if probability.shape[2] == 2 else range(probability.shape[2])
     for number in classes:
-        ranks = rankdata(probability[:, :, number], axis=1)
+        ranks = np.stack([midranks(stated) for stated in probability[:, :, number]])
         ranks = ranks - ranks.mean(axis=1, keepdims=True)
         length = np.linalg.norm(ranks, axis=1, keepdims=True)
         parts.append(ranks / np.maximum(length, 1e-12))

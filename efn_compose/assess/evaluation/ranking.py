@@ -11,18 +11,7 @@ from efn_compose.assess.evaluation.intervals import (
     normal_quantile,
 )
 from efn_compose.errors import DataError
-
-
-def midranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks from 1; equal values share the mean of theirs.
-
-    Example:
-        >>> midranks(np.array([0.2, 0.9, 0.2])).tolist()
-        [1.5, 3.0, 1.5]
-    """
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[place.reshape(-1)]
+from efn_compose.numerics.ranks import midranks
 
 
 def area(is_positive: np.ndarray, scores: np.ndarray) -> float:

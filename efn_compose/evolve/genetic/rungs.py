@@ -11,9 +11,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from efn_compose.compose import Genome
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.journal.ledger import Purpose
+from efn_compose.numerics.ranks import rank_correlation
 
 #: Journal phase of cheap evaluations.
 PHASE = "rung"
@@ -80,7 +83,7 @@ class Sieve:
                 for genome, cheap in self._losses[rung].items()
                 if cheap is not None and (full := losses.get(genome)) is not None
             ]
-            found = rank_correlation(pairs)
+            found = correlation_of(pairs)
             is_trusted = found is not None and found >= TRUSTED
             self.trust.append(RungTrust(rung, found, len(pairs), is_trusted))
             words = "unknown" if found is None else f"{found:+.2f}"
@@ -122,18 +125,17 @@ class Sieve:
         }
 
 
-def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
+def correlation_of(pairs: Sequence[tuple[float, float]]) -> float | None:
     """Return Spearman's rank correlation; None for too few pairs or where one side is constant.
 
     Example:
-        >>> round(rank_correlation([(n, n**3) for n in range(6)]), 6)
+        >>> correlation_of([(n, n**3) for n in range(6)])
         1.0
     """
-    if len(pairs) < _FEWEST or any(len(set(side)) < 2 for side in zip(*pairs, strict=True)):
+    if len(pairs) < _FEWEST:
         return None
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(*zip(*pairs, strict=True)).statistic)
+    found = rank_correlation(*np.array(pairs).T)
+    return None if math.isnan(found) else found
 
 
 def _worst(loss: float | None) -> float:

@@ -1,7 +1,5 @@
 """What best donor and challenger make of the test images: for people to look at, not to choose by."""
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.data import DataSet
+from efn_compose.data.png import png_base64
 from efn_compose.evolve.verdict.finals import FinalResult
 from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED
 from efn_compose.evolve.workers.executor import Executor
@@ -103,24 +102,8 @@ def _samples(predictions: Predictions, data: DataSet) -> list[dict[str, Any]]:
             "label": int(labels[number]),
             "predicted": [int(a["predicted"][number]) for a in (donor, challenger)],
             "confidence": [round(float(a["confidence"][number]), 4) for a in (donor, challenger)],
-            "png": png_of(data.test_images[number]),
+            "png": png_base64(data.test_images[number], SAMPLE_PIXELS),
         }
         for case, is_case in zip(CASES, found, strict=True)
         for number in np.flatnonzero(is_case)[:SAMPLES_PER_CASE]
     ]
-
-
-def png_of(image: np.ndarray) -> str:
-    """Return an image (height, width, 3) uint8 as a small PNG, base64.
-
-    Example:
-        >>> png_of(np.zeros((4, 4, 3), np.uint8))[:11]
-        'iVBORw0KGgo'
-    """
-    from PIL import Image
-
-    picture = Image.fromarray(np.asarray(image, np.uint8))
-    picture.thumbnail((SAMPLE_PIXELS, SAMPLE_PIXELS))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

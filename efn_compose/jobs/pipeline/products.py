@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.errors import RunError, describe_problems
+from efn_compose.store.file_hash import file_sha256
 
 #: Files of a run folder that differ between equal runs, or are drawn again at will.
 _FREE = {"lock", "environment.json", "report.html"}
@@ -20,14 +21,14 @@ def fingerprint(path: Path) -> str | None:
         path: A file or a folder.
     """
     if path.is_file():
-        return _hash(path).hex()
+        return file_sha256(path)
     if not path.is_dir():
         return None
     whole = hashlib.sha256()
     for file in sorted(path.rglob("*")):
         if file.is_file() and file.name not in _FREE and not file.name.endswith(".partial"):
             whole.update(f"{file.relative_to(path).as_posix()}\0".encode())
-            whole.update(_hash(file))
+            whole.update(bytes.fromhex(file_sha256(file)))
     return whole.hexdigest()
 
 
@@ -62,8 +63,3 @@ def check_products(folder: Path, done: Mapping[str, Mapping[str, Any]]) -> None:
                 "folder (-o NEW).",
             )
         )
-
-
-def _hash(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()

@@ -15,6 +15,7 @@ from typing import Any
 from efn_compose.errors import RunError
 from efn_compose.store import atomic_path
 from efn_compose.store.atomic import remove_partial_files
+from efn_compose.store.file_hash import file_sha256
 from efn_compose.store.run_folder import (
     CONFIG_FILE,
     ENVIRONMENT_FILE,
@@ -48,16 +49,10 @@ def run_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def state_hash(folder: Path) -> str:
     """Return the hash of all files of a run folder that are its state."""
     lines = [
-        f"{name} {file_hash(path)}\n"
+        f"{name} {file_sha256(path)}\n"
         for name, path in run_files(folder).items()
         if name not in _NO_STATE and not name.startswith(f"{INPUTS}/")
     ]
@@ -80,7 +75,7 @@ def write_parcel(
     """
     names = {f"{RUN}/{name}": file for name, file in run_files(folder).items()}
     names |= {f"{INPUTS}/{name}": file for name, file in inputs.items()}
-    hashes = {name: file_hash(file) for name, file in names.items()}
+    hashes = {name: file_sha256(file) for name, file in names.items()}
     text = json.dumps({"parcel": _VERSION, **manifest, "files": hashes}, indent=1, sort_keys=True)
     needed = sum(file.stat().st_size for file in names.values())
     remove_partial_files(Path(path).parent, Path(path).name)

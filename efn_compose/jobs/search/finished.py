@@ -1,11 +1,11 @@
 """A run that has ended: its verdict is read, and nothing is computed again."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from efn_compose.arch import variant_name
+from efn_compose.store.file_hash import file_sha256
 from efn_compose.store.run_folder import RESULT_FILE
 
 
@@ -27,8 +27,7 @@ def finished_result(folder: Path, nest_into: str = "") -> dict[str, Any] | None:
         result = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
         weights = folder / str(result["weights"])
         expected = str(result["weights_sha256"])
-        with weights.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_sha256(weights)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     if found != expected:

@@ -4,9 +4,9 @@ from typing import Literal
 
 import numpy as np
 
-from efn_compose.assess.evaluation.ranking import midranks
 from efn_compose.assess.metrics import log_softmax
 from efn_compose.errors import ConfigError
+from efn_compose.numerics.ranks import midranks
 
 
 def merge_views(

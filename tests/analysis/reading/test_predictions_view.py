@@ -1,14 +1,12 @@
 """What both contestants made of the test images: true counts, honest pictures, damage survived."""
 
 import base64
-import io
 import json
 import shutil
 
 import numpy as np
 import pytest
 from page_checks import Page
-from PIL import Image
 from report_runs import MadeUpRun
 from sklearn.metrics import confusion_matrix
 
@@ -23,7 +21,6 @@ from efn_compose.evolve.verdict.predictions import (
     SAMPLES_PER_CASE,
     Predictions,
     describe_predictions,
-    png_of,
 )
 
 HOSTILE = '<script>alert(1)</script>" onerror=x'
@@ -74,12 +71,6 @@ def test_samples_are_of_the_case_they_stand_under(answers):
             CASES[0]: (False, True), CASES[1]: (True, False), CASES[2]: (False, False),
         }[sample["case"]]  # fmt: skip
         assert data.test_labels[sample["image"]] == sample["label"]
-
-
-def test_a_small_picture_keeps_its_pixels():
-    image = np.random.default_rng(1).integers(0, 255, (48, 40, 3), dtype=np.uint8)
-    found = Image.open(io.BytesIO(base64.b64decode(png_of(image))))
-    np.testing.assert_array_equal(np.asarray(found), image)
 
 
 def test_page_shows_counts_and_pictures_and_class_names_as_text(folder, answers):

@@ -12,7 +12,7 @@ from search_runs import QuietWatcher
 from efn_compose.arch import arch_spec
 from efn_compose.compose import GenomeSpace
 from efn_compose.evolve.genetic.generational import search_generations
-from efn_compose.evolve.genetic.rungs import PHASE, rank_correlation
+from efn_compose.evolve.genetic.rungs import PHASE, correlation_of
 from efn_compose.evolve.genetic.search_loop import SearchLoop
 from efn_compose.evolve.journal.budget import Budget
 from efn_compose.evolve.journal.ledger import Ledger
@@ -137,9 +137,9 @@ def test_rank_correlation_is_spearmans():
     ranks = pairs.argsort(axis=0).argsort(axis=0)
     squares = ((ranks[:, 0] - ranks[:, 1]) ** 2).sum()
     expected = 1 - 6 * squares / (20 * (20**2 - 1))
-    assert rank_correlation(pairs.tolist()) == pytest.approx(expected)
-    assert rank_correlation([(1.0, 2.0)] * 10) is None
-    assert rank_correlation([(1.0, 2.0), (2.0, 3.0)]) is None
+    assert correlation_of(pairs.tolist()) == pytest.approx(expected)
+    assert correlation_of([(1.0, 2.0)] * 10) is None
+    assert correlation_of([(1.0, 2.0), (2.0, 3.0)]) is None
 
 
 def test_racing_drops_the_clearly_worse_and_keeps_the_leader():

@@ -21,8 +21,9 @@ from efn_compose.errors import ConfigError, DataError, RunError
 from efn_compose.jobs.relay import job
 from efn_compose.jobs.relay.deadline import Deadline, TimeIsUp
 from efn_compose.jobs.relay.job import accept, run_leg
-from efn_compose.jobs.relay.parcel import file_hash, read_manifest
+from efn_compose.jobs.relay.parcel import read_manifest
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
+from efn_compose.store.file_hash import file_sha256
 
 SETTINGS = [
     "data.size=16", "validation.seeds=2", "train.epochs=3", "train.batch_size=16",
@@ -237,11 +238,11 @@ def test_a_folder_changed_outside_of_the_relay_is_noticed(place, legs, tmp_path)
 
 @pytest.mark.slow
 def test_a_dry_run_checks_and_writes_nothing(place, legs, tmp_path, capsys):
-    before = file_hash(place / "2.efn")
+    before = file_sha256(place / "2.efn")
     command = ["relay", "accept", str(place / "2.efn"), "-o", str(tmp_path / "run"), "--dry-run"]
     assert main(command) == 0
     assert "whole and fits" in capsys.readouterr().out
-    assert not (tmp_path / "run").exists() and file_hash(place / "2.efn") == before
+    assert not (tmp_path / "run").exists() and file_sha256(place / "2.efn") == before
 
 
 def test_a_parcel_that_could_not_be_written_is_refused_before_the_work(place):

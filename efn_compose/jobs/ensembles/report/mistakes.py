@@ -1,8 +1,5 @@
 """Where an ensemble errs on outer folds: images with pictures, confusion, patients, columns of the table."""
 
-import base64
-import io
-
 import numpy as np
 
 from efn_compose.analysis.charts.chart_predictions import confusion
@@ -12,6 +9,7 @@ from efn_compose.assess.ensembles import Judged
 from efn_compose.assess.prediction_store import RowTable
 from efn_compose.data import ImageTable
 from efn_compose.data.decoding.decode import resize_image
+from efn_compose.data.png import png_base64
 from efn_compose.errors import EfnComposeError
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
 
@@ -106,7 +104,7 @@ def _picture(
         if pixels is not None:
             shown = element(
                 "img",
-                src=f"data:image/png;base64,{_png(pixels)}",
+                src=f"data:image/png;base64,{png_base64(pixels)}",
                 alt=f"Image {rows.image[number]}, class {truth}",
                 width="64",
                 height="64",
@@ -161,11 +159,3 @@ def _by_column(prepared: PreparedEnsemble, is_wrong: np.ndarray) -> Html | None:
         numeric=(1, 2),
         caption=f"Mistakes by column of the table; over all rows {is_wrong.mean():.3f}.",
     )
-
-
-def _png(pixels: np.ndarray) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
-    return base64.b64encode(file.getvalue()).decode()

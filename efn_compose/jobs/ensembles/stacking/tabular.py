@@ -9,6 +9,7 @@ import numpy as np
 from efn_compose.errors import DataError, describe_problems
 from efn_compose.jobs.ensembles.stacking.inputs import Further
 from efn_compose.jobs.predictions.submission import match_images, read_rows
+from efn_compose.numerics.ranks import rank_correlation
 
 #: Rank correlation with the order of the rows from which on a column is the file's order.
 _ORDER = 0.99
@@ -152,7 +153,7 @@ def _says_something(name: str, numbers: np.ndarray, notes: list[str]) -> bool:
         notes.append(f"column {name} is constant in the labelled rows and is left out.")
         return False
     order = np.flatnonzero(there)
-    if len(order) > 2 and abs(_rank_correlation(numbers[there], order)) > _ORDER:
+    if len(order) > 2 and abs(rank_correlation(numbers[there], order)) > _ORDER:
         notes.append(f"column {name} follows the order of the rows and is left out.")
         return False
     return True
@@ -195,12 +196,6 @@ def _numbers(values: Sequence[str]) -> np.ndarray | None:
         return None
     array = np.array(found, np.float32)
     return np.where(np.isinf(array), np.nan, array).astype(np.float32)
-
-
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    from scipy.stats import rankdata
-
-    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
 
 
 def _lines_of(names: Sequence[str], ids: Sequence[str]) -> list[list[int]]:

@@ -1,7 +1,5 @@
 """A page with the best, the median and the worst masks of a run, drawn over their images."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +9,7 @@ import numpy as np
 from efn_compose.analysis.html.markup import Html, element, join, name
 from efn_compose.analysis.html.report_parts import section
 from efn_compose.analysis.page.report import page
+from efn_compose.data.png import png_base64
 
 #: Outlines: what is true, and what was found. Both are told apart without colour by their captions.
 TRUE_COLOUR, FOUND_COLOUR = (47, 158, 79), (230, 92, 0)
@@ -134,17 +133,13 @@ def _figure(picture: MaskPicture) -> Html:
     caption = f"{picture.name}: IoU {picture.iou:.3f}, Dice {picture.dice:.3f}"
     side: Any = drawn.shape[0]
     image = element(
-        "img", src=_png(drawn), alt=f"{picture.name} with both outlines", width=side, height=side
+        "img",
+        src=f"data:image/png;base64,{png_base64(drawn)}",
+        alt=f"{picture.name} with both outlines",
+        width=side,
+        height=side,
     )
     return element("figure", image, element("figcaption", caption))
-
-
-def _png(pixels: np.ndarray) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _swatch(colour: tuple[int, int, int]) -> Html:
