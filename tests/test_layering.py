@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,9 +32,15 @@ def _trees(root: Path) -> dict[Path, ast.Module]:
     }
 
 
-def _imports(tree: ast.Module) -> list[str]:
-    found = []
+def _imports(tree: ast.Module, *, for_types: bool = True) -> list[str]:
+    """Return the modules that a file imports; what only type checkers read may be left out."""
+    found, left_out = [], set[ast.AST]()
     for node in ast.walk(tree):
+        if not for_types and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            left_out |= {inside for line in node.body for inside in ast.walk(line)}
+    for node in ast.walk(tree):
+        if node in left_out:
+            continue
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             found.append(node.module or "")
         elif isinstance(node, ast.Import):
@@ -140,6 +147,44 @@ def test_ray_deap_and_torch_stay_in_their_places():
         for module in _imports(tree):
             top = module.split(".")[0]
             assert top not in homes or relative in homes[top], f"{relative} imports {top}"
+
+
+def _strangers(root: Path) -> tuple[set[str], set[str]]:
+    """Return files with TensorFlow that ARCHITECTURE.md does not list, and what it lists for nothing."""
+    page = (root / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = page.partition("| TensorFlow or Keras in | for |")[2].partition("\n\n")[0]
+    places = set(
+        re.findall(r"`([^`]+)`", " ".join(line.split("|")[1] for line in table.split("\n")[2:]))
+    )
+    files = {
+        str(path.relative_to(root / "efn_compose"))
+        for path, tree in _trees(root).items()
+        if {m.split(".")[0] for m in _imports(tree, for_types=False)} & {"tensorflow", "keras"}
+    }
+    # A folder ends in a slash, so that a file's name is its only beginning.
+    home = {file: next((p for p in places if file.startswith(p)), None) for file in files}
+    return {file for file, place in home.items() if place is None}, places - set(home.values())
+
+
+@pytest.mark.slow
+def test_tensorflow_is_where_the_page_on_architecture_says():
+    assert _strangers(ROOT) == (set(), set())
+
+
+def test_the_check_finds_tensorflow_at_another_place(tmp_path):
+    (tmp_path / "ARCHITECTURE.md").write_text(
+        "| TensorFlow or Keras in | for |\n|---|---|\n| `models/`, `gone.py` | `no.py` |\n\nMore.\n"
+    )
+    for name, lines in (
+        ("models/net.py", "import keras"),
+        ("arch.py", "def f():\n    import tensorflow as tf"),
+        ("no.py", "from keras import layers"),
+        ("types.py", "if TYPE_CHECKING:\n    import keras"),
+    ):
+        file = tmp_path / "efn_compose" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(lines)
+    assert _strangers(tmp_path) == ({"arch.py", "no.py"}, {"gone.py"})
 
 
 def test_import_is_fast_and_light():
