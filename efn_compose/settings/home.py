@@ -19,7 +19,7 @@ def with_home(text: str) -> str:
     Example:
         >>> with_home("csv:~/a.csv") == "csv:" + os.path.expanduser("~/a.csv")
         True
-        >>> with_home("runs/b0~/last.h5"), with_home("package:b0")
-        ('runs/b0~/last.h5', 'package:b0')
+        >>> with_home("runs/b0~/last.h5"), with_home("digits")
+        ('runs/b0~/last.h5', 'digits')
     """
     return _HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), text)

@@ -88,7 +88,7 @@ def page_of(running: Any, url: str, width: int, scheme: str) -> Iterator[tuple[A
             else said.append(f"asked for {request.url}")
         ),
     )
-    page.goto(url)
+    page.goto(url, timeout=120_000)  # a busy machine needs more than half a minute
     try:
         yield page, said
     finally:
