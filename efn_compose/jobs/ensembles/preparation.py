@@ -142,11 +142,7 @@ def prepare_ensemble(
     if options.template:
         names = [table.image_name(number) for number in range(len(table))]
         template = read_template(Path(options.template), names, members.rows.class_names)
-        if template.foreign:
-            notes.append(
-                f"{len(template.foreign)} images are not in the template, such as "
-                f"{', '.join(template.foreign[:_LISTED])}"
-            )
+        notes += template.notes
     folder = config.run.folder(config_path, "ensemble")
     models, further = _second_level(config, members, table, notes)
     other = read_other(Path(options.against), members.rows) if options.against else None

@@ -213,11 +213,7 @@ def prepare_prediction(
     if submission:
         names = [table.image_name(number) for number in range(len(table))]
         template = read_template(Path(submission).expanduser(), names, class_names)
-        if template.foreign:
-            notes.append(
-                f"{len(template.foreign)} images are not in the template and only in the table, "
-                f"such as {', '.join(template.foreign[:_LISTED])}"
-            )
+        notes += template.notes
     # Workers on processors have one thread each, as those of trainings have.
     threads = 0 if executor is not None and EXECUTORS[executor.chosen].is_in_process else 1
     absolute = tuple(str(Path(entry).expanduser().resolve()) if Path(entry).expanduser().exists()

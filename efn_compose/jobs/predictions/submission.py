@@ -25,6 +25,7 @@ class Template:
         wants: For each column behind the first: a class number, or None for the predicted class's
             name.
         foreign: Images that the template does not ask for.
+        left_out: Classes without a column, where others have one.
     """
 
     header: tuple[str, ...]
@@ -32,6 +33,20 @@ class Template:
     places: np.ndarray
     wants: tuple[int | None, ...]
     foreign: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know: images and classes that the template does not ask for."""
+        notes = []
+        if self.foreign:
+            listed = ", ".join(self.foreign[:_LISTED])
+            count = len(self.foreign)
+            who = "1 image is" if count == 1 else f"{count} images are"
+            notes.append(f"{who} not in the template and not in the submission, such as {listed}")
+        if self.left_out:
+            notes.append(f"the template has no column for {', '.join(self.left_out)}")
+        return notes
 
     def fill(
         self, probability: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
@@ -60,7 +75,8 @@ def read_template(path: Path, images: Sequence[str], class_names: Sequence[str])
 
     The first column holds ids: the path of an image, its file name, or its file name without the
     suffix. A column with a class's name wants its probability. A single other column wants class
-    names where the template shows some, and otherwise the probability of the second of two classes.
+    names where the template shows some. Otherwise it wants the probability of the second of two
+    classes, and class names of more than two if it is empty.
 
     Args:
         path: CSV, UTF-8, with a header.
@@ -84,7 +100,15 @@ def read_template(path: Path, images: Sequence[str], class_names: Sequence[str])
         places=np.array(places, np.int64),
         wants=tuple(wants),
         foreign=tuple(name for place, name in enumerate(images) if place not in asked),
+        left_out=_left_out(wants, class_names),
     )
+
+
+def _left_out(wants: Sequence[int | None], class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes without a column; the other one of two follows from the first."""
+    if None in wants or len(class_names) == 2:
+        return ()
+    return tuple(name for number, name in enumerate(class_names) if number not in wants)
 
 
 def read_rows(path: Path, wanted: str) -> tuple[list[str], list[list[str]]]:
@@ -161,7 +185,14 @@ def _columns(
             return [None], []
         if len(class_names) == 2:
             return [1], []
-        return [None], []
+        if not shown:
+            return [None], []
+        foreign = sorted({row[0] for row in rows if row[0].casefold() not in by_name} - {""})
+        return [None], [
+            f"- column {names[0]} shows {', '.join(foreign[:_LISTED])}; of {len(class_names)} classes it "
+            f"can only be given names. Empty it, let it show names ({', '.join(class_names)}), or give "
+            "each class a column with its name"
+        ]
     return [None] * len(names), [
         f"- columns {', '.join(unknown)} are no classes; allowed: {', '.join(class_names)}"
     ]

@@ -1,0 +1,49 @@
+"""Templates of competitions: what their columns ask for."""
+
+import numpy as np
+import pytest
+
+from efn_compose.errors import DataError
+from efn_compose.jobs.predictions.submission import read_template
+
+CLASSES = ["apps", "places", "things"]
+IMAGES = ["x.png", "y.png"]
+PROBABILITY = np.array([[0.25, 0.5, 0.25], [0.125, 0.125, 0.75]])
+
+
+def filled(folder, text, classes=CLASSES):
+    path = folder / "template.csv"
+    path.write_text(text)
+    template = read_template(path, IMAGES, classes)
+    probability = PROBABILITY[:, : len(classes)]
+    return template, template.fill(probability, probability.argmax(1), classes)
+
+
+@pytest.mark.parametrize("shown", ["0.5", "0", "cat"])
+def test_a_column_that_shows_no_class_is_not_given_names_of_classes(tmp_path, shown):
+    with pytest.raises(DataError) as error:
+        filled(tmp_path, f"id,target\nx,{shown}\ny,{shown}\n")
+    for word in ("column target", shown, "of 3 classes", "apps, places, things"):
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("shown", ["", "apps", "Things"])
+def test_an_empty_column_and_one_of_names_get_the_predicted_class(tmp_path, shown):
+    _, text = filled(tmp_path, f"id,target\ny,{shown}\nx,\n")
+    assert text == "id,target\ny,things\nx,places\n"
+
+
+def test_numbers_of_two_classes_ask_for_the_second_ones_probability(tmp_path):
+    _, text = filled(tmp_path, "id,target\nx,0.5\ny,0.5\n", CLASSES[:2])
+    assert text == "id,target\nx,0.5\ny,0.125\n"
+
+
+def test_a_class_without_a_column_is_named(tmp_path):
+    template, text = filled(tmp_path, "id,apps,places\nx,0,0\n")
+    assert text == "id,apps,places\nx,0.25,0.5\n"
+    assert template.notes == [
+        "1 image is not in the template and not in the submission, such as y.png",
+        "the template has no column for things",
+    ]
+    assert filled(tmp_path, "id,things,apps,places\nx,0,0,0\ny,0,0,0\n")[0].notes == []
+    assert filled(tmp_path, "id,places\nx,0\ny,0\n", CLASSES[:2])[0].notes == []
