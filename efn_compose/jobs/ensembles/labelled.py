@@ -1,5 +1,6 @@
 """The labelled images of an ensemble's trainings, where they still are, and what their files tell."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,25 @@ def labelled_images(rows: RowTable, runs: Sequence[str]) -> ImageTable | None:
         if len(place) == len(names) and all(image in place for image in rows.image):
             return found.chosen(np.array([place[image] for image in rows.image]))
     return None
+
+
+def already_labelled(rows: RowTable, names: Sequence[str]) -> list[str]:
+    """Return a sentence on images to predict that the trainings have learnt from; none if there are none.
+
+    Files are compared by where they lie. A copy elsewhere is not noticed.
+
+    Args:
+        rows: The fold table.
+        names: Of the images to predict.
+    """
+    known = {os.path.abspath(name) for name in rows.image}
+    found = [name for name in names if os.path.abspath(name) in known and Path(name).is_file()]
+    if not found:
+        return []
+    return [
+        f"{len(found)} of {len(names)} images to predict are labelled images of these trainings, such as "
+        f"{found[0]}: the networks have seen them, and answers about them say nothing of new images"
+    ]
 
 
 def told_by_files(rows: RowTable) -> list[str]:

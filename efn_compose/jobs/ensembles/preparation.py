@@ -15,7 +15,7 @@ from efn_compose.data.content import content_digests
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.ensembles.columns import Members, read_members
-from efn_compose.jobs.ensembles.labelled import labelled_images, told_by_files
+from efn_compose.jobs.ensembles.labelled import already_labelled, labelled_images, told_by_files
 from efn_compose.jobs.ensembles.options import EnsembleConfig
 from efn_compose.jobs.ensembles.other import OtherEnsemble, read_method, read_other
 from efn_compose.jobs.ensembles.stacking.pooled import load_bodies
@@ -137,10 +137,10 @@ def prepare_ensemble(
         for member in members.members
         if member.column.flattery
     ]
-    notes += told_by_files(members.rows)
+    names = [table.image_name(number) for number in range(len(table))]
+    notes += told_by_files(members.rows) + already_labelled(members.rows, names)
     template = None
     if options.template:
-        names = [table.image_name(number) for number in range(len(table))]
         template = read_template(Path(options.template), names, members.rows.class_names)
         notes += template.notes
     folder = config.run.folder(config_path, "ensemble")
