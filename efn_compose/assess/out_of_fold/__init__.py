@@ -7,11 +7,12 @@ from efn_compose.assess.out_of_fold.file import (
     write_predictions,
 )
 from efn_compose.assess.out_of_fold.predictions import Predictions, join_predictions
-from efn_compose.assess.out_of_fold.summary import OutOfFoldSummary, summarise
+from efn_compose.assess.out_of_fold.summary import OutOfFoldSummary, assess_mean, summarise
 
 __all__ = [
     "OutOfFoldSummary",
     "Predictions",
+    "assess_mean",
     "check_out_of_fold",
     "default_name",
     "join_predictions",

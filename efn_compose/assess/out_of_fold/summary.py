@@ -1,5 +1,6 @@
 """Summary of out-of-fold predictions: over all images, fold by fold, and as an ensemble."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,10 +108,28 @@ def summarise(predictions: Predictions, images: int | None = None) -> OutOfFoldS
     return OutOfFoldSummary(tuple(_of_variant(predictions, name) for name in names))
 
 
+def assess_mean(trainings: Sequence[Predictions]) -> Assessment:
+    """Assess the mean of the probabilities that several trainings give to the same images.
+
+    Args:
+        trainings: Of each training its rows, the same images in any order.
+
+    Example:
+        >>> from efn_compose.data import load_table
+        >>> table, guess = load_table("digits"), np.full((2, 10), 0.1)
+        >>> rows = [Predictions.of_fold(table, np.array([4, 2]), guess, fold=0, seed=seed)
+        ...         for seed in (1, 2)]
+        >>> round(assess_mean(rows).loss, 4)
+        2.3026
+    """
+    ordered = [rows.rows(np.argsort(rows.number, kind="stable")) for rows in trainings]
+    mean = np.mean([rows.probability.astype(np.float64) for rows in ordered], axis=0)
+    return assess(ordered[0].label, mean, ordered[0].class_names)
+
+
 def _of_variant(predictions: Predictions, variant: str) -> VariantSummary:
     seeds = [seed for name, seed in predictions.trainings() if name == variant]
     trainings = [predictions.of_training(variant, seed) for seed in seeds]
-    trainings = [rows.rows(np.argsort(rows.number, kind="stable")) for rows in trainings]
     folds = np.unique(trainings[0].fold)
     by_seed = [
         [_assess(rows.rows(rows.fold == fold)) for fold in np.unique(rows.fold)]
@@ -123,11 +142,7 @@ def _of_variant(predictions: Predictions, variant: str) -> VariantSummary:
         name: np.array([[read(one) for one in row] for row in by_seed])
         for name, read in metrics.items()
     }
-    ensemble = None
-    if len(trainings) > 1:
-        mean = np.mean([rows.probability.astype(np.float64) for rows in trainings], axis=0)
-        first = trainings[0]
-        ensemble = assess(first.label, mean, first.class_names)
+    ensemble = assess_mean(trainings) if len(trainings) > 1 else None
     return VariantSummary(
         variant, len(folds), len(seeds), by_fold, tuple(map(_assess, trainings)), ensemble
     )

@@ -47,9 +47,9 @@ def end_classes(
     prepared: "PreparedTrainings", answers: Answers, standings: Sequence[Standing]
 ) -> Ending:
     """Write the out-of-fold predictions and assess those of the best network."""
-    from efn_compose.assess.evaluation import assess
     from efn_compose.assess.out_of_fold import (
         Predictions,
+        assess_mean,
         default_name,
         join_predictions,
         summarise,
@@ -72,18 +72,19 @@ def end_classes(
     if config.validation.folds > 1 and not any(row.failed for row in standings):
         summary = summarise(predictions, len(table))
         return Ending(str(summary), summary.to_json(), path)
-    best = max(
-        (
-            predictions.of_training(*one)
-            for one in predictions.trainings()
-            if one[0] == standings[0].variant
-        ),
-        # The first seed that has most folds: others may have failed.
-        key=lambda rows: len(set(rows.fold)),
-    )
-    found = assess(best.label, best.probability, best.class_names)
-    words, values = _with_gaps(prepared, set(best.fold), str(found), found.to_json())
-    return Ending(words, values, path)
+    own = [
+        predictions.of_training(*one)
+        for one in predictions.trainings()
+        if one[0] == standings[0].variant
+    ]
+    # Those of the most folds: of other seeds some trainings may have failed.
+    folds = max((set(rows.fold) for rows in own), key=len)
+    best = [rows for rows in own if set(rows.fold) == folds]
+    found = assess_mean(best)
+    seeds = [int(rows.seed[0]) for rows in best]
+    words = _with_seeds(prepared, seeds, str(found))
+    words, values = _with_gaps(prepared, folds, words, found.to_json())
+    return Ending(words, values | {"seeds": seeds}, path)
 
 
 def end_masks(
@@ -108,15 +109,26 @@ def end_masks(
     own = [one for one in judged if one.variant == standings[0].variant]
     seeds = [one.seed for one in own]
     # The first seed that has most folds: others may have failed.
-    best = [one for one in own if one.seed == max(seeds, key=seeds.count)]
+    seed = max(seeds, key=seeds.count)
+    best = [one for one in own if one.seed == seed]
     found = assess_masks(best, masks, images.folded.mask_names)
     folds = {one.fold for one in best}
-    words, found = _with_gaps(prepared, folds, assessment_text(found), found)
+    words = _with_seeds(prepared, [seed], assessment_text(found))
+    words, found = _with_gaps(prepared, folds, words, found | {"seeds": [seed]})
     title = f"{named_folder(prepared.folder).name}: masks of {best[0].variant}"
     summary = f"{words}\n{_outlines(found)}" if "threshold" in found else words
     page = mask_page(title, summary, _pictures(best, images, names))
     write_text(prepared.folder / "masks.html", page)
     return Ending(words, found, path)
+
+
+def _with_seeds(prepared: "PreparedTrainings", seeds: Sequence[int], words: str) -> str:
+    """Return an assessment that says which of several seeds it is of."""
+    if prepared.config.validation.seeds == 1:
+        return words
+    if len(seeds) > 1:
+        return f"mean of {len(seeds)} seeds: {words}"
+    return f"seed {seeds[0]} alone: {words}"
 
 
 def _with_gaps(

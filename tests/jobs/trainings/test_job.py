@@ -19,7 +19,6 @@ from efn_compose.data.draw import draw_images
 from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.jobs.trainings import job
-from efn_compose.jobs.trainings.endings import end_classes
 from efn_compose.jobs.trainings.job import train
 from efn_compose.jobs.trainings.leaderboard import leaderboard_text, rank_networks
 from efn_compose.jobs.trainings.preparation import prepare_trainings
@@ -282,44 +281,6 @@ def test_a_network_whose_hard_fold_failed_does_not_win():
     losses = {f"b{n}": tuple(row) for n, row in enumerate(rng.normal(size=(6, 4)))}
     order = [row.variant for row in rank_networks(matrix(losses), "loss")]
     assert order == sorted(losses, key=lambda variant: np.mean(losses[variant]))
-
-
-@pytest.mark.slow
-def test_an_assessment_says_which_folds_are_not_in_it(place):
-    prepared = prepare_trainings(None, settings(place, "gap", validation__folds=3))
-    fold, classes = prepared.images.folded.fold, len(prepared.images.table.class_names)
-    answers, records = {}, []
-    for cell in prepared.cells:
-        # Of the first seed one fold was trained, of the second two.
-        is_lost = cell.fold == 1 or (cell.fold == 2 and cell.seed == prepared.cells[0].seed)
-        records.append(
-            {"training": cell.name, "variant": cell.variant, "fold": cell.fold, "seed": cell.seed,
-             "error": "diverged" if is_lost else None, "scores": {} if is_lost else {"loss": 1.0}}
-        )  # fmt: skip
-        if not is_lost:
-            numbers = np.flatnonzero(fold == cell.fold)
-            answers[cell.name] = numbers, np.full((len(numbers), classes), 1 / classes)
-    prepared.folder.mkdir()
-    ending = end_classes(prepared, answers, rank_networks(records, "loss"))
-    assert ending.words.startswith("No images of fold 1 are in this assessment")
-    assert ending.values["missing_folds"] == [1]
-    assert ending.values["images"] == np.isin(fold, [0, 2]).sum()
-
-
-@pytest.mark.slow
-def test_a_failed_first_seed_leaves_the_others_to_be_assessed(place):
-    prepared = prepare_trainings(None, settings(place, "failed", validation__folds=1))
-    prepared.folder.mkdir()
-    lost, kept = prepared.cells
-    labels = prepared.images.table.labels[:8]
-    answers = {kept.name: (np.arange(8), np.eye(len(prepared.images.table.class_names))[labels])}
-    records = [
-        {"training": cell.name, "variant": cell.variant, "fold": 0, "seed": cell.seed,
-         "error": error, "scores": {} if error else {"accuracy": 1.0}}
-        for cell, error in ((lost, "diverged"), (kept, None))
-    ]  # fmt: skip
-    ending = end_classes(prepared, answers, rank_networks(records, "accuracy"))
-    assert ending.values["accuracy"]["value"] == 1 and ending.values["images"] == 8
 
 
 @pytest.mark.slow
