@@ -5,8 +5,9 @@ import time
 from collections import deque
 from typing import Any
 
-#: Evaluations whose time says how long the next ones take.
-_RECENT = 101
+#: Evaluations whose time says how long the next ones take, and the latest of them. A machine that
+#: others begin to use is slow from then on, long before the median of a hundred says so.
+_RECENT, _LATEST = 101, 11
 
 
 class RunClock:
@@ -31,8 +32,14 @@ class RunClock:
 
     @property
     def seconds_per_evaluation(self) -> float | None:
-        """Median wall time of the latest evaluations in a worker; None before the first."""
-        return statistics.median(self._recent) if self._recent else None
+        """Median wall time of recent evaluations in a worker, or of the latest if that is longer.
+
+        None before the first.
+        """
+        if not self._recent:
+            return None
+        recent = list(self._recent)
+        return max(statistics.median(recent), statistics.median(recent[-_LATEST:]))
 
     def take(self, record: dict[str, Any], is_replayed: bool) -> None:
         """Take a journal line, written now or by an earlier process."""

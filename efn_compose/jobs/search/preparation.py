@@ -92,6 +92,7 @@ def prepare(
     for donor in donors:
         donor.refuse_parts("a search")
     check_settings(config)
+    _require_difference(config, donors)
     config, relatives_note = with_granularity(config, donors)
     if config.search.granularity == "filter" and config.donors.align == "never":
         _require_one_basis(donors)
@@ -108,6 +109,18 @@ def prepare(
     notes = (*notes, relatives_note, length_note)
     data = dataclasses.replace(data, notes=(*data.notes, *filter(None, notes)))
     return Prepared(config, donors, data, folder)
+
+
+def _require_difference(config: RunConfig, donors: Sequence[Donor]) -> None:
+    """Refuse to compose donors that are all the same network."""
+    can_differ = config.donors.siblings or config.kind.trains_on
+    if not can_differ and len({donor.fingerprint for donor in donors}) == 1:
+        names = ", ".join(donor.name for donor in donors)
+        raise ConfigError(
+            f"donors.files: {names} are the same network, so there is nothing to compose. Add another "
+            "donor of this network, --set donors.siblings=2, or let it train on with "
+            "--set search.kind=halving."
+        )
 
 
 def _as_begun(config: RunConfig, folder: Path) -> RunConfig:

@@ -54,6 +54,12 @@ def test_a_pickle_that_wants_to_run_code(experiment, tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
+def test_donors_that_are_all_the_same_network(experiment, tmp_path):
+    twice = f"donors.files={tmp_path / 'donor1.h5'},{tmp_path / 'donor1.h5'}"
+    done = _refused(experiment, "--set", twice, "donors.siblings=0")
+    _one_clear_error(done, tmp_path, "donor1, donor1_2 are the same network", "nothing to compose")
+
+
 def test_donors_of_different_networks(experiment, tmp_path):
     other = tmp_path / "other.h5"
     random_donor("lite-w0.25-d0.6", 3, name="other", classes=None).save(other)
