@@ -18,6 +18,7 @@ from efn_compose.settings.build import build
 from efn_compose.settings.renamed import translate
 from efn_compose.settings.values import NONE_WORD
 from efn_compose.store.run_folder import CONFIG_FILE, RunFolder, stored_identity
+from efn_compose.store.run_verb import refuse_other_verb
 
 Config = TypeVar("Config")
 
@@ -119,10 +120,11 @@ class StoredConfig(Generic[Config]):
             resume: Go on instead of beginning.
 
         Raises:
-            RunError: The folder holds a run or none, as is not wanted.
+            RunError: The folder holds a run or none, as is not wanted, or one of another verb.
             ResumeMismatchError: The stored run is another one.
         """
         text = dump_toml(config)
+        refuse_other_verb(folder, text)
         if not resume:
             return RunFolder.create(folder, text, identity)
         identity = self.resumed_identity(folder, text, identity)

@@ -14,9 +14,10 @@ from efn_compose.store.atomic import remove_partial_files, write_text
 from efn_compose.store.environment import describe_environment
 from efn_compose.store.journal import Journal, read_journal
 from efn_compose.store.lock import FolderLock
+from efn_compose.store.run_verb import CONFIG_FILE as CONFIG_FILE
+from efn_compose.store.run_verb import ENVIRONMENT_FILE as ENVIRONMENT_FILE
+from efn_compose.store.run_verb import resume_command
 
-CONFIG_FILE = "config.toml"
-ENVIRONMENT_FILE = "environment.json"
 JOURNAL_FILE = "evaluations.jsonl"
 LOCK_FILE = "lock"
 #: Who did which part of a run that was handed on.
@@ -284,12 +285,13 @@ def _check_identity(
     if not problems:
         return
     problems += _changed_lines(path / CONFIG_FILE, config_text, in_todays_words)
+    command = resume_command(path)
+    own = f", or take the run's own settings: {command}" if command else ""
     raise ResumeMismatchError(
         describe_problems(
             f"{path}: the run was made with something else; its results would not fit.",
             problems,
-            f"Restore these, or take the run's own settings: the same verb with {path / CONFIG_FILE} "
-            "--resume. To start anew: -o NEW (run.path) without --resume.",
+            f"Restore these{own}. To start anew: -o NEW (run.path) without --resume.",
         )
     )
 

@@ -100,7 +100,7 @@ def test_resume_lists_every_difference_and_changes_nothing(tmp_path):
     assert "rules: the run has none, now eeeeeeeeeeee…" in message
     assert "search.population: the run has 12, now 40" in message
     assert "data" not in message and "run.path:" not in message
-    assert f"the same verb with {path}/config.toml --resume" in message
+    assert f"efn-compose evolve {path}/config.toml -o {path} --resume. To start anew" in message
     after = snapshot(path)
     assert {name: content for name, (content, _) in after.items()} == {
         name: content for name, (content, _) in before.items()

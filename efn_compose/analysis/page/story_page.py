@@ -23,6 +23,7 @@ from efn_compose.store.run_folder import (
     RESULT_FILE,
     named_folder,
 )
+from efn_compose.store.run_verb import verb_of_folder
 
 #: What trainings have in place of a report.
 _LEADERBOARD = "leaderboard.md"
@@ -33,12 +34,8 @@ _OUT_OF_FOLD = (
 
 
 def is_story(run_path: str | os.PathLike[str]) -> bool:
-    """Return whether a folder holds a pipeline: every table of its configuration names a verb."""
-    try:
-        tables = tomllib.loads((Path(run_path) / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(tables) and all(isinstance(one, dict) and "verb" in one for one in tables.values())
+    """Return whether a folder holds a pipeline."""
+    return verb_of_folder(Path(run_path)) == "pipeline"
 
 
 def write_story_page(run_path: str | os.PathLike[str], output: str = "") -> Path:

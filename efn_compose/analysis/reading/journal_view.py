@@ -37,12 +37,13 @@ from efn_compose.store.run_folder import (
     RESULT_FILE,
     named_folder,
 )
+from efn_compose.store.run_verb import verb_of_folder
 
 DONORS_FILE = "donors.json"
 DATA_FILE = "data.json"
 
 _ALONE = "Its page is drawn where it is named alone, without --follow and --serve."
-#: By the section that a search's configuration never has: where the results of that verb's folder are.
+#: Where the results of another verb's folder are.
 _OTHER_VERBS = {
     "pretrain": _ALONE,
     "study": _ALONE,
@@ -237,15 +238,11 @@ def read_run(path: str | os.PathLike[str]) -> RunView:
 
 def _refuse_other_verbs(path: Path) -> None:
     """Raise `RunError` where the configuration is that of another verb; a damaged one says nothing."""
-    try:
-        sections = tomllib.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    for verb, words in _OTHER_VERBS.items():
-        if verb in sections:
-            raise RunError(
-                f"{path}: a run folder of `efn-compose {verb}`, not of a search. {words}"
-            )
+    verb = verb_of_folder(path)
+    if verb in _OTHER_VERBS:
+        raise RunError(
+            f"{path}: a run folder of `efn-compose {verb}`, not of a search. {_OTHER_VERBS[verb]}"
+        )
 
 
 def _read_flags(found: Mapping[str, Any]) -> tuple[str, ...]:

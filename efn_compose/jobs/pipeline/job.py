@@ -34,6 +34,7 @@ from efn_compose.jobs.pipeline.products import check_products, fingerprint
 from efn_compose.jobs.pipeline.story import Chapter, Reference, Story, read_story
 from efn_compose.store import RunFolder
 from efn_compose.store.run_folder import ENVIRONMENT_FILE, REPORT_FILE
+from efn_compose.store.run_verb import refuse_other_verb
 
 Say = Callable[[str], None]
 
@@ -151,7 +152,9 @@ def run_pipeline(
     """Run what `prepare_pipeline` prepared; arguments as those of `pipeline`."""
     alarm = Alarm(hours)
     opener = RunFolder.resume if resume else RunFolder.create
-    with opener(prepared.folder, prepared.story.to_toml(), prepared.identity) as folder:
+    text = prepared.story.to_toml()
+    refuse_other_verb(prepared.folder, text)
+    with opener(prepared.folder, text, prepared.identity) as folder:
         return _Pipeline(prepared, folder, alarm, quiet, say).run()
 
 
