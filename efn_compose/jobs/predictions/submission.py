@@ -73,8 +73,8 @@ class Template:
 def read_template(path: Path, images: Sequence[str], class_names: Sequence[str]) -> Template:
     """Read a template and match its ids with images and its columns with classes.
 
-    The first column holds ids: the path of an image, its file name, or its file name without the
-    suffix. A column with a class's name wants its probability. A single other column wants class
+    The first column holds ids: the path of an image, the end of its path, its file name, or its file
+    name without the suffix. A column with a class's name wants its probability. A single other column wants class
     names where the template shows some. Otherwise it wants the probability of the second of two
     classes, and class names of more than two if it is empty.
 
@@ -142,13 +142,14 @@ def match_images(ids: Sequence[str], images: Sequence[str]) -> tuple[list[int], 
     """Return the place of each id's image, -1 without one, and the problems as lines.
 
     Args:
-        ids: Paths, file names, or file names without suffix.
+        ids: Paths, ends of paths such as `b/c.png`, file names, or file names without suffix.
         images: Names of images.
     """
     known: dict[str, set[int]] = {}
     for place, image in enumerate(images):
-        file = PurePath(image)
-        for key in (image, file.name, file.stem):
+        parts = PurePath(image).parts
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        for key in (image, PurePath(image).stem, *ends):
             known.setdefault(key, set()).add(place)
     found = [known.get(name, set()) for name in ids]
     repeated = [name for name, count in Counter(ids).items() if count > 1]

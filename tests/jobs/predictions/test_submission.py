@@ -47,3 +47,15 @@ def test_a_class_without_a_column_is_named(tmp_path):
     ]
     assert filled(tmp_path, "id,things,apps,places\nx,0,0,0\ny,0,0,0\n")[0].notes == []
     assert filled(tmp_path, "id,places\nx,0\ny,0\n", CLASSES[:2])[0].notes == []
+
+
+def test_ids_may_be_the_end_of_a_path(tmp_path):
+    path = tmp_path / "template.csv"
+    images = ["data/test/a/1.png", "data/test/b/1.png", "data/test/b/2.png"]
+    path.write_text("id,apps\nb/1.png,0\na/1.png,0\n2,0\n")
+    assert read_template(path, images, CLASSES).places.tolist() == [1, 0, 2]
+    path.write_text("id,apps\n1.png,0\nest/b/2.png,0\n")
+    with pytest.raises(DataError) as error:
+        read_template(path, images, CLASSES)
+    assert "1 id fits several images, such as 1.png" in str(error.value)
+    assert "1 id has no image, such as est/b/2.png" in str(error.value)
