@@ -74,9 +74,9 @@ def read_template(path: Path, images: Sequence[str], class_names: Sequence[str])
     """Read a template and match its ids with images and its columns with classes.
 
     The first column holds ids: the path of an image, the end of its path, its file name, or its file
-    name without the suffix. A column with a class's name wants its probability. A single other column wants class
-    names where the template shows some. Otherwise it wants the probability of the second of two
-    classes, and class names of more than two if it is empty.
+    name without the suffix. A column with a class's name wants its probability. A single other column
+    wants class names where the template shows some. Otherwise it wants the probability of the second
+    of two classes, and class names of more than two if it is empty.
 
     Args:
         path: CSV, UTF-8, with a header.
