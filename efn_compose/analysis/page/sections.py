@@ -167,11 +167,13 @@ def problems_box(run: RunView) -> Html | None:
 def scoreboard_table(run: RunView, board: Scoreboard) -> Html:
     """Return winner, donors and average with means, errors and paired differences."""
     if not board.arms:
-        return element(
-            "p",
-            "The finals have not begun: contestants are run on fresh seeds after the search.",
-            class_="quiet",
-        )
+        words = "The finals have not begun: contestants are run on fresh seeds after the search."
+        if finals := run.by_phase.get("final"):
+            words = (
+                "The finals have begun: finalists are compared with each other on fresh seeds, "
+                f"{count(len(finals), 'evaluation')} so far. Donors are run after that."
+            )
+        return element("p", words, class_="quiet")
     numbers = {donor.name: donor.number for donor in run.donors}
     metrics = list(dict.fromkeys(metric for arm in board.arms for metric in arm.test_scores))
     rows, classes = [], []

@@ -307,6 +307,21 @@ def test_unfinished_run_says_what_is_to_come(copy):
     assert f"of at most {planned} planned" in Page(render_report(read_run(copy))).text
 
 
+def test_finals_that_go_on_are_counted_before_a_donor_runs(copy):
+    (copy / "result.json").unlink()
+    journal = copy / "evaluations.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    first = next(n for n, line in enumerate(lines) if json.loads(line)["phase"] == "final")
+    for finals, words in (
+        (0, "have not begun"),
+        (1, "1 evaluation so far"),
+        (7, "7 evaluations so far"),
+    ):
+        journal.write_text("".join(lines[: first + finals]))
+        page = Page(render_report(read_run(copy))).text.replace("\u00a0", " ")
+        assert words in page and ("The finals have not begun" in page) == (finals == 0)
+
+
 def test_reading_never_blocks_a_run_that_starts(finished):
     from efn_compose.store.lock import FolderLock
 
