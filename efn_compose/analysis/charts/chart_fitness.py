@@ -70,7 +70,7 @@ def fitness_figure(run: RunView, search: SearchView, noise: Noise | None) -> Htm
     if not scored:
         return element("p", "No evaluation has a score yet.", class_="quiet")
     losses = [e.loss for e in scored if e.loss is not None]
-    low, high = _range(losses, search.donor_means.values())
+    low, high = _range(losses, search.standing.donors.values())
     outside = [e for e in scored if e.loss is not None and e.loss > high]
     label = (
         f"Validation loss of {count(len(scored), 'evaluation')} in order, "
@@ -111,10 +111,10 @@ def _series(run: RunView) -> _Series:
     return series
 
 
-def _range(losses: Sequence[float], donor_means: Iterable[float]) -> tuple[float, float]:
+def _range(losses: Sequence[float], donors: Iterable[float]) -> tuple[float, float]:
     """Return the visible losses: all but the worst few, and every donor's line."""
     low = min(losses)
-    high = max([float(np.quantile(losses, _VISIBLE_QUANTILE)), *donor_means])
+    high = max([float(np.quantile(losses, _VISIBLE_QUANTILE)), *donors])
     pad = (high - low or abs(low) or 1.0) * 0.06
     return low - pad, high + pad
 
@@ -218,8 +218,8 @@ def _noise_band(noise: Noise | None, series: _Series, frame: Frame) -> list[obje
 
 
 def _donor_lines(search: SearchView, series: _Series, frame: Frame) -> list[object]:
-    """Return a line per donor at its mean loss, its letter at the right end."""
-    means = dict(search.donor_means)
+    """Return a line per donor at its believed or mean loss, its letter at the right end."""
+    means = dict(search.standing.donors)
     for donor, evaluations in series.donors.items():
         means.setdefault(donor, float(np.mean([e.loss for e in evaluations])))
     shown = [d for d in sorted(means) if frame.y_range[0] <= means[d] <= frame.y_range[1]]
@@ -238,7 +238,7 @@ def _incumbents(search: SearchView, frame: Frame) -> list[object]:
     points: list[tuple[float, float]] = []
     low, high = frame.y_range
     for found in search.incumbents:
-        x, y = frame.x(found.index + 0.5), frame.y(min(max(found.mean, low), high))
+        x, y = frame.x(found.index + 0.5), frame.y(min(max(found.loss, low), high))
         if points:
             points.append((x, points[-1][1]))
         points.append((x, y))
@@ -287,29 +287,33 @@ def _caption(
     scored: Sequence[EvaluationView],
     outside: Sequence[EvaluationView],
 ) -> list[object]:
-    words = [
-        "Each dot is one training run of a candidate, scored on the search-validation split. "
-        "A donor's line is its mean over the search, the luck of each generation's seed removed."
-    ]
-    best = search.best
-    if best is not None and search.donor_means:
-        donor, mean = min(search.donor_means.items(), key=lambda pair: (pair[1], pair[0]))
-        gain = mean - best.mean
-        if run.genomes.pure_donor(best.genome) is not None:
+    words = ["Each dot is one training run of a candidate, scored on the search-validation split."]
+    best, rival = search.standing.best, search.standing.best_donor
+    if not search.standing.donors:
+        words.append("A donor's line is its mean loss.")
+    else:
+        words.append(
+            "A donor's line is the loss that the search believes of it: its mean over its runs, the "
+            "luck of each generation's seed removed, moved towards the middle of all candidates, "
+            "and less so the more often it was run. The same is believed of every genome."
+        )
+    if best is not None and rival is not None and rival.donor is not None:
+        gain = rival.loss - best.loss
+        if best.donor is not None:
             words.append(
-                f"No composed genome is believed better than donor {letter(donor)} "
-                f"({loss_text(mean)})."
+                f"No composed genome is believed better than donor {letter(rival.donor)} "
+                f"({loss_text(rival.loss)})."
             )
         else:
             side = "below" if gain > 0 else "above"
             words.append(
-                f"The genome believed best has a mean loss of {loss_text(best.mean)} over "
+                f"The genome believed best has a believed loss of {loss_text(best.loss)} after "
                 f"{count(best.runs, 'run')}, {loss_text(abs(gain))} {side} the best donor, "
-                f"{letter(donor)} ({loss_text(mean)}). It was chosen for being low, so expect "
-                "less of it on fresh seeds."
+                f"{letter(rival.donor)} ({loss_text(rival.loss)}). It was chosen for being low, so "
+                "expect less of it on fresh seeds."
             )
-    means = [found.mean for found in search.incumbents]
-    if any(later > earlier for earlier, later in itertools.pairwise(means)):
+    believed = [found.loss for found in search.incumbents]
+    if any(later > earlier for earlier, later in itertools.pairwise(believed)):
         words.append(
             "Where the line of the believed best rises, further runs showed that an earlier score "
             "had been luck."

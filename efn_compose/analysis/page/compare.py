@@ -252,7 +252,7 @@ def _progress(seen: Sequence[_Seen]) -> Html:
     lines = {n: one.search.incumbents for n, one in enumerate(seen) if one.search.incumbents}
     if not lines:
         return element("p", "No run has finished a generation.", class_="quiet")
-    values = [found.mean for incumbents in lines.values() for found in incumbents]
+    values = [found.loss for incumbents in lines.values() for found in incumbents]
     last = max(incumbents[-1].index for incumbents in lines.values())
     pad = (max(values) - min(values) or 0.1) * 0.08
 
@@ -267,7 +267,7 @@ def _progress(seen: Sequence[_Seen]) -> Html:
         for number, incumbents in lines.items():
             points: list[tuple[float, float]] = []
             for found in incumbents:
-                x, y = frame.x(found.index), frame.y(found.mean)
+                x, y = frame.x(found.index), frame.y(found.loss)
                 points += [(x, points[-1][1])] if points else []
                 points.append((x, y))
             marks.append(polyline(points, f"best s{number % 8}"))
@@ -284,8 +284,9 @@ def _progress(seen: Sequence[_Seen]) -> Html:
         class_="legend",
     )
     caption = (
-        "The genome believed best after each generation, its mean loss over its runs, the luck of "
-        "each generation's seed removed. Runs with different seeds begin with different luck."
+        "The believed loss of the genome believed best after each generation: its mean over its runs, "
+        "the luck of each generation's seed removed, moved towards the middle of all candidates. Runs "
+        "with different seeds begin with different luck."
     )
     return figure(draw, caption, legend)
 

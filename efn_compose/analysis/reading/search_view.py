@@ -9,6 +9,8 @@ from efn_compose.analysis.reading.evaluation_view import EvaluationView
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.noise import noise_of
 from efn_compose.evolve.genetic.estimates import FitnessTable, paired_noise
+from efn_compose.evolve.genetic.standing import standing
+from efn_compose.evolve.journal.watcher import Standing
 
 #: Places at which the incumbent's estimate is computed; more would not be seen.
 _CHECKPOINTS = 80
@@ -22,14 +24,14 @@ class Incumbent:
         generation: Number of the generation.
         index: Number of its last evaluation.
         genome: The genome.
-        mean: Mean loss over its runs, generation effects removed.
+        loss: What was believed of it, as the run itself says while it goes on.
         runs: Number of runs.
     """
 
     generation: int
     index: int
     genome: tuple[int, ...]
-    mean: float
+    loss: float
     runs: int
 
 
@@ -67,7 +69,7 @@ class SearchView:
         failures: Evaluations without a score, over the whole run.
         noise_deviation: Standard deviation of one evaluation around its genome's mean, from
             the reruns, common luck of a generation removed; None without reruns.
-        donor_means: Mean loss of each donor over the search, generation effects removed.
+        standing: What the search believes of its best genome and of the donors.
     """
 
     generations: tuple[GenerationView, ...]
@@ -77,7 +79,7 @@ class SearchView:
     repeats: int
     failures: tuple[EvaluationView, ...]
     noise_deviation: float | None
-    donor_means: dict[int, float]
+    standing: Standing
 
     @property
     def best(self) -> Incumbent | None:
@@ -102,7 +104,11 @@ def search_view(run: RunView) -> SearchView:
             incumbents.append(_incumbent(table, number, grouped[number][-1].index))
     evaluated = [e for number in numbers for e in grouped[number]]
     distinct = {e.values for e in evaluated}
-    estimates = table.estimates()
+    pure = {
+        donor: genome
+        for genome in table.estimates()
+        if genome and (donor := run.genomes.pure_donor(genome)) is not None
+    }
     return SearchView(
         generations=tuple(_generation(n, grouped[n], run) for n in numbers),
         incumbents=tuple(found for found in incumbents if found is not None),
@@ -111,11 +117,7 @@ def search_view(run: RunView) -> SearchView:
         repeats=_repeats(run),
         failures=tuple(e for e in run.evaluations if e.error is not None),
         noise_deviation=_rerun_deviation(evaluated, table.generation_effects, numbers),
-        donor_means={
-            donor: estimate.mean
-            for genome, estimate in estimates.items()
-            if genome and (donor := run.genomes.pure_donor(genome)) is not None
-        },
+        standing=standing(table, pure),
     )
 
 
@@ -146,7 +148,7 @@ def _incumbent(table: FitnessTable, generation: int, index: int) -> Incumbent | 
     if not found:
         return None
     genome = min(found, key=lambda genome: (found[genome].shrunk, genome))
-    return Incumbent(generation, index, genome, found[genome].mean, found[genome].runs)
+    return Incumbent(generation, index, genome, found[genome].shrunk, found[genome].runs)
 
 
 def _generation(number: int, evaluations: list[EvaluationView], run: RunView) -> GenerationView:

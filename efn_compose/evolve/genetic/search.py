@@ -9,7 +9,8 @@ from efn_compose.compose import Genome, GenomeSpace
 from efn_compose.evolve.genetic.breeding import Breeder, Known, draw
 from efn_compose.evolve.genetic.estimates import FitnessTable
 from efn_compose.evolve.genetic.finalists import finalists
-from efn_compose.evolve.journal.watcher import Place, Standing
+from efn_compose.evolve.genetic.standing import best_donor, standing
+from efn_compose.evolve.journal.watcher import Standing
 
 
 class Breeds(Protocol):
@@ -63,6 +64,7 @@ class GeneticSearch:
         self.generation = 0
         self._generator = random.Random(seed)
         self.pure = [space.pure(donor) for donor in range(space.donor_count)]
+        self._donors = dict(enumerate(self.pure))
         self._rejected: set[Genome] = set()
 
     def ask(self) -> list[Genome]:
@@ -107,9 +109,7 @@ class GeneticSearch:
 
     def best_donor(self) -> Genome:
         """Return the pure donor believed best."""
-        found = self.table.estimates(self.pure)
-        alive = [genome for genome in self.pure if genome in found] or self.pure[:1]
-        return min(alive, key=lambda genome: (found[genome].mean if genome in found else 0, genome))
+        return self.pure[best_donor(self.table, self._donors) or 0]
 
     def finalists(self, count: int) -> list[Genome]:
         """Return what to put up in the finals, best guess first, without pure donors."""
@@ -117,22 +117,7 @@ class GeneticSearch:
 
     def standing(self) -> Standing:
         """Return how the search stands."""
-        best = self.best()
-        # A pure donor in the lead is compared with itself, whatever its rank by the plain mean.
-        donor = best if best in self.pure else self.best_donor()
-        found = self.table.estimates([*self.pure, *([] if best is None else [best])])
-
-        def place(genome: Genome | None) -> Place | None:
-            if genome is None or genome not in found:
-                return None
-            belief = found[genome]
-            return Place(self._donor(genome), belief.shrunk, belief.runs)
-
-        donors = {n: found[pure].shrunk for n, pure in enumerate(self.pure) if pure in found}
-        return Standing(place(best), place(donor), donors, self.table.mean(), len(self.table))
-
-    def _donor(self, genome: Genome) -> int | None:
-        return self.pure.index(genome) if genome in self.pure else None
+        return standing(self.table, self._donors)
 
     def _first(self) -> list[Genome]:
         """Return all pure donors, then genomes with few switches of donor along depth."""

@@ -31,8 +31,8 @@ def test_pure_donors_are_known_and_shares_are_of_donors(tmp_path, granularity):
     run = read_run(path)
     assert not run.problems
     search = search_view(run)
-    assert set(search.donor_means) == {0, 1, 2}
-    for number, mean in search.donor_means.items():
+    assert set(search.standing.donors) == {0, 1, 2}
+    for number, mean in search.standing.donors.items():
         assert mean == pytest.approx(0.42 + 0.035 * number, abs=0.03)
     assert all(sum(g.shares) == pytest.approx(1) for g in search.generations)
     page, card = render_report(run), render_card(run)

@@ -65,7 +65,7 @@ def test_the_page_shows_rungs_and_keeps_their_losses_out_of_the_search(run):
     labels = [f["aria-label"] for f in page.find("svg") if "aria-label" in f]
     (label,) = {one for one in labels if one.startswith("Validation loss of")}
     assert int(re.search(r"of ([\d,]+) evaluations", label)[1]) == len(scored)
-    assert search_view(run).best.mean < 1
+    assert search_view(run).best.loss < 1
 
 
 def test_without_rungs_there_is_no_section(tmp_path):
