@@ -21,6 +21,7 @@ from efn_compose.errors import (
 from efn_compose.jobs.predictions.networks import Network, find_networks
 from efn_compose.jobs.trainings.options import TrainConfig
 from efn_compose.store.run_folder import CONFIG_FILE, named_folder
+from efn_compose.store.weights.weight_file import is_weight_file
 
 _LISTED = 5
 #: How far an image's probabilities may sum from 1: half precision.
@@ -94,6 +95,7 @@ def read_members(runs: Sequence[str]) -> Members:
     members: list[Member] = []
     for folder in folders:
         try:
+            _require_folder(folder)
             own = read_rows(folder / "folds.csv")
             if rows is None:
                 rows = own
@@ -106,6 +108,17 @@ def read_members(runs: Sequence[str]) -> Members:
     if problems or rows is None:
         raise DataError(describe_problems("These trainings make no ensemble.", problems))
     return Members(rows, _distinct(members, len(folders) > 1))
+
+
+def _require_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    received = "nothing is there"
+    if folder.exists():
+        received = f"received a {'weight ' if is_weight_file(folder) else ''}file"
+    raise ConfigError(
+        f"expected a run folder of `efn-compose train`; {received} (seen from {Path.cwd()})."
+    )
 
 
 def _of_run(folder: Path, rows: RowTable) -> list[Member]:

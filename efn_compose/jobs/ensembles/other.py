@@ -11,7 +11,8 @@ from efn_compose.assess.ensembles import Judged
 from efn_compose.assess.prediction_store import Column, PredictionStore, RowTable, StoreWriter
 from efn_compose.assess.prediction_store.rows import refuse_other_rows
 from efn_compose.errors import DataError
-from efn_compose.store.run_folder import named_folder
+from efn_compose.store.run_folder import RESULT_FILE, named_folder
+from efn_compose.store.run_verb import verb_of_folder
 
 #: A prediction store with a column per method.
 HONEST_FOLDER = "honest"
@@ -50,10 +51,24 @@ def read_method(folder: Path) -> str:
     Raises:
         DataError: It is none, or not finished.
     """
-    try:
-        return str(json.loads((folder / "result.json").read_text("utf-8"))["written"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder}: no finished ensemble ({error}).") from None
+    verb = verb_of_folder(folder)
+    if not folder.exists():
+        reason = f"nothing is there (seen from {Path.cwd()})"
+    elif not folder.is_dir():
+        reason = "it is a file"
+    elif verb != "ensemble":
+        reason = f"it holds a run of `efn-compose {verb}`" if verb else "it holds no run"
+    elif not (folder / RESULT_FILE).is_file():
+        reason = "it has not ended; go on with it: --resume"
+    else:
+        try:
+            return str(json.loads((folder / RESULT_FILE).read_text("utf-8"))["written"])
+        except (OSError, ValueError, KeyError, TypeError):
+            reason = f"its {RESULT_FILE} is damaged"
+    raise DataError(
+        f"{folder}: no finished ensemble: {reason}. --against (ensemble.against) expects the run folder "
+        "of an `efn-compose ensemble` that has ended."
+    )
 
 
 def read_other(folder: Path, rows: RowTable) -> OtherEnsemble:
