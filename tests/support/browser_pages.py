@@ -76,6 +76,7 @@ def page_of(running: Any, url: str, width: int, scheme: str) -> Iterator[tuple[A
         viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True
     )
     page = context.new_page()
+    page.set_default_timeout(120_000)  # a busy machine needs more than half a minute
     said: list[str] = []
     page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
@@ -88,7 +89,7 @@ def page_of(running: Any, url: str, width: int, scheme: str) -> Iterator[tuple[A
             else said.append(f"asked for {request.url}")
         ),
     )
-    page.goto(url, timeout=120_000)  # a busy machine needs more than half a minute
+    page.goto(url)
     try:
         yield page, said
     finally:
