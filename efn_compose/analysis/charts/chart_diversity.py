@@ -2,7 +2,7 @@
 
 import itertools
 
-from efn_compose.analysis.charts.chart_fitness import chip
+from efn_compose.analysis.charts.chart_fitness import donor_legend
 from efn_compose.analysis.html.markup import Html, element
 from efn_compose.analysis.html.palette import donor_class, letter
 from efn_compose.analysis.html.report_svg import (
@@ -56,15 +56,7 @@ def diversity_figure(run: RunView, search: SearchView) -> Html | None:
     words += f" (it began with {percent(first.shares[leader])})."
     if step > 1:
         words += f" Every {step}th generation is drawn."
-    legend = element(
-        "ul",
-        [
-            element("li", chip(donor.number), " ", element("bdi", donor.name))
-            for donor in run.donors
-        ],
-        class_="legend",
-    )
-    return figure(draw, words, legend)
+    return figure(draw, words, donor_legend(run, (donor.number for donor in run.donors)))
 
 
 def _draw(run: RunView, generations: list[GenerationView], width: float) -> Html:

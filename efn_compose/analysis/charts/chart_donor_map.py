@@ -1,11 +1,10 @@
 """The network stage by stage, each block coloured by the donor its filters come from."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from efn_compose.analysis.charts.chart_fitness import chip
+from efn_compose.analysis.charts.chart_fitness import chip, donor_legend
 from efn_compose.analysis.html.markup import Html, element, short
 from efn_compose.analysis.html.palette import donor_class, letter
 from efn_compose.analysis.reading.composition.donor_map import DonorMapView, SegmentView
@@ -56,7 +55,7 @@ def donor_map_figure(run: RunView, view: DonorMapView) -> Html:
         element("h3", view.title),
         _share_bar(run, view.donor_shares),
         element("div", rows, class_="net"),
-        _legend(run, list(view.donor_shares)),
+        donor_legend(run, sorted(view.donor_shares)),
         element("figcaption", _caption(run, view)),
         _table(run, view),
     )
@@ -175,14 +174,6 @@ def _share_label(donor: int, share: float) -> str:
     return letter(donor) if share > 0.05 else ""
 
 
-def _legend(run: RunView, donors: Sequence[int]) -> Html:
-    items = [
-        element("li", chip(donor), " ", element("bdi", run.donor_name(donor)))
-        for donor in sorted(donors)
-    ]
-    return element("ul", items, class_="legend")
-
-
 def _caption(run: RunView, view: DonorMapView) -> str:
     shares = view.donor_shares
     donor, share = next(iter(shares.items()))
@@ -239,7 +230,7 @@ def _average(run: RunView, view: DonorMapView) -> Html:
         "figure",
         element("h3", view.title),
         _share_bar(run, shares),
-        _legend(run, list(shares)),
+        donor_legend(run, sorted(shares)),
         element(
             "figcaption",
             f"Every weight is the mean of {count(len(shares), 'donor')}; there is no map to draw. "

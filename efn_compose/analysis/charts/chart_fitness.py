@@ -280,6 +280,14 @@ def chip(donor: int) -> Html:
     return element("span", letter(donor), class_=f"chip {donor_class(donor)}")
 
 
+def donor_legend(run: RunView, donors: Iterable[int]) -> Html:
+    """Return the letters and names of donors, in the order given."""
+    items = [
+        element("li", chip(donor), " ", element("bdi", run.donor_name(donor))) for donor in donors
+    ]
+    return element("ul", items, class_="legend")
+
+
 def _caption(
     run: RunView,
     search: SearchView,

@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-from efn_compose.analysis.charts.chart_fitness import chip
-from efn_compose.analysis.html.markup import Html, element
+from efn_compose.analysis.charts.chart_fitness import donor_legend
+from efn_compose.analysis.html.markup import Html
 from efn_compose.analysis.html.palette import letter
 from efn_compose.analysis.html.report_svg import (
     Frame,
@@ -154,12 +154,4 @@ def _levels_figure(run: RunView, view: SharesView) -> Html | None:
         "The mean share of each relative over the genomes of a generation. Where lines move apart, the "
         "search prefers some relatives to others."
     )
-    legend = element(
-        "ul",
-        [
-            element("li", chip(donor), " ", element("bdi", run.donor_name(donor)))
-            for donor in donors
-        ],
-        class_="legend",
-    )
-    return figure(draw, caption, legend)
+    return figure(draw, caption, donor_legend(run, donors))

@@ -173,14 +173,16 @@ def rectangle(
 
 def polyline(points: Iterable[tuple[float, float]], class_: str) -> Html:
     """Return a line through points."""
-    path = " ".join(f"{short(x)},{short(y)}" for x, y in points)
-    return element("polyline", points=path, class_=class_)
+    return element("polyline", points=_corners(points), class_=class_)
 
 
 def polygon(points: Iterable[tuple[float, float]], class_: str) -> Html:
     """Return an area within points."""
-    path = " ".join(f"{short(x)},{short(y)}" for x, y in points)
-    return element("polygon", points=path, class_=class_)
+    return element("polygon", points=_corners(points), class_=class_)
+
+
+def _corners(points: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{short(x)},{short(y)}" for x, y in points)
 
 
 def dots(points: Iterable[tuple[float, float]], class_: str) -> Html:
