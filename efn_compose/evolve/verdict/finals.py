@@ -99,17 +99,16 @@ class Finals:
             rivals[AVERAGE] = runners[place] = mean
         drawn = {f"{CONTROL}{n + 1}": recipe for n, recipe in enumerate(control)}
         self.watcher.on_phase("final", (len(runners) + len(rivals) + len(drawn)) * self.seeds)
+        candidates = runners | drawn
         raced = {arm.name: arm for arm in self._race(runners)}
         known = self._run(Purpose("final"), rivals, "validation", "test")
-        entered = {AVERAGE: raced.pop(place)} if with_average and place in raced else {}
-        found = choose_challenger(list(raced.values()))
-        best_drawn = choose_challenger(self._race(drawn)) if drawn else None
-        self.watcher.on_phase("test", self.seeds if found else 0)
+        entered = {AVERAGE: raced.pop(place, None), COMPOSED: choose_challenger([*raced.values()])}
+        entered[CONTROL] = choose_challenger(self._race(drawn)) if drawn else None
+        self.watcher.on_phase("test", self.seeds if entered[COMPOSED] else 0)
         judged: dict[str, Arm | None] = {AVERAGE: known.pop(AVERAGE, None)}
-        for title, chosen, recipes in ((COMPOSED, found, runners), (CONTROL, best_drawn, drawn)):
-            if chosen is not None:
-                entered[title] = chosen
-                rivals[title] = recipes[chosen.name]
+        for title in (COMPOSED, CONTROL):
+            if (chosen := entered[title]) is not None:
+                rivals[title] = candidates[chosen.name]
                 picked = {title: rivals[title]}
                 judged |= self._run(Purpose("test"), picked, "validation", "test")
         donors = {name: arm for name, arm in known.items() if arm is not None}
@@ -119,7 +118,7 @@ class Finals:
                 "The journal says why each failed."
             )
         made = {name: arm for name, arm in judged.items() if arm is not None}
-        able = [replace(arm, name=name) for name, arm in entered.items() if name in made]
+        able = [replace(arm, name=name) for name, arm in entered.items() if arm and name in made]
         challenger = choose_challenger(able)
         verdict = give_verdict(
             challenger and made[challenger.name], list(donors.values()), list(made.values())
