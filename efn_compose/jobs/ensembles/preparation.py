@@ -144,7 +144,7 @@ def prepare_ensemble(
         template = read_template(Path(options.template), names, members.rows.class_names)
         notes += template.notes
     folder = config.run.folder(config_path, "ensemble")
-    models, further = _second_level(config, members, table, notes)
+    models, further = _second_level(config, members, names, notes)
     other = read_other(Path(options.against), members.rows) if options.against else None
     bodies = load_bodies(config.stack.features, options.runs)
     labelled = labelled_images(members.rows, options.runs) if bodies else None
@@ -169,15 +169,14 @@ def prepare_ensemble(
 
 
 def _second_level(
-    config: EnsembleConfig, members: Members, table: ImageTable, notes: list[str]
+    config: EnsembleConfig, members: Members, names: Sequence[str], notes: list[str]
 ) -> tuple[tuple[StackModel, ...], FurtherColumns | None]:
     if not config.stack.is_asked:
         return (), None
     further = None
     if config.stack.table:
-        images = [table.image_name(number) for number in range(len(table))]
         path = Path(config.stack.table)
-        further = read_further(path, members.rows.image, images, members.rows.label)
+        further = read_further(path, members.rows.image, names, members.rows.label)
         notes += further.notes
     has_categories = further is not None and bool(further.categories)
     models, words = load_portfolio(config.stack.portfolio, has_categories)
