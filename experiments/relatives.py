@@ -17,132 +17,40 @@ import argparse
 import itertools
 import json
 import os
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from relatives_data import (
-    CLIP_ART,
-    PICTURES_OF,
-    TILED,
-    ancestor,
-    answers_after,
-    data_of,
-    relatives,
-    traced,
-)
-from relatives_tables import is_search, summary
-from relatives_unlabelled import unlabelled_relatives
-from searching import Answers, InProcess, Searched, search
+from measured import measured
+from relatives_bench import CHOICE_SEEDS, FITNESS, LABELS, RELATIVES, Bench, bench_of
+from relatives_data import CLIP_ART, TILED, ancestor, relatives, traced
+from relatives_tables import MORE, is_search, summary, with_more_seeds
+from searching import InProcess, Searched, search
 
-from efn_compose.assess.metrics import best_temperature, scores
 from efn_compose.compose import Recipe, genome_space
 from efn_compose.compose.averaging import Tensors
 from efn_compose.compose.space import Granularity
-from efn_compose.data import DataSet
-from efn_compose.donors import Donor
 from efn_compose.donors.options import DonorOptions
 from efn_compose.evolve.kinds.cma import Cma
 from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.kind import SearchKind
 from efn_compose.evolve.kinds.random import Random
-from efn_compose.evolve.options import FinalsOptions, FitnessOptions
-from efn_compose.evolve.workers.evaluator import Evaluator
+from efn_compose.evolve.options import FinalsOptions
 from efn_compose.evolve.workers.seat import Seat
 from efn_compose.evolve.workers.tasks import EvaluationTask
 from efn_compose.soups import greedy_soup, uniform_soup
 from efn_compose.soups.learned import SoupLearner
-from efn_compose.statistics.absorb import absorb_statistics
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "results" / "relatives.jsonl"
 TARGETS = ("garments", "digits", CLIP_ART, TILED, "textures")
-#: Of which relatives the donors are: fine-tunings on other data sets, objectives without labels, or both.
-RELATIVES = ("all", "data sets", "objectives")
-#: An evaluation: short, at a rate that moves the weights as far as a fine-tuning would.
-FITNESS = FitnessOptions(epochs=2.0, learning_rate=3e-3, schedule="cosine")
-#: Labelled images for which epochs are stated here. Fewer images have more epochs, for equal updates.
-LABELS = 320
 #: Evaluations of a search: of its first generation, and of each further one.
 POPULATION, GENERATIONS = 12, 7
 FINALS = FinalsOptions(noise_repeats=3, finalists=3, final_seeds=3)
-#: Seeds that a choice among given networks is made on.
-CHOICE_SEEDS = 3
-#: Epochs of `LABELS` images, highest rate and seeds of the endpoints.
-ENDPOINTS = {"as judged": (2.0, 3e-3, 4), "fine-tuned": (8.0, 1e-3, 4)}
-
-
-@dataclass
-class Bench:
-    """One target and one seed: its images, absorbed donors and traced network.
-
-    Args:
-        data: The target's images.
-        given: The ancestor and its relatives, as they are.
-        evaluator: Trains and scores.
-        seed: Of the pipeline.
-        stretch: Epochs in place of one of `LABELS` images.
-        answers: Of earlier searches with the same data and donors.
-    """
-
-    data: DataSet
-    given: Sequence[Donor]
-    evaluator: Evaluator
-    seed: int
-    stretch: int = 1
-    answers: Answers | None = None
-    _known: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
-
-    @property
-    def fitness(self) -> FitnessOptions:
-        """What an evaluation does."""
-        return replace(FITNESS, epochs=FITNESS.passes * self.stretch)
-
-    @cached_property
-    def donors(self) -> list[Donor]:
-        """The donors, absorbed on the training images as a search absorbs them."""
-        return [absorb_statistics(d, self.data.train_images, "body") for d in self.given]
-
-    def evaluate(
-        self,
-        tensors: Tensors,
-        seed: int,
-        part: str,
-        epochs: float = FITNESS.passes,
-        rate: float = FITNESS.learning_rate,
-    ) -> Mapping[str, float]:
-        """Return the scores on a part after some epochs of `LABELS` images at a highest rate."""
-        factor, epochs = rate / FITNESS.learning_rate, epochs * self.stretch
-        logits, labels = answers_after(self.evaluator, tensors, seed, epochs, factor, part)
-        heat = best_temperature(logits, labels)
-        return scores(logits, labels, "accuracy", temperature=heat)
-
-    def validation_loss(self, tensors: Tensors) -> float:
-        """Return the validation loss after an evaluation, the mean over seeds."""
-        seeds = range(1000 * self.seed + 7, 1000 * self.seed + 7 + CHOICE_SEEDS)
-        return statistics.fmean(self.evaluate(tensors, n, "validation")["loss"] for n in seeds)
-
-    def endpoints_of(self, name: str) -> dict[str, dict[str, list[float]]]:
-        """Return the endpoints of a donor, measured once."""
-        if name not in self._known:
-            (donor,) = (donor for donor in self.donors if donor.name == name)
-            self._known[name] = self.endpoints(donor.tensors)
-        return self._known[name]
-
-    def endpoints(self, tensors: Tensors) -> dict[str, dict[str, list[float]]]:
-        """Return test loss and accuracy by endpoint, one per seed."""
-        found: dict[str, dict[str, list[float]]] = {}
-        for name, (epochs, rate, count) in ENDPOINTS.items():
-            seeds = range(500_000 + 100 * self.seed, 500_000 + 100 * self.seed + count)
-            reached = [self.evaluate(tensors, seed, "test", epochs, rate) for seed in seeds]
-            found[name] = {key: [round(s[key], 5) for s in reached] for key in ("loss", "accuracy")}
-        return found
 
 
 @dataclass(frozen=True)
@@ -322,22 +230,8 @@ ARMS: Mapping[str, Callable[[Bench], Made]] = {
 
 
 def finished() -> list[dict]:
-    """Return the lines of the journal."""
-    return (
-        [json.loads(line) for line in JOURNAL.read_text().splitlines()] if JOURNAL.exists() else []
-    )
-
-
-def donors_of(
-    target: str, kind: str, made: Mapping[str, Donor], base: Donor, folder: Path
-) -> list[Donor]:
-    """Return the ancestor and its relatives but the target's own; see `RELATIVES` for the kinds."""
-    given, own = [base], PICTURES_OF.get(target, target)
-    if kind != "objectives":
-        given += [donor for name, donor in made.items() if name != own]
-    if kind != "data sets":
-        given += unlabelled_relatives(own, folder).values()
-    return given
+    """Return the lines of the journal, with the further seeds of their endpoints."""
+    return with_more_seeds(measured(JOURNAL), measured(MORE))
 
 
 def run(options: argparse.Namespace) -> None:
@@ -352,12 +246,9 @@ def run(options: argparse.Namespace) -> None:
         arms = [arm for arm in options.arms if (*key, arm) not in known]
         if not arms:
             continue
-        data = data_of(target, labels, seed + 1)
-        given = donors_of(target, options.relatives, made, base, options.folder)
-        stretch = round(max(1, LABELS / labels))
-        name = "_".join(map(str, key))
-        answers = Answers(options.folder / "answers" / f"{name}.pickle")
-        bench = Bench(data, given, workers.worker(data), seed, stretch, answers)
+        bench = bench_of(
+            target, labels, seed, options.relatives, made, base, workers, options.folder
+        )
         for arm in arms:
             begun = time.process_time()
             found = ARMS[arm](bench)

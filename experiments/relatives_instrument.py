@@ -22,7 +22,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from measured import measured
-from relatives import LABELS, TARGETS, Bench, donors_of
+from relatives import TARGETS
+from relatives_bench import LABELS, Bench, donors_of
 from relatives_data import ancestor, answers_after, data_of, relatives, traced
 
 from efn_compose.assess.metrics import best_temperature, scores

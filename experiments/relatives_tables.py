@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+#: Further seeds of the fine-tuned endpoint, of experiments/relatives_endpoints.py.
+MORE = Path(__file__).parent / "results" / "relatives_endpoints.jsonl"
 MARK = "<!-- tables -->\n"
 #: Pairs of a search and what it must beat.
 AGAINST = ("best relative", "ancestor", "uniform soup")
@@ -16,8 +18,8 @@ WRITTEN = "fine-tuned, as written"
 def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
     """Write the tables under the mark of a page, and print them."""
     lines: list[str] = []
-    for key in sorted({_setting(row) for row in rows}):
-        own = [row for row in rows if _setting(row) == key]
+    for key in sorted({setting_of(row) for row in rows}):
+        own = [row for row in rows if setting_of(row) == key]
         lines += _scores(key, own, [arm for arm in arms if any(r["arm"] == arm for r in own)])
     lines += _differences(rows, arms)
     lines += _by_target(rows, arms)
@@ -27,13 +29,24 @@ def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
     print(tables)
 
 
+def with_more_seeds(rows: Sequence[dict], more: Sequence[Mapping]) -> list[dict]:
+    """Return rows whose fine-tuned endpoint has the seeds that were measured later, too."""
+    added = {(*setting_of(row), row["seed"], row["arm"]): row["fine-tuned"] for row in more}
+    found = []
+    for row in rows:
+        extra = added.get((*setting_of(row), row["seed"], row["arm"]), {"loss": [], "accuracy": []})
+        longer = {key: values + extra[key] for key, values in row["fine-tuned"].items()}
+        found.append({**row, "fine-tuned": longer})
+    return found
+
+
 def is_search(arm: str) -> bool:
     """Return whether an arm is a search, with a verdict and a control."""
     return "search" in arm or "CMA" in arm
 
 
-def _setting(row: Mapping) -> tuple[str, int, str]:
-    """Return target, labels and kind of relatives."""
+def setting_of(row: Mapping) -> tuple[str, int, str]:
+    """Return target, labels and kind of relatives of a row."""
     return row["target"], row["labels"], row["relatives"]
 
 
@@ -76,12 +89,7 @@ def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
             for name in NAMES:
                 for metric, factor in (("accuracy", 100), ("loss", 1)):
                     found = [
-                        factor
-                        * (
-                            _value(rows, arm, key, name, metric)
-                            - _value(rows, other, key, name, metric)
-                        )
-                        for key in keys
+                        factor * _difference(rows, arm, other, key, name, metric) for key in keys
                     ]
                     cells.append(_with_error(found, 1 if factor == 100 else 3))
             lines.append(f"| {arm} | {other} | {len(keys)} | {' | '.join(cells)} |")
@@ -90,7 +98,7 @@ def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
 
 def _by_target(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
     """Return paired differences of losses, a column per target."""
-    settings = sorted({_setting(row) for row in rows})
+    settings = sorted({setting_of(row) for row in rows})
     lines = []
     for name in (*NAMES, WRITTEN):
         heads = [f"{target}, {labels} labels" for target, labels, _ in settings]
@@ -131,10 +139,7 @@ def _found(
 ) -> list[float]:
     """Return the paired differences of one setting, a seed each."""
     keys = sorted(key for key in _keys(rows, arm) & _keys(rows, other) if key[:3] == setting)
-    return [
-        _value(rows, arm, key, name, "loss") - _value(rows, other, key, name, "loss")
-        for key in keys
-    ]
+    return [_difference(rows, arm, other, key, name, "loss") for key in keys]
 
 
 def _with_error(values: Sequence[float], digits: int) -> str:
@@ -149,11 +154,21 @@ def _mean(rows: Sequence[Mapping], name: str, metric: str) -> float:
 
 
 def _keys(rows: Sequence[Mapping], arm: str) -> set[tuple]:
-    return {(*_setting(r), r["seed"]) for r in rows if r["arm"] == arm}
+    return {(*setting_of(r), r["seed"]) for r in rows if r["arm"] == arm}
 
 
-def _value(rows: Sequence[Mapping], arm: str, key: tuple, name: str, metric: str) -> float:
-    (row,) = [r for r in rows if r["arm"] == arm and (*_setting(r), r["seed"]) == key]
+def _difference(
+    rows: Sequence[Mapping], arm: str, other: str, key: tuple, name: str, metric: str
+) -> float:
+    """Return the mean difference over the seeds of an endpoint that both arms have."""
+    both = (_values(rows, one, key, name, metric) for one in (arm, other))
+    return statistics.fmean(first - second for first, second in zip(*both, strict=False))
+
+
+def _values(
+    rows: Sequence[Mapping], arm: str, key: tuple, name: str, metric: str
+) -> Sequence[float]:
+    (row,) = [r for r in rows if r["arm"] == arm and (*setting_of(r), r["seed"]) == key]
     if name == WRITTEN:
         row, name = row.get("written", row), "fine-tuned"
-    return statistics.fmean(row[name][metric])
+    return row[name][metric]
