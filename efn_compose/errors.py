@@ -20,6 +20,10 @@ class DataError(EfnComposeError):
     """A data set is missing, unreadable, or cannot be split as asked."""
 
 
+class SplitError(DataError):
+    """A table cannot be split as asked; the message names the settings of `DataOptions`."""
+
+
 class CacheWarning(UserWarning):
     """A file of the cache of decoded images was given up, and is made again."""
 

@@ -100,7 +100,9 @@ def run(options: argparse.Namespace, output: Output) -> None:
         if "budget.hours" in map(override_name, overrides):
             raise ConfigError("--until and --hours exclude each other.")
         overrides.append(f"budget.hours={hours_until(options.until)}")
-    prepared = prepare_ensemble(options.config, overrides)
+    prepared = prepare_ensemble(
+        options.config, overrides, resume=None if options.dry_run else options.resume
+    )
     if options.dry_run:
         _describe(prepared, output)
         return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from efn_compose.cli.shared.arguments import SOURCES, add_dry_run, add_output
 from efn_compose.cli.shared.images import add_table_arguments
 from efn_compose.cli.shared.output import Output
-from efn_compose.errors import ConfigError
+from efn_compose.errors import ConfigError, SplitError
 
 if TYPE_CHECKING:
     from efn_compose.data import DataOptions
@@ -83,14 +83,23 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.jobs.soup.preparation import prepare_soup
 
     _check_output(options)
-    ingredients = prepare_soup(
-        options.files,
-        method=options.method,
-        data=_data(options),
-        ancestor=options.ancestor,
-        seed=options.seed,
-        show_progress=not output.is_quiet,
-    )
+    data = _data(options)
+    try:
+        ingredients = prepare_soup(
+            options.files,
+            method=options.method,
+            data=data,
+            ancestor=options.ancestor,
+            seed=options.seed,
+            show_progress=not output.is_quiet,
+        )
+    except SplitError as error:
+        # The settings that it names are not this verb's.
+        asked = f" Received: {options.image_count}." if options.image_count else ""
+        raise SplitError(
+            f"{error}\nHere --image-count N stands for all three: 60 %, 20 % and 20 % of N images; "
+            f"without it all images are drawn.{asked}"
+        ) from None
     for words in ingredients.notes:
         output.note(words)
     if options.dry_run:

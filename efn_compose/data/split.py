@@ -9,7 +9,7 @@ import numpy as np
 from efn_compose.data.folding.grouped import assign_groups
 from efn_compose.data.options import DataOptions
 from efn_compose.data.table import ImageTable
-from efn_compose.errors import DataError, describe_problems, first_of
+from efn_compose.errors import DataError, SplitError, describe_problems, first_of
 
 PARTS = ("train", "validation", "test")
 #: Share of the table for each part whose count is left at 0.
@@ -77,7 +77,7 @@ def split(table: ImageTable, options: DataOptions, seed: int) -> Split:
         seed: The same seed and table give the same split.
 
     Raises:
-        DataError: Too few images, classes or patients for that; all problems are listed.
+        SplitError: Too few images, classes or patients for that; all problems are listed.
 
     Example:
         >>> from efn_compose.data import DataOptions, load_table
@@ -139,7 +139,7 @@ def _check(table: ImageTable, wanted: Sequence[int], counts: Sequence[int]) -> N
             )
     problems += first_of(_rare_classes(table), _LISTED)
     if problems:
-        raise DataError(describe_problems(f"{table.name}: cannot be split as asked.", problems))
+        raise SplitError(describe_problems(f"{table.name}: cannot be split as asked.", problems))
 
 
 def _rare_classes(table: ImageTable) -> list[str]:
@@ -217,7 +217,7 @@ def _split_groups(
         if not problems:
             parts += _draw_parts(table.labels, pool, [asked_for or len(pool)], rng)
     if problems:
-        raise DataError(
+        raise SplitError(
             describe_problems(
                 f"{table.name}: cannot be split with each patient in one part only.", problems
             )

@@ -108,6 +108,21 @@ class StoredConfig(Generic[Config]):
             return identity
         return {**identity, "config": self.hash(stored)}
 
+    def check_place(self, folder: Path, config: Config, resume: bool | None) -> None:
+        """Refuse a folder that `opened` would refuse, before images are read.
+
+        Args:
+            folder: The run folder.
+            config: All settings.
+            resume: Whether a run is to go on there, or else to begin; None asks nothing of the folder.
+
+        Raises:
+            RunError: The folder holds a run or none, as is not wanted, or one of another verb.
+        """
+        if resume is not None:
+            refuse_other_verb(folder, dump_toml(config))
+            RunFolder.check_place(folder, resume)
+
     def opened(
         self, folder: Path, config: Config, identity: dict[str, str], resume: bool
     ) -> RunFolder:

@@ -151,6 +151,23 @@ class RunFolder:
             lock.release()
             raise
 
+    @staticmethod
+    def check_place(path: Path, resume: bool) -> None:
+        """Refuse a folder that `create` or `resume` would refuse, before long work; writes nothing.
+
+        Args:
+            path: The run folder.
+            resume: Whether a run is to go on there, or else to begin.
+
+        Raises:
+            RunError: The folder holds a run or other files, or where a run is to go on, none.
+        """
+        with _readable_os_errors(path):
+            if resume:
+                _check_is_run(path)
+            else:
+                _check_free_for_new_run(path)
+
     def __enter__(self) -> "RunFolder":
         return self
 

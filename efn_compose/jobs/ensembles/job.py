@@ -92,7 +92,9 @@ def ensemble(
         >>> ensemble(overrides=["ensemble.runs=runs/b0,runs/b2",
         ...                     "data.source=folder:new"])  # doctest: +SKIP
     """
-    return run_ensemble(prepare_ensemble(config_path, overrides), resume=resume, say=say)
+    return run_ensemble(
+        prepare_ensemble(config_path, overrides, resume=resume), resume=resume, say=say
+    )
 
 
 def run_ensemble(

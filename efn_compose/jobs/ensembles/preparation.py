@@ -113,14 +113,24 @@ def check_settings(config: EnsembleConfig) -> None:
 
 
 def prepare_ensemble(
-    config_path: str | os.PathLike[str] | None, overrides: Sequence[str] = ()
+    config_path: str | os.PathLike[str] | None,
+    overrides: Sequence[str] = (),
+    *,
+    resume: bool | None = None,
 ) -> PreparedEnsemble:
     """Load and check configuration, trainings and images; writes nothing.
+
+    Args:
+        config_path: A TOML file; None takes the defaults, which `overrides` complete.
+        overrides: "section.key=value" each, as with `--set`.
+        resume: Whether the run folder has a run to go on with, or else none; None does not look.
 
     Raises:
         EfnComposeError: Anything that would stop the job later.
     """
     config = load_config(config_path, overrides, EnsembleConfig)
+    folder = config.run.folder(config_path, "ensemble")
+    STORED.check_place(folder, config, resume)
     check_settings(config)
     options = config.ensemble
     members = read_members(options.runs)
@@ -143,7 +153,6 @@ def prepare_ensemble(
     if options.template:
         template = read_template(Path(options.template), names, members.rows.class_names)
         notes += template.notes
-    folder = config.run.folder(config_path, "ensemble")
     models, further = _second_level(config, members, names, notes)
     other = read_other(Path(options.against), members.rows) if options.against else None
     bodies = load_bodies(config.stack.features, options.runs)

@@ -83,7 +83,7 @@ def policy(
     Example:
         >>> efn_compose.policy(overrides=["policy.networks=runs/photos"])  # doctest: +SKIP
     """
-    prepared = prepare_policy(config_path, overrides, show_progress=not quiet)
+    prepared = prepare_policy(config_path, overrides, show_progress=not quiet, resume=resume)
     with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         return _run(prepared, folder, quiet)
 

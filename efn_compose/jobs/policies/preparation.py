@@ -158,13 +158,22 @@ def prepare_policy(
     overrides: Sequence[str] = (),
     *,
     show_progress: bool = True,
+    resume: bool | None = None,
 ) -> PreparedPolicy:
     """Load and check configuration, networks, images and first weights; writes nothing.
+
+    Args:
+        config_path: A TOML file; None takes the defaults, which `overrides` complete.
+        overrides: "section.key=value" each, as with `--set`.
+        show_progress: Draw the progress of reading images.
+        resume: Whether the run folder has a run to go on with, or else none; None does not look.
 
     Raises:
         EfnComposeError: Anything that would stop the search later.
     """
     config = load_config(config_path, overrides, PolicyConfig)
+    folder = config.run.folder(config_path, "policy")
+    STORED.check_place(folder, config, resume)
     if not config.policy.networks:
         raise ConfigError(
             "policy.networks is empty. Name the run folder of trainings whose networks are to score "
@@ -173,7 +182,6 @@ def prepare_policy(
     networks = find_networks(config.policy.networks)
     run = _only_run(networks)
     trainings = prepare_trainings(run / CONFIG_FILE, show_progress=show_progress)
-    folder = config.run.folder(config_path, "policy")
     prepared = PreparedPolicy(config, networks, trainings, folder)
     problems = [*_trained_on(prepared, run), *_too_few(prepared)]
     if problems:

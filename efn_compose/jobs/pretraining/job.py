@@ -83,7 +83,7 @@ def pretrain(
         >>> efn_compose.pretrain(overrides=["weights.file=lite0.h5",
         ...                                 "unlabelled.source=folder:photos"])  # doctest: +SKIP
     """
-    prepared = prepare_pretraining(config_path, overrides, show_progress=not quiet)
+    prepared = prepare_pretraining(config_path, overrides, show_progress=not quiet, resume=resume)
     with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         return _run(prepared, folder, quiet)
 

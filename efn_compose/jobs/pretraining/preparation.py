@@ -146,15 +146,23 @@ def prepare_pretraining(
     overrides: Sequence[str] = (),
     *,
     show_progress: bool = True,
+    resume: bool | None = None,
 ) -> PreparedPretraining:
     """Load and check configuration, weights and images; writes nothing.
+
+    Args:
+        config_path: A TOML file; None takes the defaults, which `overrides` complete.
+        overrides: "section.key=value" each, as with `--set`.
+        show_progress: Draw the progress of reading images.
+        resume: Whether the run folder has a run to go on with, or else none; None does not look.
 
     Raises:
         EfnComposeError: Anything that would stop the run later.
     """
     config = load_config(config_path, overrides, PretrainConfig)
+    folder = config.run.folder(config_path, "pretrain")
+    STORED.check_place(folder, config, resume)
     donor = first_weights(config)
     images, unreadable = prepare_images(config, show_progress=show_progress)
     check_count(config, len(images.unlabelled))
-    folder = config.run.folder(config_path, "pretrain")
     return PreparedPretraining(config, donor, images, unreadable, folder)

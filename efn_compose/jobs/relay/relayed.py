@@ -60,7 +60,7 @@ def _train() -> RelayedJob:
     def run(
         config: str | None, overrides: list[str], resume: bool, quiet: bool, deadline: "Deadline"
     ) -> Any:
-        prepared = prepare_trainings(config, overrides, show_progress=not quiet)
+        prepared = prepare_trainings(config, overrides, show_progress=not quiet, resume=resume)
         return run_trainings(prepared, resume=resume, quiet=quiet, deadline=deadline)
 
     return RelayedJob(

@@ -65,7 +65,7 @@ def prepare(
     config_path: str | os.PathLike[str] | None,
     overrides: Sequence[str] = (),
     *,
-    resume: bool = False,
+    resume: bool | None = None,
 ) -> Prepared:
     """Load and check configuration, donors and data; writes nothing.
 
@@ -73,7 +73,8 @@ def prepare(
         config_path: A TOML file. None: the defaults where the overrides name donors, otherwise
             the quickstart experiment.
         overrides: "section.key=value" each.
-        resume: Take what the configuration leaves open from the run that its folder holds.
+        resume: Whether the run folder has a run to go on with, whose choices stand where the configuration
+            leaves them open, or else none; None does not look.
 
     Raises:
         EfnComposeError: Anything that would stop the run later.
@@ -82,6 +83,7 @@ def prepare(
         config_path = QUICKSTART
     config: RunConfig = load_config(config_path, overrides)
     folder = config.run.folder(config_path, "evolve")
+    STORED.check_place(folder, config, resume)
     if resume:
         config = _as_begun(config, folder)
     notes: tuple[str, ...] = ()

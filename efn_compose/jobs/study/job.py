@@ -78,7 +78,7 @@ def study(
         >>> efn_compose.study(overrides=["study.kind=scaling", "study.weights=lite0.h5",
         ...                              "data.source=folder:photos"])  # doctest: +SKIP
     """
-    prepared = prepare_study(config_path, overrides, show_progress=not quiet)
+    prepared = prepare_study(config_path, overrides, show_progress=not quiet, resume=resume)
     with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
         design = prepared.describe()
         begun = (prepared.folder / STUDY_FILE).exists()

@@ -188,13 +188,22 @@ def prepare_study(
     overrides: Sequence[str] = (),
     *,
     show_progress: bool = True,
+    resume: bool | None = None,
 ) -> PreparedStudy:
     """Load and check configuration, donors and images; writes nothing.
+
+    Args:
+        config_path: A TOML file; None takes the defaults, which `overrides` complete.
+        overrides: "section.key=value" each, as with `--set`.
+        show_progress: Draw the progress of reading images.
+        resume: Whether the run folder has a run to go on with, or else none; None does not look.
 
     Raises:
         EfnComposeError: Anything that would stop the study later, or every training of it.
     """
     config = load_config(config_path, overrides, StudyConfig)
+    folder = config.run.folder(config_path, "study")
+    STORED.check_place(folder, config, resume)
     if not config.study.weights:
         raise ConfigError(
             "study.weights is empty. Name one donor or several: weight files of any library, or "
@@ -234,7 +243,6 @@ def prepare_study(
     images = {}
     for source, side in sorted({(plan.source, plan.side) for plan in plans}):
         images[source, side] = _images(config, source, side, tables.get(source), show_progress)
-    folder = config.run.folder(config_path, "study")
     has_epochs = study.equal != "seconds"
     return PreparedStudy(config, donors, axes, points, plans, images, folder, has_epochs)
 

@@ -82,7 +82,7 @@ def train(
         >>> efn_compose.train(overrides=["weights.file=efn_magic_weights.h5",
         ...                              "data.source=folder:photos"])  # doctest: +SKIP
     """
-    prepared = prepare_trainings(config_path, overrides, show_progress=not quiet)
+    prepared = prepare_trainings(config_path, overrides, show_progress=not quiet, resume=resume)
     return run_trainings(prepared, resume=resume, quiet=quiet)
 
 

@@ -77,13 +77,22 @@ def prepare_trainings(
     overrides: Sequence[str] = (),
     *,
     show_progress: bool = True,
+    resume: bool | None = None,
 ) -> PreparedTrainings:
     """Load and check configuration, weights and images; writes nothing.
+
+    Args:
+        config_path: A TOML file; None takes the defaults, which `overrides` complete.
+        overrides: "section.key=value" each, as with `--set`.
+        show_progress: Draw the progress of reading images.
+        resume: Whether the run folder has a run to go on with, or else none; None does not look.
 
     Raises:
         EfnComposeError: Anything that would stop the run later.
     """
     config = load_config(config_path, overrides, TrainConfig)
+    folder = config.run.folder(config_path, "train")
+    STORED.check_place(folder, config, resume)
     if not config.weights.file:
         raise ConfigError(
             "weights.file is empty. Name a weight file, such as the efn_magic_weights.h5 that "
@@ -116,7 +125,6 @@ def prepare_trainings(
         else nest(source, target, fill=config.weights.fill, seed=config.run.seed)
         for target in dict.fromkeys(targets)
     }
-    folder = config.run.folder(config_path, "train")
     return PreparedTrainings(config, donors, images, folder)
 
 

@@ -255,6 +255,8 @@ def test_the_command_plans_writes_and_refuses(files, options, tmp_path, capsys):
     assert main([*words, *images]) == 0
     assert fields["verdict"]["words"] in capsys.readouterr().out
     assert load_donor(tmp_path / "soup.h5").tensors[KERNEL].dtype == np.float32
+    assert main([*words, *images[:-1], "4"]) == 1
+    assert "Here --image-count N stands for all three" in capsys.readouterr().err
     before = files[0].read_bytes()
     assert main(["soup", *map(str, files), "-o", str(files[0])]) == 2
     assert main(["soup", *map(str, files), "-o", str(tmp_path / "absent" / "soup.h5")]) == 2
