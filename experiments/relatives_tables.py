@@ -66,7 +66,8 @@ def _scores(key: tuple[str, int, str], rows: Sequence[Mapping], arms: Sequence[s
         ]
         spent = statistics.fmean(row["epochs"] for row in own)
         looks = [row["note"]["evaluations"] for row in own if "search" in arm]
-        seconds = statistics.fmean(row["seconds"] for row in own)
+        # The median: some runs shared the machine with other work.
+        seconds = statistics.median(row["seconds"] for row in own)
         pace = f"{3600 * statistics.fmean(looks) / seconds:,.0f}" if looks else "–"
         lines.append(f"| {arm} | {len(own)} | {spent:.0f} | {pace} | {' | '.join(cells)} |")
     return lines
