@@ -198,9 +198,11 @@ def _stack_json(stack: "StackColumns", labels: np.ndarray, measure: Measure) -> 
         for model, stated in zip(stack.models, stack.probability, strict=True)
     }
     best = dict(sorted(scores.items(), key=lambda item: -item[1])[:_BEST])
+    settings = {model.name: model.settings for model in stack.models if model.name in best}
     return {
         "fitted": len(stack.models),
         "failed": stack.failed,
         "not_fitted": stack.missing,
         "best": best,
+        "settings": settings,
     }

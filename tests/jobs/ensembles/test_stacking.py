@@ -320,6 +320,39 @@ def test_only_the_model_that_takes_its_worker_along_is_fitted_again_by_resume(
     assert len({r["model"] for r in records if r["phase"] == "stack"}) == len(records) - 2 == 25
 
 
+@pytest.mark.slow
+def test_a_model_that_takes_its_worker_along_in_two_runs_does_not_block_the_level_above(
+    data, tmp_path, monkeypatch
+):
+    path = tmp_path / "deadly.toml"
+    path.write_text(
+        '[[model]]\nkind = "ridge"\nstrength = [1, 5]\n[[model]]\nkind = "ridge"\nlevel = 2'
+    )
+    models, _ = load_portfolio(str(path))
+    ridge = KINDS["ridge"]
+
+    def fit_or_die(x, y, parameters, seed):
+        if parameters["strength"] == 5.0:
+            raise Death
+        return ridge.fit(x, y, parameters, seed)
+
+    monkeypatch.setitem(KINDS, "ridge", dataclasses.replace(ridge, fit=fit_or_die))
+    monkeypatch.setattr(run, "make_executor", DyingExecutor)
+    said: list[str] = []
+
+    def fit():
+        with closing(Journal(tmp_path / "evaluations.jsonl")) as journal:
+            found = fit_portfolio(models, data, tmp_path, journal, SERIAL, say=said.append)
+        return len(found.models), found.failed, found.missing
+
+    assert fit() == (1, 0, 2)
+    assert said[-1].endswith("--resume tries again")
+    assert fit() == (2, 1, 0)
+    assert any(words.endswith("as before: it is not tried again") for words in said)
+    said.clear()
+    assert fit() == (2, 1, 0) and not said
+
+
 def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):
     rows, images = [f"a/i{n}.png" for n in range(6)], ["t0.png", "t1.png"]
     labels = np.array([0, 1, 2, 1, 0, 0])

@@ -115,9 +115,12 @@ def _columns(result: EnsembleResult) -> Html:
 def _stack(result: EnsembleResult) -> Html:
     found = result.stack or {}
     return table(
-        ["model", "out of fold"],
-        [[model, _number(value)] for model, value in found.get("best", {}).items()],
-        numeric=(1,),
+        ["model", "settings", "out of fold"],
+        [
+            [model, found.get("settings", {}).get(model, ""), _number(value)]
+            for model, value in found.get("best", {}).items()
+        ],
+        numeric=(2,),
         caption=f"{found.get('fitted')} models fitted, {found.get('failed')} failed, "
         f"{found.get('not_fitted')} not fitted yet; the best of them.",
     )

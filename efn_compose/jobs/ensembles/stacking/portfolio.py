@@ -72,6 +72,16 @@ class StackModel:
         above = f"level{self.level}_" if self.level > 1 else ""
         return f"{above}{self.kind}_{self.key}"
 
+    @property
+    def settings(self) -> str:
+        """What sets the model apart from others of its kind, in words."""
+        words = [f"{name} {value}" for name, value in self.parameters]
+        words += [self.inputs] if self.inputs != "logits" else []
+        words += [f"{self.columns:.0%} of the columns"] if self.columns < 1 else []
+        words += [] if self.uses_table else ["without the table"]
+        words += ["sees all levels"] if self.restack else []
+        return ", ".join([*words, f"seed {self.seed}"])
+
     def to_json(self) -> dict[str, Any]:
         """Return JSON values."""
         own = {

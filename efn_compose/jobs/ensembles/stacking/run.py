@@ -1,6 +1,7 @@
 """Hands batches of second-level models to workers; each answer is a file and a line of the journal."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from efn_compose.store.journal import Journal
 STACK_FOLDER = "stack"
 #: Models of a task at most; at least so many tasks per worker, so that none waits long at the end.
 _MOST, _TASKS_EACH = 50, 4
+#: Runs of the job in which a model may take its worker along; then it counts as one that failed.
+_RUNS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ def fit_portfolio(
 
     A level begins when all models before it have answered, so that it is the same after a kill. A
     model that fails has answered. One whose worker died, or had no memory left, has not: it is fitted
-    when the job is resumed.
+    when the job is resumed. The second time it counts as failed, so that the levels above can begin.
 
     Args:
         models: The portfolio.
@@ -112,6 +115,7 @@ class _Answers:
         self._place.mkdir(exist_ok=True)
         self._whole = WholeFiles()
         self.failed = {r["model"] for r in journal if r.get("phase") == "stack" and r.get("error")}
+        self._lost = Counter(r["model"] for r in journal if r.get("phase") == "stack lost")
 
     def is_done(self, model: StackModel) -> bool:
         """Return whether the answer is there, and neither a failure nor damaged."""
@@ -124,13 +128,14 @@ class _Answers:
     def keep(self, model: StackModel, answer: StackAnswer, say: Callable[[str], None]) -> None:
         """Write an answer, then its line; a lost one gets a line that does not count."""
         record = {"phase": "stack", "model": model.key, **model.to_json(), "error": None}
-        if answer.is_lost:
+        if answer.is_lost and self._lost[model.key] + 1 < _RUNS:
             record |= {"phase": "stack lost", "error": answer.error}
             say(f"{model.name} is not fitted ({answer.error}); --resume tries again")
         elif answer.logits is None:
             record["error"] = answer.error
             self.failed.add(model.key)
-            say(f"{model.name} failed: {answer.error}")
+            again = ", as before: it is not tried again" if answer.is_lost else ""
+            say(f"{model.name} failed: {answer.error}{again}")
         else:
             write_sealed(self._file(model), answer.logits)
             self._whole.add(self._file(model))
