@@ -70,8 +70,8 @@ def arms(host: Donor, other: Donor, images: np.ndarray) -> dict[str, dict[str, T
         "Lite1": {"none": host.tensors},
         "Lite0": {"none": other.tensors},
         "Lite0, aligned": {"none": aligned.tensors},
-        "Lite1, statistics absorbed": {"none": absorb_statistics(host, images).tensors},
-        "Lite0, statistics absorbed": {"none": absorb_statistics(other, images).tensors},
+        "Lite1, statistics absorbed": {"none": absorb_statistics(host, images, "all").tensors},
+        "Lite0, statistics absorbed": {"none": absorb_statistics(other, images, "all").tensors},
     }
     maps = {"half of stage 4's units": unit_map(host, (4,)), "stages 5-7": stage_map(host, 5)}
     observed = observed_statistics(host, inputs)

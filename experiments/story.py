@@ -109,7 +109,8 @@ def without_pretraining(story: Story, chain: Path) -> list[Chapter]:
         images = Holding("memory").hold(
             table.images, numbers, relative["unlabelled.size"], "", False
         )
-        absorb_statistics(load_entry(relative["weights.file"]).without_head(), images).save(file)
+        donor = load_entry(relative["weights.file"]).without_head()
+        absorb_statistics(donor, images, "all").save(file)
     return from_weights(story, str(file))
 
 

@@ -33,7 +33,7 @@ ABSORBED_KEY = "absorbed"
 _BATCH = 50
 
 
-def absorb_statistics(donor: Donor, images: PixelArray, part: Part = "all") -> Donor:
+def absorb_statistics(donor: Donor, images: PixelArray, part: Part = "body") -> Donor:
     """Return a donor of the same function, its BatchNorm statistics taken from the images.
 
     With m, v stored, m', v' observed and e the network's epsilon, gamma becomes
@@ -50,8 +50,8 @@ def absorb_statistics(donor: Donor, images: PixelArray, part: Part = "all") -> D
         donor: The donor, with or without classifier.
         images: (image, height, width, 3), values 0-255, unlabelled, of the size that is trained
             at; some hundred.
-        part: "all" lets training begin with the same logits, for a classifier that stays. "body"
-            lets it begin with the same input of the last BatchNorm, for a fresh classifier.
+        part: "body" lets training begin with the same input of the last BatchNorm, for a fresh
+            classifier. "all" lets it begin with the same logits, for a classifier that stays.
 
     Returns:
         A donor of new BatchNorm tensors; all others are shared. `provenance["absorbed"]`

@@ -93,7 +93,7 @@ def test_a_killed_pretraining_goes_on_to_the_same_bits(method, traced, tmp_path)
 
 
 def test_gamma_and_beta_alone_learn_where_that_is_asked_for():
-    start = absorb_statistics(tiny_donor(), data().train_images)
+    start = absorb_statistics(tiny_donor(), data().train_images, "all")
     options = dataclasses.replace(FEW, learns="norm", epochs=1)
     fitted = fit(tiny_donor(), data(), objective=make_objective("vicreg", options, VIEWS))
     changed = {

@@ -91,7 +91,7 @@ def test_painting_is_learnt_and_its_decoder_thrown_away(painted):
     donor = fitted.donor
     assert donor.tensors.keys() == tiny_donor().tensors.keys() and not donor.parts
     assert 0.5 < lineage_cosine(donor, tiny_donor()) < 1
-    start = absorb_statistics(tiny_donor(), data.train_images)
+    start = absorb_statistics(tiny_donor(), data.train_images, "all")
     kept = [
         name for name in start.tensors if np.array_equal(start.tensors[name], donor.tensors[name])
     ]
