@@ -109,7 +109,8 @@ def dump_toml(config: Any, *, with_help: bool = False) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        # Windows begins some files with a mark.
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such file (seen from {Path.cwd()}).{_similar(path)}"

@@ -158,6 +158,9 @@ def test_files_that_are_no_configuration(tmp_path):
         load_config(tmp_path / "house.tml", (), House)
     with pytest.raises(ConfigError, match=r"house\.toml: not TOML: .*line 2"):
         load_config(write(tmp_path, "[kitchen]\nburners = = 2"), (), House)
+    marked = write(tmp_path, "")
+    marked.write_bytes(b"\xef\xbb\xbf[kitchen]\n")
+    assert load_config(marked, (), House) == load_config(write(tmp_path, ""), (), House)
     (tmp_path / "latin.toml").write_bytes(b'[kitchen]\ncook = "\xe9"')
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_config(tmp_path / "latin.toml", (), House)

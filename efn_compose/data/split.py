@@ -201,7 +201,11 @@ def _split_groups(
     counts: Sequence[int],
     rng: np.random.Generator,
 ) -> Split:
-    weights = np.array(counts) / sum(counts)
+    # What is left over goes to the parts that have a count, which is all that is drawn of them. So the
+    # others are what they are without a count, and stay when one changes.
+    room, asked = np.array(counts, float), np.array(wanted) > 0
+    room[asked] *= 1 + (len(table) - room.sum()) / max(room[asked].sum(), 1)
+    weights = room / room.sum()
     part_of_image = assign_groups(table.labels, groups, weights, rng)
     parts, problems = [], []
     for number, (part, asked_for) in enumerate(zip(PARTS, wanted, strict=True)):

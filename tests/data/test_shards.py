@@ -137,6 +137,37 @@ def test_tfrecord_with_words_other_names_and_missing_labels(shards):
         load_table(source, ["colour=x"])
 
 
+def test_a_tfrecord_without_images_changes_nothing_of_the_others(tmp_path):
+    for number in range(2):
+        write_tfrecord(
+            tmp_path / f"{number}.tfrecord",
+            range(number, COUNT, 2),
+            label=lambda n: n % 2,
+            patient=lambda n: 2**60 + n,
+        )
+    write_tfrecord(tmp_path / "2.tfrecord", [])
+    table = load_table(f"tfrecord:{tmp_path}")
+    assert table.class_names == ("0", "1")
+    assert sorted(table.group_names) == [str(2**60 + n) for n in range(COUNT)]
+
+
+def test_words_that_are_empty_are_missing(tmp_path):
+    words = [("cat", "dog", "")[n % 3] for n in range(COUNT)]
+    write_parquet(tmp_path / "a.parquet", range(COUNT), label=lambda n: words[n], plain=True)
+    write_tfrecord(tmp_path / "a.tfrecord", range(COUNT), label=lambda n: words[n].encode())
+    for source in (f"parquet:{tmp_path / 'a.parquet'}", f"tfrecord:{tmp_path / 'a.tfrecord'}"):
+        with pytest.raises(DataError, match="3 of 9 images have no label, the first is image 2"):
+            load_table(source)
+        check(load_table(source, needs_labels=False), [word or None for word in words])
+
+
+def test_a_missing_patient_is_said_to_be_one(tmp_path):
+    patients = [None if n == 4 else f"p{n}" for n in range(COUNT)]
+    write_parquet(tmp_path / "a.parquet", range(COUNT), plain=True, patient=patients)
+    with pytest.raises(DataError, match="1 of 9 images have no patient, the first is image 4"):
+        load_table(f"parquet:{tmp_path / 'a.parquet'}")
+
+
 def test_tfrecord_faults(tmp_path):
     path = tmp_path / "a.tfrecord"
     write_tfrecord(path, range(4), label=lambda n: n / 2)
@@ -263,6 +294,18 @@ def test_tar_with_labels_in_json_and_without_labels(tmp_path):
         load_table(f"tar:{path}")
     assert "no sample has a label" in str(caught.value)
     assert "present: json, png" in str(caught.value)
+
+
+def test_samples_without_an_image_are_counted(tmp_path):
+    samples = [("1.png", encoded(1)), ("1.cls", b"0"), ("2.png", encoded(2)), ("2.cls", b"1")]
+    write_tar(tmp_path / "whole.tar", samples)
+    assert load_table(f"tar:{tmp_path / 'whole.tar'}").notes == ()
+    samples += [("3.gif", b"GIF"), ("3.cls", b"1"), ("4.left.jpg", encoded(4)), ("4.cls", b"0")]
+    write_tar(tmp_path / "a.tar", samples)
+    table = load_table(f"tar:{tmp_path / 'a.tar'}")
+    assert len(table) == 2
+    (note,) = table.notes
+    assert note.startswith("2 samples have no file") and ".cls, .gif, .left.jpg" in note
 
 
 def test_tar_faults(tmp_path):

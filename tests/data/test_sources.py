@@ -340,6 +340,32 @@ def test_csv_lists_every_bad_row_by_line(tmp_path):
         assert part in message
 
 
+@pytest.mark.parametrize("word", ["nan", "NA", "N/A", "null"])
+def test_a_word_for_a_missing_value_is_no_patient(tmp_path, word):
+    for name in "ab":
+        save(tmp_path / f"{name}.png")
+    source = write_csv(tmp_path, f"path,label,patient\na.png,x,{word}\nb.png,y,7\n")
+    with pytest.raises(DataError, match="line 2: no patient"):
+        load_table(source)
+    # As a class, NA may be sodium.
+    assert "NA" in load_table(write_csv(tmp_path, "path,label\na.png,NA\nb.png,y\n")).class_names
+
+
+def test_npz_groups_that_are_missing_are_refused(tmp_path):
+    source = npz(tmp_path, images=np.zeros((3, 4, 4, 3), np.uint8), labels=[0, 1, 1])
+    assert load_table(source).groups is None
+    arrays = {"images": np.zeros((3, 4, 4, 3), np.uint8), "labels": [0, 1, 1]}
+    with pytest.raises(DataError, match="1 groups are NaN"):
+        load_table(npz(tmp_path, **arrays, groups=[1.0, np.nan, 2.0]))
+
+
+def test_a_suffix_that_is_left_out_may_have_capitals(tmp_path):
+    for name in ("a.JPG", "b.PNG"):
+        save(tmp_path / name)
+    table = load_table(write_csv(tmp_path, "path,label\na,x\nb,y\n"))
+    assert [path.name for path in table.images.paths] == ["a.JPG", "b.PNG"]
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
@@ -352,6 +378,13 @@ def test_csv_lists_every_bad_row_by_line(tmp_path):
 def test_csv_header_faults(tmp_path, text, hint):
     with pytest.raises(DataError, match=hint):
         load_table(write_csv(tmp_path, text))
+
+
+def test_a_doubled_column_is_refused_also_where_another_one_is_named(tmp_path):
+    save(tmp_path / "a.png")
+    source = write_csv(tmp_path, "id,label,label\na.png,x,y\n")
+    with pytest.raises(DataError, match="'label' more than once"):
+        load_table(source, ["image=id"])
 
 
 def test_fingerprint_changes_with_pixels_labels_and_split_only(tmp_path):

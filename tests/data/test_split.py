@@ -67,6 +67,18 @@ def test_more_training_images_leave_the_test_part_as_it_was():
     np.testing.assert_array_equal(few.validation, many.validation)
 
 
+def test_with_patients_a_count_of_zero_is_its_share_whatever_the_others_are():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(200), 10)
+    table = table_of(rng.integers(0, 2, 2000), groups)
+    splits = [split(table, options(train=n), seed=1) for n in (0, 100, 400)]
+    for found in splits:
+        # Whole patients of ten images each.
+        assert abs(len(found.validation) - 400) <= 20 and abs(len(found.test) - 400) <= 20
+        np.testing.assert_array_equal(np.sort(found.test), np.sort(splits[0].test))
+    assert [len(found.train) for found in splits[1:]] == [100, 400]
+
+
 def test_the_seed_decides_and_the_order_is_mixed():
     table = table_of(np.repeat([0, 1], 100))
     assert split(table, options(), 5) == split(table, options(), 5)

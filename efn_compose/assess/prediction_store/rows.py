@@ -148,8 +148,9 @@ def refuse_other_rows(expected: RowTable, received: RowTable, what: str) -> None
                 shown = ", ".join(expected.image[n] for n in odd[:_LISTED])
                 problems.append(f"- {len(odd)} images have another {name}, such as {shown}")
     else:
-        missing = [name for name in expected.image if name not in set(received.image)]
-        foreign = [name for name in received.image if name not in set(expected.image)]
+        ours, theirs = set(expected.image), set(received.image)
+        missing = [name for name in expected.image if name not in theirs]
+        foreign = [name for name in received.image if name not in ours]
         problems += [
             f"- {len(names)} images {words}, such as {', '.join(names[:_LISTED])}"
             for names, words in ((missing, "are missing"), (foreign, "are not ours"))

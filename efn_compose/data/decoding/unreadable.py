@@ -7,7 +7,7 @@ import numpy as np
 from efn_compose.data.cache.images import cached_images
 from efn_compose.data.decoding.decode import LISTED_FAILURES, for_each_image
 from efn_compose.data.holding import Holding
-from efn_compose.data.table import ImageTable
+from efn_compose.data.table import UNLABELLED, ImageTable
 from efn_compose.errors import DataError, first_of
 
 
@@ -30,6 +30,7 @@ def skip_unreadable(
     at_most: float = 0.01,
     size: int = 0,
     holding: Holding | None = None,
+    needs_labels: bool = True,
     show_progress: bool = True,
 ) -> tuple[ImageTable, list[Unreadable]]:
     """Return a table without the images that cannot be decoded, and the list of those.
@@ -43,10 +44,11 @@ def skip_unreadable(
             point to a wrong folder rather than to damage.
         size: Height and width that images will have.
         holding: Where they will be.
+        needs_labels: Whether every class must keep an image.
         show_progress: Show a bar on a terminal when it takes more than two seconds.
 
     Raises:
-        DataError: More than that share, or all images of a class, cannot be decoded.
+        DataError: More than that share, all images, or all images of a class, cannot be decoded.
 
     Example:
         >>> from efn_compose.data import load_table
@@ -79,8 +81,10 @@ def skip_unreadable(
             f"{table.name}: {len(left_out)} of {len(table)} images cannot be decoded; at most "
             f"{at_most:.1%} may be left out.\n{listed}"
         )
-    lost = set(table.labels.tolist()) - set(table.labels[kept].tolist())
-    if lost:
+    if not len(kept):
+        raise DataError(f"{table.name}: no image can be decoded.\n{listed}")
+    lost = set(table.labels.tolist()) - set(table.labels[kept].tolist()) - {UNLABELLED}
+    if lost and needs_labels:
         names = ", ".join(repr(table.class_names[label]) for label in sorted(lost))
         raise DataError(f"{table.name}: no image of {names} can be decoded.\n{listed}")
     return table.chosen(kept), left_out

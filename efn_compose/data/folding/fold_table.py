@@ -39,14 +39,15 @@ def read_fold_table(table: ImageTable, path: str | os.PathLike[str]) -> Folds:
     """Return the folds in a file of `write_fold_table`, made from the same images.
 
     Rows may stand in any order. Each image of the table must be in the file once, with
-    the same name, patient and label.
+    the same name, patient and label. All images may have moved to another folder together.
 
     Args:
         table: The images.
         path: The file.
 
     Raises:
-        DataError: Missing, damaged, or made from other images; all differences are listed.
+        DataError: Missing, damaged, or made from other images; all differences are listed. A patient
+            is in several folds.
 
     Example:
         >>> read_fold_table(load_table("digits"), "folds.csv").fold.max()  # doctest: +SKIP
@@ -65,8 +66,9 @@ def read_fold_table(table: ImageTable, path: str | os.PathLike[str]) -> Folds:
         raise DataError(f"{path}: expected the columns {', '.join(COLUMNS)}. Received: {header}.")
     fold = np.full(len(table), -1)
     problems = []
+    homes = _homes(table, rows)
     for line, row in enumerate(rows, 2):
-        problem = _place(table, row, fold)
+        problem = _place(table, row, fold, homes)
         problems += [f"- row {line}: {problem}"] if problem else []
     missing = np.flatnonzero(fold < 0)
     if len(missing) and not problems:
@@ -78,7 +80,14 @@ def read_fold_table(table: ImageTable, path: str | os.PathLike[str]) -> Folds:
         shown = first_of(problems, _LISTED)
         raise DataError(describe_problems(f"{path}: no folds of {table.name}.", shown))
     groups = np.arange(len(table)) if table.groups is None else table.groups
-    return Folds(fold, measure_folds(table.labels, groups, fold, table.class_names))
+    quality = measure_folds(table.labels, groups, fold, table.class_names)
+    if quality.leaked:
+        raise DataError(
+            f"{path}: {quality.leaked} patients are in more than one fold, so that networks would be judged "
+            "on patients they were trained on. Put each patient into one fold: `efn-compose folds` makes "
+            "such a file."
+        )
+    return Folds(fold, quality)
 
 
 def _row(table: ImageTable, number: int) -> list[str]:
@@ -92,7 +101,23 @@ def _row(table: ImageTable, number: int) -> list[str]:
     ]
 
 
-def _place(table: ImageTable, row: list[str], fold: np.ndarray) -> str:
+def _homes(table: ImageTable, rows: list[list[str]]) -> tuple[str, str]:
+    """Return the folder that the images were in and the one they are in, as far as the paths differ.
+
+    They are those of the first row; all others must agree.
+    """
+    first = next((row for row in rows if len(row) == len(COLUMNS) and row[0].isdecimal()), None)
+    if first is None or int(first[0]) >= len(table):
+        return "", ""
+    there, here = first[1].split("/"), printable(table.image_name(int(first[0]))).split("/")
+    if there[-1] != here[-1]:
+        return "", ""
+    while there and here and there[-1] == here[-1]:
+        there.pop(), here.pop()
+    return "/".join(there), "/".join(here)
+
+
+def _place(table: ImageTable, row: list[str], fold: np.ndarray, homes: tuple[str, str]) -> str:
     """Put a row's image into its fold; return the problem with the row, if there is one."""
     if len(row) != len(COLUMNS):
         return f"{len(row)} fields, expected {len(COLUMNS)}"
@@ -101,7 +126,9 @@ def _place(table: ImageTable, row: list[str], fold: np.ndarray) -> str:
     number = int(row[0])
     if number >= len(table):
         return f"image {number}, but {table.name} has {len(table)}"
-    if row[:-1] != (wanted := _row(table, number)):
+    there, here = homes
+    name = here + row[1].removeprefix(there) if row[1].startswith(there) else row[1]
+    if [row[0], name, *row[2:-1]] != (wanted := _row(table, number)):
         return f"{row[1:-1]}, but image {number} of {table.name} is {wanted[1:]}"
     if fold[number] >= 0:
         return f"image {number} again"

@@ -86,7 +86,7 @@ def make_folds(
             describe_problems(
                 f"{table.name}: the best {count} folds found are not good enough.",
                 [*problems, *str(quality).splitlines()],
-                "Take fewer folds, or accept a worse quality.",
+                "Take fewer folds, another seed, or accept a worse quality.",
             )
         )
     return Folds(fold, quality)

@@ -24,9 +24,12 @@ COLUMNS = {
     "mask": ("mask", "mask_path", "segmentation"),
 }
 #: Tried where a row names an image without its suffix.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+_LOWER = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+SUFFIXES = (*_LOWER, *(suffix.upper() for suffix in _LOWER))
 #: What pandas, numpy, R and Excel write where a label is missing; letter case does not count.
 MISSING = ("nan", "<na>", "nat", "#n/a", "n/a", "null")
+#: R's word for it, too, which may be a class: of patients it is no name.
+_NO_PATIENT = (*MISSING, "na")
 LISTED_PROBLEMS = 30
 #: Of these, if no image at all is found.
 _LISTED_OF_ONE_CAUSE = 3
@@ -172,7 +175,7 @@ class _Rows:
         self.labels.append(label)
         if "patient" in found:
             patient = row[found["patient"]].strip()
-            if not patient:
+            if not patient or patient.lower() in _NO_PATIENT:
                 self._problems.append((line, "no patient"))
             self.patients.append(patient)
 
@@ -230,8 +233,10 @@ def _find_columns(
     needs_masks: bool,
 ) -> dict[str, int]:
     lower = [name.lower() for name in header]
-    chosen = {name.lower() for name in given.values()} or {
-        n for some in COLUMNS.values() for n in some
+    chosen = {
+        name
+        for column, names in COLUMNS.items()
+        for name in ((given[column].lower(),) if column in given else names)
     }
     twice = sorted({name for name in lower if name in chosen and lower.count(name) > 1})
     if twice:

@@ -83,8 +83,7 @@ def refuse_missing(name: str, missing: Sequence[tuple[Path, Path]], total: int) 
 
 
 def _mask_of(image: Path, pattern: str) -> Path:
-    place = Path(os.path.expanduser(pattern))
-    return image.parent / place.with_name(place.name.replace("*", image.stem))
+    return image.parent / os.path.expanduser(pattern).replace("*", image.stem)
 
 
 def _without_lone_class(table: ImageTable) -> ImageTable:

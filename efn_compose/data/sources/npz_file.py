@@ -59,7 +59,12 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
     labels, class_names = _labels(arrays)
     groups, group_names = None, None
     if "groups" in arrays:
-        groups, group_names = number_labels([str(group) for group in arrays["groups"].tolist()])
+        patients = arrays["groups"]
+        if patients.dtype.kind == "f" and np.isnan(patients).any():
+            raise DataError(
+                f"{path}: {int(np.isnan(patients).sum())} groups are NaN. Give each image its patient."
+            )
+        groups, group_names = number_labels([str(group) for group in patients.tolist()])
     return ImageTable(
         images=_as_rgb(arrays["images"]),
         labels=labels,

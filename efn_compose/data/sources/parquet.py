@@ -72,7 +72,9 @@ def load_parquet(
         labels, class_names = _labels(source, tables, names["label"], schema, needs_labels)
     groups, group_names = None, None
     if "patient" in names:
-        groups, group_names = numbered(source, *_values(source, tables, names["patient"]), True)
+        groups, group_names = numbered(
+            source, *_values(source, tables, names["patient"]), True, "patient"
+        )
     sizes = [
         [one.metadata.row_group(n).num_rows for n in range(one.num_row_groups)] for one in opened
     ]
@@ -240,7 +242,8 @@ def _values(source: str, tables: Sequence[Any], name: str) -> tuple[np.ndarray, 
             f"{source}: the column {name!r} is {kind}, expected integers or words ({_first_line(error)}). "
             "Name another one: data.columns = ['label=NAME']."
         ) from None
-    return np.asarray(texts, dtype=object), is_known
+    words = np.asarray(texts, dtype=object)
+    return words, is_known & (words != "")
 
 
 def _labels(

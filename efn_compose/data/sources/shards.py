@@ -119,7 +119,7 @@ def float_labels(source: str, name: str, kind: str) -> DataError:
 
 
 def numbered(
-    source: str, values: np.ndarray, is_known: np.ndarray, needs_labels: bool
+    source: str, values: np.ndarray, is_known: np.ndarray, needs_labels: bool, what: str = "label"
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return class numbers (image,) int32 and class names of a column of labels.
 
@@ -128,6 +128,7 @@ def numbered(
         values: (image,) integers or strings.
         is_known: (image,) whether an image has a label.
         needs_labels: Whether all must have one.
+        what: What they are, for messages.
 
     Raises:
         DataError: Some have none.
@@ -135,7 +136,7 @@ def numbered(
     missing = np.flatnonzero(~is_known)
     if needs_labels and len(missing):
         raise DataError(
-            f"{source}: {len(missing)} of {len(values)} images have no label, the first is image "
+            f"{source}: {len(missing)} of {len(values)} images have no {what}, the first is image "
             f"{missing[0]}."
         )
     numbers = np.full(len(values), UNLABELLED, np.int32)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,12 @@ from efn_compose.data.sources.shards import (
     shard_files,
 )
 from efn_compose.data.table import ImageTable
-from efn_compose.errors import DataError, describe_problems
+from efn_compose.errors import DataError, describe_problems, first_of
 
 _IMAGES = ("jpg", "jpeg", "png", "webp", "ppm", "bmp", "tif", "tiff")
 _LABELS = ("cls", "label", "txt")
+#: Suffixes that a note names.
+_LISTED = 8
 #: Numbers with decimals that are no whole numbers, some at least.
 _FRACTIONS = re.compile(r"(-?\d*\.\d+ )*-?\d*\.\d*[1-9]\d*( -?\d*\.\d+)*")
 
@@ -38,8 +40,8 @@ def load_tar(
         needs_labels: Whether every sample must have a label.
 
     Raises:
-        DataError: No such file, samples without image or label, labels that are fractions, or a
-            truncated file.
+        DataError: No such file, no sample with an image, samples without label, labels that are
+            fractions, or a truncated file. Samples without an image are counted in the table's notes.
 
     Example:
         >>> load_tar("shard-*.tar", ["label=json.diagnosis"])  # doctest: +SKIP
@@ -50,11 +52,13 @@ def load_tar(
     found: dict[str, list[int]] = {"file": [], "start": [], "length": []}
     texts: dict[str, list[str]] = {"label": [], "patient": []}
     suffixes: set[str] = set()
+    passed_over: list[Collection[str]] = []
     for number, file in enumerate(files):
         for sample in _samples(file):
             suffixes |= sample.keys()
             suffix = next((name for name in images if name in sample), None)
             if suffix is None:
+                passed_over.append(sample.keys())
                 continue
             found["file"].append(number)
             found["start"].append(sample[suffix][0])
@@ -84,7 +88,7 @@ def load_tar(
     groups, group_names = None, None
     if "patient" in given:
         patients = np.array(texts["patient"], dtype=object)
-        groups, group_names = numbered(source, patients, patients != "", True)
+        groups, group_names = numbered(source, patients, patients != "", True, "patient")
     return ImageTable(
         images=ByteRanges(
             files,
@@ -97,6 +101,18 @@ def load_tar(
         name=source,
         groups=groups,
         group_names=group_names,
+        notes=_said_of(passed_over, images),
+    )
+
+
+def _said_of(passed_over: Sequence[Collection[str]], images: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence on samples without an image, none where there are none."""
+    if not passed_over:
+        return ()
+    seen = sorted({f".{suffix}" for sample in passed_over for suffix in sample})
+    return (
+        f"{len(passed_over)} samples have no file .{', .'.join(images)} and are passed over; they have "
+        f"{', '.join(first_of(seen, _LISTED))}",
     )
 
 

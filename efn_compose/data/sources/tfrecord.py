@@ -62,7 +62,7 @@ def load_tfrecord(
     labels, class_names = _numbers(source, values.get("label"), lengths, needs_labels)
     groups, group_names = None, None
     if "patient" in values:
-        groups, group_names = _numbers(source, values["patient"], lengths, True)
+        groups, group_names = _numbers(source, values["patient"], lengths, True, "patient")
     return ImageTable(
         images=ByteRanges(
             files,
@@ -144,22 +144,30 @@ def _read(file: Path, found: dict[str, str], kinds: dict[str, str]) -> dict[str,
     except tf.errors.OpError as error:
         raise _damaged(file, error) from None
     if not parts:
-        return {"length": np.zeros(0, np.int64)} | {column: np.zeros(0) for column in found}
+        # Of the type that other files have, which a concatenation would else change.
+        return {"length": np.zeros(0, np.int64)} | {
+            column: np.zeros(0, np.int64 if kinds[name] == "integer" else object)
+            for column, name in found.items()
+        }
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return joined | {"length": joined["length"].astype(np.int64)}
 
 
 def _numbers(
-    source: str, values: np.ndarray | None, lengths: Sequence[np.ndarray], needs_labels: bool
+    source: str,
+    values: np.ndarray | None,
+    lengths: Sequence[np.ndarray],
+    needs_labels: bool,
+    what: str = "label",
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     if values is None:
         count = sum(map(len, lengths))
         return numbered(source, np.zeros(count, int), np.zeros(count, bool), needs_labels)
     if values.dtype == object:
-        is_known = values != _NO_TEXT
+        is_known = (values != _NO_TEXT) & (values != b"")
         texts = [value.decode("utf-8", "backslashreplace") for value in values.tolist()]
-        return numbered(source, np.array(texts), is_known, needs_labels)
-    return numbered(source, values, values != _NO_NUMBER, needs_labels)
+        return numbered(source, np.array(texts), is_known, needs_labels, what)
+    return numbered(source, values, values != _NO_NUMBER, needs_labels, what)
 
 
 def _damaged(file: Path, error: Exception) -> DataError:

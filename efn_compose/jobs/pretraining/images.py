@@ -205,6 +205,7 @@ def prepare_images(
             at_most=options.unreadable_share,
             size=options.size,
             holding=config.executor.holding,
+            needs_labels=False,
             show_progress=show_progress,
         )
     table = table.chosen(any_images(len(table), options.images or len(table), seed))

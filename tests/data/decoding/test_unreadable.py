@@ -59,8 +59,25 @@ def test_damaged_images_are_listed_and_the_rest_keeps_its_labels(folder):
 def test_a_class_that_would_vanish_is_refused(folder):
     for file in (folder / "naevus ø").iterdir():
         file.write_bytes(b"no image")
+    table = load_table(f"folder:{folder}")
     with pytest.raises(DataError, match="no image of 'naevus ø' can be decoded"):
-        skip_unreadable(load_table(f"folder:{folder}"), at_most=0.9)
+        skip_unreadable(table, at_most=0.9)
+    # Of images without labels the folders are no classes.
+    assert len(skip_unreadable(table, at_most=0.9, needs_labels=False)[0]) == 12
+
+
+def test_an_image_beside_the_classes_takes_no_class_with_it(folder):
+    (folder / "loose.png").write_bytes(b"no image")
+    table = load_table(f"folder:{folder}", needs_labels=False)
+    kept, left_out = skip_unreadable(table, at_most=0.2)
+    assert (len(kept), len(left_out)) == (24, 1)
+
+
+def test_a_folder_of_which_nothing_can_be_decoded_is_refused(tmp_path):
+    (tmp_path / "loose.png").write_bytes(b"no image")
+    table = load_table(f"folder:{tmp_path}", needs_labels=False)
+    with pytest.raises(DataError, match="no image can be decoded"):
+        skip_unreadable(table, at_most=1.0, needs_labels=False)
 
 
 def test_a_run_refuses_damaged_images_or_leaves_them_out_and_lists_them(folder):

@@ -66,6 +66,36 @@ def test_a_written_table_is_read_back_and_another_set_is_refused(lesions, tmp_pa
         read_fold_table(table, tmp_path / "absent.csv")
 
 
+def test_a_table_that_parts_a_patient_is_refused(lesions, tmp_path):
+    table = load_table(f"csv:{lesions}")
+    fold = make_folds(table, 4, seed=2).fold.copy()
+    # Images 0 and 1 are of one patient.
+    fold[1] = (fold[0] + 1) % 4
+    write_fold_table(table, fold, tmp_path / "folds.csv")
+    with pytest.raises(DataError, match=r"1 patients are in more than one fold.*efn-compose folds"):
+        read_fold_table(table, tmp_path / "folds.csv")
+
+
+def test_a_table_fits_images_that_moved_together(lesions, tmp_path):
+    path = tmp_path / "folds.csv"
+    table = load_table(f"csv:{lesions}")
+    fold = make_folds(table, 4, seed=2).fold
+    write_fold_table(table, fold, path)
+    moved = tmp_path / "elsewhere" / "far"
+    moved.mkdir(parents=True)
+    for file in [lesions, *tmp_path.glob("*.png")]:
+        file.rename(moved / file.name)
+    there = load_table(f"csv:{moved / lesions.name}")
+    assert there.image_name(0) != table.image_name(0)
+    np.testing.assert_array_equal(read_fold_table(there, path).fold, fold)
+    # One image of another name, or of another folder, is another image.
+    text = path.read_text(encoding="utf-8")
+    for name in ("bild 7 ø.png", "bild 0 ø.png"):
+        path.write_text(text.replace(name, f"other/{name}"), encoding="utf-8")
+        with pytest.raises(DataError, match="no folds of"):
+            read_fold_table(there, path)
+
+
 def test_the_verb_writes_table_and_quality_and_lists_duplicates(lesions, tmp_path, capsys):
     path = tmp_path / "folds.csv"
     command = ["folds", f"csv:{lesions}", "--count", "4"]

@@ -1,5 +1,7 @@
 """Masks and missing labels, from file to array."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +11,7 @@ from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.data.folding.folds import make_folds
 from efn_compose.data.masks.masks import IGNORED, MaskFiles, decode_mask
 from efn_compose.data.masks.reading import read_masks
+from efn_compose.data.sources.mask_files import with_mask_files
 from efn_compose.data.split import split
 from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import DataError
@@ -54,6 +57,20 @@ def test_a_mask_files_own_numbers_are_the_classes(tmp_path):
         read(MaskFiles(files), 8, (3, 4))
     for file, reason in zip(files, ("one channel", "", "no such file"), strict=True):
         assert file.name in str(error.value) and reason in str(error.value)
+
+
+@pytest.mark.parametrize("pattern", ["*_mask.png", "../masks/*.png", "../masks/*/mask.png"])
+def test_the_name_of_an_image_stands_anywhere_in_the_pattern(tmp_path, pattern):
+    for name in "ab":
+        mask = tmp_path / "images" / pattern.replace("*", name)
+        for file in (tmp_path / "images" / f"{name}.jpg", mask):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.zeros((4, 4), np.uint8)).save(file)
+    table = with_mask_files(
+        load_table(f"folder:{tmp_path / 'images'}", needs_labels=False), pattern
+    )
+    wanted = [(tmp_path / "images" / pattern.replace("*", name)).resolve() for name in "ab"]
+    assert [Path(mask).resolve() for mask in table.masks.paths] == wanted
 
 
 def test_an_archive_brings_its_masks(tmp_path):
