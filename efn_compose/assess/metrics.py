@@ -65,7 +65,9 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the divisor of the logits that gives the smallest cross-entropy, 0.05 to 50.
 
     Guo et al. 2017 (arXiv:1706.04599). The cross-entropy is convex in the inverse temperature,
-    so that its slope has one root.
+    so that its slope has one root. Where every image is right there is none, and the smaller the
+    temperature the smaller the loss. Labels are smoothed then, as if one further image of each kind had
+    been seen, right and wrong (Platt 1999, "Probabilistic outputs for support vector machines").
 
     Args:
         logits: (image, class).
@@ -77,6 +79,9 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     logits = logits.astype(np.float64)
     true = logits[np.arange(len(labels)), labels]
+    if (logits.argmax(axis=1) == labels).all():
+        share = 1 / (len(labels) + 2)
+        true = (1 - share) * true + share * logits.mean(axis=1)
 
     def slope(inverse: float) -> float:
         chances = np.exp(log_softmax(logits * inverse))

@@ -28,6 +28,22 @@ def test_the_calibrated_loss_does_not_depend_on_the_logits_scale():
     assert losses[0] < scores(LOGITS * 9, LABELS, "accuracy")["loss"]
 
 
+@pytest.mark.parametrize("count", [10, 40, 1000])
+def test_where_every_image_is_right_the_temperature_is_that_of_smoothed_labels(count):
+    labels = np.arange(count) % 2
+    margins = 5 * np.eye(2)[labels]
+    # Of equal margins the best temperature is a closed form: a logit of the smoothed share.
+    share = 1 / (count + 2) / 2
+    wanted = 5 / np.log((1 - share) / share)
+    assert best_temperature(margins, labels) == pytest.approx(wanted, rel=1e-6)
+    # So larger margins are no smaller loss: what they are divided by grows with them.
+    losses = [
+        cross_entropy(logits / best_temperature(logits, labels), labels)
+        for logits in (margins, 3 * margins)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6) and losses[0] > 0.1 / count
+
+
 def test_logits_that_are_true_log_odds_need_no_temperature():
     # Labels drawn from the very probabilities: the best temperature tends to 1.
     rng = np.random.default_rng(1)

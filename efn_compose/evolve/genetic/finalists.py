@@ -1,5 +1,9 @@
 """What a search puts up in the end."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from efn_compose.compose import Genome, GenomeSpace, ShareGenomeSpace
 from efn_compose.evolve.genetic.estimates import FitnessTable
 from efn_compose.evolve.genetic.shares.surrogate import CAUTIONS, Surrogate
@@ -10,7 +14,8 @@ def finalists(space: GenomeSpace, table: FitnessTable, count: int) -> list[Genom
 
     Of choices these are the genomes with the best losses. Of shares they are minima of a model of
     all evaluations, whether or not anything was evaluated there: a single evaluation is luck for
-    the most part.
+    the most part. Where more are wanted than there are minima, evaluated genomes follow, by what the
+    model carefully believes of them.
 
     Args:
         space: What genomes mean.
@@ -20,8 +25,21 @@ def finalists(space: GenomeSpace, table: FitnessTable, count: int) -> list[Genom
     pure = {space.pure(donor) for donor in range(space.donor_count)}
     if isinstance(space, ShareGenomeSpace):
         looks = table.looks()
-        surrogate = Surrogate.of(space, looks) if looks else None
-        found = [] if surrogate is None else [space.nearest(surrogate.minimum(c)) for c in CAUTIONS]
+        found = (
+            _by_model(space, [look.genome for look in looks], Surrogate.of(space, looks))
+            if looks
+            else []
+        )
     else:
         found = list(table.leaders(count + len(pure)))
     return [genome for genome in dict.fromkeys(found) if genome not in pure][:count]
+
+
+def _by_model(
+    space: ShareGenomeSpace, evaluated: Sequence[Genome], surrogate: Surrogate
+) -> list[Genome]:
+    genomes = list(dict.fromkeys(evaluated))
+    mean, deviation = surrogate.believed(np.array([space.shares(genome) for genome in genomes]))
+    order = np.argsort(mean + CAUTIONS[0] * deviation, kind="stable")
+    minima = [space.nearest(surrogate.minimum(caution)) for caution in CAUTIONS]
+    return [*minima, *(genomes[number] for number in order)]

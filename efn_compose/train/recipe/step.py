@@ -41,12 +41,19 @@ class UpdateStep:
         self._whole = traced_once(self._update, *signature)
         self._part = traced_once(self._accumulate, *signature)
         self._apply = tf.function(self._apply_sums, input_signature=(), autograph=False)
+        #: Updates that another step has made before.
+        self._before = tf.Variable(0.0, trainable=False)
         self._sums: list[tf.Variable] = []
         if objective.options.accumulate > 1:
             self._sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self.variables]
 
-    def start(self) -> None:
-        """Forget everything the optimizer has seen."""
+    def start(self, before: int = 0) -> None:
+        """Forget everything the optimizer has seen.
+
+        Args:
+            before: Updates that another step makes before this one, as the objective counts them.
+        """
+        self._before.assign(before)
         for variable, value in zip(self.optimizer.variables, self._initial, strict=True):
             variable.assign(np.broadcast_to(value, variable.shape))
 
@@ -69,7 +76,8 @@ class UpdateStep:
         return loss
 
     def _gradients(self, pixels: Any, targets: Any, scale: Any) -> tuple[Any, list[Any]]:
-        updates = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.float32)
+        made = tf.cast(tf.convert_to_tensor(self.optimizer.iterations), tf.float32)
+        updates = made + self._before
         with tf.GradientTape() as tape:
             loss = self.objective.loss(self.model, pixels, targets, updates) * scale
             scaled = self.optimizer.scale_loss(loss)

@@ -132,9 +132,10 @@ class Trainer:
         if self.objective.begins_at_images(self.model, donor):
             self._start_head(data)
         self.objective.begin(data, updates)
-        for step in (self.step, self.warm_up):
-            if step is not None:
-                step.start()
+        options = self.options
+        self.step.start(updates * options.warm_up_epochs // max(options.all_epochs, 1))
+        if self.warm_up is not None:
+            self.warm_up.start()
         if self.average is not None:
             self.average.start()
         self.set_anchor()

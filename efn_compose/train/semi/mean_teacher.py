@@ -94,8 +94,13 @@ def teacher_options(options: TrainOptions) -> TrainOptions:
     """Return options under which an average is kept.
 
     Raises:
-        ConfigError: The options mix images.
+        ConfigError: The options mix images, or a batch has no room for images of both kinds.
     """
+    if options.batch_size < 2:
+        raise ConfigError(
+            "Mean Teacher needs labelled and unlabelled images in every batch; set train.batch_size to 2 or "
+            f"more. Received: {options.batch_size}."
+        )
     if options.mixup or options.cutmix or options.augmix or options.advprop:
         raise ConfigError(
             "Mean Teacher compares two views of one image; set train.mixup, train.cutmix, "

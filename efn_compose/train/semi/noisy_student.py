@@ -20,7 +20,7 @@ from efn_compose.errors import DataError
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.train.augment.options import AugmentOptions
 from efn_compose.train.examples import TrainingData
-from efn_compose.train.objectives.classification import Classification
+from efn_compose.train.objectives.of_options import classification
 from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.fit import FittedModel, fit
 from efn_compose.train.recipe.trainer import FitWatcher, Trainer
@@ -109,7 +109,7 @@ def noisy_student(
         >>> fitted, rounds = noisy_student(donor, data, unlabelled)  # doctest: +SKIP
     """
     if trainer is None:
-        objective = Classification(data.classes, options, metric or "accuracy")
+        objective = classification(data.classes, options or TrainOptions(), metric or "accuracy")
         trainer, options, metric = Trainer(donor, objective), None, None
 
     def train(what: TrainingData, seen: AugmentOptions | None, number: int) -> FittedModel:
@@ -207,6 +207,8 @@ def repeated(data: TrainingData, passes: int) -> TrainingData:
         data,
         train_images=join([data.train_images] * passes),
         train_labels=np.concatenate([data.train_labels] * passes),
+        # Only folds and halves ask whose images these are.
+        train_patients=None,
     )
 
 

@@ -131,6 +131,21 @@ def test_a_loss_can_read_how_many_updates_were_made_even_where_they_are_accumula
         assert losses == pytest.approx([0, 1, 2, 3, 4, 5])
 
 
+def test_updates_are_counted_on_after_a_warm_up():
+    options = TrainOptions(batch_size=8, epochs=2, warm_up_epochs=1)
+    trainer = Trainer(tiny_donor(), Probe(options))
+    inputs = Inputs(tiny_data(), tiny_donor(), trainer.objective, AugmentOptions(), 1)
+    each = inputs.updates_per_epoch
+    for _ in range(2):
+        trainer.start(tiny_donor(), 1, tiny_data(), 3 * each)
+        losses = [
+            step.run([inputs.batch(order[0], 0, 0, 16)], 0.0)
+            for epoch, step in enumerate((trainer.warm_up, trainer.step, trainer.step))
+            for order in inputs.order(epoch)
+        ]
+        assert losses == pytest.approx(list(range(3 * each)))
+
+
 def test_a_whole_training_asks_for_no_classes():
     options = TrainOptions(batch_size=8, epochs=2, warm_up_epochs=1, recalibrate_images=0, ema=0.9)
     data = TrainingData.of_images(quarters(24)[0], quarters(8)[0])

@@ -125,6 +125,14 @@ def test_every_optimizer_of_keras_has_its_name_and_padam_too():
         make_optimizer(TrainOptions(optimizer_settings=("momentums=1",)), 0.1)
 
 
+def test_no_optimizer_decays_weights_unless_told_to():
+    for name in optimizer_classes():
+        made = make_optimizer(TrainOptions(optimizer=name), 0.1)
+        assert not made.weight_decay and not getattr(made, "adam_weight_decay", 0), name
+        told = make_optimizer(TrainOptions(optimizer=name, weight_decay=0.1), 0.1)
+        assert told.weight_decay == 0.1 == getattr(told, "adam_weight_decay", 0.1), name
+
+
 def dense_step(options, seed=0, further=()):
     """Return an update step of a network in which no image sees another, and of further variables."""
     keras.utils.set_random_seed(seed)

@@ -21,7 +21,7 @@ from efn_compose.train.semi.mean_teacher import (
     mean_teacher,
     ramp,
 )
-from efn_compose.train.semi.noisy_student import joined, run_rounds
+from efn_compose.train.semi.noisy_student import joined, noisy_student, repeated, run_rounds
 
 # Whichever test comes first builds the networks of all.
 pytestmark = pytest.mark.slow
@@ -116,6 +116,30 @@ def test_each_student_learns_from_the_one_before_who_sees_images_as_they_are():
         assert records[number].confident == len(sure) == sum(records[number].counts)
     with pytest.raises(DataError, match="unlabelled images must be uint8"):
         run_rounds(data, unlabelled.astype(float), semi, train, PLAIN, heavy)
+
+
+def test_a_noisy_student_learns_by_the_objective_that_the_options_name(monkeypatch):
+    class StopError(Exception):
+        pass
+
+    def stop(donor, objective):
+        raise StopError(type(objective).__name__)
+
+    monkeypatch.setattr("efn_compose.train.semi.noisy_student.Trainer", stop)
+    unlabelled = quarters(8)[0]
+    for options, wanted in (
+        (None, "Classification"),
+        (TrainOptions(advprop=1.0), "AdversarialClassification"),
+    ):
+        with pytest.raises(StopError, match=f"^{wanted}$"):
+            noisy_student(tiny_donor(), tiny_data(), unlabelled, SemiOptions(), options)
+
+
+def test_several_passes_of_a_teacher_ask_for_no_patients():
+    data = tiny_data()
+    patients = np.arange(len(data.train_images))
+    known = dataclasses.replace(data, train_patients=patients)
+    assert len(repeated(known, 3).train_images) == 3 * len(patients)
 
 
 def test_the_weight_rises_as_the_paper_says():
@@ -229,5 +253,7 @@ def test_whole_trainings_learn_and_keep_the_average(teacher):
     assert np.isfinite(fitted.history.epochs[-1].validation["loss"])
     with pytest.raises(ConfigError, match="Mean Teacher compares two views"):
         mean_teacher(tiny_donor(), few, unlabelled, semi, TrainOptions(mixup=0.2))
+    with pytest.raises(ConfigError, match=r"set train\.batch_size to 2 or more\. Received: 1"):
+        mean_teacher(tiny_donor(), few, unlabelled, semi, TrainOptions(batch_size=1))
     with pytest.raises(DataError, match="There are no unlabelled images"):
         mean_teacher(tiny_donor(), few, unlabelled[:0], semi, options, trainer=teacher)

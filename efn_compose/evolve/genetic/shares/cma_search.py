@@ -1,6 +1,7 @@
 """Evolution of a distribution over shares: CMA-ES, asked and told like the genetic search."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -69,6 +70,10 @@ class CmaSearch(GeneticSearch):
         reruns = list(dict.fromkeys([*leaders, self.best_donor()]))
         self._sampled = self._draw(set(reruns))
         return reruns, self._sampled
+
+    def newcomers_wanted(self, reruns: Sequence[Genome]) -> int:
+        """Return the number of newcomers: all that were drawn, since the distribution learns from them."""
+        return self.samples
 
     def tell(self, losses: dict[Genome, float | None]) -> None:
         """Take the losses of the genomes asked for; None is a failed evaluation."""

@@ -20,8 +20,9 @@ def optimizer_classes() -> dict[str, type[keras.optimizers.Optimizer]]:
         for name, item in vars(keras.optimizers).items()
         if inspect.isclass(item) and issubclass(item, base) and item is not base
     }
-    # It wraps another optimizer; `precision` decides whether it does.
-    found.pop("lossscaleoptimizer", None)
+    # They wrap other optimizers: one is for `precision` to choose, the other has no rate of its own.
+    for wrapper in ("lossscaleoptimizer", "multioptimizer"):
+        found.pop(wrapper, None)
     return found | {"adam": SharedAdam, "adamw": SharedAdamW, "padam": PAdam}
 
 
@@ -46,6 +47,17 @@ def optimizer_class(options: TrainOptions) -> type[keras.optimizers.Optimizer]:
     return classes[name]
 
 
+def _decays(kind: type[keras.optimizers.Optimizer], decay: float) -> dict[str, float]:
+    """Return what an optimizer is told of weight decay: 0 is 0, also where Keras has another default."""
+    known = inspect.signature(kind).parameters
+    others = [
+        name
+        for name in ("weight_decay", "adam_weight_decay")
+        if name in known and known[name].default
+    ]
+    return dict.fromkeys([*(["weight_decay"] if decay else []), *others], decay)
+
+
 def make_optimizer(options: TrainOptions, rate: float) -> keras.optimizers.Optimizer:
     """Return the optimizer that the options name.
 
@@ -62,8 +74,7 @@ def make_optimizer(options: TrainOptions, rate: float) -> keras.optimizers.Optim
     """
     kind = optimizer_class(options)
     settings: dict[str, Any] = {"learning_rate": float(rate)}
-    if options.weight_decay:
-        settings["weight_decay"] = options.weight_decay
+    settings |= _decays(kind, options.weight_decay)
     if options.clip_norm:
         settings["global_clipnorm"] = options.clip_norm
     try:

@@ -67,6 +67,23 @@ def test_a_generation_costs_what_the_plan_says(number):
     assert len(set(asked[number])) == len(asked[number])
 
 
+@pytest.mark.parametrize(("population", "elites"), [(4, 2), (6, 2), (8, 6)])
+def test_all_that_a_distribution_draws_is_evaluated(tmp_path, population, elites):
+    kind = Cma(population=population, generations=3, elites=elites)
+    donors = [*DONORS[:2], BASE, DONORS[2]]
+    run_search(tmp_path, FakeExecutor(), kind=kind, granularity="stage_share", donors=donors)
+    seen: set[tuple] = set()
+    for generation in range(4):
+        rows = [
+            tuple(line["recipe"]["values"])
+            for line in lines_without_timing(tmp_path)
+            if line.get("phase") == "search" and line["generation"] == generation
+        ]
+        # Its update needs two of four at least, and is an evolution strategy's with all of them.
+        assert len(set(rows) - seen) == 4 + (len(donors) if generation == 0 else 0)
+        seen |= set(rows)
+
+
 @pytest.fixture(scope="module", params=[Cma, Genetic, Random])
 def whole(request, tmp_path_factory):
     """A search never stopped: its settings, folder and result."""
