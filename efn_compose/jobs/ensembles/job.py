@@ -192,10 +192,14 @@ class _Job:
         return judged
 
     def _write_plan_b(self, answers: TestAnswers) -> None:
-        """Write the median of what is there, as plan B and as the submission so far."""
+        """Write the median of what is there, as plan B and as the submission so far.
+
+        The submission of a job that has ended stays until the end of this one: `result.json` is of it.
+        """
         plain = METHODS[FALLBACK](answers.mean, np.zeros(0), "auc", 0).combine(answers.mean)
-        for name in (PLAN_B_FILE, SUBMISSION_FILE):
-            self._write(name, plain, answers)
+        self._write(PLAN_B_FILE, plain, answers)
+        if not self.folder.is_finished:
+            self._write(SUBMISSION_FILE, plain, answers)
         columns = len(answers.columns)
         self.say(f"{PLAN_B_FILE}: median of {columns} columns, {answers.networks} networks")
 
@@ -271,9 +275,13 @@ class _Job:
         prepared, members = self.prepared, self.prepared.members
         if not prepared.models:
             return None
-        further = self._further()
+        stated = np.stack([member.probability for member in members.members])
+        try:
+            further = self._further()
+        except OutOfTimeError:
+            return StackColumns.none(stated, answers.mean, len(prepared.models))
         data = StackData.of(
-            np.stack([member.probability for member in members.members]),
+            stated,
             answers.mean,
             members.rows.label,
             members.rows.fold,
@@ -312,6 +320,7 @@ class _Job:
             (prepared.labelled, prepared.table),
             prepared.members.networks[0].size,
             prepared.folder / STORE_FOLDER / FEATURES_FOLDER,
+            self.deadline.is_over,
         )
 
     def _judge_stack(self, stack: StackColumns, fallback: Judged) -> Judged:

@@ -26,7 +26,7 @@ from efn_compose.jobs.predictions.submission import Template, read_template
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.train.tta import TtaOptions
 
-STORED = StoredConfig(EnsembleConfig, free=("run", "executor", "budget"), later=("pixels",))
+STORED = StoredConfig(EnsembleConfig, free=("run", "executor", "budget"), later=("pixels", "table"))
 _LISTED = 5
 
 
@@ -82,6 +82,7 @@ class PreparedEnsemble:
             "columns": columns.hexdigest(),
             "models": hashlib.sha256(repr([m.key for m in self.models]).encode()).hexdigest(),
             "bodies": " ".join(body.fingerprint for body in self.bodies),
+            "table": "" if self.further is None else self.further.digest,
             "data": images.hexdigest(),
             "pixels": hashlib.sha256(repr(content_digests(self.table.images)).encode()).hexdigest(),
         }

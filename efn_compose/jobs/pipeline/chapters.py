@@ -169,7 +169,8 @@ def _ensemble(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
         f"{result.asked} network{'' if result.asked == 1 else 's'} answered, joined by the "
         f"{row.name.replace('_', ' ')}: {result.measure} {honest:.4f} ± {row.error:.4f} out of fold."
     )
-    return Ended(headline, str(ended), products, result.asked == result.networks)
+    is_whole = result.asked == result.networks and not (result.stack or {}).get("not_fitted")
+    return Ended(headline, str(ended), products, is_whole)
 
 
 def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:

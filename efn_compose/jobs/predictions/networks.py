@@ -193,6 +193,12 @@ def _trained(file: Path, training: _Ended, size: int) -> Network:
         return donor, _head_of(donor) if head is None else head
 
     predictions = find_predictions(run)
+    if predictions is not None:
+        class_names = read_class_names(predictions)
+    else:
+        # The run has not ended; each weight file knows its classes.
+        width = (shapes if head is None else _shapes(head))[f"{HEAD_LAYER}/bias"][0]
+        class_names = TrainedFor.of(header.provenance, width).class_names or None
     return Network(
         name=training.name,
         spec=header.spec,
@@ -200,7 +206,7 @@ def _trained(file: Path, training: _Ended, size: int) -> Network:
         head_shapes=shapes if head is None else _shapes(head),
         load=load,
         size=size or config.data.size,
-        class_names=None if predictions is None else read_class_names(predictions),
+        class_names=class_names,
         train=config.train,
         augment=config.augment,
         tta=config.tta,

@@ -70,11 +70,12 @@ def moved_config(
         changes[name] = placed[0] if isinstance(kept, str) else tuple(placed)
     for override in overrides:
         name = override_name(override)
-        if name.partition(".")[0] not in job.stored.free and name not in job.sources:
+        is_free = name.partition(".")[0] in job.stored.free and name != "run.seed"
+        if not is_free and name not in job.sources:
             raise ConfigError(
                 f"{override}: would change the run, or is none of its settings. A relay may change "
                 f"where images are ({', '.join(job.sources)}) and the sections "
-                f"{', '.join(job.stored.free)}."
+                f"{', '.join(job.stored.free)}, but not run.seed."
             )
         section, key, value = parse_override(override, schema)
         changes[f"{section}.{key}"] = tuple(value) if isinstance(value, list) else value

@@ -126,7 +126,7 @@ def cook(ingredients: Ingredients, say: Say | None = None) -> Soup:
     """
     say = say or (lambda line: None)
     data = ingredients.data
-    judge = Judge(ingredients.donors[0], data) if data is not None else None
+    judge = Judge(ingredients.donors, data) if data is not None else None
     mixture = MIX[ingredients.method](ingredients, judge, say)
     donor, batch_norm = mixture.donor, "pooled over the networks, not re-estimated"
     scores: dict[str, Score] = {}

@@ -1,6 +1,6 @@
 """Scores of a network on the user's images, without training it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from efn_compose.assess.metrics import accuracy, best_temperature, cross_entropy
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.evolve.options import FitnessOptions
+from efn_compose.jobs.soup.preparation import other_classes
 from efn_compose.nesting.heads import fit_ridge
 from efn_compose.train.engine.batches import even_batches
 
@@ -50,15 +51,16 @@ class Judge:
     training images in closed form.
 
     Args:
-        donor: Any of the networks.
+        donors: The networks, harmonised.
         data: Images and labels.
     """
 
-    def __init__(self, donor: Donor, data: DataSet) -> None:
+    def __init__(self, donors: Sequence[Donor], data: DataSet) -> None:
         from efn_compose.evolve.workers.evaluator import WorkerSetup
 
+        donor = donors[0]
         self.data, self._like = data, donor
-        self.uses_own_classifier = donor.classes == data.classes
+        self.uses_own_classifier = donor.classes == data.classes and not other_classes(donors, data)
         setup = WorkerSetup(donor.spec, donor.conventions, FitnessOptions())
         self.worker: Evaluator = setup.make_worker(data)
         self._better: dict[str, Answers] = {}

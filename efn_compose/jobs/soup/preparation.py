@@ -11,6 +11,7 @@ from efn_compose.data import DataOptions, DataSet, load_data
 from efn_compose.donors import Donor
 from efn_compose.donors.harmonise import harmonise
 from efn_compose.donors.lineage import lineages
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import (
     ConfigError,
     EfnComposeError,
@@ -50,7 +51,30 @@ class Ingredients:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what the source holds beside the images that judge."""
-        return () if self.data is None else self.data.notes
+        if self.data is None:
+            return ()
+        known = other_classes(self.donors, self.data)
+        if not known:
+            return self.data.notes
+        return (
+            *self.data.notes,
+            f"the networks know {', '.join(known[:5])}, and the images are of "
+            f"{', '.join(self.data.class_names[:5])}: a ridge classifier judges, not the networks' own",
+        )
+
+
+def other_classes(donors: Sequence[Donor], data: DataSet) -> tuple[str, ...]:
+    """Return the classes that the networks' classifiers know, where the images' are others.
+
+    Args:
+        donors: The networks, harmonised. Files that do not name their classes are passed over.
+        data: The images.
+    """
+    for donor in donors:
+        known = TrainedFor.of(donor.provenance, donor.classes or 0).class_names
+        if known and known != tuple(data.class_names):
+            return known
+    return ()
 
 
 def prepare_soup(

@@ -243,6 +243,11 @@ def test_a_second_level_sees_further_columns_and_must_be_ahead_to_be_written(
     page = Page((place / "stacked" / "report.html").read_text())
     assert "stack is submitted" in page.text and "Weights of stack" not in page.text
     assert "Weights of bagged_climb. It left out" in page.text
+    # Models that saw other columns answer no more.
+    text = (place / "columns.csv").read_text()
+    (place / "columns.csv").write_text(text.replace("3,1,b", "3,4,b"))
+    with pytest.raises(ResumeMismatchError, match="table"):
+        run_verb(*words)
 
 
 @pytest.mark.slow
@@ -275,7 +280,9 @@ def test_members_of_other_images_of_the_same_names_are_refused(place, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_ensemble_goes_on_with_the_same_new_images_only(undisturbed, place, tmp_path):
+def test_an_ensemble_goes_on_with_the_same_new_images_only(
+    undisturbed, place, tmp_path, monkeypatch
+):
     shutil.copytree(undisturbed, tmp_path / "run")
     images, _ = quarters(NEW, seed=5)
     settings = [f"ensemble.runs={place / 'run'}", f"run.path={tmp_path / 'run'}"]
@@ -291,6 +298,12 @@ def test_an_ensemble_goes_on_with_the_same_new_images_only(undisturbed, place, t
     (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
     run_ensemble(prepared, resume=True)
     written = (tmp_path / "run" / "submission.csv").read_bytes()
+    # What has ended stays until the same job has ended again.
+    (tmp_path / "run" / "submission.csv").write_text("kept")
+    monkeypatch.setattr("efn_compose.jobs.ensembles.job.judge_methods", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_ensemble(prepared, resume=True)
+    assert (tmp_path / "run" / "submission.csv").read_text() == "kept"
     assert written == (undisturbed / "submission.csv").read_bytes()
 
 

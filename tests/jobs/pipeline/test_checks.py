@@ -11,6 +11,7 @@ from tiny_story import write_story
 from efn_compose.errors import ConfigError
 from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.jobs.donor_entries import load_entry
+from efn_compose.jobs.pipeline.chapters import CHAPTER_VERBS
 from efn_compose.jobs.pipeline.estimate import estimate_time
 from efn_compose.jobs.pipeline.job import _Pipeline, prepare_pipeline
 from efn_compose.jobs.pipeline.story import Reference
@@ -310,3 +311,23 @@ def test_a_donor_may_not_be_called_as_what_a_search_makes_but_a_chapter_may(
     )
     (entry,) = _Pipeline._files(begun, "donors.files", Reference("composed"))
     assert load_entry(entry, is_reserved).name == "composed_2"
+
+
+@pytest.mark.parametrize(
+    ("asked", "stack", "is_whole"),
+    [
+        (4, None, True),
+        (3, None, False),
+        (4, {"not_fitted": 0}, True),
+        (4, {"not_fitted": 2}, False),
+    ],
+)
+def test_an_ensemble_has_ended_when_networks_and_models_have(monkeypatch, asked, stack, is_whole):
+    row = SimpleNamespace(name="median", honest=-0.5, error=0.1)
+    result = SimpleNamespace(
+        methods=[row], verdict=SimpleNamespace(winner="median"), measure="loss", asked=asked,
+        networks=4, stack=stack,
+    )  # fmt: skip
+    ended = SimpleNamespace(result=result, submission="submission.csv", plan_b="plan_b.csv")
+    monkeypatch.setattr("efn_compose.jobs.ensembles.job.ensemble", lambda *_, **__: ended)
+    assert CHAPTER_VERBS["ensemble"].run([], False, True).is_whole == is_whole

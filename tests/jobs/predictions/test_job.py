@@ -209,6 +209,19 @@ def test_a_file_that_was_copied_away_knows_its_size_and_its_classes(place, folds
 
 
 @pytest.mark.slow
+def test_a_run_that_has_not_ended_knows_its_classes(place, folds, tmp_path):
+    begun = shutil.copytree(folds, tmp_path / "begun")
+    for file in begun.glob("out_of_fold.*"):
+        file.unlink()
+    with np.load(place / "images.npz") as file:
+        parts = {key: file[key][:8] for key in ("images", "labels")}
+    # The new images lie in folders whose names are none of the classes.
+    np.savez(tmp_path / "new.npz", **parts, class_names=["anna", "ben", "cleo", "dan"])
+    found = efn_compose.predict(begun, f"npz:{tmp_path / 'new.npz'}", tmp_path / "new.csv", tta=1)
+    assert _rows(found.table)[0][1:5] == list("0123")
+
+
+@pytest.mark.slow
 def test_what_cannot_predict_is_named_before_anything_is_written(place, folds, single, tmp_path):
     source = f"npz:{place / 'images.npz'}"
     table = tmp_path / "t.csv"

@@ -13,6 +13,7 @@ from efn_compose import load_donor, soup
 from efn_compose.assess.metrics import best_temperature, log_softmax
 from efn_compose.cli import main
 from efn_compose.data import DataOptions, load_data
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import ConfigError, IncompatibleDonorsError
 from efn_compose.evolve.workers.evaluator import WorkerSetup
 from efn_compose.models.stepwise import StepwiseNetwork
@@ -197,6 +198,25 @@ def test_networks_without_a_classifier_are_judged_by_ridge(options):
     assert found.scores["soup"].accuracy > 1.5 / CLASSES
     assert set(found.shares) >= {"stem", "top"} or len(found.shares) > 3
     assert all(sum(share) == pytest.approx(1) for share in found.shares.values())
+
+
+def test_a_classifier_of_other_classes_does_not_judge(few):
+    own, other = tuple(map(str, range(CLASSES))), tuple("gfedcba")
+
+    def named(number, names):
+        return tuned(number).replace(provenance=TrainedFor(32, names).added_to({}))
+
+    judged = soup([named(1, own), named(2, own)], data=few)
+    assert judged.classifier == "own"
+    lines: list[str] = []
+    found = soup([named(1, other), named(2, other)], data=few, say=lines.append)
+    assert found.classifier == "ridge"
+    assert any("the networks know g, f, e, d, c" in line for line in lines)
+    # Heads whose outputs mean different things are no average of anything.
+    mixed = soup([named(1, own), named(2, other)])
+    assert mixed.donor.classes is None
+    # A file that says nothing is believed.
+    assert soup([named(1, own), tuned(2)], data=few).classifier == "own"
 
 
 def test_the_ancestor_is_found_by_the_source_that_the_files_name(files, tmp_path):

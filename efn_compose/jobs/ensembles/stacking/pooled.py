@@ -1,6 +1,6 @@
 """Pooled features of networks that never saw the labels, as columns for second-level models."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 from efn_compose.data import ImageTable
 from efn_compose.donors import Donor, load_donor
 from efn_compose.errors import ConfigError, EfnComposeError, RunError, describe_problems
+from efn_compose.jobs.ensembles.asked import OutOfTimeError
 from efn_compose.jobs.ensembles.stacking.inputs import Further
 from efn_compose.jobs.predictions.stream import stream_images
 from efn_compose.store.arrays import read_sealed, write_sealed
@@ -52,6 +53,7 @@ def with_pooled(
     tables: tuple[ImageTable, ImageTable],
     size: int,
     folder: Path,
+    is_late: Callable[[], bool] = lambda: False,
 ) -> tuple[Further, Further]:
     """Return the user's columns with the main directions of each network's features beside them.
 
@@ -63,10 +65,14 @@ def with_pooled(
         tables: Labelled rows and test images.
         size: Pixels of both.
         folder: Keeps the features, float16, so that a killed job asks each network once.
+        is_late: No further batch is asked about once this is true.
+
+    Raises:
+        OutOfTimeError: It became late. What has been asked to the end is kept.
     """
     for body in bodies:
         known, asked = (
-            _features(body, table, size, folder / f"{body.fingerprint[:12]}_{part}.npy")
+            _features(body, table, size, folder / f"{body.fingerprint[:12]}_{part}.npy", is_late)
             for part, table in zip(("rows", "images"), tables, strict=True)
         )
         middle, basis = _directions(known)
@@ -77,7 +83,9 @@ def with_pooled(
     return further
 
 
-def _features(body: Donor, table: ImageTable, size: int, path: Path) -> np.ndarray:
+def _features(
+    body: Donor, table: ImageTable, size: int, path: Path, is_late: Callable[[], bool]
+) -> np.ndarray:
     with suppress(RunError):
         kept = read_sealed(path)
         if len(kept) == len(table):
@@ -86,11 +94,12 @@ def _features(body: Donor, table: ImageTable, size: int, path: Path) -> np.ndarr
     from efn_compose.models.stepwise import StepwiseNetwork
 
     network, step = StepwiseNetwork.of(body), inference_batch(body.spec, size)
-    parts = [
-        network.run(body.preprocess(pixels[size][start : start + step])).numpy()
-        for numbers, pixels in stream_images(table, (size,))
-        for start in range(0, len(numbers), step)
-    ]
+    parts = []
+    for numbers, pixels in stream_images(table, (size,)):
+        for start in range(0, len(numbers), step):
+            if is_late():
+                raise OutOfTimeError
+            parts.append(network.run(body.preprocess(pixels[size][start : start + step])).numpy())
     path.parent.mkdir(parents=True, exist_ok=True)
     found = np.concatenate(parts).astype(np.float16)
     write_sealed(path, found)

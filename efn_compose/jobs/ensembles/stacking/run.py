@@ -45,6 +45,17 @@ class StackColumns:
     failed: int
     missing: int
 
+    @classmethod
+    def none(cls, rows: np.ndarray, images: np.ndarray, missing: int) -> "StackColumns":
+        """Return the answers of no model.
+
+        Args:
+            rows: (column, row, class).
+            images: (column, image, class).
+            missing: Number of models that are still to be fitted.
+        """
+        return cls((), rows[:0], images[:0], 0, missing)
+
 
 def fit_portfolio(
     models: Sequence[StackModel],

@@ -1,5 +1,6 @@
 """The user's own columns of images, as numbers that second-level models can see."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,15 @@ class FurtherColumns:
     rows: Further
     images: Further
     notes: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that models see of the table."""
+        found = hashlib.sha256(repr((self.numbers, dict(self.categories))).encode())
+        for part in (self.rows, self.images):
+            found.update(np.ascontiguousarray(part.numbers).data)
+            found.update(np.ascontiguousarray(part.codes).data)
+        return found.hexdigest()
 
 
 def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
