@@ -7,20 +7,16 @@ from contextlib import closing
 import numpy as np
 import pytest
 from made_up_models import fitted_models
-from tiny_recipe import quarters, tiny_donor
 
 from efn_compose.assess.prediction_store.blocks import probability_of
-from efn_compose.data import load_table
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.evolve.options import ExecutorOptions
 from efn_compose.evolve.workers.executors.time_limit import TimeLimit
 from efn_compose.evolve.workers.task import Outcome
-from efn_compose.jobs.ensembles.asked import OutOfTimeError
 from efn_compose.jobs.ensembles.stacking import run
 from efn_compose.jobs.ensembles.stacking.batch import StackBatch, StackWorker, fit_and_ask
 from efn_compose.jobs.ensembles.stacking.inputs import Further, Scaler, Seen, StackData
 from efn_compose.jobs.ensembles.stacking.kinds import KINDS
-from efn_compose.jobs.ensembles.stacking.pooled import with_pooled
 from efn_compose.jobs.ensembles.stacking.portfolio import load_portfolio
 from efn_compose.jobs.ensembles.stacking.run import fit_portfolio
 from efn_compose.jobs.ensembles.stacking.tabular import read_further
@@ -395,20 +391,3 @@ def test_further_columns_are_read_and_suspects_are_left_out(tmp_path):
     path.write_text("\n".join([*lines, lines[1], lines[2].replace("leg", "arm")]))
     with pytest.raises(DataError, match=r"1 labelled images have several lines that differ, .*i1"):
         read_further(path, rows, images, labels)
-
-
-@pytest.mark.slow
-def test_no_network_is_asked_for_features_once_it_is_late(tmp_path):
-    images, labels = quarters(6)
-    np.savez(tmp_path / "images.npz", images=images, labels=labels)
-    table = load_table(f"npz:{tmp_path / 'images.npz'}")
-    given = (Further.none(6), Further.none(6))
-    bodies = [tiny_donor().without_head()]
-    with pytest.raises(OutOfTimeError):
-        with_pooled(given, bodies, (table, table), 16, tmp_path / "pooled", lambda: True)
-    assert not (tmp_path / "pooled").exists()
-    found, _ = with_pooled(given, bodies, (table, table), 16, tmp_path / "pooled")
-    # Six rows have five main directions at most; once kept, nothing is asked.
-    assert found.numbers.shape == (6, 5)
-    again, _ = with_pooled(given, bodies, (table, table), 16, tmp_path / "pooled", lambda: True)
-    assert np.array_equal(again.numbers, found.numbers)

@@ -1,0 +1,95 @@
+"""Tables of images: columns, rows, and words that mean a missing value."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from efn_compose.data import load_table
+from efn_compose.errors import DataError
+
+
+def save(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (12, 9), (200, 30, 40)).save(path)
+
+
+def write_csv(tmp_path, text: str, encoding="utf-8") -> str:
+    (tmp_path / "train.csv").write_text(text, encoding=encoding)
+    return f"csv:{tmp_path / 'train.csv'}"
+
+
+def test_csv_in_the_manner_of_isic(tmp_path):
+    """Names without suffix, a byte-order mark, foreign columns, images in a folder beside it."""
+    for number in range(3):
+        save(tmp_path / "train" / f"ISIC_{number}.jpg")
+    source = write_csv(
+        tmp_path,
+        "image_name,patient_id,sex,Target\nISIC_2,IP_9,male,1\nISIC_0,IP_1,female,0\n"
+        'ISIC_1,IP_9,"ma,le",0\n',
+        encoding="utf-8-sig",
+    )
+    table = load_table(source)
+    assert [path.name for path in table.images.paths] == ["ISIC_2.jpg", "ISIC_0.jpg", "ISIC_1.jpg"]
+    assert table.labels.tolist() == [1, 0, 0]
+    assert table.groups.tolist() == [1, 0, 1]
+    assert table.class_names == ("0", "1")
+
+
+def test_csv_lists_every_bad_row_by_line(tmp_path):
+    save(tmp_path / "a.png")
+    source = write_csv(
+        tmp_path,
+        "path,label,patient\na.png,x,1\nb.png,y,1\na.png,x,2\n\na.png,,3\n,z,4\na.png,x,\nshort\n",
+    )
+    with pytest.raises(DataError) as caught:
+        load_table(source)
+    message = str(caught.value)
+    for part in (
+        "line 3: no file b.png",
+        "line 4: a.png again, first on line 2",
+        "line 6: no label",
+        "line 7: no image",
+        "line 8: no patient",
+        "line 9: 1 fields",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("word", ["nan", "NA", "N/A", "null"])
+def test_a_word_for_a_missing_value_is_no_patient(tmp_path, word):
+    for name in "ab":
+        save(tmp_path / f"{name}.png")
+    source = write_csv(tmp_path, f"path,label,patient\na.png,x,{word}\nb.png,y,7\n")
+    with pytest.raises(DataError, match="line 2: no patient"):
+        load_table(source)
+    # As a class, NA may be sodium.
+    assert "NA" in load_table(write_csv(tmp_path, "path,label\na.png,NA\nb.png,y\n")).class_names
+
+
+def test_a_suffix_that_is_left_out_may_have_capitals(tmp_path):
+    for name in ("a.JPG", "b.PNG"):
+        save(tmp_path / name)
+    table = load_table(write_csv(tmp_path, "path,label\na,x\nb,y\n"))
+    assert [path.name for path in table.images.paths] == ["a.JPG", "b.PNG"]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("picture,kind\na,b\n", "image or path or image_name"),
+        ("image:label\na:b\n", "received: image:label"),
+        ("", "empty first line"),
+        ("image,label\n", "no rows"),
+    ],
+)
+def test_csv_header_faults(tmp_path, text, hint):
+    with pytest.raises(DataError, match=hint):
+        load_table(write_csv(tmp_path, text))
+
+
+def test_a_doubled_column_is_refused_also_where_another_one_is_named(tmp_path):
+    save(tmp_path / "a.png")
+    source = write_csv(tmp_path, "id,label,label\na.png,x,y\n")
+    with pytest.raises(DataError, match="'label' more than once"):
+        load_table(source, ["image=id"])
