@@ -193,6 +193,7 @@ def _trained(file: Path, training: _Ended, size: int) -> Network:
         return donor, _head_of(donor) if head is None else head
 
     predictions = find_predictions(run)
+    class_names: tuple[str, ...] | None
     if predictions is not None:
         class_names = read_class_names(predictions)
     else:
