@@ -71,12 +71,13 @@ def measure(bench: Bench, row: Mapping[str, Any]) -> dict[str, list[float]]:
     return {key: [round(scores[key], 5) for scores in found] for key in ("loss", "accuracy")}
 
 
-def pending(targets: list[str], seeds: list[int]) -> Iterator[tuple[tuple, list[dict]]]:
+def pending(options: argparse.Namespace) -> Iterator[tuple[tuple, list[dict]]]:
     """Yield target, labels, seed and kind of relatives, and the rows that want more seeds."""
     groups: dict[tuple, list[dict]] = {}
     for row in finished():
         is_short = len(row[FINE_TUNED]["loss"]) < SEEDS
-        if is_short and row["arm"] in ARMS and row["target"] in targets and row["seed"] in seeds:
+        is_asked = row["target"] in options.targets and row["seed"] in options.seeds
+        if is_short and is_asked and row["arm"] in options.arms:
             groups.setdefault((*setting_of(row), row["seed"]), []).append(row)
     yield from groups.items()
 
@@ -86,11 +87,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--targets", nargs="*", default=["garments", "digits", "clip art"])
     parser.add_argument("--seeds", nargs="*", type=int, default=list(range(10)))
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--folder", type=Path, default=Path("runs/relatives"), help="relatives")
     options = parser.parse_args()
     made, base = relatives(options.folder), ancestor()
     workers = traced(base, FITNESS)
-    for (target, labels, kind, seed), rows in pending(options.targets, options.seeds):
+    for (target, labels, kind, seed), rows in pending(options):
         bench = bench_of(target, labels, seed, kind, made, base, workers, options.folder)
         for row in rows:
             key = {name: row[name] for name in ("target", "labels", "relatives", "seed", "arm")}
