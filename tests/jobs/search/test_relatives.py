@@ -118,6 +118,7 @@ def test_a_resumed_run_keeps_all_that_was_decided_when_it_began(family, tmp_path
     folder.mkdir()
     begun = prepare(config, [*overrides, *decided])
     (folder / "config.toml").write_text(dump_toml(begun.config))
+    (folder / "environment.json").write_text("{}")  # which makes it a run
     again = prepare(config, left_open, resume=True)
     assert again.config == begun.config
     assert again.identity == begun.identity
