@@ -23,8 +23,8 @@ COLUMNS = {
     "patient": ("patient", "patient_id", "group"),
     "mask": ("mask", "mask_path", "segmentation"),
 }
-#: Tried where a row names an image without its suffix.
 _LOWER = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+#: Tried where a row names an image without its suffix.
 SUFFIXES = (*_LOWER, *(suffix.upper() for suffix in _LOWER))
 #: What pandas, numpy, R and Excel write where a label is missing; letter case does not count.
 MISSING = ("nan", "<na>", "nat", "#n/a", "n/a", "null")

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +52,14 @@ def load_tar(
     found: dict[str, list[int]] = {"file": [], "start": [], "length": []}
     texts: dict[str, list[str]] = {"label": [], "patient": []}
     suffixes: set[str] = set()
-    passed_over: list[Collection[str]] = []
+    passed_over, beside = 0, set[str]()
     for number, file in enumerate(files):
         for sample in _samples(file):
             suffixes |= sample.keys()
             suffix = next((name for name in images if name in sample), None)
             if suffix is None:
-                passed_over.append(sample.keys())
+                passed_over += 1
+                beside |= sample.keys()
                 continue
             found["file"].append(number)
             found["start"].append(sample[suffix][0])
@@ -101,17 +102,17 @@ def load_tar(
         name=source,
         groups=groups,
         group_names=group_names,
-        notes=_said_of(passed_over, images),
+        notes=_said_of(passed_over, beside, images),
     )
 
 
-def _said_of(passed_over: Sequence[Collection[str]], images: Sequence[str]) -> tuple[str, ...]:
+def _said_of(passed_over: int, beside: set[str], images: Sequence[str]) -> tuple[str, ...]:
     """Return a sentence on samples without an image, none where there are none."""
     if not passed_over:
         return ()
-    seen = sorted({f".{suffix}" for sample in passed_over for suffix in sample})
+    seen = sorted(f".{suffix}" for suffix in beside)
     return (
-        f"{len(passed_over)} samples have no file .{', .'.join(images)} and are passed over; they have "
+        f"{passed_over} samples have no file .{', .'.join(images)} and are passed over; they have "
         f"{', '.join(first_of(seen, _LISTED))}",
     )
 

@@ -1,11 +1,11 @@
 """What a search puts up in the end."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from efn_compose.compose import Genome, GenomeSpace, ShareGenomeSpace
-from efn_compose.evolve.genetic.estimates import FitnessTable
+from efn_compose.evolve.genetic.estimates import FitnessTable, Look
 from efn_compose.evolve.genetic.shares.surrogate import CAUTIONS, Surrogate
 
 
@@ -24,22 +24,23 @@ def finalists(space: GenomeSpace, table: FitnessTable, count: int) -> list[Genom
     """
     pure = {space.pure(donor) for donor in range(space.donor_count)}
     if isinstance(space, ShareGenomeSpace):
-        looks = table.looks()
-        found = (
-            _by_model(space, [look.genome for look in looks], Surrogate.of(space, looks))
-            if looks
-            else []
-        )
+        found = _by_model(space, table.looks(), count, pure)
     else:
         found = list(table.leaders(count + len(pure)))
     return [genome for genome in dict.fromkeys(found) if genome not in pure][:count]
 
 
 def _by_model(
-    space: ShareGenomeSpace, evaluated: Sequence[Genome], surrogate: Surrogate
+    space: ShareGenomeSpace, looks: Sequence[Look], count: int, pure: Collection[Genome]
 ) -> list[Genome]:
-    genomes = list(dict.fromkeys(evaluated))
+    """Return minima of a surrogate, then evaluated genomes where these are fewer than are wanted."""
+    if not looks:
+        return []
+    surrogate = Surrogate.of(space, looks)
+    minima = [space.nearest(surrogate.minimum(caution)) for caution in CAUTIONS]
+    if len(set(minima).difference(pure)) >= count:
+        return minima
+    genomes = list(dict.fromkeys(look.genome for look in looks))
     mean, deviation = surrogate.believed(np.array([space.shares(genome) for genome in genomes]))
     order = np.argsort(mean + CAUTIONS[0] * deviation, kind="stable")
-    minima = [space.nearest(surrogate.minimum(caution)) for caution in CAUTIONS]
     return [*minima, *(genomes[number] for number in order)]
