@@ -192,19 +192,20 @@ def _trained(file: Path, training: _Ended, size: int) -> Network:
         donor = load_donor(file)
         return donor, _head_of(donor) if head is None else head
 
+    head_shapes = shapes if head is None else _shapes(head)
     predictions = find_predictions(run)
     class_names: tuple[str, ...] | None
     if predictions is not None:
         class_names = read_class_names(predictions)
     else:
         # The run has not ended; each weight file knows its classes.
-        width = (shapes if head is None else _shapes(head))[f"{HEAD_LAYER}/bias"][0]
+        width = head_shapes[f"{HEAD_LAYER}/bias"][0]
         class_names = TrainedFor.of(header.provenance, width).class_names or None
     return Network(
         name=training.name,
         spec=header.spec,
         conventions=header.conventions,
-        head_shapes=shapes if head is None else _shapes(head),
+        head_shapes=head_shapes,
         load=load,
         size=size or config.data.size,
         class_names=class_names,
