@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 UNKNOWN = "unknown"
+#: Between licences in an SPDX expression, as `resulting_licence` puts them together.
+_AND = " AND "
 _PERMISSIVE = ("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "isc")
 
 
@@ -26,11 +28,13 @@ class ResultingLicence:
 def licences_of(provenance: Mapping[str, Any]) -> tuple[str, ...]:
     """Return every licence in a provenance, also those of networks nested beside the first.
 
+    An SPDX expression such as "Apache-2.0 AND MIT" counts as its licences.
+
     Example:
         >>> licences_of({"licence": "MIT", "steps": [{"others": [{"licence": "Apache-2.0"}]}]})
         ('Apache-2.0', 'MIT')
     """
-    return tuple(sorted(_collect(provenance, 0)))
+    return tuple(sorted(_collect(provenance)))
 
 
 def resulting_licence(provenances: Iterable[Mapping[str, Any]]) -> ResultingLicence:
@@ -49,9 +53,9 @@ def resulting_licence(provenances: Iterable[Mapping[str, Any]]) -> ResultingLice
     per_donor = [licences_of(provenance) for provenance in provenances]
     known = sorted({licence for found in per_donor for licence in found if licence != UNKNOWN})
     unknown = sum(not found or UNKNOWN in found for found in per_donor)
-    expression = " AND ".join(known)
+    expression = _AND.join(known)
     if not per_donor or unknown:
-        name = f"{expression} AND {UNKNOWN}" if expression else UNKNOWN
+        name = f"{expression}{_AND}{UNKNOWN}" if expression else UNKNOWN
         words = (
             f"The licence of {unknown} of {len(per_donor)} donors is not known. Find it out before "
             "you pass the weights on."
@@ -80,17 +84,17 @@ def _forbids_commerce(licence: str) -> bool:
     return "-nc" in text or "noncommercial" in text or "non-commercial" in text
 
 
-def _collect(value: Any, depth: int) -> set[str]:
-    if depth > 8:
-        return set()
-    if isinstance(value, Mapping):
-        found = set()
-        for key, item in value.items():
-            if key in ("licence", "license") and isinstance(item, str):
-                found.add(item or UNKNOWN)
-            else:
-                found |= _collect(item, depth + 1)
-        return found
-    if isinstance(value, list | tuple):
-        return set().union(*(_collect(item, depth + 1) for item in value))
-    return set()
+def _collect(value: Any) -> set[str]:
+    found, pending = set(), [value]
+    while pending:
+        one = pending.pop()
+        if isinstance(one, Mapping):
+            for key, item in one.items():
+                if key in ("licence", "license") and isinstance(item, str):
+                    # Weights made from several donors are under the licences of all.
+                    found |= set(filter(None, item.split(_AND))) or {UNKNOWN}
+                else:
+                    pending.append(item)
+        elif isinstance(one, list | tuple):
+            pending.extend(one)
+    return found
