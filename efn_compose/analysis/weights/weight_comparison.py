@@ -1,4 +1,4 @@
-"""Differences of two sets of weights: conventions, tensors that only one has, and values."""
+"""Differences of two sets of weights: wiring, conventions, tensors that only one has, and values."""
 
 import math
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from efn_compose.arch import ArchSpec
 from efn_compose.donors import Donor
 
 #: Tensors named one by one in words; JSON has all of them.
@@ -34,7 +35,8 @@ class WeightComparison:
     """The differences between two sets of weights.
 
     Args:
-        conventions: By field of architecture and conventions, the two values where they differ.
+        conventions: By field of architecture and conventions, the two values where they differ:
+            all that decides a function beside the tensors.
         only_first: Names of tensors that the second lacks.
         only_second: Names of tensors that the first lacks.
         other_shape: Shapes by name where they differ.
@@ -92,13 +94,13 @@ class WeightComparison:
 
 
 def compare_weights(first: Donor, second: Donor) -> WeightComparison:
-    """Compare two sets of weights tensor by tensor, of equal networks or not.
+    """Compare two sets of weights tensor by tensor, of equal networks or not, all parts included.
 
     Example:
         >>> compare_weights(donor, donor).changed  # doctest: +SKIP
         ()
     """
-    one, two = first.tensors, second.tensors
+    one, two = first.all_tensors, second.all_tensors
     shared = [name for name in one if name in two]
     shapes = {name: (one[name].shape, two[name].shape) for name in shared}
     return WeightComparison(
@@ -126,10 +128,32 @@ def _difference(name: str, first: np.ndarray, second: np.ndarray) -> TensorDiffe
 
 def _different_fields(first: Donor, second: Donor) -> dict[str, tuple[Any, Any]]:
     pairs: dict[str, tuple[Any, Any]] = {"network": (first.spec.variant, second.spec.variant)}
+    pairs |= _wiring(first.spec, second.spec)
+    for name in dict.fromkeys((*first.parts, *second.parts)):
+        pairs[name] = _settings(first, name), _settings(second, name)
     one, two = first.conventions.to_json(), second.conventions.to_json()
     pairs |= {key: (one.get(key), two.get(key)) for key in one}
     pairs["classes"] = (first.classes, second.classes)
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _wiring(first: ArchSpec, second: ArchSpec) -> dict[str, tuple[Any, Any]]:
+    """Return what no tensor shows of two networks, by field and block."""
+    pairs: dict[str, tuple[Any, Any]] = {
+        field: (getattr(first, field), getattr(second, field))
+        for field in ("stem_stride", "normalisation")
+    }
+    others = {block.name: block for block in second.blocks}
+    for block in first.blocks:
+        other = others.get(block.name, block)
+        pairs[f"{block.name} stride"] = block.stride, other.stride
+        pairs[f"{block.name} has_skip"] = block.has_skip, other.has_skip
+    return pairs
+
+
+def _settings(donor: Donor, part: str) -> dict[str, Any] | None:
+    """Return how a further part is built, None where there is none."""
+    return dict(donor.parts[part].settings) if part in donor.parts else None
 
 
 def _finite(value: float) -> float | None:

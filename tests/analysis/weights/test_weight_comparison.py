@@ -10,7 +10,10 @@ from random_donors import random_donor
 
 from efn_compose.analysis.weights.weight_comparison import compare_weights
 from efn_compose.analysis.weights.weight_plots import plot_weights, stem_mosaic
+from efn_compose.arch import DecoderSpec
 from efn_compose.cli import main
+from efn_compose.donors.group_norm import with_group_norm
+from efn_compose.donors.unet import attached
 
 NAME = "stage2_block1_expand_conv/kernel"
 
@@ -59,6 +62,31 @@ def test_other_classifiers_and_conventions_are_named(donor):
     found = compare_weights(donor, other)
     assert found.conventions == {"padding": ("same", "symmetric"), "classes": (None, 7)}
     assert set(found.only_second) == set(head) and found.only_first == ()
+
+
+def test_decoders_are_compared_like_the_rest(donor):
+    one, other = (attached(donor, DecoderSpec("mirror", 2), seed) for seed in (1, 2))
+    found = compare_weights(one, other)
+    kernels = {name for name in one.parts["decoder"].tensors if name.endswith("kernel")}
+    assert {tensor.name for tensor in found.changed} == kernels
+    assert not found.conventions
+    without = compare_weights(one, donor)
+    assert without.only_first == tuple(one.parts["decoder"].tensors)
+    assert without.conventions["decoder"] == (DecoderSpec("mirror", 2).to_json(), None)
+
+
+def test_networks_of_equal_tensors_that_compute_otherwise_differ(donor):
+    block = next(block for block in donor.spec.blocks if block.has_skip)
+    blocks = [
+        dataclasses.replace(one, has_skip=False) if one is block else one
+        for one in donor.spec.blocks
+    ]
+    spec = dataclasses.replace(donor.spec, stem_stride=1, blocks=tuple(blocks))
+    found = compare_weights(donor, donor.replace(spec=spec))
+    assert found.changed == ()
+    assert found.conventions == {"stem_stride": (2, 1), f"{block.name} has_skip": (True, False)}
+    grouped = compare_weights(donor, with_group_norm(donor))
+    assert grouped.conventions == {"normalisation": ("batch", "group")}
 
 
 def test_a_mosaic_holds_every_filter_scaled_by_itself():
