@@ -5,6 +5,7 @@ into blocks of k neighbours. Each fold gets one patient of every block, so patie
 of each kind, and sizes of patients, are spread alike by construction. Who of a
 block goes where is a linear assignment, solved again and again, block by block,
 until class counts and image counts of the folds cannot be brought nearer to equal.
+Where a fold is left without a rare class, patients who have rare classes change places.
 """
 
 import itertools
@@ -14,6 +15,7 @@ import numpy as np
 
 from efn_compose.data.folding.class_counts import ClassCounts
 from efn_compose.data.folding.fold_quality import FoldQuality, measure_folds
+from efn_compose.data.folding.rare import with_every_class
 from efn_compose.data.folding.summation import add_up, additions
 from efn_compose.data.table import ImageTable
 from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
@@ -78,15 +80,20 @@ def make_folds(
     counts = ClassCounts.of(patient_of_image, table.labels, len(table.class_names))
     _check(table, counts, count)
     fold_of_patient = _assign(counts, count, np.random.default_rng([seed, 0xF01D]))
+    fold_of_patient = with_every_class(counts, fold_of_patient, count)
     fold = fold_of_patient[patient_of_image]
     quality = measure_folds(table.labels, groups, fold, table.class_names)
     problems = quality.problems(worst_rate, worst_size_distance)
     if problems:
+        is_whole = all(itertools.chain(*quality.class_images))
+        otherwise = (
+            "another seed, or accept a worse quality" if is_whole else "or merge rare classes"
+        )
         raise DataError(
             describe_problems(
                 f"{table.name}: the best {count} folds found are not good enough.",
                 [*problems, *str(quality).splitlines()],
-                "Take fewer folds, another seed, or accept a worse quality.",
+                f"Take fewer folds, {otherwise}.",
             )
         )
     return Folds(fold, quality)

@@ -75,6 +75,33 @@ def test_no_patient_is_ever_in_two_folds_and_every_class_in_each_or_it_is_refuse
         assert sorted([*train, *validation]) == list(range(len(rows)))
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_rare_classes_are_in_every_fold_wherever_folds_exist_that_have_them(seed):
+    # Planted: of every rare class each of the five folds has one patient, so that a solution exists.
+    rng = np.random.default_rng(seed)
+    patients = int(rng.integers(10, 30))
+    home = rng.permutation(np.arange(patients) % 5)
+    rows = [(patient, int(label)) for patient in range(patients) for label in rng.integers(0, 2, 3)]
+    rows += [
+        (int(rng.choice(np.flatnonzero(home == fold))), label)
+        for label in range(2, 5)
+        for fold in range(5)
+    ]
+    groups, labels = zip(*rows, strict=True)
+    table = table_of(list(labels), list(groups), 5)
+    folds = make_folds(table, 5)
+    for number in range(5):
+        assert set(table.labels[folds.fold == number]) == set(range(5))
+    assert all(len(set(folds.fold[table.groups == patient])) == 1 for patient in range(patients))
+
+
+def test_rare_classes_that_no_two_folds_can_hold_are_refused():
+    # Three patients, each with two of three classes: a triangle cannot be coloured in two colours.
+    labels, groups = [0, 1, 1, 2, 0, 2, 0, 0], [0, 0, 1, 1, 2, 2, 0, 2]
+    with pytest.raises(DataError, match=r"(?s)has no image of .*fewer folds, or merge rare"):
+        make_folds(table_of(labels, groups, 3), 2)
+
+
 def test_the_seed_decides_and_equal_seeds_agree():
     table = isic_like(0, images=600, patients=100)
     one, two, other = (make_folds(table, 3, seed=seed).fold for seed in (1, 1, 2))
