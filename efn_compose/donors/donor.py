@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from efn_compose.arch import HEAD_LAYER, ArchSpec, Conventions, inventory
-from efn_compose.donors.trained_for import TRAINED_KEY
+from efn_compose.donors.trained_for import TRAINED_KEY, TrainedFor
 from efn_compose.errors import ConfigError, InventoryMismatchError, describe_problems
 from efn_compose.store import WeightFile, WeightHeader, write_weights
 from efn_compose.store.weights.parts import Part, part_names, part_problems, refuse_parts
@@ -74,6 +74,11 @@ class Donor:
         """Width of the classifier, or None where the donor has none."""
         kernel = self.tensors.get(f"{HEAD_LAYER}/kernel")
         return None if kernel is None else int(kernel.shape[-1])
+
+    @property
+    def trained_for(self) -> TrainedFor:
+        """The classes that the classifier knows and the size of their images, as far as is known."""
+        return TrainedFor.of(self.provenance, self.classes or 0)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -15,7 +15,6 @@ from efn_compose.arch import HEAD_LAYER, ArchSpec, Preprocessing
 from efn_compose.arch.layer_names import STEM_BN, STEM_CONV
 from efn_compose.donors.donor import Donor
 from efn_compose.donors.group_norm import refuse_group_norm
-from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import IncompatibleDonorsError, describe_problems
 
@@ -217,14 +216,11 @@ def _head_difference(donors: Sequence[Donor]) -> str:
             )
         if donor.conventions.class_offset != reference.conventions.class_offset:
             return f"{reference.name!r} and {donor.name!r} differ in class_offset"
-    known = {name: names for name, names in map(_known_classes, donors) if names}
+    said = {donor.name: donor.trained_for.class_names for donor in donors}
+    known = {name: names for name, names in said.items() if names}
     if len(set(known.values())) > 1:
         return "; ".join(f"{name!r} knows {', '.join(names[:5])}" for name, names in known.items())
     return ""
-
-
-def _known_classes(donor: Donor) -> tuple[str, tuple[str, ...]]:
-    return donor.name, TrainedFor.of(donor.provenance, donor.classes or 0).class_names
 
 
 def _fold_epsilon(tensors: dict[str, np.ndarray], old: float, new: float) -> None:

@@ -228,7 +228,7 @@ def _from_elsewhere(entry: str, size: int) -> Network:
         raise ConfigError(
             "it has no classifier, so that there is nothing to predict. Train one: efn-compose train."
         )
-    said = TrainedFor.of(donor.provenance, donor.classes or 0)
+    said = donor.trained_for
     if not (size or said.size):
         raise ConfigError(
             "nobody wrote down its image size. Name the pixels: --size N, in a story predict.size = N."

@@ -11,7 +11,6 @@ from efn_compose.data import DataOptions, DataSet, load_data
 from efn_compose.donors import Donor
 from efn_compose.donors.harmonise import harmonise
 from efn_compose.donors.lineage import lineages
-from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import (
     ConfigError,
     EfnComposeError,
@@ -71,7 +70,7 @@ def other_classes(donors: Sequence[Donor], data: DataSet) -> tuple[str, ...]:
         data: The images.
     """
     for donor in donors:
-        known = TrainedFor.of(donor.provenance, donor.classes or 0).class_names
+        known = donor.trained_for.class_names
         if known and known != tuple(data.class_names):
             return known
     return ()
