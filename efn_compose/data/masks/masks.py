@@ -3,10 +3,16 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from efn_compose.data.decoding.bands import room_for
+from efn_compose.data.decoding.opening import read_image, upright
 from efn_compose.data.table import ImageError, printable
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Value of a mask's pixel that counts nowhere: its class is not known, or it lies outside the image.
 IGNORED = 255
@@ -16,7 +22,8 @@ def decode_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """Return the classes of a mask file's pixels.
 
     The file's own numbers are the classes: grey values, or the numbers of a palette. Nothing is
-    scaled: `read_masks` says what a mask of 0 and 255 means.
+    scaled: `read_masks` says what a mask of 0 and 255 means. It is opened and turned upright as its
+    image is.
 
     Args:
         path: An image of one channel, 8 bits or fewer, as PNG, TIFF or BMP hold it.
@@ -25,31 +32,23 @@ def decode_mask(path: str | os.PathLike[str]) -> np.ndarray:
         (height, width) uint8.
 
     Raises:
-        ImageError: Missing, damaged, or not an image of one channel.
+        ImageError: Missing, damaged, too large, or not an image of one channel.
 
     Example:
         >>> decode_mask("lesion_mask.png").shape  # doctest: +SKIP
         (480, 640)
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    name = printable(path)
-    try:
-        with Image.open(path) as opened:
-            mask = ImageOps.exif_transpose(opened)
-            if mask.mode not in ("1", "L", "P"):
-                raise ImageError(
-                    f"{name}: a mask has one channel of 8 bits or fewer, this image is {mask.mode}"
-                )
+    def read(image: "Image.Image") -> np.ndarray:
+        if image.mode not in ("1", "L", "P"):
+            raise ImageError(
+                f"{printable(path)}: a mask has one channel of 8 bits or fewer, this image is {image.mode}"
+            )
+        with room_for(image):
             # Of mode 1, False and True.
-            return np.asarray(mask).astype(np.uint8)
-    except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image that Pillow knows") from None
-    except FileNotFoundError:
-        raise ImageError(f"{name}: no such file") from None
-    # Pillow's decoders raise these for damaged files.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
-        raise ImageError(f"{name}: {error or type(error).__name__}") from None
+            return np.asarray(upright(image)).astype(np.uint8)
+
+    return read_image(path, path, read)
 
 
 class MaskFiles:

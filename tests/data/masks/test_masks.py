@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from efn_compose.data import DataOptions, ImageTable, load_table
 from efn_compose.data.decoding.decode import ImageFiles
@@ -57,6 +58,31 @@ def test_a_mask_files_own_numbers_are_the_classes(tmp_path):
         read(MaskFiles(files), 8, (3, 4))
     for file, reason in zip(files, ("one channel", "", "no such file"), strict=True):
         assert file.name in str(error.value) and reason in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_is_turned_upright_as_its_image_is(tmp_path, suffix, orientation):
+    mask = np.zeros((5, 9), np.uint8)
+    mask[1, 2:], mask[4, :3] = 1, 2
+    file, exif = tmp_path / f"mask.{suffix}", Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(mask).save(file, exif=exif)
+    # What each orientation asks for, as the standard has it.
+    wanted = [mask, mask[:, ::-1], mask[::-1, ::-1], mask[::-1]]
+    wanted += [mask.T, mask.T[:, ::-1], mask[::-1, ::-1].T, mask.T[::-1]]
+    np.testing.assert_array_equal(decode_mask(file), wanted[orientation - 1])
+
+
+def test_what_is_taken_of_images_is_taken_of_masks_and_refused_in_the_same_words(tmp_path):
+    mask = np.eye(20, dtype=np.uint8)
+    words = PngInfo()
+    words.add_text("history", 2_000_000 * "x", zip=True)
+    Image.fromarray(mask).save(tmp_path / "history.png", pnginfo=words)
+    np.testing.assert_array_equal(decode_mask(tmp_path / "history.png"), mask)
+    Image.new("1", (14000, 13000)).save(tmp_path / "large.png")
+    with pytest.raises(DataError, match=r"large\.png: too large: more than 178,956,970 pixels"):
+        decode_mask(tmp_path / "large.png")
 
 
 @pytest.mark.parametrize("pattern", ["*_mask.png", "../masks/*.png", "../masks/*/mask.png"])
