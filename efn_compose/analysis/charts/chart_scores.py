@@ -1,5 +1,6 @@
 """The scoreboard as a picture: every contestant's paired difference to the best donor."""
 
+import math
 from collections.abc import Sequence
 
 from efn_compose.analysis.html.markup import Html, element
@@ -19,8 +20,9 @@ from efn_compose.analysis.html.report_svg import (
 from efn_compose.analysis.reading.figures import count, difference_text, interval_factor, signed
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.scoreboard import ArmView, Scoreboard
+from efn_compose.evolve.verdict.verdict import standard_error
 
-#: A contestant further away than this many times the next one leaves the picture by an arrow.
+#: A contestant further away than this many times all others leaves the picture by an arrow.
 _FAR = 2.5
 _ROW, _NARROW_ROW = 30.0, 46.0
 
@@ -33,18 +35,21 @@ def scores_figure(run: RunView, board: Scoreboard) -> Html | None:
         return None
     numbers = {donor.name: donor.number for donor in run.donors}
     spans = {arm.name: _per_seed(arm, rival, board.part) for arm in arms}
-    limit = _limit(list(spans.values()))
+    limit = visible_differences(list(spans.values()))
 
     def draw(width: float) -> Html:
         return _draw(board, arms, spans, limit, numbers, width)
 
     seeds = len(rival.losses(board.part))
+    is_cut = any(_mean(span) > limit[1] for span in spans.values())
     caption = (
         f"Difference in {board.part} loss to {board.rival_title}: left of the line is "
         f"better. The large mark is the mean over {count(seeds, 'seed')}, the thick bar ± 1 standard "
         f"error, the thin one the 95 % interval (± {interval_factor(seeds):.2f} standard errors), the "
         "small marks are the single seeds. Where the thin bar crosses the line, so few seeds do not "
         "settle which is better."
+        + " An arrow stands for a contestant too far to the right to be drawn."
+        * is_cut
     )
     return figure(draw, caption)
 
@@ -54,15 +59,41 @@ def _per_seed(arm: ArmView, rival: ArmView, part: str) -> list[float]:
     return [a - b for a, b in pairs]
 
 
-def _limit(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Return the visible differences; one contestant far off must not flatten the others."""
-    highs = sorted(max(span) for span in spans)
-    high = highs[-1]
-    if len(highs) > 1 and highs[-1] > _FAR * max(highs[-2], 1e-9) > 0:
-        high = highs[-2]
-    low, high = min(0.0, *(min(span) for span in spans)), max(0.0, high)
+def visible_differences(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Return the differences at the left and right edge: all marks, intervals included.
+
+    One contestant that is far worse must not flatten the others. It is left out where its mean is
+    further from 0 than 2.5 times anything of the others.
+
+    Args:
+        spans: Per contestant its differences, one per seed, two or more.
+
+    Example:
+        >>> low, high = visible_differences([[-0.01, 0.01], [0.9, 1.1]])
+        >>> high < 0.2
+        True
+    """
+    reaches = [_reach(span) for span in spans]
+    if len(spans) > 1:
+        last = max(range(len(spans)), key=lambda number: _mean(spans[number]))
+        others = [ends for number, ends in enumerate(reaches) if number != last]
+        furthest = max(abs(end) for ends in others for end in ends)
+        if _mean(spans[last]) > _FAR * furthest > 0:
+            reaches = others
+    low = min(0.0, *(ends[0] for ends in reaches))
+    high = max(0.0, *(ends[1] for ends in reaches))
     pad = (high - low or 1.0) * 0.06
     return low - pad, high + pad
+
+
+def _reach(span: Sequence[float]) -> tuple[float, float]:
+    """Return the least and the largest value that is drawn of a contestant."""
+    mean, reach = _mean(span), interval_factor(len(span)) * standard_error(span)
+    return min(*span, mean - reach), max(*span, mean + reach)
+
+
+def _mean(span: Sequence[float]) -> float:
+    return math.fsum(span) / len(span)
 
 
 def _draw(
@@ -140,16 +171,13 @@ def _contestant(
             "path", d=f"M{tip - 26} {y}H{tip}m-7-4l7 4-7 4", class_=f"interval {colour}"
         )
         return [*labels, arrow]
-    low, high = frame.x_range
 
     def bar(reach: float, class_: str) -> Html:
-        ends = [min(max(found.mean + sign * reach, low), high) for sign in (-1, 1)]
-        return line(frame.x(ends[0]), y, frame.x(ends[1]), y, f"interval {class_}{colour}")
+        ends = [frame.x(found.mean + sign * reach) for sign in (-1, 1)]
+        return line(ends[0], y, ends[1], y, f"interval {class_}{colour}")
 
     wide = interval_factor(len(differences)) * found.standard_error
-    seeds = [
-        rectangle(frame.x(d) - 0.6, y - 6, 1.2, 12, "seed") for d in differences if low <= d <= high
-    ]
+    seeds = [rectangle(frame.x(d) - 0.6, y - 6, 1.2, 12, "seed") for d in differences]
     return [
         *labels,
         *seeds,
