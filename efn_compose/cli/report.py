@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from efn_compose.analysis.page.compare import write_comparison
+from efn_compose.analysis.page.compare import COMPARISON_FILE, write_comparison
 from efn_compose.analysis.page.pretraining_page import is_pretraining, write_pretraining_report
 from efn_compose.analysis.page.report import write_report
 from efn_compose.analysis.page.report_server import LOOPBACK, LivePage, make_server
@@ -23,6 +23,8 @@ from efn_compose.store.run_folder import REPORT_FILE
 from efn_compose.store.study_files import STUDY_FILE
 
 EXAMPLE = "efn-compose report runs/quickstart --follow --serve"
+#: Seconds between two looks at a run.
+_PACE = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,27 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="serve the page to this machine only; write nothing",
     )
+    parser.add_argument("--port", type=int, help="port for --serve (default: any free one)")
     parser.add_argument(
-        "--port", type=int, default=0, help="port for --serve (default: any free one)"
-    )
-    parser.add_argument(
-        "--every", type=float, default=5.0, metavar="SECONDS", help="pace of --follow (default: 5)"
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="pace of --follow and of the page of --serve (default: 5)",
     )
 
 
 def run(options: argparse.Namespace, output: Output) -> None:
     """Draw, compare, follow or serve."""
-    if not options.every >= 0.1:
-        raise ConfigError(f"--every must be at least 0.1 seconds. Received: {options.every}.")
-    if not 0 <= options.port <= 65535:
-        raise ConfigError(f"--port must lie in 0 to 65535. Received: {options.port}.")
     paths = [Path(path) for path in options.runs]
-    stories = [str(path) for path in paths if is_story(path)]
-    if stories and (options.serve or options.follow or len(paths) > 1):
-        raise ConfigError(
-            f"{', '.join(stories)}: a pipeline, which draws its page anew after each chapter. Name it "
-            "alone, without --follow and --serve; its stages' folders are runs that can be followed."
-        )
+    _check(options, paths)
     if options.serve:
         _serve(options, output, paths)
     elif options.follow:
@@ -75,6 +69,30 @@ def run(options: argparse.Namespace, output: Output) -> None:
     else:
         path = _write(options, paths)
         output.result({"report": str(path)}, str(path))
+
+
+def _check(options: argparse.Namespace, paths: list[Path]) -> None:
+    """Refuse flags that make no sense, or have no effect where they stand."""
+    problems = []
+    if options.every is not None and not options.every >= 0.1:
+        problems.append(f"--every must be at least 0.1 seconds. Received: {options.every}.")
+    if options.every is not None and not (options.follow or options.serve):
+        problems.append("--every is the pace of --follow and --serve. Add one of them.")
+    if options.port is not None and not 0 <= options.port <= 65535:
+        problems.append(f"--port must lie in 0 to 65535. Received: {options.port}.")
+    if options.port is not None and not options.serve:
+        problems.append("--port is that of --serve. Add --serve.")
+    if options.output is not None and options.serve:
+        problems.append(f"--serve writes nothing. Remove it, or -o {options.output}.")
+    stories = [str(path) for path in paths if is_story(path)]
+    if stories and (options.serve or options.follow or len(paths) > 1):
+        problems.append(
+            f"{', '.join(stories)}: a pipeline, which draws its page anew after each chapter. Name it "
+            "alone, without --follow and --serve. A chapter that searches can be followed in its own "
+            "folder."
+        )
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _write(options: argparse.Namespace, paths: list[Path]) -> Path:
@@ -94,10 +112,10 @@ def _write(options: argparse.Namespace, paths: list[Path]) -> Path:
 
 
 def _serve(options: argparse.Namespace, output: Output, paths: list[Path]) -> None:
-    page = LivePage(paths, max(1, round(options.every)))
+    page = LivePage(paths, max(1, round(_pace(options))))
     # Drawn once before the address is given out, so that a wrong folder is an error here.
     page.render()
-    server = make_server(page, options.port)
+    server = make_server(page, options.port or 0)
     address = f"http://{LOOPBACK}:{server.server_address[1]}/"
     output.result({"address": address}, f"{address}  (Ctrl-C ends it)")
     try:
@@ -108,11 +126,13 @@ def _serve(options: argparse.Namespace, output: Output, paths: list[Path]) -> No
 
 
 def _follow(options: argparse.Namespace, output: Output, paths: list[Path]) -> None:
-    page = LivePage(paths, max(1, round(options.every)))
-    default = paths[0] / (REPORT_FILE if len(paths) == 1 else "comparison.html")
+    page = LivePage(paths, max(1, round(_pace(options))))
+    default = paths[0] / (REPORT_FILE if len(paths) == 1 else COMPARISON_FILE)
     path = Path(options.output) if options.output else default
+    # Written once before the path is given out, so that a wrong folder is an error here.
+    drawn = page.state()
+    write_text(path, page.render())
     output.result({"report": str(path)}, f"{path}  (Ctrl-C ends following)")
-    drawn: object = None
     with suppress(KeyboardInterrupt):
         while not page.is_finished:
             state = page.state()
@@ -120,4 +140,8 @@ def _follow(options: argparse.Namespace, output: Output, paths: list[Path]) -> N
                 write_text(path, page.render())
                 drawn = state
             else:
-                time.sleep(options.every)
+                time.sleep(_pace(options))
+
+
+def _pace(options: argparse.Namespace) -> float:
+    return _PACE if options.every is None else float(options.every)

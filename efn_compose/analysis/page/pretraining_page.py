@@ -15,12 +15,12 @@ from efn_compose.errors import RunError
 from efn_compose.store import write_text
 from efn_compose.store.journal import read_journal
 from efn_compose.store.run_folder import (
-    CONFIG_FILE,
     JOURNAL_FILE,
     REPORT_FILE,
     RESULT_FILE,
     named_folder,
 )
+from efn_compose.store.run_verb import verb_of_folder
 
 #: Files of pictures, their section's title, and what they show from above to below.
 _PICTURES = (
@@ -37,8 +37,7 @@ _SCORES = ("loss", "accuracy", "ridge", "knn")
 
 def is_pretraining(run_path: str | os.PathLike[str]) -> bool:
     """Return whether a folder holds a run of pretrainings, by the sections of its configuration."""
-    path = Path(run_path) / CONFIG_FILE
-    return path.is_file() and "[pretrain]" in path.read_text(encoding="utf-8").splitlines()
+    return verb_of_folder(Path(run_path)) == "pretrain"
 
 
 def write_pretraining_report(run_path: str | os.PathLike[str], output: str = "") -> Path:
@@ -52,7 +51,7 @@ def write_pretraining_report(run_path: str | os.PathLike[str], output: str = "")
         Path of the page.
 
     Raises:
-        RunError: The folder holds no journal, or the page cannot be written.
+        RunError: The folder holds no journal, its result is damaged, or the page cannot be written.
 
     Example:
         >>> write_pretraining_report("runs/pretrained")  # doctest: +SKIP
@@ -62,12 +61,23 @@ def write_pretraining_report(run_path: str | os.PathLike[str], output: str = "")
     records = read_journal(folder / JOURNAL_FILE).records
     if not records:
         raise RunError(f"{folder}: no pretraining to report.")
-    result: dict[str, Any] = {}
-    if (folder / RESULT_FILE).is_file():
-        result = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
     path = Path(output) if output else folder / REPORT_FILE
-    write_text(path, _page(folder, records, result))
+    write_text(path, _page(folder, records, _result(folder)))
     return path
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    """Return what `result.json` holds; nothing before there is a verdict."""
+    try:
+        found: dict[str, Any] = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        return found
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder / RESULT_FILE}: cannot be read ({error}). Restore it from a copy, or remove it: "
+            "`efn-compose pretrain` with --resume writes it again."
+        ) from None
 
 
 def _page(folder: Path, records: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> str:

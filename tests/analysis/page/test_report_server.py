@@ -18,6 +18,7 @@ from efn_compose.analysis import write_comparison
 from efn_compose.analysis.page.compare import render_comparison, run_difference
 from efn_compose.analysis.page.report_server import LivePage, make_server
 from efn_compose.analysis.reading.journal_view import read_run
+from efn_compose.cli import main
 from efn_compose.errors import ConfigError, RunError
 
 
@@ -60,6 +61,24 @@ def test_refuses_what_makes_no_sense(copies, tmp_path):
         run_verb("report", copies[0], "--serve", "--port", "70000")
     with pytest.raises(RunError, match="no such run folder"):
         run_verb("report", tmp_path / "nothing", "--serve")
+
+
+def test_names_every_flag_without_effect(copies, tmp_path):
+    page = tmp_path / "page.html"
+    with pytest.raises(ConfigError) as caught:
+        run_verb("report", copies[0], "--port", "8000", "--every", "9", "-o", page)
+    assert str(caught.value).splitlines() == [
+        "--every is the pace of --follow and --serve. Add one of them.",
+        "--port is that of --serve. Add --serve.",
+    ]
+    with pytest.raises(ConfigError, match="--serve writes nothing"):
+        run_verb("report", copies[0], "--serve", "-o", page)
+    assert not page.exists()
+
+
+def test_following_no_run_says_one_thing_and_promises_no_page(tmp_path, capsys):
+    assert main(["report", str(tmp_path / "nothing"), "--follow", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == "RunError"
 
 
 def test_following_ends_with_the_verdict(copies, capsys):
