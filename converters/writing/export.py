@@ -7,7 +7,7 @@ padding and with `accept_approximate`, written, measured and said.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from efn_compose.checkpoints.writers.torch_writer import (
 from efn_compose.donors import Donor
 from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.donors.harmonise import harmonise
-from efn_compose.errors import ConfigError, ConversionError, describe_problems
+from efn_compose.errors import ConfigError, ConversionError, RunError, describe_problems
 from efn_compose.store import WeightHeader, atomic_path, write_text
 
 #: Targets that `converters.writing.keras_export` writes.
@@ -56,13 +56,15 @@ def export(
             targets, `.h5` for Keras. A folder for transformers, and for timm a
             folder or a file; it gets the library's own `config.json`.
         accept_approximate: Write a padding that the target cannot express as its own.
-        resolution: Side for which transformers fixes its padding; default the variant's.
+        resolution: Side in pixels, for the folders of transformers, which fixes its padding for this
+            even size, and timm; default the variant's.
 
     Returns:
         A report: how to load the file, and every folded or approximated property.
 
     Raises:
-        ConfigError: Unknown target, or a path of the wrong kind.
+        ConfigError: Unknown target, a path of the wrong kind, or a resolution that is none or that
+            nothing would read.
         ConversionError: The target cannot express the network; all reasons are
             listed and nothing is written.
         RunError: No space, no permission, or no folder.
@@ -75,6 +77,7 @@ def export(
     donor.refuse_parts(f"a file for {to}")
     refuse_group_norm(donor.name, donor.spec, f"a file for {to}")
     if to in KERAS_TARGETS:
+        _check_resolution(resolution, to, is_read=False)
         from converters.writing.keras_export import export_keras
 
         return export_keras(donor, path, to, accept_approximate=accept_approximate)
@@ -82,9 +85,11 @@ def export(
         known = ", ".join((*TARGETS, *KERAS_TARGETS))
         raise ConfigError(f"Unknown export target {to!r}. Known: {known}.")
     target = TARGETS[to]
-    resolution = resolution or donor.spec.resolution
     file, folder = _files(path, target)
-    plan, approximations = _plan(donor, target, accept_approximate, resolution)
+    _check_resolution(resolution, to, is_read=folder is not None)
+    side = donor.spec.resolution if resolution is None else resolution
+    problems = [] if folder is None else target.folder_obstacles(donor)
+    plan, approximations = _plan(donor, target, accept_approximate, side, problems)
     error = _padding_error(donor, plan.padding) if approximations else 0.0
     lines = tuple(
         f"{line}: largest logit change {error:.3g} of their standard deviation at {_PROBE_SIDE}"
@@ -96,7 +101,7 @@ def export(
         donor = harmonise([donor], bn_epsilon=plan.bn_epsilon)[0]
         folded.append(f"BatchNorm epsilon {epsilon:g} to {plan.bn_epsilon:g}, into gamma")
     if folder is not None:
-        folder.mkdir(parents=False, exist_ok=True)
+        _make_folder(folder)
     count = _write(donor, target, file)
     for name, fields in target.sidecars(donor, plan).items():
         if folder is not None:
@@ -107,11 +112,42 @@ def export(
     )
 
 
+def _check_resolution(resolution: int | None, to: str, *, is_read: bool) -> None:
+    """Refuse a size that is none, or that nothing of what is written would state."""
+    if resolution is None:
+        return
+    if not is_read:
+        raise ConfigError(
+            f"resolution: only the folders of transformers and timm state one; a file for {to} is the "
+            f"same for any size. Leave it out. Received: {resolution}."
+        )
+    if resolution < 1:
+        raise ConfigError(f"resolution: allowed 1 or more pixels. Received: {resolution}.")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: cannot be created ({error.strerror}). Choose another output path."
+        ) from None
+
+
 def _plan(
-    donor: Donor, target: ExportTarget, accept_approximate: bool, resolution: int
+    donor: Donor,
+    target: ExportTarget,
+    accept_approximate: bool,
+    resolution: int,
+    found: Sequence[str] = (),
 ) -> tuple[TargetConventions, list[str]]:
     """Return the conventions of the target; raise if the weights cannot run under them."""
-    problems = target.obstacles(donor)
+    problems = [*found, *target.obstacles(donor)]
+    if target.fixes_padding and resolution % 2:
+        problems.append(
+            f"≠ resolution: {target.name} pads the stem as TensorFlow does at even sizes only; received "
+            f"{resolution} pixels. Name another size: --resolution"
+        )
     approximations: list[str] = []
     plan = None
     if not problems:
@@ -136,7 +172,9 @@ def _plan(
 
 def _files(path: Path, target: ExportTarget) -> tuple[Path, Path | None]:
     """Return the weight file and, for targets with a folder, the folder."""
-    if not path.suffix or path.is_dir():
+    is_file_name = path.suffix in (".safetensors", ".h5") or is_torch_path(path)
+    is_folder = target.needs_folder and not is_file_name
+    if is_folder or not path.suffix or path.is_dir():
         if not target.takes_folder:
             raise ConfigError(f"{path}: {target.name} needs a file, .safetensors or .pth.")
         return path / "model.safetensors", path

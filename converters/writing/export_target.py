@@ -47,6 +47,9 @@ class ExportTarget:
         takes_folder: Whether a folder may be written.
         needs_folder: Whether only a folder may.
         only_safetensors: Whether `.pth` is not offered.
+        folder_obstacles: Reasons why a folder, of which the library builds the network by name, does not
+            hold it.
+        fixes_padding: Whether its padding is made for one size, and TensorFlow's at even sizes only.
     """
 
     name: str
@@ -59,6 +62,8 @@ class ExportTarget:
     takes_folder: bool = False
     needs_folder: bool = False
     only_safetensors: bool = False
+    folder_obstacles: Callable[[Donor], list[str]] = lambda donor: []
+    fixes_padding: bool = False
 
 
 def counters(dialect: str) -> Callable[[Donor], Mapping[str, np.ndarray]]:
@@ -94,5 +99,5 @@ def first_blocks_add(spec: ArchSpec) -> bool:
 def torch_load(path: Path) -> str:
     """Return Python that reads a file's tensors."""
     if path.suffix == ".safetensors":
-        return f"safetensors.torch.load_file('{path}')"
-    return f"torch.load('{path}', weights_only=True)"
+        return f"safetensors.torch.load_file({str(path)!r})"
+    return f"torch.load({str(path)!r}, weights_only=True)"

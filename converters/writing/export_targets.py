@@ -130,19 +130,20 @@ _ALL = (
         _transformers_obstacles,
         _transformers_conventions,
         lambda donor, plan, path: (
-            f"transformers.EfficientNetForImageClassification.from_pretrained('{path}')"
+            f"transformers.EfficientNetForImageClassification.from_pretrained({str(path)!r})"
         ),
         counters("transformers"),
         _transformers_sidecars,
         takes_folder=True,
         needs_folder=True,
+        fixes_padding=True,
     ),
     ExportTarget(
         "safetensors",
         "canonical",
         lambda donor: [],
         _safetensors_conventions,
-        lambda donor, plan, path: f"efn_compose.convert('{path}')",
+        lambda donor, plan, path: f"efn_compose.convert({str(path)!r})",
         only_safetensors=True,
     ),
 )

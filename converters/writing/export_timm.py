@@ -50,7 +50,7 @@ def _conventions(donor: Donor, resolution: int) -> TargetConventions:
     model = timm_model(name)
     if model is None:
         raise KeyError(name)
-    if model.variant == spec.variant or _builder(spec) is None:
+    if _is_named(spec, name) or _builder(spec) is None:
         return TargetConventions(
             model.padding, model.bn_epsilon, model.activation, model.name, resolution
         )
@@ -60,18 +60,34 @@ def _conventions(donor: Donor, resolution: int) -> TargetConventions:
     return TargetConventions(padding, epsilon, activation, model.name, resolution)
 
 
+def _is_named(spec: ArchSpec, model: str) -> bool:
+    """Return whether a network at other coefficients has a name of its own at timm: mnasnet_075."""
+    known = timm_model(model)
+    return known is not None and known.variant == spec.variant
+
+
+def _folder_obstacles(donor: Donor) -> list[str]:
+    spec, name = donor.spec, _model_name(donor)
+    if name is None or _builder(spec) is None or _is_named(spec, name):
+        return []
+    return [
+        f"≠ folder: timm builds what is in one by name, and has none for {spec.variant!r}; write a "
+        ".safetensors or .pth file instead"
+    ]
+
+
 def _load(donor: Donor, plan: TargetConventions, path: Path) -> str:
     if path.is_dir():
-        return f"timm.create_model('local-dir:{path}', pretrained=True)"
+        return f"timm.create_model({f'local-dir:{path}'!r}, pretrained=True)"
     spec, classes = donor.spec, donor.classes or 0
-    model, builder = timm_model(plan.model), _builder(spec)
-    if builder is None or (model is not None and model.variant == spec.variant):
-        return f"timm.create_model('{plan.model}', num_classes={classes}, checkpoint_path='{path}')"
+    builder = _builder(spec)
+    if builder is None or _is_named(spec, plan.model):
+        return f"timm.create_model('{plan.model}', num_classes={classes}, checkpoint_path={str(path)!r})"
     options = "".join(
         f", {name}={value!r}" for name, value in builder.arguments(spec, plan.padding).items()
     )
     build = f"timm.models.efficientnet.{builder.function}('{plan.model}', num_classes={classes}"
-    return f"model = {build}{options}); timm.models.load_checkpoint(model, '{path}')"
+    return f"model = {build}{options}); timm.models.load_checkpoint(model, {str(path)!r})"
 
 
 def _config(donor: Donor, plan: TargetConventions) -> dict[str, Any]:
@@ -103,4 +119,5 @@ TIMM = ExportTarget(
     counters("timm"),
     _config,
     takes_folder=True,
+    folder_obstacles=_folder_obstacles,
 )

@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="replace padding that the library cannot express, and report the change of the logits",
     )
     parser.add_argument(
-        "--resolution", type=int, help="pixels for which transformers fixes its padding"
+        "--resolution",
+        type=int,
+        help="pixels that a folder states, for which transformers fixes its padding: an even number",
     )
 
 

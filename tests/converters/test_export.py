@@ -11,7 +11,7 @@ from converters.oracles.torch_models import NETWORKS, Wanted
 from converters.oracles.torch_side import run_torch
 from converters.reading.verification import relative_error, smooth_images
 from efn_compose.arch import arch_spec
-from efn_compose.errors import ConfigError, ConversionError
+from efn_compose.errors import ConfigError, ConversionError, RunError
 
 pytestmark = pytest.mark.parity
 
@@ -113,6 +113,31 @@ def test_transformers_loads_the_folder(sources, tmp_path):
     assert again.fingerprint == donor.fingerprint
 
 
+def test_transformers_pads_odd_sizes_in_its_own_way(sources, tmp_path):
+    """It pads the stem by (0, 1) always: at 65 pixels another network, with logits 2 deviations away."""
+    donor = sources["transformers"][2].donor
+    for resolution, error in ((65, ConversionError), (0, ConfigError), (-64, ConfigError)):
+        with pytest.raises(error, match=f"resolution.*{resolution}"):
+            export(donor, to="transformers", path=tmp_path / "hf", resolution=resolution)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["timm-tf", "timm-v2-s", "timm-tinynet"])
+def test_a_folder_for_timm_holds_networks_that_have_a_name(sources, tmp_path, key):
+    import timm
+
+    folder = tmp_path / "timm"
+    with pytest.raises(ConversionError, match=r"folder.*by name"):
+        export(sources[key][2].donor, to="timm", path=folder)
+    assert not folder.exists()
+    named = sources["timm-mnasnet"][2].donor  # other coefficients, and a name: semnasnet_075
+    export(named, to="timm", path=folder)
+    loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    images = named.preprocess(smooth_images(2, SIZE)).astype(np.float64)
+    expected = run_torch(sources["timm-mnasnet"][0])(images, "float64")
+    assert relative_error(run_torch(loaded)(images, "float64"), expected) < 1e-12
+
+
 def test_timm_loads_the_folder_with_our_conventions(tmp_path):
     wanted = Wanted(arch_spec("b0"), "tf_efficientnet_b0", classes=7)
     model = random_network("timm", wanted)
@@ -182,7 +207,24 @@ def test_wrong_use_is_said_before_anything_is_written(sources, tmp_path):
         export(donor, to="timm", path=tmp_path / "x.h5")
     with pytest.raises(ConfigError, match="folder"):
         export(donor, to="transformers", path=tmp_path / "x.safetensors")
+    for target, name in (("timm", "x.pth"), ("torchvision", "x.pth"), ("tf-keras", "x.h5")):
+        with pytest.raises(ConfigError, match="resolution"):
+            export(donor, to=target, path=tmp_path / name, resolution=64)
+    with pytest.raises(RunError, match="cannot be created"):
+        export(sources["timm-mnasnet"][2].donor, to="timm", path=tmp_path / "no" / "folder")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_may_have_a_dot_in_its_name_and_a_file_a_quote(sources, tmp_path):
+    import torch
+
+    donor = sources["transformers"][2].donor
+    export(donor, to="transformers", path=tmp_path / "b0-v1.0", resolution=64)
+    assert (tmp_path / "b0-v1.0" / "config.json").is_file()
+    line = export(donor, to="lukemelas", path=tmp_path / "rev'd.pth").load
+    # nosemgrep: the line is our own, and showing that it runs is the point.
+    state = eval(line.partition("load_state_dict(")[2].removesuffix(")"), {"torch": torch})
+    assert len(state) > 100
 
 
 def test_same_donor_gives_the_same_bytes(sources, tmp_path):
