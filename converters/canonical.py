@@ -43,11 +43,8 @@ def _resolve(raw: RawCheckpoint, spec: ArchSpec, request: Request) -> Resolved:
         bn_momentum=rules.bn_momentum,
         class_offset=rules.class_offset,
         source="header of the file",
-        provenance={
-            key: value
-            for key, value in header.provenance.items()
-            if key in ("licence", "tag", "model")
-        },
+        # The origin of the weights is that of the file they were exported from, and not this copy.
+        provenance=header.provenance,
     )
 
 
