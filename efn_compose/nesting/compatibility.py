@@ -3,8 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from efn_compose.arch import ArchSpec
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import IncompatibleDonorsError, NestingError, describe_problems
 from efn_compose.nesting.running.weight_source import WeightSource
+
+#: Class names that a message lists.
+_NAMED = 5
 
 
 def check_relation(small: ArchSpec, large: ArchSpec, verb: str = "be nested into") -> None:
@@ -79,12 +83,23 @@ def check_compatible(sources: Sequence[WeightSource], shares: Sequence[float]) -
         problems += [pair + line for line in differences if not line.startswith("bn_momentum")]
         if share and first.classes != other.classes:
             problems.append(f"{pair}classes: {first.classes} and {other.classes}")
+        names = [_class_names(source) for source in (first, other)]
+        if share and all(names) and names[0] != names[1]:
+            problems.append(f"{pair}class names: {' and '.join(map(_some, names))}")
     if problems:
         raise IncompatibleDonorsError(
             describe_problems(
                 "Donors side by side see the same input and share one classifier, but they differ.",
                 problems,
                 "Make them equal first (efn_compose.donors.harmonise), or drop the "
-                "classifiers (donor.without_head()).",
+                "classifiers (donor.without_head(), --head drop).",
             )
         )
+
+
+def _class_names(source: WeightSource) -> tuple[str, ...]:
+    return TrainedFor.of(source.provenance, source.classes or 0).class_names
+
+
+def _some(names: Sequence[str]) -> str:
+    return "(" + ", ".join(names[:_NAMED]) + (", …)" if len(names) > _NAMED else ")")

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efn_compose.arch import arch_spec, channel_groups
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import ConfigError, IncompatibleDonorsError, NestingError
 from efn_compose.nesting import direct_sum, nest, plan_nesting, verify_nesting
 
@@ -129,6 +130,23 @@ def test_mixed_conventions_and_classes_are_refused_together():
         direct_sum(first, second, "b-w1-d0.3")
     assert "padding: 'same' and 'symmetric'" in str(caught.value)
     assert "classes: 7 and 3" in str(caught.value)
+
+
+def test_logits_of_other_classes_are_not_averaged():
+    """Equally many classes of other names, or in another order, are other classes."""
+    cat_dog, dog_cat = (
+        float64_donor("b-w0.3-d0.3", seed, classes=2).replace(
+            provenance=TrainedFor(32, names).added_to({})
+        )
+        for seed, names in enumerate([("cat", "dog"), ("dog", "cat")])
+    )
+    with pytest.raises(IncompatibleDonorsError) as caught:
+        direct_sum(cat_dog, dog_cat, "b-w1-d0.3")
+    assert "class names: (cat, dog) and (dog, cat)" in str(caught.value)
+    nameless = float64_donor("b-w0.3-d0.3", 2, classes=2)
+    for second in (cat_dog, nameless):
+        assert direct_sum(cat_dog, second, "b-w1-d0.3").classes == 2
+    assert nest(cat_dog, "b-w1-d0.3", fill="donor", second=dog_cat).classes == 2
 
 
 @pytest.mark.parametrize("weights", [[0.5, 0.6], [1.0], [float("nan"), 1.0]])
