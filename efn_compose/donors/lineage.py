@@ -7,6 +7,7 @@ channel order are as good as orthogonal.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -176,6 +177,16 @@ def share_basis(donors: Sequence[Donor], numbers: Sequence[int] | None = None) -
         return True
     members = {d.fingerprint for d, number in zip(donors, numbers, strict=True) if number in own}
     return len(own) == 1 and len(bases) == 1 and bases <= members
+
+
+def without_basis(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provenance that says nothing of the order of channels, for weights in another one.
+
+    Args:
+        provenance: Of the weights before. A record of their lineage would decide, and be wrong.
+    """
+    recorded = (LINEAGE_KEY, ALIGNED_KEY)
+    return {key: value for key, value in provenance.items() if key not in recorded}
 
 
 def are_related(one: Donor, other: Donor, threshold: float = LINEAGE_THRESHOLD) -> bool:

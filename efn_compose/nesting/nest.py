@@ -7,6 +7,7 @@ import numpy as np
 
 from efn_compose.arch import ArchSpec, arch_spec
 from efn_compose.donors import Donor
+from efn_compose.donors.lineage import without_basis
 from efn_compose.donors.unet import parted
 from efn_compose.errors import ConfigError
 from efn_compose.nesting.compatibility import check_compatible
@@ -157,7 +158,10 @@ def _with_decoder(sources: Sequence[WeightSource], target: ArchSpec) -> ArchSpec
 def nested_provenance(
     sources: Sequence[WeightSource], embedding: Embedding, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the first donor's provenance with the nesting appended to its steps."""
+    """Return the first donor's provenance with the nesting appended to its steps.
+
+    What it says of the order of channels goes where channels are no longer in that order.
+    """
     is_sum = sum(weight != 0 for weight in embedding.head_weights) > 1
     has_second = len(sources) > 1 and not is_sum
     step = {
@@ -176,4 +180,6 @@ def nested_provenance(
     if len(sources) > 1:
         step["provenance_of_others"] = [dict(source.provenance) for source in sources[1:]]
     first = dict(sources[0].provenance)
+    if len(sources) > 1 or step["positions"] == "random":
+        first = without_basis(first)
     return {**first, "steps": [*first.get("steps", []), step]}

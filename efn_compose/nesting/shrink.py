@@ -6,6 +6,7 @@ import numpy as np
 
 from efn_compose.arch import ArchSpec, arch_spec, channel_groups
 from efn_compose.donors import Donor
+from efn_compose.donors.lineage import without_basis
 from efn_compose.donors.unet import joined_if_known, parted
 from efn_compose.errors import DataError
 from efn_compose.nesting.compatibility import check_relation
@@ -85,7 +86,7 @@ def shrink(donor: Donor, target: ArchSpec | str, *, images: np.ndarray | None = 
             **agreement(source, reduction, small, unseen),
         },
     }
-    first = dict(donor.provenance)
+    first = without_basis(donor.provenance)
     return parted(small.replace(provenance={**first, "steps": [*first.get("steps", []), step]}))
 
 

@@ -6,12 +6,15 @@ from random_donors import photo_like, random_donor
 
 from efn_compose.donors.alignment.align import align
 from efn_compose.donors.lineage import (
+    ALIGNED_KEY,
+    LINEAGE_KEY,
     lineage_cosine,
     lineages,
     nearest_to_all,
     require_one_lineage,
 )
 from efn_compose.errors import IncompatibleDonorsError
+from efn_compose.nesting import nest, shrink
 
 IMAGES = photo_like(24, 32, seed=9)
 
@@ -90,3 +93,19 @@ def test_the_ancestor_is_nearest_to_all_whatever_its_place_and_the_length_of_the
 def test_the_ancestor_of_two_is_the_first():
     donor = random_donor()
     assert nearest_to_all([sibling_of(donor, "tuned"), donor]) == 0
+
+
+def test_a_recorded_lineage_holds_where_channels_keep_their_places_and_nowhere_else():
+    """What two networks made of one donor have in common, their filters say."""
+    donor = random_donor().replace(provenance={LINEAGE_KEY: "a", ALIGNED_KEY: {"to": "other"}})
+    kept = [nest(donor, "lite-w0.5-d0.3", seed=seed) for seed in (1, 2)]
+    assert lineages(kept) == [(0, 1)]
+    assert [one.provenance[ALIGNED_KEY] for one in kept] == [{"to": "other"}] * 2
+    scattered = [
+        nest(donor, "lite-w0.5-d0.3", positions="random", seed=seed, fill="zero") for seed in (1, 2)
+    ]
+    assert abs(lineage_cosine(*scattered)) < 0.2
+    assert lineages(scattered) == [(0,), (1,)]
+    cut = [shrink(donor, "lite-w0.2-d0.3", images=images) for images in (IMAGES, 255 - IMAGES)]
+    for one in (*scattered, *cut):
+        assert not {LINEAGE_KEY, ALIGNED_KEY} & set(one.provenance)
