@@ -20,7 +20,7 @@ from efn_compose.cli.shared.nested_files import (
 )
 from efn_compose.cli.shared.output import Output
 from efn_compose.donors import Donor, load_donor
-from efn_compose.errors import DataError
+from efn_compose.errors import ConfigError, DataError
 from efn_compose.nesting.heads import ridge_head, widen_head
 from efn_compose.nesting.progress import byte_progress
 from efn_compose.nesting.to_file import nest_to_file, refuse_same_file
@@ -55,9 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, output: Output) -> None:
     """Nest, and verify where asked."""
     target = arch_spec(options.into)
+    if options.head == "drop" and options.classes is not None:
+        raise ConfigError(
+            f"--classes {options.classes} widens the classifier that --head drop leaves out. Give one of "
+            "the two."
+        )
     images, labels = read_images_if_asked(options, output)
     source: str | Donor = options.file
-    if options.head == "ridge" or options.classes:
+    if options.head == "ridge" or options.classes is not None:
         refuse_same_file(Path(options.file), options.output)
         source = _with_new_head(options, images, labels)
     size = byte_count(target, options.dtype)

@@ -150,6 +150,8 @@ def _write_nested(
     ]
     check_compatible(sources, shares)
     embedding = plan_embedding(sources, target, head_weights=shares, **options)
+    if dtype == "float64":
+        embedding.dtype = dtype
     if images is not None:
         scaling = sources[0].conventions.preprocessing
         pixels = np.asarray(images, np.float32)

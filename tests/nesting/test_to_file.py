@@ -1,5 +1,6 @@
 """Nesting into files: same weights as in memory, little memory, nothing lost when it fails."""
 
+import dataclasses
 import json
 import os
 import resource
@@ -29,7 +30,7 @@ from efn_compose.nesting.progress import byte_progress
 from efn_compose.nesting.running.forward import NumpyNetwork
 from efn_compose.nesting.running.verify import random_pixels
 from efn_compose.nesting.running.weight_source import WeightSource
-from efn_compose.store import WeightFile, atomic
+from efn_compose.store import WeightFile, atomic, write_weights
 
 
 @cache
@@ -245,6 +246,24 @@ def test_nest_command_fits_or_widens_the_classifier(donor_file, tmp_path):
     assert load_donor(out).classes == 9
     with pytest.raises(DataError, match="--images"):
         run_verb("nest", *common, "--head", "ridge")
+    for options in (["--classes", 0], ["--head", "drop", "--classes", 9]):
+        with pytest.raises(ConfigError, match=f"{options[-1]}"):
+            run_verb("nest", *common, *options)
+
+
+def test_a_file_of_double_precision_keeps_it(tmp_path, capsys):
+    donor = float64_donor("b-w0.3-d0.3", 1)
+    header = dataclasses.replace(donor.header, dtype="float64")
+    source, out = tmp_path / "double.h5", tmp_path / "large.h5"
+    write_weights(source, header, donor.tensors)
+    command = ["--into", "b-w0.5-d0.6", "-o", out, "--dtype", "float64", "--verify", "--json"]
+    assert run_verb("nest", source, *command) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert all(check["relative"] < 1e-12 for check in checks)
+    with WeightFile(out) as file:
+        top = file.read("top_bn/gamma")[: donor.spec.top_channels]
+    np.testing.assert_array_equal(top, donor.tensors["top_bn/gamma"])
+    assert (top != top.astype(np.float32)).any()
 
 
 @pytest.mark.slow

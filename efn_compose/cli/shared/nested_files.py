@@ -1,6 +1,7 @@
 """What `nest`, `direct-sum` and `shrink` have in common: the file they write, and the check of it."""
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import numpy as np
 from efn_compose.arch import ArchSpec, parameter_count
 from efn_compose.cli.shared.arguments import add_output
 from efn_compose.cli.shared.output import Output
-from efn_compose.donors import Donor, load_donor
+from efn_compose.donors import Donor
 from efn_compose.errors import NestingError
 from efn_compose.nesting.running.verify_file import FileCheck, verify_file
-from efn_compose.store import WeightHeader
+from efn_compose.store import WeightFile, WeightHeader
 
 
 def add_target(parser: argparse.ArgumentParser, into: str) -> None:
@@ -95,8 +96,12 @@ def report_nested(
     if not options.verify:
         output.result(fields, line)
         return
-    donors = [one if isinstance(one, Donor) else load_donor(one) for one in sources]
-    found = verify_file(options.output, donors, shares, images=images, **placement(options))
+    with contextlib.ExitStack() as opened:
+        donors = [
+            one if isinstance(one, Donor) else opened.enter_context(WeightFile(one))
+            for one in sources
+        ]
+        found = verify_file(options.output, donors, shares, images=images, **placement(options))
     checks, lines = _checks(found, header.dtype)
     output.result({**fields, **checks}, "\n".join([line, *lines]))
     if not found.is_equal:

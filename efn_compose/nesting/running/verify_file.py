@@ -43,7 +43,7 @@ class FileCheck:
 
 def verify_file(
     path: str | os.PathLike[str],
-    donors: Sequence[Donor],
+    donors: Sequence[Donor | WeightFile],
     weights: Sequence[float],
     *,
     images: np.ndarray | None = None,
@@ -55,7 +55,7 @@ def verify_file(
 
     Args:
         path: The file, as `nest_to_file` or `direct_sum_to_file` wrote it.
-        donors: The networks in it, in order.
+        donors: The networks in it, in order: donors, or open files, read in their own type.
         weights: Share of each donor in the logits.
         images: RGB (image, height, width, 3), values 0-255, for one more comparison.
         extra_repeats: As it was written, as the following two.
