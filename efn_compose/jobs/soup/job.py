@@ -132,12 +132,15 @@ def cook(ingredients: Ingredients, say: Say | None = None) -> Soup:
     scores: dict[str, Score] = {}
     verdict = None
     if judge is not None and data is not None:
+        batch_norm = f"re-estimated on {judge.statistics_images} training images"
         if mixture.is_one_network:
-            answers, batch_norm = judge.as_it_is(donor), "as they were: one network is all of it"
+            # With the statistics that it competed with, or it could lose against itself.
+            answers, is_own = judge.better_of_both(donor)
+            donor = donor if is_own else judge.re_estimated(donor)[0]
+            batch_norm = f"{'as they were' if is_own else batch_norm}: one network is all of it"
         else:
             donor, answers = judge.re_estimated(donor)
-            batch_norm = f"re-estimated on {judge.statistics_images} training images"
-        alone = {d.name: judge.better_of_both(d) for d in ingredients.donors}
+        alone = {d.name: judge.better_of_both(d)[0] for d in ingredients.donors}
         scores = {name: _score(found) for name, found in {**alone, SOUP: answers}.items()}
         verdict = give_soup_verdict(answers, alone, data.test_labels, data.test_groups)
     classifier = "none" if judge is None else "own" if judge.uses_own_classifier else "ridge"

@@ -63,7 +63,7 @@ class Judge:
         self.uses_own_classifier = donor.classes == data.classes and not other_classes(donors, data)
         setup = WorkerSetup(donor.spec, donor.conventions, FitnessOptions())
         self.worker: Evaluator = setup.make_worker(data)
-        self._better: dict[str, Answers] = {}
+        self._better: dict[str, tuple[Answers, bool]] = {}
         self._order = even_batches(
             min(len(data.train_labels), STATISTICS_IMAGES), self.worker.inference_batch
         )
@@ -84,15 +84,17 @@ class Judge:
         tensors = {name: found.get(name, values) for name, values in donor.tensors.items()}
         return donor.replace(tensors=tensors), self._answers()
 
-    def better_of_both(self, donor: Donor) -> Answers:
-        """Return the predictions of a network as it is or re-estimated; the better on validation.
+    def better_of_both(self, donor: Donor) -> tuple[Answers, bool]:
+        """Return the predictions of a network as it is or re-estimated, and whether it is as it is.
 
-        An average must not win because its statistics alone suit the images.
+        Those count that are better on validation. An average must not win because its statistics alone
+        suit the images.
         """
         key = donor.fingerprint
         if key not in self._better:
-            both = self.as_it_is(donor), self.re_estimated(donor)[1]
-            self._better[key] = min(both, key=lambda found: found.loss)
+            own, other = self.as_it_is(donor), self.re_estimated(donor)[1]
+            is_own = own.loss <= other.loss
+            self._better[key] = (own if is_own else other), is_own
         return self._better[key]
 
     def _answers(self) -> Answers:

@@ -69,7 +69,7 @@ def greedy(ingredients: Ingredients, judge: Judge | None, say: Say) -> Mixture:
 
     def score(donor: Donor) -> float:
         if donor.fingerprint in alone:
-            loss = judge.better_of_both(donor).loss
+            loss = judge.better_of_both(donor)[0].loss
             say(f"{donor.name} alone: validation loss {loss:.4f}")
         else:
             loss = judge.re_estimated(donor)[1].loss

@@ -191,6 +191,30 @@ def test_greedy_keeps_the_best_network_where_others_only_harm(files, options, tm
     assert len(lines) == 3 and "alone" in lines[0]
 
 
+def test_one_network_of_foreign_statistics_does_not_lose_against_itself(options):
+    """Alone it competed with statistics of these images, so that the file has them, too."""
+    best = tuned(1)
+    foreign = {
+        name: 3 * values if name.endswith("moving_variance") else values
+        for name, values in best.tensors.items()
+    }
+    donors = [best.replace(name="best", tensors=foreign), tuned(8, noise=0.2)]
+    found = soup(donors, method="greedy", data=options)
+    assert found.overall == (1.0, 0.0)
+    assert found.verdict.words.startswith("The soup is best alone")
+    assert found.verdict.loss.mean == found.verdict.loss.standard_error == 0
+    assert found.scores["soup"] == found.scores["best"]
+    assert found.batch_norm.startswith("re-estimated on 120 training images: one network")
+    data = load_data(options, 0)
+    written = StepwiseNetwork.of(found.donor).predict(found.donor.preprocess(data.test_images))
+    plain = StepwiseNetwork.of(donors[0]).predict(donors[0].preprocess(data.test_images))
+
+    def loss(logits):
+        return -log_softmax(logits)[np.arange(len(logits)), data.test_labels].mean()
+
+    assert loss(written) < loss(plain)
+
+
 def test_networks_without_a_classifier_are_judged_by_ridge(options):
     headless = [tuned(number).without_head() for number in (1, 2)]
     found = soup(headless, data=options, method="learned")
