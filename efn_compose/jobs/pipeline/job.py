@@ -14,21 +14,14 @@ from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
 from efn_compose.jobs.pipeline.attempts import Attempt, attempting
 from efn_compose.jobs.pipeline.chapters import (
     CHAPTER_VERBS,
-    PLAN_B,
     SCHEMAS,
-    SUBMISSION,
     Ended,
     overrides_of,
     product_kind,
     with_products,
 )
 from efn_compose.jobs.pipeline.checks.whole import Checked, check_story
-from efn_compose.jobs.pipeline.early import (
-    PLAN_B_FILE,
-    SUBMISSION_FILE,
-    copy,
-    make_early_submission,
-)
+from efn_compose.jobs.pipeline.early import SUBMISSION_FILE, make_early_submission
 from efn_compose.jobs.pipeline.outcome import Outcome
 from efn_compose.jobs.pipeline.products import check_products, fingerprint
 from efn_compose.jobs.pipeline.story import Chapter, Reference, Story, read_story
@@ -236,9 +229,7 @@ class _Pipeline:
                 settings["budget.hours"] = shorter_hours(own, self.alarm.hours_left())
                 until_it_ends.enter_context(self.alarm.silent())
             ended = verb.run(overrides_of(settings), is_begun, self.quiet)
-            for kind, name in ((PLAN_B, PLAN_B_FILE), (SUBMISSION, SUBMISSION_FILE)):
-                if kind in ended.products:
-                    copy(ended.products[kind], self.folder.path / name)
+            self.outcome.hand_in(chapter, ended.products)
             if not ended.is_whole:
                 self.folder.journal.append({"event": "cut short", "cut_short": chapter.name})
                 raise TimeIsUpError

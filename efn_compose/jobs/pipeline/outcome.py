@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from efn_compose.analysis.page.story_page import write_story_page
@@ -21,6 +22,8 @@ from efn_compose.jobs.pipeline.worth import final_figure, shared_images, worth_o
 from efn_compose.store import RunFolder
 from efn_compose.store.run_folder import RESULT_FILE
 
+#: Files of the run folder that chapters replace, by the kind of product.
+_HANDED_IN = {PLAN_B: PLAN_B_FILE, SUBMISSION: SUBMISSION_FILE}
 #: What becomes of weights whose licence nobody knows.
 _ASK = "find it out before you pass the networks on."
 
@@ -51,23 +54,38 @@ class Outcome:
 
     @property
     def submitted(self) -> str:
-        """Name of the chapter whose submission is the story's so far; empty: plan B is."""
-        found = ""
-        for line in self.folder.journal:
-            if SUBMISSION in line.get("products", ()):
-                found = chapter_of(line)
-            found = line.get("cut_short", found)
-        return found
+        """Name of the chapter whose submission is the story's so far; empty: plan B is.
+
+        It is the last one in the story, not the last one to end: one that failed may have ended later.
+        """
+        journal = self.folder.journal
+        made = {chapter_of(line) for line in journal if SUBMISSION in line.get("products", ())}
+        made |= {line["cut_short"] for line in journal if "cut_short" in line}
+        return next((one.name for one in reversed(self.story.chapters) if one.name in made), "")
 
     def waits(self, chapter: Chapter) -> bool:
         """Return whether a chapter reads one that has not ended."""
         return any(found.chapter not in self.done for _, found in chapter.references)
 
+    def hand_in(self, chapter: Chapter, products: Mapping[str, Path]) -> None:
+        """Copy a chapter's submission and plan B, unless a later chapter of the story has made its own.
+
+        Args:
+            chapter: The chapter.
+            products: Its files by kind.
+        """
+        names = [one.name for one in self.story.chapters]
+        if self.submitted and names.index(self.submitted) > names.index(chapter.name):
+            return
+        for kind, name in _HANDED_IN.items():
+            if kind in products:
+                copy(products[kind], self.folder.path / name)
+
     def restore_submission(self) -> None:
         """Copy the best submission again where somebody has removed it; draw the page."""
         root, chapter = self.folder.path, self.submitted
         products = self.done[chapter]["products"] if chapter in self.done else {}
-        for kind, name in ((SUBMISSION, SUBMISSION_FILE), (PLAN_B, PLAN_B_FILE)):
+        for kind, name in _HANDED_IN.items():
             source = root / products.get(kind, f"{chapter}/{name}" if chapter else PLAN_B_FILE)
             if source.is_file() and not (root / name).is_file():
                 copy(source, root / name)
