@@ -101,23 +101,26 @@ def _row(table: ImageTable, number: int) -> list[str]:
     ]
 
 
-def _homes(table: ImageTable, rows: list[list[str]]) -> tuple[str, str]:
-    """Return the folder that the images were in and the one they are in, as far as the paths differ.
+def _homes(table: ImageTable, rows: list[list[str]]) -> tuple[list[str], list[str]]:
+    """Return the folders that the images were in and those they are in, as far as the paths differ.
 
-    They are those of the first row; all others must agree.
+    They are those of the first row; all others must agree. Seen from the folder of all images, one of
+    the two is empty.
     """
     first = next((row for row in rows if len(row) == len(COLUMNS) and row[0].isdecimal()), None)
     if first is None or int(first[0]) >= len(table):
-        return "", ""
+        return [], []
     there, here = first[1].split("/"), printable(table.image_name(int(first[0]))).split("/")
     if there[-1] != here[-1]:
-        return "", ""
+        return [], []
     while there and here and there[-1] == here[-1]:
         there.pop(), here.pop()
-    return "/".join(there), "/".join(here)
+    return there, here
 
 
-def _place(table: ImageTable, row: list[str], fold: np.ndarray, homes: tuple[str, str]) -> str:
+def _place(
+    table: ImageTable, row: list[str], fold: np.ndarray, homes: tuple[list[str], list[str]]
+) -> str:
     """Put a row's image into its fold; return the problem with the row, if there is one."""
     if len(row) != len(COLUMNS):
         return f"{len(row)} fields, expected {len(COLUMNS)}"
@@ -126,8 +129,9 @@ def _place(table: ImageTable, row: list[str], fold: np.ndarray, homes: tuple[str
     number = int(row[0])
     if number >= len(table):
         return f"image {number}, but {table.name} has {len(table)}"
-    there, here = homes
-    name = here + row[1].removeprefix(there) if row[1].startswith(there) else row[1]
+    (there, here), name, parts = homes, row[1], row[1].split("/")
+    if parts[: len(there)] == there:
+        name = "/".join([*here, *parts[len(there) :]])
     if [row[0], name, *row[2:-1]] != (wanted := _row(table, number)):
         return f"{row[1:-1]}, but image {number} of {table.name} is {wanted[1:]}"
     if fold[number] >= 0:

@@ -92,7 +92,7 @@ def check_images(
     config: Any,
     inputs: Mapping[str, Sequence[str]],
 ) -> None:
-    """Raise `DataError` unless the images here are those of the run.
+    """Raise `DataError` unless the images here are those of the run, and what else the job refuses.
 
     Args:
         parcel: The checked parcel.
@@ -112,8 +112,13 @@ def check_images(
             config = dataclasses.replace(config, **{section: part})
         text = Path(place) / "relay.toml"
         text.write_text(dump_toml(config), encoding="utf-8")
-        found = job.images(str(text), [])
-    named = " ".join(f"{name}=SOURCE" for name in job.sources if _get(config, name))
+        named = " ".join(f"{name}=SOURCE" for name in job.sources if _get(config, name))
+        _refuse_others(wanted, job.images(str(text), []), f"Name the right ones: --set {named}.")
+        job.check(str(text))
+
+
+def _refuse_others(wanted: Mapping[str, str], found: Mapping[str, str], advice: str) -> None:
+    """Raise `DataError` unless images have the names and the digests of the run's."""
     missing = [name for name in wanted if name not in found]
     further = [name for name in found if name not in wanted]
     other = [name for name in wanted if name in found and found[name] != wanted[name]]
@@ -131,7 +136,7 @@ def check_images(
             describe_problems(
                 f"The images here are not the {len(wanted)} of the run.",
                 problems,
-                f"Name the right ones: --set {named}.",
+                advice,
             )
         )
 

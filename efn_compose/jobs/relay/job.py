@@ -90,9 +90,20 @@ def run_leg(
     Example:
         >>> run_leg("train", "my.toml", hours=29.9, parcel="out.efn")  # doctest: +SKIP
     """
-    clock = Deadline(hours)
-    job = relayed_job(verb)
     config = None if config_path is None else os.fspath(config_path)
+    return _run_leg(verb, config, overrides, Deadline(hours), parcel, resume, quiet)
+
+
+def _run_leg(
+    verb: str,
+    config: str | None,
+    overrides: Sequence[str],
+    clock: Deadline,
+    parcel: str | os.PathLike[str] | None,
+    resume: bool,
+    quiet: bool,
+) -> LegSummary:
+    job = relayed_job(verb)
     settings = load_config(config, overrides, job.stored.schema)
     if not settings.run.path:
         raise ConfigError("A leg needs a run folder of its own name: -o FOLDER.")
@@ -177,6 +188,8 @@ def accept(
     Example:
         >>> accept("out.efn", "runs/mine", ["data.source=folder:photos"])  # doctest: +SKIP
     """
+    # Reading all bytes of the parcel and all images takes its time, too.
+    clock = Deadline(hours)
     manifest = read_manifest(parcel)
     legs = [Leg(**leg) for leg in manifest["legs"]]
     check_chain(legs, str(parcel))
@@ -210,15 +223,8 @@ def accept(
             _check_untouched(folder, legs[-1])
         settle(folder, job, config)
         OpenLeg(legs[-1].state_after, is_unpacked=True).write(folder)
-    done = run_leg(
-        manifest["verb"],
-        folder / CONFIG_FILE,
-        [f"run.path={folder}"],
-        hours=hours,
-        parcel=next_parcel,
-        resume=True,
-        quiet=quiet,
-    )
+    config_file, place = str(folder / CONFIG_FILE), [f"run.path={folder}"]
+    done = _run_leg(manifest["verb"], config_file, place, clock, next_parcel, True, quiet)
     return LegSummary(done.folder, done.parcel, done.legs, done.result, notes)
 
 

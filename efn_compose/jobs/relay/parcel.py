@@ -40,11 +40,15 @@ _NO_STATE = (CONFIG_FILE, ENVIRONMENT_FILE, LEGS_FILE, LEGS_PAGE, REPORT_FILE, I
 
 
 def run_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a run folder that are handed on, by name inside the folder."""
+    """Return the files of a run folder that are handed on, by name inside the folder.
+
+    Those that the configuration names are not among them: they travel as inputs of the next parcel.
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in _STAYS and not name.endswith((".partial", ".lock")):
+        stays = name in _STAYS or name.startswith(f"{INPUTS}/")
+        if path.is_file() and not stays and not name.endswith((".partial", ".lock")):
             found[name] = path
     return found
 
@@ -54,7 +58,7 @@ def state_hash(folder: Path) -> str:
     lines = [
         f"{name} {file_sha256(path)}\n"
         for name, path in run_files(folder).items()
-        if name not in _NO_STATE and not name.startswith(f"{INPUTS}/")
+        if name not in _NO_STATE
     ]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -22,6 +22,7 @@ class RelayedJob:
         files: Settings that name files which travel in the parcel.
         sources: Settings that name images, which do not travel.
         images: Digest of each image by its name, from configuration and overrides.
+        check: Raises what the job would refuse beside images, which are the run's by then.
         run: Runs the job: configuration, overrides, whether it goes on, whether it is quiet, and
             the deadline.
     """
@@ -31,6 +32,7 @@ class RelayedJob:
     sources: tuple[str, ...]
     images: Callable[[str | None, list[str]], Mapping[str, str]]
     run: Callable[[str | None, list[str], bool, bool, "Deadline"], Any]
+    check: Callable[[str], Any] = lambda config: None
 
 
 def relayed_job(verb: str) -> RelayedJob:
@@ -46,16 +48,23 @@ def relayed_job(verb: str) -> RelayedJob:
 
 
 def _train() -> RelayedJob:
+    from efn_compose.config import load_config
+    from efn_compose.jobs.trainings.images import list_images
     from efn_compose.jobs.trainings.job import run_trainings
     from efn_compose.jobs.trainings.preparation import STORED, prepare_trainings
 
     def images(config: str | None, overrides: list[str]) -> Mapping[str, str]:
-        prepared = prepare_trainings(config, overrides, show_progress=False)
-        table, images = prepared.images.table, prepared.images.folded.images
-        options = prepared.config.data
+        # Without folds: other images do not fit a file of folds, and their own names say more.
+        settings = load_config(config, overrides, STORED.schema)
+        listed = list_images(settings, show_progress=False)
+        table, options = listed.table, settings.data
         home = options.folder or options.source.partition(":")[2]
         names = [_without(home, table.image_name(number)) for number in range(len(table))]
-        return dict(zip(names, pixel_digests(images, False), strict=True))
+        digests = pixel_digests(listed.decoded(settings, False), False)
+        return dict(zip(names, digests, strict=True))
+
+    def check(config: str) -> None:
+        prepare_trainings(config, show_progress=False)
 
     def run(
         config: str | None, overrides: list[str], resume: bool, quiet: bool, deadline: "Deadline"
@@ -69,6 +78,7 @@ def _train() -> RelayedJob:
         sources=("data.source", "data.folder", "data.masks", "semi.unlabelled"),
         images=images,
         run=run,
+        check=check,
     )
 
 

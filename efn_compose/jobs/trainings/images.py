@@ -138,6 +138,69 @@ class PreparedImages:
             yield words + (": duplicates.csv" if are_listed else "")
 
 
+@dataclass(frozen=True, eq=False)
+class ListedImages:
+    """The images of a run before they are cut into folds.
+
+    Args:
+        table: The images that are trained on.
+        unreadable: Images that were left out.
+        notes: Sentences about what the source holds beside these images.
+    """
+
+    table: ImageTable
+    unreadable: Sequence[Unreadable]
+    notes: tuple[str, ...]
+
+    def decoded(self, config: TrainConfig, show_progress: bool = True) -> PixelArray:
+        """Return the pixels of all images, in memory or in the cache.
+
+        Args:
+            config: All settings.
+            show_progress: Show a bar on a terminal when it takes long.
+        """
+        table, every = self.table, np.arange(len(self.table))
+        holding, size = config.executor.holding, config.data.size
+        return holding.hold(table.images, every, size, table.name, show_progress)
+
+
+def list_images(
+    config: TrainConfig, *, table: ImageTable | None = None, show_progress: bool = True
+) -> ListedImages:
+    """Return the images that a configuration names and draws.
+
+    Args:
+        config: All settings.
+        table: As for `prepare_images`.
+        show_progress: Show a bar on a terminal when it takes long.
+
+    Raises:
+        ConfigError: No source is named.
+        DataError: The source is missing or damaged.
+    """
+    options = config.data
+    if not options.source:
+        raise ConfigError(
+            "data.source is empty. Name your images: folder:PATH (a folder per class), csv:PATH, "
+            "npz:PATH, digits or fashion_mnist."
+        )
+    if config.objective.kind == "segment":
+        table = load_masked_table(options)
+    elif table is None:
+        table = load_table(options.source, options.columns, options.folder)
+    notes, unreadable = table.notes, list[Unreadable]()
+    if options.unreadable_share:
+        table, unreadable = skip_unreadable(
+            table,
+            at_most=options.unreadable_share,
+            size=options.size,
+            holding=config.executor.holding,
+            show_progress=show_progress,
+        )
+    table = draw_images(table, options.images or len(table), config.run.seed)
+    return ListedImages(table, unreadable, notes)
+
+
 def prepare_images(
     config: TrainConfig, *, table: ImageTable | None = None, show_progress: bool = True
 ) -> PreparedImages:
@@ -153,33 +216,12 @@ def prepare_images(
         DataError: The source is missing or damaged, the folds are impossible or worse than
             accepted, or there are duplicates that are refused.
     """
-    options = config.data
-    if not options.source:
-        raise ConfigError(
-            "data.source is empty. Name your images: folder:PATH (a folder per class), csv:PATH, "
-            "npz:PATH, digits or fashion_mnist."
-        )
-    has_masks = config.objective.kind == "segment"
-    if has_masks:
-        table = load_masked_table(options)
-    elif table is None:
-        table = load_table(options.source, options.columns, options.folder)
-    notes = table.notes
-    unreadable: list[Unreadable] = []
-    if options.unreadable_share:
-        table, unreadable = skip_unreadable(
-            table,
-            at_most=options.unreadable_share,
-            size=options.size,
-            holding=config.executor.holding,
-            show_progress=show_progress,
-        )
-    table = draw_images(table, options.images or len(table), config.run.seed)
+    listed = list_images(config, table=table, show_progress=show_progress)
+    table, options, has_masks = listed.table, config.data, config.objective.kind == "segment"
     if config.validation.file and not has_masks:
         # A table that does not fit is found out before anything is decoded.
         read_fold_table(table, config.validation.file)
-    holding, every = config.executor.holding, np.arange(len(table))
-    images = holding.hold(table.images, every, options.size, table.name, show_progress)
+    images, notes = listed.decoded(config, show_progress), listed.notes
     read = read_masks(table, options.size, show_progress) if has_masks else None
     if read is not None:
         table = stratified(table, read.masks)
@@ -204,12 +246,16 @@ def prepare_images(
     if read is None:
         names = tuple(table.class_names)
         folded = FoldedImages(images, table.labels, names, folds.fold, unlabelled)
-        return PreparedImages(table, folded, folds, unreadable, duplicates, known, notes=notes)
+        return PreparedImages(
+            table, folded, folds, listed.unreadable, duplicates, known, notes=notes
+        )
     no_labels = np.full(len(table), UNLABELLED, np.int32)
     folded = FoldedImages(
         images, no_labels, (), folds.fold, masks=read.masks, mask_names=read.names
     )
-    return PreparedImages(table, folded, folds, unreadable, duplicates, known, read.note, notes)
+    return PreparedImages(
+        table, folded, folds, listed.unreadable, duplicates, known, read.note, notes
+    )
 
 
 def _advice(options: ValidationOptions) -> str:

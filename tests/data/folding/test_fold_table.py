@@ -96,6 +96,31 @@ def test_a_table_fits_images_that_moved_together(lesions, tmp_path):
             read_fold_table(there, path)
 
 
+def test_a_table_fits_images_named_from_another_folder(tmp_path, monkeypatch):
+    """Of "photos/a/0.png" and "/home/me/photos/a/0.png" one path is the end of the other."""
+    for number in range(12):
+        file = tmp_path / "home" / "photos" / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(file)
+    fold = np.arange(12) % 3
+    sources = {
+        tmp_path: ("folder:home/photos", f"folder:{tmp_path}/home/photos"),
+        tmp_path / "home": ("folder:photos", "folder:../home/photos"),
+        tmp_path / "home" / "photos": ("folder:.",),
+    }
+    named = {}
+    for place, words in sources.items():
+        monkeypatch.chdir(place)
+        for word in words:
+            named[word] = place, load_table(word)
+            write_fold_table(named[word][1], fold, tmp_path / f"{len(named)}.csv")
+    for place, table in named.values():
+        monkeypatch.chdir(place)
+        for number in range(1, len(named) + 1):
+            found = read_fold_table(table, tmp_path / f"{number}.csv").fold
+            np.testing.assert_array_equal(found, fold)
+
+
 def test_the_verb_writes_table_and_quality_and_lists_duplicates(lesions, tmp_path, capsys):
     path = tmp_path / "folds.csv"
     command = ["folds", f"csv:{lesions}", "--count", "4"]

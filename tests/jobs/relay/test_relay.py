@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import time
 import zipfile
 
 import numpy as np
@@ -17,6 +18,8 @@ from traced_trainers import share_trainers, spoil
 
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.cli import main
+from efn_compose.data import load_table
+from efn_compose.data.folding.fold_table import write_fold_table
 from efn_compose.errors import ConfigError, DataError, RunError
 from efn_compose.jobs.relay import job
 from efn_compose.jobs.relay.deadline import Deadline, TimeIsUp
@@ -25,6 +28,7 @@ from efn_compose.jobs.relay.parcel import read_manifest
 from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 from efn_compose.store.file_hash import file_sha256
 
+FOLDS = "lr=0.02/folds=5.csv"
 SETTINGS = [
     "data.size=16", "validation.seeds=2", "train.epochs=3", "train.batch_size=16",
     "train.learning_rate=0.02", "train.ema=0.9", "executor.kind=serial",
@@ -47,12 +51,18 @@ def place(tmp_path_factory):
     (folder / "lr=0.02").mkdir()
     tiny_donor().save(folder / "lr=0.02" / "ema=0.9.h5")
     write_photos(folder / "photos")
+    # Folds name the images as they were seen where the folds were cut.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        table = load_table("folder:photos")
+    write_fold_table(table, np.arange(len(table)) % 5, folder / FOLDS)
     return folder
 
 
 def words(place, run):
     weights = place / "lr=0.02" / "ema=0.9.h5"
     named = [f"weights.file={weights}", f"data.source=folder:{place / 'photos'}"]
+    named += [f"validation.file={place / FOLDS}"]
     return [*named, *SETTINGS, f"run.path={place / run}"]
 
 
@@ -140,6 +150,11 @@ def test_three_legs_in_three_folders_end_as_one_training_does(place, undisturbed
     )
     assert np.array_equal(ours.number, theirs.number)
     assert np.array_equal(ours.probability, theirs.probability)
+    folds = (place / "three" / "folds.csv").read_text().splitlines()
+    assert [line.rpartition(",")[2] for line in folds[1:]] == [str(n % 5) for n in range(40)]
+    # Each file that the configuration names travels once.
+    inputs = [name for name in read_manifest(place / "3.efn")["files"] if "inputs/" in name]
+    assert sorted(inputs) == ["inputs/0/ema=0.9.h5", "inputs/1/folds=5.csv"]
     chain = third.legs
     assert [leg.number for leg in chain] == [1, 2, 3] and chain[0].state_before == ""
     assert all(b.state_before == a.state_after for a, b in itertools.pairwise(chain))
@@ -257,6 +272,24 @@ def test_a_parcel_that_could_not_be_written_is_refused_before_the_work(place):
         with pytest.raises(ConfigError, match="allowed 0"):
             run_leg("train", None, words(place, "inside"), hours=hours, quiet=True)
     assert not (place / "inside").exists()
+
+
+@pytest.mark.slow
+def test_the_hours_of_a_leg_run_while_its_parcel_is_checked(place, legs, tmp_path, monkeypatch):
+    now, deadlines = [100.0], []
+
+    def slow(*_):
+        now[0] += 3600
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(job, "check_images", slow)
+    done = job.LegSummary(tmp_path, None, (), None)
+    monkeypatch.setattr(job, "_run_leg", lambda *given: deadlines.append(given[3]) or done)
+    accept(place / "1.efn", tmp_path / "run", hours=1.5, quiet=True)
+    # Half an hour is left, less what is kept for the parcel.
+    deadlines[0].after_epoch(800)
+    with pytest.raises(TimeIsUp):
+        deadlines[0].after_epoch(900)
 
 
 @pytest.mark.slow
