@@ -15,6 +15,7 @@ from efn_compose.analysis.weights.weight_comparison import compare_weights
 from efn_compose.cli.shared.checkpoint_options import add_checkpoint_options, checkpoint_options
 from efn_compose.cli.shared.output import Output
 from efn_compose.donors import Donor, load_donor
+from efn_compose.errors import ConfigError
 from efn_compose.store.atomic import atomic_path
 from efn_compose.store.weights.weight_file import is_weight_file
 
@@ -39,6 +40,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     if options.plot:
         check_plot(options.plot)
     files = [options.file] if options.other is None else [options.file, options.other]
+    _refuse_unread_options(files, options)
     if options.other is None:
         fields, text = _described(options)
     else:
@@ -51,6 +53,24 @@ def run(options: argparse.Namespace, output: Output) -> None:
         fields["plot"] = options.plot
         text += f"\n{options.plot}"
     output.result(fields, text)
+
+
+def _refuse_unread_options(files: list[str], options: argparse.Namespace) -> None:
+    """Refuse options that say how to read a checkpoint, where all files say so themselves."""
+    given = {
+        "--dialect": options.dialect,
+        "--arch": options.arch,
+        "--raw": options.raw,
+        "--prefix": options.prefix,
+        "--channels": options.channels,
+        "--accept": options.accept,
+    }
+    named = [flag for flag, value in given.items() if value]
+    if named and all(map(is_weight_file, files)):
+        raise ConfigError(
+            f"{', '.join(named)}: without effect on a weight file of efn_compose, which says itself "
+            f"what it holds. Received: {', '.join(files)}. Leave out what is named first."
+        )
 
 
 def _described(options: argparse.Namespace) -> tuple[dict[str, Any], str]:

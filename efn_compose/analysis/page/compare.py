@@ -59,8 +59,9 @@ class RunDifference:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A run with its scoreboard and its search."""
+    """A run with its scoreboard and its search, and a name that no other run on the page has."""
 
+    name: str
     run: RunView
     board: Scoreboard
     search: SearchView
@@ -95,22 +96,43 @@ def write_comparison(
 
 def render_comparison(runs: Sequence[RunView], *, refresh_seconds: int = 0) -> str:
     """Return the page that shows runs side by side; the others are compared with the first."""
-    seen = [_Seen(run, scoreboard(run), search_view(run)) for run in runs]
+    names = names_apart([run.path for run in runs])
+    seen = [
+        _Seen(called, run, scoreboard(run), search_view(run))
+        for called, run in zip(names, runs, strict=True)
+    ]
     body = element(
         "div",
         element("header", element("h1", f"{len(runs)} runs")),
         element(
             "main",
             element("p", _headline(seen), class_="lead"),
-            _warnings(runs),
+            _warnings(seen),
             section("runs", "What each run wrote", _runs_table(seen)),
             section("arms", "Contestants", _arms_table(seen)),
             section("progress", "Progress", _progress(seen)),
-            section("settings", "Settings that differ", _settings(runs)),
+            section("settings", "Settings that differ", _settings(seen)),
         ),
         class_="page",
     )
-    return page(f"Comparison of {', '.join(run.name for run in runs)}", body, refresh_seconds)
+    return page(f"Comparison of {', '.join(names)}", body, refresh_seconds)
+
+
+def names_apart(paths: Sequence[Path]) -> list[str]:
+    """Return the names of folders, with as many folders above them as tell all apart.
+
+    Example:
+        >>> names_apart([Path("seed1/magic"), Path("seed2/magic")])
+        ['seed1/magic', 'seed2/magic']
+        >>> names_apart([Path("runs/first"), Path("runs/second")])
+        ['first', 'second']
+    """
+    parts = [path.absolute().parts for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(one[-length:]) for one in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [path.name for path in paths]
 
 
 def run_difference(first: RunView, second: RunView) -> RunDifference:
@@ -122,7 +144,7 @@ def run_difference(first: RunView, second: RunView) -> RunDifference:
     """
     if not same_data(first, second):
         return RunDifference(None, reason="other data or another split")
-    arms = [_Seen(run, scoreboard(run), search_view(run)).written for run in (first, second)]
+    arms = [_Seen("", run, scoreboard(run), search_view(run)).written for run in (first, second)]
     return _arm_difference(*arms)
 
 
@@ -173,18 +195,19 @@ def _headline(seen: Sequence[_Seen]) -> str:
     best, second = scored[0], scored[1]
     found = _arm_difference(second.written, best.written).difference
     if found is None or not found.is_clearly_better:
-        return f"No clear difference between {best.run.name} and {second.run.name}."
-    return f"{best.run.name} wrote the weights with the lowest test loss."
+        return f"No clear difference between {best.name} and {second.name}."
+    return f"{best.name} wrote the weights with the lowest test loss."
 
 
-def _warnings(runs: Sequence[RunView]) -> Html | None:
+def _warnings(seen: Sequence[_Seen]) -> Html | None:
+    first = seen[0]
     words = [
-        f"{run.name} has other data or another split than {runs[0].name}: its losses cannot be "
+        f"{one.name} has other data or another split than {first.name}: its losses cannot be "
         "compared with the others."
-        for run in runs[1:]
-        if not same_data(runs[0], run)
+        for one in seen[1:]
+        if not same_data(first.run, one.run)
     ]
-    words += [f"{run.name}: {problem}" for run in runs for problem in run.problems]
+    words += [f"{one.name}: {problem}" for one in seen for problem in one.run.problems]
     if not words:
         return None
     return element("div", element("ul", [element("li", line) for line in words]), class_="box")
@@ -199,7 +222,7 @@ def _runs_table(seen: Sequence[_Seen]) -> Html:
         clock = timing(one.run.evaluations)
         rows.append(
             [
-                [_number(number), " ", name(one.run.name)],
+                [_number(number), " ", name(one.name)],
                 one.run.status,
                 name(arm.title if arm is not None else NOTHING),
                 mean_and_error(arm.test_loss) if arm is not None else NOTHING,
@@ -242,7 +265,7 @@ def _arms_table(seen: Sequence[_Seen]) -> Html:
             mark = " (written)" if one.board.winner == arm_name else ""
             cells.append(mean_and_error(arm.test_loss) + mark if arm is not None else NOTHING)
         rows.append([name(titles[arm_name]), *cells])
-    head = ["Contestant", *(f"{n + 1} {one.run.name}" for n, one in enumerate(seen))]
+    head = ["Contestant", *(f"{n + 1} {one.name}" for n, one in enumerate(seen))]
     return table(
         head, rows, numeric=range(1, len(head)), caption="Test loss of every contestant, by run"
     )
@@ -280,7 +303,7 @@ def _progress(seen: Sequence[_Seen]) -> Html:
 
     legend = element(
         "ul",
-        [element("li", _number(n), " ", name(one.run.name)) for n, one in enumerate(seen)],
+        [element("li", _number(n), " ", name(one.name)) for n, one in enumerate(seen)],
         class_="legend",
     )
     caption = (
@@ -296,15 +319,15 @@ def _number(run: int) -> Html:
     return element("span", str(run + 1), class_=f"chip {donor_class(run)}")
 
 
-def _settings(runs: Sequence[RunView]) -> Html:
+def _settings(seen: Sequence[_Seen]) -> Html:
     flat = [
         {
             f"{title}.{key}": value
-            for title, values in run.config.items()
+            for title, values in one.run.config.items()
             if isinstance(values, dict)
             for key, value in values.items()
         }
-        for run in runs
+        for one in seen
     ]
     keys = sorted({key for settings in flat for key in settings} - {"run.path"})
     rows = [
@@ -314,4 +337,4 @@ def _settings(runs: Sequence[RunView]) -> Html:
     ]
     if not rows:
         return element("p", "The configurations are equal but for the run folder.", class_="quiet")
-    return table(["Setting", *(run.name for run in runs)], rows)
+    return table(["Setting", *(one.name for one in seen)], rows)

@@ -326,9 +326,10 @@ def _failures(study: StudyView) -> list[Html | None]:
         ]
         for row in failed[:_LISTED]
     ]
-    return [
-        table(["Combination", "Fold", "Seed", "Reason"], rows, caption=f"{len(failed)} failed.")
-    ]
+    more = len(failed) - len(rows)
+    words = f"{len(failed):,} failed"
+    words += f"; the first {len(rows)} are listed, all of them in table.csv." if more else "."
+    return [table(["Combination", "Fold", "Seed", "Reason"], rows, caption=words)]
 
 
 def _design(study: StudyView) -> list[Html | None]:

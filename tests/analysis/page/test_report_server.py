@@ -219,3 +219,15 @@ def test_comparison_page_is_whole(copies, tmp_path):
     for name in ("first", "second", "third", "interrupted"):
         assert name in page.text
     assert "genetic.generations" in page.text
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(made_runs, tmp_path):
+    folders = [
+        shutil.copytree(folder, tmp_path / seed / "magic")
+        for seed, (_, folder) in zip(("seed1", "seed2"), made_runs.values(), strict=True)
+    ]
+    page = Page(render_comparison([read_run(folder) for folder in folders]))
+    page.check()
+    assert "seed1/magic" in page.text and "seed2/magic" in page.text
+    said = page.text.replace("seed1/magic", "").replace("seed2/magic", "")
+    assert "magic" not in said.split("Settings that differ")[0]
