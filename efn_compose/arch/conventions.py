@@ -65,9 +65,12 @@ class Preprocessing:
         Example:
             >>> print(PREPROCESSINGS["lite"])
             'lite' (mean 127 127 127, std 128 128 128)
+            >>> print(Preprocessing((-0.0, -0.0, -0.0), (255, 255, 255)))
+            'unit' (mean 0 0 0, std 255 255 255)
         """
         name = next((repr(key) for key, one in PREPROCESSINGS.items() if self.is_close(one)), "own")
-        mean, std = (" ".join(f"{value:.6g}" for value in row) for row in (self.mean, self.std))
+        rows = (self.mean, self.std)
+        mean, std = (" ".join(f"{value + 0.0:.6g}" for value in row) for row in rows)
         return f"{name} (mean {mean}, std {std})"
 
 

@@ -5,6 +5,7 @@ every reason.
 """
 
 import argparse
+from pathlib import Path
 
 from efn_compose.cli.shared.arguments import add_output
 from efn_compose.cli.shared.output import Output
@@ -42,7 +43,10 @@ def run(options: argparse.Namespace, output: Output) -> None:
     """Write the file and say how to load it."""
     from efn_compose.conversion import export
     from efn_compose.donors import load_donor
+    from efn_compose.store.atomic import refuse_to_replace
 
+    # A file for Keras ends in .h5, too, and knows nothing of recipe, history and parts.
+    refuse_to_replace(Path(options.output), options.file)
     report = export(
         load_donor(options.file),
         to=options.to,

@@ -197,6 +197,9 @@ def test_export_writes_a_file_with_every_tensor(tmp_path):
     assert unknown.returncode == 2
     assert "timm" in unknown.stderr
     assert not (tmp_path / "o.caffemodel").exists()
+    over = ("export", "nano1.h5", "--to", "keras-applications", "-o", "./nano1.h5")
+    assert "would replace" in call_command(*over, folder=tmp_path).stderr
+    assert load_donor(tmp_path / "nano1.h5").fingerprint == donor.fingerprint
 
 
 @pytest.mark.slow
