@@ -24,7 +24,6 @@ from efn_compose.assess.ensembles import (
 )
 from efn_compose.assess.ensembles.leaks import TOLD_APART, describe_suspects
 from efn_compose.jobs.ensembles.asked import Asker, OutOfTimeError, TestAnswers
-from efn_compose.jobs.ensembles.deadline import Deadline
 from efn_compose.jobs.ensembles.other import write_honest
 from efn_compose.jobs.ensembles.preparation import STORED, PreparedEnsemble, prepare_ensemble
 from efn_compose.jobs.ensembles.report.page import write_page
@@ -107,18 +106,16 @@ def run_ensemble(
         resume: Go on with the run folder's job.
         say: Told in a line what has just happened.
     """
-    deadline = Deadline(prepared.config.budget.hours)
     with STORED.opened(prepared.folder, prepared.config, prepared.identity, resume) as folder:
-        return _Job(prepared, folder, deadline, say).run()
+        return _Job(prepared, folder, say).run()
 
 
 class _Job:
     """One run of an ensemble."""
 
-    def __init__(
-        self, prepared: PreparedEnsemble, folder: RunFolder, deadline: Deadline, say: Say
-    ) -> None:
-        self.prepared, self.folder, self.deadline, self.say = prepared, folder, deadline, say
+    def __init__(self, prepared: PreparedEnsemble, folder: RunFolder, say: Say) -> None:
+        self.prepared, self.folder, self.say = prepared, folder, say
+        self.deadline = prepared.deadline
         self.asker = Asker(prepared.folder, prepared.table, prepared.tta, prepared.members)
 
     def run(self) -> EnsembleSummary:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from efn_compose.data.content import content_digests
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.ensembles.columns import Members, read_members
+from efn_compose.jobs.ensembles.deadline import Deadline
 from efn_compose.jobs.ensembles.labelled import already_labelled, labelled_images, told_by_files
 from efn_compose.jobs.ensembles.options import EnsembleConfig
 from efn_compose.jobs.ensembles.other import OtherEnsemble, read_method, read_other
@@ -46,6 +47,7 @@ class PreparedEnsemble:
         other: A finished ensemble to stand beside in the report, None without.
         bodies: Networks whose pooled features second-level models see.
         labelled: The labelled images, where these networks are asked about them.
+        deadline: From which on the job only finishes; it counts since before anything was read.
     """
 
     config: EnsembleConfig
@@ -59,6 +61,7 @@ class PreparedEnsemble:
     other: OtherEnsemble | None = None
     bodies: tuple[Donor, ...] = ()
     labelled: ImageTable | None = None
+    deadline: Deadline = field(default_factory=lambda: Deadline(0))
 
     @property
     def tta(self) -> TtaOptions | None:
@@ -130,6 +133,7 @@ def prepare_ensemble(
         EfnComposeError: Anything that would stop the job later.
     """
     config = load_config(config_path, overrides, EnsembleConfig)
+    deadline = Deadline(config.budget.hours)
     folder = config.run.folder(config_path, "ensemble")
     STORED.check_place(folder, config, resume)
     check_settings(config)
@@ -175,6 +179,7 @@ def prepare_ensemble(
         other,
         bodies,
         labelled,
+        deadline,
     )
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from efn_compose.assess.prediction_store import PredictionStore
 from efn_compose.cli import main
 from efn_compose.data.content import write_content
 from efn_compose.errors import ConfigError, DataError, ResumeMismatchError
+from efn_compose.jobs.ensembles import preparation
 from efn_compose.jobs.ensembles.job import run_ensemble
 from efn_compose.jobs.ensembles.preparation import prepare_ensemble
 from efn_compose.jobs.hours import hours_until
@@ -141,6 +143,23 @@ def test_when_the_time_is_up_there_is_a_submission_and_more_time_finishes_it(und
         hours_until("25:10")
     with pytest.raises(ConfigError, match="exclude"):
         run_verb(*words, "--until", "02:00", "--hours", "1")
+
+
+@pytest.mark.slow
+def test_the_time_runs_while_everything_is_read(place, monkeypatch):
+    now, read = [100.0], preparation.read_members
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def slow(runs):
+        now[0] += 3600
+        return read(runs)
+
+    monkeypatch.setattr(preparation, "read_members", slow)
+    words = [f"ensemble.runs={place / 'run'}", f"data.source=npz:{place / 'new.npz'}"]
+    prepared = prepare_ensemble(None, [*words, "budget.hours=1.5"])
+    assert not prepared.deadline.is_over()
+    now[0] += 1801
+    assert prepared.deadline.is_over()
 
 
 @pytest.mark.slow
