@@ -172,10 +172,15 @@ def read_story(
         else:
             settings = dict(_flat({key: v for key, v in table.items() if key != "verb"}))
             chapters[name] = Chapter(name, table["verb"], settings)
+    # A chapter that cannot be read is there all the same: its own problem is named, and no other.
+    unread = set(tables) - set(chapters) - {EVERYWHERE}
     everywhere = tables.get(EVERYWHERE, {})
     if isinstance(everywhere, dict):
-        problems += _spread(chapters, dict(_flat(everywhere)), schemas)
+        nobodys = _spread(chapters, dict(_flat(everywhere)), schemas)
+        problems += [] if unread else nobodys
     for text in overrides:
+        if text.strip().partition(".")[0] in unread:
+            continue
         problem = _override(chapters, text)
         problems += [f"- --set {text}: {problem}"] if problem else []
     problems += [
@@ -188,7 +193,7 @@ def read_story(
         f"{', '.join(other for other in chapters if other != chapter.name) or 'no others'}"
         for chapter in chapters.values()
         for key, found in chapter.references
-        if found.chapter not in chapters
+        if found.chapter not in chapters and found.chapter not in unread
     ]
     if not chapters and not problems:
         problems.append("- no chapter: write a table such as [weights] with a verb")

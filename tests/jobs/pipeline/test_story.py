@@ -132,6 +132,15 @@ def test_what_is_wrong_is_named(tmp_path, text, words):
     assert [word for word in words if word not in str(caught.value)] == []
 
 
+def test_a_chapter_with_a_wrong_verb_is_one_problem(tmp_path):
+    """What reads it, what is meant for it and what it would read is not wrong as well."""
+    text = "[everywhere]\ndata.size = 24\n[a]\nverb='nest'\nnest.file='{b}'\n[b]\nverb='trane'"
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text, "b.train.epochs=3")
+    found = [line for line in str(caught.value).splitlines() if line.lstrip().startswith("-")]
+    assert len(found) == 1 and "b.verb" in found[0] and "'trane'" in found[0]
+
+
 def test_a_missing_file_and_overrides_without_a_place_are_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_story(tmp_path / "none.toml", SCHEMAS)
