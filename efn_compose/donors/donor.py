@@ -108,7 +108,8 @@ class Donor:
             if not name.startswith(f"{HEAD_LAYER}/")
         }
         said = {key: value for key, value in self.provenance.items() if key != TRAINED_KEY}
-        return self.replace(tensors=kept, provenance=said)
+        rules = dataclasses.replace(self.conventions, class_offset=0)
+        return self.replace(tensors=kept, provenance=said, conventions=rules)
 
     def without_part(self, name: str) -> "Donor":
         """Return the donor without a further part, or without its "head".

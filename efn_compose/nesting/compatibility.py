@@ -80,7 +80,9 @@ def check_compatible(sources: Sequence[WeightSource], shares: Sequence[float]) -
     for other, share in zip(others, shares[1:], strict=True):
         pair = f"{first.name} and {other.name}: "
         differences = first.conventions.differences(other.conventions)
-        problems += [pair + line for line in differences if not line.startswith("bn_momentum")]
+        # A background class is one of a classifier that both share.
+        unread = ("bn_momentum",) if share and first.classes else ("bn_momentum", "class_offset")
+        problems += [pair + line for line in differences if not line.startswith(unread)]
         if share and first.classes != other.classes:
             problems.append(f"{pair}classes: {first.classes} and {other.classes}")
         names = [_class_names(source) for source in (first, other)]

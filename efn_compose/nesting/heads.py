@@ -96,7 +96,8 @@ def ridge_head(
     tensors = dict(headless.tensors)
     tensors[f"{HEAD_LAYER}/kernel"] = kernel.astype(np.float32)
     tensors[f"{HEAD_LAYER}/bias"] = bias.astype(np.float32)
-    return donor.replace(tensors=tensors)
+    # What is said of the old classes is not true of the new ones.
+    return headless.replace(tensors=tensors)
 
 
 def fit_ridge(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from efn_compose.arch import arch_spec, channel_groups
 from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import ConfigError, IncompatibleDonorsError, NestingError
-from efn_compose.nesting import direct_sum, nest, plan_nesting, verify_nesting
+from efn_compose.nesting import (
+    direct_sum,
+    direct_sum_to_file,
+    nest,
+    nest_to_file,
+    plan_nesting,
+    verify_nesting,
+)
 
 TOLERANCE = 1e-9
 
@@ -147,6 +154,24 @@ def test_logits_of_other_classes_are_not_averaged():
     for second in (cat_dog, nameless):
         assert direct_sum(cat_dog, second, "b-w1-d0.3").classes == 2
     assert nest(cat_dog, "b-w1-d0.3", fill="donor", second=dog_cat).classes == 2
+
+
+def test_a_background_class_keeps_no_features_apart(tmp_path):
+    """Official TensorFlow checkpoints of 1,001 classes have one, other libraries' have none."""
+    first, second = float64_donor("b-w0.3-d0.3", 0), float64_donor("b-w0.3-d0.3", 1, class_offset=1)
+    with pytest.raises(IncompatibleDonorsError, match="class_offset: 0 and 1"):
+        direct_sum(first, second, "b-w1-d0.3")
+    assert second.without_head().conventions == first.conventions
+    images = random_images()
+    both = direct_sum(first.without_head(), second.without_head(), "b-w1-d0.3", dtype="float64")
+    assert verify_nesting(both, [first.without_head(), second.without_head()]).relative < TOLERANCE
+    nested = nest(first, "b-w1-d0.3", fill="donor", second=second, dtype="float64")
+    assert relative_difference(logits_of(nested, images), logits_of(first, images)) < TOLERANCE
+    for name, donor in (("first", first), ("second", second)):
+        donor.save(tmp_path / f"{name}.h5")
+    files = [tmp_path / "first.h5", tmp_path / "second.h5"]
+    direct_sum_to_file(files, "b-w1-d0.3", tmp_path / "both.h5", keep_head=False)
+    nest_to_file(files[0], "b-w1-d0.3", tmp_path / "n.h5", fill="donor", second_file=files[1])
 
 
 @pytest.mark.parametrize("weights", [[0.5, 0.6], [1.0], [float("nan"), 1.0]])

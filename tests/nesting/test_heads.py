@@ -5,6 +5,7 @@ import pytest
 from float64_networks import float64_donor, logits_of, random_images
 from sklearn.linear_model import RidgeClassifier
 
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.nesting import nest, ridge_head, widen_head
 from efn_compose.nesting.heads import fit_ridge
@@ -68,6 +69,16 @@ def test_fitted_head_survives_nesting():
     np.testing.assert_array_equal(
         logits_of(nested, inputs).argmax(1), logits_of(fitted, inputs).argmax(1)
     )
+
+
+def test_a_fitted_head_has_classes_of_its_own():
+    """As many classes as before are not the same ones: `predict` would name them wrongly."""
+    donor = float64_donor("lite-w0.25-d0.3", classes=3, class_offset=1)
+    donor = donor.replace(provenance=TrainedFor(32, ("cat", "dog", "owl")).added_to({"tag": "a"}))
+    fitted = ridge_head(donor, random_pixels(6, 32), np.arange(6) % 3)
+    assert TrainedFor.of(fitted.provenance, 3) == TrainedFor()
+    assert (fitted.classes, fitted.conventions.class_offset) == (3, 0)
+    assert fitted.provenance == {"tag": "a"}
 
 
 def test_labels_must_fit():
