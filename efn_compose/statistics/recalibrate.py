@@ -30,6 +30,7 @@ def recalibrate(
     *,
     batch_size: int = 128,
     forward: Callable[[np.ndarray], Any] | None = None,
+    keeps_frozen: bool = False,
 ) -> None:
     """Give every BatchNorm of a model the statistics of some images; weights stay as they are.
 
@@ -38,11 +39,12 @@ def recalibrate(
     images the statistics are exact, each layer seeing re-estimated ones before it.
 
     Args:
-        model: Any Keras model; its BatchNorm layers, frozen or not, are changed in place.
+        model: Any Keras model; its BatchNorm layers are changed in place.
         inputs: (image, height, width, 3), preprocessed; 500 to 2,000 training images.
         batch_size: Images per batch; small batches bias the statistics of late layers.
         forward: Passes a batch of `inputs` through the model in training mode, such as a
             `tf.function` that is used nowhere else: traced here, with dropout off, it stays so.
+        keeps_frozen: Whether a frozen BatchNorm keeps its statistics, and is run on them.
 
     Raises:
         DataError: There are fewer than two images.
@@ -52,12 +54,15 @@ def recalibrate(
     """
     if len(inputs) < 2:
         raise DataError(f"Statistics need at least two images. Received: {len(inputs)}.")
-    norms = _norms(model)
+    norms = _norms(model, keeps_frozen)
     if not norms:
         return
     run = forward or (lambda batch: model(batch, training=True))
     parts: list[list[ChannelMoments]] = [[] for _ in norms]
-    for images, _ in passes_in_training_mode(model, inputs, batch_size=batch_size, forward=run):
+    passes = passes_in_training_mode(
+        model, inputs, batch_size=batch_size, forward=run, keeps_frozen=keeps_frozen
+    )
+    for images, _ in passes:
         for layer, found in zip(norms, parts, strict=True):
             found.append(_present(layer, images))
     for layer, found in zip(norms, parts, strict=True):
@@ -72,6 +77,7 @@ def passes_in_training_mode(
     *,
     batch_size: int,
     forward: Callable[[np.ndarray], Any],
+    keeps_frozen: bool = False,
 ) -> Iterator[tuple[int, Any]]:
     """Yield how many images passed as a batch, and the answer, with dropout and stochastic depth off.
 
@@ -82,8 +88,9 @@ def passes_in_training_mode(
         inputs: (image, height, width, 3), two or more.
         batch_size: About how many images pass at once; never one alone.
         forward: Passes a batch of `inputs` through the model in training mode.
+        keeps_frozen: As for `recalibrate`.
     """
-    with _batch_statistics_only(model, _norms(model)):
+    with _batch_statistics_only(model, _norms(model, keeps_frozen)):
         for batch in _batches(inputs, batch_size):
             yield len(batch), forward(batch)
 
@@ -132,8 +139,10 @@ def _layers(model: keras.Model) -> list[keras.layers.Layer]:
     return list(model._flatten_layers(include_self=False))
 
 
-def _norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    return [one for one in _layers(model) if isinstance(one, keras.layers.BatchNormalization)]
+def _norms(model: keras.Model, keeps_frozen: bool = False) -> list[keras.layers.BatchNormalization]:
+    """Return all BatchNorms of a model, or those that are not frozen."""
+    found = [one for one in _layers(model) if isinstance(one, keras.layers.BatchNormalization)]
+    return [one for one in found if one.trainable or not keeps_frozen]
 
 
 @contextmanager

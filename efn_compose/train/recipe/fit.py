@@ -291,7 +291,7 @@ class _Training:
 
     def _score_present(self, seconds: dict[str, float], rate: float) -> dict[str, float]:
         begun = time.perf_counter()
-        images = self.inputs.statistics_images(self.options.statistics_images)
+        images = self.inputs.statistics_images(self.trainer.statistics_images)
         if len(images) > 1:
             self.trainer.recalibrate(images)
         seconds["bn"] = time.perf_counter() - begun

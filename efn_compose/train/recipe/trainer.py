@@ -227,8 +227,17 @@ class Trainer:
         arrays = self.objective.head_arrays(self.model)
         return {} if arrays.keys() <= self.objective.kept(self.model).keys() else arrays
 
+    @property
+    def statistics_images(self) -> int:
+        """Training images that BatchNorm is re-estimated on after every epoch; 0: none."""
+        options = self.options
+        if options.frozen_backbone and norm_variables(self.model):
+            # What stands on the backbone, such as a decoder, learns and has statistics of its own.
+            return options.recalibrate_images
+        return options.statistics_images
+
     def recalibrate(self, images: PixelArray) -> None:
-        """Re-estimate BatchNorm statistics; a network with GroupNorm has none.
+        """Re-estimate BatchNorm statistics, but for a frozen backbone's; GroupNorm has none.
 
         Args:
             images: uint8 (image, side, side, 3), two or more.
@@ -239,6 +248,7 @@ class Trainer:
                 images,
                 batch_size=self.pass_size(int(images.shape[1])),
                 forward=lambda batch: self._statistics(self.scaled(batch)),
+                keeps_frozen=self.options.frozen_backbone,
             )
 
     def pass_size(self, side: int) -> int:

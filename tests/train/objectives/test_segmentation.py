@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 from tiny_masks import disc_data, disc_donor, discs
@@ -68,6 +69,13 @@ def test_a_frozen_encoder_keeps_every_byte_statistics_included():
     before, after = disc_donor().tensors, fitted.donor.tensors
     for name, values in before.items():
         assert values.tobytes() == after[name].tobytes(), name
+    # Its decoder, which learns, is scored on the statistics of its present weights.
+    model, images = fitted.model, disc_data().train_images
+    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+    own = next(one for one in norms if one.name.startswith("decoder"))
+    maps = keras.Model(model.input, own.input)(fitted.trainer.scaled(images)).numpy()
+    np.testing.assert_allclose(own.moving_mean, maps.mean(axis=(0, 1, 2)), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(own.moving_variance, maps.var(axis=(0, 1, 2)), rtol=1e-2)
     first = attached(disc_donor(), decoder_of(fitted.donor), seed=1).parts["decoder"].tensors
     now = fitted.donor.parts["decoder"].tensors
     assert all((first[name] != now[name]).any() for name in now if name.endswith("kernel"))
