@@ -115,11 +115,12 @@ def pooled_features(donor: Donor, images: PixelArray) -> np.ndarray:
         images: (image, size, size, 3) uint8.
     """
     from efn_compose.models.memory import inference_batch
+    from efn_compose.train.engine.forward import Forward
 
     model = donor.build(include_top=False)
+    ask = Forward(lambda pixels: model(pixels, training=False), donor.spec, donor.conventions)
     step = inference_batch(donor.spec, int(images.shape[1]))
     parts = [
-        np.asarray(model(donor.preprocess(images[start : start + step]), training=False))
-        for start in range(0, len(images), step)
+        ask(images[start : start + step]).mean(axis=(1, 2)) for start in range(0, len(images), step)
     ]
-    return np.concatenate([part.mean(axis=(1, 2)) for part in parts]).astype(np.float32)
+    return np.concatenate(parts)

@@ -146,7 +146,9 @@ class Segmentation(Objective):
         """Let a fresh decoder begin with the shares of the classes."""
         self._planned.assign(float(updates))
         if self._is_fresh and self._model is not None and data.train_masks is not None:
-            shares = np.bincount(data.train_masks.ravel(), minlength=256)[: self.classes]
+            # One mask after another: numpy counts in a copy of eight bytes a pixel.
+            counts = sum(np.bincount(mask.ravel(), minlength=256) for mask in data.train_masks)
+            shares = np.asarray(counts)[: self.classes]
             shares = np.maximum(shares / max(shares.sum(), 1), _RAREST)
             self._model.get_layer(OUTPUT_LAYER).bias.assign(np.log(shares))
 

@@ -1,7 +1,7 @@
 """What all methods without labels have in common: what learns, and how it is watched."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -11,8 +11,8 @@ from keras import layers
 
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
-from efn_compose.models.memory import inference_batch
 from efn_compose.numerics.pixel_array import PixelArray
+from efn_compose.train.engine.forward import Forward
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Deciding, Objective, Predict
 from efn_compose.train.selfsup.heads import draw_heads, is_head
@@ -52,7 +52,7 @@ class Watched(Objective):
     def build(self, donor: Donor) -> keras.Model:
         """Build the network; with `learns = "norm"` its backbone's kernels are held."""
         self._scaling = donor.conventions.preprocessing
-        self._spec = donor.spec
+        self._spec, self._conventions = donor.spec, donor.conventions
         model = super().build(donor)
         if self.pretrain.learns == "norm":
             for layer in model.layers:
@@ -81,6 +81,7 @@ class Watched(Objective):
     def bind(self, model: keras.Model, average: Sequence[tf.Variable]) -> None:
         """Remember the network, whose features are watched."""
         self._model = model
+        self._pooled = self.asked(lambda pixels: model(pixels, training=False)[0])
 
     def check(self, data: TrainingData) -> None:
         """Raise `DataError` unless there is a batch of images, and some to watch."""
@@ -104,7 +105,7 @@ class Watched(Objective):
 
     def begin(self, data: TrainingData, updates: int) -> None:
         """Look at the images to watch through the network as it begins."""
-        features = self._features(data.validation_images)
+        features = self._pooled(data.validation_images)
         self._reference = Reference.of(features, data.validation_labels)
 
     def infer(self, model: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
@@ -150,11 +151,13 @@ class Watched(Objective):
         mean, std = (np.asarray(v, np.float32) for v in (self._scaling.mean, self._scaling.std))
         return (pixels - mean) / std
 
-    def _features(self, images: PixelArray) -> np.ndarray:
-        """Return pooled features (image, feature) of the network as it is."""
-        step = inference_batch(self._spec, int(images.shape[1]))
-        parts = [images[start : start + step] for start in range(0, len(images), step)]
-        found = [
-            self._model(self.scaled(part.astype(np.float32)), training=False) for part in parts
-        ]
-        return np.concatenate([np.asarray(pooled, np.float32) for pooled, *_ in found])
+    def asked(self, infer: Callable[[tf.Tensor], tf.Tensor]) -> Forward:
+        """Return what asks networks of this objective's about images, some at a time.
+
+        A network that is called as it is keeps every layer's maps until it has answered: at 224
+        pixels some 90 MB for each image.
+
+        Args:
+            infer: From scaled pixels to answers (image, ...); traced once.
+        """
+        return Forward(infer, self._spec, self._conventions)

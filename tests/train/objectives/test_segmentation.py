@@ -1,6 +1,8 @@
 """Segmentation: it learns, its encoder comes off, frozen means frozen, and what it refuses."""
 
 import dataclasses
+import tracemalloc
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from tiny_masks import disc_data, disc_donor, discs
 
 from efn_compose.arch import DecoderSpec
+from efn_compose.arch.decoder import OUTPUT_LAYER
 from efn_compose.assess.overlap import count_overlaps, overlap_scores, to_masks
 from efn_compose.donors import load_donor
 from efn_compose.donors.unet import attached, decoder_of
@@ -46,6 +49,19 @@ def test_discs_are_learnt_and_scored_by_the_same_definitions(fitted):
     assert overlap_scores(counts)["iou"] == pytest.approx(scores["iou"])
     twice = objective.answers(fitted.predict, data.validation_images, views, "mean")
     assert overlap_scores(count_overlaps(to_masks(twice), data.validation_masks, 2))["iou"] > 0.75
+
+
+def test_the_bias_begins_at_the_shares_of_known_pixels_counted_mask_by_mask(trainer):
+    trainer.start(disc_donor(), 1, disc_data(), 4)
+    masks = np.zeros((40, 256, 256), np.uint8)
+    masks[:, :64], masks[:, -64:] = 1, 255
+    tracemalloc.start()
+    trainer.objective.begin(SimpleNamespace(train_masks=masks), 4)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    bias = trainer.model.get_layer(OUTPUT_LAYER).bias
+    np.testing.assert_allclose(bias, np.log([2 / 3, 1 / 3]), rtol=1e-5)
+    assert peak < masks.nbytes
 
 
 def test_the_encoder_comes_off_trained_and_without_a_trace_of_the_decoder(fitted, tmp_path):

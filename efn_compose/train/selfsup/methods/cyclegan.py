@@ -6,6 +6,7 @@ draws carries them: see `overlap` in the section of unlabelled images.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ import tensorflow as tf
 from efn_compose.donors import Donor
 from efn_compose.errors import DataError
 from efn_compose.models.memory import inference_batch
+from efn_compose.models.traced_gradients import PIXELS, traced_once
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.numerics.ridge import LinearFit, RidgeRegression
 from efn_compose.train.examples import TrainingData
@@ -55,6 +57,7 @@ class CycleGan(Watched):
 
     picture_file = "synthetic.png"
     views = 2
+    watched_outputs = 2
 
     def __init__(
         self, pretrain: PretrainOptions | None = None, views: ViewOptions | None = None
@@ -85,6 +88,17 @@ class CycleGan(Watched):
         """Draw heads and translators."""
         super().draw(model, donor, seed)
         self._seed.assign(seed)
+
+    def bind(self, model: keras.Model, average: Sequence[tf.Variable]) -> None:
+        """Remember the networks, which are asked after every epoch."""
+        super().bind(model, average)
+        self._penalties = [self.asked(partial(gradient_penalty, critic)) for critic in self.critics]
+        self._translations = [
+            traced_once(partial(translate, translator), PIXELS) for translator in self.translators
+        ]
+        self._frozen_pooled = self.asked(
+            lambda pixels: tf.reduce_mean(self._frozen(pixels, training=False), axis=(1, 2))
+        )
 
     def variables(self) -> list[Any]:
         """Return the images that the critics remember."""
@@ -127,7 +141,7 @@ class CycleGan(Watched):
         #: Images of each class that are translated after every epoch.
         self._asked = [data.train_images[numbers[:_ASKED]] for numbers in own]
         learnt = [numbers[-_LEARNT:] for numbers in own]
-        features = [self._frozen_features(data.train_images[numbers]) for numbers in learnt]
+        features = [self._frozen_pooled(data.train_images[numbers]) for numbers in learnt]
         wanted = np.repeat([0.0, 1.0], [len(numbers) for numbers in learnt])[:, None]
         self._fit = RidgeRegression(np.concatenate(features), wanted).fit()
 
@@ -172,13 +186,13 @@ class CycleGan(Watched):
             cycles.append(np.abs(back / 255.0 - self._asked[1 - side] / 255.0).mean())
             hits.append(np.mean(self._taken_for_second(there) == side))
             real, made = (
-                tf.constant(self.scaled(part.astype(np.float32)))
+                np.split(predict(part)[:, -outputs.shape[1] :], 2, axis=1)[side].mean()
                 for part in (self._asked[side], there)
             )
-            critic = self.critics[side]
-            said = [np.mean(critic(part, training=False)) for part in (real, made)]
-            gaps.append(said[0] - said[1])
-            penalties.append(np.mean(gradient_penalty(critic, real)))
+            gaps.append(real - made)
+            # As many at once as a training step takes, which keeps maps for gradients, too.
+            penalty = self._penalties[side](self._asked[side], self.options.batch_size)
+            penalties.append(penalty.mean())
         return {
             "target_share": float(min(hits)),
             "cycle": float(np.mean(cycles)),
@@ -197,7 +211,7 @@ class CycleGan(Watched):
         found = [np.zeros((0, *images.shape[1:]), np.uint8)]
         for start in range(0, len(images), step):
             part = tf.constant(images[start : start + step] / np.float32(255))
-            made = translate(self.translators[side], part).numpy()
+            made = self._translations[side](part).numpy()
             found.append(np.rint(255 * made).astype(np.uint8))
         return np.concatenate(found)
 
@@ -215,16 +229,8 @@ class CycleGan(Watched):
         """Return whether the frozen donor takes each image for one of the second class."""
         if self._fit is None:
             raise DataError("cyclegan: no training was begun.")
-        features = self._frozen_features(images)
+        features = self._frozen_pooled(images)
         return (features @ self._fit.kernel + self._fit.bias)[:, 0] > 0.5
-
-    def _frozen_features(self, images: np.ndarray) -> np.ndarray:
-        step = inference_batch(self._donor.spec, int(images.shape[1]))
-        parts = [images[start : start + step] for start in range(0, len(images), step)]
-        maps: Sequence[Any] = [
-            self._frozen(self.scaled(part.astype(np.float32)), training=False) for part in parts
-        ]
-        return np.concatenate([np.asarray(found, np.float32).mean(axis=(1, 2)) for found in maps])
 
     def _plain(self, pixels: tf.Tensor) -> tf.Tensor:
         """Return scaled pixels as shares of the range, 0 to 1."""

@@ -5,6 +5,7 @@ there the backbone below them learns. Both sides see views of their images alone
 al. 2020, arXiv:2006.10738), so that few images suffice. One update trains both sides.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -27,6 +28,9 @@ from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions
 from efn_compose.train.selfsup.views import draw_view
 from efn_compose.train.selfsup.watched import Watched
 
+#: Images that the critic is asked about after every epoch.
+_ASKED = 128
+
 
 class Gan(Watched):
     """A critic that is the donor with BatchNorm as it is in use, and a generator that is thrown away.
@@ -45,6 +49,7 @@ class Gan(Watched):
     """
 
     picture_file = "synthetic.png"
+    watched_outputs = 1
 
     def __init__(
         self, pretrain: PretrainOptions | None = None, views: ViewOptions | None = None
@@ -70,6 +75,11 @@ class Gan(Watched):
         super().draw(model, donor, seed)
         self._seed.assign(seed)
 
+    def bind(self, model: keras.Model, average: Sequence[tf.Variable]) -> None:
+        """Remember the network, whose penalty is watched, too."""
+        super().bind(model, average)
+        self._penalty = self.asked(lambda pixels: gradient_penalty(self.critic, pixels))
+
     def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
         """Return a view of each image."""
         draws = Draws(seen.numbers, seen.epoch, seen.seed)
@@ -92,14 +102,15 @@ class Gan(Watched):
         self, outputs: np.ndarray, predict: Predict, data: TrainingData
     ) -> dict[str, float]:
         """Return how far apart the critic holds images and generated ones, and the penalty."""
-        images = np.asarray(data.validation_images[:128], np.float32)
-        pixels = tf.constant(self.scaled(images), tf.float32)
-        made = self._generate(len(images), tf.constant([0, 0], tf.int64), images.shape[1])
-        gap = tf.reduce_mean(self.critic(pixels, training=False)) - tf.reduce_mean(
-            self.critic(self.scaled(made), training=False)
-        )
-        penalty = tf.reduce_mean(gradient_penalty(self.critic, pixels))
-        return {"critic_gap": float(gap), "penalty": float(penalty)}
+        images = data.validation_images[:_ASKED]
+        made = self._generate(len(images), tf.constant([0, 0], tf.int64), images.shape[1]).numpy()
+        said = predict(made)[:, -outputs.shape[1] :]
+        # As many at once as a training step takes, which keeps maps for gradients, too.
+        penalty = self._penalty(images, self.options.batch_size)
+        return {
+            "critic_gap": float(outputs[:_ASKED].mean() - said.mean()),
+            "penalty": float(penalty.mean()),
+        }
 
     def pictures(self, images: PixelArray) -> list[np.ndarray]:
         """Return images, and generated ones."""

@@ -1,5 +1,6 @@
 """VQ-VAE: an image is painted from a few hundred codes at two scales."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -74,6 +75,20 @@ class VqVae(Painting):
                 layer.bias.assign(np.zeros(layer.bias.shape, np.float32))
             book.draw(generator)
 
+    def bind(self, model: keras.Model, average: Sequence[tf.Variable]) -> None:
+        """Remember the network, whose codes are watched, too."""
+        super().bind(model, average)
+        self._coded = self.asked(self._entries)
+
+    def _entries(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Return the entries' numbers, (image, position); each book's follow those of the one before."""
+        _, _, *pairs = self._model(pixels, training=False)
+        found = [
+            number * ENTRIES + nearest_entries(vectors, tf.convert_to_tensor(book.codes.value))
+            for number, (book, vectors) in enumerate(zip(self.books, pairs[::2], strict=True))
+        ]
+        return tf.concat([tf.reshape(part, (tf.shape(pixels)[0], -1)) for part in found], axis=1)
+
     def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the images, and what to paint, 0 to 1."""
         return seen.pixels, seen.pixels / 255
@@ -98,11 +113,10 @@ class VqVae(Painting):
         self, outputs: np.ndarray, predict: Predict, data: TrainingData
     ) -> dict[str, float]:
         """Return the smaller share of entries in use of the two codebooks."""
-        images = np.asarray(data.validation_images[:], np.float32)
-        _, _, *pairs = self._model(self.scaled(images), training=False)
+        book, entry = np.divmod(self._coded(data.validation_images).astype(int), ENTRIES)
         shares = [
-            perplexity(nearest_entries(vectors, book.codes.value).numpy(), ENTRIES) / ENTRIES
-            for book, vectors in zip(self.books, pairs[::2], strict=True)
+            perplexity(entry[book == number], ENTRIES) / ENTRIES
+            for number in range(len(self.books))
         ]
         return {"perplexity_share": min(shares)}
 

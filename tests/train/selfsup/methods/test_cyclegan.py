@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from image_calls import count_image_calls
 from tiny_recipe import quarters, tiny_donor
 
 from efn_compose.errors import DataError
@@ -173,3 +174,25 @@ def test_an_image_of_neither_class_or_a_single_one_of_a_class_is_refused():
         )
         with pytest.raises(DataError, match="2 images or more of each class"):
             CycleGan(OPTIONS).check(wrong)
+
+
+def test_what_is_watched_is_that_of_single_images_and_no_network_keeps_its_maps(
+    trainer, monkeypatch
+):
+    calls = count_image_calls(monkeypatch)
+    objective = started(trainer)
+    found = objective.scores(trainer.predict, data())
+    assert not calls
+    gaps, slopes = [], []
+    for side, critic in enumerate(objective.critics):
+        real = data().train_images[data().train_labels == 1 - side]
+        made = objective.translated(data().train_images[data().train_labels == side], side)
+        said = [
+            [np.mean(critic(objective.scaled(one[None].astype(np.float32)))) for one in part]
+            for part in (real, made)
+        ]
+        gaps.append(np.mean(said[0]) - np.mean(said[1]))
+        pixels = tf.constant(objective.scaled(real.astype(np.float32)), tf.float32)
+        slopes.append(np.mean(gradient_penalty(critic, pixels)))
+    assert found["critic_gap"] == pytest.approx(max(gaps), abs=1e-5)
+    assert found["penalty"] == pytest.approx(np.mean(slopes), rel=1e-4)

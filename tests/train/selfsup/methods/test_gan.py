@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from image_calls import count_image_calls
 from tiny_recipe import KilledHalfWay, quarters, tiny_donor
 
 from efn_compose.train.augment import AugmentOptions
@@ -93,3 +94,18 @@ def test_critic_and_generator_learn_and_a_kill_costs_nothing(trainer, tmp_path):
     fit_inputs(tiny_donor(1), inputs, trainer)  # forget everything
     found = fit_inputs(tiny_donor(), inputs, trainer, state_file=state)
     assert found.donor.fingerprint == wanted.fingerprint
+
+
+def test_the_critic_is_watched_on_few_images_at_once(trainer, monkeypatch):
+    objective = started(trainer)
+    # Kept for gradients, the maps of all images would not fit where a batch does.
+    monkeypatch.setattr(objective, "options", objective.options.__class__(batch_size=5))
+    calls = count_image_calls(monkeypatch)
+    found = objective.scores(trainer.predict, data())
+    assert not calls
+    images = objective.scaled(data().validation_images.astype(np.float32))
+    made = objective.scaled(objective._generate(32, tf.constant([0, 0], tf.int64), 16).numpy())
+    gap = np.mean(objective.critic(images)) - np.mean(objective.critic(made))
+    assert found["critic_gap"] == pytest.approx(gap, abs=1e-5)
+    slopes = gradient_penalty(objective.critic, tf.constant(images, tf.float32))
+    assert found["penalty"] == pytest.approx(float(np.mean(slopes)), rel=1e-4)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from image_calls import count_image_calls
 from tiny_recipe import KilledHalfWay, quarters, tiny_donor
 
 from efn_compose.arch import arch_spec
@@ -14,8 +15,8 @@ from efn_compose.train.recipe import Trainer
 from efn_compose.train.recipe.fit import fit_inputs
 from efn_compose.train.recipe.inputs import Inputs
 from efn_compose.train.selfsup import PretrainOptions
-from efn_compose.train.selfsup.codebook import DECAY, Codebook, nearest_entries
-from efn_compose.train.selfsup.methods.vqvae import VqVae, coded_points
+from efn_compose.train.selfsup.codebook import DECAY, Codebook, nearest_entries, perplexity
+from efn_compose.train.selfsup.methods.vqvae import ENTRIES, VqVae, coded_points
 
 # Whichever test comes first builds the network of all.
 pytestmark = pytest.mark.slow
@@ -137,3 +138,19 @@ def test_what_lies_behind_the_codes_stays(whole):
     for name in ("top_conv/kernel", "top_bn/gamma"):
         np.testing.assert_array_equal(found.tensors[name], start.tensors[name])
     assert not np.array_equal(found.tensors["stem_conv/kernel"], start.tensors["stem_conv/kernel"])
+
+
+def test_the_codes_in_use_are_those_of_each_book_and_no_network_keeps_its_maps(
+    trainer, whole, monkeypatch
+):
+    objective, images = trainer.objective, data().validation_images
+    calls = count_image_calls(monkeypatch)
+    found = objective.further_scores(np.zeros((32, 0)), trainer.predict, data())
+    assert not calls
+    _, _, *pairs = trainer.model(objective.scaled(images.astype(np.float32)), training=False)
+    shares = []
+    for book, vectors in zip(objective.books, pairs[::2], strict=True):
+        flat, codes = np.asarray(vectors).reshape(-1, 64), book.codes.numpy()
+        chosen = [int(np.argmin(((codes - vector) ** 2).sum(axis=1))) for vector in flat]
+        shares.append(perplexity(np.array(chosen), ENTRIES) / ENTRIES)
+    assert found["perplexity_share"] == pytest.approx(min(shares), rel=1e-6)
