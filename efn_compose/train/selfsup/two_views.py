@@ -14,11 +14,11 @@ from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Predict, Seen
 from efn_compose.train.selfsup.monitors import spread
 from efn_compose.train.selfsup.positives import patient_partners
-from efn_compose.train.selfsup.views import draw_view
+from efn_compose.train.selfsup.views import OWN_DRAWS, draw_view
 from efn_compose.train.selfsup.watched import Watched
 
-#: Seeds of the draws of a view, and of views of one image, are so far from those of `[augment]`.
-_OWN, _NEXT = 15_485_863, 32_452_843
+#: Seeds of the draws of the views of one image are so far apart.
+_NEXT = 32_452_843
 
 
 class TwoViews(Watched):
@@ -96,7 +96,7 @@ class TwoViews(Watched):
         views = [
             draw_view(
                 part,
-                Draws(seen.numbers, seen.epoch, seen.seed + _OWN + number * _NEXT),
+                Draws(seen.numbers, seen.epoch, seen.seed + OWN_DRAWS + number * _NEXT),
                 self.view_options,
             )
             for number, part in enumerate(tf.split(seen.pixels, self.views))

@@ -17,6 +17,8 @@ from efn_compose.train.selfsup.options import ViewOptions
 _RATIO = 4 / 3
 #: Images of this side and below stay sharp: there is nothing left to blur.
 _SMALL = 64
+#: Seeds of the draws of views are so far from those of `[augment]`, which have the same purposes.
+OWN_DRAWS = 15_485_863
 
 
 def draw_view(pixels: tf.Tensor, draws: Draws, options: ViewOptions) -> tf.Tensor:

@@ -25,7 +25,7 @@ from efn_compose.train.selfsup.adversarial.critic import (
 )
 from efn_compose.train.selfsup.adversarial.generator import NOISE, Noise, build_generator
 from efn_compose.train.selfsup.options import PretrainOptions, ViewOptions
-from efn_compose.train.selfsup.views import draw_view
+from efn_compose.train.selfsup.views import OWN_DRAWS, draw_view
 from efn_compose.train.selfsup.watched import Watched
 
 #: Images that the critic is asked about after every epoch.
@@ -82,7 +82,7 @@ class Gan(Watched):
 
     def prepare(self, seen: Seen) -> tuple[tf.Tensor, tf.Tensor]:
         """Return a view of each image."""
-        draws = Draws(seen.numbers, seen.epoch, seen.seed)
+        draws = Draws(seen.numbers, seen.epoch, seen.seed + OWN_DRAWS)
         return draw_view(seen.pixels, draws, self.view_options), seen.targets
 
     def loss(

@@ -6,8 +6,9 @@ import tensorflow as tf
 from image_calls import count_image_calls
 from tiny_recipe import KilledHalfWay, quarters, tiny_donor
 
-from efn_compose.train.augment import AugmentOptions
+from efn_compose.train.augment import AugmentOptions, augment
 from efn_compose.train.examples import TrainingData
+from efn_compose.train.objectives.objective import Seen
 from efn_compose.train.recipe import Trainer
 from efn_compose.train.recipe.fit import fit_inputs
 from efn_compose.train.recipe.inputs import Inputs
@@ -109,3 +110,17 @@ def test_the_critic_is_watched_on_few_images_at_once(trainer, monkeypatch):
     assert found["critic_gap"] == pytest.approx(gap, abs=1e-5)
     slopes = gradient_penalty(objective.critic, tf.constant(images, tf.float32))
     assert found["penalty"] == pytest.approx(float(np.mean(slopes)), rel=1e-4)
+
+
+def test_views_draw_otherwise_than_the_augmentation_before_them():
+    numbers, zero = tf.range(300, dtype=tf.int64), tf.constant(0, tf.int64)
+    flat = np.full((300, 4, 4, 3), 90.0, np.float32)
+    seen = augment(flat, numbers, AugmentOptions(flip_x=0, contrast=0.3), seed=0).numpy()
+    off = {"brightness": 0.0, "saturation": 0.0, "hue": 0.0, "grey": 0.0, "blur": 0.0}
+    views = ViewOptions(crop=1.0, contrast=0.3, jitter=1.0, **off)
+    batch = Seen(tf.constant(seen), tf.zeros((300, 1)), None, numbers, zero, zero, zero)
+    shown = Gan(PretrainOptions(methods=("gan",)), views).prepare(batch)[0].numpy()
+    first = (seen[:, 0, 0, 0] - 127.5) / (90 - 127.5)
+    second = (shown[:, 0, 0, 0] - 127.5) / (seen[:, 0, 0, 0] - 127.5)
+    assert 0.69 < second.min() < 0.75 and 1.25 < second.max() < 1.31
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.2
