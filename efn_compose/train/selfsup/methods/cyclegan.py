@@ -140,9 +140,11 @@ class CycleGan(Watched):
         own = [np.flatnonzero(is_second == side) for side in (False, True)]
         #: Images of each class that are translated after every epoch.
         self._asked = [data.train_images[numbers[:_ASKED]] for numbers in own]
-        learnt = [numbers[-_LEARNT:] for numbers in own]
+        # As many of either: of a rare class, a half would be asked too much.
+        count = min(_LEARNT, *(len(numbers) for numbers in own))
+        learnt = [numbers[-count:] for numbers in own]
         features = [self._frozen_pooled(data.train_images[numbers]) for numbers in learnt]
-        wanted = np.repeat([0.0, 1.0], [len(numbers) for numbers in learnt])[:, None]
+        wanted = np.repeat([0.0, 1.0], count)[:, None]
         self._fit = RidgeRegression(np.concatenate(features), wanted).fit()
 
     def loss(

@@ -196,3 +196,17 @@ def test_what_is_watched_is_that_of_single_images_and_no_network_keeps_its_maps(
         slopes.append(np.mean(gradient_penalty(critic, pixels)))
     assert found["critic_gap"] == pytest.approx(max(gaps), abs=1e-5)
     assert found["penalty"] == pytest.approx(np.mean(slopes), rel=1e-4)
+
+
+def test_the_frozen_classifier_knows_a_rare_class_as_well_as_a_frequent_one(trainer):
+    rng = np.random.default_rng(5)
+    is_ill = np.arange(200) % 10 == 0
+    level = np.where(is_ill, 110, 90) + rng.normal(0, 12, 200)
+    images = level[:, None, None, None] + rng.normal(0, 5, (200, 16, 16, 3))
+    images = np.clip(images, 0, 255).astype(np.uint8)
+    nothing = np.full(32, -1, np.int32)
+    rare = TrainingData(("healthy", "ill"), images, is_ill.astype(np.int32), images[:32], nothing)
+    trainer.start(tiny_donor(), 1, rare, 8)
+    # The first of `between` is "ill".
+    is_healthy = trainer.objective._taken_for_second(images)
+    assert np.mean(is_healthy[~is_ill]) > 0.6 and np.mean(~is_healthy[is_ill]) > 0.6
