@@ -123,6 +123,7 @@ def consistency_loss(*logits: tf.Tensor) -> tf.Tensor:
         0.0
     """
     logs = [tf.nn.log_softmax(view) for view in logits]
-    mean = tf.math.log(tf.add_n([tf.exp(view) for view in logs]) / len(logs))
+    # In logarithms, since a probability below 1e-38 is 0 in float32, and has none.
+    mean = tf.reduce_logsumexp(tf.stack(logs), axis=0) - tf.math.log(float(len(logs)))
     parts = [tf.reduce_sum(tf.exp(view) * (view - mean), axis=1) for view in logs]
     return tf.maximum(tf.add_n(parts) / len(parts), 0.0)

@@ -148,6 +148,19 @@ def test_augmix_stays_between_its_views_and_the_loss_is_the_divergence():
     np.testing.assert_allclose(consistency_loss(*map(tf.constant, logits)), wanted, rtol=1e-4)
 
 
+def test_the_divergence_of_answers_that_are_sure_is_finite_and_has_a_gradient():
+    logits = np.array([[[0.0, 120.0, 3.0]], [[0.5, 130.0, 0.0]], [[150.0, 0.0, 2.0]]])
+    logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    p = np.exp(logs)
+    wanted = np.mean([stats.entropy(view, p.mean(0), axis=1) for view in p], axis=0)
+    views = [tf.constant(view, tf.float32) for view in logits]
+    with tf.GradientTape() as tape:
+        tape.watch(views)
+        found = consistency_loss(*views)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert all(np.isfinite(gradient).all() for gradient in tape.gradient(found, views))
+
+
 def test_strengths_are_uniform_in_the_ranges_they_are_documented_with():
     draws, count = Draws(tf.range(4000), 3, 8), tf.constant(4000)
 
