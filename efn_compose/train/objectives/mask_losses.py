@@ -44,7 +44,11 @@ def focal(logits: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
 
 
 def dice(logits: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """Return 1 - Dice of soft masks (Milletari et al. 2016, arXiv:1606.04797)."""
+    """Return 1 - Dice of soft masks (Milletari et al. 2016, arXiv:1606.04797).
+
+    The paper squares the probabilities in the denominator; here they are summed as they are, as in
+    `tversky` and most libraries.
+    """
     return _overlap(logits, masks, 0.5, 0.5)
 
 
