@@ -112,6 +112,12 @@ class PretrainImages:
         images, labels = take(self.unlabelled, self.pair.numbers), number[self.pair.labels]
         return TrainingData(names, images, labels, self.watched, self.watched_labels)
 
+    def count_of(self, method: str) -> int:
+        """Return how many images a method learns from."""
+        if method != "cyclegan" or self.pair is None:
+            return len(self.unlabelled)
+        return len(self.pair.numbers)
+
     @property
     def data(self) -> TrainingData:
         """The examples of a method without labels."""

@@ -96,7 +96,13 @@ class PreparedPretraining:
             )
         if self.unreadable:
             found.append(f"{len(self.unreadable)} images cannot be decoded and were left out")
-        options, count = self.config.pretrain, len(self.images.unlabelled)
+        options, augment = self.config.pretrain, self.config.augment
+        if "rotation" in options.methods and (augment.flip_y or augment.rotation >= 45):
+            found.append(
+                "rotation asks which way up an image is, and [augment] changes that before: it is asked "
+                "what nobody can tell. Set augment.flip_y = 0 and augment.rotation below 45"
+            )
+        count = min(map(self.images.count_of, options.methods))
         per_epoch = count // options.batch_size
         if (updates := per_epoch * options.epochs) < WORTH_UPDATES:
             found.append(

@@ -30,7 +30,9 @@ class PretrainProgress(TrainingProgress):
     ) -> None:
         super().__init__(pretrainings, console)
         batch = prepared.config.pretrain.batch_size
-        self._per_epoch = len(prepared.images.unlabelled) // batch
+        self._per_epoch = {
+            cell.name: prepared.images.count_of(cell.method) // batch for cell in prepared.cells
+        }
         self._said: set[str] = set()
 
     def __enter__(self) -> "PretrainProgress":
@@ -46,7 +48,7 @@ class PretrainProgress(TrainingProgress):
             f"  {self._name}  epoch {record.epoch:>3}  loss {record.train_loss:.4f}  {monitors}  "
             f"{seconds:.1f} s, {self._left()}"
         )
-        found = alarms([epoch.validation for epoch in history.epochs], self._per_epoch)
+        found = alarms([epoch.validation for epoch in history.epochs], self._per_epoch[self._name])
         for alarm in found:
             self._say(f"  alarm: {self._name}, epoch {record.epoch}: {alarm}")
 

@@ -249,6 +249,16 @@ def test_dry_run_writes_nothing_and_says_what_would_be_done(place, capsys):
     assert json.loads(capsys.readouterr().out)["notes"] == []
 
 
+@pytest.mark.parametrize(
+    ("change", "is_noted"),
+    [("augment.flip_x=0.5", False), ("augment.flip_y=0.5", True), ("augment.rotation=90", True)],
+)
+def test_images_that_are_turned_before_rotation_asks_are_noted(place, change, is_noted):
+    more = ("pretrain.methods=vicreg,rotation", change)
+    prepared = prepare_pretraining(None, settings(place, "turned", *more), show_progress=False)
+    assert is_noted == any("rotation asks which way up" in note for note in prepared.notes)
+
+
 def test_alarms_reach_the_journal_and_the_report(tmp_path):
     healthy = {"spread": 0.9, "rank": 8.0, "rank_share": 1.0, "neighbours": 0.8}
     history = History(

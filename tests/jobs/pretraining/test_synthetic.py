@@ -1,6 +1,7 @@
 """CycleGAN as a person uses it: per fold, its images marked, its table read, bad input refused."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
@@ -133,6 +134,15 @@ def test_bad_input_is_named_before_anything_is_written(place, change, error, wor
     with pytest.raises(error, match=words):
         prepare_pretraining(None, settings(place, path, change, *more), show_progress=False)
     assert not (place / "bad").exists()
+
+
+def test_updates_are_counted_of_the_images_of_both_classes_alone(place):
+    prepared = prepare_pretraining(None, settings(place), show_progress=False)
+    images, pair = prepared.images, prepared.images.pair
+    some = dataclasses.replace(pair, numbers=pair.numbers[:16], labels=pair.labels[:16])
+    fewer = dataclasses.replace(prepared, images=dataclasses.replace(images, pair=some))
+    assert fewer.notes[-1].startswith("4 updates in 2 epochs of 16 images are few")
+    assert images.count_of("vicreg") == len(images.unlabelled)
 
 
 def test_other_methods_may_leave_out_what_judges_too(place):
