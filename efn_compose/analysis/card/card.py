@@ -221,9 +221,12 @@ def _donors(run: RunView, view: DonorMapView | None) -> str:
     shares = view.donor_shares if view is not None and not view.weights else {}
     if view is not None and view.weights:
         shares = dict(enumerate(view.weights))
+    # Shares of relatives come to an average whose weights may be below 0.
+    is_mixed = view is not None and view.is_mixed
+    what = "Size of its weight, of all sizes" if is_mixed else "Share of parameters"
     lines = ["## Donors and licence", ""]
     lines += [
-        _row(["Donor", "Source", "Licence", "Share of parameters", "SHA-256 of the source"]),
+        _row(["Donor", "Source", "Licence", what, "SHA-256 of the source"]),
         _row(["---", "---", "---", "---:", "---"]),
     ]
     for donor in run.founders:

@@ -53,7 +53,7 @@ def donor_map_figure(run: RunView, view: DonorMapView) -> Html:
     return element(
         "figure",
         element("h3", view.title),
-        _share_bar(run, view.donor_shares),
+        _share_bar(run, view.donor_shares, "Weights without their signs" if view.is_mixed else ""),
         element("div", rows, class_="net"),
         donor_legend(run, sorted(view.donor_shares)),
         element("figcaption", _caption(run, view)),
@@ -153,7 +153,7 @@ def _barcode(filters: np.ndarray) -> Html:
     )
 
 
-def _share_bar(run: RunView, shares: dict[int, float]) -> Html:
+def _share_bar(run: RunView, shares: dict[int, float], what: str = "") -> Html:
     label = ", ".join(f"{letter(d)} {run.donor_name(d)} {percent(s)}" for d, s in shares.items())
     spans = [
         element(
@@ -164,7 +164,9 @@ def _share_bar(run: RunView, shares: dict[int, float]) -> Html:
         )
         for donor, share in shares.items()
     ]
-    return element("div", spans, class_="share", role="img", aria_label=f"Parameters: {label}")
+    return element(
+        "div", spans, class_="share", role="img", aria_label=f"{what or 'Parameters'}: {label}"
+    )
 
 
 def _share_label(donor: int, share: float) -> str:
@@ -181,6 +183,16 @@ def _caption(run: RunView, view: DonorMapView) -> str:
         return (
             f"Every filter comes from donor {letter(donor)}, {run.donor_name(donor)}. Read it from "
             "top to bottom: input first. Point at a block, or move to it with the Tab key, for details."
+        )
+    if view.is_mixed:
+        return (
+            f"Read it from top to bottom: input first. Every block is {letter(run.ancestor)}, "
+            f"{run.donor_name(run.ancestor)}, moved by a share of its difference to each relative. That "
+            "is an average of all, whose weights sum to 1 and may be below 0. The bar shows the sizes of "
+            f"these weights without their signs: that of {letter(donor)}, {run.donor_name(donor)}, is the "
+            f"largest, {percent(share)} of all sizes. The bands of a block are the two largest in it. The "
+            "width of a block grows with the square root of its parameters. Point at a block, or move to "
+            "it with the Tab key, for its shares."
         )
     return (
         f"Read it from top to bottom: input first. {len(shares)} donors take part; "
@@ -209,10 +221,11 @@ def _table(run: RunView, view: DonorMapView) -> Html:
         )
         for segment in view.segments
     ]
+    what = "size of its weight, of all sizes" if view.is_mixed else "share of filters"
     head = element(
         "tr",
         element("th", "Part", scope="col"),
-        element("th", "Donor and share of filters", scope="col"),
+        element("th", f"Donor and {what}", scope="col"),
         element("th", "What it is", scope="col"),
         element("th", "Parameters", scope="col", class_="n"),
     )

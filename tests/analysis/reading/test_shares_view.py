@@ -7,6 +7,7 @@ import pytest
 from page_checks import Page
 from report_runs import MadeUpRun
 
+from efn_compose.analysis.card.card import render_card
 from efn_compose.analysis.page.report import render_report
 from efn_compose.analysis.reading.composition.shares import shares_view
 from efn_compose.analysis.reading.journal_view import read_run
@@ -73,6 +74,19 @@ def test_the_composition_is_marked_at_its_shares(tmp_path):
     page = render_report(run)
     assert '<section id="shares"' in page and '<section id="diversity"' not in page
     assert "Shares of the composition: lite0 1.25, own −0.25" in page
+
+
+def test_weights_below_zero_are_no_shares_of_parameters(tmp_path):
+    path = made(tmp_path / "run")
+    result = json.loads((path / "result.json").read_text())
+    # Shares 1 and 0.5 are the average with weights -0.5, 1 and 0.5: half of all sizes is lite0's.
+    written = {"winner": "composed", "recipe": {"kind": "genome", "values": [48, 32]}}
+    (path / "result.json").write_text(json.dumps({**result, **written, "donor_map": None}))
+    run = read_run(path)
+    text, card = Page(render_report(run)).text, render_card(run)
+    assert "that of B, lite0, is the largest, 50 % of all sizes" in text
+    assert "of all parameters" not in text and "Share of parameters" not in card
+    assert "| Size of its weight, of all sizes |" in card
 
 
 def test_levels_are_means_over_genomes_and_parts(tmp_path):

@@ -86,8 +86,16 @@ class DonorMapView:
         return tuple(segment for _, segments in self.stages for segment in segments)
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether parts are made of shares: the weights of such an average may be below 0."""
+        return any(segment.mix is not None for segment in self.segments)
+
+    @property
     def donor_shares(self) -> dict[int, float]:
-        """Share of all parameters (or of parts, where unknown) by donor, largest first."""
+        """Share of all parameters (or of parts, where unknown) by donor, largest first.
+
+        Of mixes, the weights without their signs, as parts of their sum.
+        """
         totals: dict[int, float] = {}
         for segment in self.segments:
             for donor, share in segment.shares.items():
