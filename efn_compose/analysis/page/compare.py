@@ -303,7 +303,7 @@ def _progress(seen: Sequence[_Seen]) -> Html:
 
     legend = element(
         "ul",
-        [element("li", _number(n), " ", name(one.name)) for n, one in enumerate(seen)],
+        [element("li", _number(n), " ", name(seen[n].name)) for n in lines],
         class_="legend",
     )
     caption = (
@@ -311,6 +311,12 @@ def _progress(seen: Sequence[_Seen]) -> Html:
         "the luck of each generation's seed removed, moved towards the middle of all candidates. Runs "
         "with different seeds begin with different luck."
     )
+    without = [one.name for n, one in enumerate(seen) if n not in lines]
+    if without:
+        caption += (
+            f" Without a line: {', '.join(without)}. Searches that train on have none, and those that "
+            "have finished no generation."
+        )
     return figure(draw, caption, legend)
 
 

@@ -231,3 +231,14 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(made_runs, tmp_path):
     assert "seed1/magic" in page.text and "seed2/magic" in page.text
     said = page.text.replace("seed1/magic", "").replace("seed2/magic", "")
     assert "magic" not in said.split("Settings that differ")[0]
+
+
+def test_the_legend_of_progress_names_the_lines_that_are_drawn(copies):
+    journal = copies[0] / "evaluations.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if json.loads(line)["phase"] == "noise"))
+    page = render_comparison([read_run(folder) for folder in copies])
+    progress = page[page.index('<section id="progress"') : page.index('<section id="settings"')]
+    legend = progress[progress.index('class="legend"') : progress.index("<figcaption")]
+    assert ">second<" in legend and ">first<" not in legend
+    assert "Without a line: first." in progress
