@@ -105,7 +105,7 @@ class JointNetwork:
         side = int(images.shape[1])
         batch = min(inference_batch(b.spec, b.size or side) for b in self.members)
         parts = [
-            np.asarray(body(images[start : start + batch].astype(np.float32), training=False))
+            np.asarray(body.predict_on_batch(images[start : start + batch].astype(np.float32)))
             for start in range(0, len(images), batch)
         ]
         return np.concatenate(parts)
