@@ -16,6 +16,14 @@ def origin_words(provenance: Mapping[str, Any]) -> str:
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, Mapping):
             parts.append(_step_words(step))
+    pretrained = provenance.get("pretrained")
+    for one in pretrained if isinstance(pretrained, list) else ():
+        if isinstance(one, Mapping):
+            images = one.get("images")
+            number = f"{images:,} images" if isinstance(images, int) else "images"
+            parts.append(f"pretrained by {one.get('method', 'some method')} on {number}")
+    if isinstance(provenance.get("trained_for"), Mapping):
+        parts.append("trained on labelled images")
     if provenance.get("aligned"):
         parts.append("channels aligned to another donor")
     if provenance.get("absorbed"):
