@@ -2,8 +2,9 @@
 
 All candidates of a generation share one seed, so its luck is common to them and
 is removed by comparing with genomes that were also run in earlier generations.
-The rest is shrunk towards the mean of all: a genome that shone once is
-trusted less than one that shone three times, or the search crowns luck.
+The rest is shrunk towards the median of all, the better half and the worse half each as far as
+their spread tells: a genome that shone once is trusted less than one that shone three times, or
+the search crowns luck.
 """
 
 import math
@@ -45,7 +46,7 @@ class Estimate:
 
     Args:
         mean: Mean loss over its runs, generation effects removed.
-        shrunk: The same, shrunk towards the mean of all genomes; infinite after a failure.
+        shrunk: The same, shrunk towards the median of all genomes.
         runs: Number of runs.
     """
 
@@ -257,10 +258,15 @@ class FitnessTable:
         means, counts = np.array(self._means)[alive], counts[alive]
         noise = self.noise_variance()
         centre = float(np.median(means))
-        # Spread of the better half: a tail of wrecked mixtures says nothing about the good ones.
-        better = _mean(((centre - means[means <= centre]) ** 2).tolist())
         noise_of_means = noise * _mean((1 / counts).tolist())
-        signal = max(better - noise_of_means, _LEAST_SIGNAL * better)
+        # Each half has a spread of its own: a tail of wrecked mixtures says nothing about the good
+        # ones, and good ones that lie close together do not make a bad donor a good one.
+        is_better = means <= centre
+        signal = np.zeros(len(means))
+        for half in (is_better, ~is_better):
+            if half.any():
+                spread = _mean(((centre - means[half]) ** 2).tolist())
+                signal[half] = max(spread - noise_of_means, _LEAST_SIGNAL * spread)
         noises = noise / counts
         weights = np.where(signal + noises > 0, signal / np.maximum(signal + noises, _TINY), 1.0)
         return alive, centre + (means - centre) * weights
