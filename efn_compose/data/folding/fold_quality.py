@@ -113,9 +113,9 @@ def measure_folds(
     # One pass over the images, however many classes there are.
     is_counted = (fold >= 0) & (labels >= 0)
     cell = fold[is_counted].astype(np.int64) * classes + labels[is_counted]
-    class_images = _table_of(cell, len(numbers), classes)
+    class_images = count_cells(cell, len(numbers), classes)
     with_patient = np.unique(cell * len(patients) + patient_of_image[is_counted])
-    class_patients = _table_of(with_patient // len(patients), len(numbers), classes)
+    class_patients = count_cells(with_patient // len(patients), len(numbers), classes)
     images = class_images.sum(axis=1)
     distances = [
         kolmogorov_distance(sizes[np.isin(patients, homes[f])], sizes[~np.isin(patients, homes[f])])
@@ -149,8 +149,18 @@ def kolmogorov_distance(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
-def _table_of(cells: np.ndarray, folds: int, classes: int) -> np.ndarray:
-    """Return how often each cell occurs, (fold, class)."""
+def count_cells(cells: np.ndarray, folds: int, classes: int) -> np.ndarray:
+    """Return how often each cell occurs, (fold, class).
+
+    Args:
+        cells: Numbers of cells, fold · classes + class.
+        folds: Number of folds.
+        classes: Number of classes.
+
+    Example:
+        >>> count_cells(np.array([0, 3, 3]), 2, 2).tolist()
+        [[1, 0], [0, 2]]
+    """
     return np.bincount(cells, minlength=folds * classes).reshape(folds, classes)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from efn_compose.data.folding.class_counts import ClassCounts
+from efn_compose.data.folding.fold_quality import count_cells
 
 #: Patients of a class per fold up to which they may be moved.
 _RARE = 4
@@ -30,27 +31,25 @@ def with_every_class(counts: ClassCounts, fold: np.ndarray, folds: int) -> np.nd
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_array, vstack
 
-    having = _table_of(counts.label, fold[counts.patient], counts.classes, folds)
+    classes, home = counts.classes, fold[counts.patient]
+    having = count_cells(home * classes + counts.label, folds, classes)
     if having.all():
         return fold
-    is_rare = counts.class_patients <= _RARE * folds
-    is_rare |= ~having.all(axis=1)
+    is_rare = (counts.class_patients <= _RARE * folds) | ~having.all(axis=0)
     free = np.unique(counts.patient[is_rare[counts.label]])
-    place = np.full(counts.patients, -1)
-    place[free] = np.arange(len(free))
     # Variable p · folds + f says whether the free patient p is in fold f.
     variables = len(free) * folds
     columns = np.arange(variables)
     once = coo_array((np.ones(variables), (columns // folds, columns)))
-    entry = np.flatnonzero(place[counts.patient] >= 0)
-    cells = (counts.label[entry, None] * folds + np.arange(folds)).ravel()
-    chosen = (place[counts.patient[entry], None] * folds + np.arange(folds)).ravel()
-    shape = (counts.classes * folds, variables)
+    is_free = np.isin(counts.patient, free)
+    place = np.searchsorted(free, counts.patient[is_free])
+    every = np.arange(folds)
+    cells = (every * classes + counts.label[is_free, None]).ravel()
+    chosen = (place[:, None] * folds + every).ravel()
+    shape = (folds * classes, variables)
     present = coo_array((np.ones(len(cells)), (cells, chosen)), shape=shape)
-    stays = place[counts.patient] < 0
-    fixed = _table_of(
-        counts.label[stays], fold[counts.patient[stays]], counts.classes, folds
-    ).ravel()
+    stays = home[~is_free] * classes + counts.label[~is_free]
+    fixed = count_cells(stays, folds, classes).ravel()
     moved = np.repeat(counts.sizes[free], folds)
     moved[np.arange(len(free)) * folds + fold[free]] = 0
     found = milp(
@@ -69,9 +68,3 @@ def with_every_class(counts: ClassCounts, fold: np.ndarray, folds: int) -> np.nd
     mended = fold.copy()
     mended[free] = found.x.reshape(len(free), folds).argmax(axis=1)
     return mended
-
-
-def _table_of(label: np.ndarray, fold: np.ndarray, classes: int, folds: int) -> np.ndarray:
-    """Return the patients that have a class, (class, fold)."""
-    cells = label * folds + fold
-    return np.bincount(cells, minlength=classes * folds).reshape(classes, folds)
