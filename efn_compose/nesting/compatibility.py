@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from efn_compose.arch import ArchSpec
 from efn_compose.donors.trained_for import TrainedFor
-from efn_compose.errors import IncompatibleDonorsError, NestingError, describe_problems
+from efn_compose.errors import IncompatibleDonorsError, NestingError, describe_problems, first_of
 from efn_compose.nesting.running.weight_source import WeightSource
 
 #: Class names that a message lists.
@@ -87,7 +87,8 @@ def check_compatible(sources: Sequence[WeightSource], shares: Sequence[float]) -
             problems.append(f"{pair}classes: {first.classes} and {other.classes}")
         names = [_class_names(source) for source in (first, other)]
         if share and all(names) and names[0] != names[1]:
-            problems.append(f"{pair}class names: {' and '.join(map(_some, names))}")
+            one, two = (", ".join(first_of(found, _NAMED)) for found in names)
+            problems.append(f"{pair}class names: ({one}) and ({two})")
     if problems:
         raise IncompatibleDonorsError(
             describe_problems(
@@ -101,7 +102,3 @@ def check_compatible(sources: Sequence[WeightSource], shares: Sequence[float]) -
 
 def _class_names(source: WeightSource) -> tuple[str, ...]:
     return TrainedFor.of(source.provenance, source.classes or 0).class_names
-
-
-def _some(names: Sequence[str]) -> str:
-    return "(" + ", ".join(names[:_NAMED]) + (", …)" if len(names) > _NAMED else ")")
