@@ -3,7 +3,9 @@
 Definitions, one each. Of one class, with p pixels predicted, t true and i in both:
 IoU = i / (p + t - i), Dice = 2 i / (p + t). Where neither mask has a pixel of the class both are 1, and
 where only one has, both are 0. Class 0 is the background and counts nowhere; pixels of `IGNORED` (255)
-neither. *Per image*: the mean over images and classes. *Pooled*: pixels are summed over all images first.
+neither. A mean over classes is one over those that either mask has, and 1 where there are none: else an
+empty answer would be nearly right where an image has few of many classes. *Per image*: the mean over
+images of that. *Pooled*: pixels are summed over all images first.
 For one pair of sets IoU = Dice / (2 - Dice); `check_identity` holds every table to that.
 """
 
@@ -88,6 +90,27 @@ def check_identity(iou: np.ndarray, dice: np.ndarray) -> None:
         )
 
 
+def mean_over_classes(scores: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the mean score over the classes that either mask has, 1 where there are none.
+
+    Args:
+        scores: (..., class - 1), of `iou_of` or `dice_of`.
+        counts: (..., class - 1, 3), what they were made from.
+
+    Returns:
+        (...).
+
+    Example:
+        >>> counts = np.array([[1, 2, 1], [0, 0, 0], [0, 5, 0]])
+        >>> float(mean_over_classes(iou_of(counts), counts))
+        0.25
+    """
+    is_there = counts[..., 1:].any(axis=-1)
+    number = is_there.sum(axis=-1)
+    total = np.where(is_there, scores, 0.0).sum(axis=-1)
+    return np.where(number > 0, total / np.maximum(number, 1), 1.0)
+
+
 def overlap_scores(counts: np.ndarray) -> dict[str, float]:
     """Return IoU and Dice per image ("iou", "dice") and pooled ("iou_pooled", "dice_pooled").
 
@@ -101,15 +124,13 @@ def overlap_scores(counts: np.ndarray) -> dict[str, float]:
         >>> overlap_scores(np.array([[[1, 1, 2]], [[0, 0, 0]]]))
         {'iou': 0.75, 'dice': 0.8333333333333333, 'iou_pooled': 0.5, 'dice_pooled': 0.6666666666666666}
     """
-    pooled = counts.sum(axis=0)
-    for part in (counts, pooled):
-        check_identity(iou_of(part), dice_of(part))
-    return {
-        "iou": float(iou_of(counts).mean()),
-        "dice": float(dice_of(counts).mean()),
-        "iou_pooled": float(iou_of(pooled).mean()),
-        "dice_pooled": float(dice_of(pooled).mean()),
-    }
+    found = {}
+    for ending, part in (("", counts), ("_pooled", counts.sum(axis=0))):
+        iou, dice = iou_of(part), dice_of(part)
+        check_identity(iou, dice)
+        found[f"iou{ending}"] = float(mean_over_classes(iou, part).mean())
+        found[f"dice{ending}"] = float(mean_over_classes(dice, part).mean())
+    return found
 
 
 def to_masks(probability: np.ndarray, threshold: float | None = None) -> np.ndarray:

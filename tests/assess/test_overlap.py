@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.metrics import jaccard_score
 
 from efn_compose.assess.overlap import (
     best_threshold,
@@ -22,6 +23,10 @@ masks = arrays(np.uint8, (2, 3, 4), elements=st.sampled_from([0, 1, 2]))
 true_masks = arrays(np.uint8, (2, 3, 4), elements=st.sampled_from([0, 1, 2, 255]))
 
 
+def present(*masks):
+    return sorted(set(np.concatenate(masks).tolist()) - {0})
+
+
 @given(masks, true_masks)
 def test_counts_and_scores_are_those_of_sets(predicted, true):
     counts = count_overlaps(predicted, true, CLASSES)
@@ -37,6 +42,16 @@ def test_counts_and_scores_are_those_of_sets(predicted, true):
             total = len(mine) + len(theirs)
             assert dice_of(row) == (2 * len(mine & theirs) / total if total else 1)
     scores = overlap_scores(counts)
+    of = [
+        # The mean over classes that either mask has: scikit-learn's by the labels that are there.
+        jaccard_score(known, wanted, labels=there, average="macro")
+        if (there := present(known, wanted))
+        else 1
+        for known, wanted in (
+            (predicted[i][true[i] != 255], true[i][true[i] != 255]) for i in range(2)
+        )
+    ]
+    assert scores["iou"] == pytest.approx(np.mean(of))
     assert scores["iou"] <= scores["dice"] + 1e-12
     assert scores["iou_pooled"] <= scores["dice_pooled"] + 1e-12
 
@@ -46,6 +61,15 @@ def test_an_empty_answer_is_right_only_where_the_mask_is_empty():
     for predicted, true, score in ((empty, empty, 1), (empty, disc, 0), (disc, empty, 0)):
         found = overlap_scores(count_overlaps(predicted, true, 2))
         assert set(found.values()) == {score}
+
+
+def test_an_empty_answer_is_worth_nothing_however_many_classes_an_image_lacks():
+    true = np.zeros((3, 4, 4), np.uint8)
+    true[0, :2], true[1, :2] = 5, 9
+    scores = overlap_scores(count_overlaps(np.zeros_like(true), true, 21))
+    # The third image has nothing, and nothing is found.
+    assert scores["iou"] == scores["dice"] == pytest.approx(1 / 3)
+    assert scores["iou_pooled"] == scores["dice_pooled"] == 0
 
 
 def test_a_table_that_contradicts_itself_is_refused():

@@ -12,7 +12,8 @@ from efn_compose.errors import DataError, describe_problems, first_of
 
 #: Problems that a message lists.
 _LISTED = 30
-#: More values than this are intensities or a picture, and no classes.
+#: Numbers from here on are intensities or a picture, and no classes; nor are numbers of which more are
+#: absent than present.
 _MOST_CLASSES = 64
 
 
@@ -35,7 +36,8 @@ def read_masks(table: ImageTable, size: int, show_progress: bool = True) -> Read
     """Decode the masks of all images and bring them to one size.
 
     Masks whose values are 0 and 255 alone are black and white: 255 is class 1. In all other masks
-    the values are classes from 0 (the background), and 255 is a pixel that counts nowhere.
+    the values are classes from 0 (the background), and 255 is a pixel that counts nowhere. A class
+    may have no pixel: a part of a large data set keeps the numbers of the whole.
 
     Args:
         table: Images with masks.
@@ -99,6 +101,8 @@ def read_masks(table: ImageTable, size: int, show_progress: bool = True) -> Read
     if len(names) == 2:
         names = ("background", "foreground")
     note = f"masks of classes 0 to {len(names) - 1}"
+    if absent := _absent(classes):
+        note += f"; no pixel is of {', '.join(map(str, absent))}"
     if IGNORED in values:
         note += "; pixels of 255 count nowhere"
     return ReadMasks(resized, names, note)
@@ -109,8 +113,7 @@ def _check_values(table: ImageTable, classes: np.ndarray, counts: np.ndarray) ->
         raise DataError(
             f"{table.name}: all {len(table)} masks are empty: there is nothing but background to learn."
         )
-    missing = sorted(set(range(int(classes.max()) + 1)) - set(classes.tolist()))
-    if not missing and len(classes) <= _MOST_CLASSES:
+    if len(_absent(classes)) <= len(classes) and classes.max() < _MOST_CLASSES:
         return
     shown = ", ".join(map(str, classes[:12])) + (" …" if len(classes) > 12 else "")
     strange = np.flatnonzero(counts[:, [value for value in classes if value > 1]].any(axis=1))
@@ -124,6 +127,11 @@ def _check_values(table: ImageTable, classes: np.ndarray, counts: np.ndarray) ->
             "white (0 and 255). JPEG blurs borders into other values.",
         )
     )
+
+
+def _absent(classes: np.ndarray) -> list[int]:
+    """Return the numbers below the largest class that no pixel has."""
+    return np.setdiff1d(np.arange(classes.max()), classes).tolist()
 
 
 def _pixels(shape: Sequence[int]) -> str:

@@ -18,11 +18,16 @@ from efn_compose.data.table import UNLABELLED
 from efn_compose.errors import DataError
 
 
-def read(masks, size, shape):
+def read_all(masks, size, shape):
     """Return masks as a training reads them, on black images of a shape."""
     images = np.zeros((len(masks), *shape, 3), np.uint8)
     table = ImageTable(images, np.full(len(masks), UNLABELLED), (), "made", masks=masks)
-    return read_masks(table, size, show_progress=False).masks
+    return read_masks(table, size, show_progress=False)
+
+
+def read(masks, size, shape):
+    """Return the class numbers alone."""
+    return read_all(masks, size, shape).masks
 
 
 @pytest.mark.parametrize("shape", [(7, 7), (20, 13), (64, 48)])
@@ -58,6 +63,23 @@ def test_a_mask_files_own_numbers_are_the_classes(tmp_path):
         read(MaskFiles(files), 8, (3, 4))
     for file, reason in zip(files, ("one channel", "", "no such file"), strict=True):
         assert file.name in str(error.value) and reason in str(error.value)
+
+
+def test_a_part_of_a_larger_set_keeps_its_numbers():
+    # Ten images of VOC's 21 classes may well lack five of them; its borders are 255.
+    numbers = np.array([0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 15, 16, 17, 19, 20, 255], np.uint8)
+    found = read_all([numbers[None]], 17, (1, 17))
+    np.testing.assert_array_equal(found.masks[0, 0], numbers)
+    assert found.names == tuple(str(number) for number in range(21))
+    assert "no pixel is of 3, 7, 13, 14, 18" in found.note
+
+
+@pytest.mark.parametrize("values", [[0, 128], [0, 128, 255], [0, 38, 75, 113], list(range(65))])
+def test_greys_are_not_taken_for_classes(values):
+    # 38, 75 and 113 are the first colours of VOC's palette turned to grey.
+    masks = [np.array([values], np.uint8)]
+    with pytest.raises(DataError, match="colours or intensities"):
+        read_all(masks, 8, (1, len(values)))
 
 
 @pytest.mark.parametrize("suffix", ["tif", "png"])

@@ -12,6 +12,7 @@ from efn_compose.assess.overlap import (
     count_overlaps,
     dice_of,
     iou_of,
+    mean_over_classes,
     overlap_scores,
     to_masks,
 )
@@ -88,10 +89,9 @@ def image_scores(judged: Judged, masks: np.ndarray) -> list[tuple[Any, ...]]:
     """Return IoU and Dice of each image of a training, a row each: number, scores, pixels."""
     true = masks[judged.numbers]
     counts = count_overlaps(to_masks(judged.probability), true, judged.probability.shape[-1])
-    return [
-        (int(number), float(iou_of(row).mean()), float(dice_of(row).mean()), *row.sum(0)[[2, 1]])
-        for number, row in zip(judged.numbers, counts, strict=True)
-    ]
+    iou, dice = (mean_over_classes(score(counts), counts) for score in (iou_of, dice_of))
+    pixels = counts.sum(axis=1)[:, [2, 1]]
+    return list(zip(judged.numbers.tolist(), iou.tolist(), dice.tolist(), *pixels.T, strict=True))
 
 
 def assess_masks(
@@ -121,6 +121,7 @@ def assess_masks(
         "pooled_by_class": {
             name: {"iou": float(iou_of(row)), "dice": float(dice_of(row))}
             for name, row in zip(names[1:], counts.sum(axis=0), strict=True)
+            if row.any()
         },
     }
     if classes != 2:
