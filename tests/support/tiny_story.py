@@ -33,6 +33,7 @@ train.learning_rate = 0.02
 verb = "ensemble"
 ensemble.runs = ["{{many}}"]
 ensemble.measure = "accuracy"
+budget.hours = 5
 data.source = "csv:{place}/new.csv"
 data.columns = ["image=isic_id"]
 data.folder = "{place}/asked"

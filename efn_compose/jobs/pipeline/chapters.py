@@ -165,8 +165,11 @@ def _ensemble(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     row = next(row for row in result.methods if row.name == result.verdict.winner)
     # Of a loss all scores are negative; people know it as it is.
     honest = -row.honest if result.measure == "loss" else row.honest
+    asked = (
+        f"{result.asked} of {result.networks}" if result.asked < result.networks else result.asked
+    )
     headline = (
-        f"{result.asked} network{'' if result.asked == 1 else 's'} answered, joined by the "
+        f"{asked} network{'' if result.networks == 1 else 's'} answered, joined by the "
         f"{row.name.replace('_', ' ')}: {result.measure} {honest:.4f} ± {row.error:.4f} out of fold."
     )
     is_whole = result.asked == result.networks and not (result.stack or {}).get("not_fitted")

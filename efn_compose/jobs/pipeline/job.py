@@ -152,17 +152,17 @@ def run_pipeline(
 
 
 def shorter_hours(own: float, left: float) -> float:
-    """Return the hours of a chapter that may have a limit of its own.
+    """Return the hours of a chapter that may have a limit of its own; 0: no limit.
 
     Args:
         own: As the story says; 0: no limit.
-        left: Until the pipeline's end.
+        left: Until the pipeline's end; 0: no limit.
 
     Example:
-        >>> shorter_hours(0.5, 8.0), shorter_hours(0.0, 8.0), shorter_hours(9.0, 8.0)
-        (0.5, 8.0, 8.0)
+        >>> shorter_hours(0.5, 8.0), shorter_hours(0.0, 8.0), shorter_hours(9.0, 0.0)
+        (0.5, 8.0, 9.0)
     """
-    return min(own, left) if own else left
+    return min(own, left) if own and left else own or left
 
 
 class _Pipeline:
@@ -223,14 +223,16 @@ class _Pipeline:
         is_begun = verb.has_folder and (place / ENVIRONMENT_FILE).is_file()
         self.say(f"{chapter.name}: {chapter.verb}{', going on' if is_begun else ''}")
         with attempting(self.folder, chapter.name) as attempt, ExitStack() as until_it_ends:
+            own = float(settings.get("budget.hours", 0))
+            hours = shorter_hours(own, self.alarm.hours_left())
             if chapter.verb == "ensemble" and self.alarm.hours_left():
                 # It ends by itself, with what it has.
-                own = float(settings.get("budget.hours", 0))
-                settings["budget.hours"] = shorter_hours(own, self.alarm.hours_left())
+                settings["budget.hours"] = hours
                 until_it_ends.enter_context(self.alarm.silent())
             ended = verb.run(overrides_of(settings), is_begun, self.quiet)
             self.outcome.hand_in(chapter, ended.products)
-            if not ended.is_whole:
+            # A chapter that its own budget has ended has done what the story says.
+            if not ended.is_whole and hours != own:
                 self.folder.journal.append({"event": "cut short", "cut_short": chapter.name})
                 raise TimeIsUpError
             self._keep(chapter, ended, attempt)

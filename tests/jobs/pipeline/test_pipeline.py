@@ -148,6 +148,14 @@ def test_a_pipeline_that_is_stopped_between_chapters_ends_the_same(
     assert cut.submission.read_bytes() not in (
         (output / "plan_b/predictions.csv").read_bytes(), undisturbed.submission.read_bytes(),
     )  # fmt: skip
+    # The same end by the chapter's own budget is what the story asks for.
+    shutil.copytree(output, place / "kept")
+    with monkeypatch.context() as patch:
+        patch.setattr("efn_compose.jobs.ensembles.deadline.Deadline.is_over", lambda self: True)
+        budgeted = pipeline(place / "story.toml", output=output, resume=True, quiet=True)
+    assert budgeted.left == () and budgeted.words.startswith("1 of 2 networks answered")
+    shutil.rmtree(output)
+    (place / "kept").rename(output)
     last = pipeline(place / "story.toml", output=output, resume=True, quiet=True, say=said.append)
     assert last.left == () and last.words == undisturbed.words
     # What had ended was not run again.
