@@ -26,6 +26,7 @@ class Template:
             name.
         foreign: Images that the template does not ask for.
         left_out: Classes without a column, where others have one.
+        meant: The class whose probability a lone column of another name gets; "" for no such column.
     """
 
     header: tuple[str, ...]
@@ -34,11 +35,18 @@ class Template:
     wants: tuple[int | None, ...]
     foreign: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    meant: str = ""
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know: images and classes that the template does not ask for."""
+        """What a person should know: what was guessed, and what the template does not ask for."""
         notes = []
+        if self.meant:
+            # Of "melanoma" and "nevus" the second one is not what a column "target" asks for.
+            notes.append(
+                f"column {self.header[1]} gets the probability of {self.meant}, the second class; if "
+                "the first is asked for, give the column its name in the template"
+            )
         if self.foreign:
             listed = ", ".join(self.foreign[:_LISTED])
             count = len(self.foreign)
@@ -101,7 +109,16 @@ def read_template(path: Path, images: Sequence[str], class_names: Sequence[str])
         wants=tuple(wants),
         foreign=tuple(name for place, name in enumerate(images) if place not in asked),
         left_out=_left_out(wants, class_names),
+        meant=_meant(header[1:], wants, class_names),
     )
+
+
+def _meant(names: Sequence[str], wants: Sequence[int | None], class_names: Sequence[str]) -> str:
+    """Return the class that is guessed for a lone column; "" where the column names its class."""
+    if len(names) > 1 or wants[0] is None:
+        return ""
+    name = class_names[wants[0]]
+    return "" if names[0].casefold() in {one.casefold() for one in class_names} else name
 
 
 def _left_out(wants: Sequence[int | None], class_names: Sequence[str]) -> tuple[str, ...]:
@@ -200,5 +217,8 @@ def _columns(
 
 
 def _are_numbers(shown: set[str], classes: int) -> bool:
-    """Return whether two classes are called 0 and 1, so that a template's numbers are probabilities."""
-    return classes == 2 and shown <= {"0", "1"}
+    """Return whether two classes are called 0 and 1, so that a template's numbers are probabilities.
+
+    pandas writes 0.0 and 1.0 where a column once had a gap.
+    """
+    return classes == 2 and shown <= {"0", "1", "0.0", "1.0"}

@@ -34,7 +34,19 @@ def test_an_empty_column_and_one_of_names_get_the_predicted_class(tmp_path, show
 
 
 def test_numbers_of_two_classes_ask_for_the_second_ones_probability(tmp_path):
-    _, text = filled(tmp_path, "id,target\nx,0.5\ny,0.5\n", CLASSES[:2])
+    template, text = filled(tmp_path, "id,target\nx,0.5\ny,0.5\n", CLASSES[:2])
+    assert text == "id,target\nx,0.5\ny,0.125\n"
+    (note,) = template.notes
+    assert note.startswith("column target gets the probability of places, the second class")
+    # As the note advises where the first class is asked for.
+    template, text = filled(tmp_path, "id,Apps\nx,0.5\ny,0.5\n", CLASSES[:2])
+    assert text == "id,Apps\nx,0.25\ny,0.125\n" and template.notes == []
+
+
+@pytest.mark.parametrize(("names", "shown"), [("01", "0"), (["0.0", "1.0"], "0.0")])
+def test_noughts_of_classes_nought_and_one_ask_for_probabilities(tmp_path, names, shown):
+    """pandas writes a column of labels that once had a gap as 0.0 and 1.0, templates too."""
+    _, text = filled(tmp_path, f"id,target\nx,{shown}\ny,{shown}\n", list(names))
     assert text == "id,target\nx,0.5\ny,0.125\n"
 
 
