@@ -143,7 +143,7 @@ class StoredConfig(Generic[Config]):
         if not resume:
             return RunFolder.create(folder, text, identity)
         identity = self.resumed_identity(folder, text, identity)
-        return RunFolder.resume(folder, text, identity, self.in_todays_words)
+        return RunFolder.resume(folder, text, identity, self.in_todays_words, self.free)
 
     def _fixed(self, text: str) -> dict[str, Any]:
         """Return the sections that decide results, lists as tuples."""

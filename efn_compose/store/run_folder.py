@@ -3,7 +3,7 @@
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,6 +119,7 @@ class RunFolder:
         config_text: str,
         identity: Mapping[str, str],
         in_todays_words: Callable[[str], str] = str,
+        free: Collection[str] = (),
     ) -> "RunFolder":
         """Open a run to go on with it; a torn last line of its journal is cut off.
 
@@ -128,6 +129,7 @@ class RunFolder:
             identity: As given to `create`.
             in_todays_words: Puts a stored configuration into the form of `config_text`, so that
                 only settings that mean something else are shown.
+            free: Sections of the configuration that may differ, and are not shown.
 
         Raises:
             ResumeMismatchError: The identity differs; every difference is listed.
@@ -144,7 +146,7 @@ class RunFolder:
             _check_is_run(path)
         lock = FolderLock(path / LOCK_FILE)
         try:
-            _check_identity(path, config_text, identity, in_todays_words)
+            _check_identity(path, config_text, identity, in_todays_words, free)
             remove_partial_files(path)
             return cls(path, lock, Journal(path / JOURNAL_FILE))
         except BaseException:
@@ -292,6 +294,7 @@ def _check_identity(
     config_text: str,
     identity: Mapping[str, str],
     in_todays_words: Callable[[str], str],
+    free: Collection[str],
 ) -> None:
     stored = stored_identity(path)
     problems = [
@@ -301,7 +304,7 @@ def _check_identity(
     ]
     if not problems:
         return
-    problems += _changed_lines(path / CONFIG_FILE, config_text, in_todays_words)
+    problems += _changed_lines(path / CONFIG_FILE, config_text, in_todays_words, free)
     command = resume_command(path)
     own = f", or take the run's own settings: {command}" if command else ""
     raise ResumeMismatchError(
@@ -321,7 +324,10 @@ def _short(value: object) -> str:
 
 
 def _changed_lines(
-    config_file: Path, config_text: str, in_todays_words: Callable[[str], str]
+    config_file: Path,
+    config_text: str,
+    in_todays_words: Callable[[str], str],
+    free: Collection[str],
 ) -> list[str]:
     """Return the settings that differ, as `section.key = value` with a sign before it."""
     try:
@@ -332,7 +338,8 @@ def _changed_lines(
     changed = []
     for key in sorted({*before, *now}):
         # A run may be moved.
-        if before.get(key) != now.get(key) and key != "run.path":
+        may_differ = key == "run.path" or key.partition(".")[0] in free
+        if before.get(key) != now.get(key) and not may_differ:
             changed.append(
                 f"≠ {key}: the run has {before.get(key, 'none')}, now {now.get(key, 'none')}"
             )

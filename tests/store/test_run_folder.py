@@ -107,6 +107,17 @@ def test_resume_lists_every_difference_and_changes_nothing(tmp_path):
     }
 
 
+def test_settings_that_may_differ_are_no_reason_to_refuse(tmp_path):
+    """What Ray's failure advises, `--set executor.kind=serial`, must not look like the culprit."""
+    path = tmp_path / "run"
+    RunFolder.create(path, CONFIG + "[executor]\nkind = 'auto'\n", IDENTITY).close()
+    now = CONFIG.replace("12", "40") + "[executor]\nkind = 'serial'\n"
+    with pytest.raises(ResumeMismatchError) as caught:
+        RunFolder.resume(path, now, IDENTITY | {"config": "d" * 64}, free=("run", "executor"))
+    assert "≠ search.population: the run has 12, now 40" in str(caught.value)
+    assert "executor" not in str(caught.value)
+
+
 def test_nothing_to_resume(tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(RunError, match=r"no run to resume.*without --resume"):
