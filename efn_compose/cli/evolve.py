@@ -55,7 +55,7 @@ _CACHE_TOO = " but the cache of decoded images, which the run will read"
 _MOST_CLASSES = 12
 ON_INTERRUPT = (
     "stopped; every finished evaluation is in the run folder. "
-    "The same command with --resume goes on."
+    "The same command with --resume goes on; `make evolve` adds --resume by itself."
 )
 
 

@@ -283,6 +283,17 @@ def test_doctor_sees_a_broken_tensorflow(tmp_path):
     assert re.search(r"warn  Ray runs +.*no Ray here", result.stdout)
 
 
+def test_doctor_calls_a_slow_tensorflow_slow_and_not_broken(monkeypatch):
+    """As on a busy machine, or with the packages on a cold network disk: a search would run there."""
+    from efn_compose.jobs.doctor import check, software
+
+    monkeypatch.setattr(check, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(software, "TENSORFLOW_PROBE", "import time; time.sleep(60)")
+    (found,) = software.check_tensorflow()
+    assert found.status == "warning"
+    assert "no answer" in found.found and "less busy" in found.advice
+
+
 def test_an_import_is_short_and_silenced_unless_it_fails(tmp_path):
     """Messages that a library writes past Python, as TensorFlow's do."""
     (tmp_path / "tensorflow.py").write_text(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 PROBE_SECONDS = 180
+#: Why there is no answer of a script that may only be slow, on a busy machine or a cold disk.
+TOO_SLOW = f"no answer within {PROBE_SECONDS} s"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def probe(script: str) -> tuple[dict[str, Any] | None, str]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return None, f"no answer within {PROBE_SECONDS} s"
+        return None, TOO_SLOW
     if result.returncode < 0:
         return None, f"crashed with signal {-result.returncode} (4: the processor lacks AVX)"
     try:
