@@ -84,6 +84,9 @@ class _Asker:
         if not budget.is_set:
             has_ended = self._asked >= self._planned
             return {"event": "end_of_search", "limit": "generations"} if has_ended else None
+        # As the genetic search's first generation; what came before it, the noise, is no search.
+        if self._asked < self._loop.size(0):
+            return None
         count = self._loop.ledger.count + self._asked - self._told
         event = budget.ending_of_search(count, coming=1, ending=self._loop.ending(0))
         if event is not None:

@@ -113,6 +113,15 @@ def test_a_budget_of_evaluations_counts_what_is_under_way(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("budget", [{"until_no_better": 1}, {"hours": 1e-9}])
+@pytest.mark.parametrize("kind", [Steady, Genetic])
+def test_the_first_generation_is_searched_however_small_the_budget(tmp_path, kind, budget):
+    budget = BudgetOptions(**budget)
+    result, _ = run_search(tmp_path, SimulatedExecutor(1), kind=kind(population=6), budget=budget)
+    assert len(_searched(tmp_path)) >= 6
+    assert "composed" in result.arms
+
+
 def test_workers_wait_less_than_for_generations(tmp_path):
     """Idle share of 32 workers with heavy-tailed times, from the first ask to the last answer.
 
