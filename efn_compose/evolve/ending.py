@@ -11,6 +11,7 @@ from efn_compose.compose.share_space import described_shares
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.licences import resulting_licence
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.evolve.run import RunResult
 from efn_compose.evolve.verdict.verdict import Difference
 from efn_compose.store import WeightHeader, write_weights
@@ -55,16 +56,23 @@ def describe_data(data: DataSet) -> dict[str, Any]:
     }
 
 
-def write_magic_weights(path: Path, result: RunResult) -> str:
+def write_magic_weights(
+    path: Path, result: RunResult, trained_for: TrainedFor | None = None
+) -> str:
     """Write the winner's starting weights and return the file's SHA-256.
 
     The file carries the recipe, the donors with licence and fingerprint, the donor of
     every filter, and which blocks are averages. Weights that were trained on carry the
     donors of the filters that their training began with. It holds no time, so that equal runs
     write equal bytes.
+
+    Args:
+        path: The file.
+        result: The finished run.
+        trained_for: The run's classes and image size, written where the weights bring a classifier.
     """
     host = result.donors[0]
-    provenance = {
+    provenance: dict[str, Any] = {
         "made_by": "efn_compose.evolve",
         "winner": result.verdict.winner,
         "donors": [
@@ -93,6 +101,8 @@ def write_magic_weights(path: Path, result: RunResult) -> str:
     }
     kernel = result.weights.get(f"{HEAD_LAYER}/kernel")
     classes = None if kernel is None else int(kernel.shape[-1])
+    if classes is not None and trained_for is not None:
+        provenance = trained_for.added_to(provenance)
     header = WeightHeader(host.spec, host.conventions, classes, provenance, recipe)
     filters = donor_map.per_filter(host.spec) if donor_map is not None else None
     write_weights(path, header, result.weights, donor_map=filters)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.arch import arch_spec, parameter_count, variant_name
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.jobs.search.batch_size import with_batch_size
 from efn_compose.jobs.search.finished import finished_result, nested_path
@@ -148,7 +149,8 @@ def _run(
         if board is not None:
             board.close()
     weights = folder.path / WEIGHTS_FILE
-    digest = write_magic_weights(weights, result)
+    trained_for = TrainedFor(prepared.data.size, tuple(prepared.data.class_names))
+    digest = write_magic_weights(weights, result, trained_for)
     if result.predictions is not None:
         described = describe_predictions(result.predictions, prepared.data)
         folder.write_json("predictions.json", described)

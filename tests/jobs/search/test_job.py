@@ -21,6 +21,7 @@ from efn_compose.arch import ArchSpec
 from efn_compose.compose import genome_space
 from efn_compose.donors import load_donor
 from efn_compose.evolve.workers.evaluator import WorkerSetup
+from efn_compose.jobs.predictions.networks import find_networks
 from efn_compose.jobs.search.job import evolve
 from efn_compose.store import WeightFile
 
@@ -197,6 +198,8 @@ def test_inherited_weights_survive_a_kill_and_lost_files(tmp_path, chance):
     else:
         assert (classes, "with the classifier of the run" in card) == (3, True)
         assert "donor.build(input_shape=(32, 32, 3))" in card
+        (network,) = find_networks([str(first / name)])
+        assert (network.size, network.class_names) == (32, ("0", "1", "2"))
 
 
 def _unit_space(run):
