@@ -261,8 +261,10 @@ class EvolutionRun:
             return ()
         found = self._lineages.of_search(with_average=not self._kind.trains_on)
         if winner is not None:
-            found += self._lineages.of_winner(winner, self.space)
-            if self._fitness.refit and winner.is_mixed(self.space):
+            start = self._start_of(winner)
+            found += self._lineages.of_winner(winner, self.space, start)
+            is_mixed = winner.is_mixed(self.space) if start is None else not start.is_pure
+            if self._fitness.refit and is_mixed:
                 found.append(
                     "The project convolutions of mixed blocks were refitted to their host's outputs "
                     "(fitness.refit): the donor map says where their filters began."
@@ -303,7 +305,9 @@ class EvolutionRun:
         first, self._founded = self.donors[0], self.space
         self.donors += [
             first.replace(
-                name=name, tensors=tensors, provenance=self._origin(found.starts.get(name))
+                name=name,
+                tensors=tensors,
+                provenance=self._origin(found.starts.get(name), found.founder),
             )
             for name, tensors in found.networks.items()
         ]
@@ -320,11 +324,14 @@ class EvolutionRun:
         self._rivals = {name: average_of(members, names) for name, members in found.rivals.items()}
         return [average_of(members, names) for _, members in found.candidates]
 
-    def _origin(self, start: Genome | None) -> dict[str, Any]:
-        """Return the provenance of a trained network: of the donor that most of its start is from."""
+    def _origin(self, start: Genome | None, founder: int) -> dict[str, Any]:
+        """Return the provenance of a trained network: of the donor that most of its start is from.
+
+        Without a start, of its founder.
+        """
         here = {"trained": "on the run's training images, in this run"}
         if start is None:
-            return {**self.donors[0].provenance, **here}
+            return {**self.donors[founder].provenance, **here}
         recipe = Recipe.genome(start)
         host = self.donors[recipe.host(self._founded)]
         used = [self.donors[number].name for number in recipe.donors_used(self._founded)]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from efn_compose.compose import GenomeSpace, Recipe
+from efn_compose.compose import DonorMap, GenomeSpace, Recipe
 from efn_compose.donors import Donor
 from efn_compose.donors.lineage import share_basis
 
@@ -74,13 +74,23 @@ class LineageFlags:
             )
         return flags
 
-    def of_winner(self, recipe: Recipe, space: GenomeSpace) -> list[str]:
-        """Return the notes on the written weights, one sentence each."""
-        donor_map, used = recipe.donor_map(space), recipe.donors_used(space)
+    def of_winner(
+        self, recipe: Recipe, space: GenomeSpace, start: DonorMap | None = None
+    ) -> list[str]:
+        """Return the notes on the written weights, one sentence each.
+
+        Args:
+            recipe: Of the written weights.
+            space: What it numbers.
+            start: What their training began as, where they were trained on.
+        """
+        donor_map = start or recipe.donor_map(space)
+        used = recipe.donors_used(space) if donor_map is None else donor_map.donors
         mixed = {self.lineages[number] for number in used if number < len(self.lineages)}
         if len(mixed) < 2:
             return []
         if donor_map is None:
             return [f"The written weights are an average across {len(mixed)} lineages."]
         how = "aligned donors" if self.is_aligned else "donors without alignment"
-        return [f"The written weights mix {how} of {len(mixed)} lineages."]
+        verb = "mix" if start is None else "began as a mixture of"
+        return [f"The written weights {verb} {how} of {len(mixed)} lineages."]

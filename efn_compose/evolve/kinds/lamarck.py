@@ -11,6 +11,7 @@ every average over the population must beat: much of what averaging gains it gai
 one training too.
 """
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -126,6 +127,8 @@ class LamarckianSearch(Generations):
     ) -> None:
         super().__init__(loop, donors, executor, folder)
         self.settings = settings
+        #: Number of the best donor; those of other lineages leave.
+        self._founder = 0
 
     def run(self) -> Descendants:
         """Run all generations and return the networks and averages for the finals.
@@ -137,7 +140,7 @@ class LamarckianSearch(Generations):
         self._advance(self._first())
         while goes_on(self.loop, len(self.plans) - 1, (TRAINING,)):
             self._advance(self._children(generator))
-        return descendants(self)
+        return dataclasses.replace(descendants(self), founder=self._founder)
 
     def _first(self) -> list[EvaluationTask]:
         """Return trainings of all donors, each as often as there is room."""
@@ -177,6 +180,7 @@ class LamarckianSearch(Generations):
             )
         if not generation:
             count = len(self.donors)
+            self._founder = min(losses, key=losses.__getitem__) % count
             living = self.of_best_lineage(losses, [n % count for n in range(len(tasks))])
             losses = {n: losses[n] for n in living}
         is_fresh = self.is_fresh

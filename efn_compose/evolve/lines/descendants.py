@@ -64,12 +64,14 @@ class Descendants:
             names of the networks averaged, one named twice counting twice.
         rivals: Averages that the candidates must beat.
         starts: By network, the genome its line began as, where lines never meet.
+        founder: The donor whose provenance networks without a start have.
     """
 
     networks: dict[str, Tensors]
     candidates: list[tuple[str, tuple[str, ...]]]
     rivals: dict[str, tuple[str, ...]]
     starts: dict[str, Genome] = field(default_factory=dict)
+    founder: int = 0
 
 
 def descendants(search: Lineage) -> Descendants:

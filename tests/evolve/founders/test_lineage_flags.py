@@ -75,6 +75,12 @@ def test_what_was_written_is_judged_by_the_donors_it_uses():
     mixed[4] = 1
     assert "without alignment" in flags.of_winner(Recipe.genome(mixed), space)[0]
     assert "average across 2 lineages" in flags.of_winner(Recipe.average(3), space)[0]
+    # An average of later networks, whose training began as a mixture of strangers, or of one donor.
+    average, later = Recipe.average_of([3, 4], 5), genome_space(STRANGER.spec, 5, "stage")
+    assert not flags.of_winner(average, later)
+    assert not flags.of_winner(average, later, space.decode(space.pure(1)))
+    (said,) = flags.of_winner(average, later, space.decode(mixed))
+    assert "began as a mixture of donors without alignment of 2 lineages" in said
     family = LineageFlags.of(donors[::2], (0, 0))
     assert not family.of_search()
     twice = [STRANGER, STRANGER.replace(name="again"), OTHER.replace(name="other")]

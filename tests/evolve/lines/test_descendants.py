@@ -4,16 +4,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fake_executor import FakeExecutor
+from random_donors import TINY, search_donors
+from search_runs import run_search
 
 from efn_compose.arch import arch_spec, inventory
 from efn_compose.compose import GenomeSpace
+from efn_compose.evolve.kinds.lamarck import Lamarck
 from efn_compose.evolve.lines.descendants import (
     PLAIN_AVERAGE,
     PLAIN_NETWORK,
     average_of,
     descendants,
 )
-from efn_compose.evolve.workers.tasks import Evaluation
+from efn_compose.evolve.workers.tasks import Evaluation, EvaluationTask, Outcome
 
 SPACE = GenomeSpace(arch_spec("lite-w0.1-d0.3"), 2, "stage")
 #: The value that every weight of a network has; a loss is the square of an average's value.
@@ -83,3 +87,27 @@ def test_the_plain_networks_average_is_a_reference_and_no_candidate():
     # Of the averages of the last 2 (-2.25) and of more states that exist (3), the nearest to 0.
     assert _value(found, found.rivals[PLAIN_AVERAGE]) == pytest.approx(-2.25)
     assert found.networks[PLAIN_NETWORK]["stem_conv/kernel"].flat[0] == -0.5
+
+
+def test_a_network_has_the_provenance_of_its_own_lineage_and_not_of_a_stranger(tmp_path):
+    stranger, best = (
+        donor.replace(provenance={"source": f"{donor.name}.pth"}) for donor in search_donors(TINY)
+    )
+
+    class Trainer(FakeExecutor):
+        """Prefers what is near to the second donor, and teaches nothing."""
+
+        def answer(self, task):
+            tensors = self.composed(task)
+            if not isinstance(task, EvaluationTask):
+                return Outcome(tensors, None, 0, 0.01)
+            kernel = "stem_conv/kernel"
+            part = {"loss": float(np.square(tensors[kernel] - best.tensors[kernel]).mean())}
+            found = Evaluation(dict.fromkeys(task.parts, part), 1.0, weights=tensors)
+            return Outcome(found, None, 0, 0.01)
+
+    kind = Lamarck(population=2, generations=2)
+    result, _ = run_search(tmp_path, Trainer(), kind, donors=[stranger, best])
+    made = result.donors[2:]
+    assert made
+    assert {donor.provenance["source"] for donor in made} == {"b.pth"}
