@@ -238,7 +238,7 @@ def _table(run: RunView, view: DonorMapView) -> Html:
 
 
 def _average(run: RunView, view: DonorMapView) -> Html:
-    shares = {donor: float(weight) for donor, weight in enumerate(view.weights)}
+    shares = {donor: float(weight) for donor, weight in enumerate(view.weights) if weight}
     return element(
         "figure",
         element("h3", view.title),
@@ -246,7 +246,7 @@ def _average(run: RunView, view: DonorMapView) -> Html:
         donor_legend(run, sorted(shares)),
         element(
             "figcaption",
-            f"Every weight is the mean of {count(len(shares), 'donor')}; there is no map to draw. "
+            f"Every weight is the mean of {count(len(shares), 'network')}; there is no map to draw. "
             "BatchNorm statistics were re-estimated afterwards.",
         ),
     )

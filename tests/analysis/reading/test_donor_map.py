@@ -55,6 +55,43 @@ def test_shares_are_named_in_words_and_weigh_without_their_signs(tmp_path):
     assert "stem: A lite1, moved by 125 % to B lite0, moved by −50 % to C own" in page
 
 
+def test_blocks_that_a_training_began_with_as_averages_are_drawn_so(tmp_path):
+    path = made(tmp_path / "run", "unit")
+    result = json.loads((path / "result.json").read_text())
+    names = [block["name"] for block in json.loads((path / "donors.json").read_text())["loci"]]
+    segments = {"stem", "top", *(name[: name.rindex("_")] for name in names if "_block" in name)}
+    result |= {"winner": "composed", "is_start": True, "donor_map": dict.fromkeys(segments, 1)}
+    result |= {"recipe": {"kind": "average", "values": [0.5, 0.5, 0.0]}}
+    result["blends"] = {"stage3_block1": {"donor": 2, "share": 0.25}, "top": {"donor": "x"}}
+    (path / "result.json").write_text(json.dumps(result))
+    run = read_run(path)
+    view = donor_maps(run, search_view(run))[0]
+    shares = {segment.name: segment.shares for segment in view.segments}
+    assert "began as" in view.title
+    assert shares.pop("stage3_block1") == {1: 0.75, 2: 0.25}
+    assert all(found == {1: 1.0} for found in shares.values())
+
+
+@pytest.mark.parametrize(
+    ("winner", "title"),
+    [
+        ("uniform_average", "the average of all donors"),
+        ("composed", "an average of networks that this run trained"),
+        ("trained_average", "an average of networks that this run trained"),
+    ],
+)
+def test_an_average_of_networks_of_the_run_is_none_of_all_donors(tmp_path, winner, title):
+    path = made(tmp_path / "run", "block")
+    result = json.loads((path / "result.json").read_text())
+    recipe = {"kind": "average", "values": [0.0, 0.75, 0.25]}
+    (path / "result.json").write_text(
+        json.dumps(result | {"winner": winner, "recipe": recipe, "donor_map": None})
+    )
+    run = read_run(path)
+    assert donor_maps(run, search_view(run))[0].title == f"The written weights: {title}"
+    assert "Every weight is the mean of 2 networks" in render_report(run)
+
+
 def test_an_average_is_drawn_as_bands_and_named_in_words(tmp_path):
     def blended(space):
         names = [locus.name for locus in space.loci]

@@ -14,7 +14,10 @@ from efn_compose.arch import ArchSpec, TensorSpec, inventory
 from efn_compose.arch.layer_names import is_expanded
 from efn_compose.compose import Blend, DonorMap, Mix, Recipe
 from efn_compose.compose.space import segment_of, segments
-from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED, CONTROL
+from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED, CONTROL, RIVALS
+
+#: Of lines that met, so that no composition is what they began as.
+_OWN_AVERAGE = "an average of networks that this run trained"
 
 
 @dataclass(frozen=True)
@@ -169,20 +172,35 @@ def _written(
     if run.result.get("is_start") and hosts:
         title = "The written weights were trained in this run; this is what they began as"
         units = {**units, **(filters or {})}
-        return _view(run.spec, title, hosts, units, saliency)
+        start = DonorMap(hosts, blends=_stored_blends(run.result.get("blends")))
+        return _view(run.spec, title, hosts, units, saliency, start)
     if recipe.get("kind") == "average":
-        return DonorMapView("The written weights: the average of all donors", (), values)
+        what = "the average of all donors" if winner == AVERAGE else _OWN_AVERAGE
+        return DonorMapView(f"The written weights: {what}", (), values)
     if recipe.get("kind") == "segments":
         mean = np.reshape(values, (-1, max(1, len(run.donors)))).mean(axis=0)
         title = "The written weights: an average with weights of its own in every segment; here their mean"
         return DonorMapView(title, (), tuple(mean.tolist()))
     title = "The written weights: composed"
     if winner not in (COMPOSED, AVERAGE, CONTROL):
-        title = f"The written weights: donor {winner}, unmixed"
+        whose = RIVALS.get(winner, f"donor {winner}, unmixed")
+        title = f"The written weights: {whose}"
     found = run.genomes.decode(values) or DonorMap({})
     hosts = hosts or dict(found.segments)
     units = {**found.units, **units, **(filters or {})}
     return _view(run.spec, title, hosts, units, saliency, found) if hosts else None
+
+
+def _stored_blends(found: object) -> dict[str, Blend]:
+    """Return the averages within stored weights, by segment."""
+    return {
+        str(name): Blend(one["donor"], one["share"])
+        for name, one in (found.items() if isinstance(found, dict) else ())
+        if isinstance(one, dict)
+        and is_donor(one.get("donor"))
+        and isinstance(one.get("share"), float)
+        and 0 < one["share"] < 1
+    }
 
 
 def _candidate(run: RunView, search: SearchView) -> DonorMapView | None:
