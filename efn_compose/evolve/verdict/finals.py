@@ -104,7 +104,8 @@ class Finals:
         known = self._run(Purpose("final"), rivals, "validation", "test")
         entered = {AVERAGE: raced.pop(place, None), COMPOSED: choose_challenger([*raced.values()])}
         entered[CONTROL] = choose_challenger(self._race(drawn)) if drawn else None
-        self.watcher.on_phase("test", self.seeds if entered[COMPOSED] else 0)
+        tested = sum(entered[title] is not None for title in (COMPOSED, CONTROL))
+        self.watcher.on_phase("test", tested * self.seeds)
         judged: dict[str, Arm | None] = {AVERAGE: known.pop(AVERAGE, None)}
         for title in (COMPOSED, CONTROL):
             if (chosen := entered[title]) is not None:
