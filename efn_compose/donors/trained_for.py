@@ -6,6 +6,9 @@ from typing import Any
 
 #: Key of `Donor.provenance`.
 TRAINED_KEY = "trained_for"
+#: What a backbone has learnt from, as its donor's provenance has it: images without labels, a list with
+#: an entry per pretraining; and labelled ones, for a classifier that it does not have any more.
+PRETRAINED_KEY, TRAINED_BEFORE_KEY = "pretrained", "trained_before"
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ from efn_compose.compose.share_space import described_shares
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.licences import resulting_licence
-from efn_compose.donors.trained_for import TrainedFor
+from efn_compose.donors.trained_for import PRETRAINED_KEY, TRAINED_BEFORE_KEY, TrainedFor
 from efn_compose.evolve.run import RunResult
 from efn_compose.evolve.verdict.verdict import Difference
 from efn_compose.store import WeightHeader, write_weights
 from efn_compose.store.file_hash import file_sha256
 
 RESULT_SCHEMA = 1
+#: What the provenance of a donor says of images that it has learnt from; the weights have, too.
+_SEEN = (PRETRAINED_KEY, TRAINED_BEFORE_KEY)
 
 
 def describe_donors(donors: Sequence[Donor], space: GenomeSpace) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def write_magic_weights(
                 "fingerprint": donor.fingerprint,
                 "licence": donor.provenance.get("licence", "unknown"),
                 "source": donor.provenance.get("source", "unknown"),
+                **{key: donor.provenance[key] for key in _SEEN if key in donor.provenance},
             }
             for donor in result.donors
         ],

@@ -2,12 +2,13 @@
 
 import itertools
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from efn_compose.conversion import convert
 from efn_compose.donors import Donor, load_donor
 from efn_compose.donors.harmonise import harmonise
+from efn_compose.donors.trained_for import TRAINED_BEFORE_KEY, TRAINED_KEY
 from efn_compose.errors import (
     ConfigError,
     EfnComposeError,
@@ -81,7 +82,16 @@ def load_donors(
     nested = [donor if donor.spec.variant == target else nest(donor, target) for donor in loaded]
     # Nesting gives names, too.
     alike = harmonise(distinct_names(nested, reserved), fold_preprocessing=True)
-    return [donor.without_head() for donor in alike]
+    return [_headless(donor) for donor in alike]
+
+
+def _headless(donor: Donor) -> Donor:
+    """Return a donor without its classifier, which says still that its backbone has seen labels."""
+    said, bare = donor.provenance.get(TRAINED_KEY), donor.without_head()
+    if not isinstance(said, Mapping):
+        return bare
+    before = {"size": said.get("size")}
+    return bare.replace(provenance={**bare.provenance, TRAINED_BEFORE_KEY: before})
 
 
 def split_entry(entry: str) -> tuple[str, str]:

@@ -12,7 +12,9 @@ from random_donors import TINY, random_donor, search_donors
 from search_runs import lines_without_timing, run_search
 
 from efn_compose import load_donors
+from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError
+from efn_compose.evolve.ending import write_magic_weights
 from efn_compose.evolve.kinds.genetic import Genetic
 from efn_compose.evolve.kinds.halving import Halving
 from efn_compose.evolve.kinds.lamarck import Lamarck
@@ -20,6 +22,7 @@ from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.evolve.workers.tasks import Outcome
 from efn_compose.jobs.donor_entries import distinct_names, load_entry
 from efn_compose.jobs.search.preparation import prepare
+from efn_compose.store import WeightFile
 
 DONOR = random_donor(TINY, 0, classes=None)
 
@@ -145,3 +148,24 @@ def test_a_question_about_a_donor_says_which_verb_has_the_options_that_answer_it
         load_entry(str(tmp_path / "m.pth"))
     assert "--arch" in str(caught.value)
     assert f"efn-compose convert {tmp_path / 'm.pth'} OPTION -o FILE.h5" in str(caught.value)
+
+
+def test_what_donors_have_seen_goes_with_them_into_the_weights_of_a_search(tmp_path):
+    seen = {"pretrained": [{"method": "vicreg", "images": 100}]}
+    trained = {"trained_for": {"size": 32, "class_names": ["cat", "dog"]}}
+    for number, provenance in enumerate(({}, seen, {**seen, **trained})):
+        donor = random_donor(TINY, number, classes=2 if number == 2 else None)
+        donor.replace(provenance=provenance).save(tmp_path / f"{number}.h5")
+    donors = load_donors([str(tmp_path / f"{number}.h5") for number in range(3)])
+    # Nothing is said of classes that no classifier tells apart any more.
+    assert [donor.trained_for for donor in donors] == [TrainedFor()] * 3
+    result, _ = run_search(tmp_path, FakeExecutor(), Genetic(population=3), donors=donors)
+    write_magic_weights(tmp_path / "magic.h5", result)
+    with WeightFile(tmp_path / "magic.h5") as file:
+        said = file.header.provenance["donors"]
+    keys = ("pretrained", "trained_before")
+    assert [{key: one[key] for key in keys if key in one} for one in said] == [
+        {},
+        seen,
+        {**seen, "trained_before": {"size": 32}},
+    ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from efn_compose.donors.trained_for import PRETRAINED_KEY
 from efn_compose.evolve.workers.task import Task
 from efn_compose.jobs.trainings.unfinished import STATE_FILE
 from efn_compose.train.selfsup.monitors import alarms
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from efn_compose.donors import Donor
     from efn_compose.jobs.pretraining.worker import PretrainWorker
     from efn_compose.train.recipe import History
-
-#: Provenance key of the pretrainings of a network, one after another.
-PRETRAINED_KEY = "pretrained"
 
 
 @dataclass(frozen=True)

@@ -22,3 +22,11 @@ def test_a_pretrained_donor_is_not_called_the_package_it_began_as():
 def test_a_trained_donor_is_called_trained():
     found = origin_words({"source": "a.pth", "trained_for": {"size": 32, "class_names": ["a"]}})
     assert found == "a.pth; trained on labelled images"
+
+
+def test_what_a_search_found_is_named_by_its_donors():
+    magic = {"made_by": "efn_compose.evolve", "donors": [{"name": "base"}, {"name": "views"}, 1]}
+    assert origin_words(magic) == "found by a search over base, views"
+    found = origin_words({**magic, "trained_before": {"size": 32}})
+    assert found == "found by a search over base, views; trained on labelled images"
+    assert origin_words({"made_by": "somebody"}) == "unknown"

@@ -11,7 +11,7 @@ def origin_words(provenance: Mapping[str, Any]) -> str:
         >>> origin_words({"source": "a.pth", "sibling": {"share": 0, "share_count": 2}})
         'a.pth; trained on in this run, on share 1 of 2 of the training images'
     """
-    parts = [str(provenance.get("source") or "unknown")]
+    parts = [str(provenance.get("source") or _makers_words(provenance) or "unknown")]
     steps = provenance.get("steps")
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, Mapping):
@@ -22,7 +22,7 @@ def origin_words(provenance: Mapping[str, Any]) -> str:
             images = one.get("images")
             number = f"{images:,} images" if isinstance(images, int) else "images"
             parts.append(f"pretrained by {one.get('method', 'some method')} on {number}")
-    if isinstance(provenance.get("trained_for"), Mapping):
+    if any(isinstance(provenance.get(key), Mapping) for key in ("trained_for", "trained_before")):
         parts.append("trained on labelled images")
     if provenance.get("aligned"):
         parts.append("channels aligned to another donor")
@@ -36,13 +36,25 @@ def origin_words(provenance: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _step_words(step: Mapping[str, Any]) -> str:
-    donors = step.get("donors")
-    names = [
+def _makers_words(provenance: Mapping[str, Any]) -> str:
+    """Return what made weights of several donors; nothing where they come from one file."""
+    names = ", ".join(_donor_names(provenance))
+    what = {"efn_compose.evolve": "found by a search over", "efn_compose.soup": "a soup of"}
+    maker = what.get(str(provenance.get("made_by")))
+    return f"{maker} {names}" if maker and names else ""
+
+
+def _donor_names(found: Mapping[str, Any]) -> list[str]:
+    donors = found.get("donors")
+    return [
         str(donor.get("name"))
         for donor in (donors if isinstance(donors, list) else ())
         if isinstance(donor, Mapping)
     ]
+
+
+def _step_words(step: Mapping[str, Any]) -> str:
+    names = _donor_names(step)
     kind = {"nest": "nested", "direct_sum": "placed side by side"}.get(
         str(step.get("step")), str(step.get("step", "changed"))
     )
