@@ -33,7 +33,7 @@ def direct_sum(
 
     Args:
         donors_and_target: Two or more donors, then the target network or its name.
-        weights: Share of each donor in the logits; default equal shares.
+        weights: Share of each donor in the logits, above 0; default equal shares.
         fill: What new channels hold; this and the following as for `nest`.
         extra_repeats: Where blocks go that no donor has.
         positions: Which channels the donors take.
@@ -80,8 +80,10 @@ def mean_weights(count: int, weights: Sequence[float] | None) -> list[float]:
     if count < 2:
         raise ConfigError(f"direct_sum needs two or more donors. Received: {count}.")
     shares = [1 / count] * count if weights is None else [float(weight) for weight in weights]
-    if len(shares) != count or not np.isfinite(shares).all() or abs(sum(shares) - 1) > 1e-6:
+    are_shares = all(0 < share < np.inf for share in shares) and abs(sum(shares) - 1) <= 1e-6
+    if len(shares) != count or not are_shares:
         raise ConfigError(
-            f"weights needs {count} numbers, one per donor, that sum to 1. Received: {shares}."
+            f"weights needs {count} numbers above 0, one per donor, that sum to 1. Received: {shares}. "
+            "The features of a network without its logits come in by nest: --fill donor --second FILE."
         )
     return shares

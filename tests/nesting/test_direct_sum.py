@@ -174,7 +174,9 @@ def test_a_background_class_keeps_no_features_apart(tmp_path):
     nest_to_file(files[0], "b-w1-d0.3", tmp_path / "n.h5", fill="donor", second_file=files[1])
 
 
-@pytest.mark.parametrize("weights", [[0.5, 0.6], [1.0], [float("nan"), 1.0]])
+@pytest.mark.parametrize(
+    "weights", [[0.5, 0.6], [1.0], [float("nan"), 1.0], [1.0, 0.0], [1.5, -0.5]]
+)
 def test_weights_must_be_a_mean(weights):
     donors = [float64_donor("b-w0.3-d0.3", seed) for seed in range(2)]
     with pytest.raises(ConfigError, match="sum to 1"):
