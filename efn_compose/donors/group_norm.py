@@ -75,10 +75,10 @@ def with_group_norm(donor: Donor, fixed: Collection[str] = ()) -> Donor:
         return donor
     whole = joined_if_known(donor)
     spec = dataclasses.replace(whole.spec, normalisation="group")
-    operations = {op.name: op for op in (*body(whole.spec), *decoder_operations(whole.spec))}
+    operations = {op.name: op for op in (*body(spec), *decoder_operations(spec))}
     tensors = dict(whole.tensors)
     for operation in operations.values():
-        if operation.kind == "norm":
+        if operation.kind == "group_norm":
             before = list(_convolutions(operations, operation.reads[0]))
             stays = any(conv.name in fixed for conv in before)
             tensors |= _grouped(

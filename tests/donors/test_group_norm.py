@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from random_donors import LITE, photo_like, random_donor
+from random_donors import LITE, TINY, photo_like, random_donor
 
 from efn_compose.analysis.weights.description import describe_weight_file
 from efn_compose.analysis.weights.weight_plots import plot_weights
@@ -35,6 +35,11 @@ def grouped(batch_donor):
 
 def with_groups(spec):
     return dataclasses.replace(spec, normalisation="group")
+
+
+def test_channels_that_make_no_whole_groups_are_refused_by_name():
+    with pytest.raises(ConfigError, match="stage2_block1_project_bn: 12 channels"):
+        with_group_norm(random_donor(TINY))
 
 
 @pytest.mark.parity
