@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from efn_compose.arch import ArchSpec
 from efn_compose.arch.cost import cost
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.study.options import StudyOptions
@@ -53,10 +54,16 @@ def equal_multiply_adds(plans: Sequence[Plan]) -> list[Plan]:
     """
     # What cannot be trained has no say in what the others get.
     adds = [
-        cost(plan.spec, plan.side).multiply_adds if plan.spec and not plan.problem else None
+        _multiply_adds(plan.spec, plan) if plan.spec and not plan.problem else None
         for plan in plans
     ]
     return _with_epochs(plans, adds, "multiply-adds")
+
+
+def _multiply_adds(spec: ArchSpec, plan: Plan) -> float:
+    """Return the multiply-adds of an image, mean over the sizes that take turns in the epochs."""
+    sides = plan.train.sizes or (plan.side,)
+    return statistics.fmean(cost(spec, side).multiply_adds for side in sides)
 
 
 def equal_seconds(

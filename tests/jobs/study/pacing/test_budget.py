@@ -70,6 +70,23 @@ def test_multiply_adds_are_shared_out_by_the_same_rule():
     assert found[1].train.epochs == 20
 
 
+def test_multiply_adds_are_those_of_the_sizes_that_are_trained_at():
+    spec = arch_spec("lite-w0.25-d0.3")
+    base = plan(spec=spec, epochs=24)
+    plans = [
+        dataclasses.replace(base, train=dataclasses.replace(base.train, sizes=sizes))
+        for sizes in ((), (16, 32), (16, 24))
+    ]
+    spent = [
+        sum(
+            cost(spec, one.train.size_in(epoch, 32)).multiply_adds
+            for epoch in range(one.train.epochs)
+        )
+        for one in equal_multiply_adds(plans)
+    ]
+    assert max(spent) < 1.1 * min(spent)
+
+
 def test_a_network_that_costs_more_than_the_budget_is_a_row_with_a_reason_that_helps():
     paces = [pace(0.001), pace(0.001), pace(0.02)]
     dear = equal_seconds([plan()] * 3, paces, IMAGES)[2]
