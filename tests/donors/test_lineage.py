@@ -12,9 +12,11 @@ from efn_compose.donors.lineage import (
     lineages,
     nearest_to_all,
     require_one_lineage,
+    share_basis,
 )
 from efn_compose.errors import IncompatibleDonorsError
 from efn_compose.nesting import nest, shrink
+from efn_compose.statistics.absorb import absorb_statistics
 
 IMAGES = photo_like(24, 32, seed=9)
 
@@ -74,6 +76,18 @@ def test_alignment_does_not_hide_the_lineage():
     with pytest.raises(IncompatibleDonorsError) as caught:
         require_one_lineage(aligned, "A uniform soup")
     assert "A uniform soup" in str(caught.value) and "'nano1'" in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reference", [0, 1])
+def test_absorbing_keeps_the_basis_that_donors_were_aligned_to(reference):
+    tuned = sibling_of(random_donor(seed=0), "tuned")
+    donors = [random_donor(seed=0), tuned, random_donor(seed=1)]
+    aligned = align(donors, IMAGES, reference=reference).donors
+    absorbed = [absorb_statistics(donor, IMAGES) for donor in aligned]
+    assert share_basis(aligned) and share_basis(absorbed)
+    assert not share_basis([absorbed[2], random_donor(seed=2)])
+    assert not share_basis([absorbed[0], absorbed[2], random_donor(seed=2)])
 
 
 def test_other_networks_are_refused():

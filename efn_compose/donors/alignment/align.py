@@ -155,11 +155,13 @@ def align(
     options = {"positions": positions, "batch_size": batch_size, "seed": seed}
     aligned, matches = list(donors), {}
     reused: list[str] = []
-    for group in lineages(donors):
+    groups = lineages(donors)
+    for group in groups:
         label = donors[group[0]].provenance.get(LINEAGE_KEY, donors[group[0]].fingerprint)
         for number in group:
             provenance = {**donors[number].provenance, LINEAGE_KEY: label}
             aligned[number] = donors[number].replace(provenance=provenance)
+    for group in groups:
         if reference in group:
             continue
         first = donors[group[0]]
@@ -169,7 +171,7 @@ def align(
             reused += [donor.name for donor in stored]
         else:
             stored = _align_lineage(
-                [aligned[number] for number in group], donors[reference], images, method, options
+                [aligned[number] for number in group], aligned[reference], images, method, options
             )
             _write_cache(cache, key, stored)
         for number, donor in zip(group, stored, strict=True):
@@ -199,6 +201,7 @@ def _align_lineage(
             "from": donor.fingerprint,
             "to": reference.name,
             "to_fingerprint": reference.fingerprint,
+            "to_lineage": reference.provenance[LINEAGE_KEY],
             "method": method,
             "images": list(images.shape),
             "groups": [dataclasses.asdict(match) for _, match in fitted.values()],

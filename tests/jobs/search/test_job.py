@@ -86,6 +86,9 @@ def test_a_run_leaves_everything_it_promises(finished):
     assert {"donor1", "donor2", "donor1_sibling1", "uniform_average"} <= set(arms)
     assert all(len(arm["test_loss"]) == len(arm["test_accuracy"]) == 2 for arm in arms.values())
     assert result["evaluations"] == len(_journal(run))
+    # Donors of two lineages, aligned and absorbed: nothing is mixed without alignment.
+    assert len(result["lineages"]) == 2
+    assert not any("without alignment" in flag for flag in result["flags"])
     names = [donor["name"] for donor in json.loads((run / "donors.json").read_text())["donors"]]
     if result["winner"] in names[:2]:
         written = load_donor(run / "efn_magic_weights.h5")
