@@ -27,7 +27,7 @@ class ImageSequence(Protocol):
 
 
 def shape_of(images: ImageSequence, number: int) -> tuple[int, int]:
-    """Return height and width of an image: of a file from its header, of others from their pixels.
+    """Return height and width of an image in its source: of a file from its header, else from its pixels.
 
     Raises:
         ImageError: It cannot be decoded.
@@ -36,9 +36,11 @@ def shape_of(images: ImageSequence, number: int) -> tuple[int, int]:
         >>> shape_of(GreyImages(np.zeros((1, 4, 6), np.uint8)), 0)
         (4, 6)
     """
-    own = getattr(images, "shape_of", None)
+    own, source_of = (getattr(images, name, None) for name in ("shape_of", "source_of"))
     if own is not None:
         return own(number)
+    if source_of is not None:
+        return shape_of(*source_of(number))
     height, width = images[number].shape[:2]
     return height, width
 
@@ -77,10 +79,6 @@ class ChosenImages:
         number = int(self.numbers[index])
         name_of = getattr(self.images, "name_of", str)
         return name_of(number)
-
-    def shape_of(self, index: int) -> tuple[int, int]:
-        """Return height and width of an image."""
-        return shape_of(self.images, int(self.numbers[index]))
 
     def identities(self, numbers: np.ndarray) -> Iterator[bytes]:
         """Yield what each image is known by; see `efn_compose.data.identity`."""

@@ -9,7 +9,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from efn_compose.data import DataOptions, ImageTable, load_table
 from efn_compose.data.decoding.decode import ImageFiles
+from efn_compose.data.decoding.unreadable import skip_unreadable
 from efn_compose.data.folding.folds import make_folds
+from efn_compose.data.holding import Holding
 from efn_compose.data.masks.masks import IGNORED, MaskFiles, decode_mask
 from efn_compose.data.masks.reading import read_masks
 from efn_compose.data.sources.mask_files import with_mask_files
@@ -173,6 +175,22 @@ def test_the_size_that_a_mask_must_have_is_that_of_the_image_turned_upright(tmp_
     turned = ImageTable(ImageFiles(files), labels, (), "stored", masks=masks[::-1])
     with pytest.raises(DataError, match="8 masks have another size"):
         read_masks(turned, 4, show_progress=False)
+
+
+def test_a_mask_has_the_size_of_its_file_where_the_image_is_read_from_the_cache(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EFN_COMPOSE_CACHE", str(tmp_path / "cache"))
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for file in files:
+        Image.new("RGB", (6, 10)).save(file)
+    files[1].write_bytes(b"broken")
+    labels, masks = np.full(3, UNLABELLED), [np.eye(10, 6, dtype=np.uint8)] * 3
+    table = ImageTable(ImageFiles(files), labels, (), "three", masks=masks)
+    held = {"at_most": 0.5, "size": 8, "holding": Holding("cache"), "needs_labels": False}
+    kept, left_out = skip_unreadable(table, **held, show_progress=False)
+    assert [image.image for image in left_out] == [1]
+    assert read_masks(kept, 8, show_progress=False).masks.shape == (2, 8, 8)
 
 
 def test_a_header_that_cannot_be_read_is_named_and_not_taken_for_another_size(tmp_path):
