@@ -1,6 +1,7 @@
 """Tables of images: columns, rows, and words that mean a missing value."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from PIL import Image
@@ -34,6 +35,16 @@ def test_csv_in_the_manner_of_isic(tmp_path):
     assert table.labels.tolist() == [1, 0, 0]
     assert table.groups.tolist() == [1, 0, 1]
     assert table.class_names == ("0", "1")
+
+
+@pytest.mark.parametrize(("on_disk", "in_table"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_are_found_in_either_form_of_unicode(tmp_path, on_disk, in_table):
+    for name in ("été", "naevus"):
+        save(tmp_path / f"{normalize(on_disk, name)}.png")
+    text = normalize(in_table, "image,label\nété.png,a\nnaevus,b\n")
+    table = load_table(write_csv(tmp_path, text))
+    assert [table.images[number].shape for number in range(2)] == [table.images[1].shape] * 2
+    assert table.labels.tolist() == [0, 1]
 
 
 def test_csv_lists_every_bad_row_by_line(tmp_path):

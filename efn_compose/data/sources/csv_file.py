@@ -5,6 +5,7 @@ import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 
@@ -50,8 +51,9 @@ def load_csv(
     Args:
         path: The table, in UTF-8 or UTF-16, its fields separated by commas, semicolons or tabs.
             Image paths are absolute, or relative to the table's folder or to a folder beside it
-            with the table's name (`train.csv` and `train/`); the suffix may be left out, and
-            backslashes are read as slashes where that finds the file.
+            with the table's name (`train.csv` and `train/`); the suffix may be left out.
+            Backslashes are read as slashes, and accents in Unicode's other form, where that finds
+            the file.
         columns: "image=NAME", "label=NAME", "patient=NAME", "mask=NAME" each, where the header has
             other names than those in `COLUMNS`; all other columns are passed over.
         folder: A further folder that image paths may start from.
@@ -292,6 +294,9 @@ def _find_image(places: Sequence[str], image: str) -> str | None:
 def _candidates(places: Sequence[str], image: str) -> Iterator[str]:
     # As text: a path object per row and place would take minutes for millions of rows.
     names = (image, image.replace("\\", "/")) if "\\" in image else (image,)
+    if not image.isascii():
+        # Files from a Mac have an accent behind its letter, where a table has both as one sign.
+        names = (*names, *(normalize(form, name) for form in ("NFC", "NFD") for name in names))
     for name in names:
         for folder in places:
             file = name if folder == "." else os.path.join(folder, name)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from unicodedata import normalize
 
 import numpy as np
 
@@ -159,7 +160,8 @@ def match_images(ids: Sequence[str], images: Sequence[str]) -> tuple[list[int], 
     """Return the place of each id's image, -1 without one, and the problems as lines.
 
     Args:
-        ids: Paths, ends of paths such as `b/c.png`, file names, or file names without suffix.
+        ids: Paths, ends of paths such as `b/c.png`, file names, or file names without suffix; accents
+            in either form of Unicode.
         images: Names of images.
     """
     known: dict[str, set[int]] = {}
@@ -167,8 +169,8 @@ def match_images(ids: Sequence[str], images: Sequence[str]) -> tuple[list[int], 
         parts = PurePath(image).parts
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
         for key in (image, PurePath(image).stem, *ends):
-            known.setdefault(key, set()).add(place)
-    found = [known.get(name, set()) for name in ids]
+            known.setdefault(normalize("NFC", key), set()).add(place)
+    found = [known.get(normalize("NFC", name), set()) for name in ids]
     repeated = [name for name, count in Counter(ids).items() if count > 1]
     problems = []
     without = [name for name, places in zip(ids, found, strict=True) if not places]

@@ -1,5 +1,7 @@
 """Templates of competitions: what their columns ask for."""
 
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,13 @@ def filled(folder, text, classes=CLASSES):
     template = read_template(path, IMAGES, classes)
     probability = PROBABILITY[:, : len(classes)]
     return template, template.fill(probability, probability.argmax(1), classes)
+
+
+def test_an_accent_may_be_written_in_either_form_of_unicode(tmp_path):
+    path = tmp_path / "template.csv"
+    path.write_text("id,target\n" + normalize("NFC", "été") + ",\n", encoding="utf-8")
+    template = read_template(path, [normalize("NFD", "photos/été.png")], CLASSES)
+    assert template.places.tolist() == [0] and template.ids == (normalize("NFC", "été"),)
 
 
 @pytest.mark.parametrize("shown", ["0.5", "0", "cat"])
