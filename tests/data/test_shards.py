@@ -308,6 +308,13 @@ def test_samples_without_an_image_are_counted(tmp_path):
     assert note.startswith("2 samples have no file") and ".cls, .gif, .left.jpg" in note
 
 
+def test_a_name_that_is_twice_in_a_tar_file_loses_no_image_silently(tmp_path):
+    twice = [("0.png", encoded(1)), ("0.cls", b"1"), ("0.png", encoded(2)), ("0.cls", b"2")]
+    write_tar(tmp_path / "twice.tar", twice)
+    with pytest.raises(DataError, match=r"0\.png is in it twice"):
+        load_table(f"tar:{tmp_path / 'twice.tar'}")
+
+
 def test_tar_faults(tmp_path):
     path = tmp_path / "a.tar"
     write_samples(path, range(4), label=lambda n: f"{n / 3:.3f}")

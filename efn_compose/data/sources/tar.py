@@ -41,7 +41,8 @@ def load_tar(
 
     Raises:
         DataError: No such file, no sample with an image, samples without label, labels that are
-            fractions, or a truncated file. Samples without an image are counted in the table's notes.
+            fractions, a file of one name twice, or a truncated file. Samples without an image are
+            counted in the table's notes.
 
     Example:
         >>> load_tar("shard-*.tar", ["label=json.diagnosis"])  # doctest: +SKIP
@@ -136,8 +137,13 @@ def _samples(file: Path) -> list[dict[str, tuple[int, int]]]:
                 stem, _, suffix = name.partition(".")
                 if member.offset_data + member.size > size:
                     raise tarfile.ReadError(f"{member.name} goes on behind the end of the file")
-                place = (member.offset_data, member.size)
-                samples.setdefault(os.path.join(folder, stem), {})[suffix.lower()] = place
+                sample = samples.setdefault(os.path.join(folder, stem), {})
+                if suffix.lower() in sample:
+                    raise DataError(
+                        f"{file}: {member.name} is in it twice, or .{suffix.lower()} in two spellings: two "
+                        "samples of one name would be one. Write the file anew, each name once."
+                    )
+                sample[suffix.lower()] = (member.offset_data, member.size)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(
             f"{file}: not a tar file, compressed, or truncated ({error}). Copy it again; compressed "
