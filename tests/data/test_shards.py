@@ -137,6 +137,25 @@ def test_tfrecord_with_words_other_names_and_missing_labels(shards):
         load_table(source, ["colour=x"])
 
 
+def test_two_images_of_one_record_are_two_in_the_cache(tmp_path):
+    import tensorflow as tf
+
+    def feature(number):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded(number)]))
+
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+        for number in range(3):
+            eyes = {"left": feature(number), "right": feature(number + 3)}
+            example = tf.train.Example(features=tf.train.Features(feature=eyes))
+            writer.write(example.SerializeToString())
+    for name, first in (("left", 0), ("right", 3)):
+        source = f"tfrecord:{tmp_path / 'a.tfrecord'}"
+        table = load_table(source, [f"image={name}"], needs_labels=False)
+        found = cached_images(table.images, np.arange(3), 8, folder=tmp_path / "cache")
+        grey = np.rint(found[:].mean(axis=(1, 2, 3)))
+        assert grey.tolist() == [20 * (first + number) for number in range(3)]
+
+
 def test_a_tfrecord_without_images_changes_nothing_of_the_others(tmp_path):
     for number in range(2):
         write_tfrecord(

@@ -153,6 +153,7 @@ class ByteRanges:
         start: (image,) first byte.
         length: (image,) bytes.
         unwrap: Takes the image's own bytes out of what lies there.
+        feature: Which of several images that lie there it takes.
     """
 
     def __init__(
@@ -162,8 +163,9 @@ class ByteRanges:
         start: np.ndarray,
         length: np.ndarray,
         unwrap: Callable[[bytes], bytes] | None = None,
+        feature: str = "",
     ) -> None:
-        self._files, self._unwrap = tuple(files), unwrap
+        self._files, self._unwrap, self._feature = tuple(files), unwrap, feature
         self._file_of, self._start, self._length = file_of, start, length
 
     def __len__(self) -> int:
@@ -190,6 +192,7 @@ class ByteRanges:
     def identities(self, numbers: np.ndarray) -> Iterator[bytes]:
         """Yield what each image is known by without being decoded."""
         files = [file_identity(file) for file in self._files]
+        which = f"\0{self._feature}" if self._feature else ""
         for number in numbers:
-            place = f"\0{self._start[number]}\0{self._length[number]}".encode()
+            place = f"\0{self._start[number]}\0{self._length[number]}{which}".encode()
             yield files[self._file_of[number]] + place

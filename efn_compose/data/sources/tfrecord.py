@@ -70,6 +70,7 @@ def load_tfrecord(
             np.concatenate(starts),
             np.concatenate(lengths),
             FeatureBytes(names["image"]),
+            names["image"],
         ),
         labels=labels,
         class_names=class_names,
