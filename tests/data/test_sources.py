@@ -239,6 +239,15 @@ def test_npz_keeps_pixels_labels_and_groups(tmp_path):
     np.testing.assert_array_equal(table.images[3], images[3])
 
 
+def test_npz_has_its_classes_in_the_order_of_their_names(tmp_path):
+    images, names = np.zeros((3, 4, 4, 3), np.uint8), ["nevus", "melanoma"]
+    table = load_table(npz(tmp_path, images=images, labels=[0, 1, 0], class_names=names))
+    words = [names[label] for label in (0, 1, 0)]
+    same = load_table(npz(tmp_path, images=images, labels=words, class_names=names))
+    assert same.class_names == table.class_names == ("nevus", "melanoma")
+    assert same.labels.tolist() == table.labels.tolist() == [0, 1, 0]
+
+
 @pytest.mark.parametrize("shape", [(3, 5, 6), (3, 5, 6, 1)])
 def test_npz_repeats_grey(tmp_path, shape):
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

@@ -27,7 +27,7 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
     Args:
         path: File with `images`, uint8 (image, height, width, channel) with 1 or 3 channels
             or (image, height, width), and `labels`, (image,) integers or strings; optionally
-            `groups`, (image,) patient ids, `class_names`, one string per label 0, 1, …, and
+            `groups`, (image,) patient ids, `class_names`, the classes in their order, and
             `masks`, uint8 (image, height, width) class of each pixel, 255 where not known.
         needs_labels: Whether `labels` must be there.
 
@@ -170,8 +170,12 @@ def _labels(arrays: dict[str, Any]) -> tuple[np.ndarray, tuple[str, ...]]:
     if "labels" not in arrays:
         return np.full(len(arrays["images"]), UNLABELLED, np.int32), ()
     labels = arrays["labels"]
-    if "class_names" in arrays and labels.dtype.kind in "iub":
-        return labels.astype(np.int32), tuple(str(name) for name in arrays["class_names"])
+    if "class_names" in arrays:
+        names = tuple(str(name) for name in arrays["class_names"].ravel())
+        if labels.dtype.kind != "U":
+            return labels.astype(np.int32), names
+        number = {name: place for place, name in enumerate(names)}
+        return np.array([number[label] for label in labels.tolist()], np.int32), names
     if labels.dtype.kind == "b":
         labels = labels.astype(np.uint8)
     return number_labels([str(label) for label in labels.tolist()])
