@@ -19,6 +19,9 @@ from efn_compose.checkpoints.containers.zip_archive import open_zip
 from efn_compose.errors import RunError, UnreadableCheckpointError
 from efn_compose.store.atomic import atomic_path
 
+#: The beginning of a `.npy` file, and what stands there where it holds pickled Python objects.
+_START, _OBJECTS = 128, b"'descr': '|O'"
+
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays by name, atomically; the archive has a CRC-32 of each.
@@ -63,7 +66,13 @@ def read_arrays(
                 if names is None or name in names:
                     where = f"{path}: {name!r}"
                     # Read whole, which compares the checksum, before a header is believed.
-                    found[name] = _array(archive.read(member))
+                    content = archive.read(member)
+                    if _OBJECTS in content[:_START]:
+                        raise UnreadableCheckpointError(
+                            "it holds Python objects, which would have to be run. Write numbers or "
+                            f"words: {name}=np.asarray(VALUES, str)."
+                        )
+                    found[name] = _array(content)
     except (UnreadableCheckpointError, SyntaxError, MemoryError, tokenize.TokenError) as error:
         reason = str(error).removeprefix(f"{path}: ") or type(error).__name__
         raise RunError(f"{where} cannot be read: {reason}") from None

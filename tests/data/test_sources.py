@@ -283,6 +283,11 @@ def test_npz_runs_no_pickle(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="'labels' cannot be read"):
         load_table("npz:d.npz")
     assert not (tmp_path / "trap-was-sprung").exists()
+    # What pandas' Series.values are.
+    np.savez(tmp_path / "d.npz", images=images, labels=np.array(["a", "b", "a"], object))
+    with pytest.raises(DataError, match="Python objects") as caught:
+        load_table("npz:d.npz")
+    assert "np.asarray(VALUES, str)" in str(caught.value) and "damaged" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04rubbish", b"\x93NUMPY\x01\x00", b"x" * 500])
