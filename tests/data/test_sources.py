@@ -86,6 +86,16 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     assert len(load_table("folder:~/photos")) == 2
 
 
+def test_a_document_beside_images_is_no_image(tmp_path):
+    for number in range(4):
+        save(tmp_path / "cd"[number % 2] / f"{number}.png")
+    for name in ("licence.pdf", "features.h5", "film.MPG"):
+        (tmp_path / "c" / name).write_bytes(b"%PDF-1.4")
+    table = load_table(f"folder:{tmp_path}")
+    assert len(table) == 4
+    assert [note for note in table.notes if "3 files are no images" in note]
+
+
 def test_folder_names_every_empty_class(tmp_path):
     save(tmp_path / "rose" / "a.png")
     (tmp_path / "lily").mkdir()

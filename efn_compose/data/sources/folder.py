@@ -16,6 +16,8 @@ from efn_compose.errors import DataError, describe_problems
 #: split: `train`, `seg_train`, `training_set`, `val2017`.
 _NUMBERED_PART = re.compile(r"(fold|split)[ _-]?\d+")
 _WORD = re.compile(r"[a-z]+")
+#: What Pillow has a name for and no decoder: documents, films, arrays.
+_NOT_READ = frozenset(["PDF", "PALM", "MPEG", "HDF5", "GRIB", "BUFR"])
 _PART_NAMES = frozenset(
     [
         "train",
@@ -174,7 +176,8 @@ def image_files(folder: Path, passed_over: Counter[str] | None = None) -> list[P
     """
     from PIL import Image
 
-    suffixes = Image.registered_extensions()
+    formats = Image.registered_extensions()
+    suffixes = {suffix for suffix, name in formats.items() if name not in _NOT_READ}
     # A link to a folder that holds this one would bring in the images of its neighbours.
     inside = Path(os.path.realpath(folder))
     found, seen = [], {str(place) for place in (inside, *inside.parents)}
