@@ -1,8 +1,8 @@
 """`efn-compose augment`: a picture of your images as the network will see them.
 
 The contact sheet has a row per image: the image as it is, each part of the augmentation
-alone, then the image of each epoch. Draws depend on the seed, the epoch and the image's number, so
-`train` draws the same ones under that seed.
+alone, then the image of each epoch. Draws depend on the seed, the epoch and the image's number. A
+training numbers the images of its own part, so its draws are of this kind and not these very ones.
 """
 
 import argparse

@@ -52,11 +52,11 @@ def sheet_columns(
     """Return the original, each part alone, and draws of all parts together.
 
     A part alone is shown at its full probability, and with what it draws in the first of
-    the draws together. Draw k is what training sees in epoch k.
+    the draws together. Draw k is that of epoch k.
 
     Args:
         images: (image, size, size, 3) uint8.
-        numbers: (image,) their numbers in the data set, which decide the draws.
+        numbers: (image,) their numbers, which decide the draws: a training has those of its own part.
         options: What to show.
         draws: Columns of all parts together.
         seed: Of the training.
