@@ -1,6 +1,7 @@
 """Several networks asked about the same images: each architecture is traced once."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,9 @@ class Panel:
             return self._models[key][1]
         donor, head = network.load()
         if key not in self._models:
-            objective = Classification(network.classes, network.train)
+            # Files hold standardised kernels themselves: plain layers compute what the training's did.
+            options = replace(network.train, normalisation="own")
+            objective = Classification(network.classes, options)
             model = objective.build(donor)
 
             def infer(pixels: object) -> Any:
