@@ -38,7 +38,7 @@ class TrainSummary:
 
     Args:
         folder: The run folder.
-        weights: Last weights of the first training of the best network.
+        weights: Of the first training of the best network, the epoch that `train.keep` says.
         leaderboard: Networks, the best first.
         assessment: Accuracy, AUC, calibration and thresholds of the predictions on images
             not trained on, in words.
@@ -218,7 +218,7 @@ def _end(
     )
     return TrainSummary(
         folder=prepared.folder,
-        weights=prepared.folders[best_cell.name] / "last.h5",
+        weights=prepared.folders[best_cell.name] / f"{config.train.keep}.h5",
         leaderboard=standings,
         assessment=ending.words,
         predictions=ending.predictions,
