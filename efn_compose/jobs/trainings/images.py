@@ -275,6 +275,20 @@ def _unlabelled(
         return None, 0, ()
     require_unlabelled(semi)
     table = load_table(semi.unlabelled, needs_labels=False)
+    notes = table.notes
+    if config.data.unreadable_share:
+        table, unreadable = skip_unreadable(
+            table,
+            at_most=config.data.unreadable_share,
+            size=config.data.size,
+            holding=config.executor.holding,
+            needs_labels=False,
+            show_progress=show_progress,
+        )
+        if unreadable:
+            reasons = "; ".join(first_of((image.reason for image in unreadable), _LISTED))
+            words = "unlabelled images cannot be decoded and are left out"
+            notes += (f"{len(unreadable)} {words}: {reasons}",)
     order = np.random.default_rng([config.run.seed, 5]).permutation(len(table))
     chosen = np.sort(order[: semi.unlabelled_images or len(table)])
     images = config.executor.holding.hold(
@@ -286,7 +300,7 @@ def _unlabelled(
         raise DataError(
             f"semi.unlabelled: all images of {semi.unlabelled} are among the labelled ones."
         )
-    return take(images, is_new), int((~is_new).sum()), table.notes
+    return take(images, is_new), int((~is_new).sum()), notes
 
 
 def require_unlabelled(semi: SemiOptions) -> None:
