@@ -222,7 +222,7 @@ def _check_is_run(path: Path) -> None:
 def _check_free_for_new_run(path: Path) -> None:
     if (path / ENVIRONMENT_FILE).exists() or _has_evaluations(path):
         state = "a finished run" if (path / RESULT_FILE).exists() else "a run"
-        count = _count_evaluations(path / JOURNAL_FILE)
+        count = _count_lines(path / JOURNAL_FILE)
         raise RunError(
             f"{path}: already holds {state} ({count}). Continue it with --resume, or choose "
             "another place: -o NEW (run.path)."
@@ -248,9 +248,10 @@ def _has_evaluations(path: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
 
 
-def _count_evaluations(path: Path) -> str:
+def _count_lines(path: Path) -> str:
     try:
-        return f"{len(read_journal(path).records)} evaluations"
+        lines = len(read_journal(path).records)
+        return f"{lines} line{'' if lines == 1 else 's'} in its journal"
     except RunError:
         return "its journal is damaged"
 

@@ -51,7 +51,7 @@ def test_creating_over_a_run_says_resume_and_touches_nothing(tmp_path):
         for number in range(3):
             run.journal.append({"n": number})
     before = snapshot(path)
-    with pytest.raises(RunError, match=r"3 evaluations.*--resume.*run\.path"):
+    with pytest.raises(RunError, match=r"3 lines in its journal.*--resume.*run\.path"):
         RunFolder.create(path, CONFIG, IDENTITY)
     assert snapshot(path) == before
 

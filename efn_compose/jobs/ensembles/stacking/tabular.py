@@ -101,7 +101,9 @@ def read_further(
     if problems:
         raise DataError(
             describe_problems(
-                f"{path}: every image needs a line.", problems, "Mend the table: a line per image."
+                f"{path}: every image needs a line.",
+                problems,
+                "Put a line for each labelled and each new image into one table.",
             )
         )
     numbers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
