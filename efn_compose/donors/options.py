@@ -14,8 +14,8 @@ class DonorOptions:
         files: Weight files of any dialect, or `package:NAME` for installed weights; each may
             carry a short name before an equals sign, `mine=weights/mine.h5`.
         variant: The network all donors are nested into; empty where they agree.
-        siblings: Further donors made from each one, by half an epoch on its own part of the
-            training images.
+        siblings: Further donors made from each one, each by one pass over its own part of the
+            training images: half of them where there are two.
         align: "auto" brings donors of independent trainings into the channel basis of the first
             one, on training images. Mixtures then keep more of both, but an aligned donor may
             itself train worse than the original; "never" leaves donors as they are.
