@@ -151,7 +151,10 @@ def _by_column(prepared: PreparedEnsemble, is_wrong: np.ndarray) -> Html | None:
         if np.isnan(values).any():
             entries.append((f"{title} missing", np.isnan(values)))
     for (title, names), codes in zip(further.categories.items(), further.rows.codes.T, strict=True):
-        entries += [(f"{title}={word}", codes == code) for code, word in enumerate(names, 1)]
+        entries += [
+            (f"{title}={word}" if word else f"{title} missing", codes == code)
+            for code, word in enumerate(names, 1)
+        ]
     shown = [(title, mask) for title, mask in entries if mask.any()][: 2 * _SHOWN]
     return table(
         ["rows", "number", "share wrong"],
