@@ -44,6 +44,8 @@ class UpdateStep:
         #: Updates that another step has made before.
         self._before = tf.Variable(0.0, trainable=False)
         self._sums: list[tf.Variable] = []
+        #: Which variables the loss reads, known once a batch was traced.
+        self._is_reached: list[bool] = []
         if objective.options.accumulate > 1:
             self._sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self.variables]
 
@@ -56,6 +58,9 @@ class UpdateStep:
         self._before.assign(before)
         for variable, value in zip(self.optimizer.variables, self._initial, strict=True):
             variable.assign(np.broadcast_to(value, variable.shape))
+        # Those of a training that failed between two batches of one update.
+        for total in self._sums:
+            total.assign(tf.zeros_like(total))
 
     def run(self, batches: Sequence[tuple[tf.Tensor, tf.Tensor]], rate: float) -> float:
         """Make one update from one or several batches and return the mean loss of their images.
@@ -96,12 +101,16 @@ class UpdateStep:
 
     def _accumulate(self, pixels: Any, targets: Any, scale: Any) -> Any:
         loss, gradients = self._gradients(pixels, targets, scale)
+        self._is_reached = [gradient is not None for gradient in gradients]
         for total, gradient in zip(self._sums, gradients, strict=True):
-            total.assign_add(gradient)
+            if gradient is not None:
+                total.assign_add(gradient)
         return loss
 
     def _apply_sums(self) -> None:
-        self.optimizer.apply([tf.identity(total) for total in self._sums], self.variables)
+        found = zip(self._sums, self.variables, self._is_reached, strict=True)
+        reached = [(tf.identity(total), variable) for total, variable, is_read in found if is_read]
+        self.optimizer.apply([total for total, _ in reached], [variable for _, variable in reached])
         for total in self._sums:
             total.assign(tf.zeros_like(total))
 

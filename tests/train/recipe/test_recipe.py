@@ -144,14 +144,15 @@ def dense_step(options, seed=0, further=()):
     return model, UpdateStep(model, objective, optimizer, [*further, *model.trainable_variables])
 
 
-def test_what_the_loss_does_not_read_stays_without_a_word():
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_the_loss_does_not_read_stays_without_a_word(accumulate):
     idle = keras.Variable([1.0, -2.0])
-    options = TrainOptions(optimizer="adamw", weight_decay=0.1)
+    options = TrainOptions(optimizer="adamw", weight_decay=0.1, accumulate=accumulate)
     model, step = dense_step(options, further=(idle,))
     before = [np.array(v.numpy()) for v in model.trainable_variables]
     step.start()
     pixels, targets = np.ones((6, 4, 4, 3), np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2] * 2]
-    step.run([(tf.constant(pixels), tf.constant(targets))], 0.01)
+    step.run([(tf.constant(pixels), tf.constant(targets))] * accumulate, 0.01)
     assert idle.numpy().tolist() == [1.0, -2.0]
     assert all(
         (v.numpy() != b).any() for v, b in zip(model.trainable_variables, before, strict=True)
@@ -174,6 +175,24 @@ def test_accumulated_batches_are_one_large_batch():
         found[parts] = [loss, *(np.array(v.numpy()) for v in model.variables)]
     for one, several in zip(found[1], found[3], strict=True):
         assert np.allclose(one, several, atol=2e-6)
+
+
+def test_half_an_update_of_a_training_that_failed_is_forgotten():
+    rng = np.random.default_rng(2)
+    pixels = tf.constant(rng.normal(size=(4, 4, 4, 3)).astype(np.float32))
+    batch = pixels, tf.eye(4)[:, :3]
+    found = []
+    for fails in (False, True):
+        model, step = dense_step(TrainOptions(accumulate=2))
+        step.start()
+        if fails:
+            with pytest.raises(tf.errors.InvalidArgumentError):
+                step.run([(-pixels, batch[1]), (pixels[:, :2], batch[1])], 0.01)
+            step.start()
+        step.run([batch, batch], 0.01)
+        found.append([np.array(v.numpy()) for v in model.trainable_variables])
+    for one, other in zip(*found, strict=True):
+        assert (one == other).all()
 
 
 def test_average_follows_numpy_and_leaves_the_network_as_it_was():
