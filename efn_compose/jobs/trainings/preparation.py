@@ -13,7 +13,7 @@ from efn_compose.config import dump_toml, load_config
 from efn_compose.donors import Donor
 from efn_compose.donors.unet import DECODER
 from efn_compose.errors import ConfigError
-from efn_compose.jobs.donor_entries import load_donors
+from efn_compose.jobs.donor_entries import load_start
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.cells import Cell
@@ -98,7 +98,7 @@ def prepare_trainings(
             "weights.file is empty. Name a weight file, such as the efn_magic_weights.h5 that "
             "`efn-compose evolve` writes, any checkpoint, or package:NAME."
         )
-    source = load_donors([config.weights.file])[0]
+    source = load_start(config.weights.file)
     _check_parts(source, config)
     targets = [variant_name(name) for name in config.weights.variants] or [source.spec.variant]
     for target in dict.fromkeys(targets):

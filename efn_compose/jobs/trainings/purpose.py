@@ -3,6 +3,7 @@
 import numpy as np
 
 from efn_compose.donors import Donor
+from efn_compose.donors.group_norm import refuse_group_norm
 from efn_compose.donors.unet import chosen_decoder
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.trainings.images import FoldedImages
@@ -46,9 +47,13 @@ def check_purpose(config: TrainConfig, source: Donor, images: FoldedImages) -> N
     """
     from efn_compose.train.objectives.classification import Classification, require_every_class
     from efn_compose.train.recipe.optimizers.table import make_optimizer
+    from efn_compose.train.recipe.start import starting_network
 
     check_settings(config, len(images.class_names))
     make_optimizer(config.train, config.train.learning_rate)
+    starting_network(source, config.train)
+    if config.train.advprop:
+        refuse_group_norm(source.name, source.spec, "advprop")
     if config.objective.kind == "segment":
         _check_masks(config, source, images)
         return

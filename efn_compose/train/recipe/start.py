@@ -1,7 +1,7 @@
 """What a training begins with: a donor's weights, made ready for the images and the options."""
 
 from efn_compose.donors import Donor
-from efn_compose.donors.group_norm import with_group_norm
+from efn_compose.donors.group_norm import refuse_group_norm, with_group_norm
 from efn_compose.numerics.pixel_array import PixelArray
 from efn_compose.statistics.absorb import ABSORB_IMAGES, absorb_statistics
 from efn_compose.statistics.standardise import standardised
@@ -10,7 +10,14 @@ from efn_compose.train.recipe.inputs import Inputs, resized
 
 
 def starting_network(donor: Donor, options: TrainOptions) -> Donor:
-    """Return a donor of the network that a training has; its weights are not those it begins with."""
+    """Return a donor of the network that a training has; its weights are not those it begins with.
+
+    Raises:
+        ConfigError: BatchNorm is to be frozen, and the network has GroupNorm; or it is to get
+            GroupNorm, and its channels do not make whole groups.
+    """
+    if options.normalisation == "frozen":
+        refuse_group_norm(donor.name, donor.spec, "train.normalisation = 'frozen'")
     return with_group_norm(donor) if options.has_group_norm else donor
 
 
