@@ -90,14 +90,16 @@ def learned(ingredients: Ingredients, judge: Judge | None, say: Say) -> Mixture:
     judge = _required(judge)
     donors, worker = ingredients.donors, judge.worker
     network, seed = worker.network, ingredients.seed
+    # Classifiers of other classes teach nothing about these: one is learned along.
+    taught = donors if judge.uses_own_classifier else [donor.without_head() for donor in donors]
     # Dropout begins as in any training of this seed; weights are overwritten.
-    network.load(donors[0].tensors, seed)
+    network.load(taught[0].tensors, seed)
     learner = SoupLearner(
         network.model,
         donors[0].spec,
         donors[0].conventions,
         judge.data.classes,
-        [donor.tensors for donor in donors],
+        [donor.tensors for donor in taught],
     )
     order = network.epoch_order(len(judge.data.train_labels), seed, LEARNED_EPOCHS)
     # All at once, since every step of the learner draws from all of them.

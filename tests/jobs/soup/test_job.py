@@ -243,6 +243,17 @@ def test_a_classifier_of_other_classes_does_not_judge(few):
     assert soup([named(1, own), tuned(2)], data=few).classifier == "own"
 
 
+def test_a_classifier_of_other_classes_does_not_teach(few):
+    """The shares are those that the same networks get without their classifiers."""
+    names = TrainedFor(32, tuple("gfedcba")).added_to({})
+    named = [tuned(number).replace(provenance=names) for number in (1, 2)]
+    headless = [donor.without_head() for donor in named]
+    found, expected = (soup(d, method="learned", data=few, seed=3) for d in (named, headless))
+    assert found.classifier == expected.classifier == "ridge"
+    assert found.shares == expected.shares
+    assert found.donor.classes == CLASSES and expected.donor.classes is None
+
+
 def test_the_ancestor_is_found_by_the_source_that_the_files_name(files, tmp_path):
     found = soup(files, method="stock", output=tmp_path / "soup.h5")
     named = soup(files, method="stock", ancestor=files[0].parent / "base.h5")
