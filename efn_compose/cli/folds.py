@@ -117,7 +117,7 @@ def _notes(options: argparse.Namespace, found: "FoldedTable") -> list[str]:
     how = "pixels or features" if options.weights else "pixels"
     hint = "; --duplicates join keeps them together" if found.across else ""
     notes.append(f"{len(found.across)} pairs of images with equal {how} in two folds{hint}")
-    return notes
+    return notes + list(found.contradictions)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from efn_compose.data import ImageTable
 from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.folding.duplicates import (
     Duplicate,
+    contradiction_notes,
     equal_pairs,
     join_duplicates,
     pixel_digests,
@@ -41,6 +42,7 @@ class FoldedTable:
         joined: Number of pairs of equal images that were kept together.
         across: Pairs of equal images in two folds.
         left_out: Images that cannot be decoded.
+        contradictions: A sentence about equal images of different classes, where there are any.
     """
 
     table: ImageTable
@@ -50,6 +52,7 @@ class FoldedTable:
     joined: int
     across: tuple[Duplicate, ...]
     left_out: tuple[Unreadable, ...]
+    contradictions: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON values."""
@@ -71,6 +74,7 @@ class FoldedTable:
             ],
             "joined": self.joined,
             "left_out": [image.reason for image in self.left_out],
+            "contradictions": list(self.contradictions),
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -156,7 +160,8 @@ def cut_folds(
     )
     across = tuple(pair for pair in pairs if folds.fold[pair.first] != folds.fold[pair.second])
     joined = len(pairs) if duplicates == "join" else 0
-    found = FoldedTable(table, folds, count, seed, joined, across, tuple(left_out))
+    contradictions = tuple(contradiction_notes(table, digests))
+    found = FoldedTable(table, folds, count, seed, joined, across, tuple(left_out), contradictions)
     if across and duplicates == "refuse":
         raise DataError(
             describe_problems(

@@ -9,9 +9,11 @@ import numpy as np
 from efn_compose.data.cache.images import CachedImages
 from efn_compose.data.decoding.decode import for_each_image, undecodable
 from efn_compose.data.pixels import once_if_cached
-from efn_compose.data.table import ImageSequence
-from efn_compose.errors import ConfigError
+from efn_compose.data.table import UNLABELLED, ImageSequence, ImageTable
+from efn_compose.errors import ConfigError, first_of
 
+#: Images that a note lists.
+_LISTED = 5
 #: Rows compared at a time; bounds memory to this times the number of images.
 _ROWS = 1024
 
@@ -104,6 +106,30 @@ def equal_pairs(digests: list[str]) -> list[tuple[int, int]]:
         for number, digest in enumerate(digests)
         if first.setdefault(digest, number) != number
     ]
+
+
+def contradiction_notes(table: ImageTable, digests: list[str]) -> list[str]:
+    """Return a sentence about images that are equal and of different classes; nothing without any.
+
+    Args:
+        table: The images.
+        digests: One per image.
+
+    Example:
+        >>> from efn_compose.data.table import ImageTable
+        >>> images = np.zeros((2, 4, 4, 3), np.uint8)
+        >>> table = ImageTable(images, np.array([0, 1]), ("cat", "dog"), "two")
+        >>> contradiction_notes(table, pixel_digests(images))
+        ['1 image equals one of another class: 0 (cat) and 1 (dog)']
+    """
+    labels, names = table.labels, table.class_names
+    found = [
+        " and ".join(f"{table.image_name(n)} ({names[labels[n]]})" for n in pair)
+        for pair in equal_pairs(digests)
+        if UNLABELLED not in labels[list(pair)] and labels[pair[0]] != labels[pair[1]]
+    ]
+    words = "1 image equals one" if len(found) == 1 else f"{len(found)} images equal one"
+    return [f"{words} of another class: {'; '.join(first_of(found, _LISTED))}"] if found else []
 
 
 def equal_across(digests: list[str], part: np.ndarray) -> list[Duplicate]:

@@ -215,7 +215,8 @@ class _Job:
         apart: float | None = None
         second = None
         if missing:
-            doubts = [f"The time was up before {missing} columns were asked."]
+            words = "1 column was" if missing == 1 else f"{missing} columns were"
+            doubts = [f"The time was up before {words} asked."]
         else:
             stated = np.stack([member.probability for member in members.members])
             suspects = suspect_columns(stated, members.rows.label, answers.single)

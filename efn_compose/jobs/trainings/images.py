@@ -13,6 +13,7 @@ from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.draw import draw_images
 from efn_compose.data.folding.duplicates import (
     Duplicate,
+    contradiction_notes,
     equal_across,
     equal_pairs,
     join_duplicates,
@@ -244,6 +245,7 @@ def prepare_images(
     unlabelled, known, more_notes = _unlabelled(config, set(digests), show_progress)
     notes += more_notes
     if read is None:
+        notes += tuple(contradiction_notes(table, digests))
         names = tuple(table.class_names)
         folded = FoldedImages(images, table.labels, names, folds.fold, unlabelled)
         return PreparedImages(

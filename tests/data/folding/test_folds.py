@@ -6,10 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from efn_compose.data.folding.duplicates import equal_across, pixel_digests, similar_across
+from efn_compose.data.folding.duplicates import (
+    contradiction_notes,
+    equal_across,
+    pixel_digests,
+    similar_across,
+)
 from efn_compose.data.folding.fold_quality import kolmogorov_distance, measure_folds
 from efn_compose.data.folding.folds import make_folds
-from efn_compose.data.table import ImageTable
+from efn_compose.data.table import UNLABELLED, ImageTable
 from efn_compose.errors import DataError
 
 
@@ -165,6 +170,19 @@ def test_leaks_and_empty_classes_of_any_folds_are_reported():
 def test_kolmogorov_distance_is_scipys(one, other):
     ours = kolmogorov_distance(np.array(one), np.array(other))
     assert ours == pytest.approx(ks_2samp(one, other).statistic)
+
+
+def test_equal_images_of_different_classes_are_named():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (7, 4, 4, 3), dtype=np.uint8)
+    # 0 and 2 are a cat and a dog, 1 and 3 both cats, 4 has no label, 5 and 6 are a dog and a cat.
+    images[2], images[3], images[4], images[6] = images[0], images[1], images[1], images[5]
+    labels = np.array([0, 0, 1, 0, UNLABELLED, 1, 0], np.int32)
+    table = ImageTable(images, labels, ("cat", "dog"), "seven")
+    (said,) = contradiction_notes(table, pixel_digests(images))
+    assert said == "2 images equal one of another class: 0 (cat) and 2 (dog); 5 (dog) and 6 (cat)"
+    table = table.chosen(np.array([0, 1, 3, 4]))
+    assert contradiction_notes(table, pixel_digests(table.images)) == []
 
 
 def test_duplicates_are_found_across_parts_only():
