@@ -108,15 +108,19 @@ def run(options: argparse.Namespace, output: Output) -> None:
 
 
 def _notes(options: argparse.Namespace, found: "FoldedTable") -> list[str]:
+    from efn_compose.analysis.reading.figures import count
+
     notes = []
     if found.left_out:
         notes.append(f"{len(found.left_out)} images cannot be decoded and were left out:")
         notes += found.left_out_lines()
     if options.duplicates == "join":
-        notes.append(f"{found.joined} pairs of equal images were kept together")
+        notes.append(f"{count(found.joined, 'pair')} of equal images, kept together")
     how = "pixels or features" if options.weights else "pixels"
     hint = "; --duplicates join keeps them together" if found.across else ""
-    notes.append(f"{len(found.across)} pairs of images with equal {how} in two folds{hint}")
+    notes.append(
+        f"{count(len(found.across), 'pair')} of images with equal {how} in two folds{hint}"
+    )
     return notes + list(found.contradictions)
 
 

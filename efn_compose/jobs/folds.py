@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from efn_compose.analysis.reading.figures import count as count_of
 from efn_compose.data import ImageTable
 from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.folding.duplicates import (
@@ -165,7 +166,7 @@ def cut_folds(
     if across and duplicates == "refuse":
         raise DataError(
             describe_problems(
-                f"{table.name}: {len(across)} pairs of equal images are in two folds.",
+                f"{table.name}: {count_of(len(across), 'pair')} of equal images in two folds.",
                 found.duplicate_lines(),
                 "Remove one of each, or keep them together: --duplicates join.",
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from efn_compose.analysis.reading.figures import count
 from efn_compose.assess.ensembles import (
     FALLBACK,
     METHODS,
@@ -215,8 +216,7 @@ class _Job:
         apart: float | None = None
         second = None
         if missing:
-            words = "1 column was" if missing == 1 else f"{missing} columns were"
-            doubts = [f"The time was up before {words} asked."]
+            doubts = [f"The time was up: {count(missing, 'column')} without an answer."]
         else:
             stated = np.stack([member.probability for member in members.members])
             suspects = suspect_columns(stated, members.rows.label, answers.single)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from efn_compose.analysis.reading.figures import count
 from efn_compose.data import ImageTable, load_table
 from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.draw import draw_images
@@ -134,8 +135,10 @@ class PreparedImages:
         if self.known:
             yield f"{self.known} unlabelled images are among the labelled ones and are left out"
         if self.duplicates:
-            words = f"{len(self.duplicates)} pairs of equal images are in different folds"
-            words += ", which flatters every score"
+            words = (
+                f"{count(len(self.duplicates), 'pair')} of equal images in different folds: that "
+            )
+            words += "flatters every score"
             yield words + (": duplicates.csv" if are_listed else "")
 
 
@@ -236,7 +239,7 @@ def prepare_images(
         )
         raise DataError(
             describe_problems(
-                f"{table.name}: {len(duplicates)} pairs of equal images are in different folds, so "
+                f"{table.name}: {count(len(duplicates), 'pair')} of equal images in different folds, so "
                 "that validation would test images that training has seen.",
                 first_of(lines, _LISTED),
                 _advice(config.validation),
@@ -318,10 +321,10 @@ def _folds(table: ImageTable, digests: list[str], options: ValidationOptions, se
     """Read the folds that the options name, or cut some."""
     if options.file:
         folds = read_fold_table(table, options.file)
-        count = int(folds.fold.max()) + 1
-        if options.folds not in (1, count):
+        own = int(folds.fold.max()) + 1
+        if options.folds not in (1, own):
             raise ConfigError(
-                f"validation.folds: {options.file} has {count} folds; allowed 1 or {count}. "
+                f"validation.folds: {options.file} has {own} folds; allowed 1 or {own}. "
                 f"Received: {options.folds}."
             )
         return folds

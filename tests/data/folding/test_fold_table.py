@@ -139,7 +139,7 @@ def test_the_verb_writes_table_and_quality_and_lists_duplicates(lesions, tmp_pat
     text = capsys.readouterr().out
     assert "variation over folds" in text and "equal pixels" in text
     assert main([*command, "--seed", "1", "--duplicates", "refuse"]) == 1
-    assert "1 pairs of equal images are in two folds" in capsys.readouterr().err
+    assert "1 pair of equal images in two folds" in capsys.readouterr().err
     for seed in range(4):
         more = ["--seed", str(seed), "--duplicates", "join", "-o", str(path), "--json"]
         assert main([*command, *more]) == 0
