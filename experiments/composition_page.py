@@ -134,12 +134,16 @@ def write_page(rows: Rows, timed: Rows = ()) -> None:
         values = {arm: pairs for arm, pairs in measured.items() if len(pairs) >= FEWEST}
         if not any(arm.startswith(PLAIN) for arm in values):
             continue
-        control = best_control(values)
-        lines += [f"## {phase.capitalize()}", "", *table(values, control), ""]
+        lines += [f"## {phase.capitalize()}", ""]
+        # The one that validates best may have few pairs yet, and the plain one has all.
+        for control in dict.fromkeys([best_control(values), PLAIN]):
+            lines += [*table(values, control), ""] if control in values else []
         branches = {arm: pairs for arm, pairs in values.items() if arm.startswith("branches")}
         if len(branches) > 1 and DEFAULT in branches:
             lines += [*table(branches, DEFAULT), ""]
-        lines += [", ".join(f"{arm}: rate {rates[arm]:g}" for arm in values) + ".", ""]
+        for rate in sorted({rates[arm] for arm in values}):
+            lines.append(f"- Rate {rate:g}: {'; '.join(a for a in values if rates[a] == rate)}.")
+        lines.append("")
     lines += times(timed) if timed else []
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# Composition\n\n{MARK}"
     PAGE.write_text(text.split(MARK)[0] + MARK + "\n" + "\n".join(lines), encoding="utf-8")
