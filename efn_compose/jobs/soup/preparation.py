@@ -16,9 +16,8 @@ from efn_compose.errors import (
     EfnComposeError,
     IncompatibleDonorsError,
     describe_problems,
-    problem_of,
 )
-from efn_compose.jobs.donor_entries import distinct_names, load_entry
+from efn_compose.jobs.donor_entries import distinct_names, load_entries, load_entry
 
 Method = Literal["uniform", "greedy", "learned", "stock"]
 METHODS: tuple[str, ...] = get_args(Method)
@@ -146,18 +145,7 @@ def _is_the_soups(name: str) -> bool:
 
 
 def _load_all(donors: Sequence[str | os.PathLike[str] | Donor]) -> list[Donor]:
-    loaded, problems = [], []
-    for entry in _named(donors):
-        try:
-            loaded.append(entry if isinstance(entry, Donor) else load_entry(entry, _is_the_soups))
-        except EfnComposeError as error:
-            problems.append(problem_of(entry, error))
-    if problems:
-        raise ConfigError(
-            describe_problems(
-                f"{len(problems)} of {len(donors)} networks cannot be used.", problems
-            )
-        )
+    loaded = load_entries(_named(donors), _is_the_soups, "networks")
     different = sorted({donor.spec.variant for donor in loaded})
     if len(different) > 1:
         largest = max((donor.spec for donor in loaded), key=parameter_count).variant
