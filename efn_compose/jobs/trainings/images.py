@@ -135,10 +135,8 @@ class PreparedImages:
         if self.known:
             yield f"{self.known} unlabelled images are among the labelled ones and are left out"
         if self.duplicates:
-            words = (
-                f"{count(len(self.duplicates), 'pair')} of equal images in different folds: that "
-            )
-            words += "flatters every score"
+            words = f"{count(len(self.duplicates), 'pair')} of equal images in different folds"
+            words += ": that flatters every score"
             yield words + (": duplicates.csv" if are_listed else "")
 
 
@@ -194,13 +192,7 @@ def list_images(
         table = load_table(options.source, options.columns, options.folder)
     notes, unreadable = table.notes, list[Unreadable]()
     if options.unreadable_share:
-        table, unreadable = skip_unreadable(
-            table,
-            at_most=options.unreadable_share,
-            size=options.size,
-            holding=config.executor.holding,
-            show_progress=show_progress,
-        )
+        table, unreadable = _readable(table, config, show_progress, needs_labels=True)
     table = draw_images(table, options.images or len(table), config.run.seed)
     return ListedImages(table, unreadable, notes)
 
@@ -263,6 +255,20 @@ def prepare_images(
     )
 
 
+def _readable(
+    table: ImageTable, config: TrainConfig, show_progress: bool, *, needs_labels: bool
+) -> tuple[ImageTable, list[Unreadable]]:
+    """Return the images that can be decoded, and the others, as many as the settings allow."""
+    return skip_unreadable(
+        table,
+        at_most=config.data.unreadable_share,
+        size=config.data.size,
+        holding=config.executor.holding,
+        needs_labels=needs_labels,
+        show_progress=show_progress,
+    )
+
+
 def _advice(options: ValidationOptions) -> str:
     """Return what to do about equal images in different folds."""
     if options.file:
@@ -282,14 +288,7 @@ def _unlabelled(
     table = load_table(semi.unlabelled, needs_labels=False)
     notes = table.notes
     if config.data.unreadable_share:
-        table, unreadable = skip_unreadable(
-            table,
-            at_most=config.data.unreadable_share,
-            size=config.data.size,
-            holding=config.executor.holding,
-            needs_labels=False,
-            show_progress=show_progress,
-        )
+        table, unreadable = _readable(table, config, show_progress, needs_labels=False)
         if unreadable:
             reasons = "; ".join(first_of((image.reason for image in unreadable), _LISTED))
             words = "unlabelled images cannot be decoded and are left out"
