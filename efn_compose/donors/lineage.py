@@ -166,19 +166,19 @@ def share_basis(donors: Sequence[Donor], numbers: Sequence[int] | None = None) -
         numbers: Their `lineage_numbers`, where known already.
     """
     numbers = lineage_numbers(donors) if numbers is None else numbers
-    bases, lineage_of, own = set(), set(), set()
+    bases, labels, own = set(), set(), set()
     for donor, number in zip(donors, numbers, strict=True):
         aligned = donor.provenance.get(ALIGNED_KEY)
         if isinstance(aligned, Mapping):
             bases.add(aligned.get("to_fingerprint"))
-            lineage_of.add(aligned.get("to_lineage", aligned.get("to_fingerprint")))
+            labels.add(aligned.get("to_lineage", aligned.get("to_fingerprint")))
         else:
             own.add(number)
     if len(own) + len(bases) < 2:
         return True
     members = [donor for donor, number in zip(donors, numbers, strict=True) if number in own]
     # Absorbed or trained on, the donor that others were aligned to has another fingerprint, and its basis.
-    is_here = bases <= {donor.fingerprint for donor in members} or lineage_of <= {
+    is_here = bases <= {donor.fingerprint for donor in members} or labels <= {
         donor.provenance.get(LINEAGE_KEY) for donor in members
     } - {None}
     return len(own) == 1 and len(bases) == 1 and is_here

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from efn_compose.analysis.reading.figures import count
 from efn_compose.evolve.run_config import RunConfig
 from efn_compose.jobs.ensembles.options import EnsembleConfig
 from efn_compose.jobs.pipeline.small_chapters import ConvertChapter, NestChapter, PredictChapter
@@ -165,11 +166,9 @@ def _ensemble(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
     row = next(row for row in result.methods if row.name == result.verdict.winner)
     # Of a loss all scores are negative; people know it as it is.
     honest = -row.honest if result.measure == "loss" else row.honest
-    asked = (
-        f"{result.asked} of {result.networks}" if result.asked < result.networks else result.asked
-    )
+    asked = f"{result.asked} of " if result.asked < result.networks else ""
     headline = (
-        f"{asked} network{'' if result.networks == 1 else 's'} answered, joined by the "
+        f"{asked}{count(result.networks, 'network')} answered, joined by the "
         f"{row.name.replace('_', ' ')}: {result.measure} {honest:.4f} ± {row.error:.4f} out of fold."
     )
     is_whole = result.asked == result.networks and not (result.stack or {}).get("not_fitted")
@@ -194,8 +193,7 @@ def _predict(overrides: Sequence[str], resume: bool, quiet: bool) -> Ended:
         tta=options.tta or None,
         submission=options.template,
     )
-    count = len(ended.networks)
-    words = f"{ended.images:,} images, {count} network{'' if count == 1 else 's'}"
+    words = f"{ended.images:,} images, {count(len(ended.networks), 'network')}"
     return Ended(words, words, {SUBMISSION: ended.submission or ended.table})
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from efn_compose.donors.trained_for import PRETRAINED_KEY, TRAINED_BEFORE_KEY, TRAINED_KEY
+
 
 def origin_words(provenance: Mapping[str, Any]) -> str:
     """Return the source and the changes made to it since.
@@ -16,13 +18,13 @@ def origin_words(provenance: Mapping[str, Any]) -> str:
     for step in steps if isinstance(steps, list) else ():
         if isinstance(step, Mapping):
             parts.append(_step_words(step))
-    pretrained = provenance.get("pretrained")
+    pretrained = provenance.get(PRETRAINED_KEY)
     for one in pretrained if isinstance(pretrained, list) else ():
         if isinstance(one, Mapping):
             images = one.get("images")
             number = f"{images:,} images" if isinstance(images, int) else "images"
             parts.append(f"pretrained by {one.get('method', 'some method')} on {number}")
-    if any(isinstance(provenance.get(key), Mapping) for key in ("trained_for", "trained_before")):
+    if any(isinstance(provenance.get(key), Mapping) for key in (TRAINED_KEY, TRAINED_BEFORE_KEY)):
         parts.append("trained on labelled images")
     if provenance.get("aligned"):
         parts.append("channels aligned to another donor")
