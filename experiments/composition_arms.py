@@ -234,6 +234,7 @@ ARMS: dict[str, Arm] = {
     "plain, random head": plain(_RANDOM),
     "plain, union of augmentations": plain(replace(_LINE, augmented="union")),
     "branches, fresh": branched(replace(_LINE, kept=False)),
+    "branches, fresh, own augmentations": branched(replace(_LINE, kept=False, augmented="own")),
     "branches, fresh, random head": branched(replace(_RANDOM, kept=False)),
     "branches, kept": branched(_LINE),
     "branches, kept, falling": branched(_FALLING),
