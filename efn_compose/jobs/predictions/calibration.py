@@ -18,13 +18,18 @@ _FLOOR = 1e-30
 
 
 def fitted_temperatures(networks: Sequence[Network]) -> list[float]:
-    """Return for each network the temperature that suits its run's out-of-fold predictions best.
+    """Return for each network the temperature that suits its variant's out-of-fold predictions best.
 
     Raises:
         ConfigError: A network comes from no run with such predictions.
     """
-    by_run = {run: _temperature(_rows(run)) for run in _runs(networks, "a temperature")}
-    return [by_run[network.run] for network in networks if network.run is not None]
+    tables = {run: _read(run) for run in _runs(networks, "a temperature")}
+    found: dict[tuple[Path, str], float] = {}
+    for network in networks:
+        if network.run is not None and (network.run, network.variant) not in found:
+            rows = _of_variants(tables[network.run], {network.variant})
+            found[network.run, network.variant] = _temperature(rows)
+    return [found[network.run, network.variant] for network in networks if network.run is not None]
 
 
 def chosen_threshold(
@@ -34,8 +39,8 @@ def chosen_threshold(
 
     Args:
         words: A number; "youden"; or "sensitivity=0.95".
-        networks: Whose run's out-of-fold predictions decide.
-        temperatures: Of `fitted_temperatures`, empty without.
+        networks: The out-of-fold predictions of their run, and of their variants, decide.
+        temperatures: (network,) of `fitted_temperatures`, empty without.
 
     Raises:
         ConfigError: Other words, more than two classes, or no single run that decides.
@@ -59,10 +64,11 @@ def chosen_threshold(
             f"--threshold {words}: the networks come from {len(runs)} runs, each with thresholds of "
             "its own. Name a number."
         )
-    rows = _rows(runs[0])
-    stated = rows.probability.astype(np.float64)
-    divisor = temperatures[0] if temperatures else 1.0
-    tempered = np.maximum(stated, _FLOOR) ** (1 / divisor)
+    variants = [network.variant for network in networks]
+    rows = _of_variants(_read(runs[0]), set(variants))
+    divisors = dict(zip(variants, temperatures or [1.0] * len(variants), strict=True))
+    stated = np.maximum(rows.probability.astype(np.float64), _FLOOR)
+    tempered = stated ** (1 / np.array([divisors[variant] for variant in rows.variant]))[:, None]
     scores = (tempered / tempered.sum(axis=1, keepdims=True))[:, 1]
     wanted = [float(match[1])] if match[1] else []
     return threshold_table(rows.label == 1, scores, wanted)[len(wanted)].threshold
@@ -83,5 +89,10 @@ def _runs(networks: Sequence[Network], what: str) -> list[Path]:
     return list(dict.fromkeys(network.run for network in networks if network.run is not None))
 
 
-def _rows(run: Path) -> Predictions:
+def _read(run: Path) -> Predictions:
     return read_predictions(find_predictions(run) or run / default_name())
+
+
+def _of_variants(table: Predictions, variants: set[str]) -> Predictions:
+    """Return the rows of some variants: each is as sure of itself as it is."""
+    return table.rows(np.array([variant in variants for variant in table.variant]))
