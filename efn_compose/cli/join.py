@@ -51,7 +51,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     fields = {
         "file": options.output,
         "members": {member.name: member.spec.variant for member in joint.members},
-        "features": sum(member.spec.top_channels for member in joint.members),
+        "features": sum(member.spec.feature_channels for member in joint.members),
         "parameters": joint.model.count_params(),
     }
     output.result(

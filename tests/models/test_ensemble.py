@@ -89,17 +89,20 @@ def test_a_detached_member_is_its_own_bytes_until_it_learns(joint, donors, tmp_p
 
 
 @pytest.mark.slow
-def test_members_that_fit_one_network_become_one_donor_with_the_same_logits(donors, tmp_path):
-    """A trained head of its own, in a network twice as wide, as NumPy runs it."""
-    pair = [donors[0], random_donor(TINY, 3, name="other", classes=4)]
+@pytest.mark.parametrize("top", [32, 0])
+def test_members_that_fit_one_network_become_one_donor_with_the_same_logits(top, tmp_path):
+    """A trained head of its own, in a network twice as wide, as NumPy runs it; also without a top."""
+    small = dataclasses.replace(TINY, top_channels=top)
+    pair = [random_donor(small, seed, name=f"n{seed}", classes=4) for seed in (1, 3)]
     joint = join(pair, 4)
     rng = np.random.default_rng(4)
-    assign_head(joint.model, rng.normal(size=(64, 4)), rng.normal(size=4))
+    width = joint.features(quarters(1)[0]).shape[1]
+    assign_head(joint.model, rng.normal(size=(width, 4)), rng.normal(size=4))
     wide = dataclasses.replace(
         TINY,
         variant="b-twice",
         stem_channels=16,
-        top_channels=64,
+        top_channels=2 * top,
         blocks=tuple(
             dataclasses.replace(
                 block,
