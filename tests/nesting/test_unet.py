@@ -15,7 +15,7 @@ from efn_compose.errors import FurtherPartError
 from efn_compose.nesting import nest, shrink
 from efn_compose.nesting.direct_sum import direct_sum
 from efn_compose.nesting.running.forward import NumpyNetwork
-from efn_compose.nesting.running.verify import random_pixels
+from efn_compose.nesting.running.verify import random_pixels, verify_nesting
 from efn_compose.nesting.running.weight_source import WeightSource
 from efn_compose.nesting.to_file import nest_to_file
 
@@ -66,6 +66,24 @@ def test_a_nested_file_has_the_decoder_too(tmp_path):
     stored, made = load_donor(tmp_path / "large.h5"), nest(small, LARGE)
     assert stored.part_names == ("backbone", "head", "decoder")
     assert stored.fingerprint == made.fingerprint
+
+
+def test_the_verb_compares_masks_too(tmp_path):
+    small = attached(random_donor(SMALL, classes=3), DecoderSpec("mirror", outputs=2), seed=1)
+    small.save(tmp_path / "small.h5")
+    command = ["nest", str(tmp_path / "small.h5"), "--into", LARGE, "--quiet", "--verify"]
+    assert main([*command, "-o", str(tmp_path / "large.h5")]) == 0
+    # One kernel of the decoder is damaged: classifier and encoder still agree.
+    large = load_donor(tmp_path / "large.h5")
+    part = large.parts["decoder"]
+    tensors = dict(part.tensors)
+    name = next(name for name in tensors if name.endswith("conv/kernel"))
+    tensors[name] = tensors[name] * np.float32(1.05)
+    damaged = large.replace(parts={"decoder": type(part)(tensors, part.settings)})
+    inputs = random_images(2)
+    logits = [NumpyNetwork(WeightSource.of(one)).run(inputs) for one in (large, damaged)]
+    assert np.array_equal(*logits)
+    assert verify_nesting(large, [small]).relative < 1e-3 < verify_nesting(damaged, [small]).relative
 
 
 def test_the_verb_cuts_a_file_with_its_decoder(tmp_path):

@@ -24,7 +24,8 @@ class NestingCheck:
     """How far the outputs of a nested network are from the right ones.
 
     Args:
-        largest_difference: Largest absolute difference of any output on any image.
+        largest_difference: Largest absolute difference of any output on any image. Of a U-Net
+            these are its classifier's or pooled outputs, or its masks: whichever are further apart.
         input_std: How much the expected outputs vary from image to image (standard
             deviation over images, mean over outputs); the yardstick, because a
             network that ignores its input passes any absolute bound.
@@ -83,7 +84,7 @@ def verify_nesting(
     is_training: bool = False,
     dtype: str = "float64",
 ) -> NestingCheck:
-    """Run a nested network and its donors and compare their outputs.
+    """Run a nested network and its donors and compare their outputs, of U-Nets their masks, too.
 
     Networks are read one tensor at a time, so any size can be checked.
 
@@ -114,8 +115,11 @@ def verify_nesting(
     inputs = (pixels - np.asarray(scaling.mean)) / np.asarray(scaling.std)
     statistics = batch_statistics if is_training else None
 
+    def network(source: WeightSource) -> NumpyNetwork:
+        return NumpyNetwork(source, dtype, statistics=statistics)
+
     def outputs(source: WeightSource) -> np.ndarray:
-        return NumpyNetwork(source, dtype, statistics=statistics).run(inputs)
+        return network(source).run(inputs)
 
     shares = [1 / len(sources)] * len(sources) if weights is None else list(weights)
     if large.classes is None:
@@ -132,10 +136,18 @@ def verify_nesting(
             )
         expected = functools.reduce(np.add, (share * outputs(source) for source, share in counted))
         result = outputs(large)
-    return NestingCheck(
-        largest_difference=float(np.abs(result - expected).max()),
-        input_std=float(expected.std(axis=0).mean()),
-        image_count=len(inputs),
-        image_side=inputs.shape[1],
-        is_training=is_training,
-    )
+
+    def check(result: np.ndarray, expected: np.ndarray) -> NestingCheck:
+        return NestingCheck(
+            largest_difference=float(np.abs(result - expected).max()),
+            input_std=float(expected.std(axis=0).mean()),
+            image_count=len(inputs),
+            image_side=inputs.shape[1],
+            is_training=is_training,
+        )
+
+    checks = [check(result, expected)]
+    if large.spec.decoder is not None:
+        # A U-Net is nested alone: nobody averages its masks with those of others.
+        checks.append(check(network(large).masks(inputs), network(sources[0]).masks(inputs)))
+    return max(checks, key=lambda one: one.relative)
