@@ -83,7 +83,9 @@ def test_the_verb_compares_masks_too(tmp_path):
     inputs = random_images(2)
     logits = [NumpyNetwork(WeightSource.of(one)).run(inputs) for one in (large, damaged)]
     assert np.array_equal(*logits)
-    assert verify_nesting(large, [small]).relative < 1e-3 < verify_nesting(damaged, [small]).relative
+    assert (
+        verify_nesting(large, [small]).relative < 1e-3 < verify_nesting(damaged, [small]).relative
+    )
 
 
 def test_the_verb_cuts_a_file_with_its_decoder(tmp_path):

@@ -33,6 +33,8 @@ from efn_compose.train.tta.options import TtaOptions
 
 #: Images that pass at once.
 _BATCH = 16
+#: Bytes of an image's name that its mask's has: with a number, and while it is written, at most 255.
+_LONGEST_STEM = 200
 #: The table of masks, in their folder.
 TABLE_FILE = "masks.csv"
 
@@ -186,7 +188,7 @@ def _draw(
         probability = np.mean([one.ask(pixels) for one in asked], axis=0)
         for number, shape, stated in zip(numbers, sizes, probability, strict=True):
             mask = to_masks(_enlarged(stated, shape)[None], level)[0]
-            name = f"{number:06}_{Path(table.image_name(number)).stem}.png"
+            name = _mask_name(number, table.image_name(number))
             _write_mask(place / name, mask * 255 if asked[0].classes == 2 else mask)
             shares.append(float((mask > 0).mean()))
             rows.append((table.image_name(number), name, f"{shares[-1]:.6f}"))
@@ -196,6 +198,12 @@ def _draw(
     writer.writerows([("image", "mask", "foreground"), *rows])
     write_text(place / TABLE_FILE, text.getvalue())
     return shares
+
+
+def _mask_name(number: int, image: str) -> str:
+    """Return the name of an image's mask, no longer than the name of a file may be."""
+    stem = Path(image).stem.encode()[:_LONGEST_STEM].decode(errors="ignore")
+    return f"{number:06}_{stem}.png"
 
 
 def _all_unets(entries: Sequence[str]) -> list[UNetFile]:

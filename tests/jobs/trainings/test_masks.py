@@ -122,11 +122,16 @@ def test_new_images_get_masks_of_their_own_size(run, place, capsys, monkeypatch)
     for number, image in enumerate(images):
         large = Image.fromarray(image).resize((40, 24), Image.Resampling.BILINEAR)
         large.save(place / "new" / f"{number}.png")
+    # As long as a name may be, and longer with a number in front: the last letter is cut in two.
+    longest = place / "new" / f"9{125 * 'ä'}.png"
+    (place / "new" / "5.png").rename(longest)
     words = ["predict", run.folder, "--data", f"folder:{place / 'new'}", "-o", place / "drawn"]
     assert main([str(word) for word in words]) == 0
     with open(place / "drawn" / "masks.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["image"] for row in rows] == [str(place / "new" / f"{n}.png") for n in range(6)]
+    files = [*(place / "new" / f"{n}.png" for n in range(5)), longest]
+    assert [row["image"] for row in rows] == [str(file) for file in files]
+    assert rows[-1]["mask"] == f"000005_9{99 * 'ä'}.png"
     both = wanted = found = 0
     for row, mask in zip(rows, masks, strict=True):
         drawn = np.asarray(Image.open(place / "drawn" / row["mask"]))
