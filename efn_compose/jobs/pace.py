@@ -2,6 +2,7 @@
 
 import functools
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from efn_compose.arch import ArchSpec, default_conventions, inventory
 from efn_compose.arch.cost import cost
 from efn_compose.donors import Donor
+from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.nesting.fills import fresh_values
 
 #: Images of a measured epoch, and what a step of it may take of the memory.
@@ -29,6 +31,19 @@ class Pace:
     train: float
     forward: float
     set_up: float
+
+
+def measure_on_processor(threads: int) -> None:
+    """Give this process the threads of a worker on the processor, before it measures.
+
+    Where TensorFlow has other threads already, seconds are measured with those; no score is made.
+
+    Args:
+        threads: Of a worker; 0 leaves all as they are.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        prepare_device(Device(), threads)
 
 
 @functools.cache

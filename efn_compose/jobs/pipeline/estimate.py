@@ -1,12 +1,10 @@
 """How long the chapters of a story will take, from a step of its networks measured on this machine."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from efn_compose.arch.cost import cost
-from efn_compose.evolve.workers.devices import Device, prepare_device
-from efn_compose.jobs.pace import Pace, cost_line, measure_pace
+from efn_compose.jobs.pace import Pace, cost_line, measure_on_processor, measure_pace
 from efn_compose.jobs.pipeline.work import Load, Work
 from efn_compose.store.environment import usable_cores
 
@@ -49,10 +47,7 @@ def estimate_time(
     if not loads:
         return Estimate(dict.fromkeys(work, _START), "nothing is trained")
     has_workers = any(load.workers for load in loads)
-    with warnings.catch_warnings():
-        # Where TensorFlow has other threads already, seconds are measured with those; no score is made.
-        warnings.simplefilter("ignore", UserWarning)
-        prepare_device(Device(), 1 if has_workers else 0)
+    measure_on_processor(1 if has_workers else 0)
     kinds = {(load.spec.variant, load.size): load for load in loads}
     by_cost = sorted(kinds.values(), key=lambda load: cost(load.spec, load.size).multiply_adds)
     chosen = [by_cost[0], by_cost[-1]] if len(by_cost) > 1 else by_cost

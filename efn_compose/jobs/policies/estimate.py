@@ -1,14 +1,13 @@
 """How long a search for a policy takes at most, measured on this machine."""
 
-import dataclasses
 import time
 from dataclasses import dataclass
 
-from efn_compose.evolve.workers.devices import Device
 from efn_compose.evolve.workers.table import EXECUTORS
-from efn_compose.jobs.pace import measure_pace
+from efn_compose.jobs.pace import measure_on_processor, measure_pace
 from efn_compose.jobs.policies.expected import NOTHING, Pair
 from efn_compose.jobs.policies.preparation import PreparedPolicy
+from efn_compose.jobs.policies.worker import PolicyWorker
 
 #: Pairs that are measured for it: one of either kind of operation.
 _TRIED: tuple[Pair, ...] = ((("rotate", 15.0), NOTHING), (("equalize", 0.0), ("contrast", 0.45)))
@@ -36,9 +35,9 @@ def estimate_hours(prepared: PreparedPolicy) -> PolicyEstimate:
         prepared: The search.
     """
     setup = prepared.setup
-    if EXECUTORS[prepared.config.executor.chosen].is_in_process:
-        setup = dataclasses.replace(setup, threads=0)
-    worker = setup.make_worker(prepared.data, Device("cpu"))
+    if not EXECUTORS[prepared.config.executor.chosen].is_in_process:
+        measure_on_processor(setup.threads)
+    worker = PolicyWorker(setup, prepared.data)
     seconds = 0.0
     for number in range(len(prepared.networks)):
         worker.scorer.pairs(number, _TRIED)  # traced, and the weights in their place
