@@ -6,6 +6,7 @@ compare two files, tensor by tensor, and to draw them.
 """
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -122,5 +123,11 @@ def _lines(value: Any, indent: str) -> list[str]:
         elif isinstance(item, int) and not isinstance(item, bool):
             lines.append(f"{label}{item:,}")
         else:
-            lines.append(label + ("none" if item in (None, {}) else str(item)))
+            lines.append(label + ("none" if item in (None, {}) else _short(str(item))))
     return lines
+
+
+def _short(text: str) -> str:
+    """Return a text, of numbers in base64 the beginning alone."""
+    is_packed = re.fullmatch(r"[A-Za-z0-9+/=]{100,}", text)
+    return f"{text[:16]}… ({len(text):,} characters)" if is_packed else text

@@ -1,8 +1,8 @@
 """The images of a run, resized and split."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from efn_compose.data.decoding.unreadable import Unreadable, skip_unreadable
 from efn_compose.data.holding import Holding
+from efn_compose.data.identity import image_marks
 from efn_compose.data.options import DataOptions
 from efn_compose.data.pixels import once_if_cached, take
 from efn_compose.data.sources import load_table
 from efn_compose.data.split import PARTS, Split, split
-from efn_compose.data.table import ImageTable
+from efn_compose.data.table import ChosenImages, ImageTable
 from efn_compose.errors import DataError
 from efn_compose.numerics.pixel_array import PixelArray, in_parts
 
@@ -36,6 +37,7 @@ class DataSet:
         left_out: Images that cannot be decoded and were left out by choice.
         notes: Sentences about what the source holds beside these images.
         test_groups: (image,) numbers of the patients of the test images; None where none are known.
+        marks: By part, (image,) uint64 of `image_marks`; empty for images of no source.
     """
 
     name: str
@@ -50,6 +52,7 @@ class DataSet:
     left_out: tuple[Unreadable, ...] = ()
     notes: tuple[str, ...] = ()
     test_groups: np.ndarray | None = None
+    marks: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -60,6 +63,17 @@ class DataSet:
     def size(self) -> int:
         """Height and width of the images in pixels."""
         return int(self.train_images.shape[1])
+
+    @property
+    def judging(self) -> dict[str, np.ndarray]:
+        """Marks of the images that judge, by part; empty for images of no source."""
+        return {part: self.marks[part] for part in PARTS[1:] if part in self.marks}
+
+    @property
+    def choosing(self) -> np.ndarray:
+        """Marks (image,) uint64 of the images whose labels train or choose weights."""
+        known = [self.marks[part] for part in PARTS[:2] if part in self.marks]
+        return np.concatenate([np.zeros(0, np.uint64), *known])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -119,7 +133,8 @@ def load_data(
         )
     parts = saved_split or split(table, options, seed)
     data = take_data(table, parts, options.size, holding=holding, show_progress=show_progress)
-    return replace(data, left_out=tuple(left_out), notes=table.notes)
+    marks = {part: image_marks(ChosenImages(table.images, getattr(parts, part))) for part in PARTS}
+    return replace(data, left_out=tuple(left_out), notes=table.notes, marks=marks)
 
 
 def take_data(

@@ -1,13 +1,13 @@
 """A table of images with what is known of each, not yet resized or split."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from efn_compose.data.identity import identities
+from efn_compose.data.identity import identities, samples
 from efn_compose.errors import DataError, describe_problems
 
 #: Label of an image that has none.
@@ -83,6 +83,10 @@ class ChosenImages:
     def identities(self, numbers: np.ndarray) -> Iterator[bytes]:
         """Yield what each image is known by; see `efn_compose.data.identity`."""
         yield from identities(self.images, self.numbers[numbers])
+
+    def samples(self, numbers: np.ndarray) -> Iterable[bytes]:
+        """Return some bytes of each image; see `efn_compose.data.identity`."""
+        return samples(self.images, self.numbers[numbers])
 
 
 class ImageError(DataError):

@@ -11,6 +11,7 @@ from efn_compose.compose.share_space import described_shares
 from efn_compose.data import DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.licences import resulting_licence
+from efn_compose.donors.seen_images import SeenImages, seen_by, with_seen
 from efn_compose.donors.trained_for import PRETRAINED_KEY, TRAINED_BEFORE_KEY, TrainedFor
 from efn_compose.evolve.run import RunResult
 from efn_compose.evolve.verdict.verdict import Difference
@@ -59,7 +60,10 @@ def describe_data(data: DataSet) -> dict[str, Any]:
 
 
 def write_magic_weights(
-    path: Path, result: RunResult, trained_for: TrainedFor | None = None
+    path: Path,
+    result: RunResult,
+    trained_for: TrainedFor | None = None,
+    seen: Sequence[SeenImages] = (),
 ) -> str:
     """Write the winner's starting weights and return the file's SHA-256.
 
@@ -72,6 +76,7 @@ def write_magic_weights(
         path: The file.
         result: The finished run.
         trained_for: The run's classes and image size, written where the weights bring a classifier.
+        seen: The images whose labels trained or chose the weights in this run.
     """
     host = result.donors[0]
     provenance: dict[str, Any] = {
@@ -106,6 +111,8 @@ def write_magic_weights(
     classes = None if kernel is None else int(kernel.shape[-1])
     if classes is not None and trained_for is not None:
         provenance = trained_for.added_to(provenance)
+    before = [one for donor in result.donors for one in seen_by(donor.provenance)]
+    provenance = with_seen(provenance, [*before, *seen])
     header = WeightHeader(host.spec, host.conventions, classes, provenance, recipe)
     filters = donor_map.per_filter(host.spec) if donor_map is not None else None
     write_weights(path, header, result.weights, donor_map=filters)

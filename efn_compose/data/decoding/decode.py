@@ -13,7 +13,7 @@ import numpy as np
 
 from efn_compose.data.decoding.bands import resized, rgb_pixels, room_for
 from efn_compose.data.decoding.opening import read_image, upright, upright_shape
-from efn_compose.data.identity import file_identity
+from efn_compose.data.identity import file_identity, file_sample
 from efn_compose.data.path_list import PathList
 from efn_compose.data.table import ChosenImages, ImageError, ImageSequence
 from efn_compose.errors import DataError, describe_problems, first_of
@@ -132,6 +132,11 @@ class ImageFiles:
         """Yield what each image is known by without being decoded."""
         for number in numbers.tolist():
             yield file_identity(self.paths.name(number))
+
+    def samples(self, numbers: np.ndarray) -> Iterator[bytes]:
+        """Yield the length of each file and some of its bytes."""
+        for number in numbers.tolist():
+            yield file_sample(self.paths.name(number))
 
 
 def for_each_image(

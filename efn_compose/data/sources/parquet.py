@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.data.decoding.decode import decode_bytes
-from efn_compose.data.identity import file_identity
+from efn_compose.data.identity import file_identity, file_sample
 from efn_compose.data.sources.shards import find_names, float_labels, numbered, shard_files
 from efn_compose.data.table import UNLABELLED, ImageError, ImageTable, printable
 from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
@@ -145,6 +145,15 @@ class ParquetImages:
         groups = np.searchsorted(self._starts, numbers, side="right") - 1
         for number, group in zip(numbers, groups, strict=True):
             yield files[self._groups[group][0]] + f"\0{self._column}\0{number}".encode()
+
+    def samples(self, numbers: np.ndarray) -> Iterator[bytes]:
+        """Yield what tells each image's file from others, and the image's place in it."""
+        files = [file_sample(file) for file in self._files]
+        groups = np.searchsorted(self._starts, numbers, side="right") - 1
+        for number, group in zip(numbers.tolist(), groups.tolist(), strict=True):
+            file, place = self._groups[group][0], number - int(self._starts[group])
+            which = f"\0{self._column}\0{self._groups[group][1]}\0{place}"
+            yield files[file] + which.encode()
 
     def _group(self, group: int) -> Any:
         """Return the images' bytes of a group of rows."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.data.decoding.decode import decode_bytes
-from efn_compose.data.identity import file_identity
+from efn_compose.data.identity import file_identity, file_sample
 from efn_compose.data.table import UNLABELLED, ImageError, number_column, printable
 from efn_compose.errors import DataError, describe_problems
 
@@ -196,3 +196,10 @@ class ByteRanges:
         for number in numbers:
             place = f"\0{self._start[number]}\0{self._length[number]}{which}".encode()
             yield files[self._file_of[number]] + place
+
+    def samples(self, numbers: np.ndarray) -> Iterator[bytes]:
+        """Yield the length of each image's bytes and some of them."""
+        for number in numbers:
+            file = self._files[self._file_of[number]]
+            found = file_sample(file, int(self._start[number]), int(self._length[number]))
+            yield found + self._feature.encode()

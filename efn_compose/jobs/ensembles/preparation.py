@@ -19,7 +19,7 @@ from efn_compose.jobs.ensembles.deadline import Deadline
 from efn_compose.jobs.ensembles.labelled import already_labelled, labelled_images, told_by_files
 from efn_compose.jobs.ensembles.options import EnsembleConfig
 from efn_compose.jobs.ensembles.other import OtherEnsemble, read_method, read_other
-from efn_compose.jobs.ensembles.stacking.pooled import load_bodies
+from efn_compose.jobs.ensembles.stacking.pooled import check_unseen, load_bodies
 from efn_compose.jobs.ensembles.stacking.portfolio import StackModel, load_portfolio
 from efn_compose.jobs.ensembles.stacking.tabular import FurtherColumns, read_further, read_table
 from efn_compose.jobs.predictions.job import views_of
@@ -167,6 +167,8 @@ def prepare_ensemble(
             "stack.features: the labelled images are not where the trainings read them, so that no "
             "network can be asked about them. Put them back, or leave stack.features out."
         )
+    if labelled is not None:
+        check_unseen(bodies, labelled)
     return PreparedEnsemble(
         config,
         members,

@@ -13,12 +13,13 @@ import numpy as np
 from efn_compose.config import dump_toml, load_config
 from efn_compose.data.folding.grouped import assign_groups
 from efn_compose.donors import Donor
-from efn_compose.errors import ConfigError, EfnComposeError, describe_problems
+from efn_compose.donors.seen_images import known_share, share_words
+from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.jobs.policies.options import PolicyConfig
 from efn_compose.jobs.policies.space import PolicySpace
 from efn_compose.jobs.policies.worker import FreshTraining, PolicySetup
-from efn_compose.jobs.predictions.networks import LEAST_SIZE, Network, find_networks
+from efn_compose.jobs.predictions.networks import Network, find_networks
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.jobs.trainings.images import FoldedImages
 from efn_compose.jobs.trainings.preparation import PreparedTrainings, prepare_trainings
@@ -229,30 +230,16 @@ def _trained_on(prepared: PreparedPolicy, run: Path) -> list[str]:
             "the run any more, so that they may have been trained on the images that they should "
             "judge. Train anew"
         )
-    start = prepared.trainings.config.weights.file
-    config = prepared.trainings.config
-    for earlier in _networks_of(start):
-        theirs = load_config(earlier / CONFIG_FILE, (), type(config))
-        if theirs.data.source == config.data.source:
-            names = ", ".join(network.name for network in prepared.networks)
-            problems.append(
-                f"- {names}: their first weights, {start}, were trained on images of "
-                f"{config.data.source}, and so on images that they should judge. Train anew from "
-                "weights that have not seen their labels"
-            )
+    folded = prepared.trainings.images.folded
+    known, asked = known_share(prepared.donor, folded.marks)
+    if known:
+        names = ", ".join(network.name for network in prepared.networks)
+        problems.append(
+            f"- {names}: their first weights, {prepared.trainings.config.weights.file}, have learnt from "
+            f"labels of {share_words(known, asked)} of these images, and so of images that they should "
+            "judge. Train anew from weights that have not seen them"
+        )
     return problems
-
-
-def _networks_of(file: str) -> set[Path]:
-    """Return the run of trainings that a weight file is of, if any."""
-    path = Path(file)
-    if not path.is_file():
-        return set()
-    try:
-        # Of any size: the run alone is asked for.
-        return {network.run for network in find_networks([file], LEAST_SIZE) if network.run}
-    except EfnComposeError:
-        return set()
 
 
 def _too_few(prepared: PreparedPolicy) -> list[str]:

@@ -14,6 +14,7 @@ from efn_compose.config import RunConfig, dump_toml, load_config
 from efn_compose.data import DataSet, load_data
 from efn_compose.donors import Donor
 from efn_compose.donors.lineage import lineages, share_basis
+from efn_compose.donors.seen_images import seen_notes
 from efn_compose.errors import (
     ConfigError,
     IncompatibleDonorsError,
@@ -108,7 +109,7 @@ def prepare(
         memory_plan(config, donors, 0).check("fitness.batch_size")
     data = load_data(config.data, config.run.seed, table=table, holding=config.executor.holding)
     config, length_note = with_epochs(config, len(data.train_labels))
-    notes = (*notes, relatives_note, length_note)
+    notes = (*notes, relatives_note, length_note, *seen_notes(donors, data.judging))
     data = dataclasses.replace(data, notes=(*data.notes, *filter(None, notes)))
     return Prepared(config, donors, data, folder)
 

@@ -9,10 +9,11 @@ from efn_compose.data import DataOptions, DataSet
 from efn_compose.donors import Donor
 from efn_compose.donors.licences import resulting_licence
 from efn_compose.donors.lineage import ALIGNED_KEY, LINEAGE_KEY
+from efn_compose.donors.seen_images import SeenImages, seen_by, with_seen
 from efn_compose.donors.trained_for import TRAINED_KEY
 from efn_compose.jobs.soup.judge import Answers, Judge
 from efn_compose.jobs.soup.methods import MIX, Mixture, Say
-from efn_compose.jobs.soup.preparation import SOUP, Ingredients, Method, prepare_soup
+from efn_compose.jobs.soup.preparation import NEED_DATA, SOUP, Ingredients, Method, prepare_soup
 from efn_compose.jobs.soup.verdict import SoupVerdict, give_soup_verdict
 from efn_compose.store import WeightHeader, write_weights
 
@@ -181,11 +182,15 @@ def _provenance(ingredients: Ingredients, mixture: Mixture) -> dict[str, Any]:
         "licence": resulting_licence(member.provenance for member in members).name,
         "lineages": [[member.name for member in members]],
     }
+    data = ingredients.data
     for key in ("source", "sha256", LINEAGE_KEY, ALIGNED_KEY, TRAINED_KEY):
         found = [donor.provenance.get(key) for donor in ingredients.donors]
         if found[0] is not None and all(value == found[0] for value in found):
             provenance[key] = found[0]
-    return provenance
+    seen = [one for member in members for one in seen_by(member.provenance)]
+    if ingredients.method in NEED_DATA and data is not None and data.marks:
+        seen.append(SeenImages.of(data.choosing))
+    return with_seen(provenance, seen)
 
 
 def _recipe(

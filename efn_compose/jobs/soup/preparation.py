@@ -11,6 +11,7 @@ from efn_compose.data import DataOptions, DataSet, load_data
 from efn_compose.donors import Donor
 from efn_compose.donors.harmonise import harmonise
 from efn_compose.donors.lineage import lineages
+from efn_compose.donors.seen_images import seen_notes
 from efn_compose.errors import (
     ConfigError,
     EfnComposeError,
@@ -24,7 +25,7 @@ METHODS: tuple[str, ...] = get_args(Method)
 #: The name of the average beside its members.
 SOUP = "soup"
 #: Methods that choose or learn, and so need images.
-_NEED_DATA = ("greedy", "learned")
+NEED_DATA = ("greedy", "learned")
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ class Ingredients:
         """Sentences about what the source holds beside the images that judge."""
         if self.data is None:
             return ()
+        notes = *self.data.notes, *seen_notes(self.donors, self.data.judging)
         known = other_classes(self.donors, self.data)
         if not known:
-            return self.data.notes
+            return notes
         return (
-            *self.data.notes,
+            *notes,
             f"the networks know {', '.join(known[:5])}, and the images are of "
             f"{', '.join(self.data.class_names[:5])}: a ridge classifier judges, not the networks' own",
         )
@@ -116,7 +118,7 @@ def _check_request(method: str, count: int, data: object | None, ancestor: objec
         problems.append(f"- method: allowed {', '.join(METHODS)}. Received: {method!r}.")
     if count < 2:
         problems.append(f"- a soup needs two networks or more. Received: {count}.")
-    if method in _NEED_DATA and data is None:
+    if method in NEED_DATA and data is None:
         problems.append(
             f"- method {method!r} needs labelled images that no donor was trained on: "
             "--data folder:PATH, csv:PATH, npz:PATH, digits or fashion_mnist."

@@ -140,7 +140,12 @@ class PreparedStudy:
     @property
     def warnings(self) -> list[str]:
         """Sentences about the images, each once: a source of several sizes is read several times."""
-        sentences = [words for images in self.images.values() for words in images.warnings()]
+        donors, folds = list(self.donors.values()), self.config.validation.folds
+        sentences = [
+            words
+            for images in self.images.values()
+            for words in (*images.warnings(), *images.doubts(donors, folds))
+        ]
         return list(dict.fromkeys(sentences))
 
     @property

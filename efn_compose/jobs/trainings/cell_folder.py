@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from efn_compose.donors import Donor
+from efn_compose.donors.seen_images import SeenImages, with_seen
 from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.jobs.trainings.watching.curves import draw_history, draw_rates
 from efn_compose.store import write_text
@@ -58,14 +59,17 @@ def write_history(folder: Path, history: History) -> None:
     write_text(folder / "history.jsonl", "".join(lines))
 
 
-def write_weights(folder: Path, fitted: FittedModel, donor: Donor, data: TrainingData) -> None:
+def write_weights(
+    folder: Path, fitted: FittedModel, donor: Donor, data: TrainingData, seen: SeenImages
+) -> None:
     """Write last and best weights; a head that weight files cannot hold goes beside them."""
     trainer = fitted.trainer
     said = TrainedFor(data.size, data.mask_names or data.class_names)
     for name, values in (("last", fitted.last), ("best", fitted.best)):
         trainer.put(values)
         trained = trainer.trained(donor)
-        trained = trained.replace(provenance=said.added_to(trained.provenance))
+        provenance = with_seen(said.added_to(trained.provenance), [seen])
+        trained = trained.replace(provenance=provenance)
         trained.save(folder / f"{name}.h5")
         beside = trainer.beside()
         if beside:

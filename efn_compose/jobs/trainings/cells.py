@@ -71,7 +71,7 @@ class Cell(Task):
             fitted.predict, data.validation_images, views, setup.tta.merge
         )
         write_answers(folder, numbers, probability)
-        write_weights(folder, fitted, donor, data)
+        write_weights(folder, fitted, donor, data, worker.data.seen(self.fold))
         return CellResult.of(fitted, setup.train.keep, numbers, probability)
 
 

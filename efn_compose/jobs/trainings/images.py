@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,9 +22,12 @@ from efn_compose.data.folding.duplicates import (
 )
 from efn_compose.data.folding.fold_table import read_fold_table
 from efn_compose.data.folding.folds import Folds, make_folds
+from efn_compose.data.identity import image_marks
 from efn_compose.data.masks.reading import read_masks
 from efn_compose.data.pixels import once_if_cached, take
 from efn_compose.data.table import UNLABELLED
+from efn_compose.donors import Donor
+from efn_compose.donors.seen_images import SeenImages, seen_notes
 from efn_compose.errors import ConfigError, DataError, describe_problems, first_of
 from efn_compose.jobs.trainings.masks.scores import load_masked_table, stratified
 from efn_compose.jobs.trainings.options import TrainConfig, ValidationOptions
@@ -48,6 +51,7 @@ class FoldedImages:
         unlabelled: (image, size, size, 3) uint8, images without labels; None without any.
         masks: (image, size, size) uint8 class of each pixel, 255 where unknown; None without any.
         mask_names: One per class of the pixels.
+        marks: (image,) uint64 of `image_marks`; empty where nobody asked for them.
     """
 
     images: PixelArray
@@ -57,6 +61,7 @@ class FoldedImages:
     unlabelled: PixelArray | None = None
     masks: np.ndarray | None = None
     mask_names: tuple[str, ...] = ()
+    marks: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def part(self, fold: int) -> tuple[TrainingData, np.ndarray]:
         """Return the data of the training that a fold validates, and the fold's image numbers."""
@@ -72,6 +77,10 @@ class FoldedImages:
             mask_names=self.mask_names,
         )
         return data, validation
+
+    def seen(self, fold: int) -> SeenImages:
+        """Return what the weights of the training that a fold validates have learnt from."""
+        return SeenImages.of(self.marks[self.fold != fold] if len(self.marks) else self.marks)
 
     @property
     def fingerprint(self) -> str:
@@ -119,6 +128,17 @@ class PreparedImages:
     known: int = 0
     mask_note: str = ""
     notes: tuple[str, ...] = ()
+
+    def doubts(self, donors: Sequence[Donor], folds: int) -> tuple[str, ...]:
+        """Return a sentence where networks have learnt from labels of images that validate.
+
+        Args:
+            donors: The networks that trainings begin with.
+            folds: How many of the folds validate.
+        """
+        marks = self.folded.marks
+        validates = self.folded.fold[: len(marks)] < folds
+        return seen_notes(donors, {"validation": marks[validates]})
 
     def warnings(self, *, are_listed: bool = False) -> Iterator[str]:
         """Yield sentences about images that are passed over, left out or in two folds.
@@ -239,16 +259,23 @@ def prepare_images(
         )
     unlabelled, known, more_notes = _unlabelled(config, set(digests), show_progress)
     notes += more_notes
+    marks = image_marks(table.images)
     if read is None:
         notes += tuple(contradiction_notes(table, digests))
         names = tuple(table.class_names)
-        folded = FoldedImages(images, table.labels, names, folds.fold, unlabelled)
+        folded = FoldedImages(images, table.labels, names, folds.fold, unlabelled, marks=marks)
         return PreparedImages(
             table, folded, folds, listed.unreadable, duplicates, known, notes=notes
         )
     no_labels = np.full(len(table), UNLABELLED, np.int32)
     folded = FoldedImages(
-        images, no_labels, (), folds.fold, masks=read.masks, mask_names=read.names
+        images,
+        no_labels,
+        (),
+        folds.fold,
+        masks=read.masks,
+        mask_names=read.names,
+        marks=marks,
     )
     return PreparedImages(
         table, folded, folds, listed.unreadable, duplicates, known, read.note, notes

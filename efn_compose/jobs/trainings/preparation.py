@@ -118,6 +118,8 @@ def prepare_trainings(
         # Before images are decoded; where they go follows from what is free.
         memory_plan(config, specs, 0).check("train.batch_size")
     images = prepare_images(config, show_progress=show_progress)
+    doubts = images.doubts([source], config.validation.folds)
+    images = dataclasses.replace(images, notes=images.notes + doubts)
     check_purpose(config, source, images.folded)
     donors = {
         target: source

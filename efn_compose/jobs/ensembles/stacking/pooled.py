@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from efn_compose.data import ImageTable
+from efn_compose.data.identity import image_marks
 from efn_compose.donors import Donor, load_donor
+from efn_compose.donors.seen_images import known_share, share_words
 from efn_compose.errors import ConfigError, EfnComposeError, RunError, describe_problems
 from efn_compose.jobs.ensembles.asked import OutOfTimeError
 from efn_compose.jobs.ensembles.stacking.inputs import Further
@@ -45,6 +47,28 @@ def load_bodies(files: Sequence[str], runs: Sequence[str]) -> tuple[Donor, ...]:
     if problems:
         raise ConfigError(describe_problems("stack.features cannot be used.", problems))
     return tuple(found)
+
+
+def check_unseen(bodies: Sequence[Donor], labelled: ImageTable) -> None:
+    """Refuse networks that have learnt from labels of the rows, wherever their files lie.
+
+    Args:
+        bodies: The networks.
+        labelled: The labelled rows' images.
+
+    Raises:
+        ConfigError: Some have; all are listed.
+    """
+    marks, problems = image_marks(labelled.images), []
+    for body in bodies:
+        known, asked = known_share(body, marks)
+        if known:
+            problems.append(
+                f"- {body.name}: it has learnt from labels of {share_words(known, asked)} of these images, "
+                "so its features know them. Give the weights that the trainings began with"
+            )
+    if problems:
+        raise ConfigError(describe_problems("stack.features cannot be used.", problems))
 
 
 def with_pooled(

@@ -1,0 +1,88 @@
+"""What is known of the images that a network has learnt from, against sets of all marks."""
+
+import json
+
+import numpy as np
+import pytest
+from fine_tunings import tuned
+from float64_networks import float64_donor
+from random_donors import TINY, random_donor
+
+from efn_compose.donors import load_donor
+from efn_compose.donors.seen_images import SEEN_KEY, SeenImages, seen_by, seen_notes, with_seen
+from efn_compose.jobs.soup.job import soup
+from efn_compose.nesting import direct_sum, nest
+
+
+def marks(seed, count):
+    return np.random.default_rng(seed).integers(0, 2**64, count, np.uint64)
+
+
+@pytest.mark.parametrize("count", [1, 20, 256])
+def test_of_a_small_set_every_image_is_known(count):
+    seen, others = marks(1, count), marks(2, 50)
+    asked = np.concatenate([seen[: count // 2], others])
+    assert SeenImages.of(seen).looked_up(asked) == (len(set(seen) & set(asked)), len(asked))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.37, 1.0])
+def test_the_share_of_a_large_set_is_estimated_without_bias(share):
+    """Within four standard errors of the truth, and over all draws within one and a half of their mean."""
+    found = []
+    for seed in range(40):
+        seen = marks(seed, 30_000)
+        known = seen[: int(share * 6_000)]
+        asked = np.concatenate([known, marks(1000 + seed, 6_000 - len(known))])
+        hits, looked_at = SeenImages.of(seen).looked_up(asked)
+        assert abs(hits / looked_at - share) <= 4 * (share * (1 - share) / looked_at) ** 0.5
+        found.append((hits, looked_at))
+    hits, looked_at = np.sum(found, axis=0)
+    # 256 of 30,000 marks are kept: of 6,000 images as large a part is looked at.
+    assert looked_at == pytest.approx(40 * 6_000 * 256 / 30_000, rel=0.1)
+    assert hits / looked_at == pytest.approx(share, abs=0.02)
+
+
+def test_weight_files_carry_it_through_all_that_is_made_of_them(tmp_path):
+    first, second = (SeenImages.of(marks(seed, 1000)) for seed in (1, 2))
+    base = random_donor(TINY, 0, classes=3)
+    donors = [
+        tuned(number, 0.03, base).replace(provenance=with_seen({"source": "one.pth"}, [seen]))
+        for number, seen in enumerate((first, second))
+    ]
+    donors[0].save(tmp_path / "first.h5")
+    loaded = load_donor(tmp_path / "first.h5")
+    assert seen_by(loaded.provenance) == (first,)
+    assert seen_by(loaded.without_head().provenance) == (first,)
+    again = with_seen(loaded.provenance, [first, second, second])
+    assert seen_by(again) == (first, second) and len(again[SEEN_KEY]) == 2
+    pair = [
+        float64_donor("b-w0.3-d0.3", seed, classes=3).replace(provenance=with_seen({}, [seen]))
+        for seed, seen in enumerate((first, second), 1)
+    ]
+    assert seen_by(nest(pair[0], "b-w0.6-d0.3").provenance) == (first,)
+    assert set(seen_by(direct_sum(*pair, "b-w1-d0.3").provenance)) == {first, second}
+    averaged = soup(donors).donor
+    averaged.save(tmp_path / "soup.h5")
+    assert set(seen_by(load_donor(tmp_path / "soup.h5").provenance)) == {first, second}
+
+
+def test_damaged_entries_are_passed_over():
+    good = SeenImages.of(marks(1, 10))
+    entries = [good.to_json(), {"images": 3}, {"images": 3, "marks": "no base64!"}, 7, None]
+    assert seen_by(json.loads(json.dumps({SEEN_KEY: entries}))) == (good,)
+    assert seen_by({SEEN_KEY: "nonsense"}) == ()
+
+
+def test_what_is_said_names_networks_parts_and_shares():
+    seen = marks(1, 100)
+    knows = random_donor(TINY, 1, name="knows").replace(
+        provenance=with_seen({}, [SeenImages.of(seen)])
+    )
+    stranger = random_donor(TINY, 2, name="stranger")
+    other = marks(3, 40)
+    parts = {"validation": np.concatenate([seen[:30], other[:10]]), "test": seen[30:50]}
+    (words,) = seen_notes([knows, stranger], parts)
+    assert "knows from about 75% of the validation images and all of the test images" in words
+    assert "stranger" not in words
+    assert seen_notes([knows, stranger], {"validation": other}) == ()
+    assert seen_notes([knows], {}) == ()
