@@ -243,6 +243,9 @@ ARMS: dict[str, Arm] = {
         replace(_FALLING, intervals=(1, 1, 2, 4))
     ),
     "branches, kept, falling, own augmentations": branched(replace(_FALLING, augmented="own")),
+    "branches, kept, falling, union of augmentations": branched(
+        replace(_FALLING, augmented="union")
+    ),
     "branches, averaged once": branched(replace(_LINE, intervals=(8,))),
     "branches, falling, averaged once": branched(replace(_FALLING, intervals=(8,))),
 }

@@ -189,7 +189,7 @@ class Trainings:
         if manner.augmented == "own":
             recipes = np.full(count, branch)
         else:
-            draws = np.random.default_rng(self.bench.draw("recipes", epoch))
+            draws = np.random.default_rng(self.bench.draw("recipes", 1000 * branch + epoch))
             recipes = draws.integers(len(RECIPES), size=count)
         seen = np.array(images)
         for number in np.unique(recipes):
