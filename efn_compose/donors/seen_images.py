@@ -22,7 +22,7 @@ SEEN_KEY = "labelled_images"
 #: Marks that are kept of a set.
 _KEPT = 256
 _LARGEST = np.uint64(2**64 - 1)
-#: Fewer known images of a part are no reason to doubt a score.
+#: So small a part of known images is no reason to doubt a score.
 _LEAST_SHARE = 0.01
 
 
@@ -119,12 +119,8 @@ def seen_notes(donors: Sequence["Donor"], parts: Mapping[str, np.ndarray]) -> tu
     """
     said = []
     for donor in donors:
-        shares = [
-            f"{share_words(known, asked)} of the {part} images"
-            for part, marks in parts.items()
-            for known, asked in [known_share(donor, marks)]
-            if known > _LEAST_SHARE * asked
-        ]
+        known = {part: known_part(donor, marks) for part, marks in parts.items()}
+        shares = [f"{share} of the {part} images" for part, share in known.items() if share]
         if shares:
             said.append(f"{donor.name} from {' and '.join(shares)}")
     if not said:
@@ -136,24 +132,21 @@ def seen_notes(donors: Sequence["Donor"], parts: Mapping[str, np.ndarray]) -> tu
     )
 
 
-def known_share(donor: "Donor", marks: np.ndarray) -> tuple[int, int]:
-    """Return how many of some images a network has learnt from, and of how many that could be said.
+def known_part(donor: "Donor", marks: np.ndarray) -> str:
+    """Return how many of some images a network has learnt from, in words; "" for less than one in a hundred.
 
     Args:
         donor: The network.
         marks: (image,) uint64.
-    """
-    answers = [seen.looked_up(marks) for seen in seen_by(donor.provenance)]
-    return max(answers, key=lambda one: one[0] / max(one[1], 1), default=(0, 0))
-
-
-def share_words(known: int, asked: int) -> str:
-    """Return a share in words.
 
     Example:
-        >>> share_words(3, 4), share_words(4, 4)
-        ('about 75%', 'all')
+        >>> known_part(load_donor("runs/photos/last.h5"), image_marks(table.images))  # doctest: +SKIP
+        'about 80%'
     """
+    answers = [seen.looked_up(marks) for seen in seen_by(donor.provenance)]
+    known, asked = max(answers, key=lambda one: one[0] / max(one[1], 1), default=(0, 0))
+    if known <= _LEAST_SHARE * asked:
+        return ""
     return "all" if known == asked else f"about {known / asked:.0%}"
 
 

@@ -85,4 +85,9 @@ def test_what_is_said_names_networks_parts_and_shares():
     assert "knows from about 75% of the validation images and all of the test images" in words
     assert "stranger" not in words
     assert seen_notes([knows, stranger], {"validation": other}) == ()
+    # One image in two hundred is no reason to doubt a score; one in fifty is.
+    one_in = {n: {"test": np.concatenate([seen[:1], marks(4, n - 1)])} for n in (50, 200)}
+    assert (
+        seen_notes([knows], one_in[200]) == () and "about 2%" in seen_notes([knows], one_in[50])[0]
+    )
     assert seen_notes([knows], {}) == ()

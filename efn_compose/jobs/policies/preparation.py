@@ -13,7 +13,7 @@ import numpy as np
 from efn_compose.config import dump_toml, load_config
 from efn_compose.data.folding.grouped import assign_groups
 from efn_compose.donors import Donor
-from efn_compose.donors.seen_images import known_share, share_words
+from efn_compose.donors.seen_images import known_part
 from efn_compose.errors import ConfigError, describe_problems
 from efn_compose.evolve.journal.seeds import derive_seed
 from efn_compose.jobs.policies.options import PolicyConfig
@@ -231,12 +231,12 @@ def _trained_on(prepared: PreparedPolicy, run: Path) -> list[str]:
             "judge. Train anew"
         )
     folded = prepared.trainings.images.folded
-    known, asked = known_share(prepared.donor, folded.marks)
+    known = known_part(prepared.donor, folded.marks)
     if known:
         names = ", ".join(network.name for network in prepared.networks)
         problems.append(
             f"- {names}: their first weights, {prepared.trainings.config.weights.file}, have learnt from "
-            f"labels of {share_words(known, asked)} of these images, and so of images that they should "
+            f"labels of {known} of these images, and so of images that they should "
             "judge. Train anew from weights that have not seen them"
         )
     return problems

@@ -9,7 +9,7 @@ import numpy as np
 from efn_compose.data import ImageTable
 from efn_compose.data.identity import image_marks
 from efn_compose.donors import Donor, load_donor
-from efn_compose.donors.seen_images import known_share, share_words
+from efn_compose.donors.seen_images import known_part
 from efn_compose.errors import ConfigError, EfnComposeError, RunError, describe_problems
 from efn_compose.jobs.ensembles.asked import OutOfTimeError
 from efn_compose.jobs.ensembles.stacking.inputs import Further
@@ -61,10 +61,10 @@ def check_unseen(bodies: Sequence[Donor], labelled: ImageTable) -> None:
     """
     marks, problems = image_marks(labelled.images), []
     for body in bodies:
-        known, asked = known_share(body, marks)
+        known = known_part(body, marks)
         if known:
             problems.append(
-                f"- {body.name}: it has learnt from labels of {share_words(known, asked)} of these images, "
+                f"- {body.name}: it has learnt from labels of {known} of these images, "
                 "so its features know them. Give the weights that the trainings began with"
             )
     if problems:
