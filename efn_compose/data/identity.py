@@ -11,8 +11,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-#: Bytes of a file that a mark is of: enough to tell pictures apart, few enough to be quick.
-_READ = 4096
+#: Pieces of a file that a mark is of, and bytes of each: enough to tell pictures apart, few enough to be
+#: quick. Pieces of all parts, since pictures without compression may be blank in one of them.
+_PIECES, _PIECE = 8, 512
 
 
 class _Images(Protocol):
@@ -79,7 +80,7 @@ def file_identity(path: str | os.PathLike[str]) -> bytes:
 def image_marks(images: _Images) -> np.ndarray:
     """Return a mark of each image (image,) uint64: equal images have equal ones, wherever they lie.
 
-    Of an image in a file the mark is of its length and of 4 KB from its middle, of any other of its pixels.
+    Of an image in a file the mark is of its length and of 4 KB from all parts, of any other of its pixels.
 
     Args:
         images: Images by number.
@@ -111,7 +112,7 @@ def samples(images: _Images, numbers: np.ndarray) -> Iterable[bytes]:
 
 
 def file_sample(path: str | os.PathLike[str], start: int = 0, length: int | None = None) -> bytes:
-    """Return the length of a file, or of a part of it, and 4 KB from its middle.
+    """Return the length of a file, or of a part of it, and 4 KB from its beginning to its end.
 
     Args:
         path: The file.
@@ -128,7 +129,9 @@ def file_sample(path: str | os.PathLike[str], start: int = 0, length: int | None
         return b"missing"
     try:
         whole = os.fstat(file).st_size if length is None else length
-        middle = start + max(0, whole - _READ) // 2
-        return f"{whole}\0".encode() + os.pread(file, min(_READ, whole), middle)
+        if whole <= _PIECES * _PIECE:
+            return f"{whole}\0".encode() + os.pread(file, whole, start)
+        places = [start + n * (whole - _PIECE) // (_PIECES - 1) for n in range(_PIECES)]
+        return b"".join([f"{whole}\0".encode(), *(os.pread(file, _PIECE, at) for at in places)])
     finally:
         os.close(file)
