@@ -235,6 +235,9 @@ ARMS: dict[str, Arm] = {
     "plain, union of augmentations": plain(replace(_LINE, augmented="union")),
     "branches, fresh": branched(replace(_LINE, kept=False)),
     "branches, fresh, own augmentations": branched(replace(_LINE, kept=False, augmented="own")),
+    "branches, fresh, union of augmentations": branched(
+        replace(_LINE, kept=False, augmented="union")
+    ),
     "branches, fresh, random head": branched(replace(_RANDOM, kept=False)),
     "branches, kept": branched(_LINE),
     "branches, kept, falling": branched(_FALLING),
@@ -243,9 +246,6 @@ ARMS: dict[str, Arm] = {
         replace(_FALLING, intervals=(1, 1, 2, 4))
     ),
     "branches, kept, falling, own augmentations": branched(replace(_FALLING, augmented="own")),
-    "branches, kept, falling, union of augmentations": branched(
-        replace(_FALLING, augmented="union")
-    ),
     "branches, averaged once": branched(replace(_LINE, intervals=(8,))),
     "branches, falling, averaged once": branched(replace(_FALLING, intervals=(8,))),
 }
