@@ -20,11 +20,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 JOURNAL = Path(__file__).parent / "results" / "branch_time.jsonl"
 EPOCHS = 32
-#: Branches, workers, optimizer.
-WAYS = ((1, 1, "fresh"), (2, 2, "fresh"), (4, 2, "fresh"), (4, 2, "kept"), (4, 4, "fresh"))
+#: Branches and workers.
+WAYS = ((1, 1), (2, 2), (4, 2), (4, 4))
 
 
-def timed(donors: Any, data: Any, branches: int, workers: int, optimizer: str) -> dict[str, Any]:
+def timed(donors: Any, data: Any, branches: int, workers: int) -> dict[str, Any]:
     """Return the wall time of one way."""
     from searching import search
 
@@ -43,7 +43,7 @@ def timed(donors: Any, data: Any, branches: int, workers: int, optimizer: str) -
             data,
             donors,
             DonorOptions(absorb="never"),
-            Halving(1, generations, branches=branches, optimizer=optimizer),  # type: ignore[arg-type]
+            Halving(1, generations, branches=branches),
             "block",
             FinalsOptions(noise_repeats=0, finalists=1, final_seeds=2),
             fitness,
@@ -55,8 +55,7 @@ def timed(donors: Any, data: Any, branches: int, workers: int, optimizer: str) -
     for row in found.rows:
         if row["phase"] == "population":
             ended[row["generation"]] = row["timing"]["finished"]
-    row = {"branches": branches, "workers": workers, "optimizer": optimizer}
-    row |= {"wall": ended[generations] - ended[0]}
+    row = {"branches": branches, "workers": workers, "wall": ended[generations] - ended[0]}
     return row | {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
 
 

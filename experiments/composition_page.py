@@ -118,7 +118,13 @@ def times(rows: Rows) -> list[str]:
     ]
     for row in rows:
         ratio = f"{one['wall'] / row['wall']:.2f} times as fast" if one else ""
-        cells = (row["branches"], row["workers"], row["optimizer"], f"{row['wall']:.1f}", ratio)
+        cells = (
+            row["branches"],
+            row["workers"],
+            row.get("optimizer", "fresh"),
+            f"{row['wall']:.1f}",
+            ratio,
+        )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     cores = ", ".join(sorted({str(row["cores"]) for row in rows}))
     words = f"`python experiments/branch_time.py`; cores of the machine: {cores}."

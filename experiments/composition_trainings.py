@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
+from composition_memory import falling_course, go_on, moments_of
 from scoreboard_bench import Bench, Tensors
 
 from efn_compose.arch import HEAD_LAYER
 from efn_compose.train.augment import AugmentOptions, augment
 from efn_compose.train.engine.batches import even_batches
 from efn_compose.train.engine.head_start import head_numbers
-from efn_compose.train.engine.schedules import falling_course
 
 COUNT = 4
 #: One recipe of augmentation per branch. None mirrors: digits would become others.
@@ -140,12 +140,12 @@ class Trainings:
                     seed = bench.draw("branch", 1000 * branch + generation)
                     self.network.load(state, seed)
                     if manner.kept and moments[branch] is not None:
-                        self.network.go_on(moments[branch])
+                        go_on(self.network, moments[branch])
                     for epoch in range(first, last):
                         order = bench.draw("branch order", 1000 * branch + epoch)
                         self._epoch(manner, order, epoch, epochs, branch)
                     ends.append(self.network.tensors(with_head=True))
-                    moments[branch] = self.network.moments() if manner.kept else None
+                    moments[branch] = moments_of(self.network) if manner.kept else None
                 state, velocity = outer_step(state, mean(ends), velocity, manner.outer)
                 states.append(state)
         return states
@@ -167,8 +167,11 @@ class Trainings:
         images = self._images(manner, branch, epoch)
 
         def train(steps: slice) -> None:
-            part = None if course is None else course[steps]
-            self.network.train(images, worker.train_labels, order[steps], 1.0, part)
+            if course is None:
+                self.network.train(images, worker.train_labels, order[steps])
+                return
+            for batch, factor in zip(order[steps], course[steps], strict=True):
+                self.network.train(images, worker.train_labels, batch[None], float(factor))
 
         if means is None:
             train(slice(None))

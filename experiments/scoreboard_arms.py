@@ -186,11 +186,6 @@ def halving_branches(bench: Bench) -> Start:
     return _search(bench, "halving_branches", Halving)
 
 
-def halving_branches_with_memory(bench: Bench) -> Start:
-    """The same budget; branches keep their optimizers, and the rate falls over the second half."""
-    return _search(bench, "halving_branches_with_memory", Halving)
-
-
 def halving_branches_as_long(bench: Bench) -> Start:
     """The same for as many epochs as the plain line: four times the budget, in the same time."""
     return _search(bench, "halving_branches_as_long", Halving)
@@ -265,7 +260,6 @@ ARMS: dict[str, Callable[[Bench], Start]] = {
     "halving, aligned": halving_aligned,
     "halving, aligned and refitted": halving_refitted,
     "halving, four branches": halving_branches,
-    "halving, four branches with memory": halving_branches_with_memory,
     "halving, four branches as long": halving_branches_as_long,
     "halving, finals included": halving_finals_included,
     "lamarck": lamarck,

@@ -318,8 +318,6 @@ def _head(purpose: Purpose, task: EvaluationTask, arm: str) -> dict[str, Any]:
         **({"probe": True} if task.probe else {}),
         **({"gentle": True} if task.gentle else {}),
         **({"per_image": True} if task.per_image else {}),
-        **({} if task.moments_of is None else {"moments_of": task.moments_of}),
-        **({} if task.stretch is None else {"stretch": list(task.stretch)}),
     }
 
 

@@ -17,7 +17,7 @@ import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from efn_compose.compose import Genome, Recipe
 from efn_compose.compose.averaging import Tensors
@@ -40,7 +40,7 @@ from efn_compose.evolve.options import BudgetOptions, FinalsOptions
 from efn_compose.evolve.verdict.verdict import LATEST_STATE
 from efn_compose.evolve.workers.executor import Executor
 from efn_compose.evolve.workers.tasks import EvaluationTask
-from efn_compose.settings.declare import When, setting
+from efn_compose.settings.declare import setting
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,6 @@ class Halving(SearchKind):
         lines: Trainings of different starts that go on to the end.
         branches: Trainings that each of these is split into once the choice is made, side by side,
             averaged after every generation.
-        optimizer: Whether every generation begins with a fresh optimizer, or each training goes on
-            with the moments of the one it follows, branch by branch.
-        rate: Whether the rate falls to 0 over the second half of all generations, by half a cosine.
     """
 
     name: ClassVar[str] = "halving"
@@ -69,17 +66,6 @@ class Halving(SearchKind):
         "copies of each line that train side by side and are averaged after every generation; one per "
         "worker keeps all workers busy",
         minimum=1,
-    )
-
-    optimizer: Literal["fresh", "kept"] = setting(
-        "fresh",
-        "Adam's moments between generations; fresh: forgotten; kept: on the disk, for the training that "
-        "goes on",
-    )
-    rate: Literal["constant", "falling"] = setting(
-        "constant",
-        "learning rate over the search; falling: to 0 over the second half of all generations",
-        read_when=When("budget.is_set", (False,), "no budget"),
     )
 
     def lines_left(self, first: int, generation: int) -> int:
@@ -134,8 +120,6 @@ class Halving(SearchKind):
         Example:
             >>> Halving(population=1, generations=30).kept_networks(1, BudgetOptions())
             17
-            >>> Halving(1, 30, optimizer="kept").kept_networks(1, BudgetOptions())
-            23
         """
         count = max(self.generations + 1, 2 * MEMORY if budget.is_set else 0)
         first = max(self.population, donor_count)
@@ -145,10 +129,7 @@ class Halving(SearchKind):
             lines * each if each > 1 else 0 for lines, each in zip(means, branches, strict=True)
         ]
         sizes = [self.size(n, donor_count) for n in range(count)]
-        kept = most_kept(sizes, means, whole)
-        if self.optimizer == "kept":  # the state of an optimizer is as large as two networks
-            kept += 2 * max(sum(sizes[n : n + WHOLE + 1]) for n in range(count))
-        return kept
+        return most_kept(sizes, means, whole)
 
     def numbered_networks(self, donor_count: int, budget: BudgetOptions) -> dict[str, int]:
         """Return the most networks that genomes choose from, by what these are.
@@ -224,8 +205,7 @@ class HalvingSearch(Generations):
         executor: Executor,
         folder: PopulationFolder,
     ) -> None:
-        keeps_moments = settings.optimizer == "kept"
-        super().__init__(loop, donors, executor, folder, keeps_moments=keeps_moments)
+        super().__init__(loop, donors, executor, folder)
         self.settings = settings
         #: By generation, its lines in the order of their trainings.
         self._lines: list[list[_Line]] = []
@@ -279,33 +259,17 @@ class HalvingSearch(Generations):
         branches = self.settings.branches_in(first, generation)
         lines: list[_Line] = []
         tasks: list[EvaluationTask] = []
-        stretch = self._stretch(generation)
         for place, (recipe, parent) in enumerate(zip(recipes, parents, strict=True)):
             members = range(len(tasks), len(tasks) + branches)
             lines.append(_Line(tuple(members), parent))
             # Different starts see images in one order, so that they can be compared.
             order = recipes[:place].count(recipe)
-            parents_of = self._living(generation - 1, parent) if generation else [None]
             tasks += [
-                self.task(
-                    generation,
-                    member,
-                    recipe,
-                    order=order * branches + branch,
-                    moments_of=parents_of[branch % len(parents_of)],
-                    stretch=stretch,
-                )
+                self.task(generation, member, recipe, order=order * branches + branch)
                 for branch, member in enumerate(members)
             ]
         self._lines.append(lines)
         return tasks
-
-    def _stretch(self, generation: int) -> tuple[float, float] | None:
-        """Return where in a training whose rate falls a generation lies; None if it does not fall."""
-        if self.settings.rate == "constant":
-            return None
-        count = self.settings.generations + 1
-        return generation / count, (generation + 1) / count
 
     def _advance(self, tasks: list[EvaluationTask]) -> None:
         generation = len(self.plans)
@@ -319,7 +283,6 @@ class HalvingSearch(Generations):
         if is_fresh:
             self._keep_means(generation)
         self.folder.forget(f"generation{generation - MEMORY:04d}_*")
-        self.folder.forget_moments(f"generation{generation - WHOLE:04d}_*")
 
     def _keep_means(self, generation: int) -> None:
         """Keep the means of lines that branch, and of earlier generations nothing else."""

@@ -34,7 +34,6 @@ class Generations:
         donors: All donors of the run.
         executor: Trains lost networks again.
         folder: Keeps the networks.
-        keeps_moments: Whether trainings go on with the optimizers of their parents.
     """
 
     def __init__(
@@ -43,12 +42,7 @@ class Generations:
         donors: Sequence[Donor],
         executor: Executor,
         folder: PopulationFolder,
-        *,
-        keeps_moments: bool = False,
     ) -> None:
-        self.keeps_moments = keeps_moments
-        #: Generation, and the states of optimizers by member number, as far as they are in memory.
-        self._latest_moments: tuple[int, dict[int, Tensors]] = (-1, {})
         self.loop, self.donors, self.executor, self.folder = loop, donors, executor, folder
         #: By generation, its trainings in order.
         self.plans: list[list[EvaluationTask]] = []
@@ -65,8 +59,6 @@ class Generations:
         recipe: Recipe,
         *,
         order: int | None = None,
-        moments_of: int | None = None,
-        stretch: tuple[float, float] | None = None,
     ) -> EvaluationTask:
         """Return the training of a member.
 
@@ -76,8 +68,6 @@ class Generations:
             recipe: The weights that it starts from.
             order: Members of one order see images in the same order; their own by default,
                 or all would learn the same.
-            moments_of: Member of the generation before whose optimizer it goes on with.
-            stretch: As of `EvaluationTask`.
         """
         number = generation * _MOST_MEMBERS + (member if order is None else order)
         return EvaluationTask(
@@ -87,9 +77,6 @@ class Generations:
             # One head to begin with: heads drawn apart are no use to an average.
             head_seed=derive_seed(self.loop.seed, "member", _MOST_MEMBERS - 1),
             keep_weights=True,
-            keep_moments=self.keeps_moments,
-            moments_of=moments_of if self.keeps_moments else None,
-            stretch=stretch,
         )
 
     def train(self, tasks: list[EvaluationTask], names: Sequence[str]) -> dict[int, float]:
@@ -104,7 +91,7 @@ class Generations:
         def keep(number: int, evaluation: Evaluation) -> None:
             # At once, not with the whole generation: a process may end before that.
             if evaluation.weights is not None:
-                self._keep(generation, number, evaluation.weights, evaluation.moments)
+                self._keep(generation, number, evaluation.weights)
 
         found = self.loop.ledger.evaluate(
             Purpose(TRAINING, generation), tasks, lambda: self._seat(generation - 1), names, keep
@@ -118,17 +105,10 @@ class Generations:
         self.losses.append(losses)
         self.loop.budget.believed(self.best(), self.loop.ledger.count)
         self._fresh = {n: e.weights for n, e in enumerate(found) if e.weights is not None}
-        moments = {n: e.moments for n, e in enumerate(found) if e.moments is not None}
-        self._latest_moments = generation, moments
         return losses
 
-    def _keep(
-        self, generation: int, number: int, weights: Tensors, moments: Tensors | None
-    ) -> None:
-        name, origin = name_of(generation, number), self.origin(generation, number)
-        if moments is not None:
-            self.folder.save_moments(name, moments, origin)
-        self.folder.save(name, weights, origin)
+    def _keep(self, generation: int, number: int, weights: Tensors) -> None:
+        self.folder.save(name_of(generation, number), weights, self.origin(generation, number))
 
     def best(self) -> tuple[int, int]:
         """Return generation and number of the best member so far."""
@@ -175,19 +155,6 @@ class Generations:
             return kept
         return self._made_again(generation, number).weights or {}
 
-    def moments(self, generation: int, number: int) -> Tensors:
-        """Return the state of one member's optimizer.
-
-        Raises:
-            EvaluationError: As of `network`.
-        """
-        known = self._latest_moments[1] if self._latest_moments[0] == generation else {}
-        if number not in known:
-            name, origin = name_of(generation, number), self.origin(generation, number)
-            kept = self.folder.load_moments(name, origin)
-            known[number] = kept or self._made_again(generation, number).moments or {}
-        return known[number]
-
     def _made_again(self, generation: int, number: int) -> Evaluation:
         """Train a member once more and keep it."""
         # The journal knows its score but the file is gone: the same training gives the same bits.
@@ -195,7 +162,7 @@ class Generations:
         for _, outcome in self.executor.run([self.plans[generation][number]], seat):
             found = outcome.value
             if outcome.error is None and found.loss == self.losses[generation].get(number):
-                self._keep(generation, number, found.weights, found.moments)
+                self._keep(generation, number, found.weights)
                 return found
             reason = outcome.error or f"its loss is {found.loss} now"
             raise EvaluationError(f"{name_of(generation, number)} cannot be made again: {reason}.")
@@ -228,18 +195,13 @@ class Generations:
     def origin(self, generation: int, number: int) -> dict[str, object]:
         """Return the origin of a member, which decides whether a kept file is it."""
         task = self.plans[generation][number]
-        found: dict[str, object] = {
+        return {
             "generation": generation,
             "member": number,
             "seed": task.seed,
             "epochs": task.epochs,
             "recipe": task.recipe.to_json(),
         }
-        if task.keep_moments:
-            found["moments_of"] = task.moments_of
-        if task.stretch is not None:
-            found["stretch"] = list(task.stretch)
-        return found
 
     def space(self, generation: int) -> GenomeSpace:
         """Return the space over a generation's members, the dead included."""
@@ -262,8 +224,6 @@ class Generations:
         if generation < 0:
             return self.loop.seat
         members = self.parents(generation)
-        if self.keeps_moments:
-            members = {n: {**t, **self.moments(generation, n)} for n, t in members.items()}
         # Nobody descends from the dead; their seats are only kept so that numbers fit.
         anybody = next(iter(members.values()))
         seats = [members.get(n, anybody) for n in range(len(self.plans[generation]))]

@@ -1,6 +1,5 @@
 """The networks of a population on disk, for a run that is resumed."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +8,13 @@ import numpy as np
 
 from efn_compose.compose.averaging import Tensors
 from efn_compose.donors import Donor, load_donor
-from efn_compose.errors import CheckpointError, RunError
-from efn_compose.store.arrays import read_arrays, write_arrays
+from efn_compose.errors import CheckpointError
 
 FOLDER = "population"
 #: Generations that averages along a training may reach back.
 MEMORY = 16
-#: Generations whose members stay on disk although they live on in a mean, and so do the states of
-#: their optimizers.
+#: Generations whose members stay on disk although they live on in a mean.
 WHOLE = 2
-_ORIGIN = "origin"
 
 
 class PopulationFolder:
@@ -56,36 +52,9 @@ class PopulationFolder:
         fits = network.provenance.get("population") == dict(origin)
         return dict(network.tensors) if fits else None
 
-    def save_moments(self, name: str, moments: Tensors, origin: Mapping[str, Any]) -> None:
-        """Write the state of a network's optimizer beside it.
-
-        Args:
-            name: The network's.
-            moments: Arrays by name.
-            origin: The network's.
-        """
-        self._folder.mkdir(exist_ok=True)
-        text = np.array(json.dumps(origin, sort_keys=True))
-        write_arrays(self._folder / f"{name}.npz", {**moments, _ORIGIN: text})
-
-    def load_moments(self, name: str, origin: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-        """Return the state of a network's optimizer; None where it is not kept or is another's."""
-        try:
-            found = read_arrays(self._folder / f"{name}.npz")
-        except RunError:
-            return None
-        fits = str(found.pop(_ORIGIN, "")) == json.dumps(origin, sort_keys=True)
-        return found if fits else None
-
     def forget(self, pattern: str) -> None:
         """Remove the files whose names fit, `*` standing for anything."""
         for path in self._folder.glob(f"{pattern}.h5"):
-            path.unlink(missing_ok=True)
-        self.forget_moments(pattern)
-
-    def forget_moments(self, pattern: str) -> None:
-        """Remove the states of optimizers whose names fit."""
-        for path in self._folder.glob(f"{pattern}.npz"):
             path.unlink(missing_ok=True)
 
 

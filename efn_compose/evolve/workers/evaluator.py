@@ -22,7 +22,6 @@ from efn_compose.train.engine.batches import even_batches
 from efn_compose.train.engine.head_start import head_numbers
 from efn_compose.train.engine.options import DeviceOptions
 from efn_compose.train.engine.placement import Placement
-from efn_compose.train.engine.schedules import falling_course
 from efn_compose.train.resident.feed import held
 from efn_compose.train.resident.resident import ResidentModel, TrainSettings, batches
 
@@ -180,33 +179,22 @@ class Evaluator(Worker):
         with self.own_threads():
             self.network.start_head(self.images["train"], self.labels("train"), self._head_order)
 
-    def train(
-        self,
-        seed: int,
-        epochs: float,
-        rate: float = 1.0,
-        stretch: tuple[float, float] | None = None,
-    ) -> float:
+    def train(self, seed: int, epochs: float, rate: float = 1.0) -> float:
         """Train what the network holds and return the mean training loss.
 
         Args:
             seed: Decides the order of the images.
             epochs: Passes over the training images; 0 trains nothing.
             rate: Factor of the learning rate.
-            stretch: Of a longer training whose rate falls over its second half, where this begins
-                and ends, 0 to 1; None: the rate does not fall.
         """
         if epochs == 0:
             return 0.0
         order = self.network.epoch_order(len(self.data.train_labels), seed, epochs)
-        course = None if stretch is None else falling_course(*stretch, len(order))
-        return self.train_in_order(order, rate, course)
+        return self.train_in_order(order, rate)
 
-    def train_in_order(
-        self, order: np.ndarray, rate: float = 1.0, course: np.ndarray | None = None
-    ) -> float:
+    def train_in_order(self, order: np.ndarray, rate: float = 1.0) -> float:
         """Train over training images (step, image) int32 and return the mean training loss."""
-        return self.network.train(self.images["train"], self.train_labels, order, rate, course)
+        return self.network.train(self.images["train"], self.train_labels, order, rate)
 
     def rate_factor(self, tensors: Tensors, *, is_gentle: bool) -> float:
         """Return the factor of the learning rate for weights that were just loaded.

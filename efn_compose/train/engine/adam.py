@@ -1,8 +1,7 @@
 """Adam (Kingma and Ba 2015, arXiv:1412.6980) as one operation per variable, with loss scaling."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from efn_compose.train.engine.placement import replica_state
@@ -10,8 +9,6 @@ from efn_compose.train.engine.placement import replica_state
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 #: Where loss scaling begins, and steps without overflow after which it doubles.
 _FIRST_SCALE, _STEPS_TO_DOUBLE = 2.0**15, 2000
-#: The names of the optimizer's state begin with it, so that they lie beside tensors by canonical name.
-MOMENTS = "moments/"
 
 
 class FusedAdam:
@@ -50,33 +47,6 @@ class FusedAdam:
         self._step.assign(0.0)
         self._scale.assign(_FIRST_SCALE if self._is_scaled else 1.0)
         self._calm_steps.assign(0.0)
-
-    def state(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Return copies of all that the steps so far have left: both moments, steps, scale.
-
-        Args:
-            names: Of the variables, in their order.
-        """
-        return {name: variable.numpy() for name, variable in self._named(names).items()}
-
-    def go_on(self, names: Sequence[str], state: Mapping[str, np.ndarray]) -> None:
-        """Go on where another optimizer of equal variables stopped.
-
-        Args:
-            names: Of the variables, in their order.
-            state: From `state`; further names are passed over.
-        """
-        for name, variable in self._named(names).items():
-            variable.assign(state[name])
-
-    def _named(self, names: Sequence[str]) -> dict[str, tf.Variable]:
-        found = {
-            f"{MOMENTS}{name}/{number}": slot
-            for name, slots in zip(names, self._slots, strict=True)
-            for number, slot in enumerate(slots, start=1)
-        }
-        counts = {"steps": self._step, "scale": self._scale, "calm_steps": self._calm_steps}
-        return found | {f"{MOMENTS}{name}": variable for name, variable in counts.items()}
 
     def scaled(self, loss: tf.Tensor) -> tf.Tensor:
         """Return the loss to take gradients of."""

@@ -91,27 +91,6 @@ def rates_of(
     return peak * (lowest + (1 - lowest) * share)
 
 
-def falling_course(begin: float, end: float, updates: int) -> np.ndarray:
-    """Return factors of the rate over a stretch of a training whose rate falls at last.
-
-    They are 1 to the middle of the training, then fall by half a cosine to 0 at its end.
-
-    Args:
-        begin: Where in the training the stretch begins, 0 to 1.
-        end: Where it ends.
-        updates: Updates of the stretch.
-
-    Returns:
-        float64 (update,), each at its update's middle.
-
-    Example:
-        >>> falling_course(0.0, 1.0, 4).round(3).tolist()
-        [1.0, 1.0, 0.854, 0.146]
-    """
-    at = begin + (end - begin) * (np.arange(updates) + 0.5) / updates
-    return (1 + np.cos(np.pi * np.maximum(2 * at - 1, 0))) / 2
-
-
 def _cosine(count: int) -> np.ndarray:
     rising = count // 10
     up = (np.arange(rising) + 1) / (rising + 1)

@@ -189,7 +189,6 @@ class ResidentModel:
         labels: tf.Tensor,
         order: np.ndarray,
         rate: float = 1.0,
-        course: np.ndarray | None = None,
     ) -> float:
         """Train over an order of images and return the mean training loss.
 
@@ -198,13 +197,11 @@ class ResidentModel:
             labels: int32 (image,).
             order: Image numbers (step, image).
             rate: Factor of the settings' learning rate.
-            course: (step,) further factors of each step's own; None: 1.
         """
         self._momentum.assign(TRAINING_MOMENTUM)
         settings = self.settings
         peak = settings.learning_rate * rate
-        rates = rates_of(settings.schedule, len(order), peak)
-        rates = (rates if course is None else rates * course).astype(np.float32)
+        rates = rates_of(settings.schedule, len(order), peak).astype(np.float32)
         feed, done, loss = as_feed(images), 0, tf.constant(0.0)
         per_epoch = tf.constant(max(1, len(feed) // order.shape[1]))
         for chunk in feed.chunks(order):
@@ -260,18 +257,6 @@ class ResidentModel:
             for name, variable in self._variables.items()
             if with_head or not name.startswith(f"{HEAD_LAYER}/")
         }
-
-    def moments(self) -> dict[str, np.ndarray]:
-        """Return copies of the optimizer's state, for `go_on`."""
-        return self._adam.state(self._trained_names)
-
-    def go_on(self, moments: Mapping[str, np.ndarray]) -> None:
-        """Let the optimizer of a candidate that was just loaded go on where it stopped.
-
-        Args:
-            moments: From `moments`; further names are passed over.
-        """
-        self._adam.go_on(self._trained_names, moments)
 
     def keeps_head(self, tensors: Mapping[str, np.ndarray]) -> bool:
         """Return whether loading keeps a classifier among tensors: it has this model's classes."""

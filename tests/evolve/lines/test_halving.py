@@ -1,6 +1,5 @@
 """Halving: the better half trains on, and what is written is an average along one line."""
 
-import itertools
 import json
 
 import numpy as np
@@ -29,20 +28,15 @@ class _Trainer(FakeExecutor):
         tensors = self.composed(task)
         if not isinstance(task, EvaluationTask):
             return Outcome(tensors, None, 0, 0.01)
-        noise, start, moments = np.random.default_rng(task.seed), tensors[KERNEL], None
+        noise = np.random.default_rng(task.seed)
         if task.epochs:
             tensors[KERNEL] = (tensors[KERNEL] + 1) / 2
             tensors[KERNEL] = tensors[KERNEL] + noise.normal(0, 0.2, tensors[KERNEL].shape)
             tensors[KERNEL] = tensors[KERNEL].astype(np.float32)
-        if task.epochs and task.keep_moments:
-            step = (tensors[KERNEL] - start) / (1 if task.stretch is None else 1 + task.stretch[0])
-            if task.moments_of is not None:
-                step = step + self._seat.donors[task.moments_of]["moments/step"] / 4
-            tensors[KERNEL], moments = start + step, {"moments/step": step}
         loss = float(np.square(tensors[KERNEL] - 1).mean())
         scores = {part: {"loss": loss, "accuracy": 0.5} for part in task.parts}
         weights = tensors if task.keep_weights else None
-        found = Evaluation(scores, 1.0, weights=weights, moments=moments)
+        found = Evaluation(scores, 1.0, weights=weights)
         return Outcome(found, None, 0, 0.01)
 
 
@@ -174,36 +168,6 @@ def test_branches_set_out_from_the_mean_of_all_in_orders_of_their_own(tmp_path):
 
 
 @pytest.mark.slow
-def test_optimizers_go_on_branch_by_branch_while_the_rate_falls(tmp_path):
-    class Remembering(_Trainer):
-        def answer(self, task):
-            outcome = super().answer(task)
-            if getattr(task, "keep_weights", False):
-                donors = self._seat.donors
-                begun = None if task.moments_of is None else donors[task.moments_of]
-                steps.append((begun and begun["moments/step"], outcome.value.moments))
-            return outcome
-
-    steps: list = []
-    shape = {"population": 4, "generations": 6, "branches": 3}
-    _, records = _run(tmp_path, Remembering(), **shape, optimizer="kept", rate="falling")
-    sizes = [len(_generation(records, n)) for n in range(7)]
-    assert sizes == [4, 2, 3, 3, 3, 3, 3]
-    trainings = np.split(np.arange(len(steps)), np.cumsum(sizes)[:-1])
-    assert all(steps[n][0] is None for n in trainings[0])
-    for before, now in itertools.pairwise(trainings[2:]):
-        for one, next_one in zip(before, now, strict=True):
-            np.testing.assert_array_equal(steps[next_one][0], steps[one][1]["moments/step"])
-    # The line that was left had one optimizer, and each of its branches begins with that.
-    line = _generation(records, 2)[0]["moments_of"]
-    for n in trainings[2]:
-        np.testing.assert_array_equal(steps[n][0], steps[trainings[1][line]][1]["moments/step"])
-    for number in range(7):
-        (stretch,) = {tuple(r["stretch"]) for r in _generation(records, number)}
-        assert stretch == (number / 7, (number + 1) / 7)
-
-
-@pytest.mark.slow
 def test_branches_of_one_number_see_one_order_whatever_their_line(tmp_path):
     _, records = _run(tmp_path, population=2, lines=2, generations=2, branches=2)
     for number in range(3):
@@ -306,9 +270,8 @@ class _Killed(BaseException):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["generation0005_mean00", "generation0005_member01"])
-@pytest.mark.parametrize("optimizer", ["fresh", "kept"])
 def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
-    tmp_path, name, optimizer, monkeypatch
+    tmp_path, name, monkeypatch
 ):
     save = PopulationFolder.save
 
@@ -317,7 +280,7 @@ def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
             raise _Killed
         save(self, file, *arguments)
 
-    shape = {"population": 2, "generations": 8, "branches": 2, "optimizer": optimizer}
+    shape = {"population": 2, "generations": 8, "branches": 2}
     with monkeypatch.context() as context, pytest.raises(_Killed):
         context.setattr(PopulationFolder, "save", killing)
         _run(tmp_path, **shape)
@@ -331,9 +294,8 @@ def test_a_process_that_ends_between_two_files_costs_two_generations_at_most(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", ["fresh", "kept"])
 def test_no_training_is_made_twice_after_a_process_that_ends_within_a_generation(
-    tmp_path, optimizer
+    tmp_path,
 ):
     class Dying(_Trainer):
         def answer(self, task):
@@ -341,7 +303,7 @@ def test_no_training_is_made_twice_after_a_process_that_ends_within_a_generation
                 raise _Killed
             return super().answer(task)
 
-    shape = {"generations": 1, "optimizer": optimizer}
+    shape = {"generations": 1}
     with pytest.raises(_Killed):
         _run(tmp_path, Dying(), **shape)
     executor = _Trainer()
@@ -351,7 +313,7 @@ def test_no_training_is_made_twice_after_a_process_that_ends_within_a_generation
 
 @pytest.fixture(
     scope="module",
-    params=[{"lines": 2}, {"branches": 2}, {"branches": 2, "optimizer": "kept", "rate": "falling"}],
+    params=[{"lines": 2}, {"branches": 2}],
 )
 def undisturbed(request, tmp_path_factory):
     """A run never stopped: its shape, what it found, its records, the lines of its journal."""

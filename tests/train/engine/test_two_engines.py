@@ -11,7 +11,6 @@ from efn_compose.statistics.recalibrate import recalibrate
 from efn_compose.train.engine.adam import FusedAdam
 from efn_compose.train.engine.batches import even_batches
 from efn_compose.train.engine.fresh import seed_masks
-from efn_compose.train.engine.schedules import falling_course
 from efn_compose.train.recipe import Classification, Trainer, TrainOptions
 from efn_compose.train.resident.resident import ResidentModel, TrainSettings, batches
 
@@ -61,37 +60,6 @@ def test_both_begin_at_the_class_means_of_features_that_training_sees(resident):
     np.testing.assert_array_equal(
         trainer.objective.kept(trainer.model)["predictions/kernel"], heads[0]["predictions/kernel"]
     )
-
-
-@pytest.mark.slow
-def test_a_training_in_two_parts_with_its_moments_is_the_whole_training(resident):
-    donor, (images, labels) = tiny_donor(), quarters()
-    order = np.random.default_rng(1).permutation(96).reshape(6, 16).astype(np.int32)
-    given = tf.constant(images), tf.constant(labels)
-    course = falling_course(0.25, 1.0, 6)
-    resident.load(donor.tensors, 1)
-    resident.train(*given, order, course=course)
-    whole = resident.tensors(with_head=True)
-    resident.load(donor.tensors, 1)
-    resident.train(*given, order[:2], course=course[:2])
-    moments, half = resident.moments(), resident.tensors(with_head=True)
-    ends = []
-    for kept in (moments, {}):
-        resident.load(half, 2)
-        if kept:
-            resident.go_on({**half, **kept})
-        resident.train(*given, order[2:], course=course[2:])
-        ends.append(resident.tensors(with_head=True)["stem_conv/kernel"])
-    np.testing.assert_array_equal(ends[0], whole["stem_conv/kernel"])
-    assert (ends[1] != ends[0]).any()
-
-
-@pytest.mark.parametrize("parts", [1, 2, 4, 8])
-def test_a_falling_rate_is_the_same_in_any_stretches(parts):
-    found = [falling_course(n / parts, (n + 1) / parts, 16 // parts) for n in range(parts)]
-    at = (np.arange(16) + 0.5) / 16
-    wanted = np.where(at < 0.5, 1, np.cos(np.pi * (at - 0.5)) ** 2)
-    np.testing.assert_allclose(np.concatenate(found), wanted, atol=1e-12)
 
 
 @pytest.mark.slow

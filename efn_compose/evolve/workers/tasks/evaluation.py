@@ -29,7 +29,6 @@ class Evaluation:
         seconds: By phase: compose, assign, bn, epoch, score.
         weights: After training, classifier included, where the task asked for them; they are
             not written down in the journal.
-        moments: The optimizer's state after training, likewise.
         solved: Which validation images are right, a bit each, as hexadecimal digits; empty where
             the task did not ask.
     """
@@ -39,7 +38,6 @@ class Evaluation:
     error: str | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, np.ndarray] | None = field(default=None, repr=False, compare=False)
-    moments: Mapping[str, np.ndarray] | None = field(default=None, repr=False, compare=False)
     solved: str = ""
 
     @property
@@ -65,10 +63,6 @@ class EvaluationTask(Task):
         probe: Score untrained features by closed-form classifiers instead; see
             `train.resident.probe`.
         gentle: Train weights that include their classifier at `finals.final_rate` of the rate.
-        keep_moments: Whether the answer holds the optimizer's state after training.
-        moments_of: Donor number whose optimizer this training goes on with; None: a fresh one.
-        stretch: Of a longer training whose rate falls over its second half, where this begins and
-            ends, 0 to 1; None: the rate does not fall.
         per_image: Say which validation images are right.
     """
 
@@ -80,9 +74,6 @@ class EvaluationTask(Task):
     keep_weights: bool = False
     probe: bool = False
     gentle: bool = False
-    keep_moments: bool = False
-    moments_of: int | None = None
-    stretch: tuple[float, float] | None = None
     per_image: bool = False
 
     @property
@@ -97,15 +88,12 @@ class EvaluationTask(Task):
             tensors = worker.compose(self.recipe)
         with clock.phase("assign"):
             worker.load(tensors, self.seed, self.head_seed)
-            if self.moments_of is not None:
-                worker.network.go_on(worker.donors[self.moments_of])
         return self._probe(worker, clock) if self.probe else self._train(worker, tensors, clock)
 
     def _train(self, worker: "Evaluator", tensors: "Tensors", clock: "_Clock") -> Evaluation:
         with clock.phase("epoch"):
             rate = worker.rate_factor(tensors, is_gentle=self.gentle)
-            train_loss = worker.train(self.seed, self.epochs, rate, self.stretch)
-            moments = worker.network.moments() if self.keep_moments else None
+            train_loss = worker.train(self.seed, self.epochs, rate)
         with clock.phase("bn"):
             # Once is enough: training reads batch statistics, and this replaces the moving ones.
             worker.recalibrate()
@@ -131,9 +119,7 @@ class EvaluationTask(Task):
                 error=f"training diverged: training loss is {train_loss}", seconds=clock.seconds
             )
         weights = worker.network.tensors(with_head=True) if self.keep_weights else None
-        return Evaluation(
-            found, train_loss, None, clock.seconds, weights=weights, moments=moments, solved=solved
-        )
+        return Evaluation(found, train_loss, None, clock.seconds, weights=weights, solved=solved)
 
     def _probe(self, worker: "Evaluator", clock: "_Clock") -> Evaluation:
         """Score untrained features; all recipes alike get BatchNorm statistics re-estimated."""
