@@ -32,7 +32,7 @@ class SeenImages:
 
     Args:
         images: Their number.
-        marks: The smallest of their marks (`efn_compose.data.marks`), ascending.
+        marks: The smallest of their marks (`efn_compose.data.identity.image_marks`), ascending.
     """
 
     images: int
@@ -64,7 +64,7 @@ class SeenImages:
         """
         if not self.marks:
             return 0, 0
-        is_whole = self.images <= _KEPT
+        is_whole = len(self.marks) < _KEPT or self.images <= _KEPT
         last = _LARGEST if is_whole else np.uint64(self.marks[-1])
         candidates = marks[marks <= last]
         return int(np.isin(candidates, np.array(self.marks, np.uint64)).sum()), len(candidates)

@@ -25,6 +25,12 @@ def test_of_a_small_set_every_image_is_known(count):
     assert SeenImages.of(seen).looked_up(asked) == (len(set(seen) & set(asked)), len(asked))
 
 
+def test_equal_images_count_once_and_hide_no_other_one():
+    seen, others = marks(1, 100), marks(2, 100)
+    asked = np.concatenate([seen[:50], others])
+    assert SeenImages.of(np.tile(seen, 4)).looked_up(asked) == (50, 150)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.37, 1.0])
 def test_the_share_of_a_large_set_is_estimated_without_bias(share):
     """Within four standard errors of the truth, and over all draws within one and a half of their mean."""
