@@ -75,10 +75,8 @@ class JointNetwork:
         kernel, bias = np.array(head.kernel.numpy()), np.array(head.bias.numpy())
         donors, count, start = [], len(self.members), 0
         for member in self.members:
-            body, end = (
-                self.detach(member.name).without_head(),
-                start + member.spec.feature_channels,
-            )
+            body = self.detach(member.name).without_head()
+            end = start + member.spec.feature_channels
             # A direct sum takes the mean of the donors' logits.
             own = {f"{HEAD_LAYER}/kernel": count * kernel[start:end], f"{HEAD_LAYER}/bias": bias}
             donors.append(body.replace(tensors={**body.tensors, **own}))
