@@ -21,7 +21,8 @@ def summary(rows: Sequence[Mapping], page: Path, arms: Sequence[str]) -> None:
     for key in sorted({setting_of(row) for row in rows}):
         own = [row for row in rows if setting_of(row) == key]
         lines += _scores(key, own, [arm for arm in arms if any(r["arm"] == arm for r in own)])
-    lines += _differences(rows, arms)
+    for labels in sorted({row["labels"] for row in rows}):
+        lines += _differences([row for row in rows if row["labels"] == labels], arms, labels)
     lines += _by_target(rows, arms)
     text = page.read_text(encoding="utf-8") if page.exists() else ""
     tables = "\n".join(lines)
@@ -73,10 +74,10 @@ def _scores(key: tuple[str, int, str], rows: Sequence[Mapping], arms: Sequence[s
     return lines
 
 
-def _differences(rows: Sequence[Mapping], arms: Sequence[str]) -> list[str]:
+def _differences(rows: Sequence[Mapping], arms: Sequence[str], labels: int) -> list[str]:
     """Return paired differences of searches to what they must beat, over targets and seeds."""
     lines = [
-        "\n### Paired differences, over targets and seeds\n",
+        f"\n### Paired differences, over targets and seeds, {labels} labels\n",
         "Mean ± standard error; negative NLL means that the first is better.\n",
         "| first | minus | pairs | as judged: points | NLL | fine-tuned: points | NLL |",
         "|---|---|---:|---:|---:|---:|---:|",
