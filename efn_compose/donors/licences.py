@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from efn_compose.donors.provenance import records
+
 UNKNOWN = "unknown"
 #: Between licences in an SPDX expression, as `resulting_licence` puts them together.
 _AND = " AND "
@@ -84,17 +86,11 @@ def _forbids_commerce(licence: str) -> bool:
     return "-nc" in text or "noncommercial" in text or "non-commercial" in text
 
 
-def _collect(value: Any) -> set[str]:
-    found, pending = set(), [value]
-    while pending:
-        one = pending.pop()
-        if isinstance(one, Mapping):
-            for key, item in one.items():
-                if key in ("licence", "license") and isinstance(item, str):
-                    # Weights made from several donors are under the licences of all.
-                    found |= set(filter(None, item.split(_AND))) or {UNKNOWN}
-                else:
-                    pending.append(item)
-        elif isinstance(one, list | tuple):
-            pending.extend(one)
+def _collect(provenance: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    for record in records(provenance):
+        for licence in (record.get("licence"), record.get("license")):
+            if isinstance(licence, str):
+                # Weights made from several donors are under the licences of all.
+                found |= set(filter(None, licence.split(_AND))) or {UNKNOWN}
     return found

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from efn_compose.donors.provenance import records
+
 if TYPE_CHECKING:
     from efn_compose.donors.donor import Donor
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 SEEN_KEY = "labelled_images"
 #: Marks that are kept of a set.
 _KEPT = 256
-_LARGEST = np.uint64(2**64 - 1)
 #: So small a part of known images is no reason to doubt a score.
 _LEAST_SHARE = 0.01
 
@@ -62,11 +63,8 @@ class SeenImages:
             >>> half.looked_up(np.arange(1000, dtype=np.uint64))
             (256, 511)
         """
-        if not self.marks:
-            return 0, 0
         is_whole = len(self.marks) < _KEPT or self.images <= _KEPT
-        last = _LARGEST if is_whole else np.uint64(self.marks[-1])
-        candidates = marks[marks <= last]
+        candidates = marks if is_whole else marks[marks <= np.uint64(self.marks[-1])]
         return int(np.isin(candidates, np.array(self.marks, np.uint64)).sum()), len(candidates)
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +85,12 @@ def seen_by(provenance: Mapping[str, Any]) -> tuple[SeenImages, ...]:
         >>> seen_by({"source": "a.pth"})
         ()
     """
-    return tuple(dict.fromkeys(_collect(provenance)))
+    found: dict[SeenImages, None] = {}
+    for record in records(provenance):
+        entries = record.get(SEEN_KEY)
+        for entry in entries if isinstance(entries, list) else ():
+            found |= dict.fromkeys(_read(entry))
+    return tuple(found)
 
 
 def with_seen(provenance: Mapping[str, Any], seen: Iterable[SeenImages]) -> dict[str, Any]:
@@ -148,18 +151,6 @@ def known_part(donor: "Donor", marks: np.ndarray) -> str:
     if known <= _LEAST_SHARE * asked:
         return ""
     return "all" if known == asked else f"about {known / asked:.0%}"
-
-
-def _collect(value: Any) -> Iterator[SeenImages]:
-    if isinstance(value, list):
-        for one in value:
-            yield from _collect(one)
-    if isinstance(value, Mapping):
-        entries = value.get(SEEN_KEY)
-        for entry in entries if isinstance(entries, list) else ():
-            yield from _read(entry)
-        for one in value.values():
-            yield from _collect(one)
 
 
 def _read(entry: object) -> Iterator[SeenImages]:
