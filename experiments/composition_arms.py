@@ -135,6 +135,8 @@ class FreeStep:
     def __init__(self, network: ResidentModel) -> None:
         self.network = weakref.proxy(network)
         self.trained = network._trainable
+        names = {id(variable): name for name, variable in network._variables.items()}
+        self.names = [names[id(variable)] for variable in network.model.trainable_variables]
         self.fast = [tf.Variable(variable) for variable in self.trained]
         self.squares = [tf.Variable(tf.zeros_like(variable)) for variable in self.trained]
         self.count = tf.Variable(0.0)
@@ -153,9 +155,7 @@ class FreeStep:
     def average(self) -> dict[str, np.ndarray]:
         """Return the network's tensors at the average, classifier included."""
         found = self.network.tensors(with_head=True)
-        for name, variable, fast in zip(
-            self.network._trained_names, self.trained, self.fast, strict=True
-        ):
+        for name, variable, fast in zip(self.names, self.trained, self.fast, strict=True):
             found[name] = _average(variable, fast).numpy()
         return found
 

@@ -113,8 +113,6 @@ class ResidentModel:
         )
         self._variables = model_variables(self.model, self.spec, self.classes)
         self._trainable = [variable.value for variable in self.model.trainable_variables]
-        names = {id(variable): name for name, variable in self._variables.items()}
-        self._trained_names = [names[id(v)] for v in self.model.trainable_variables]
         self._adam = FusedAdam(self._trainable, self.placement.policy == "mixed_float16")
         #: Steps made, those included that loss scaling left out.
         self._step = replica_state(0, tf.int64)
