@@ -24,12 +24,12 @@ def fitted_temperatures(networks: Sequence[Network]) -> list[float]:
         ConfigError: A network comes from no run with such predictions.
     """
     tables = {run: _read(run) for run in _runs(networks, "a temperature")}
-    found: dict[tuple[Path, str], float] = {}
-    for network in networks:
-        if network.run is not None and (network.run, network.variant) not in found:
-            rows = _of_variants(tables[network.run], {network.variant})
-            found[network.run, network.variant] = _temperature(rows)
-    return [found[network.run, network.variant] for network in networks if network.run is not None]
+    asked = [(network.run, network.variant) for network in networks if network.run is not None]
+    found = {
+        (run, variant): _temperature(_of_variants(tables[run], {variant}))
+        for run, variant in set(asked)
+    }
+    return [found[one] for one in asked]
 
 
 def chosen_threshold(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from efn_compose.arch import arch_spec, parameter_count, variant_name
-from efn_compose.donors.seen_images import SeenImages, seen_notes
+from efn_compose.donors.seen_images import SeenImages
 from efn_compose.donors.trained_for import TrainedFor
 from efn_compose.evolve.journal.run_clock import RunClock
 from efn_compose.jobs.search.batch_size import with_batch_size
@@ -146,8 +146,7 @@ def _run(
             )
             result = run.run()
             # Said at the start, too; report, card and weights have it from here.
-            doubts = seen_notes(prepared.donors, prepared.data.judging)
-            result = dataclasses.replace(result, flags=(*result.flags, *doubts))
+            result = dataclasses.replace(result, flags=(*result.flags, *prepared.doubts))
             watcher.print_time()
     finally:
         executor.close()
@@ -155,8 +154,7 @@ def _run(
             board.close()
     weights = folder.path / WEIGHTS_FILE
     trained_for = TrainedFor(prepared.data.size, tuple(prepared.data.class_names))
-    data = prepared.data
-    seen = [SeenImages.of(data.choosing)] if data.marks else []
+    seen = [SeenImages.of(prepared.data.choosing)]
     digest = write_magic_weights(weights, result, trained_for, seen)
     if result.predictions is not None:
         described = describe_predictions(result.predictions, prepared.data)

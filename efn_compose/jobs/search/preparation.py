@@ -43,12 +43,21 @@ STORED = StoredConfig(RunConfig, free=("run", "executor", "budget"))
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything checked and loaded, before anything is written."""
+    """Everything checked and loaded, before anything is written.
+
+    Args:
+        config: All settings.
+        donors: Alike in their conventions, without classifiers.
+        data: The images.
+        folder: The run folder.
+        doubts: Of `seen_notes`, on the donors and the images that judge them.
+    """
 
     config: RunConfig
     donors: list[Donor]
     data: DataSet
     folder: Path
+    doubts: tuple[str, ...] = ()
 
     @property
     def identity(self) -> dict[str, str]:
@@ -109,9 +118,10 @@ def prepare(
         memory_plan(config, donors, 0).check("fitness.batch_size")
     data = load_data(config.data, config.run.seed, table=table, holding=config.executor.holding)
     config, length_note = with_epochs(config, len(data.train_labels))
-    notes = (*notes, relatives_note, length_note, *seen_notes(donors, data.judging))
+    doubts = seen_notes(donors, data.judging)
+    notes = (*notes, relatives_note, length_note, *doubts)
     data = dataclasses.replace(data, notes=(*data.notes, *filter(None, notes)))
-    return Prepared(config, donors, data, folder)
+    return Prepared(config, donors, data, folder, doubts)
 
 
 def _require_difference(config: RunConfig, donors: Sequence[Donor]) -> None:

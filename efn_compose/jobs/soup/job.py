@@ -182,14 +182,13 @@ def _provenance(ingredients: Ingredients, mixture: Mixture) -> dict[str, Any]:
         "licence": resulting_licence(member.provenance for member in members).name,
         "lineages": [[member.name for member in members]],
     }
-    data = ingredients.data
     for key in ("source", "sha256", LINEAGE_KEY, ALIGNED_KEY, TRAINED_KEY):
         found = [donor.provenance.get(key) for donor in ingredients.donors]
         if found[0] is not None and all(value == found[0] for value in found):
             provenance[key] = found[0]
     seen = [one for member in members for one in seen_by(member.provenance)]
-    if ingredients.method in NEED_DATA and data is not None and data.marks:
-        seen.append(SeenImages.of(data.choosing))
+    if ingredients.method in NEED_DATA and ingredients.data is not None:
+        seen.append(SeenImages.of(ingredients.data.choosing))
     return with_seen(provenance, seen)
 
 

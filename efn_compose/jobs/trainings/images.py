@@ -80,7 +80,7 @@ class FoldedImages:
 
     def seen(self, fold: int) -> SeenImages:
         """Return what the weights of the training that a fold validates have learnt from."""
-        return SeenImages.of(self.marks[self.fold != fold] if len(self.marks) else self.marks)
+        return SeenImages.of(self.marks[self.fold != fold])
 
     @property
     def fingerprint(self) -> str:
@@ -136,9 +136,8 @@ class PreparedImages:
             donors: The networks that trainings begin with.
             folds: How many of the folds validate.
         """
-        marks = self.folded.marks
-        validates = self.folded.fold[: len(marks)] < folds
-        return seen_notes(donors, {"validation": marks[validates]})
+        marks = self.folded.marks[self.folded.fold < folds]
+        return seen_notes(donors, {"validation": marks})
 
     def warnings(self, *, are_listed: bool = False) -> Iterator[str]:
         """Yield sentences about images that are passed over, left out or in two folds.
