@@ -8,7 +8,7 @@ from typing import Any
 from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.html.report_parts import fingerprint, table
 from efn_compose.analysis.html.report_svg import Frame, figure, rectangle, shortened, svg, text
-from efn_compose.analysis.reading.figures import duration
+from efn_compose.analysis.reading.figures import duration, progress_text
 from efn_compose.store.run_folder import LEGS_FILE
 
 _ROW = 26.0
@@ -59,9 +59,7 @@ def _table(legs: Sequence[Mapping[str, Any]]) -> Html:
             f"{number}",
             name(leg["by"]),
             name(leg["machine"].get("platform", "")),
-            ", ".join(
-                f"{key} {leg['begun'].get(key, 0)} to {end}" for key, end in leg["ended"].items()
-            ),
+            progress_text(leg["begun"], leg["ended"]),
             fingerprint(leg["state_after"]),
         ]
         for number, leg in enumerate(legs, 1)

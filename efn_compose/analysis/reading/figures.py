@@ -1,13 +1,15 @@
 """Numbers as people read them: losses, shares, durations, counts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from efn_compose.evolve.verdict.verdict import Difference, standard_error
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "–"
+#: Whose name in a record of legs says too little.
+_PROGRESS = {"journal": "journal lines"}
 
 
 def loss_text(value: float | None, digits: int = 4) -> str:
@@ -141,3 +143,19 @@ def date_text(moment: object) -> str:
     except (ValueError, OverflowError):
         return str(moment)
     return f"{found.day} {found:%B %Y, %H:%M} UTC"
+
+
+def progress_text(begun: Mapping[str, int], ended: Mapping[str, int]) -> str:
+    """Return how far a leg brought a run.
+
+    Args:
+        begun: Counts by name, when the leg began; those left out are 0.
+        ended: The same when the leg ended.
+
+    Example:
+        >>> progress_text({"journal": 1}, {"journal": 4, "epochs": 2})
+        'journal lines 1 to 4, epochs 0 to 2'
+    """
+    return ", ".join(
+        f"{_PROGRESS.get(name, name)} {begun.get(name, 0)} to {end}" for name, end in ended.items()
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from efn_compose.analysis.reading.figures import progress_text
 from efn_compose.errors import RunError
 from efn_compose.store import write_text
 from efn_compose.store.journal import to_line
@@ -146,8 +147,7 @@ def check_follows(there: Sequence[Leg], given: Sequence[Leg], folder: Path) -> N
 def legs_text(legs: Sequence[Leg]) -> str:
     """Return the legs as a table."""
     rows = [
-        f"  {leg.number:>3}  {leg.by:<16} {leg.hours:>8.2f} h  "
-        + ", ".join(f"{name} {leg.begun.get(name, 0)} to {end}" for name, end in leg.ended.items())
+        f"  {leg.number:>3}  {leg.by:<16} {leg.hours:>8.2f} h  {progress_text(leg.begun, leg.ended)}"
         for leg in legs
     ]
     return "\n".join(["  leg  by                   time", *rows])
