@@ -63,9 +63,13 @@ class SeenImages:
             >>> half.looked_up(np.arange(1000, dtype=np.uint64))
             (256, 511)
         """
+        return _looked_up((self,), marks)
+
+    @property
+    def limit(self) -> int:
+        """The largest mark of which it is known whether an image is in this set."""
         is_whole = len(self.marks) < _KEPT or self.images <= _KEPT
-        candidates = marks if is_whole else marks[marks <= np.uint64(self.marks[-1])]
-        return int(np.isin(candidates, np.array(self.marks, np.uint64)).sum()), len(candidates)
+        return np.iinfo(np.uint64).max if is_whole else self.marks[-1]
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of a provenance."""
@@ -138,6 +142,9 @@ def seen_notes(donors: Sequence["Donor"], parts: Mapping[str, np.ndarray]) -> tu
 def known_part(donor: "Donor", marks: np.ndarray) -> str:
     """Return how many of some images a network has learnt from, in words; "" for less than one in a hundred.
 
+    Of several sets their union counts, as of the networks of all folds that were averaged, unless one of
+    them alone has more: beside a very large set a small one has few marks that can be compared.
+
     Args:
         donor: The network.
         marks: (image,) uint64.
@@ -146,11 +153,19 @@ def known_part(donor: "Donor", marks: np.ndarray) -> str:
         >>> known_part(load_donor("runs/photos/last.h5"), image_marks(table.images))  # doctest: +SKIP
         'about 80%'
     """
-    answers = [seen.looked_up(marks) for seen in seen_by(donor.provenance)]
+    sets = seen_by(donor.provenance)
+    answers = [_looked_up(some, marks) for some in (sets, *((one,) for one in sets)) if some]
     known, asked = max(answers, key=lambda one: one[0] / max(one[1], 1), default=(0, 0))
     if known <= _LEAST_SHARE * asked:
         return ""
     return "all" if known == asked else f"about {known / asked:.0%}"
+
+
+def _looked_up(sets: Sequence[SeenImages], marks: np.ndarray) -> tuple[int, int]:
+    """Return how many of some images are in any of the sets, and of how many that could be said."""
+    candidates = marks[marks <= np.uint64(min(one.limit for one in sets))]
+    known = np.array(sorted({mark for one in sets for mark in one.marks}), np.uint64)
+    return int(np.isin(candidates, known).sum()), len(candidates)
 
 
 def _read(entry: object) -> Iterator[SeenImages]:

@@ -9,7 +9,14 @@ from float64_networks import float64_donor
 from random_donors import TINY, random_donor
 
 from efn_compose.donors import load_donor
-from efn_compose.donors.seen_images import SEEN_KEY, SeenImages, seen_by, seen_notes, with_seen
+from efn_compose.donors.seen_images import (
+    SEEN_KEY,
+    SeenImages,
+    known_part,
+    seen_by,
+    seen_notes,
+    with_seen,
+)
 from efn_compose.jobs.soup.job import soup
 from efn_compose.nesting import direct_sum, nest
 
@@ -46,6 +53,27 @@ def test_the_share_of_a_large_set_is_estimated_without_bias(share):
     # 256 of 30,000 marks are kept: of 6,000 images as large a part is looked at.
     assert looked_at == pytest.approx(40 * 6_000 * 256 / 30_000, rel=0.1)
     assert hits / looked_at == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("count", [100, 20_000])
+def test_of_several_sets_the_union_counts(count):
+    """Five folds, averaged: each knows four fifths of the images, and all know all."""
+    every, others = marks(1, count), marks(2, count)
+    folds = [SeenImages.of(np.delete(every, slice(number, None, 5))) for number in range(5)]
+    donor = random_donor(TINY, 0).replace(provenance=with_seen({}, folds))
+    assert known_part(donor, every) == "all"
+    assert known_part(donor, others) == ""
+    half = np.concatenate([every, others])
+    estimate = int(known_part(donor, half).removeprefix("about ").removesuffix("%"))
+    # 256 of 16,000 marks are kept, so some 640 of 40,000 images are looked at.
+    assert estimate == pytest.approx(50, abs=0.5 if count == 100 else 8)
+
+
+def test_a_small_set_that_is_known_whole_is_not_hidden_by_a_large_one():
+    small = marks(1, 20)
+    sets = [SeenImages.of(marks(2, 1_000_000)), SeenImages.of(small)]
+    donor = random_donor(TINY, 0).replace(provenance=with_seen({}, sets))
+    assert known_part(donor, small) == "all"
 
 
 def test_weight_files_carry_it_through_all_that_is_made_of_them(tmp_path):
