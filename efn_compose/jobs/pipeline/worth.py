@@ -1,6 +1,7 @@
 """What the answer would have been without each chapter, as far as the chapters' own files tell."""
 
 import json
+import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from efn_compose.assess.ensembles.plain import median
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.assess.out_of_fold.file import find_predictions
 from efn_compose.assess.prediction_store import PredictionStore
+from efn_compose.evolve.verdict.verdict import is_reserved, paired_difference
 from efn_compose.jobs.pipeline.chapters import EARLY_FOLDER, submitting_chapter, writers_before
 from efn_compose.jobs.pipeline.story import Chapter, Story
 from efn_compose.store.run_folder import RESULT_FILE
@@ -163,15 +165,19 @@ def _pretrained(story: Story, chapter: Chapter, folder: Path) -> Iterator[Worth]
 
 
 def _composed(story: Story, chapter: Chapter, folder: Path) -> Iterator[Worth]:
+    """Compare what a search wrote with the best network that it was given, not with one that it trained."""
     result = _result(folder / chapter.name)
-    difference = result["test_difference"]
-    if difference is None:
+    arms, winner = result["arms"], result["winner"]
+    if not arms[winner]["test_loss"]:
         return
-    best, judged = f"the best donor, {result['best_donor']}", "loss after an evaluation, test split"
-    if result["winner"] == result["best_donor"]:
-        yield Worth(chapter.name, f"{best}, which it wrote", judged, 0.0, 0.0)
-    else:
-        yield Worth(chapter.name, best, judged, -difference["mean"], difference["standard_error"])
+    given = [name for name in arms if not is_reserved(name)]
+    best = min(given, key=lambda name: (statistics.fmean(arms[name]["validation_loss"]), name))
+    instead, judged = f"the best donor, {best}", "loss after an evaluation, test split"
+    if winner == best:
+        yield Worth(chapter.name, f"{instead}, which it wrote", judged, 0.0, 0.0)
+        return
+    found = paired_difference(arms[winner]["test_loss"], arms[best]["test_loss"])
+    yield Worth(chapter.name, instead, judged, -found.mean, found.standard_error)
 
 
 def _combined(story: Story, chapter: Chapter, folder: Path) -> Iterator[Worth]:

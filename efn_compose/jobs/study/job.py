@@ -89,7 +89,7 @@ def study(
         if not prepared.has_epochs:
             prepared = _with_paces(prepared, folder, quiet)
             design = prepared.describe()
-            if begun and len(folder.journal):
+            if begun and _has_trained(folder):
                 _refuse_other_epochs(prepared.folder, design)
         folder.write_json(STUDY_FILE, design)
         _run(prepared, folder, quiet)
@@ -122,16 +122,27 @@ def _refuse_other_points(folder: Path, design: Mapping[str, Any]) -> None:
         )
 
 
+def _has_trained(folder: RunFolder) -> bool:
+    """Return whether a training has ended well."""
+    return any(record["error"] is None for record in folder.journal)
+
+
 def _with_paces(prepared: PreparedStudy, folder: RunFolder, quiet: bool) -> PreparedStudy:
-    """Return the study with the epochs that its paces give; measured once, kept in the folder."""
+    """Return the study with the epochs that its paces give; measured once, kept in the folder.
+
+    Where a pace failed, other networks have been given other epochs. They keep these once a training ended.
+    """
     from rich.console import Console
 
     from efn_compose.jobs.trainings.watching.progress import TrainingProgress
 
     groups = prepared.groups
     measured = read_paces(prepared.folder, groups)
+    if not _has_trained(folder):
+        # No training has ended by these paces, so what failed may be measured once more.
+        measured = {place: pace for place, pace in measured.items() if not isinstance(pace, str)}
     missing = [place for place in range(len(groups)) if place not in measured]
-    if missing and len(folder.journal):
+    if missing and _has_trained(folder):
         first = groups[missing[0]]
         raise ResumeMismatchError(
             f"{prepared.folder / PACES_FILE}: the paces are gone that decided how many epochs the "

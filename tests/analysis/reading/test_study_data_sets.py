@@ -133,6 +133,22 @@ def test_what_failed_on_one_data_set_is_not_compared_over_all(tmp_path):
     assert "width 0.5, resolution 32 on hard" in Page(render_study(view)).text
 
 
+@pytest.mark.parametrize(
+    ("lasting", "words"),
+    [
+        ((0.5,), "Nothing to compare: width 0.5, resolution 32 alone has scores."),
+        ((0.5, 1.0), f"Best: width 0.5, resolution 32. {ONE_FOLD}"),
+    ],
+)
+def test_a_combination_is_best_only_of_those_with_scores(tmp_path, lasting, words):
+    def some(levels, seed):
+        return loss(levels, seed) if levels["width"] in lasting else None
+
+    axes = {**AXES, "data": ["easy"], "resolution": [32]}
+    view = read_study(write_planted(tmp_path / "study", axes, some))
+    assert verdict(view).replace(", resolution 32", "") == words.replace(", resolution 32", "")
+
+
 def test_where_trainings_failed_each_data_set_keeps_its_share_of_the_mean(tmp_path):
     def some(levels, seed):
         failed = levels == {"width": 0.25, "data": "hard", "resolution": 32} and seed > 1

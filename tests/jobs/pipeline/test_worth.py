@@ -89,10 +89,15 @@ def test_each_training_is_compared_with_the_others_alone(story, tmp_path):
     assert final_figure(story, tmp_path, {}) is None
 
 
+def arm(validation, test):
+    return {"validation_loss": [validation] * 2, "test_loss": test}
+
+
 def test_pretraining_and_composing_have_judged_themselves(story, tmp_path):
     loss = {"mean": -0.25, "standard_error": 0.1}
     write(tmp_path, "relative", of="v", verdicts={"v": {"differences": {"loss": loss}}})
-    write(tmp_path, "magic", winner="a", best_donor="a", test_difference=loss)
+    arms = {"a": arm(0.4, [0.5, 0.6]), "b": arm(0.5, [0.4, 0.4]), "composed": arm(0.45, [0.3, 0.4])}
+    write(tmp_path, "magic", winner="a", best_donor="a", arms=arms)
     found = worth_of_chapters(story, tmp_path, {"relative": {}, "magic": {}})
     assert [(one.chapter, one.gain, one.words) for one in found] == [
         ("relative", 0.25, "pays"),
@@ -100,6 +105,20 @@ def test_pretraining_and_composing_have_judged_themselves(story, tmp_path):
         ("magic", 0.0, "adds nothing"),
     ]
     assert Worth("magic", "", "", -0.3, 0.1).words == "costs"
+
+
+@pytest.mark.parametrize("winner", ["latest_state", "trained", "a_sibling1", "composed"])
+def test_a_search_is_compared_with_what_it_was_given_and_not_with_what_it_trained(
+    story, tmp_path, winner
+):
+    arms = {"a": arm(0.8, [1.0, 1.2]), "b": arm(0.9, [0.2, 0.3]), winner: arm(0.1, [0.7, 0.8])}
+    rival = "trained" if winner == "composed" else winner
+    write(tmp_path, "magic", winner=winner, best_donor=rival, arms={**arms, rival: arms[winner]})
+    (found,) = worth_of_chapters(story, tmp_path, {"magic": {}})
+    assert found.instead == "the best donor, a"
+    # Seed by seed it gains 0.3 and 0.4.
+    assert (found.gain, found.error) == pytest.approx((0.35, 0.05))
+    assert found.words == "pays"
 
 
 def test_a_search_that_has_seen_the_labels_of_the_folds_is_named(story):

@@ -228,8 +228,10 @@ def test_a_worker_of_ray_goes_on_with_equal_seconds_to_the_table_of_this_process
 
 
 @pytest.mark.slow
-def test_what_was_measured_before_a_study_was_killed_is_kept(place, traced, monkeypatch):
-    # The first pace is in the folder; the second one is not measured yet.
+def test_a_killed_study_keeps_what_it_measured_and_tries_again_what_failed(
+    place, traced, monkeypatch
+):
+    # The first pace is in the folder. The second one is not measured yet, or had failed.
     interrupt_once(monkeypatch)
     share_study_trainers(monkeypatch, traced)
     words = settings(place, "early", **SECONDS, study__factors="", validation__seeds=1)
@@ -237,9 +239,13 @@ def test_what_was_measured_before_a_study_was_killed_is_kept(place, traced, monk
     assert main(arguments) == 130
     first = json.loads((place / "early/paces.json").read_text())["paces"]
     assert len(first) == 1 and "still to be made" in verdict(read_study(place / "early"))
+    groups = prepare_study(None, [*words, "study.kind=grid"], show_progress=False).groups
+    content = {"paces": [*first, groups[1].to_json() | {"error": "DeviceError: a worker died"}]}
+    (place / "early/paces.json").write_text(json.dumps(content))
     assert main([*arguments, "--resume"]) == 0
     whole = json.loads((place / "early/paces.json").read_text())["paces"]
-    assert len(whole) == 2 and whole[0] == first[0]
+    assert len(whole) == 2 and whole[0] == first[0] and "error" not in whole[1]
+    assert not any(row.error for row in read_study(place / "early").rows)
 
 
 @pytest.mark.slow

@@ -31,14 +31,17 @@ def verdict(view: StudyView) -> str:
     if len(view.points) == 1:
         return f"One combination was trained.{end}"
     over = f"over {len(view.data_sets)} data sets"
-    if len(lead.tied) < len(view.points) and not view.has_folds:
+    compared = _compared(lead)
+    if compared == 1:
+        return f"Nothing to compare: {view.name(lead.leader)} alone has scores.{end}"
+    if len(lead.tied) < compared and not view.has_folds:
         end = f" {ONE_FOLD}{end}"
     if lead.is_alone:
         best = f"Best{f' {over}' if several else ''}: {view.name(lead.leader)}."
         return f"{best}{_where_behind(view, lead.leader)}{end}"
     if len(view.block_data) < 2:
         return f"One seed tells nothing apart: give each combination two or more.{end}"
-    tied = _tied(lead, len(view.points))
+    tied = _tied(lead, compared, len(view.points))
     return f"{tied[0].upper()}{tied[1:]}{f' {over}' if several else ''}.{end}"
 
 
@@ -60,7 +63,7 @@ def data_verdicts(view: StudyView) -> list[str]:
 def _standing(view: StudyView, lead: Lead) -> str:
     if lead.leader is None:
         return "no combination has a score of every fold and seed"
-    compared = 1 + int(np.isfinite(lead.probability).sum())
+    compared = _compared(lead)
     if compared == 1:
         return "one combination has scores"
     if lead.is_alone:
@@ -68,14 +71,20 @@ def _standing(view: StudyView, lead: Lead) -> str:
     if len(view.design["blocks"]) < 2:
         return "one seed tells nothing apart"
     names = "; ".join(view.name(number) for number in lead.tied)
-    tied = _tied(lead, compared)
+    tied = _tied(lead, compared, len(view.points))
     return f"{tied}: {names}" if len(lead.tied) <= _NAMED else tied
 
 
-def _tied(lead: Lead, combinations: int) -> str:
-    if len(lead.tied) == combinations:
-        return f"all {combinations} combinations are tied"
-    return f"{len(lead.tied)} of {combinations} combinations are tied for the lead"
+def _compared(lead: Lead) -> int:
+    """Return how many combinations have scores that can be compared, the leader among them."""
+    return 1 + int(np.isfinite(lead.probability).sum())
+
+
+def _tied(lead: Lead, compared: int, combinations: int) -> str:
+    named = f"{compared} combinations{' with scores' if compared < combinations else ''}"
+    if len(lead.tied) == compared:
+        return f"all {named} are tied"
+    return f"{len(lead.tied)} of {named} are tied for the lead"
 
 
 def interaction_lines(view: StudyView) -> list[str]:

@@ -12,6 +12,8 @@ from efn_compose.jobs.study.options import StudyOptions
 from efn_compose.jobs.study.pacing.paces import StudyPace
 from efn_compose.jobs.study.plans import Plan
 
+#: By number of the point: what an epoch costs, and the epochs of the warm-up together.
+_Costs = Mapping[int, tuple[float, float]]
 #: What the epochs of a point cost, in a sentence.
 _UNITS = {"multiply-adds": "multiply-adds", "seconds": "processor time"}
 
@@ -53,17 +55,19 @@ def equal_multiply_adds(plans: Sequence[Plan]) -> list[Plan]:
         plans: One per point.
     """
     # What cannot be trained has no say in what the others get.
-    adds = [
-        _multiply_adds(plan.spec, plan) if plan.spec and not plan.problem else None
-        for plan in plans
-    ]
-    return _with_epochs(plans, adds, "multiply-adds")
+    costs = {
+        number: _multiply_adds(plan.spec, plan)
+        for number, plan in enumerate(plans)
+        if plan.spec and not plan.problem
+    }
+    return _with_epochs(plans, costs, "multiply-adds")
 
 
-def _multiply_adds(spec: ArchSpec, plan: Plan) -> float:
-    """Return the multiply-adds of an image, mean over the sizes that take turns in the epochs."""
+def _multiply_adds(spec: ArchSpec, plan: Plan) -> tuple[float, float]:
+    """Return the multiply-adds of an image: of an epoch, the mean over sizes, and of the warm-up."""
     sides = plan.train.sizes or (plan.side,)
-    return statistics.fmean(cost(spec, side).multiply_adds for side in sides)
+    epoch = statistics.fmean(cost(spec, side).multiply_adds for side in sides)
+    return epoch, plan.train.warm_up_epochs * float(cost(spec, sides[0]).multiply_adds)
 
 
 def equal_seconds(
@@ -78,11 +82,12 @@ def equal_seconds(
         paces: Of every point; None where there is none.
         images: Images that train and images that validate, by data set and size.
     """
-    seconds = [
-        None if pace is None else epoch_seconds(pace, plan, *images[plan.source, plan.side])
-        for plan, pace in zip(plans, paces, strict=True)
-    ]
-    return _with_epochs(plans, seconds, "seconds")
+    costs = {}
+    for number, (plan, pace) in enumerate(zip(plans, paces, strict=True)):
+        if pace is not None:
+            epoch = epoch_seconds(pace, plan, *images[plan.source, plan.side])
+            costs[number] = (epoch, plan.train.warm_up_epochs * epoch)
+    return _with_epochs(plans, costs, "seconds")
 
 
 def epoch_seconds(pace: StudyPace, plan: Plan, train: int, validation: int) -> float:
@@ -98,47 +103,35 @@ def epoch_seconds(pace: StudyPace, plan: Plan, train: int, validation: int) -> f
     return train * pace.train + forward * pace.forward + pace.between
 
 
-def budgeted(costs: Mapping[int, float], epochs: int) -> dict[int, float]:
-    """Return how many epochs cost as much as `epochs` of the middle one do, before rounding.
-
-    Args:
-        costs: Of an epoch, by number of the point.
-        epochs: Of the middle one.
-
-    Example:
-        >>> budgeted({0: 1.0, 1: 2.0, 2: 8.0}, 8)
-        {0: 16.0, 1: 8.0, 2: 2.0}
-    """
-    middle = statistics.median(costs.values())
-    return {number: epochs * middle / value for number, value in costs.items()}
-
-
-def _with_epochs(plans: Sequence[Plan], costs: Sequence[float | None], equal: str) -> list[Plan]:
+def _with_epochs(plans: Sequence[Plan], costs: _Costs, equal: str) -> list[Plan]:
     """Return the plans with their budgets; what is compared is trained on one data set."""
     found = list(plans)
     for source in dict.fromkeys(plan.source for plan in plans):
-        known = {
-            number: float(value)
-            for number, (plan, value) in enumerate(zip(plans, costs, strict=True))
-            if plan.source == source and value is not None
-        }
-        epochs = budgeted(known, plans[0].train.epochs) if known else {}
-        for number, count in epochs.items():
-            found[number] = _lasting(plans[number], count, equal)
+        known = {number: one for number, one in costs.items() if plans[number].source == source}
+        if not known:
+            continue
+        epochs = plans[0].train.epochs
+        middle = statistics.median(epoch for epoch, _ in known.values())
+        budget = statistics.median(epochs * epoch + warm_up for epoch, warm_up in known.values())
+        for number, (epoch, warm_up) in known.items():
+            left = (budget - warm_up) / epoch
+            fewest = max(1, len(plans[number].train.sizes))
+            # Each further epoch of the middle one buys this one `middle / epoch`.
+            enough = math.ceil(epochs + (fewest - left) * epoch / middle)
+            found[number] = _lasting(plans[number], left, fewest, enough, equal)
     return found
 
 
-def _lasting(plan: Plan, epochs: float, equal: str) -> Plan:
-    """Return a plan of so many epochs, rounded; a budget of less than one is a problem."""
-    fewest = max(1, len(plan.train.sizes))
+def _lasting(plan: Plan, epochs: float, fewest: int, enough: int, equal: str) -> Plan:
+    """Return a plan of so many epochs, rounded; a budget of less than the fewest is a problem."""
     if round(epochs) >= fewest:
         return dataclasses.replace(
             plan, train=dataclasses.replace(plan.train, epochs=round(epochs))
         )
-    enough = math.ceil(plan.train.epochs * fewest / epochs)
+    warm_up = " beside its warm-up" if plan.train.warm_up_epochs else ""
     problem = (
-        f"{plan.network} at {plan.side} px gets {epochs:.2g} epochs where all trainings have equal "
-        f"{_UNITS[equal]}, and {fewest} is the fewest. Set train.epochs = {enough}, or leave the "
-        "network out."
+        f"{plan.network} at {plan.side} px gets {max(0.0, epochs):.2g} epochs{warm_up} where all "
+        f"trainings have equal {_UNITS[equal]}, and {fewest} is the fewest. Set train.epochs = {enough}, "
+        "or leave the network out."
     )
     return dataclasses.replace(plan, problem=f"{plan.problem} {problem}".strip())

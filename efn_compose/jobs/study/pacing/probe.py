@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from efn_compose.data.draw import images_of_all_classes
 from efn_compose.data.pixels import take
 from efn_compose.evolve.workers.task import Task
 from efn_compose.jobs.study.pacing.paces import StudyPace
@@ -178,7 +179,8 @@ def clock_of(devices: Sequence[str]) -> tuple[str, Callable[[], float]]:
 def few_images(data: FoldedImages, options: TrainOptions) -> TrainingData:
     """Return so few images of the first fold's training that its updates are as large as ever.
 
-    No others are read or copied.
+    Classes take turns, for a folder has them one after another, and each has a validation image, so that
+    all scores exist. No other images are read or copied.
 
     Args:
         data: All images.
@@ -186,8 +188,12 @@ def few_images(data: FoldedImages, options: TrainOptions) -> TrainingData:
     """
     update = options.batch_size * options.accumulate
     count = update * max(1, round(_IMAGES / update))
-    parts = np.flatnonzero(data.fold != 0)[:count], np.flatnonzero(data.fold == 0)[:_IMAGES]
-    chosen = np.concatenate(parts)
+    train, validation = np.flatnonzero(data.fold != 0), np.flatnonzero(data.fold == 0)
+    judged = max(_IMAGES, len(np.unique(data.labels[validation])))
+    parts = (train, count), (validation, judged)
+    chosen = np.concatenate(
+        [part[images_of_all_classes(data.labels[part], most, seed=0)] for part, most in parts]
+    )
     images, labels, fold = take(data.images, chosen), data.labels[chosen], data.fold[chosen]
     return dataclasses.replace(data, images=images, labels=labels, fold=fold).part(0)[0]
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -85,6 +86,33 @@ def test_multiply_adds_are_those_of_the_sizes_that_are_trained_at():
         for one in equal_multiply_adds(plans)
     ]
     assert max(spent) < 1.1 * min(spent)
+
+
+def warmed(one, sizes=(), epochs=24):
+    changes = {"sizes": sizes, "warm_up_epochs": 10, "epochs": epochs}
+    return dataclasses.replace(one, train=dataclasses.replace(one.train, **changes))
+
+
+@pytest.mark.parametrize("sizes", [(), (16, 32)])
+def test_a_warm_up_is_paid_from_the_budget(sizes):
+    specs = [arch_spec(f"lite-w{width}-d0.3") for width in (0.15, 0.2, 0.25)]
+    found = equal_multiply_adds([warmed(plan(spec=spec), sizes) for spec in specs])
+    spent = []
+    for one in found:
+        # A warm-up is at the first size, and its epochs update as many images as any other.
+        later = [one.train.size_in(epoch, 32) for epoch in range(one.train.epochs)]
+        sides = [*[sizes[0] if sizes else 32] * 10, *later]
+        spent.append(sum(cost(one.spec, side).multiply_adds for side in sides))
+    assert max(spent) < 1.05 * min(spent) and found[1].train.epochs == 24
+
+
+def test_a_warm_up_that_leaves_no_epochs_is_a_row_with_a_reason_that_helps():
+    paces = [pace(0.001), pace(0.001), pace(0.02)]
+    problem = equal_seconds([warmed(plan())] * 3, paces, IMAGES)[2].problem
+    assert "gets 0 epochs beside its warm-up" in problem
+    enough = int(re.search(r"train.epochs = (\d+)", problem)[1])
+    found = equal_seconds([warmed(plan(), epochs=enough)] * 3, paces, IMAGES)[2]
+    assert found.train.epochs == 1 and not found.problem
 
 
 def test_a_network_that_costs_more_than_the_budget_is_a_row_with_a_reason_that_helps():

@@ -1,6 +1,7 @@
 """The few images that a pace is measured on."""
 
 import numpy as np
+import pytest
 
 from efn_compose.jobs.study.pacing.probe import few_images
 from efn_compose.jobs.trainings.images import FoldedImages
@@ -25,15 +26,19 @@ class CountedImages:
         ).astype(np.uint8)
 
 
-def test_a_pace_is_measured_on_the_first_images_and_no_others_are_read():
+@pytest.mark.parametrize("classes", [3, 200])
+def test_a_pace_is_measured_on_all_classes_and_no_other_images_are_read(classes):
     images, number = CountedImages(), np.arange(COUNT)
-    data = FoldedImages(images, (number % 3).astype(np.int32), ("a", "b", "c"), number // 7 % 5)
+    # As a folder has them: class by class.
+    labels = (number * classes // COUNT).astype(np.int32)
+    data = FoldedImages(images, labels, tuple(map(str, range(classes))), number % 5)
     few = few_images(data, TrainOptions(batch_size=24, accumulate=2))
-    # 128 images are nearest to three updates of 48.
-    for name, wanted in (
-        ("train", number[data.fold != 0][:144]),
-        ("validation", number[data.fold == 0][:128]),
-    ):
-        assert np.array_equal(getattr(few, f"{name}_images")[:, 0, 0, 0], wanted % 251)
-        assert np.array_equal(getattr(few, f"{name}_labels"), wanted % 3)
-    assert images.read == 144 + 128
+    # 128 images are nearest to three updates of 48; each class has a score, however many there are.
+    sizes = {"train": 144, "validation": max(128, classes)}
+    for name, size in sizes.items():
+        counts = np.bincount(getattr(few, f"{name}_labels"), minlength=classes)
+        assert counts.sum() == size and counts.max() - counts.min() <= 1
+        pixels = getattr(few, f"{name}_images")[:, 0, 0, 0]
+        own = number[(data.fold == 0) == (name == "validation")]
+        assert set(pixels) <= set(own % 251) and len(pixels) == size
+    assert images.read == sum(sizes.values())
