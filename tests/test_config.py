@@ -54,6 +54,23 @@ def problems_of(tmp_path, text: str = "", overrides=()) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("word", ["3#5", "3 # flames", "3,", "[3"])
+def test_a_number_with_a_rest_is_refused_and_not_cut(word):
+    with pytest.raises(ConfigError, match=r"kitchen.burners: allowed a whole number from 1 to 8"):
+        load_config(overrides=[f"kitchen.burners={word}"], schema=House)
+
+
+@pytest.mark.parametrize(
+    ("word", "wanted"),
+    [
+        ("#a", "#a"), ("a,b", "a,b"), ('"a#b"', "a#b"), ("'3'", "3"), ("[a]", "[a]"), ("", ""),
+        ("3", "3"), ("true", "true"),
+    ],
+)  # fmt: skip
+def test_texts_need_no_quotes(word, wanted):
+    assert load_config(overrides=[f"kitchen.cook={word}"], schema=House).kitchen.cook == wanted
+
+
 def test_a_file_overrides_defaults_and_set_overrides_the_file(tmp_path):
     path = write(
         tmp_path,

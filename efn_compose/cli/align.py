@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efn_compose.cli.shared.arguments import add_output
+from efn_compose.cli.shared.arguments import add_output, add_seed
 from efn_compose.cli.shared.images import add_image_arguments, read_images
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError, RunError
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keeps aligned donors, found again by the hashes of donors and images; "
         "default: .cache in the output folder",
     )
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    add_seed(parser, "seed of the positions that are compared")
 
 
 def run(options: argparse.Namespace, output: Output) -> None:

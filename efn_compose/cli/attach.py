@@ -7,7 +7,7 @@ decoder reads the network's residual streams at every stride. Train it with
 
 import argparse
 
-from efn_compose.cli.shared.arguments import add_output
+from efn_compose.cli.shared.arguments import add_output, add_seed
 from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose attach b0.h5 --outputs 2 -o unet.h5"
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("one", "all"),
         help="blocks per step of a mirror: one, or all that the stage has",
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of the decoder's first weights")
+    add_seed(parser, "seed of the decoder's first weights", default=1)
     add_output(parser, "the .h5 file to write", required=True)
 
 

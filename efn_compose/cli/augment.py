@@ -9,7 +9,7 @@ import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from efn_compose.cli.shared.arguments import SOURCES, add_overrides
+from efn_compose.cli.shared.arguments import SOURCES, add_overrides, add_seed
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
@@ -39,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=int, default=6, help="rows, default: %(default)s")
     parser.add_argument("--draws", type=int, default=4, help="epochs, default: %(default)s")
     parser.add_argument("--size", type=int, default=96, help="pixels, default: %(default)s")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of images and draws, default: %(default)s"
-    )
+    add_seed(parser, "seed of images and draws")
     parser.add_argument("--mixup", type=float, default=0.0, metavar="ALPHA", help="show MixUp too")
     parser.add_argument(
         "--cutmix", type=float, default=0.0, metavar="ALPHA", help="show CutMix too"

@@ -93,7 +93,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
     from efn_compose.jobs.search.preparation import prepare
 
     config, overrides = _untangle(options.config, options.overrides)
-    overrides = [*overrides, *_shortcuts(options)]
+    overrides = [*_shortcuts(options), *overrides]
     chosen = [
         name
         for name, is_chosen in (
@@ -127,8 +127,7 @@ def run(options: argparse.Namespace, output: Output) -> None:
         "report": str(summary.report),
         "card": str(summary.card),
     }
-    places = "\n".join(f"  {name:<8} {fields[name]}" for name in ("weights", "report", "card"))
-    output.result(fields, f"{summary.verdict}\n{places}")
+    output.result(fields, str(summary))
 
 
 def _noted(prepared: "Prepared", output: Output) -> "Prepared":

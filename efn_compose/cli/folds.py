@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from efn_compose.cli.shared.arguments import SOURCES, add_output
+from efn_compose.cli.shared.arguments import SOURCES, add_output, add_seed
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.csv",
     )
     parser.add_argument("--count", type=int, default=5, help="folds, default: %(default)s")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed that breaks ties, default: %(default)s"
-    )
+    add_seed(parser, "seed that breaks ties")
     parser.add_argument(
         "--worst-rate",
         type=float,

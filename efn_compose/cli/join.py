@@ -7,7 +7,7 @@ Plain Keras loads, trains and saves the file; `efn_compose.load_joint` takes mem
 
 import argparse
 
-from efn_compose.cli.shared.arguments import add_output
+from efn_compose.cli.shared.arguments import add_output, add_seed
 from efn_compose.cli.shared.output import Output
 
 EXAMPLE = "efn-compose join b0.h5 b2.h5 --classes 9 -o joint.keras"
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--auxiliary", action="store_true", help="give each member a classifier of its own as well"
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of a new classifier's weights")
+    add_seed(parser, "seed of a new classifier's weights", default=1)
     add_output(parser, "the .keras file to write", required=True)
 
 

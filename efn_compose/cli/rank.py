@@ -7,7 +7,7 @@ The table also has the cost: parameters, multiply-adds, activations, images per 
 import argparse
 from pathlib import Path
 
-from efn_compose.cli.shared.arguments import SOURCES
+from efn_compose.cli.shared.arguments import SOURCES, add_seed
 from efn_compose.cli.shared.images import add_table_arguments, read_table
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError
@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=500,
         help="images to draw at random, default: %(default)s",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the draw, default: %(default)s"
-    )
+    add_seed(parser, "seed of the draw")
     parser.add_argument(
         "--plot", metavar="FILE", help="write score against cost as a picture (.png, .svg or .pdf)"
     )

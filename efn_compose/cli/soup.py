@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from efn_compose.cli.shared.arguments import SOURCES, add_dry_run, add_output
+from efn_compose.cli.shared.arguments import SOURCES, add_dry_run, add_output, add_seed
 from efn_compose.cli.shared.images import add_table_arguments
 from efn_compose.cli.shared.output import Output
 from efn_compose.errors import ConfigError, SplitError
@@ -68,12 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stock: the checkpoint that all files were fine-tuned from; default: the source that "
         "they name",
     )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="seed of the split and of learning, default: %(default)s",
-    )
+    add_seed(parser, "seed of the split and of learning")
     add_dry_run(parser, "check everything, say what would be done, and stop")
 
 
@@ -129,6 +124,8 @@ def _check_output(options: argparse.Namespace) -> None:
     read = [split_entry(file)[1] for file in [*options.files, options.ancestor or ""]]
     if any(file and Path(file).resolve() == target for file in read):
         raise ConfigError(f"-o {options.output} would replace a file that is read. Name another.")
+    if target.is_dir():
+        raise ConfigError(f"-o {options.output}: a folder. Name a file in it.")
     if not target.parent.is_dir():
         raise ConfigError(f"-o {options.output}: the folder {target.parent} does not exist.")
 

@@ -113,14 +113,9 @@ def build(
         table = tables.get(section)
         values = table if isinstance(table, dict) else {}
         sections[section] = _build_section(schema, section, kind, values, problems)
-    problems += find_ignored(schema(**_mended(schema, sections)), tables) if refuses_ignored else []
+    # Sections that could not be made are None, so that nothing is said of what depends on them.
+    problems += find_ignored(schema(**sections), tables) if refuses_ignored else []
     return (None if problems else schema(**sections)), problems
-
-
-def _mended(schema: type, sections: Mapping[str, Any]) -> dict[str, Any]:
-    """Return sections with defaults in place of those that could not be made."""
-    kinds = types_of(schema)
-    return {name: kinds[name]() if made is None else made for name, made in sections.items()}
 
 
 def read_section(table: object, options: type[Section]) -> Section | None:

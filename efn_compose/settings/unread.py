@@ -38,7 +38,8 @@ def find_ignored(config: Any, given: Mapping[str, Any]) -> list[str]:
     read may not be there at all.
 
     Args:
-        config: A dataclass of dataclasses.
+        config: A dataclass of dataclasses; None stands for a section that could not be made, and
+            nothing is said of settings that depend on one.
         given: Tables as they were read.
     """
     problems = []
@@ -49,6 +50,8 @@ def find_ignored(config: Any, given: Mapping[str, Any]) -> list[str]:
             if item.name in given:
                 table = given[item.name]
                 problems.append(_section_problem(config, item.name, table, skipped[item.name]))
+            continue
+        if options is None:
             continue
         unread = unread_settings(config, item.name)
         problems += [
@@ -74,6 +77,8 @@ def _changed(options: Any) -> dict[str, Any]:
 def _unmet(config: object, section: str, metadata: Mapping[str, Any]) -> tuple[When, ...]:
     """Return the conditions if none of them holds; nothing if one does, or if none can be judged."""
     conditions = tuple(_placed(when, section) for when in metadata.get("read_when", ()))
+    if any(getattr(config, when.name.partition(".")[0], _MISSING) is None for when in conditions):
+        return ()
     found = [(when, _value(config, when.name)) for when in conditions]
     if all(value is _MISSING for _, value in found):
         return ()
@@ -127,4 +132,6 @@ def _is_known(config: object, name: str) -> bool:
 
 
 def _step(conditions: Sequence[When]) -> str:
-    return f"set {' or '.join(map(str, conditions))}"
+    # Of a condition that holds for any value, the name alone.
+    steps = [str(when).removesuffix(" set") for when in conditions]
+    return f"set {' or '.join(steps)}"

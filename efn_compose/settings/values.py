@@ -6,6 +6,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from efn_compose.settings.home import with_home
@@ -23,9 +24,10 @@ def check_value(
     if choices := bounds.get("choices"):
         items = checked if isinstance(checked, tuple) else (checked,)
         fits = fits and all(item in choices for item in items)
-    if fits and isinstance(checked, int | float) and not isinstance(checked, bool):
-        low, high = bounds.get("minimum", -math.inf), bounds.get("maximum", math.inf)
-        fits = math.isfinite(checked) and low <= checked <= high
+    low, high = bounds.get("minimum", -math.inf), bounds.get("maximum", math.inf)
+    for item in checked if isinstance(checked, tuple) else (checked,):
+        if fits and isinstance(item, int | float) and not isinstance(item, bool):
+            fits = math.isfinite(item) and low <= item <= high
     if fits:
         return checked, ""
     return value, f"{name}: allowed {allowed}. Received: {show(value)}."
@@ -92,10 +94,11 @@ def describe(kind: Any, bounds: Mapping[str, Any]) -> str:
 
 def parse_word(word: str, kind: object) -> Any:
     """Read a command-line value: as TOML where that fits the type, else as plain text."""
-    try:
-        value = tomllib.loads(f"value = {word}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = word
+    value: Any = word
+    # In brackets, since "#" would begin a comment that swallows the rest of a bare value.
+    with suppress(tomllib.TOMLDecodeError):
+        items = tomllib.loads(f"value = [{word}]")["value"]
+        value = items[0] if len(items) == 1 and not word.rstrip().endswith(",") else word
     for written in (value, word):
         found, fits = fit(kind, written)
         if fits:

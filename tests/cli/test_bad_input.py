@@ -89,6 +89,17 @@ def test_missing_and_damaged_inputs_have_an_exit_code_and_write_nothing(
     refused(words, capsys)
 
 
+@pytest.mark.parametrize("seed", ["-1", "0.5", "one"])
+@pytest.mark.parametrize(
+    "verb", ["align", "attach", "augment", "folds", "join", "nest", "rank", "soup"]
+)
+def test_a_seed_is_a_whole_number_from_0(verb, seed, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*shlex.split(EXAMPLES[verb]), f"--seed={seed}"])
+    assert ended.value.code == 2
+    assert "argument --seed: expected a whole number, 0 or more" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_help_and_refusals_import_no_tensorflow(tmp_path):
     """A shell completes, a person reads help or has named a wrong file: the answer comes at once."""

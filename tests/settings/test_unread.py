@@ -55,7 +55,18 @@ def test_a_setting_without_effect_is_named_with_its_reader_and_the_next_step():
         'oven.logs = 3 has no effect with oven.fuel = "gas": it is read with oven.fuel = "wood" only. '
         'Remove oven.logs, or set oven.fuel = "wood".'
     ) in _refused(["oven.logs=3"])
-    assert "garden.coal = 5 has no effect" in _refused(["garden.coal=5"])
+    assert (
+        "garden.coal = 5 has no effect with garden.grill = false: it is read with garden.grill set only. "
+        "Remove garden.coal, or set garden.grill."
+    ) in _refused(["garden.coal=5"])
+
+
+def test_nothing_is_said_of_settings_that_depend_on_a_mistake():
+    """Whether wood or gas was meant, logs and pressure may have an effect."""
+    words = _refused(["oven.fuel=wod", "oven.logs=3", "garden.coal=5"])
+    assert words.count("\n  - ") == 2 and "oven.fuel: allowed" in words and "garden.coal" in words
+    words = _refused(["garden.grill=maybe", "pool.depth=3", "garden.coal=5"])
+    assert words.count("\n  - ") == 1 and "garden.grill: allowed" in words
 
 
 def test_any_of_several_readers_suffices_in_whatever_section():

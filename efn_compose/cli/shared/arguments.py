@@ -82,6 +82,19 @@ def refuse_resumed_dry_run(options: argparse.Namespace) -> None:
         raise ConfigError("--dry-run and --resume exclude each other.")
 
 
+def add_seed(parser: argparse.ArgumentParser, help: str, *, default: int = 0) -> None:
+    """Declare `--seed`, a whole number from 0."""
+    parser.add_argument(
+        "--seed", type=_seed, default=default, metavar="N", help=f"{help}, default: %(default)s"
+    )
+
+
+def _seed(word: str) -> int:
+    if not (word.isascii() and word.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more; received {word!r}")
+    return int(word)
+
+
 def add_resume(parser: argparse.ArgumentParser) -> None:
     """Declare `--resume`."""
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from efn_compose.arch import ArchSpec, parameter_count
-from efn_compose.cli.shared.arguments import add_output
+from efn_compose.cli.shared.arguments import add_output, add_seed
 from efn_compose.cli.shared.output import Output
 from efn_compose.donors import Donor
 from efn_compose.errors import NestingError
@@ -46,7 +46,7 @@ def add_placement(parser: argparse.ArgumentParser) -> None:
         choices=("leading", "random"),
         help="channels of the large network that take the small one's; default: the first",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of random values and positions")
+    add_seed(parser, "seed of random values and positions")
 
 
 def placement(options: argparse.Namespace) -> dict[str, Any]:

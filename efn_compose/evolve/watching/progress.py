@@ -107,7 +107,7 @@ class ConsoleWatcher:
     def on_phase(self, phase: str, evaluations: int) -> None:
         """A phase begins."""
         title = _PHASE_TITLES.get(phase, phase)
-        count = f" ({evaluations} evaluations)" if evaluations else ""
+        count = f" ({evaluations} evaluation{'s' * (evaluations > 1)})" if evaluations else ""
         self._bar.update(self._task, description=title)
         self._print(f"{title}{count}")
 

@@ -145,6 +145,8 @@ def join(
     from efn_compose.models.ensemble import Member, build_joint
 
     widths = {donor.classes for donor in donors}
+    if classes is not None and classes < 1:
+        raise ConfigError(f"classes: allowed 1 or more. Received: {classes}.")
     width = classes or (next(iter(widths)) if len(widths) == 1 else None)
     if width is None:
         raise ConfigError(f"give classes=N: the donors' classifiers have widths {widths}.")

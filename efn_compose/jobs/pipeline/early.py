@@ -35,6 +35,9 @@ _KEPT = (
     "run.seed",
     "train.batch_size",
     "train.learning_rate",
+    # A rate suits one optimizer.
+    "train.optimizer",
+    "train.optimizer_settings",
     "validation.file",
 )
 _KEPT_SECTIONS = ("data", "executor")

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from efn_compose.errors import EfnComposeError
 from efn_compose.evolve.verdict.verdict import is_reserved
 from efn_compose.evolve.workers.devices import Device, prepare_device
 from efn_compose.jobs.donor_entries import free_name
@@ -186,7 +187,7 @@ class _Pipeline:
             # resumed story would round otherwise than one that was not interrupted.
             prepare_device(Device(self.search_device), 1)
         if not outcome.submitted:
-            make_early_submission(self.story, self.place, quiet=self.quiet, say=self.say)
+            self._try_early_submission()
         outcome.restore_submission()
         try:
             with self.alarm.interrupting():
@@ -205,6 +206,14 @@ class _Pipeline:
             outcome.left,
             words,
         )
+
+    def _try_early_submission(self) -> None:
+        """Make plan B; note its failure, since the chapters may succeed where it did not."""
+        try:
+            make_early_submission(self.story, self.place, quiet=self.quiet, say=self.say)
+        except (EfnComposeError, OSError) as error:
+            self.folder.journal.append({"event": "plan B failed", "words": str(error)})
+            self.say(f"plan B: failed. {error}")
 
     def _try_chapter(self, chapter: Chapter) -> None:
         """Run a chapter; note its failure, so that chapters that do not read it go on."""

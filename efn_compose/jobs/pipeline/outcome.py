@@ -121,7 +121,12 @@ class Outcome:
         else:
             words = f"The time was up before the end of {', '.join(self.left)}."
         if self.left and last is not None:
-            words += f" {SUBMISSION_FILE} is {self._origin()}."
+            is_there = (self.folder.path / SUBMISSION_FILE).is_file()
+            words += (
+                f" {SUBMISSION_FILE} is {self._origin()}."
+                if is_there
+                else f" There is no {SUBMISSION_FILE} yet."
+            )
         words += " --resume goes on." if self.left else ""
         if silent := self._silent():
             words += f" No licence is stated by {', '.join(silent)}: {_ASK}"

@@ -148,7 +148,7 @@ def read_story(
     """
     file = Path(path).expanduser()
     try:
-        tables = parse_toml(file.read_text(encoding="utf-8"))
+        tables = parse_toml(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
@@ -171,6 +171,11 @@ def read_story(
             problems.append(f"- {name}.verb: expected {', '.join(schemas)}; received {found!r}")
         else:
             settings = dict(_flat({key: v for key, v in table.items() if key != "verb"}))
+            problems += [
+                f"- {name}.{key}: expected a number, a text, true, false, or a list; received {value}"
+                for key, value in settings.items()
+                if not _is_plain(value)
+            ]
             chapters[name] = Chapter(name, table["verb"], settings)
     # A chapter that cannot be read is there all the same: its own problem is named, and no other.
     unread = set(tables) - set(chapters) - {EVERYWHERE}
@@ -224,6 +229,12 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value may be a setting: TOML also has dates, and tables in lists."""
+    items = value if isinstance(value, list) else [value]
+    return all(isinstance(item, bool | int | float | str) for item in items)
 
 
 def _override(chapters: dict[str, Chapter], text: str) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from efn_compose.config import dump_toml
+from efn_compose.config import check_config, dump_toml
 from efn_compose.errors import ConfigError, DataError, RunError, describe_problems
 from efn_compose.jobs.donor_entries import split_entry
 from efn_compose.jobs.relay.parcel import IMAGES_FILE, INPUTS, read_entry, unpack
 from efn_compose.jobs.relay.relayed import RelayedJob
-from efn_compose.settings.build import override_name, parse_override
+from efn_compose.settings.build import override_name, parse_toml
 from efn_compose.store import write_text
 from efn_compose.store.environment import package_versions
 from efn_compose.store.run_folder import CONFIG_FILE, ENVIRONMENT_FILE
@@ -61,13 +61,16 @@ def moved_config(
     Raises:
         ConfigError: An override would change the result.
     """
-    schema = job.stored.schema
     config = job.stored.read(read_entry(parcel, CONFIG_FILE).decode("utf-8"))
     changes: dict[str, Any] = {"run.path": str(folder.resolve())}
     for name, entries in inputs.items():
         placed = [_placed(entry, folder) for entry in entries]
         kept = _get(config, name)
         changes[name] = placed[0] if isinstance(kept, str) else tuple(placed)
+    for name, value in changes.items():
+        section, _, key = name.partition(".")
+        part = dataclasses.replace(getattr(config, section), **{key: value})
+        config = dataclasses.replace(config, **{section: part})
     for override in overrides:
         name = override_name(override)
         is_free = name.partition(".")[0] in job.stored.free and name != "run.seed"
@@ -77,13 +80,11 @@ def moved_config(
                 f"where images are ({', '.join(job.sources)}) and the sections "
                 f"{', '.join(job.stored.free)}, but not run.seed."
             )
-        section, key, value = parse_override(override, schema)
-        changes[f"{section}.{key}"] = tuple(value) if isinstance(value, list) else value
-    for name, value in changes.items():
-        section, _, key = name.partition(".")
-        part = dataclasses.replace(getattr(config, section), **{key: value})
-        config = dataclasses.replace(config, **{section: part})
-    return config
+    checked, problems = check_config(parse_toml(dump_toml(config)), overrides, job.stored.schema)
+    if problems:
+        lines = [f"- {problem}" for problem in problems]
+        raise ConfigError(describe_problems("--set cannot be used.", lines))
+    return checked
 
 
 def check_images(

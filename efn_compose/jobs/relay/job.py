@@ -104,7 +104,7 @@ def _run_leg(
     quiet: bool,
 ) -> LegSummary:
     job = relayed_job(verb)
-    settings = load_config(config, overrides, job.stored.schema)
+    settings = load_config(job.file(config, overrides), overrides, job.stored.schema)
     if not settings.run.path:
         raise ConfigError("A leg needs a run folder of its own name: -o FOLDER.")
     folder = Path(settings.run.path)
@@ -195,6 +195,8 @@ def accept(
     check_chain(legs, str(parcel))
     check_versions(manifest["environment"], str(parcel))
     folder = Path(output).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"-o {folder}: a file, not a folder. Name the run folder.")
     _check_parcel(next_parcel, folder)
     # Of this command, if it was killed here.
     begun = open_leg(folder, legs[-1].state_after)

@@ -1,6 +1,7 @@
 """The jobs that can be handed on: what each needs on another machine, and how it goes on."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ class RelayedJob:
         check: Raises what the job would refuse beside images, which are the run's by then.
         run: Runs the job: configuration, overrides, whether it goes on, whether it is quiet, and
             the deadline.
+        file: The configuration file that the job reads, from the one that was named and overrides.
     """
 
     stored: "StoredConfig[Any]"
@@ -33,6 +35,9 @@ class RelayedJob:
     images: Callable[[str | None, list[str]], Mapping[str, str]]
     run: Callable[[str | None, list[str], bool, bool, "Deadline"], Any]
     check: Callable[[str], Any] = lambda config: None
+    file: Callable[[str | None, Sequence[str]], str | os.PathLike[str] | None] = (
+        lambda config, overrides: config
+    )
 
 
 def relayed_job(verb: str) -> RelayedJob:
@@ -120,6 +125,7 @@ def _pretrain() -> RelayedJob:
 def _evolve() -> RelayedJob:
     from efn_compose.jobs.search.job import evolve
     from efn_compose.jobs.search.preparation import STORED, prepare
+    from efn_compose.jobs.search.quickstart import or_quickstart
 
     def images(config: str | None, overrides: list[str]) -> Mapping[str, str]:
         data = prepare(config, overrides).data
@@ -141,6 +147,7 @@ def _evolve() -> RelayedJob:
         sources=("data.source", "data.folder"),
         images=images,
         run=run,
+        file=or_quickstart,
     )
 
 

@@ -41,6 +41,11 @@ class JobSummary:
     verdict: str
     winner: str
 
+    def __str__(self) -> str:
+        """Return the verdict, and where everything is, as lines for people."""
+        places = {"weights": self.weights, "report": self.report, "card": self.card}
+        return "\n".join([self.verdict, *(f"  {what:<8} {path}" for what, path in places.items())])
+
 
 def evolve(
     config_path: str | os.PathLike[str] | None = None,

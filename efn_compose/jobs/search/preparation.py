@@ -26,11 +26,10 @@ from efn_compose.jobs.donor_entries import load_donors
 from efn_compose.jobs.memory_plan import Demand, Machine, MemoryPlan
 from efn_compose.jobs.search.evaluation_length import with_epochs
 from efn_compose.jobs.search.network_count import require_numbers
-from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images
+from efn_compose.jobs.search.quickstart import QUICKSTART, fitted_to_images, or_quickstart
 from efn_compose.jobs.search.relatives import require_relatives, with_granularity
 from efn_compose.jobs.stored_run import StoredConfig
 from efn_compose.nesting import plan_nesting
-from efn_compose.settings.build import override_name
 from efn_compose.store.run_folder import CONFIG_FILE
 from efn_compose.train.engine.options import DeviceOptions
 
@@ -89,8 +88,7 @@ def prepare(
     Raises:
         EfnComposeError: Anything that would stop the run later.
     """
-    if config_path is None and "donors.files" not in map(override_name, overrides):
-        config_path = QUICKSTART
+    config_path = or_quickstart(config_path, overrides)
     config: RunConfig = load_config(config_path, overrides)
     folder = config.run.folder(config_path, "evolve")
     STORED.check_place(folder, config, resume)

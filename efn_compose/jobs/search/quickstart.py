@@ -1,15 +1,36 @@
 """The quickstart, and what becomes of its numbers of images where it is given other images than its own."""
 
 import dataclasses
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from efn_compose.config import RunConfig, load_config
 from efn_compose.data.sources import load_table
 from efn_compose.data.table import ImageTable
+from efn_compose.settings.build import override_name
 
 #: The experiment of a run without arguments.
 QUICKSTART = Path(__file__).with_name("quickstart.toml")
 _COUNTS = ("train_images", "validation_images", "test_images")
+
+
+def or_quickstart(
+    config_path: str | os.PathLike[str] | None, overrides: Sequence[str]
+) -> str | os.PathLike[str] | None:
+    """Return the configuration file of a run: the quickstart's where no file and no donors are named.
+
+    Args:
+        config_path: The file that was named, or None.
+        overrides: "section.key=value" each.
+
+    Example:
+        >>> or_quickstart(None, ["donors.files=a.h5"]), or_quickstart(None, []) == QUICKSTART
+        (None, True)
+    """
+    if config_path is None and "donors.files" not in map(override_name, overrides):
+        return QUICKSTART
+    return config_path
 
 
 def fitted_to_images(config: RunConfig) -> tuple[RunConfig, tuple[str, ...], ImageTable | None]:

@@ -135,7 +135,7 @@ def _named(donors: Sequence[str | os.PathLike[str] | Donor]) -> list[str | Donor
     files = [entry for entry in entries if isinstance(entry, str)]
     stems = [Path(file).stem for file in files]
     return [
-        f"{Path(entry).parent.name}_{Path(entry).stem}={entry}"
+        f"{Path(entry).absolute().parent.name}_{Path(entry).stem}={entry}"
         if isinstance(entry, str) and "=" not in entry and stems.count(Path(entry).stem) > 1
         else entry
         for entry in entries

@@ -1,7 +1,9 @@
 """Ready-made studies: the axes that a kind of study has where none are given."""
 
 import dataclasses
+from collections.abc import Sequence
 
+from efn_compose.arch import ArchSpec, arch_spec
 from efn_compose.arch.variants import coefficients_of
 from efn_compose.donors import Donor
 from efn_compose.errors import ConfigError
@@ -41,10 +43,12 @@ def fill_axes(options: StudyOptions, donors: dict[str, Donor], size: int) -> Stu
         return dataclasses.replace(options, factors=METHODS)
     if options.kind == "scaling":
         return _scaling(options, donors, size)
-    if options.kind == "backbones" and (options.widths or options.depths):
+    others = [name for name in ("networks", "widths", "depths") if getattr(options, name)]
+    if options.kind == "backbones" and others:
+        named = " and ".join(f"study.{name}" for name in others)
         raise ConfigError(
-            "study backbones takes donors as they are. Remove study.widths and study.depths, or "
-            "take study scaling."
+            f"study backbones takes donors as they are. Remove {named}, or take study scaling or "
+            "study grid."
         )
     return options
 
@@ -55,11 +59,11 @@ def _scaling(options: StudyOptions, donors: dict[str, Donor], size: int) -> Stud
             "study scaling varies one network: one donor, at most one of study.networks. Received: "
             f"{len(donors)} donors, {len(options.networks)} networks."
         )
-    own = coefficients_of(next(iter(donors.values())).spec)
+    own = coefficients_of(_varied(options.networks, donors))
     if own is None and not (options.widths and options.depths):
         raise ConfigError(
-            "study scaling: the donor's network has no width and depth coefficients to vary. Name "
-            "them: study.networks, study.widths, study.depths."
+            "study scaling: the network has no width and depth coefficients to vary. Name one that "
+            "has, or the coefficients: study.networks, study.widths, study.depths."
         )
     width, depth = own or (1.0, 1.0)
     sides = tuple(max(8, round(step * size / 8) * 8) for step in SIDE_STEPS)
@@ -69,3 +73,15 @@ def _scaling(options: StudyOptions, donors: dict[str, Donor], size: int) -> Stud
         depths=options.depths or tuple(float(f"{depth * s:.2g}") for s in COEFFICIENT_STEPS),
         resolutions=options.resolutions or tuple(dict.fromkeys(sides)),
     )
+
+
+def _varied(networks: Sequence[str], donors: dict[str, Donor]) -> ArchSpec:
+    """Return the network whose coefficients vary: the one that is named, or the donor's."""
+    if not networks:
+        return next(iter(donors.values())).spec
+    if ":" in networks[0]:
+        raise ConfigError(
+            f"study scaling varies width and depth, which {networks[0]} has not: it is a function. "
+            "Name a network, or take study grid."
+        )
+    return arch_spec(networks[0])

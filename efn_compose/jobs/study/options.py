@@ -55,9 +55,11 @@ class StudyOptions:
     kind: Kind = setting("grid", "grid, scaling, methods or backbones")
     weights: tuple[str, ...] = setting((), "donors: weight files, or package:NAME")
     networks: tuple[str, ...] = setting((), "networks, or module:function; empty: the donors' own")
-    widths: tuple[float, ...] = setting((), "width coefficients")
-    depths: tuple[float, ...] = setting((), "depth coefficients")
-    resolutions: tuple[int, ...] = setting((), "image sizes in pixels; empty: data.size")
+    widths: tuple[float, ...] = setting((), "width coefficients", minimum=0.05, maximum=10)
+    depths: tuple[float, ...] = setting((), "depth coefficients", minimum=0.05, maximum=10)
+    resolutions: tuple[int, ...] = setting(
+        (), "image sizes in pixels; empty: data.size", minimum=8, maximum=2048
+    )
     sources: tuple[str, ...] = setting((), "data sets; empty: data.source")
     factors: tuple[str, ...] = setting((), 'settings and levels: "train.mixup=0|0.2"')
     starts: tuple[Start, ...] = setting(("donor",), "donor, random, or both")

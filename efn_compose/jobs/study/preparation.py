@@ -254,13 +254,12 @@ def prepare_study(
 
 def _load_donors(files: Sequence[str]) -> dict[str, Donor]:
     donors: dict[str, Donor] = {}
-    for file in files:
+    for number, file in enumerate(files):
+        if file in files[:number]:
+            raise ConfigError(f"study.weights names {file} twice.")
         donor = load_donors([file])[0].without_head()
         donor.refuse_parts("a study")
-        name = donor.name if donor.name not in donors else file
-        if name in donors:
-            raise ConfigError(f"study.weights names {file} twice.")
-        donors[name] = donor
+        donors[donor.name if donor.name not in donors else file] = donor
     return donors
 
 

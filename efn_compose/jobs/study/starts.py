@@ -37,10 +37,10 @@ def target_spec(
             f"{spec.variant}: of no base that width and depth coefficients scale. Name one in "
             "study.networks, such as lite0."
         )
-    chosen_width, chosen_depth = width or own[0], depth or own[1]
-    if (chosen_width, chosen_depth) == own:
+    chosen = own[0] if width is None else width, own[1] if depth is None else depth
+    if chosen == own:
         return spec
-    return arch_spec(f"{base}-w{chosen_width:g}-d{chosen_depth:g}")
+    return arch_spec(f"{base}-w{chosen[0]:g}-d{chosen[1]:g}")
 
 
 def random_start(donor: Donor, spec: ArchSpec, seed: int) -> Donor:

@@ -224,6 +224,13 @@ def test_what_a_verb_would_refuse_later_is_refused_before_the_first_chapter(refu
     )
     assert "magic: donors.files names one donor and donors.siblings is 0" in words
     assert "last: predict.networks reads {magic}, whose weights have no classifier" in words
+    # A search that trains writes a classifier with what it trained, and none with a donor.
+    words = refusal(
+        more=SEARCH + '[last]\nverb = "predict"\npredict.source = "digits"\n'
+        'predict.networks = ["{magic}"]\n',
+        overrides=["magic.search.kind=halving"],
+    )
+    assert "whose weights may have no classifier, if a donor is written" in words
 
 
 FRESH = """

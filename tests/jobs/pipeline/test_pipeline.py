@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 import time
 from itertools import starmap
@@ -21,7 +22,13 @@ from traced_trainers import share_trainers
 from efn_compose.assess.out_of_fold import read_predictions
 from efn_compose.assess.out_of_fold.file import find_predictions
 from efn_compose.cli import main
-from efn_compose.errors import ConfigError, ResumeMismatchError, RunError, RunLockedError
+from efn_compose.errors import (
+    ConfigError,
+    EvaluationError,
+    ResumeMismatchError,
+    RunError,
+    RunLockedError,
+)
 from efn_compose.jobs.pipeline.alarm import Alarm, TimeIsUpError
 from efn_compose.jobs.pipeline.job import pipeline, prepare_pipeline
 from efn_compose.jobs.pipeline.products import fingerprint
@@ -240,6 +247,24 @@ def test_a_chapter_that_fails_holds_up_those_that_read_it_and_no_other(place, tm
         pipeline(story, output=output, resume=True)
     (output / "a").unlink()
     assert pipeline(story, output=output, resume=True).ended == ("c", "a", "b")
+
+
+@pytest.mark.slow
+def test_where_plan_b_fails_the_chapters_run_all_the_same(place, tmp_path, monkeypatch):
+    def diverged(*arguments, **more):
+        raise EvaluationError("the loss of update 1 is nan")
+
+    said, module = [], sys.modules["efn_compose.jobs.pipeline.job"]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "make_early_submission", diverged)
+        with pytest.raises(RunError, match=r"There is no submission\.csv yet"):
+            patch.setattr(module._Pipeline, "_run_chapter", diverged)
+            pipeline(place / "story.toml", output=tmp_path / "run", quiet=True, say=said.append)
+    assert said[0] == "plan B: failed. the loss of update 1 is nan"
+    events = [
+        line.get("event") for line in read_journal(tmp_path / "run/evaluations.jsonl").records
+    ]
+    assert events == ["plan B failed", "a chapter failed"]
 
 
 @pytest.mark.slow

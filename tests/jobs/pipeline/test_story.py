@@ -59,6 +59,19 @@ def test_settings_for_everywhere_reach_the_chapters_that_have_them_and_lose_to_t
     assert all(chapter.settings["run.seed"] == 7 for chapter in story.chapters)
 
 
+def test_a_file_from_windows_may_begin_with_a_mark(tmp_path):
+    file = tmp_path / "story.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + STORY.replace("\n", "\r\n").encode())
+    assert read_story(file, SCHEMAS) == read(tmp_path, STORY)
+
+
+@pytest.mark.parametrize("value", ["1979-05-27", "07:32:00", "[{a = 1}]"])
+def test_what_is_no_setting_is_refused_by_name(tmp_path, value):
+    text = f'[one]\nverb = "train"\ntrain.epochs = {value}\n'
+    with pytest.raises(ConfigError, match=r"- one\.train\.epochs: expected a number"):
+        read(tmp_path, text)
+
+
 @pytest.mark.parametrize("name", ["story", "melanoma"])
 def test_stories_of_the_experiments_have_settings_that_their_verbs_know(name):
     story = read_story(ROOT / "experiments" / f"{name}.toml", SCHEMAS)

@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_recipe import quarters, tiny_donor
 from traced_trainers import share_pretrainers, share_search_workers, spoil
 
+from efn_compose.config import load_config
 from efn_compose.errors import ConfigError, DataError
 from efn_compose.jobs.relay.deadline import TimeIsUp
 from efn_compose.jobs.relay.job import accept, run_leg
@@ -52,6 +53,8 @@ def test_a_search_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeypatch)
         spoil(made.values())
         second = accept(parcel, tmp_path / "second", quiet=True)
     assert second.result.verdict == whole.result.verdict
+    assert str(second.result).splitlines()[0] == second.result.verdict
+    assert str(second.folder / "efn_magic_weights.h5") in str(second.result)
     assert lines(second.folder) == lines(whole.folder)
     ours, theirs = (leg.folder / "efn_magic_weights.h5" for leg in (second, whole))
     assert ours.read_bytes() == theirs.read_bytes()
@@ -114,6 +117,18 @@ def test_a_pretraining_handed_on_ends_as_one_does_that_was_not(tmp_path, monkeyp
     second = accept(parcel, tmp_path / "second", [moved], quiet=True)
     ours, theirs = (leg.result.weights for leg in (second, whole))
     assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_a_search_without_file_and_donors_is_the_quickstart_here_too():
+    """Its settings have an effect, as they have without a parcel."""
+    words = ["halving.generations=2", "run.path=q", "donors.files="]
+    job = relayed_job("evolve")
+    for overrides in (words[:2], words):
+        file = job.file(None, overrides)
+        assert (file is not None) == (len(overrides) == 2)
+    assert load_config(job.file(None, words[:2]), words[:2]).halving.generations == 2
+    assert job.file("my.toml", words[:2]) == "my.toml"
+    assert relayed_job("train").file(None, []) is None
 
 
 def test_other_verbs_are_refused():

@@ -240,6 +240,13 @@ def test_other_versions_images_and_orders_are_refused_with_the_reason(place, leg
     for word in ("train.epochs=5", "unlabelled.source=digits", "run.seed=5"):
         with pytest.raises(ConfigError, match=r"would change the run.*data\.source"):
             accept(place / "1.efn", tmp_path / "run", [word], quiet=True)
+    wrong = ["executor.workers=abc", "executor.kind=serial", "executor.workers=3"]
+    with pytest.raises(ConfigError, match=r"--set cannot be used[^/]*executor\.workers: allowed"):
+        accept(place / "1.efn", tmp_path / "run", wrong[:1], quiet=True)
+    with pytest.raises(ConfigError, match=r"executor\.workers = 3 has no effect"):
+        accept(place / "1.efn", tmp_path / "run", wrong[1:], quiet=True)
+    with pytest.raises(ConfigError, match="a file, not a folder"):
+        accept(place / "1.efn", altered, quiet=True)
     assert not (tmp_path / "run").exists()
 
 

@@ -3,7 +3,9 @@
 import pytest
 from tiny_study import settings, study_place
 
+from efn_compose.errors import ConfigError
 from efn_compose.jobs.study.job import study
+from efn_compose.jobs.study.named import find_function
 
 
 @pytest.mark.slow
@@ -31,3 +33,19 @@ def test_networks_of_functions_are_trained_beside_our_own(tmp_path, monkeypatch)
     # Which quarter is bright needs no depth, but more than chance, 0.25, needs training.
     assert min(row.scores["accuracy"] for row in plain) > 0.35
     assert all("must return a Keras model that ends" in row.error for row in flat)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def net(:\n", "SyntaxError, .*broken_nets_0.py, line 1"),
+        ("\nimport math\nwidth = unknown\n", r"NameError, .*\(broken_nets_1.py, line 3\)"),
+    ],
+)
+def test_a_mistake_in_the_persons_module_is_said_with_its_line(tmp_path, monkeypatch, text, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"broken_nets_{int('math' in text)}"
+    (tmp_path / f"{name}.py").write_text(text)
+    with pytest.raises(ConfigError, match=f"{name} cannot be imported: {words}"):
+        find_function(f"{name}:net")

@@ -371,6 +371,10 @@ def test_the_estimate_counts_every_training_that_is_possible(place, monkeypatch)
         ({"study__equal": "seconds", "study__factors": "train.epochs=1|2"}, "is no axis"),
         ({"study__equal": "multiply-adds", "study__networks": "math:sqrt"}, "are not. Set study.e"),
         ({"study__kind": "backbones", "study__widths": "0.5"}, "donors as they are"),
+        ({"study__kind": "backbones", "study__networks": "lite0"}, "Remove study.networks, or"),
+        ({"study__widths": "0"}, "study.widths: allowed a list, each item a number from 0.05"),
+        ({"study__resolutions": "0,16"}, "each item a whole number from 8 to 2048"),
+        ({"study__resolutions": "5000"}, "each item a whole number from 8 to 2048"),
     ],
 )
 @pytest.mark.slow
@@ -378,6 +382,13 @@ def test_what_cannot_be_studied_is_said_before_anything_is_written(place, change
     with pytest.raises(ConfigError, match=words):
         prepare_study(None, settings(place, "wrong", **changes), show_progress=False)
     assert not (place / "wrong").exists()
+
+
+@pytest.mark.slow
+def test_a_donor_that_is_named_twice_is_refused(place):
+    twice = settings(place, "wrong", study__weights=f"{place / 'tiny.h5'},{place / 'tiny.h5'}")
+    with pytest.raises(ConfigError, match=r"study\.weights names .*tiny\.h5 twice"):
+        prepare_study(None, twice, show_progress=False)
 
 
 def test_images_are_where_the_settings_say_and_listed_once(place, tmp_path, monkeypatch):

@@ -3,9 +3,14 @@
 import itertools
 
 import pytest
+from tiny_recipe import tiny_donor
 from tiny_study import settings, study_place
 
+from efn_compose.errors import ConfigError
+from efn_compose.jobs.study.kinds import fill_axes
+from efn_compose.jobs.study.options import StudyOptions
 from efn_compose.jobs.study.preparation import prepare_study
+from efn_compose.jobs.study.starts import target_spec
 
 _OPEN = {"study__kind": "methods", "study__factors": "", "study__resolutions": "16"}
 
@@ -43,3 +48,16 @@ def test_methods_with_factors_of_ones_own_train_all_combinations(place):
 
 def test_a_sample_of_methods_is_a_sample(place):
     assert len(_points(place, study__design="sample", study__points=5)[1]) == 5
+
+
+def test_scaling_varies_the_network_that_is_named():
+    options = StudyOptions(kind="scaling", networks=("lite-w0.5-d0.3",))
+    found = fill_axes(options, {"one": tiny_donor()}, 64)
+    assert found.widths == (0.31, 0.5, 0.8) and found.depths == (0.19, 0.3, 0.48)
+    # The step between them is the network itself.
+    assert target_spec(tiny_donor(), "lite-w0.5-d0.3", 0.5, 0.3).variant == "lite-w0.5-d0.3"
+
+
+def test_a_function_has_no_coefficients_to_vary(place):
+    with pytest.raises(ConfigError, match="math:sqrt has not: it is a function"):
+        _points(place, study__kind="scaling", study__networks="math:sqrt")

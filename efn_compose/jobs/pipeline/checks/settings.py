@@ -114,9 +114,14 @@ def _read(story: Story, chapter: Chapter, configs: Mapping[str, Any], tables: Ta
             continue
         writer, config = story[found.chapter], configs[found.chapter]
         if writer.verb in _HEADLESS:
+            is_trained = isinstance(config, RunConfig) and config.kind.trains_on
+            what = (
+                "may have no classifier, if a donor is written"
+                if is_trained
+                else "have no classifier"
+            )
             raise ConfigError(
-                f"{key} reads {found}, whose weights have no classifier. Train them in a chapter between "
-                "the two."
+                f"{key} reads {found}, whose weights {what}. Train them in a chapter between the two."
             )
         if not isinstance(config, TrainConfig):
             continue
