@@ -27,7 +27,8 @@ class TrainOptions:
         epochs: Passes over the training images, warm-up not counted.
         batch_size: Images per forward pass.
         accumulate: Batches whose gradients are summed for one update.
-        optimizer: Any optimizer of Keras by name, or "padam".
+        optimizer: An optimizer of Keras by name, or "padam". Ftrl and ScheduleFreeAdamW are refused:
+            they throw the weights away that a training begins with.
         optimizer_settings: Its further arguments, as "momentum=0.9".
         learning_rate: The highest rate of the schedule.
         find_rate: Replace it by the rate that a range test finds.
@@ -87,7 +88,7 @@ class TrainOptions:
     epochs: int = setting(10, "passes over the images", minimum=1)
     batch_size: int = setting(32, "images per batch", minimum=1)
     accumulate: int = setting(1, "batches whose gradients make one update", minimum=1)
-    optimizer: str = setting("adam", "any optimizer of Keras, or padam")
+    optimizer: str = setting("adam", "an optimizer of Keras that keeps the first weights, or padam")
     optimizer_settings: tuple[str, ...] = setting(
         (), 'further arguments of the optimizer: "momentum=0.9"'
     )

@@ -25,11 +25,13 @@ class ReadMasks:
         masks: (image, size, size) uint8 class numbers, `IGNORED` (255) where unknown.
         names: One per class, the background first.
         note: A sentence about what the masks' values mean.
+        foreground: (image,) share of each mask's pixels that are no background, at its own size.
     """
 
     masks: np.ndarray
     names: tuple[str, ...]
     note: str
+    foreground: np.ndarray
 
 
 def read_masks(table: ImageTable, size: int, show_progress: bool = True) -> ReadMasks:
@@ -91,10 +93,17 @@ def read_masks(table: ImageTable, size: int, show_progress: bool = True) -> Read
             )
         )
     values = np.flatnonzero(counts.sum(axis=0))
+    if values.tolist() == [IGNORED]:
+        raise DataError(
+            f"{table.name}: all pixels of all {len(table)} masks are {IGNORED}, which counts nowhere. "
+            "The background is 0, and classes are 1, 2, …; black and white masks have 0 and 255."
+        )
+    pixels = counts.sum(axis=1)
     if set(values.tolist()) == {0, IGNORED}:
         black_and_white = (resized == IGNORED).astype(np.uint8)
         note = "masks of 0 and 255 are black and white: 255 is class 1"
-        return ReadMasks(black_and_white, ("background", "foreground"), note)
+        share = counts[:, IGNORED] / pixels
+        return ReadMasks(black_and_white, ("background", "foreground"), note, share)
     classes = values[values != IGNORED]
     _check_values(table, classes, counts)
     names = tuple(str(number) for number in range(int(classes.max()) + 1))
@@ -105,7 +114,7 @@ def read_masks(table: ImageTable, size: int, show_progress: bool = True) -> Read
         note += f"; no pixel is of {', '.join(map(str, absent))}"
     if IGNORED in values:
         note += "; pixels of 255 count nowhere"
-    return ReadMasks(resized, names, note)
+    return ReadMasks(resized, names, note, counts[:, 1:IGNORED].sum(axis=1) / pixels)
 
 
 def _check_values(table: ImageTable, classes: np.ndarray, counts: np.ndarray) -> None:

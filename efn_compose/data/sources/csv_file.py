@@ -14,6 +14,7 @@ from efn_compose.data.masks.masks import MaskFiles
 from efn_compose.data.path_list import PathList
 from efn_compose.data.sources.csv_text import open_rows
 from efn_compose.data.sources.shards import given_names
+from efn_compose.data.sources.words import MISSING, says_nothing, twin_problem, twins
 from efn_compose.data.table import UNLABELLED, ImageTable, number_labels, printable
 from efn_compose.errors import DataError, describe_problems, first_of
 
@@ -27,14 +28,9 @@ COLUMNS = {
 _LOWER = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 #: Tried where a row names an image without its suffix.
 SUFFIXES = (*_LOWER, *(suffix.upper() for suffix in _LOWER))
-#: What pandas, numpy, R and Excel write where a label is missing; letter case does not count.
-MISSING = ("nan", "<na>", "nat", "#n/a", "n/a", "null")
-#: R's word for it, too, which may be a class: of patients it is no name.
-_NO_PATIENT = (*MISSING, "na")
 LISTED_PROBLEMS = 30
 #: Of these, if no image at all is found.
 _LISTED_OF_ONE_CAUSE = 3
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _FRACTION = re.compile(r"-?\d*\.\d+(e-?\d+)?", re.IGNORECASE)
 
 
@@ -124,14 +120,8 @@ class _Words:
         return number[np.frombuffer(self._rows, np.int32)] if self._rows else number[:0], names
 
     def twins(self) -> list[tuple[str, str]]:
-        """Return pairs of words that are one number: "2" and "2.0", "3" and "03"."""
-        by_value: dict[float, str] = {}
-        pairs = []
-        for word in self._number:
-            if _NUMBER.fullmatch(word):
-                first = by_value.setdefault(float(word), word)
-                pairs += [(first, word)] if first != word else []
-        return pairs
+        """Return pairs of words that are one number."""
+        return twins(self._number)
 
     def are_fractions(self) -> bool:
         """Return whether most rows have a fraction of their own: what a model predicts, and no class."""
@@ -177,7 +167,7 @@ class _Rows:
         self.labels.append(label)
         if "patient" in found:
             patient = row[found["patient"]].strip()
-            if not patient or patient.lower() in _NO_PATIENT:
+            if says_nothing(patient, "patient"):
                 self._problems.append((line, "no patient"))
             self.patients.append(patient)
 
@@ -197,12 +187,12 @@ class _Rows:
                 "- the labels are fractions, one of its own for most rows; a class is an integer or "
                 "a word: name another column, data.columns = ['label=NAME']"
             )
-        if self._needs_labels:
-            problems += [
-                f"- the labels {one!r} and {other!r} are one number and would be two classes: write "
-                "both alike"
-                for one, other in self.labels.twins()
-            ]
+        columns = (("label", self.labels), ("patient", self.patients))
+        problems += [
+            f"- {twin_problem(what, one, other)}"
+            for what, words in columns[0 if self._needs_labels else 1 :]
+            for one, other in words.twins()
+        ]
         return problems
 
     def _repeated(self) -> list[tuple[int, str]]:

@@ -18,6 +18,8 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NAMED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+#: Letters of a field, at most; Python's own limit of 131,072 is met by masks written as text.
+_LONGEST = 2**31 - 1
 _SEPARATORS = (",", ";", "\t", "|")
 #: How files begin that lie under a table's name and are something else.
 _OTHER_KINDS = (
@@ -76,6 +78,8 @@ def open_rows(table: Path) -> Iterator[tuple[list[str], Iterator[tuple[int, list
             if named is None:
                 file.seek(start_of_line)
             separator = named[1] if named else max(_SEPARATORS, key=first.count)
+            # A column may hold JSON or text of any length; the images are read from others.
+            csv.field_size_limit(_LONGEST)
             reader = csv.reader(file, delimiter=separator)
             header = [name.strip() for name in next(reader, [])]
             before += 1 if named else 0

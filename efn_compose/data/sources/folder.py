@@ -85,12 +85,22 @@ def load_folder(path: str | os.PathLike[str], *, needs_labels: bool = True) -> I
             describe_problems(f"{root}: not a folder of classes.", problems, "Remove or fill them.")
         )
     counts = [len(files) for files in by_class.values()]
+    loose = len(image_files(root)) - sum(counts)
     return ImageTable(
         images=ImageFiles([file for files in by_class.values() for file in files]),
         labels=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         class_names=tuple(printable(name) for name in by_class),
         name=f"folder:{root}",
-        notes=passed_over_note(sum(others.values(), Counter())),
+        notes=(*passed_over_note(sum(others.values(), Counter())), *_loose_note(loose)),
+    )
+
+
+def _loose_note(count: int) -> tuple[str, ...]:
+    if count < 1:
+        return ()
+    what = "image lies" if count == 1 else "images lie"
+    return (
+        f"{count} {what} beside the folders of classes and {'is' if count == 1 else 'are'} passed over.",
     )
 
 

@@ -44,6 +44,11 @@ def with_mask_files(table: ImageTable, pattern: str) -> ImageTable:
     masks = [_mask_of(path, pattern) for path in paths]
     are_masks = {os.path.realpath(mask) for mask in masks if mask.is_file()}
     kept = np.array([n for n, p in enumerate(paths) if os.path.realpath(p) not in are_masks], int)
+    if len(paths) and not len(kept):
+        raise ConfigError(
+            f"data.masks: {pattern!r} names the images of {table.name} themselves. Masks lie in another "
+            "folder, or have other names than their images."
+        )
     missing = [(paths[n], masks[n]) for n in kept if not masks[n].is_file()]
     if missing or not len(kept):
         refuse_missing(table.name, missing, len(kept))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from efn_compose.data.sources.words import says_nothing, twin_problem, twins
 from efn_compose.data.table import (
     UNLABELLED,
     GreyImages,
@@ -56,15 +57,10 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
                 "Write it as np.savez(FILE, images=uint8 (image, height, width, 3), labels=(image,)).",
             )
         )
-    labels, class_names = _labels(arrays)
+    labels, class_names = _labels(arrays, needs_labels)
     groups, group_names = None, None
     if "groups" in arrays:
-        patients = arrays["groups"]
-        if patients.dtype.kind == "f" and np.isnan(patients).any():
-            raise DataError(
-                f"{path}: {int(np.isnan(patients).sum())} groups are NaN. Give each image its patient."
-            )
-        groups, group_names = number_labels([str(group) for group in patients.tolist()])
+        groups, group_names = _groups(os.fspath(path), [str(group) for group in arrays["groups"].tolist()])
     return ImageTable(
         images=_as_rgb(arrays["images"]),
         labels=labels,
@@ -74,6 +70,17 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
         group_names=group_names,
         masks=arrays.get("masks"),
     )
+
+
+def _groups(path: str, patients: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+    unknown = sum(says_nothing(patient, "patient") for patient in patients)
+    if unknown:
+        raise DataError(
+            f"{path}: {unknown} groups say nothing ('', nan, NA). Give each image its patient."
+        )
+    if pairs := twins(patients):
+        raise DataError(f"{path}: {twin_problem('patient', *pairs[0])}.")
+    return number_labels(patients)
 
 
 def _listed(names: list[str]) -> str:
@@ -166,7 +173,14 @@ def _value_range(images: np.ndarray) -> str:
     return f" with values {images.min():g} to {images.max():g}"
 
 
-def _labels(arrays: dict[str, Any]) -> tuple[np.ndarray, tuple[str, ...]]:
+def _labels(arrays: dict[str, Any], needs_labels: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+    if "labels" in arrays and not needs_labels and arrays["labels"].dtype.kind == "i":
+        is_known = arrays["labels"] != UNLABELLED
+        if not is_known.all():
+            labels = np.full(len(is_known), UNLABELLED, np.int32)
+            known = {**arrays, "labels": arrays["labels"][is_known]}
+            labels[is_known], names = _labels(known, needs_labels)
+            return labels, names
     if "labels" not in arrays:
         return np.full(len(arrays["images"]), UNLABELLED, np.int32), ()
     labels = arrays["labels"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from efn_compose.data.decoding.decode import decode_bytes
 from efn_compose.data.identity import file_identity, file_sample
+from efn_compose.data.sources.words import says_nothing, twin_problem, twins
 from efn_compose.data.table import UNLABELLED, ImageError, number_column, printable
 from efn_compose.errors import DataError, describe_problems
 
@@ -131,8 +132,15 @@ def numbered(
         what: What they are, for messages.
 
     Raises:
-        DataError: Some have none.
+        DataError: Some have none, or two words are one number.
     """
+    if values.dtype.kind in "OU":
+        words = np.unique(values[is_known].astype(str))
+        pairs = twins(words.tolist())
+        if needs_labels and pairs:
+            raise DataError(f"{source}: {twin_problem(what, *pairs[0])}.")
+        without = [word for word in words.tolist() if says_nothing(word, what)]
+        is_known = is_known & ~np.isin(values.astype(str), without)
     missing = np.flatnonzero(~is_known)
     if needs_labels and len(missing):
         raise DataError(

@@ -1,6 +1,7 @@
 """TFRecord files of `tf.train.Example`: encoded images with labels."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ def load_tfrecord(
         )
     if "label" in names and kinds[names["label"]] == "float":
         raise float_labels(source, names["label"], "float")
+    if "patient" in names and kinds[names["patient"]] == "float":
+        raise DataError(
+            f"{source}: the patient {names['patient']!r} is float, expected an integer or a word. Name "
+            "another feature: data.columns = ['patient=NAME']."
+        )
     found = {column: name for column, name in names.items() if column != "image"}
     parts = [_read(file, found, kinds) for file in files]
     lengths = [part.pop("length") for part in parts]
@@ -142,6 +148,15 @@ def _read(file: Path, found: dict[str, str], kinds: dict[str, str]) -> dict[str,
     try:
         for batch in tf.data.TFRecordDataset(str(file)).batch(_BATCH).map(parse):
             parts.append({name: values.numpy() for name, values in batch.items()})
+    except tf.errors.InvalidArgumentError as error:
+        wrong = next((name for name in found.values() if re.search(rf"Key: {re.escape(name)}[.,]", str(error))), None)
+        if wrong is None:
+            raise _damaged(file, error) from None
+        raise DataError(
+            f"{file}: the feature {wrong!r} is not one {kinds[wrong].replace('bytes', 'word')} in every "
+            "record. Write one label and one patient for each image, or name another feature: "
+            "data.columns = ['label=NAME', 'patient=NAME']."
+        ) from None
     except tf.errors.OpError as error:
         raise _damaged(file, error) from None
     if not parts:

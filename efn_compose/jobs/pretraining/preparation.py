@@ -165,10 +165,13 @@ def prepare_pretraining(
     Raises:
         EfnComposeError: Anything that would stop the run later.
     """
+    from efn_compose.train.recipe.inputs import check_sizes
+
     config = load_config(config_path, overrides, PretrainConfig)
     folder = config.run.folder(config_path, "pretrain")
     STORED.check_place(folder, config, resume)
     donor = first_weights(config)
+    check_sizes(config.pretrain.train_options(), config.augment, config.unlabelled.size)
     images, unreadable = prepare_images(config, show_progress=show_progress)
     check_count(config, len(images.unlabelled))
     return PreparedPretraining(config, donor, images, unreadable, folder)

@@ -239,7 +239,7 @@ def prepare_images(
     images, notes = listed.decoded(config, show_progress), listed.notes
     read = read_masks(table, options.size, show_progress) if has_masks else None
     if read is not None:
-        table = stratified(table, read.masks)
+        table = stratified(table, read.foreground)
     digests = pixel_digests(images, show_progress)
     folds = _folds(table, digests, config.validation, config.run.seed)
     duplicates = equal_across(digests, folds.fold)
@@ -303,6 +303,21 @@ def _advice(options: ValidationOptions) -> str:
     return "Remove one of each, or set validation.duplicates = 'join'."
 
 
+def _further_table(config: TrainConfig) -> ImageTable:
+    """Return the images of `semi.unlabelled`, whose columns and folder are called as those of the data."""
+    source, data = config.semi.unlabelled, config.data
+    # Labels and patients are not read, and need not be there.
+    images = [entry for entry in data.columns if entry.partition("=")[0].strip() == "image"]
+    kind = source.partition(":")[0]
+    is_alike = kind == data.source.partition(":")[0]
+    return load_table(
+        source,
+        images if is_alike else (),
+        data.folder if is_alike and kind == "csv" else "",
+        needs_labels=False,
+    )
+
+
 def _unlabelled(
     config: TrainConfig, labelled: set[str], show_progress: bool
 ) -> tuple[PixelArray | None, int, tuple[str, ...]]:
@@ -311,7 +326,7 @@ def _unlabelled(
     if semi.method == "none":
         return None, 0, ()
     require_unlabelled(semi)
-    table = load_table(semi.unlabelled, needs_labels=False)
+    table = _further_table(config)
     notes = table.notes
     if config.data.unreadable_share:
         table, unreadable = _readable(table, config, show_progress, needs_labels=False)

@@ -67,6 +67,11 @@ def check_purpose(config: TrainConfig, source: Donor, images: FoldedImages) -> N
 
 
 def _check_mask_settings(config: TrainConfig) -> None:
+    if config.data.metric != "accuracy":
+        raise ConfigError(
+            f"data.metric = {config.data.metric!r} is a score of classes, and objective.kind = 'segment' "
+            "learns masks. Leave data.metric out; train.monitor chooses among the scores of masks."
+        )
     if config.semi.method != "none":
         raise ConfigError(
             f"semi.method = {config.semi.method!r} learns from images without labels, and "

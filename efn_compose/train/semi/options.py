@@ -19,7 +19,8 @@ class SemiOptions:
             a student with heavy augmentation learns from labels and pseudo-labels and
             becomes the teacher; or "mean-teacher" (Tarvainen and Valpola 2017,
             arXiv:1703.01780): the network agrees with the average of its past weights.
-        unlabelled: Source of the unlabelled images, as `data.source`; its labels are not read.
+        unlabelled: Source of the unlabelled images, as `data.source`; its labels are not read. Where
+            both are of one kind, `data.columns` and `data.folder` hold for it, too.
         unlabelled_images: How many of them, drawn at random; 0: all.
         rounds: Noisy Student: students, one after another.
         teacher_passes: Noisy Student: how often the first teacher sees each labelled image in an

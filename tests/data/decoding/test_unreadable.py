@@ -68,6 +68,8 @@ def test_a_class_that_would_vanish_is_refused(folder):
 
 def test_an_image_beside_the_classes_takes_no_class_with_it(folder):
     (folder / "loose.png").write_bytes(b"no image")
+    notes = load_table(f"folder:{folder}").notes
+    assert "1 image lies beside the folders of classes and is passed over." in notes
     table = load_table(f"folder:{folder}", needs_labels=False)
     kept, left_out = skip_unreadable(table, at_most=0.2)
     assert (len(kept), len(left_out)) == (24, 1)

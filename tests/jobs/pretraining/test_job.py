@@ -187,6 +187,12 @@ def test_images_that_judge_are_refused_by_name_or_counted_by_choice(place):
     assert "transductive by choice: 3 images" in prepared.notes[0]
 
 
+def test_tiles_that_do_not_fit_the_images_are_refused_before_anything_is_written(place):
+    words = settings(place, "tiles", "augment.grid=0.5", "augment.grid_cells=5")
+    with pytest.raises(ConfigError, match=r"grid_cells = 5 must divide every image size"):
+        prepare_pretraining(None, words, show_progress=False)
+
+
 def test_only_the_fold_that_judges_must_be_unseen(place, capsys):
     folds = place / "folds.csv"
     source = f"npz:{place / 'labelled.npz'}"

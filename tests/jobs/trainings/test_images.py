@@ -17,6 +17,21 @@ def write(folder, numbers):
         Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
+def test_a_table_without_labels_is_read_as_the_one_with_labels(tmp_path):
+    write(tmp_path / "photos", range(30))
+    known = "".join(f"{n},{'ab'[n % 2]}\n" for n in range(20))
+    (tmp_path / "known.csv").write_text(f"isic_id,dx\n{known}")
+    new = "".join(f"{n}\n" for n in range(20, 30))
+    (tmp_path / "new.csv").write_text(f"isic_id\n{new}")
+    words = [
+        f"data.source=csv:{tmp_path / 'known.csv'}", "data.columns=image=isic_id,label=dx",
+        f"data.folder={tmp_path / 'photos'}", "data.size=8", "semi.method=mean-teacher",
+        f"semi.unlabelled=csv:{tmp_path / 'new.csv'}",
+    ]  # fmt: skip
+    found = prepare_images(load_config(None, words, TrainConfig), show_progress=False)
+    assert found.folded.unlabelled.shape == (10, 8, 8, 3)
+
+
 @pytest.mark.parametrize("held", ["memory", "cache"])
 def test_damaged_images_without_labels_are_left_out_as_those_with_labels_are(
     tmp_path, monkeypatch, held

@@ -12,6 +12,8 @@ from tiny_masks import disc_donor, discs
 
 from efn_compose.arch import DecoderSpec
 from efn_compose.cli import main
+from efn_compose.data.masks.reading import read_masks
+from efn_compose.data.table import UNLABELLED, ImageTable
 from efn_compose.donors import load_donor
 from efn_compose.donors.unet import attached, decoder_of
 from efn_compose.errors import ConfigError, DataError, FurtherPartError
@@ -19,6 +21,7 @@ from efn_compose.jobs.decoders import attach
 from efn_compose.jobs.predictions.masks import find_unets, predict_masks
 from efn_compose.jobs.trainings.job import train
 from efn_compose.jobs.trainings.masks.page import chosen_places
+from efn_compose.jobs.trainings.masks.scores import stratified
 from efn_compose.jobs.trainings.preparation import prepare_trainings
 from efn_compose.store import read_journal
 
@@ -242,6 +245,9 @@ def test_bad_masks_are_refused_with_a_list(place, tmp_path):
     assert "not class numbers from 0 on: 0, 90" in text and text.count("ISIC_") == 6
     write_pairs(tmp_path / "empty", images, masks * 0)
     assert "all 6 masks are empty" in refused(place, f"folder:{tmp_path / 'empty' / 'input'}")
+    write_pairs(tmp_path / "unknown", images, masks * 0 + 255)
+    text = refused(place, f"folder:{tmp_path / 'unknown' / 'input'}")
+    assert "all pixels of all 6 masks are 255, which counts nowhere" in text
     write_pairs(tmp_path / "missing", images, masks * 255)
     for number in (1, 4):
         (tmp_path / "missing" / "truth" / f"ISIC_{number:07}_segmentation.png").unlink()
@@ -266,6 +272,10 @@ def test_settings_that_masks_cannot_use_are_refused(place):
     )
     assert "laid back" in refused(place, source, ConfigError, tta__views="crops")
     assert "one * stands" in refused(place, source, ConfigError, data__masks="truth.png")
+    assert "names the images of" in refused(place, source, ConfigError, data__masks="*.png")
+    assert "data.metric = 'auc' is a score of classes" in refused(
+        place, source, ConfigError, data__metric="auc"
+    )
     assert "watched by loss or iou or dice" in refused(
         place, source, ConfigError, train__monitor="auc"
     )
@@ -275,6 +285,18 @@ def test_settings_that_masks_cannot_use_are_refused(place):
         weights__file=place / "classic.h5",
     )  # fmt: skip
     assert "has a classic decoder" in text
+
+
+def test_folds_of_masks_are_the_same_at_every_size():
+    """Shares of resized masks would change places about the median, and folds of one size not fit another."""
+    rng = np.random.default_rng(3)
+    masks = (rng.random((40, 33, 33)) < 0.5).astype(np.uint8) * 255
+    images = np.zeros((40, 33, 33, 3), np.uint8)
+    table = ImageTable(images, np.full(40, UNLABELLED), (), "forty", masks=masks)
+    found = [stratified(table, read_masks(table, size, False).foreground) for size in (8, 16, 33)]
+    wanted = np.argsort(masks.mean(axis=(1, 2)), kind="stable")[20:]
+    for one in found:
+        assert sorted(np.flatnonzero(one.labels)) == sorted(wanted)
 
 
 def test_few_images_are_drawn_once_each():

@@ -125,6 +125,23 @@ def test_every_optimizer_of_keras_has_its_name_and_padam_too():
         make_optimizer(TrainOptions(optimizer_settings=("momentums=1",)), 0.1)
 
 
+def test_no_optimizer_goes_back_to_the_weights_that_it_was_made_with():
+    """A trainer makes its optimizer before it loads the donor."""
+    for name in optimizer_classes():
+        made = make_optimizer(TrainOptions(optimizer=name), 1e-9)
+        variable = keras.Variable(np.ones((3, 3), np.float32))
+        made.build([variable])
+        variable.assign(np.full((3, 3), 5.0))
+        made.apply([keras.ops.full((3, 3), 1e-3)], [variable])
+        assert np.array(variable) == pytest.approx(5.0, abs=1e-5), name
+
+
+@pytest.mark.parametrize("word", ["learning_rate=0.5", "use_ema=true", "ema_momentum=0.9"])
+def test_arguments_that_would_change_nothing_are_refused_with_the_setting_that_does(word):
+    with pytest.raises(ConfigError, match=r"no effect has \w+ \(set train\.(learning_rate|ema)\)"):
+        make_optimizer(TrainOptions(optimizer="sgd", optimizer_settings=(word,)), 0.1)
+
+
 def test_no_optimizer_decays_weights_unless_told_to():
     for name in optimizer_classes():
         made = make_optimizer(TrainOptions(optimizer=name), 0.1)

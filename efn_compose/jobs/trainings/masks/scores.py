@@ -63,7 +63,7 @@ def load_masked_table(options: ImageOptions) -> ImageTable:
     return with_mask_files(table, options.masks) if options.masks else table
 
 
-def stratified(table: ImageTable, masks: np.ndarray) -> ImageTable:
+def stratified(table: ImageTable, foreground: np.ndarray) -> ImageTable:
     """Return a table whose labels let folds have equal shares of foreground.
 
     A table in which every image has a label keeps them. Otherwise patients with more foreground than
@@ -71,14 +71,14 @@ def stratified(table: ImageTable, masks: np.ndarray) -> ImageTable:
 
     Args:
         table: The images.
-        masks: (image, size, size) uint8.
+        foreground: (image,) share of each mask's pixels. It is of the masks at their own size, so that
+            folds are the same at all sizes.
     """
     if len(table.class_names) > 1 and (table.labels != UNLABELLED).all():
         return table
-    share = ((masks > 0) & (masks < 255)).mean(axis=(1, 2))
     groups = np.arange(len(table)) if table.groups is None else table.groups
     patients, patient_of = np.unique(groups, return_inverse=True)
-    mean = np.bincount(patient_of, share) / np.bincount(patient_of)
+    mean = np.bincount(patient_of, foreground) / np.bincount(patient_of)
     has_more = np.empty(len(patients), bool)
     has_more[np.argsort(mean, kind="stable")] = np.arange(len(patients)) >= len(patients) // 2
     labels = has_more[patient_of].astype(np.int32)

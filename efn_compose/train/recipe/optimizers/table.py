@@ -11,6 +11,18 @@ from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.optimizers.padam import PAdam
 from efn_compose.train.recipe.optimizers.shared_adam import SharedAdam, SharedAdamW
 
+#: Not to be named. The first two wrap other optimizers: one is for `precision` to choose, the other has no
+#: rate of its own. The others throw the weights away that a training begins with: one puts those back that
+#: it was built with, before the donor's were loaded; the other computes weights from sums that begin at 0.
+_LEFT_OUT = ("lossscaleoptimizer", "multioptimizer", "schedulefreeadamw", "ftrl")
+#: Arguments that would change nothing, by the setting that does what they say.
+_ELSEWHERE = {
+    "learning_rate": "train.learning_rate",
+    "use_ema": "train.ema",
+    "ema_momentum": "train.ema",
+    "ema_overwrite_frequency": "train.ema",
+}
+
 
 def optimizer_classes() -> dict[str, type[keras.optimizers.Optimizer]]:
     """Return all optimizers by lower-case name."""
@@ -20,9 +32,8 @@ def optimizer_classes() -> dict[str, type[keras.optimizers.Optimizer]]:
         for name, item in vars(keras.optimizers).items()
         if inspect.isclass(item) and issubclass(item, base) and item is not base
     }
-    # They wrap other optimizers: one is for `precision` to choose, the other has no rate of its own.
-    for wrapper in ("lossscaleoptimizer", "multioptimizer"):
-        found.pop(wrapper, None)
+    for name in _LEFT_OUT:
+        found.pop(name, None)
     return found | {"adam": SharedAdam, "adamw": SharedAdamW, "padam": PAdam}
 
 
@@ -77,8 +88,12 @@ def make_optimizer(options: TrainOptions, rate: float) -> keras.optimizers.Optim
     settings |= _decays(kind, options.weight_decay)
     if options.clip_norm:
         settings["global_clipnorm"] = options.clip_norm
+    given = options.optimizer_arguments()
+    unread = [f"{name} (set {_ELSEWHERE[name]})" for name in given if name in _ELSEWHERE]
+    if unread:
+        raise ConfigError(f"train.optimizer_settings: no effect has {', '.join(unread)}.")
     try:
-        optimizer = kind(**settings | options.optimizer_arguments())
+        optimizer = kind(**settings | given)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"train.optimizer_settings: {options.optimizer}: {error}") from None
     if options.precision == "mixed_float16":
