@@ -41,7 +41,7 @@ _FLAGS = {
         "ensemble.method",
         "METHOD",
         "combination that challenges the median: bagged_climb (default), climb, mean, geometric, trimmed, "
-        "rank_mean or best",
+        "rank_mean or best; median: no challenger",
     ),
     "measure": ("ensemble.measure", "MEASURE", "auc, loss or accuracy; default: auc"),
     "tta": ("ensemble.tta", "N", "views of each image; default: those of each training"),

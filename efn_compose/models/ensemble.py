@@ -15,6 +15,8 @@ from efn_compose.models.efficientnet import build_model, model_variables
 #: Share of updates in which a member is left out as a whole: otherwise the strongest one starves the rest.
 MEMBER_DROPOUT = 0.2
 HEAD, FEATURES = "joint_head", "joint_features"
+#: Names of the layers and outputs that are no member's.
+OWN_LAYERS = frozenset({"image", "joint", HEAD, FEATURES})
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,19 @@ def assign_head(model: keras.Model, kernel: np.ndarray, bias: np.ndarray) -> Non
     head.bias.assign(bias)
 
 
+def layer_names(member: str) -> set[str]:
+    """Return the names of the layers that a member of a joint network has.
+
+    Args:
+        member: Its name.
+
+    Example:
+        >>> sorted(layer_names("a"))
+        ['a', 'a_dropout', 'a_head', 'a_pool', 'a_scale']
+    """
+    return {member, *(f"{member}_{part}" for part in ("scale", "pool", "head", "dropout"))}
+
+
 def _check(members: Sequence[Member], member_dropout: float) -> None:
     names = [member.name for member in members]
     problems = []
@@ -146,6 +161,15 @@ def _check(members: Sequence[Member], member_dropout: float) -> None:
         f"- member {name!r}: occurs {names.count(name)} times"
         for name in dict.fromkeys(names)
         if names.count(name) > 1
+    ]
+    for number, name in enumerate(names):
+        others = {layer for other in {*names[:number]} - {name} for layer in layer_names(other)}
+        if not layer_names(name).isdisjoint(others | OWN_LAYERS):
+            problems.append(f"- member {name!r}: another part of the network has this name")
+    problems += [
+        f"- member {member.name!r}: a size is 8 pixels or more, received {member.size}"
+        for member in members
+        if member.size is not None and member.size < 8
     ]
     problems += [
         f"- member {name!r}: a name has letters, digits, - and _ only"

@@ -169,3 +169,21 @@ def test_what_cannot_be_joined_is_refused(donors):
         join(donors, sizes=[32])
     with pytest.raises(ConfigError, match="classes=N"):
         join([donors[0], donors[1].without_head()])
+    for classes in (0, -3):
+        with pytest.raises(ConfigError, match=f"allowed 1 or more. Received: {classes}"):
+            join(donors, classes)
+    with pytest.raises(ConfigError, match="a size is 8 pixels or more, received 0"):
+        join(donors, sizes=[0, 16])
+
+
+@pytest.mark.parametrize(
+    "names", [("joint", "image"), ("a", "a_head"), ("a_2", "a"), ("a", "a", "a_2", "joint_head")]
+)
+def test_every_member_has_a_head_of_its_own_whatever_the_files_are_called(donors, names):
+    given = [donors[number % 2].replace(name=name) for number, name in enumerate(names)]
+    joint = join(given, auxiliary=True)
+    outputs = joint.model(np.zeros((1, 32, 32, 3), np.float32))
+    assert len(outputs) == 1 + len(names) == 1 + len({member.name for member in joint.members})
+    # What a layer cannot be called gets a number; all other names stay.
+    kept = {member.name for member in joint.members} & set(names)
+    assert kept >= set(names) - {"joint", "image", "a_head", "joint_head"}

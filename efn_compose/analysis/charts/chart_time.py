@@ -25,6 +25,7 @@ _PHASES = {
     "noise": "noise",
     "rung": "cheap rungs",
     "search": "search",
+    "control": "random compositions",
     "population": "trained population",
     "soup": "averages",
     "final": "finals",
@@ -49,7 +50,7 @@ _WORDS = {
 }
 
 STYLE = """
-.g-noise{fill:var(--mark);opacity:.45}.g-search{fill:var(--mark)}.g-final{fill:var(--ink-2)}
+.g-noise{fill:var(--mark);opacity:.45}.g-search{fill:var(--mark)}.g-control{fill:var(--mark);opacity:.6}.g-final{fill:var(--ink-2)}
 .g-rung,.g-soup{fill:var(--mark);opacity:.7}.g-population{fill:var(--mark)}.g-test{fill:var(--accent)}.g-failed{fill:var(--warn)}
 .bar{display:block;height:.7rem;background:var(--mark);min-width:1px;margin-top:.4rem}
 .bar.work{background:var(--ink-2)}

@@ -179,7 +179,7 @@ def _submission(
     return [
         element("p", "Files: ", join(links, ", "), "."),
         *([element("p", f"{submission} is {origin}.")] if origin else []),
-        *(element("p", words[:1].upper() + words[1:].replace("_", " ")) for words in reasons),
+        *(element("p", words[:1].upper() + words[1:]) for words in reasons),
     ]
 
 

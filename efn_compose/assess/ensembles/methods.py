@@ -89,4 +89,6 @@ METHODS: dict[str, Fit] = {
     "climb": _climbing("climb", lambda p, labels, measure, seed: climb(p, labels, measure)),
     "bagged_climb": _climbing("bagged_climb", bagged_climb),
 }
+#: Those that give ranks. They order the rows of a class, and say of no row which class it is.
+RANKED = ("rank_mean",)
 PLAIN = ("median", "mean", "geometric", "trimmed", "rank_mean")

@@ -125,7 +125,7 @@ def give_verdict(
         f"{comparison.standard_error:.4f} standard error"
     )
     if challenger == FALLBACK:
-        return Verdict(FALLBACK, challenger, comparison, (f"{FALLBACK} was asked for.",))
+        return Verdict(FALLBACK, challenger, comparison, (f"{FALLBACK} was asked for.", *doubts))
     if doubts:
         why = f"The {FALLBACK} is written, since out-of-fold scores cannot be trusted here."
         return Verdict(FALLBACK, challenger, comparison, (why, *doubts, f"{words}."))

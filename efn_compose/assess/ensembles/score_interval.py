@@ -14,6 +14,9 @@ from efn_compose.assess.evaluation.intervals import (
     wilson_ends,
 )
 
+#: Smaller standard errors are those of rounding.
+_ROUNDING = 1e-12
+
 
 def score_interval(
     measure: Measure,
@@ -51,7 +54,9 @@ def score_interval(
         low, high = value / factor, value * factor
     elif measure == "accuracy":
         spread = standard_error**2 * (count - 1) / count
-        low, high = wilson_ends(value, value * (1 - value) / spread if spread else count, z)
+        # Clusters that are all equally right differ by rounding alone: then each counts as one trial.
+        trials = value * (1 - value) / spread if standard_error > _ROUNDING else count
+        low, high = wilson_ends(value, trials, z)
     elif 0 < value < 1:
         low, high = logit_ends(value, standard_error, z)
     else:

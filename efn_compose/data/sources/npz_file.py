@@ -60,7 +60,9 @@ def load_npz(path: str | os.PathLike[str], *, needs_labels: bool = True) -> Imag
     labels, class_names = _labels(arrays, needs_labels)
     groups, group_names = None, None
     if "groups" in arrays:
-        groups, group_names = _groups(os.fspath(path), [str(group) for group in arrays["groups"].tolist()])
+        groups, group_names = _groups(
+            os.fspath(path), [str(group) for group in arrays["groups"].tolist()]
+        )
     return ImageTable(
         images=_as_rgb(arrays["images"]),
         labels=labels,

@@ -149,7 +149,8 @@ def _read(file: Path, found: dict[str, str], kinds: dict[str, str]) -> dict[str,
         for batch in tf.data.TFRecordDataset(str(file)).batch(_BATCH).map(parse):
             parts.append({name: values.numpy() for name, values in batch.items()})
     except tf.errors.InvalidArgumentError as error:
-        wrong = next((name for name in found.values() if re.search(rf"Key: {re.escape(name)}[.,]", str(error))), None)
+        told = (n for n in found.values() if re.search(rf"Key: {re.escape(n)}[.,]", str(error)))
+        wrong = next(told, None)
         if wrong is None:
             raise _damaged(file, error) from None
         raise DataError(

@@ -24,6 +24,7 @@ from efn_compose.assess.ensembles import (
     told_apart,
 )
 from efn_compose.assess.ensembles.leaks import TOLD_APART, describe_suspects
+from efn_compose.assess.ensembles.methods import RANKED
 from efn_compose.jobs.ensembles.asked import Asker, OutOfTimeError, TestAnswers
 from efn_compose.jobs.ensembles.other import write_honest
 from efn_compose.jobs.ensembles.preparation import STORED, PreparedEnsemble, prepare_ensemble
@@ -194,18 +195,34 @@ class _Job:
 
         The submission of a job that has ended stays until the end of this one: `result.json` is of it.
         """
-        plain = METHODS[FALLBACK](answers.mean, np.zeros(0), "auc", 0).combine(answers.mean)
+        plain = self._median(answers)
         self._write(PLAN_B_FILE, plain, answers)
         if not self.folder.is_finished:
             self._write(SUBMISSION_FILE, plain, answers)
         columns = len(answers.columns)
         self.say(f"{PLAN_B_FILE}: median of {columns} columns, {answers.networks} networks")
 
-    def _write(self, name: str, probability: np.ndarray, answers: TestAnswers) -> Path:
+    def _median(self, answers: TestAnswers) -> np.ndarray:
+        return METHODS[FALLBACK](answers.mean, np.zeros(0), "auc", 0).combine(answers.mean)
+
+    def _write(
+        self,
+        name: str,
+        probability: np.ndarray,
+        answers: TestAnswers,
+        called: np.ndarray | None = None,
+    ) -> Path:
         prepared = self.prepared
         path = prepared.folder / name
-        names = prepared.members.rows.class_names
-        write_submission(path, prepared.table, names, prepared.template, probability, answers.mean)
+        write_submission(
+            path,
+            prepared.table,
+            prepared.members.rows.class_names,
+            prepared.template,
+            probability,
+            answers.mean,
+            called,
+        )
         return path
 
     def _end(self, judged: Mapping[str, Judged], answers: TestAnswers) -> EnsembleSummary:
@@ -238,7 +255,10 @@ class _Job:
             verdict = raise_level(
                 verdict, every[STACK], every[verdict.winner], members.rows, doubts
             )
-        if not missing:
+        if missing:
+            # Also over the submission of a run before, which had fewer answers.
+            self._write(SUBMISSION_FILE, self._median(answers), answers)
+        else:
             second = self._write_both(every, tests, verdict, answers)
         result = EnsembleResult.of(prepared, every, verdict, suspects, apart, answers, stack)
         self.folder.write_json("result.json", result.to_json())
@@ -262,7 +282,9 @@ class _Job:
         """Write the winner as the submission and the other one as the second."""
 
         def write(file: str, method: str) -> Path:
-            return self._write(file, judged[method].combination.combine(tests[method]), answers)
+            called = self._median(answers).argmax(axis=1) if method in RANKED else None
+            stated = judged[method].combination.combine(tests[method])
+            return self._write(file, stated, answers, called)
 
         write(SUBMISSION_FILE, verdict.winner)
         other = verdict.challenger if verdict.winner == FALLBACK else FALLBACK

@@ -1,5 +1,6 @@
 """Donors joined into one trainable network, taken apart again, or under a classifier in closed form."""
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -294,9 +295,14 @@ def meta_ensemble(
 
 def _names(donors: Sequence[Donor]) -> list[str]:
     """Return a layer's name for each donor, made of its own."""
+    from efn_compose.models.ensemble import OWN_LAYERS, layer_names
+
     names: list[str] = []
+    taken = set(OWN_LAYERS)
     for donor in donors:
         base = re.sub(r"[^A-Za-z0-9_-]", "_", donor.name) or "network"
-        same = [name for name in names if name == base or name.startswith(f"{base}_")]
-        names.append(base if not same else f"{base}_{len(same) + 1}")
+        numbered = itertools.chain([base], (f"{base}_{n}" for n in itertools.count(2)))
+        name = next(name for name in numbered if taken.isdisjoint(layer_names(name)))
+        taken |= layer_names(name)
+        names.append(name)
     return names

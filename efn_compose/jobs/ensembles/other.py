@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from efn_compose.assess.ensembles import Judged
+from efn_compose.assess.ensembles import FALLBACK, Judged
+from efn_compose.assess.ensembles.methods import RANKED
 from efn_compose.assess.prediction_store import Column, PredictionStore, RowTable, StoreWriter
 from efn_compose.assess.prediction_store.rows import refuse_other_rows
 from efn_compose.errors import DataError
@@ -26,11 +27,13 @@ class OtherEnsemble:
         name: Of its folder.
         method: What it submits.
         probability: (row, class) float32 what that says on outer folds.
+        calling: (row, class) what rows are called by: the same, or the median's where those are ranks.
     """
 
     name: str
     method: str
     probability: np.ndarray
+    calling: np.ndarray
 
 
 def write_honest(folder: Path, rows: RowTable, judged: Mapping[str, Judged]) -> None:
@@ -87,6 +90,6 @@ def read_other(folder: Path, rows: RowTable) -> OtherEnsemble:
     names = [column.name for column in store.columns]
     if method not in names:
         raise DataError(f"{folder}: {HONEST_FOLDER}/ has no {method}; the folder is damaged.")
-    return OtherEnsemble(
-        named_folder(folder).name, method, store.probability([names.index(method)])[0]
-    )
+    wanted = [method, FALLBACK if method in RANKED else method]
+    stated, calling = store.probability([names.index(one) for one in wanted])
+    return OtherEnsemble(named_folder(folder).name, method, stated, calling)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from efn_compose.assess.ensembles.methods import RANKED
 from efn_compose.assess.prediction_store.blocks import require_parquet
 from efn_compose.config import dump_toml, load_config
 from efn_compose.data import ImageTable, load_table
@@ -113,7 +114,12 @@ def check_settings(config: EnsembleConfig) -> None:
             read_table(Path(config.stack.table))
     load_bodies(config.stack.features, options.runs)
     if options.against:
-        read_method(Path(options.against))
+        theirs = read_method(Path(options.against))
+        if theirs in RANKED and options.measure != "auc":
+            raise ConfigError(
+                f"ensemble.against = {options.against!r} submits ranks ({theirs}), which have no "
+                f"{options.measure}. Set ensemble.measure = 'auc', or leave ensemble.against out."
+            )
 
 
 def prepare_ensemble(
@@ -197,5 +203,11 @@ def _second_level(
         notes += further.notes
     has_categories = further is not None and bool(further.categories)
     models, words = load_portfolio(config.stack.portfolio, has_categories)
+    folds = len(np.unique(members.rows.fold))
+    if folds < 3 and any(model.level > 1 for model in models):
+        raise ConfigError(
+            f"{config.stack.portfolio}: levels above the first need three folds or more, since each level "
+            f"is fitted anew without a fold. The runs have {folds}. Leave out the lines of these levels."
+        )
     notes += words
     return models, further

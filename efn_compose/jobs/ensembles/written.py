@@ -22,6 +22,7 @@ def write_submission(
     template: Template | None,
     probability: np.ndarray,
     members: np.ndarray,
+    called: np.ndarray | None = None,
 ) -> None:
     """Write what an ensemble says of the test images; the old file stands until the new one is whole.
 
@@ -32,9 +33,11 @@ def write_submission(
         template: What to fill; None writes a table with `predicted` and `spread`.
         probability: (image, class) of the ensemble.
         members: (column, image, class) of its members, for the spread.
+        called: (image,) what images are called; None: the classes of the largest numbers. Of ranks these
+            are no calls.
     """
     stated = probability.astype(np.float32)
-    predicted = stated.argmax(axis=1)
+    predicted = stated.argmax(axis=1) if called is None else called
     if template is not None:
         write_text(path, template.fill(stated, predicted, class_names))
         return

@@ -63,6 +63,17 @@ def test_no_interval_leaves_the_values_that_a_score_can_have(seed, measure):
     assert measure == "loss" or found.high <= 1
 
 
+def test_patients_who_are_all_equally_right_are_as_many_trials():
+    """Their differences are those of rounding, which is no certainty."""
+    clusters, is_right = np.repeat(np.arange(20), 3), np.tile([True, True, False], 20)
+    found = interval("accuracy", *answers(is_right), clusters)
+    z = stats.t.ppf(0.975, 19) / stats.t.ppf(0.975, 59) * stats.norm.ppf(0.975)
+    # Wilson's interval of 20 trials.
+    middle = (2 / 3 + z**2 / 40) / (1 + z**2 / 20)
+    reach = z / (1 + z**2 / 20) * np.sqrt(2 / 9 / 20 + z**2 / 1600)
+    assert (found.low, found.high) == pytest.approx((middle - reach, middle + reach), rel=1e-9)
+
+
 def test_intervals_of_patients_cover_as_often_as_they_say():
     """Accuracy 0.9; each of 20 patients has 6 images and an accuracy of their own."""
     rng = np.random.default_rng(1)

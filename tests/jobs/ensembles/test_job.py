@@ -20,6 +20,7 @@ from efn_compose.cli import main
 from efn_compose.data.content import write_content
 from efn_compose.errors import ConfigError, DataError, ResumeMismatchError
 from efn_compose.jobs.ensembles import preparation
+from efn_compose.jobs.ensembles.deadline import Deadline
 from efn_compose.jobs.ensembles.job import run_ensemble
 from efn_compose.jobs.ensembles.preparation import prepare_ensemble
 from efn_compose.jobs.hours import hours_until
@@ -128,14 +129,25 @@ def test_a_killed_ensemble_goes_on_and_ends_with_the_same_bytes(undisturbed, pla
 
 
 @pytest.mark.slow
-def test_when_the_time_is_up_there_is_a_submission_and_more_time_finishes_it(undisturbed, place):
+def test_when_the_time_is_up_there_is_a_submission_and_more_time_finishes_it(
+    undisturbed, place, monkeypatch
+):
     words = _words(place, "late", "--quiet")
     assert run_verb(*words, "--hours", "0.0000001") == 0
     result = json.loads((place / "late" / "result.json").read_text())
     assert result["written"] == "median" and "time was up" in " ".join(result["reasons"])
     assert result["networks"] == {"asked": 1, "of": 4}
     late = place / "late" / "submission.csv"
-    assert late.read_bytes() == (place / "late" / "plan_b.csv").read_bytes()
+    first = late.read_bytes()
+    assert first == (place / "late" / "plan_b.csv").read_bytes()
+    # Late again: the median of more answers takes the place of that of fewer.
+    with monkeypatch.context() as patch:
+        asked = place / "late" / "test"
+        patch.setattr(Deadline, "is_over", lambda self: len(list(asked.iterdir())) > 2)
+        assert run_verb(*words, "--resume", "--hours", "1") == 0
+    again = json.loads((place / "late" / "result.json").read_text())
+    assert 1 < again["networks"]["asked"] < 4
+    assert first != late.read_bytes() == (place / "late" / "plan_b.csv").read_bytes()
     assert run_verb(*words, "--resume") == 0
     assert late.read_bytes() == (undisturbed / "submission.csv").read_bytes()
     assert 0 < hours_until("23:59") < 24
@@ -143,6 +155,26 @@ def test_when_the_time_is_up_there_is_a_submission_and_more_time_finishes_it(und
         hours_until("25:10")
     with pytest.raises(ConfigError, match="exclude"):
         run_verb(*words, "--until", "02:00", "--hours", "1")
+
+
+@pytest.mark.slow
+def test_ranks_order_images_and_call_none(place):
+    words = _words(place, "ranks", "--quiet", "--method", "rank_mean")
+    words[words.index("--measure") + 1] = "auc"
+    assert run_verb(*words) == 0
+    result = json.loads((place / "ranks" / "result.json").read_text())
+    other = {"median": "rank_mean", "rank_mean": "median"}[result["written"]]
+    called = {}
+    for name in ("plan_b", "submission", "second"):
+        with open(place / "ranks" / f"{name}.csv", newline="") as file:
+            called[name] = [row["predicted"] for row in csv.DictReader(file)]
+    assert called["plan_b"] == called["submission"] == called["second"] and other
+    page = (place / "ranks" / "report.html").read_text(encoding="utf-8")
+    assert "wrong on outer folds, called by median" in page
+    against = [*_words(place, "beside", "--quiet"), "--against", place / "ranks"]
+    if result["written"] == "rank_mean":
+        with pytest.raises(ConfigError, match="submits ranks"):
+            run_verb(*against)
 
 
 @pytest.mark.slow

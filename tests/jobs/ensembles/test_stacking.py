@@ -167,18 +167,25 @@ def test_a_level_is_fitted_to_what_the_level_before_says_out_of_fold(data, tmp_p
     whole = fit("whole")
     # Without restacking there is no table to see, so both lines without it are one answer.
     assert len(whole.models) == 7 and np.array_equal(whole.probability[3], whole.probability[5])
+    second = dataclasses.replace(models[2], level=1)
     by_hand = StackData.of(whole.probability[:2], whole.test[:2], data.label, data.fold)
-    found = fit_and_ask(dataclasses.replace(models[2], level=1), by_hand)
-    assert np.array_equal(
-        probability_of(found), np.concatenate([whole.probability[2], whole.test[2]], axis=0)
-    )
-    seen = [
-        data.above(whole.probability[:2], whole.test[:2])
-        .above(whole.probability[2:3], whole.test[2:3])
-        .seen(model)[0]
-        .values.shape[1]
-        for model in models[3:]
-    ]
+    assert np.array_equal(probability_of(fit_and_ask(second, by_hand))[120:], whole.test[2])
+    for fold in range(3):
+        # Both levels are fitted as if there were no such rows, which are asked about as new images are.
+        own, inside = data.fold == fold, data.fold != fold
+        rest = StackData(
+            data.logits[inside], data.logits[own],
+            Further(data.further.numbers[inside], data.further.codes[inside]),
+            Further(data.further.numbers[own], data.further.codes[own]),
+            data.label[inside], data.fold[inside],
+        )  # fmt: skip
+        said = np.stack([probability_of(fit_and_ask(model, rest)) for model in models[:2]])
+        count = inside.sum()
+        rest = StackData.of(said[:, :count], said[:, count:], data.label[inside], data.fold[inside])
+        found = probability_of(fit_and_ask(second, rest))[count:]
+        assert np.array_equal(found, whole.probability[2][own])
+    one, three = (np.zeros((count, data.answers, 2), np.float32) for count in (2, 1))
+    seen = [data.above(one).above(three).seen(model)[0].values.shape[1] for model in models[3:]]
     assert sorted(seen) == [1, 1, 1 + 2 + 8, 1 + 2 + 8 + 2 + 3]
     # Late in level 1: no model above it is fitted to half of a level.
     turns = iter([False, True, True, True])
@@ -188,11 +195,31 @@ def test_a_level_is_fitted_to_what_the_level_before_says_out_of_fold(data, tmp_p
     for text, words in (
         ('[[model]]\nkind = "ridge"\nlevel = 2', "needs models of level 1"),
         ('[[model]]\nkind = "ridge"\nrestack = true', "no levels before it"),
-        ('[[model]]\nkind = "ridge"\nlevel = 0', "level 0; allowed"),
+        ('[[model]]\nkind = "ridge"\nlevel = 0', "level 0; allowed: 1 to 9"),
+        ('[[model]]\nkind = "ridge"\nlevel = 200000000', "allowed: 1 to 9"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=words):
             load_portfolio(str(path))
+
+
+@pytest.mark.slow
+def test_no_level_knows_a_label_of_the_fold_that_it_is_asked_about(data, tmp_path):
+    """Labels at random: a level that knew some would be right where the first level cannot be."""
+    path = tmp_path / "levels.toml"
+    path.write_text(LEVELS)
+    models, _ = load_portfolio(str(path))
+    label = data.label.copy()
+    label[data.fold == 2] = 1 - label[data.fold == 2]
+    found = []
+    for name, labels in (("true", data.label), ("turned", label)):
+        (tmp_path / name).mkdir()
+        with closing(Journal(tmp_path / name / "evaluations.jsonl")) as journal:
+            changed = dataclasses.replace(data, label=labels)
+            found.append(fit_portfolio(models, changed, tmp_path / name, journal, SERIAL))
+    own = data.fold == 2
+    for true, turned in zip(found[0].probability, found[1].probability, strict=True):
+        assert np.array_equal(true[own], turned[own]) and not np.array_equal(true, turned)
 
 
 @pytest.mark.slow

@@ -15,13 +15,18 @@ _SHOWN = 12
 
 
 def side_by_side(
-    prepared: PreparedEnsemble, judged: Judged, other: OtherEnsemble, images: ImageTable | None
+    prepared: PreparedEnsemble,
+    judged: Judged,
+    calling: Judged,
+    other: OtherEnsemble,
+    images: ImageTable | None,
 ) -> list[Html | None]:
     """Return the parts of the section.
 
     Args:
         prepared: This ensemble.
         judged: The method that it submits.
+        calling: The method that its rows are called by: the same, unless that gives ranks.
         other: The ensemble to stand beside.
         images: The labelled images, None where they are gone.
     """
@@ -30,6 +35,7 @@ def side_by_side(
     own, second = (score(measure, rows.label, stated) for stated in (ours, theirs))
     difference = compare(own, second, rows.clusters)
     is_ahead = "ahead by more than one" if difference.is_ahead else "not ahead by more than one"
+    ours, theirs = calling.probability, other.calling
     calls = np.stack([ours.argmax(axis=1), theirs.argmax(axis=1)])
     right = calls == rows.label
     only_ours, only_theirs = right[0] & ~right[1], right[1] & ~right[0]

@@ -24,7 +24,7 @@ def mistakes(
 
     Args:
         prepared: The ensemble.
-        judged: The method that is submitted.
+        judged: The method that rows are called by: the one that is submitted, unless that gives ranks.
         images: The labelled images, None where they are gone.
     """
     rows, stated = prepared.members.rows, judged.probability
@@ -36,7 +36,8 @@ def mistakes(
     return [
         element(
             "p",
-            f"{int(is_wrong.sum()):,} of {len(rows):,} rows are wrong on outer folds; these are the "
+            f"{int(is_wrong.sum()):,} of {len(rows):,} rows are wrong on outer folds, called by "
+            f"{judged.method}; these are the "
             "surest mistakes. Some may be mistakes of the labels.",
         ),
         pictures,

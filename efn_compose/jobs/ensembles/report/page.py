@@ -7,7 +7,8 @@ import numpy as np
 from efn_compose.analysis.html.markup import Html, element, name
 from efn_compose.analysis.html.report_parts import facts, section, table
 from efn_compose.analysis.page.report import page
-from efn_compose.assess.ensembles import Judged
+from efn_compose.assess.ensembles import FALLBACK, Judged
+from efn_compose.assess.ensembles.methods import RANKED
 from efn_compose.data import ImageTable
 from efn_compose.jobs.ensembles.labelled import labelled_images
 from efn_compose.jobs.ensembles.preparation import PreparedEnsemble
@@ -28,6 +29,7 @@ def write_page(
     """Write `report.html`."""
     verdict = result.verdict
     headline, winner = f"{verdict.winner} is submitted", judged[verdict.winner]
+    calling = judged[FALLBACK] if verdict.winner in RANKED else winner
     images = _labelled(prepared)
     body = element(
         "div",
@@ -48,8 +50,8 @@ def write_page(
             section("columns", "Columns", _columns(result)),
             section("stack", "Second level", _stack(result)) if result.stack else None,
             section("agreement", "Agreement", _agreement(prepared)),
-            section("mistakes", "Confident mistakes", mistakes(prepared, winner, images)),
-            _beside(prepared, winner, images),
+            section("mistakes", "Confident mistakes", mistakes(prepared, calling, images)),
+            _beside(prepared, winner, calling, images),
             section("notes", "Notes", [element("p", note) for note in prepared.notes] or "None."),
         ),
         class_="page",
@@ -65,11 +67,13 @@ def _labelled(prepared: PreparedEnsemble) -> ImageTable | None:
     return labelled_images(members.rows, [member.column.source for member in members.members])
 
 
-def _beside(prepared: PreparedEnsemble, judged: Judged, images: ImageTable | None) -> Html | None:
+def _beside(
+    prepared: PreparedEnsemble, judged: Judged, calling: Judged, images: ImageTable | None
+) -> Html | None:
     other = prepared.other
     if other is None:
         return None
-    parts = side_by_side(prepared, judged, other, images)
+    parts = side_by_side(prepared, judged, calling, other, images)
     return section("beside", f"Beside {other.name}", parts)
 
 

@@ -45,8 +45,8 @@ class StackAnswer:
 
     Args:
         key: Of the model.
-        logits: (row and image, class) float16: rows out of fold, then test images by a model that was
-            fitted to all rows. None where it failed.
+        logits: (answer, class) float16: rows out of fold, test images by a model that was fitted to all
+            rows, and for each of `StackData.without` all rows again. None where it failed.
         error: Why there are none.
         seconds: It took.
         is_lost: Whether the machine failed and not the model: the same model may be fitted another time.
@@ -95,7 +95,7 @@ def _answer(model: StackModel, data: StackData) -> StackAnswer:
 
 
 def fit_and_ask(model: StackModel, data: StackData) -> np.ndarray:
-    """Return a model's logits, float16 (row and image, class).
+    """Return a model's logits, float16 (answer, class).
 
     Args:
         model: The model.
@@ -104,6 +104,20 @@ def fit_and_ask(model: StackModel, data: StackData) -> np.ndarray:
     Raises:
         ValueError: It says something that is not finite.
     """
+    parts = [_fit_and_ask(model, data)]
+    for fold, one in zip(np.unique(data.fold), data.without, strict=False):
+        found, inside = _fit_and_ask(model, one), data.fold != fold
+        again = np.empty((len(inside), found.shape[1]))
+        again[inside], again[~inside] = found[: inside.sum()], found[inside.sum() :]
+        parts.append(again)
+    found = np.concatenate(parts)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{model.name} gives numbers that are not finite")
+    return logits_of(found)
+
+
+def _fit_and_ask(model: StackModel, data: StackData) -> np.ndarray:
+    """Return logits (row and image, class) of rows out of fold, and of images by a fit to all rows."""
     rows, images = data.seen(model)
     kind = KINDS[model.kind]
     codes = [count + 1 for count in data.counts] if rows.codes.shape[1] else []
@@ -117,6 +131,4 @@ def fit_and_ask(model: StackModel, data: StackData) -> np.ndarray:
             found[len(rows) :] = predict(scaler(images)) if len(images) else 0
         else:
             found[: len(rows)][~inside] = predict(scaler(rows[~inside]))
-    if not np.isfinite(found).all():
-        raise ValueError(f"{model.name} gives numbers that are not finite")
-    return logits_of(found)
+    return found

@@ -51,6 +51,9 @@ class Further:
         """Return no columns."""
         return cls(np.zeros((rows, 0), np.float32), np.zeros((rows, 0), np.int64))
 
+    def __getitem__(self, chosen: np.ndarray) -> "Further":
+        return Further(self.numbers[chosen], self.codes[chosen])
+
     def one_hot(self, counts: Sequence[int]) -> np.ndarray:
         """Return all as numbers: a feature for each of the first categories, float32.
 
@@ -78,6 +81,8 @@ class StackData:
         fold: (row,) fold numbers.
         earlier: Number of columns, the last ones, that only a restacking model sees: those of the
             levels before the last one.
+        without: For each fold the same data without it: the other rows, and the fold's rows in place of
+            the test images. Empty unless there are levels above the first.
     """
 
     logits: np.ndarray
@@ -87,6 +92,7 @@ class StackData:
     label: np.ndarray
     fold: np.ndarray
     earlier: int = 0
+    without: tuple["StackData", ...] = ()
 
     @classmethod
     def of(
@@ -117,19 +123,81 @@ class StackData:
             fold,
         )
 
-    def above(self, probability: np.ndarray, test: np.ndarray) -> "StackData":
+    def nested(self) -> "StackData":
+        """Return the data with those that are without a fold each, as levels above the first need them.
+
+        What the first level says of a row is by models without its fold. They were fitted to all other
+        folds. A second level without fold 1, fitted to what they say of fold 2, would know labels of fold 1.
+        So all levels are fitted anew without fold 1, for what is said of fold 1.
+        """
+        found = []
+        for fold in np.unique(self.fold):
+            inside = self.fold != fold
+            found.append(
+                StackData(
+                    self.logits[inside],
+                    self.logits[~inside],
+                    self.further[inside],
+                    self.further[~inside],
+                    self.label[inside],
+                    self.fold[inside],
+                )
+            )
+        return dataclasses.replace(self, without=tuple(found))
+
+    @property
+    def answers(self) -> int:
+        """Length of a model's answer: rows and test images, then all rows again for each of `without`."""
+        return len(self.label) * (1 + len(self.without)) + len(self.test_logits)
+
+    def rows_of(self, answers: np.ndarray) -> np.ndarray:
+        """Return what models say of the rows, (column, row, class), no label of a row's fold known.
+
+        Args:
+            answers: (column, answer, class).
+        """
+        rows = len(self.label)
+        found = answers[:, :rows].copy()
+        for fold, again in zip(np.unique(self.fold), self._again(answers), strict=False):
+            found[:, self.fold == fold] = again[:, self.fold == fold]
+        return found
+
+    def images_of(self, answers: np.ndarray) -> np.ndarray:
+        """Return what models say of the test images, (column, image, class).
+
+        Args:
+            answers: (column, answer, class).
+        """
+        rows = len(self.label)
+        return answers[:, rows : rows + len(self.test_logits)]
+
+    def above(self, answers: np.ndarray) -> "StackData":
         """Return the data of the next level.
 
         Args:
-            probability: (column, row, class) what this level's models say, out of fold on these folds.
-            test: (column, image, class) what they say of the test images.
+            answers: (column, answer, class) probabilities, of this level's models.
         """
+        folds = zip(np.unique(self.fold), self.without, self._again(answers), strict=False)
+        without = [
+            one.above(np.concatenate([a[:, self.fold != f], a[:, self.fold == f]], axis=1))
+            for f, one, a in folds
+        ]
+        rows = _centred(answers[:, : len(self.label)])
         return dataclasses.replace(
             self,
-            logits=np.concatenate([_centred(probability), self.logits], axis=1),
-            test_logits=np.concatenate([_centred(test), self.test_logits], axis=1),
+            logits=np.concatenate([rows, self.logits], axis=1),
+            test_logits=np.concatenate(
+                [_centred(self.images_of(answers)), self.test_logits], axis=1
+            ),
             earlier=self.logits.shape[1],
+            without=tuple(without),
         )
+
+    def _again(self, answers: np.ndarray) -> list[np.ndarray]:
+        """Return the answers of each of `without`, all rows in their order."""
+        first, rows = len(self.label) + len(self.test_logits), len(self.label)
+        starts = range(first, self.answers, max(1, rows))
+        return [answers[:, start : start + rows] for start in starts]
 
     @property
     def counts(self) -> tuple[int, ...]:

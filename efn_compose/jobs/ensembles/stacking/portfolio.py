@@ -29,6 +29,8 @@ from efn_compose.jobs.ensembles.stacking.kinds import KINDS
 
 Inputs = Literal["logits", "ranks"]
 _INPUTS = ("logits", "ranks")
+#: No level above this one: each is fitted as often again as there are folds.
+_HIGHEST = 9
 _LISTED = 10
 
 
@@ -209,8 +211,8 @@ def _wrong(chosen: Mapping[str, Any], known: Mapping[str, Any]) -> str:
         value = chosen[name]
         if name in ("inputs", "columns"):
             continue
-        if name == "level" and value == 0:
-            return "level 0; allowed: 1 or more"
+        if name == "level" and value not in range(1, _HIGHEST + 1):
+            return f"level {value}; allowed: 1 to {_HIGHEST}"
         if isinstance(default, bool):
             if not isinstance(value, bool):
                 return f"{name} {value!r}; allowed: true, false"

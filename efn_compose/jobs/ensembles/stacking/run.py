@@ -81,12 +81,11 @@ def fit_portfolio(
         is_late: No further batch begins once this is true.
         say: Told what a person should know.
     """
-    store = _Answers(
-        folder, journal, (len(data.label) + len(data.test_logits), data.logits.shape[2])
-    )
-    rows = len(data.label)
+    data = data.nested() if any(model.level > 1 for model in models) else data
+    rows, images, classes = len(data.label), len(data.test_logits), data.logits.shape[2]
+    store = _Answers(folder, journal, (data.answers, classes))
     there: list[StackModel] = []
-    stated = np.zeros((0, *store.shape), np.float32)
+    stated = np.zeros((0, rows + images, classes), np.float32)
     failed = 0
     for level in sorted({model.level for model in models}):
         own = [model for model in models if model.level == level]
@@ -99,14 +98,15 @@ def fit_portfolio(
         there += done
         if done:
             found = np.stack([store.probability(model) for model in done])
-            stated = np.concatenate([stated, found])
+            said = np.concatenate([data.rows_of(found), data.images_of(found)], axis=1)
+            stated = np.concatenate([stated, said])
         if not all(store.is_known(model) for model in own):
             break
         if not done:
             # Nothing to stand on: what is above fails, too, and not for want of time.
             failed += sum(model.level > level for model in models)
             break
-        data = data.above(found[:, :rows], found[:, rows:])
+        data = data.above(found)
     return StackColumns(
         tuple(there), stated[:, :rows], stated[:, rows:], failed, len(models) - len(there) - failed
     )
@@ -118,7 +118,7 @@ class _Answers:
     Args:
         folder: The run folder.
         journal: Gets a line per model.
-        shape: (row and image, class) of an answer.
+        shape: (answer, class).
     """
 
     def __init__(self, folder: Path, journal: Journal, shape: tuple[int, int]) -> None:
@@ -153,7 +153,7 @@ class _Answers:
         self._journal.append(record | {"timing": {"seconds": round(answer.seconds, 4)}})
 
     def probability(self, model: StackModel) -> np.ndarray:
-        """Return (row and image, class) float32."""
+        """Return (answer, class) float32."""
         return probability_of(read_sealed(self._file(model)))
 
     def _file(self, model: StackModel) -> Path:
