@@ -104,3 +104,23 @@ def test_a_doubled_column_is_refused_also_where_another_one_is_named(tmp_path):
     source = write_csv(tmp_path, "id,label,label\na.png,x,y\n")
     with pytest.raises(DataError, match="'label' more than once"):
         load_table(source, ["image=id"])
+
+
+def test_a_column_of_very_long_texts_costs_no_image(tmp_path):
+    for number in range(2):
+        save(tmp_path / f"{number}.png")
+    text = f'image,label,notes\n0,a,"{"x" * 200_000}"\n1,b,short\n'
+    assert load_table(write_csv(tmp_path, text)).class_names == ("a", "b")
+
+
+@pytest.mark.parametrize("needs_labels", [True, False])
+def test_one_patient_written_in_two_ways_is_questioned(tmp_path, needs_labels):
+    """Two tables of pandas put together: half of the numbers were read as fractions."""
+    patients = ["1", "2", "1.0", "2.0", "3", "4"]
+    lines = [f"{n},{'ab'[n % 2]},{patient}\n" for n, patient in enumerate(patients)]
+    for number in range(6):
+        save(tmp_path / f"{number}.png")
+    source = write_csv(tmp_path, "image,label,patient_id\n" + "".join(lines))
+    with pytest.raises(DataError, match=r"the patients '1' and '1\.0' are one number") as caught:
+        load_table(source, needs_labels=needs_labels)
+    assert "'2' and '2.0' are one number and would be two patients" in str(caught.value)

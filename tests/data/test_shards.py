@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from shard_files import encoded, write_parquet, write_tfrecord
 
 from efn_compose.data import load_table
 from efn_compose.data.cache.images import cached_images
@@ -16,52 +16,6 @@ from efn_compose.data.sources import parquet
 from efn_compose.errors import ConfigError, DataError
 
 COUNT = 9
-KINDS = ("PNG", "JPEG", "WEBP")
-
-
-def encoded(number):
-    """Return an image of one grey value, in one of three formats."""
-    stream = io.BytesIO()
-    options = {"lossless": True} if number % 3 == 2 else {}
-    Image.new("RGB", (9, 7), (20 * number,) * 3).save(stream, KINDS[number % 3], **options)
-    return stream.getvalue()
-
-
-def write_tfrecord(path, numbers, label=None, image="image", patient=None):
-    import tensorflow as tf
-
-    def feature(value):
-        if isinstance(value, bytes):
-            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        if isinstance(value, float):
-            return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for number in numbers:
-            fields = {image: feature(encoded(number))}
-            for name, value in (("label", label), ("patient", patient)):
-                found = value(number) if value else None
-                if found is not None:
-                    fields[name] = feature(found)
-            example = tf.train.Example(features=tf.train.Features(feature=fields))
-            writer.write(example.SerializeToString())
-
-
-def write_parquet(path, numbers, label=lambda number: number % 2, names=None, plain=False, **more):
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    images = [encoded(number) for number in numbers]
-    image = images if plain else [{"bytes": content, "path": None} for content in images]
-    columns = {"image": pa.array(image)}
-    if label:
-        columns["label"] = pa.array([label(number) for number in numbers])
-    table = pa.table(columns | {name: pa.array(values) for name, values in more.items()})
-    if names:
-        info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps(info)})
-    pa.parquet.write_table(table, path, row_group_size=2)
 
 
 def write_tar(path, samples):
@@ -185,62 +139,6 @@ def test_a_missing_patient_is_said_to_be_one(tmp_path):
     write_parquet(tmp_path / "a.parquet", range(COUNT), plain=True, patient=patients)
     with pytest.raises(DataError, match="1 of 9 images have no patient, the first is image 4"):
         load_table(f"parquet:{tmp_path / 'a.parquet'}")
-
-
-@pytest.mark.parametrize("word", ["nan", "NA", "None", ""])
-def test_words_for_a_missing_patient_are_no_patient(tmp_path, word):
-    patients = [word if n in (2, 5) else f"p{n}" for n in range(COUNT)]
-    write_parquet(tmp_path / "a.parquet", range(COUNT), plain=True, patient=patients)
-    images, labels = np.zeros((COUNT, 8, 8, 3), np.uint8), np.arange(COUNT) % 2
-    np.savez(tmp_path / "a.npz", images=images, labels=labels, groups=patients)
-    if word == "None":  # a name like any other
-        for kind in ("parquet", "npz"):
-            assert "None" in load_table(f"{kind}:{tmp_path / 'a'}.{kind}").group_names
-        return
-    with pytest.raises(DataError, match="2 of 9 images have no patient, the first is image 2"):
-        load_table(f"parquet:{tmp_path / 'a.parquet'}")
-    with pytest.raises(DataError, match="2 groups say nothing"):
-        load_table(f"npz:{tmp_path / 'a.npz'}")
-
-
-def test_one_number_in_two_spellings_is_questioned_in_every_source(tmp_path):
-    patients = ["1", "1.0", *map(str, range(2, COUNT))]
-    write_parquet(tmp_path / "a.parquet", range(COUNT), plain=True, patient=patients)
-    write_tfrecord(
-        tmp_path / "a.tfrecord",
-        range(COUNT),
-        lambda n: n % 2,
-        patient=lambda n: patients[n].encode(),
-    )
-    images, labels = np.zeros((COUNT, 8, 8, 3), np.uint8), np.arange(COUNT) % 2
-    np.savez(tmp_path / "a.npz", images=images, labels=labels, groups=patients)
-    for kind in ("parquet", "tfrecord", "npz"):
-        with pytest.raises(DataError, match="would be two patients"):
-            load_table(f"{kind}:{tmp_path / 'a'}.{kind}")
-
-
-def test_an_npz_label_of_minus_one_is_none_where_labels_are_not_needed(tmp_path):
-    images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.array([7, -1, 9, -1])
-    np.savez(tmp_path / "a.npz", images=images, labels=labels)
-    found = load_table(f"npz:{tmp_path / 'a.npz'}", needs_labels=False)
-    assert found.labels.tolist() == [0, -1, 1, -1] and found.class_names == ("7", "9")
-
-
-def test_whole_tfrecords_are_not_called_damaged(tmp_path):
-    import tensorflow as tf
-
-    path = tmp_path / "a.tfrecord"
-    write_tfrecord(path, range(4), lambda n: n % 2, patient=lambda n: n / 2)
-    with pytest.raises(DataError, match="the patient 'patient' is float"):
-        load_table(f"tfrecord:{path}")
-    two = tf.train.Feature(int64_list=tf.train.Int64List(value=[0, 1]))
-    image = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded(1)]))
-    example = tf.train.Example(features=tf.train.Features(feature={"image": image, "label": two}))
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        writer.write(example.SerializeToString())
-    with pytest.raises(DataError, match="'label' is not one integer in every record") as caught:
-        load_table(f"tfrecord:{path}")
-    assert "Copy it again" not in str(caught.value)
 
 
 def test_tfrecord_faults(tmp_path):

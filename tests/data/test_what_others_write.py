@@ -267,22 +267,6 @@ def test_one_number_written_in_two_ways_is_questioned(images, pair):
         load_table(table(images, rows([*pair, "7"] * 2)))
 
 
-@pytest.mark.parametrize("needs_labels", [True, False])
-def test_one_patient_written_in_two_ways_is_questioned(images, needs_labels):
-    """Two tables of pandas put together: half of the numbers were read as fractions."""
-    patients = ["1", "2", "1.0", "2.0", "3", "4"]
-    lines = [f"photos/{n}.png,{'ab'[n % 2]},{patient}" for n, patient in enumerate(patients)]
-    source = table(images, lines, header="image,label,patient_id")
-    with pytest.raises(DataError, match=r"the patients '1' and '1\.0' are one number") as caught:
-        load_table(source, needs_labels=needs_labels)
-    assert "'2' and '2.0' are one number and would be two patients" in str(caught.value)
-
-
-def test_a_column_of_very_long_texts_costs_no_image(images):
-    lines = [f'photos/{n}.png,{"ab"[n % 2]},"{"x" * 200_000}"' for n in range(6)]
-    assert len(load_table(table(images, lines, header="image,label,notes"))) == 6
-
-
 def test_numbers_as_text_are_ordered_as_numbers(images):
     loaded = load_table(table(images, rows(["10.0", "2.0", "0.0"] * 2)))
     assert loaded.class_names == ("0.0", "2.0", "10.0")

@@ -158,26 +158,6 @@ def test_when_the_time_is_up_there_is_a_submission_and_more_time_finishes_it(
 
 
 @pytest.mark.slow
-def test_ranks_order_images_and_call_none(place):
-    words = _words(place, "ranks", "--quiet", "--method", "rank_mean")
-    words[words.index("--measure") + 1] = "auc"
-    assert run_verb(*words) == 0
-    result = json.loads((place / "ranks" / "result.json").read_text())
-    other = {"median": "rank_mean", "rank_mean": "median"}[result["written"]]
-    called = {}
-    for name in ("plan_b", "submission", "second"):
-        with open(place / "ranks" / f"{name}.csv", newline="") as file:
-            called[name] = [row["predicted"] for row in csv.DictReader(file)]
-    assert called["plan_b"] == called["submission"] == called["second"] and other
-    page = (place / "ranks" / "report.html").read_text(encoding="utf-8")
-    assert "wrong on outer folds, called by median" in page
-    against = [*_words(place, "beside", "--quiet"), "--against", place / "ranks"]
-    if result["written"] == "rank_mean":
-        with pytest.raises(ConfigError, match="submits ranks"):
-            run_verb(*against)
-
-
-@pytest.mark.slow
 def test_the_time_runs_while_everything_is_read(place, monkeypatch):
     now, read = [100.0], preparation.read_members
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
