@@ -18,6 +18,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Python compiles what it imports; to compile all of 4 GB here would take a minute. What the tests import is
 # compiled once, before several processes would each do so (26 s of a processor each).
 INSTALL = PYTHONWARNINGS=ignore $(BIN)/python .ci/install.py
+# As an entry of sys.path: otherwise Python, run beside the clone, takes the clone's folder for the package.
+AS_PATH = --config-settings editable_mode=compat
 # Three processes run all tests on two cores: some mostly wait for Ray, a browser, a command or the disk.
 # Each file of tests belongs to one process; tests/conftest.py says in which order.
 TESTS = $(BIN)/python -m pytest --no-loadscope-reorder
@@ -65,12 +67,12 @@ $(BIN)/python:
 
 $(VENV)/.installed-demo: $(BIN)/python setup.cfg pyproject.toml
 	@echo "Installing into $(VENV): about 3 GB of packages, a few minutes, silent unless something fails."
-	$(INSTALL) --editable '.[demo,plots]'
+	$(INSTALL) $(AS_PATH) --editable '.[demo,plots]'
 	touch $@
 
 $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
 	@echo "Installing what the tests compare with into $(VENV): a few minutes more."
-	$(INSTALL) --editable '.[demo,plots,docs,test,parity,stacking]'
+	$(INSTALL) $(AS_PATH) --editable '.[demo,plots,docs,test,parity,stacking]'
 	touch $@
 
 # Its end says nothing: what cannot be imported is said by the tests themselves.
@@ -84,5 +86,5 @@ $(VENV)/.compiled-others: $(VENV)/.installed-test
 	@touch $@
 
 $(VENV)/.installed-docs: $(BIN)/python setup.cfg pyproject.toml
-	$(INSTALL) --editable '.[docs]'
+	$(INSTALL) $(AS_PATH) --editable '.[docs]'
 	touch $@

@@ -259,10 +259,13 @@ class EvolutionRun:
         """Return the notes on mixed lineages."""
         if self._kind.keeps_one_lineage:
             return ()
-        found = self._lineages.of_search(with_average=not self._kind.trains_on)
+        start = None if winner is None else self._start_of(winner)
+        written = [] if winner is None else self._lineages.of_winner(winner, self.space, start)
+        found = self._lineages.of_search(
+            with_average=not self._kind.trains_on, with_mixtures=winner is None or bool(written)
+        )
         if winner is not None:
-            start = self._start_of(winner)
-            found += self._lineages.of_winner(winner, self.space, start)
+            found += written
             is_mixed = winner.is_mixed(self.space) if start is None else not start.is_pure
             if self._fitness.refit and is_mixed:
                 found.append(

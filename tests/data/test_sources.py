@@ -96,6 +96,18 @@ def test_a_document_beside_images_is_no_image(tmp_path):
     assert [note for note in table.notes if "3 files are no images" in note]
 
 
+def test_folders_of_folders_are_questioned(tmp_path):
+    """Two folders side by side, each of which holds the classes, would be two classes themselves."""
+    for place in ("labelled/cat", "labelled/dog", "new/cat"):
+        save(tmp_path / place / "1.png")
+    (note,) = load_table(f"folder:{tmp_path}").notes
+    assert "such as labelled/cat. The classes are labelled, new: if these are no classes" in note
+    assert load_table(f"folder:{tmp_path / 'labelled'}").notes == ()
+    # A class may have folders of its own beside its images.
+    save(tmp_path / "new/2.png")
+    assert load_table(f"folder:{tmp_path}").notes == ()
+
+
 def test_folder_names_every_empty_class(tmp_path):
     save(tmp_path / "rose" / "a.png")
     (tmp_path / "lily").mkdir()
@@ -326,7 +338,7 @@ def test_npz_groups_that_are_missing_are_refused(tmp_path):
     source = npz(tmp_path, images=np.zeros((3, 4, 4, 3), np.uint8), labels=[0, 1, 1])
     assert load_table(source).groups is None
     arrays = {"images": np.zeros((3, 4, 4, 3), np.uint8), "labels": [0, 1, 1]}
-    with pytest.raises(DataError, match="1 groups are NaN"):
+    with pytest.raises(DataError, match="1 groups say nothing"):
         load_table(npz(tmp_path, **arrays, groups=[1.0, np.nan, 2.0]))
 
 

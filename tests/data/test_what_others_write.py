@@ -291,7 +291,8 @@ def test_columns_of_another_source_are_refused():
         load_table("digits", ["image=a"])
 
 
-def test_a_folder_that_is_none_is_said(images):
+def test_a_folder_that_is_none_is_said(images, monkeypatch):
+    monkeypatch.chdir(images.parent)  # a person's own photos may lie in the working directory
     with pytest.raises(DataError, match="is no folder"):
         load_table(table(images, rows("ababab")), (), str(Path(images) / "absent"))
     with pytest.raises(

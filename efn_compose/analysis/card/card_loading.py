@@ -126,13 +126,15 @@ def _pytorch(run: RunView, weights: str, conventions: Conventions | None) -> lis
         "",
     ]
     if run.variant in _TIMM and conventions is not None:
+        # As many as the file has: a trained classifier is exported, too.
+        classes = len(run.data.get("class_names") or []) if has_classifier(run) else 0
         prefix = "tf_" if conventions.padding == "same" else ""
         lines += [
             "```python",
             "import timm",
             "",
             f'name = "{prefix}efficientnet_{run.variant}"',
-            'model = timm.create_model(name, num_classes=0, checkpoint_path="magic.safetensors")',
+            f'model = timm.create_model(name, num_classes={classes}, checkpoint_path="magic.safetensors")',
             "```",
             "",
         ]

@@ -17,10 +17,10 @@ from efn_compose.analysis.html.report_svg import (
     text,
     tick_text,
 )
-from efn_compose.analysis.reading.figures import count, difference_text, interval_factor, signed
+from efn_compose.analysis.reading.figures import count, difference_text, signed
 from efn_compose.analysis.reading.journal_view import RunView
 from efn_compose.analysis.reading.scoreboard import ArmView, Scoreboard
-from efn_compose.evolve.verdict.verdict import standard_error
+from efn_compose.evolve.verdict.verdict import interval_factor, standard_error
 
 #: A contestant further away than this many times all others leaves the picture by an arrow.
 _FAR = 2.5

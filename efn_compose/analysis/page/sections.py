@@ -25,7 +25,14 @@ from efn_compose.analysis.reading.scoreboard import ArmView, Scoreboard
 from efn_compose.analysis.reading.search_view import SearchView
 from efn_compose.analysis.reading.timing import Timing
 from efn_compose.donors.licences import licences_of, resulting_licence
-from efn_compose.evolve.verdict.verdict import AVERAGE, COMPOSED, CONTROL, RIVALS, Difference
+from efn_compose.evolve.verdict.verdict import (
+    AVERAGE,
+    COMPOSED,
+    CONTROL,
+    RIVALS,
+    Difference,
+    direction,
+)
 
 #: Characters of a failure's reason; the journal has all of it.
 _REASON = 600
@@ -63,9 +70,10 @@ def _victory(board: Scoreboard) -> str:
     if board.best_donor in RIVALS:
         who += " every donor, and"
     found = board.difference(arm, "test") if arm is not None else None
-    if found is None or found.is_clearly_better:
+    side = -1 if arm is None or found is None else direction(found, len(arm.test_loss))
+    if side < 0:
         return f"{who} {board.rival_title}."
-    if found.is_clearly_worse:
+    if side > 0:
         return f"{who} {board.rival_title}, on validation, but not on test."
     return f"{who} {board.rival_title}, on validation; the test leaves it open."
 
@@ -108,21 +116,17 @@ def key_figures(run: RunView, board: Scoreboard, search: SearchView, clock: Timi
                 _interval_words(challenger, found),
             )
         )
-        if challenger.test_scores.get("accuracy") and rival.test_scores.get("accuracy"):
+        written, other = (rival, challenger) if board.winner == rival.name else (challenger, rival)
+        if written.test_scores.get("accuracy") and other.test_scores.get("accuracy"):
             entries.append(
                 (
-                    "Test accuracy",
-                    mean_and_error(challenger.test_scores["accuracy"], 2, 100) + " %",
-                    f"{board.rival} {mean_and_error(rival.test_scores['accuracy'], 2, 100)}\u00a0%",
+                    f"Test accuracy of {written.title}",
+                    mean_and_error(written.test_scores["accuracy"], 2, 100) + " %",
+                    f"{other.title} {mean_and_error(other.test_scores['accuracy'], 2, 100)}\u00a0%",
                 )
             )
-    entries.append(
-        (
-            "Evaluations",
-            f"{len(run.evaluations):,}",
-            _evaluation_words(run, search, clock),
-        )
-    )
+    words = _evaluation_words(run, search, clock)
+    entries.append(("Evaluations", f"{len(run.evaluations):,}", words))
     rate = clock.evaluations_per_hour
     entries.append(
         (

@@ -263,7 +263,7 @@ def _words(folder: Path, done: Mapping[str, Mapping[str, Any]]) -> list[Html]:
     return [
         folded(
             chapter,
-            element("pre", line["words"], class_="wide", tabindex="0"),
+            element("pre", line["words"]),
             element(
                 "p",
                 "Wrote ",

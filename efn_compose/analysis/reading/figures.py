@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from efn_compose.evolve.verdict.verdict import Difference, standard_error
+from efn_compose.evolve.verdict.verdict import Difference, interval_factor, standard_error
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "–"
@@ -48,23 +48,6 @@ def difference_text(difference: Difference | None, digits: int = 4) -> str:
     if difference is None:
         return NOTHING
     return f"{signed(difference.mean, digits)} ± {difference.standard_error:.{digits}f}"
-
-
-def interval_factor(count: int) -> float:
-    """Return how many standard errors a 95 % confidence interval of a mean reaches to each side.
-
-    Student's t with `count` - 1 degrees of freedom.
-
-    Args:
-        count: Number of values the mean is of, at least 2.
-
-    Example:
-        >>> round(interval_factor(5), 3)
-        2.776
-    """
-    from scipy.special import stdtrit
-
-    return float(stdtrit(count - 1, 0.975))
 
 
 def interval_text(difference: Difference, count: int, digits: int = 4) -> str:

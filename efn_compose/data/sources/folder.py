@@ -3,15 +3,17 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from efn_compose.data.decoding.decode import ImageFiles
 from efn_compose.data.table import UNLABELLED, ImageTable, printable
-from efn_compose.errors import DataError, describe_problems
+from efn_compose.errors import DataError, describe_problems, first_of
 
+#: Classes that a note lists.
+_LISTED = 5
 #: Folders with one of these words in their names, and no others, above folders of equal names are a
 #: split: `train`, `seg_train`, `training_set`, `val2017`.
 _NUMBERED_PART = re.compile(r"(fold|split)[ _-]?\d+")
@@ -91,7 +93,23 @@ def load_folder(path: str | os.PathLike[str], *, needs_labels: bool = True) -> I
         labels=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
         class_names=tuple(printable(name) for name in by_class),
         name=f"folder:{root}",
-        notes=(*passed_over_note(sum(others.values(), Counter())), *_loose_note(loose)),
+        notes=(
+            *passed_over_note(sum(others.values(), Counter())),
+            *_loose_note(loose),
+            *_nested_note(root, by_class),
+        ),
+    )
+
+
+def _nested_note(root: Path, by_class: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
+    """Return a sentence where the classes may lie one folder further down."""
+    if any(file.parent == root / name for name, files in by_class.items() for file in files):
+        return ()
+    inside = next(iter(by_class.values()))[0].relative_to(root).parts[:2]
+    return (
+        f"No folder of a class has images of its own, only folders with images, such as {'/'.join(inside)}. "
+        f"The classes are {', '.join(first_of(map(printable, by_class), _LISTED))}: if these are no classes, "
+        "name the folder that holds them.",
     )
 
 

@@ -47,11 +47,12 @@ class LineageFlags:
             found.setdefault(number, []).append(name)
         return list(found.values())
 
-    def of_search(self, *, with_average: bool = True) -> list[str]:
+    def of_search(self, *, with_average: bool = True, with_mixtures: bool = True) -> list[str]:
         """Return what to say of a search that mixes all donors, one sentence each.
 
         Args:
             with_average: Whether the uniform average of all donors is a contestant.
+            with_mixtures: Whether mixtures of lineages matter: not if what was written is none.
         """
         flags = [
             f"{first} and {again} are the same network: to mix these two changes nothing."
@@ -66,7 +67,7 @@ class LineageFlags:
                 "therefore starts from nothing that any of them knew. It takes part in the finals, but "
                 "expect nothing of it."
             )
-        if not self.is_aligned:
+        if with_mixtures and not self.is_aligned:
             flags.append(
                 "Donors of different lineages are mixed without alignment. Such a mixture knows "
                 f"nothing before it is trained: {_MEASURED}. --set donors.align=auto aligns the donors; "

@@ -131,6 +131,23 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Differ
     return Difference(statistics.fmean(differences), error)
 
 
+def interval_factor(count: int) -> float:
+    """Return how many standard errors a 95 % confidence interval of a mean reaches to each side.
+
+    Student's t with `count` - 1 degrees of freedom.
+
+    Args:
+        count: Number of values the mean is of, at least 2.
+
+    Example:
+        >>> round(interval_factor(5), 3)
+        2.776
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(count - 1, 0.975))
+
+
 def choose_challenger(finalists: Sequence[Arm]) -> Arm | None:
     """Return the arm to put up against the donors: smallest mean plus standard error.
 
@@ -227,27 +244,38 @@ def _words(challenger: Arm, best: Arm, validation: Difference, test: Difference 
     )
     if test is None:
         return words + "."
-    change = f"{test.mean:+.4f} ± {test.standard_error:.4f}"
-    if test.is_clearly_better:
-        return words + f". The test split, which the search never saw, confirms it: {change}."
-    if test.is_clearly_worse:
-        return words + f". The test split, which the search never saw, contradicts it: {change}."
-    return (
-        words
-        + f". The test split, which the search never saw, shows no clear difference: {change}."
-    )
+    says = {-1: "confirms it", 1: "contradicts it", 0: "leaves it open"}[direction(test, seeds)]
+    return f"{words}. The test split, which the search never saw, {says}: {_on_test(test, seeds)}."
+
+
+def direction(found: Difference, seeds: int) -> int:
+    """Return -1 or 1 where the 95 % interval of a difference is on one side of 0, otherwise 0.
+
+    Args:
+        found: The mean over seeds.
+        seeds: Their number.
+
+    Example:
+        >>> direction(Difference(-0.1, 0.02), 5), direction(Difference(-0.1, 0.05), 5)
+        (-1, 0)
+    """
+    reach = interval_factor(seeds) * found.standard_error
+    return (found.mean > reach) - (found.mean < -reach)
+
+
+def _on_test(test: Difference, seeds: int) -> str:
+    """Return a difference on the test split, and whether it may be chance."""
+    is_open = " (95 % interval around 0)" if direction(test, seeds) == 0 else ""
+    return f"{test.mean:+.4f} ± {test.standard_error:.4f}{is_open}"
 
 
 def _rival_words(written: Arm, rival: Arm) -> str:
     if not (written.test_loss and rival.test_loss):
         return ""
     found = paired_difference(written.test_loss, rival.test_loss)
-    relation = "not clearly different from"
-    if found.is_clearly_better:
-        relation = "better than"
-    elif found.is_clearly_worse:
-        relation = "worse than"
+    seeds = len(written.test_loss)
+    relation = {-1: "better than", 1: "worse than", 0: "not clearly different from"}
     return (
-        f" On test, the written weights are {relation} {_title(rival).rstrip(',')}: "
-        f"{found.mean:+.4f} ± {found.standard_error:.4f}."
+        f" On test, the written weights are {relation[direction(found, seeds)]} "
+        f"{_title(rival).rstrip(',')}: {_on_test(found, seeds)}."
     )

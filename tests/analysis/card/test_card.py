@@ -218,7 +218,21 @@ def test_the_card_loads_in_timm_as_the_export_says(tmp_path):
     assert "efn-compose export efn_magic_weights.h5 --to timm -o magic.safetensors" in card
     report = export(donor, to="timm", path=tmp_path / "magic.safetensors")
     (wanted,) = re.findall(r"create_model\('([^']+)'", report.to_json()["load"])
-    assert f'name = "{wanted}"' in card
+    assert f'name = "{wanted}"' in card and "num_classes=0" in card
+    # A search that trains writes a classifier, too, which timm wants to know of.
+    run = read_run(folder)
+    trained = dataclasses.replace(
+        run,
+        config={**run.config, "search": {"kind": "halving"}},
+        result={**run.result, "winner": "composed"},
+    )
+    count = len(run.data["class_names"])
+    width = donor.spec.feature_channels
+    head = {"predictions/kernel": np.zeros((width, count), np.float32)}
+    head |= {"predictions/bias": np.zeros(count, np.float32)}
+    whole = donor.replace(tensors={**donor.tensors, **head})
+    told = export(whole, to="timm", path=tmp_path / "whole.safetensors").to_json()["load"]
+    assert f"num_classes={count}" in told and f"num_classes={count}" in render_card(trained)
 
 
 @pytest.mark.parametrize(("branches", "trained", "said"), [(1, 1, 1), (3, 3, 3), (3, 1, 1)])

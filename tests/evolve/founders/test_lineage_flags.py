@@ -58,6 +58,9 @@ def test_a_run_over_strangers_says_so_in_notes_and_result(tmp_path, monkeypatch)
     described = json.loads(json.dumps(describe_result(result, "x.h5", "0")))
     assert described["lineages"] == [["a"], ["b"]]
     assert any("without alignment" in flag for flag in notes)
+    # Of what was written only if it is such a mixture.
+    is_mixture = any(flag.startswith("The written weights") for flag in result.flags)
+    assert any("without alignment. Such" in flag for flag in result.flags) == is_mixture
     assert any("uniform average" in flag for flag in notes)
     assert set(notes) <= set(described["flags"])
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -47,6 +48,17 @@ def test_the_test_split_never_decides():
     verdict = give_verdict(bad_on_test, DONORS)
     assert verdict.winner == COMPOSED
     assert "contradicts" in verdict.words
+
+
+@pytest.mark.parametrize("shift", [-0.06, -0.03, 0.0, 0.03, 0.06])
+def test_the_test_split_confirms_or_contradicts_only_beyond_its_interval(shift):
+    rng = np.random.default_rng(5)
+    ours = np.array(DONORS[1].test_loss) + shift + rng.normal(0, 0.01, 3)
+    verdict = give_verdict(_arm(COMPOSED, (0.5, 0.6, 0.4), tuple(ours)), DONORS)
+    low, high = stats.ttest_rel(ours, DONORS[1].test_loss).confidence_interval()
+    says = "confirms it" if high < 0 else "contradicts it" if low > 0 else "leaves it open"
+    assert says in verdict.words
+    assert ("(95 % interval around 0)" in verdict.words) == (low < 0 < high)
 
 
 def test_the_average_can_win():
