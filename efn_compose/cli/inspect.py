@@ -20,6 +20,8 @@ from efn_compose.errors import ConfigError
 from efn_compose.store.atomic import atomic_path
 from efn_compose.store.weights.weight_file import is_weight_file
 
+#: Entries of a list that people are shown: a run has dozens of networks among its donors.
+_MOST = 4
 EXAMPLE = "efn-compose inspect efn_magic_weights.h5 b0.h5 --plot weights.png"
 
 
@@ -117,7 +119,10 @@ def _lines(value: Any, indent: str) -> list[str]:
         if (isinstance(item, dict) and item) or (
             isinstance(item, list | tuple) and any(isinstance(i, dict | list) for i in item)
         ):
-            lines += [label.rstrip(), *_lines(item, indent + "  ")]
+            few = item if isinstance(item, dict) or len(item) <= _MOST else item[:_MOST]
+            lines += [label.rstrip(), *_lines(few, indent + "  ")]
+            if len(few) < len(item):
+                lines.append(f"{indent}  … {len(item) - len(few)} more; --json lists all")
         elif isinstance(item, list | tuple):
             lines.append(label + (", ".join(str(i) for i in item) or "none"))
         elif isinstance(item, int) and not isinstance(item, bool):

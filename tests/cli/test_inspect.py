@@ -27,3 +27,14 @@ def test_options_that_no_file_needs_are_refused_by_name(files, count):
 def test_without_them_the_file_is_described(files, capsys):
     assert run_verb("inspect", files[0], "--json") == 0
     assert json.loads(capsys.readouterr().out)["container"] == "efn_compose weight file"
+
+
+def test_people_are_shown_a_few_of_many_networks_and_machines_all(tmp_path, capsys):
+    donors = [{"name": f"state{number}"} for number in range(33)]
+    donor = random_donor(TINY, seed=0).replace(provenance={"donors": donors})
+    donor.save(tmp_path / "magic.h5")
+    assert run_verb("inspect", tmp_path / "magic.h5") == 0
+    shown = capsys.readouterr().out
+    assert "state3" in shown and "state4" not in shown and "… 29 more; --json lists all" in shown
+    assert run_verb("inspect", tmp_path / "magic.h5", "--json") == 0
+    assert "state32" in capsys.readouterr().out

@@ -221,11 +221,10 @@ def time_words(run: RunView, clock: Timing, search: SearchView) -> Html:
             f"{count(search.reruns, 'evaluation')} re-ran known ones on purpose, under the seed of a "
             "later generation. "
         )
-    words.append(
-        "No recipe was paid for twice under one seed."
-        if not search.repeats
-        else f"{count(search.repeats, 'evaluation')} repeated a recipe under the same seed."
-    )
+    if search.repeats:
+        words.append(
+            f"{count(search.repeats, 'evaluation')} repeated a recipe under the same seed."
+        )
     retried = sum(evaluation.attempts > 1 for evaluation in run.evaluations)
     if retried:
         words.append(f"{count(retried, 'evaluation')} needed another worker after one died.")

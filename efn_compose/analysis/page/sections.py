@@ -331,7 +331,8 @@ def environment(run: RunView) -> list[Html]:
         rows.append([str(package), str(version or "not installed")])
     identity = found.get("identity")
     for what, digest in (identity if isinstance(identity, dict) else {}).items():
-        rows.append([f"Hash of {what}", element("span", digest, class_="hash")])
+        what = "Seed" if what == "seed" else f"Hash of {what}"
+        rows.append([what, element("span", digest, class_="hash")])
     if run.result.get("weights_sha256"):
         rows.append(
             [

@@ -16,7 +16,7 @@ CONTROL = "random_search"
 RIVALS = {
     PLAIN_NETWORK: "the best donor plainly trained",
     PLAIN_AVERAGE: "the average along the best donor plainly trained",
-    LATEST_STATE: "the latest state of their own training",
+    LATEST_STATE: "the latest state of the same training",
 }
 #: Contestants, finalists, siblings, and trained networks that stand among the donors.
 _MADE_IN_A_RUN = re.compile(

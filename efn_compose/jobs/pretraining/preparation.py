@@ -106,9 +106,9 @@ class PreparedPretraining:
         per_epoch = count // options.batch_size
         if (updates := per_epoch * options.epochs) < WORTH_UPDATES:
             found.append(
-                f"{updates} updates in {options.epochs} epochs of {count:,} images are few: where VICReg "
-                f"was measured, 100 gained 0.7 ± 0.6 points and {WORTH_UPDATES} gained 2.6 ± 0.6. "
-                f"pretrain.epochs = {-(-WORTH_UPDATES // per_epoch)} makes {WORTH_UPDATES}"
+                f"{updates} updates in {options.epochs} epochs of {count:,} images are few. Set "
+                f"pretrain.epochs = {-(-WORTH_UPDATES // per_epoch)} for {WORTH_UPDATES}: VICReg gained "
+                f"2.6 ± 0.6 points with these, and 0.7 ± 0.6 with 100"
             )
         return found
 

@@ -80,10 +80,10 @@ def _longer_note(config: RunConfig, images: int, epochs: int) -> str:
     updates = updates_in(images, fitness.batch_size, epochs)
     large = dataclasses.replace(fitness, learning_rate=_LARGE_RATE)
     fewer = enough_epochs(dataclasses.replace(config, fitness=large), images)
-    faster = f" At fitness.learning_rate={_LARGE_RATE:g} it would be {_count(fewer, 'epoch')}."
+    faster = f" --set fitness.learning_rate={_LARGE_RATE:g} needs {_count(fewer, 'epoch')}."
     return (
-        f"An evaluation is {epochs} epochs, {_count(updates, 'update')}: fewer of {images:,} images would "
-        f"leave the weights nearly where they began.{faster if fewer < epochs else ''}"
+        f"{images:,} training images are few, so each candidate trains for {epochs} epochs "
+        f"({_count(updates, 'update')}).{faster if fewer < epochs else ''}"
     )
 
 

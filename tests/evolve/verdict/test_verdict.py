@@ -72,7 +72,7 @@ def test_what_was_trained_on_is_compared_with_its_own_like_and_with_the_best_don
     rival = _arm("latest_state", (0.3, 0.35, 0.25))
     verdict = give_verdict(_arm(COMPOSED, losses), [*DONORS, rival])
     assert verdict.winner == (COMPOSED if wins else "latest_state")
-    like, donor = "the latest state of their own training", "the best donor, b"
+    like, donor = "the latest state of the same training", "the best donor, b"
     first = f"The composed weights beat {like} on" if wins else f"Nothing beat {like} by more"
     assert verdict.words.startswith(first)
     mean = sum(losses if wins else (0.3, 0.35, 0.25)) / 3 - 0.8

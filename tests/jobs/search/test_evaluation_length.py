@@ -30,7 +30,7 @@ def test_epochs_are_enough_and_one_fewer_are_not(kind, images, batch, rate):
     assert epochs * per_epoch * rate >= ENOUGH - 1e-12
     assert epochs == 1 or (epochs - 1) * per_epoch * rate < ENOUGH
     updates = epochs * (images // min(batch, images))
-    assert (f"An evaluation is {epochs:g} epochs, {updates:,g} update" in note) == (epochs > 1)
+    assert (f"trains for {epochs:g} epochs ({updates:,g} update" in note) == (epochs > 1)
     # One that is decided is as good as one that somebody asks for.
     assert with_epochs(decided, images) == (decided, "")
     if epochs > 1:
