@@ -18,6 +18,7 @@ from efn_compose.jobs.pretraining.judge import JudgeTask
 from efn_compose.jobs.pretraining.options import PretrainConfig
 from efn_compose.jobs.pretraining.verdict import ABSORBED
 from efn_compose.jobs.stored_run import StoredConfig
+from efn_compose.train.tiles import check_sizes
 
 #: Seeds of the verdict lie this far above the run's, so that no pretraining has one of them.
 _FRESH = 1_000
@@ -165,8 +166,6 @@ def prepare_pretraining(
     Raises:
         EfnComposeError: Anything that would stop the run later.
     """
-    from efn_compose.train.recipe.inputs import check_sizes
-
     config = load_config(config_path, overrides, PretrainConfig)
     folder = config.run.folder(config_path, "pretrain")
     STORED.check_place(folder, config, resume)

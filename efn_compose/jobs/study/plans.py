@@ -115,8 +115,8 @@ def make_plans(
 
 
 def _plan(config: StudyConfig, donors: Mapping[str, Donor], levels: Mapping[str, Any]) -> Plan:
-    from efn_compose.train.recipe.inputs import check_sizes
     from efn_compose.train.recipe.optimizers.table import make_optimizer
+    from efn_compose.train.tiles import check_sizes
 
     donor = donors[levels["weights"]]
     problems: list[str] = []

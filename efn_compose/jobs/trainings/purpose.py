@@ -8,6 +8,7 @@ from efn_compose.donors.unet import chosen_decoder
 from efn_compose.errors import ConfigError
 from efn_compose.jobs.trainings.images import FoldedImages
 from efn_compose.jobs.trainings.options import TrainConfig
+from efn_compose.train.tiles import check_sizes
 
 #: Views of test-time augmentation whose masks can be laid back on their image.
 _UNDONE = ("none", "flip", "flips", "dihedral")
@@ -23,7 +24,6 @@ def check_settings(config: TrainConfig, classes: int) -> None:
         classes: That labels tell apart; of masks they are not looked at.
     """
     from efn_compose.train.objectives.losses import class_weights
-    from efn_compose.train.recipe.inputs import check_sizes
     from efn_compose.train.recipe.optimizers.table import optimizer_class
     from efn_compose.train.semi.mean_teacher import teacher_options
 

@@ -13,8 +13,8 @@ from efn_compose.train.augment import AugmentOptions
 from efn_compose.train.engine.handed_over import handed_over
 from efn_compose.train.examples import TrainingData
 from efn_compose.train.objectives.objective import Objective
-from efn_compose.train.options import TrainOptions
 from efn_compose.train.recipe.batch_maker import BatchMaker
+from efn_compose.train.tiles import check_sizes
 
 
 class Inputs:
@@ -157,13 +157,3 @@ def resized(images: PixelArray, size: int) -> PixelArray:
         return images
     found: np.ndarray = tf.image.resize(images[:], (size, size), antialias=True).numpy()
     return found
-
-
-def check_sizes(options: TrainOptions, augment_options: AugmentOptions, size: int) -> None:
-    """Raise `ConfigError` unless every image size of a training can be cut into the tiles."""
-    cells = augment_options.grid_cells
-    bad = sorted({side for side in (*options.sizes, size) if side % cells})
-    if augment_options.grid and bad:
-        raise ConfigError(
-            f"augment.grid_cells = {cells} must divide every image size. Received: {bad}."
-        )

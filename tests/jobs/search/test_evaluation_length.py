@@ -49,7 +49,7 @@ def test_many_images_are_seen_once():
 
 def test_a_note_names_a_rate_that_needs_fewer_epochs():
     _, note = with_epochs(_config(), 320)
-    asked = re.search(r"(fitness\.learning_rate=\S+) it would be (\d+) epoch", note)
+    asked = re.search(r"(fitness\.learning_rate=\S+) needs (\d+) epoch", note)
     assert enough_epochs(_config(asked.group(1)), 320) == int(asked.group(2)) == 1
     _, note = with_epochs(_config("fitness.learning_rate=3e-3"), 64)
     assert note and "it would be" not in note
