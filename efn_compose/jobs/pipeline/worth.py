@@ -170,7 +170,7 @@ def _composed(story: Story, chapter: Chapter, folder: Path) -> Iterator[Worth]:
     arms, winner = result["arms"], result["winner"]
     if not arms[winner]["test_loss"]:
         return
-    given = [name for name in arms if not is_reserved(name)]
+    given = [name for name in arms if not is_reserved(name)] or [result["best_donor"]]
     best = min(given, key=lambda name: (statistics.fmean(arms[name]["validation_loss"]), name))
     instead, judged = f"the best donor, {best}", "loss after an evaluation, test split"
     if winner == best:
