@@ -63,11 +63,10 @@ def load_folder(path: str | os.PathLike[str], *, needs_labels: bool = True) -> I
             f"{root}: {what} (seen from {Path.cwd()}). "
             "Expected one subfolder per class with images in it."
         )
-    folders = [
-        folder
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not is_hidden(folder.name)
-    ]
+    shown = [entry for entry in sorted(root.iterdir()) if not is_hidden(entry.name)]
+    folders = [entry for entry in shown if entry.is_dir()]
+    suffixes = _suffixes()
+    loose = sum(entry.suffix.lower() in suffixes for entry in shown if not entry.is_dir())
     _refuse_split(root, folders)
     others: dict[str, Counter[str]] = {folder.name: Counter() for folder in folders}
     by_class = {folder.name: image_files(folder, others[folder.name]) for folder in folders}
@@ -77,7 +76,6 @@ def load_folder(path: str | os.PathLike[str], *, needs_labels: bool = True) -> I
         if not files
     ]
     if len(by_class) < 2:
-        loose = len(image_files(root)) - sum(len(files) for files in by_class.values())
         problems.append(
             f"- expected at least two subfolders, one per class; found {len(by_class)}"
             f" (and {loose} images beside them)"
@@ -87,7 +85,6 @@ def load_folder(path: str | os.PathLike[str], *, needs_labels: bool = True) -> I
             describe_problems(f"{root}: not a folder of classes.", problems, "Remove or fill them.")
         )
     counts = [len(files) for files in by_class.values()]
-    loose = len(image_files(root)) - sum(counts)
     return ImageTable(
         images=ImageFiles([file for files in by_class.values() for file in files]),
         labels=np.repeat(np.arange(len(counts), dtype=np.int32), counts),
@@ -193,6 +190,14 @@ def _refuse_split(root: Path, folders: Sequence[Path]) -> None:
         )
 
 
+def _suffixes() -> frozenset[str]:
+    """Return the suffixes of images that can be read, in lower case."""
+    from PIL import Image
+
+    formats = Image.registered_extensions()
+    return frozenset(suffix for suffix, name in formats.items() if name not in _NOT_READ)
+
+
 def image_files(folder: Path, passed_over: Counter[str] | None = None) -> list[Path]:
     """Return the images below a folder, sorted; hidden files and folders are passed over.
 
@@ -202,10 +207,7 @@ def image_files(folder: Path, passed_over: Counter[str] | None = None) -> list[P
         folder: The folder.
         passed_over: Counts by suffix the files that are no images.
     """
-    from PIL import Image
-
-    formats = Image.registered_extensions()
-    suffixes = {suffix for suffix, name in formats.items() if name not in _NOT_READ}
+    suffixes = _suffixes()
     # A link to a folder that holds this one would bring in the images of its neighbours.
     inside = Path(os.path.realpath(folder))
     found, seen = [], {str(place) for place in (inside, *inside.parents)}

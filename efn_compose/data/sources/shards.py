@@ -135,12 +135,13 @@ def numbered(
         DataError: Some have none, or two words are one number.
     """
     if values.dtype.kind in "OU":
-        words = np.unique(values[is_known].astype(str))
-        pairs = twins(words.tolist())
+        words = np.unique(values[is_known]).tolist()
+        pairs = twins(words)
         if needs_labels and pairs:
             raise DataError(f"{source}: {twin_problem(what, *pairs[0])}.")
-        without = [word for word in words.tolist() if says_nothing(word, what)]
-        is_known = is_known & ~np.isin(values.astype(str), without)
+        without = [word for word in words if says_nothing(word, what)]
+        if without:
+            is_known = is_known & ~np.isin(values, without)
     missing = np.flatnonzero(~is_known)
     if needs_labels and len(missing):
         raise DataError(
